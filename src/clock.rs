@@ -1,0 +1,112 @@
+//! The only reader of time: every other module is handed a [`Moment`], or this [`Clock`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::time::Instant;
+
+use crate::moment::Moment;
+
+/// A source of moments: the machine's clocks, or a simulation that follows tokio's (pausable) time.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    base: Base,
+    wall_shift_ms: Arc<AtomicI64>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Base {
+    Machine,
+    Simulated { start: Moment, origin: Instant },
+}
+
+impl Clock {
+    /// Reads the machine's wall clock and its boot clock.
+    pub fn machine() -> Self {
+        Self { base: Base::Machine, wall_shift_ms: Arc::default() }
+    }
+
+    /// Starts at `start` and runs with tokio's time, so that a paused runtime controls it.
+    pub fn simulated(start: Moment) -> Self {
+        Self {
+            base: Base::Simulated { start, origin: Instant::now() },
+            wall_shift_ms: Arc::default(),
+        }
+    }
+
+    /// Sets the wall clock of this clock, and of its clones, `shift` further, as an administrator or NTP would.
+    pub fn shift_wall(&self, shift: TimeDelta) {
+        self.wall_shift_ms.fetch_add(shift.num_milliseconds(), Ordering::Relaxed);
+    }
+
+    /// Returns the present moment.
+    pub fn now(&self) -> Moment {
+        let mut now = match self.base {
+            Base::Machine => Moment { wall: wall(), boot: boot() },
+            Base::Simulated { start, origin } => start.after(origin.elapsed()),
+        };
+        now.wall += TimeDelta::milliseconds(self.wall_shift_ms.load(Ordering::Relaxed));
+        now
+    }
+
+    /// Waits until either clock has reached `deadline`.
+    ///
+    /// Cancel safe. May return up to [`SLICE`] late when the machine was suspended or its wall clock was set.
+    pub async fn sleep_until(&self, deadline: Moment) {
+        loop {
+            let rest = self.now().until(deadline);
+            if rest.is_zero() {
+                return;
+            }
+            tokio::time::sleep(rest.min(SLICE)).await;
+        }
+    }
+}
+
+/// Upper bound on one slice of waiting.
+///
+/// Timers stand still while the machine is suspended, and know nothing of a wall clock that is set: a long sleep could
+/// overshoot an expiry by hours.
+pub const SLICE: Duration = Duration::from_secs(30);
+
+#[expect(clippy::disallowed_methods, reason = "this is the clock the rest of the crate asks")]
+fn wall() -> chrono::DateTime<Utc> {
+    Utc::now()
+}
+
+fn boot() -> Duration {
+    let reading = clock_gettime(ClockId::Boottime);
+    Duration::try_from(reading).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_noticed_within_a_slice_of_the_wall_clock_being_set() {
+        let clock = Clock::simulated(Clock::machine().now());
+        let started = Instant::now();
+        let setter = clock.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            setter.shift_wall(TimeDelta::hours(2));
+        });
+
+        clock.sleep_until(clock.now().after(Duration::from_secs(3600))).await;
+
+        let took = started.elapsed();
+        assert!(took >= Duration::from_secs(100) && took <= Duration::from_secs(130), "{took:?}");
+    }
+
+    #[test]
+    fn the_boot_clock_advances() {
+        let clock = Clock::machine();
+        let earlier = clock.now();
+        assert!(clock.now().boot >= earlier.boot);
+        assert!(earlier.boot > Duration::ZERO);
+    }
+}
