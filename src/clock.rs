@@ -26,26 +26,36 @@ enum Base {
 impl Clock {
     /// Reads the machine's wall clock and its boot clock.
     pub fn machine() -> Self {
-        Self { base: Base::Machine, wall_shift_ms: Arc::default() }
+        Self {
+            base: Base::Machine,
+            wall_shift_ms: Arc::default(),
+        }
     }
 
     /// Starts at `start` and runs with tokio's time, so that a paused runtime controls it.
     pub fn simulated(start: Moment) -> Self {
         Self {
-            base: Base::Simulated { start, origin: Instant::now() },
+            base: Base::Simulated {
+                start,
+                origin: Instant::now(),
+            },
             wall_shift_ms: Arc::default(),
         }
     }
 
     /// Sets the wall clock of this clock, and of its clones, `shift` further, as an administrator or NTP would.
     pub fn shift_wall(&self, shift: TimeDelta) {
-        self.wall_shift_ms.fetch_add(shift.num_milliseconds(), Ordering::Relaxed);
+        self.wall_shift_ms
+            .fetch_add(shift.num_milliseconds(), Ordering::Relaxed);
     }
 
     /// Returns the present moment.
     pub fn now(&self) -> Moment {
         let mut now = match self.base {
-            Base::Machine => Moment { wall: wall(), boot: boot() },
+            Base::Machine => Moment {
+                wall: wall(),
+                boot: boot(),
+            },
             Base::Simulated { start, origin } => start.after(origin.elapsed()),
         };
         now.wall += TimeDelta::milliseconds(self.wall_shift_ms.load(Ordering::Relaxed));
@@ -72,7 +82,10 @@ impl Clock {
 /// overshoot an expiry by hours.
 pub const SLICE: Duration = Duration::from_secs(30);
 
-#[expect(clippy::disallowed_methods, reason = "this is the clock the rest of the crate asks")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the clock the rest of the crate asks"
+)]
 fn wall() -> chrono::DateTime<Utc> {
     Utc::now()
 }
@@ -96,10 +109,15 @@ mod tests {
             setter.shift_wall(TimeDelta::hours(2));
         });
 
-        clock.sleep_until(clock.now().after(Duration::from_secs(3600))).await;
+        clock
+            .sleep_until(clock.now().after(Duration::from_secs(3600)))
+            .await;
 
         let took = started.elapsed();
-        assert!(took >= Duration::from_secs(100) && took <= Duration::from_secs(130), "{took:?}");
+        assert!(
+            took >= Duration::from_secs(100) && took <= Duration::from_secs(130),
+            "{took:?}"
+        );
     }
 
     #[test]

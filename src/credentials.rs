@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 /// Temporary credentials, whole by construction: no field is ever empty.
 ///
@@ -20,6 +20,27 @@ pub struct Credentials {
     pub issued_at: DateTime<Utc>,
     /// When they end, by the clock of STS.
     pub expires_at: DateTime<Utc>,
+}
+
+/// What signs a request: an AccessKey, long-term or temporary.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// Not a secret.
+    pub access_key_id: String,
+    /// The key to sign with.
+    pub access_key_secret: SecretString,
+    /// Accompanies a temporary AccessKey.
+    pub security_token: Option<SecretString>,
+}
+
+impl Keys {
+    /// Returns the secret parts, to search a text for.
+    pub fn secrets(&self) -> Vec<&str> {
+        let token = self.security_token.iter().map(ExposeSecret::expose_secret);
+        token
+            .chain([self.access_key_secret.expose_secret()])
+            .collect()
+    }
 }
 
 /// The name of a RAM role: `acs:ram::<account id>:role/<name>`.
@@ -40,7 +61,9 @@ impl RoleArn {
             return Err(format!("it has no `:role/`; {shape}"));
         };
         if account.is_empty() || !account.bytes().all(|b| b.is_ascii_digit()) {
-            return Err(format!("its account id `{account}` is not a number; {shape}"));
+            return Err(format!(
+                "its account id `{account}` is not a number; {shape}"
+            ));
         }
         let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
         if name.is_empty() || name.len() > 64 || !name.bytes().all(in_alphabet) {
@@ -81,7 +104,10 @@ mod tests {
             "acs:ram::1:role/aliyunserviceroleforpaieas/x",
             "acs:ram::1:role/A.b_c-9",
         ] {
-            assert_eq!(RoleArn::parse(good).map(|arn| arn.to_string()).as_deref(), Ok(good));
+            assert_eq!(
+                RoleArn::parse(good).map(|arn| arn.to_string()).as_deref(),
+                Ok(good)
+            );
         }
         for (bad, reason) in [
             ("", "does not begin"),
@@ -107,7 +133,10 @@ mod tests {
             expires_at: DateTime::UNIX_EPOCH,
         };
         let shown = format!("{credentials:?}");
-        assert!(shown.contains("STS.id") && !shown.contains("planted"), "{shown}");
+        assert!(
+            shown.contains("STS.id") && !shown.contains("planted"),
+            "{shown}"
+        );
     }
 
     #[test]

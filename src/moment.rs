@@ -22,7 +22,10 @@ impl Moment {
     pub fn after(self, span: Duration) -> Self {
         let delta = TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX);
         Self {
-            wall: self.wall.checked_add_signed(delta).unwrap_or(DateTime::<Utc>::MAX_UTC),
+            wall: self
+                .wall
+                .checked_add_signed(delta)
+                .unwrap_or(DateTime::<Utc>::MAX_UTC),
             boot: self.boot.saturating_add(span),
         }
     }
@@ -57,10 +60,16 @@ mod tests {
         let deadline = noon().after(HOUR);
         assert_eq!(noon().until(deadline), HOUR);
 
-        let set_forward = Moment { wall: noon().wall + TimeDelta::minutes(50), ..noon() };
+        let set_forward = Moment {
+            wall: noon().wall + TimeDelta::minutes(50),
+            ..noon()
+        };
         assert_eq!(set_forward.until(deadline), Duration::from_secs(600));
 
-        let set_back = Moment { wall: noon().wall - TimeDelta::days(9), boot: deadline.boot };
+        let set_back = Moment {
+            wall: noon().wall - TimeDelta::days(9),
+            boot: deadline.boot,
+        };
         assert!(set_back.is_past(deadline));
     }
 

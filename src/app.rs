@@ -1,0 +1,404 @@
+//! The composition root of `serve`: builds, spawns, waits, drains.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use secrecy::ExposeSecret as _;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::{Instrument as _, Span, debug, info, info_span, warn};
+
+use crate::clock::Clock;
+use crate::config::{Config, Serve, Session, Upstream};
+use crate::failure::{Failure, chain};
+use crate::identity::Identity;
+use crate::outbound::{self, Outbound};
+use crate::refresh::Refresher;
+use crate::serve::routes::{self, Admin, Data};
+use crate::signal::{Request, Signals};
+use crate::sink::Sink;
+use crate::snapshot::{Offer, Subscriber};
+use crate::source::Assumed;
+use crate::sts::{RoleRequest, Sts};
+use crate::{process, schedule, serve, snapshot, view};
+
+/// Why `serve` ended other than by a signal.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; stop what uses it, or change {setting}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The setting it comes from.
+        setting: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A task that never ends has ended.
+    #[error("{0} ended, which it never should; restart the process and report this")]
+    Ended(&'static str),
+    /// A file cannot be written.
+    #[error("{0}")]
+    File(Failure),
+    /// The HTTP client cannot be made.
+    #[error("{}; correct sts.ca_file", chain(.0))]
+    Outbound(#[from] outbound::Error),
+    /// The operating system refuses something basic.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Serves until a signal.
+pub async fn run(config: Config) -> Result<(), Error> {
+    // Marks every line of the log.
+    let span = match config.upstream {
+        Upstream::Cloud { .. } => Span::none(),
+        Upstream::Sandbox { .. } => info_span!("sandbox"),
+    };
+    serve_until_stopped(config, &span)
+        .instrument(span.clone())
+        .await
+}
+
+async fn serve_until_stopped(config: Config, span: &Span) -> Result<(), Error> {
+    let Config {
+        upstream,
+        session,
+        serve,
+        admin,
+        files,
+        drain,
+        ..
+    } = config;
+    process::protect();
+    // A share for each of at most three listeners, and one for everything else.
+    let connections = (process::raise_open_files() / 4).clamp(16, CONNECTIONS);
+    let mut signals = Signals::new().map_err(|source| Error::System {
+        what: "listen to signals",
+        source,
+    })?;
+    let clock = Clock::machine();
+    let (publisher, mut subscriber, health) = snapshot::channel(view::document::render);
+
+    // Everything that can be refused is tried before the first attempt.
+    let listeners = bind_data(serve.listen)?;
+    let admin_listener = bind(admin, "admin.listen")?;
+    let uri = uri(&listeners, &serve);
+    let mut sinks = Vec::new();
+    for file in files {
+        sinks.push(Sink::new(file, subscriber.clone(), clock.clone()).map_err(Error::File)?);
+    }
+    let (source, _sandbox) = source(upstream, session, &clock).await?;
+
+    let (nudge, nudges) = watch::channel(0);
+    let (stop, stopping) = watch::channel(false);
+    let (close, closing) = watch::channel(false);
+    let mut servers = Tasks::new(span);
+    for (listener, address) in listeners {
+        let data = Data {
+            subscriber: subscriber.clone(),
+            clock: clock.clone(),
+            key: serve.key.clone(),
+        };
+        let router = routes::data(data, address.ip());
+        let server = serve::run(listener, router, connections, told(closing.clone()));
+        servers.spawn("the data server", server);
+    }
+    let states = sinks.iter().map(Sink::state).collect();
+    let probes = routes::admin(Admin {
+        health,
+        files: states,
+        stopping,
+        clock: clock.clone(),
+    });
+    let (listener, address) = admin_listener;
+    info!(%address, "Probes are served");
+    let server = serve::run(listener, probes, connections, told(closing));
+    servers.spawn("the admin server", server);
+
+    let mut tasks = Tasks::new(span);
+    for sink in sinks {
+        tasks.spawn_endless("a file writer", sink.run());
+    }
+    let refresher = Refresher {
+        source,
+        publisher,
+        clock: clock.clone(),
+        dice,
+        nudges,
+    };
+    tasks.spawn_endless("the refresher", refresher.run());
+
+    let mut announced = false;
+    loop {
+        tokio::select! {
+            () = credentials(&mut subscriber, &clock), if !announced => {
+                announced = true;
+                announce(&uri);
+            }
+            request = signals.next() => match request {
+                Request::Renew => nudge.send_modify(|count| *count += 1),
+                Request::Stop => break,
+            },
+            ended = tasks.ended() => return Err(Error::Ended(ended)),
+            ended = servers.ended() => return Err(Error::Ended(ended)),
+        }
+    }
+
+    info!(drain_seconds = drain.as_secs(), "Stopping");
+    stop.send_replace(true);
+    let leave = async {
+        tokio::time::sleep(drain).await;
+        close.send_replace(true);
+        servers.all_ended().await;
+    };
+    tokio::pin!(leave);
+    loop {
+        tokio::select! {
+            () = &mut leave => break,
+            request = signals.next() => match request {
+                Request::Renew => nudge.send_modify(|count| *count += 1),
+                Request::Stop => break,
+            },
+            ended = tasks.ended() => return Err(Error::Ended(ended)),
+        }
+    }
+    info!("Stopped");
+    Ok(())
+}
+
+#[cfg(feature = "sandbox")]
+type Sandbox = crate::sandbox::Sandbox;
+#[cfg(not(feature = "sandbox"))]
+type Sandbox = Infallible;
+
+/// Builds the source of credentials, and the embedded STS if it is one; dropping that stops it.
+async fn source(
+    upstream: Upstream,
+    session: Session,
+    clock: &Clock,
+) -> Result<(Assumed, Option<Sandbox>), Error> {
+    let (role, identity, endpoint, roots, sandbox) = match upstream {
+        Upstream::Cloud {
+            role,
+            identity,
+            endpoint,
+            roots,
+        } => (role, identity, endpoint, roots, None),
+        #[cfg(feature = "sandbox")]
+        Upstream::Sandbox { lifetime } => {
+            let (sandbox, role, identity, endpoint) = embedded(lifetime, clock).await?;
+            (role, identity, endpoint, None, Some(sandbox))
+        }
+    };
+    let outbound = Outbound::new(outbound::Options {
+        roots,
+        direct: endpoint.is_loopback(),
+    })?;
+    info!(
+        role = %role,
+        identity = identity.kind(),
+        session_name = %session.name,
+        endpoint = %endpoint,
+        "Assuming the role"
+    );
+    if session.duration < schedule::COMFORTABLE {
+        warn!(
+            duration_seconds = session.duration.as_secs(),
+            "role.duration is below 34 minutes: some SDKs will ask on every call before each renewal; make it longer"
+        );
+    }
+    let role = RoleRequest {
+        arn: role,
+        session_name: session.name,
+        duration: session.duration,
+        policy: session.policy,
+        external_id: session.external_id,
+    };
+    let sts = Sts::new(outbound, endpoint, clock.clone());
+    Ok((
+        Assumed {
+            identity,
+            sts,
+            role,
+        },
+        sandbox,
+    ))
+}
+
+#[cfg(feature = "sandbox")]
+async fn embedded(
+    lifetime: Option<std::time::Duration>,
+    clock: &Clock,
+) -> Result<
+    (
+        Sandbox,
+        crate::credentials::RoleArn,
+        Identity,
+        crate::sts::endpoint::Endpoint,
+    ),
+    Error,
+> {
+    use crate::credentials::RoleArn;
+    use crate::identity::{AccessKey, Value};
+    use crate::sandbox::Options;
+    use crate::sts::endpoint::Endpoint;
+
+    let failed = |reason: String| Error::System {
+        what: "start the embedded STS",
+        source: io::Error::other(reason),
+    };
+    let options = Options {
+        clock: clock.clone(),
+        lifetime,
+        ..Options::default()
+    };
+    let sandbox = Sandbox::start(options)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let role = RoleArn::parse(&sandbox.role_arn()).map_err(failed)?;
+    let endpoint = Endpoint::parse(&sandbox.endpoint()).map_err(failed)?;
+    let identity = Identity::AccessKey(AccessKey {
+        id: Value::Given(sandbox.access_key_id().into()),
+        secret: Value::Given(sandbox.access_key_secret()),
+        token: None,
+    });
+    Ok((sandbox, role, identity, endpoint))
+}
+
+type Bound = (TcpListener, SocketAddr);
+
+fn bind(address: SocketAddr, setting: &'static str) -> Result<Bound, Error> {
+    let bound = serve::bind(address).and_then(|listener| {
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    bound.map_err(|source| Error::Bind {
+        address,
+        setting,
+        source,
+    })
+}
+
+/// Binds the data listener, and for 127.0.0.1 the same port of `::1`: `localhost` may mean either.
+fn bind_data(listen: SocketAddr) -> Result<Vec<Bound>, Error> {
+    let setting = "serve.listen";
+    if listen.ip() != IpAddr::from(Ipv4Addr::LOCALHOST) {
+        return Ok(vec![bind(listen, setting)?]);
+    }
+    let mut tries = PORT_TRIES;
+    loop {
+        let first = bind(listen, setting)?;
+        let twin = SocketAddr::from((Ipv6Addr::LOCALHOST, first.1.port()));
+        match bind(twin, setting) {
+            Ok(second) => return Ok(vec![first, second]),
+            Err(Error::Bind { source, .. }) if source.kind() != io::ErrorKind::AddrInUse => {
+                debug!("This machine has no [::1]: {source}");
+                return Ok(vec![first]);
+            }
+            // A free port of one family may be taken in the other.
+            Err(_) if listen.port() == 0 && tries > 0 => tries -= 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Returns the address to advertise, with an IPv4 literal where there is a choice: Python's SDK fails on IPv6 literals.
+fn uri(listeners: &[Bound], serve: &Serve) -> String {
+    let address = listeners
+        .first()
+        .map_or(serve.listen, |(_, address)| *address);
+    info!(%address, path = "/api/v1/credentials/<key>", "Credentials are served");
+    format!(
+        "http://{address}{}{}",
+        routes::PREFIX,
+        serve.key.expose_secret()
+    )
+}
+
+/// Prints the one line of standard output.
+fn announce(uri: &str) {
+    let line = format!("ALIBABA_CLOUD_CREDENTIALS_URI={uri}\n");
+    let mut out = io::stdout().lock();
+    // Whoever started this may have closed its standard output; that is no reason to stop serving.
+    if let Err(error) = out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
+        debug!("Cannot print the credentials URI: {error}");
+    }
+}
+
+/// Waits until there are good credentials.
+async fn credentials(subscriber: &mut Subscriber, clock: &Clock) {
+    while !matches!(subscriber.current().offer(clock.now()), Offer::Held(_)) {
+        subscriber.changed().await;
+    }
+}
+
+async fn told(mut closing: watch::Receiver<bool>) {
+    // The sender going away means the same.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// Throws the dice; without randomness from the kernel they show the middle.
+fn dice() -> schedule::Dice {
+    getrandom::u32().map_or(0.5, |random| {
+        f64::from(random) / (f64::from(u32::MAX) + 1.0)
+    })
+}
+
+/// Named tasks, each marked by the span.
+struct Tasks<'a> {
+    set: JoinSet<&'static str>,
+    span: &'a Span,
+}
+
+impl<'a> Tasks<'a> {
+    fn new(span: &'a Span) -> Self {
+        Self {
+            set: JoinSet::new(),
+            span,
+        }
+    }
+
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        let named = async move {
+            task.await;
+            name
+        };
+        self.set.spawn(named.instrument(self.span.clone()));
+    }
+
+    fn spawn_endless(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Infallible> + Send + 'static,
+    ) {
+        self.spawn(name, async move { match task.await {} });
+    }
+
+    /// Waits until one has ended.
+    async fn ended(&mut self) -> &'static str {
+        match self.set.join_next().await {
+            Some(Ok(name)) => name,
+            Some(Err(_)) => "a task that panicked",
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn all_ended(&mut self) {
+        while self.set.join_next().await.is_some() {}
+    }
+}
+
+/// Connections to one listener that are open at the same time, where the limit of open files allows.
+const CONNECTIONS: usize = 4096;
+
+const PORT_TRIES: u32 = 16;

@@ -1,0 +1,276 @@
+//! Gathers the settings: flags beat the environment, the environment beats the file, the file beats the defaults.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value as Toml};
+
+use super::settings::{SETTINGS, Setting, find};
+
+/// A value as it was written, and where.
+#[derive(Clone)]
+pub(super) struct Given {
+    pub(super) value: String,
+    pub(super) origin: Origin,
+}
+
+/// Where a value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Flag(&'static str),
+    Variable(&'static str),
+    File { path: PathBuf, key: String },
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(flag) => write!(f, "--{flag}"),
+            Self::Variable(name) => f.write_str(name),
+            Self::File { path, key } => write!(f, "{key} in {}", path.display()),
+        }
+    }
+}
+
+/// Everything that was given, each setting by its strongest layer.
+#[derive(Default)]
+pub(super) struct Layers {
+    values: BTreeMap<&'static str, Given>,
+    /// `file` is a list, and in TOML a list of tables.
+    pub(super) files: Vec<(Origin, Vec<(String, String)>)>,
+    pub(super) problems: Vec<String>,
+}
+
+impl Layers {
+    pub(super) fn gather(
+        flags: &[(&'static str, Vec<String>)],
+        variable: &dyn Fn(&str) -> Option<OsString>,
+        file: Option<&Path>,
+    ) -> Self {
+        let mut layers = Self::default();
+        if let Some(path) = file {
+            layers.read(path);
+        }
+        for setting in SETTINGS {
+            layers.take_variable(setting, variable);
+        }
+        for (key, values) in flags {
+            layers.take_flag(key, values);
+        }
+        layers
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Given> {
+        self.values.get(key)
+    }
+
+    fn take_variable(
+        &mut self,
+        setting: &'static Setting,
+        variable: &dyn Fn(&str) -> Option<OsString>,
+    ) {
+        let name = setting.variable;
+        // An empty variable is an absent one, as in every SDK: templates leave them behind.
+        let Some(value) = variable(name).filter(|value| !value.is_empty()) else {
+            return;
+        };
+        let Ok(value) = value.into_string() else {
+            self.problems
+                .push(format!("{name}: it is not valid UTF-8; set it anew"));
+            return;
+        };
+        let origin = Origin::Variable(name);
+        if setting.key == "file" {
+            self.files = value
+                .split(':')
+                .filter(|entry| !entry.is_empty())
+                .map(|entry| (origin.clone(), fields(entry)))
+                .collect();
+        } else {
+            self.values.insert(setting.key, Given { value, origin });
+        }
+    }
+
+    fn take_flag(&mut self, key: &str, values: &[String]) {
+        let Some(setting) = find(key) else { return };
+        let Some(flag) = setting.flag else { return };
+        let origin = Origin::Flag(flag);
+        if key == "file" {
+            self.files = values
+                .iter()
+                .map(|value| (origin.clone(), fields(value)))
+                .collect();
+        } else if let Some(value) = values.last() {
+            self.values.insert(
+                setting.key,
+                Given {
+                    value: value.clone(),
+                    origin,
+                },
+            );
+        }
+    }
+
+    fn read(&mut self, path: &Path) {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => {
+                let path = path.display();
+                self.problems.push(format!("{path}: cannot read the configuration file: {error}; correct --config or RAM_SIDECAR_CONFIG"));
+                return;
+            }
+        };
+        match text.parse::<Table>() {
+            Ok(table) => self.take_table(path, "", &table),
+            Err(error) => {
+                let line = error.span().map_or(1, |span| {
+                    text.get(..span.start)
+                        .unwrap_or_default()
+                        .matches('\n')
+                        .count()
+                        + 1
+                });
+                let path = path.display();
+                self.problems.push(format!(
+                    "{path}: line {line} is not TOML: {}",
+                    error.message()
+                ));
+            }
+        }
+    }
+
+    fn take_table(&mut self, path: &Path, prefix: &str, table: &Table) {
+        for (name, value) in table {
+            let key = if prefix.is_empty() {
+                name.clone()
+            } else {
+                format!("{prefix}.{name}")
+            };
+            let origin = Origin::File {
+                path: path.to_owned(),
+                key: key.clone(),
+            };
+            if key == "file" {
+                self.take_files(path, value);
+            } else if let Some(setting) = find(&key) {
+                match scalar(value) {
+                    _ if !setting.in_file => self.problems.push(format!(
+                        "{origin}: secrets do not belong into the file; set {} or {key}_file",
+                        setting.variable
+                    )),
+                    Some(value) => {
+                        self.values.insert(setting.key, Given { value, origin });
+                    }
+                    None => self.problems.push(format!(
+                        "{origin}: a {} cannot stand here; give one {}",
+                        value.type_str(),
+                        setting.value
+                    )),
+                }
+            } else if let (Toml::Table(inner), true) = (value, is_section(&key)) {
+                self.take_table(path, &key, inner);
+            } else {
+                let hint = nearest(&key);
+                self.problems
+                    .push(format!("{origin}: there is no such key; {hint}"));
+            }
+        }
+    }
+
+    fn take_files(&mut self, path: &Path, value: &Toml) {
+        let Toml::Array(entries) = value else {
+            let path = path.display();
+            self.problems.push(format!("file in {path}: it is not a list of tables; write [[file]] and below it path = \"…\""));
+            return;
+        };
+        for (index, entry) in entries.iter().enumerate() {
+            let key = format!("file[{index}]");
+            let origin = Origin::File {
+                path: path.to_owned(),
+                key,
+            };
+            let Toml::Table(table) = entry else {
+                self.problems.push(format!(
+                    "{origin}: it is not a table; write [[file]] and below it path = \"…\""
+                ));
+                continue;
+            };
+            let mut given = Vec::new();
+            for (name, value) in table {
+                match scalar(value) {
+                    // A TOML integer has lost its octal spelling.
+                    Some(_) if name == "mode" && !value.is_str() => self.problems.push(format!(
+                        "{origin}: mode is a number; write it as text, mode = \"0600\""
+                    )),
+                    Some(value) => given.push((name.clone(), value)),
+                    None => self.problems.push(format!(
+                        "{origin}: {name} cannot be a {}; give one value",
+                        value.type_str()
+                    )),
+                }
+            }
+            self.files.push((origin, given));
+        }
+    }
+}
+
+/// Splits `PATH,mode=0600,uid=1000` into named fields.
+fn fields(text: &str) -> Vec<(String, String)> {
+    let mut parts = text.split(',');
+    let path = parts.next().unwrap_or_default();
+    let mut fields = vec![("path".to_owned(), path.to_owned())];
+    for part in parts {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        fields.push((name.to_owned(), value.to_owned()));
+    }
+    fields
+}
+
+fn scalar(value: &Toml) -> Option<String> {
+    match value {
+        Toml::String(text) => Some(text.clone()),
+        Toml::Integer(number) => Some(number.to_string()),
+        Toml::Boolean(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+fn is_section(key: &str) -> bool {
+    SETTINGS.iter().any(|setting| {
+        setting
+            .key
+            .split_once('.')
+            .is_some_and(|(section, _)| section == key)
+    })
+}
+
+/// Says which key was probably meant.
+fn nearest(key: &str) -> String {
+    let name = |key: &str| {
+        key.rsplit('.')
+            .next()
+            .unwrap_or_default()
+            .replace(['_', '-'], "")
+    };
+    let known = || {
+        SETTINGS
+            .iter()
+            .filter(|setting| setting.in_file)
+            .map(|setting| setting.key)
+    };
+    let same_name = known().find(|known| name(known) == name(key));
+    let same_start = known().find(|known| {
+        let shared = known
+            .bytes()
+            .zip(key.bytes())
+            .take_while(|(a, b)| a == b)
+            .count();
+        shared >= 6 && shared + 3 >= key.len()
+    });
+    match same_name.or(same_start) {
+        Some(known) => format!("did you mean {known}?"),
+        None => "see `ram-sidecar serve --help` or config/ram-sidecar.toml for the keys".to_owned(),
+    }
+}

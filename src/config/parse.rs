@@ -1,0 +1,303 @@
+//! From text to values; each refusal says why and how to write it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use tracing::level_filters::LevelFilter;
+
+use crate::sink;
+use crate::telemetry::Format;
+
+/// `30s`, `5m`, `1h`, or several of them: `1h30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let how = "write it like 30s, 5m or 1h";
+    if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
+        return Err(format!("`{text}` has no unit; {how}"));
+    }
+    let mut seconds = 0_u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, tail) = rest.split_at(digits);
+        let unit = match tail.chars().next() {
+            Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3600,
+            _ => return Err(format!("`{text}` is not a duration; {how}")),
+        };
+        let number: u64 = number
+            .parse()
+            .map_err(|_| format!("`{text}` is not a duration; {how}"))?;
+        seconds = number
+            .checked_mul(unit)
+            .and_then(|more| seconds.checked_add(more))
+            .ok_or_else(|| format!("`{text}` is too long; {how}"))?;
+        rest = tail.get(1..).unwrap_or_default();
+    }
+    if text.is_empty() {
+        return Err(format!("it is empty; {how}"));
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+pub(super) fn role_duration(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if (900..=43_200).contains(&duration.as_secs()) {
+        Ok(duration)
+    } else {
+        Err(format!(
+            "`{text}` is outside what STS grants; choose 15m to 12h"
+        ))
+    }
+}
+
+pub(super) fn session_name(text: &str) -> Result<String, String> {
+    if (2..=64).contains(&text.len()) && text.bytes().all(is_session_byte) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is no session name; use 2 to 64 letters, digits or `.`, `@`, `-`, `_`"
+        ))
+    }
+}
+
+/// Makes a session name of a pod's or host's name: the same for each refresh, because clients pin the identity.
+pub(super) fn derived_session_name(name: &str) -> String {
+    let sane = |c: char| {
+        if c.is_ascii() && is_session_byte(c as u8) {
+            c
+        } else {
+            '-'
+        }
+    };
+    let name: String = name.chars().map(sane).take(64).collect();
+    if name.len() < 2 {
+        "ram-sidecar".to_owned()
+    } else {
+        name
+    }
+}
+
+fn is_session_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b".@-_".contains(&byte)
+}
+
+pub(super) fn external_id(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b);
+    if (2..=1224).contains(&text.len()) && text.bytes().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("it is no external ID; use 2 to 1224 letters, digits or `_+=,.@:/-`".to_owned())
+    }
+}
+
+/// Checks a session policy as far as it can be checked here, and takes the white space out of it.
+pub(super) fn policy(text: &str) -> Result<String, String> {
+    let json: Json = serde_json::from_str(text)
+        .map_err(|error| format!("the session policy is not JSON ({error}); correct it"))?;
+    if json.get("Version").is_none() || json.get("Statement").is_none() {
+        return Err(
+            "the session policy lacks Version or Statement; see RAM's policy language".into(),
+        );
+    }
+    let compact = json.to_string();
+    let length = compact.chars().count();
+    if length > 2048 {
+        return Err(format!(
+            "the session policy has {length} characters; STS takes 2048, shorten it"
+        ));
+    }
+    Ok(compact)
+}
+
+pub(super) fn provider_arn(text: &str) -> Result<String, String> {
+    let provider = text
+        .strip_prefix("acs:ram::")
+        .and_then(|rest| rest.split_once(":oidc-provider/"));
+    match provider {
+        Some((account, name))
+            if !account.is_empty()
+                && account.bytes().all(|b| b.is_ascii_digit())
+                && !name.is_empty() =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!(
+            "`{text}` is no OIDC provider; write acs:ram::<account id>:oidc-provider/<name>"
+        )),
+    }
+}
+
+pub(super) fn region(text: &str) -> Result<String, String> {
+    if !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no region; write it like cn-hangzhou"))
+    }
+}
+
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(format!("`{text}` is neither true nor false")),
+    }
+}
+
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is no address; write an IP address and a port, like 127.0.0.1:7002 or [::1]:7002")
+    })
+}
+
+/// Only characters that no client encodes or un-encodes on the way.
+pub(super) fn key(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    if text.is_empty() || text.len() > 128 || !text.bytes().all(fits) || text == "." || text == ".."
+    {
+        return Err("it is no key; use 1 to 128 letters, digits or `-`, `.`, `_`, `~`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
+    match text {
+        "error" => Ok(LevelFilter::ERROR),
+        "warn" => Ok(LevelFilter::WARN),
+        "info" => Ok(LevelFilter::INFO),
+        "debug" => Ok(LevelFilter::DEBUG),
+        "trace" => Ok(LevelFilter::TRACE),
+        _ => Err(format!(
+            "`{text}` is no level; choose error, warn, info, debug or trace"
+        )),
+    }
+}
+
+pub(super) fn format(text: &str) -> Result<Format, String> {
+    match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err(format!("`{text}` is no log format; choose text or json")),
+    }
+}
+
+/// Reads the named fields of a file to keep; every mistake is returned.
+pub(super) fn file(fields: &[(String, String)]) -> Result<sink::Options, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut options = sink::Options {
+        path: PathBuf::new(),
+        mode: 0o600,
+        uid: None,
+        gid: None,
+    };
+    let mut id = |name: &str, value: &str| {
+        value
+            .parse()
+            .map_err(|_| problems.push(format!("{name} `{value}` is no numeric id")))
+            .ok()
+    };
+    let mut others = Vec::new();
+    for (name, value) in fields {
+        match name.as_str() {
+            "path" => options.path = PathBuf::from(value),
+            "uid" => options.uid = id(name, value),
+            "gid" => options.gid = id(name, value),
+            _ => others.push((name, value)),
+        }
+    }
+    for (name, value) in others {
+        match (name.as_str(), u32::from_str_radix(value, 8)) {
+            ("mode", Ok(mode @ 0o400..=0o777)) => options.mode = mode,
+            ("mode", _) => problems.push(format!(
+                "mode `{value}` is no file mode; write it in octal, like 0640"
+            )),
+            _ => problems.push(format!("there is no `{name}`; use path, mode, uid and gid")),
+        }
+    }
+    if !options.path.is_absolute() {
+        let path = options.path.display();
+        problems.push(format!(
+            "path `{path}` is not absolute; write it from the root"
+        ));
+    } else if options.path.file_name().is_none() {
+        problems.push(format!("path `{}` names no file", options.path.display()));
+    }
+    if problems.is_empty() {
+        Ok(options)
+    } else {
+        Err(problems)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        for (text, seconds) in [
+            ("30s", 30),
+            ("5m", 300),
+            ("1h", 3600),
+            ("1h30m", 5400),
+            ("0s", 0),
+        ] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for bad in [
+            "",
+            "0",
+            "30",
+            "h",
+            "1d",
+            "1.5h",
+            "-1s",
+            "1h ",
+            "99999999999999999999h",
+            "9999999999999999999h",
+            "1é",
+        ] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn derived_session_names_are_what_sts_accepts() {
+        for (name, expected) in [
+            ("trainer-0", "trainer-0"),
+            ("host.example", "host.example"),
+            ("a b/c", "a-b-c"),
+            ("日本", "--"),
+            ("x", "ram-sidecar"),
+            ("", "ram-sidecar"),
+        ] {
+            assert_eq!(derived_session_name(name), expected);
+            assert!(session_name(&derived_session_name(name)).is_ok());
+        }
+        assert_eq!(derived_session_name(&"n".repeat(90)).len(), 64);
+    }
+
+    #[test]
+    fn a_policy_is_checked_and_compacted() {
+        let good = "{ \"Version\": \"1\",\n \"Statement\": [] }";
+        assert_eq!(
+            policy(good).as_deref(),
+            Ok(r#"{"Version":"1","Statement":[]}"#)
+        );
+        let long = format!(r#"{{"Version":"1","Statement":"{}"}}"#, "x".repeat(2048));
+        for (bad, reason) in [
+            ("{", "not JSON"),
+            ("{}", "lacks"),
+            ("[]", "lacks"),
+            (&long, "2048"),
+        ] {
+            assert!(policy(bad).unwrap_err().contains(reason), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The HTTP client: TLS 1.2 or later, bounded in time and size, no redirects, no idle connections, no retry.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::redirect;
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+use zeroize::Zeroizing;
+
+use crate::answer::Answer;
+use crate::failure::{Failure, Stage, chain};
+
+/// How to reach the outside.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The certificate authorities to trust, instead of the bundled ones.
+    pub roots: Option<Vec<CertificateDer<'static>>>,
+    /// Ignore the proxy that the environment names.
+    pub direct: bool,
+}
+
+/// The client.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    client: reqwest::Client,
+}
+
+/// The client could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A given certificate authority is not one.
+    #[error("cannot use a certificate of the CA file")]
+    Root(#[source] rustls::Error),
+    /// The TLS or HTTP set-up was refused.
+    #[error("cannot set up the HTTP client")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Outbound {
+    /// Makes a client.
+    pub fn new(options: Options) -> Result<Self, Error> {
+        let mut builder = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls(options.roots)?)
+            .redirect(redirect::Policy::none())
+            .connect_timeout(CONNECT)
+            .timeout(TOTAL)
+            // Used every half hour: an idle connection would only be there to break.
+            .pool_max_idle_per_host(0)
+            .user_agent(concat!("ram-sidecar/", env!("CARGO_PKG_VERSION")));
+        if options.direct {
+            builder = builder.no_proxy();
+        }
+        let client = builder
+            .build()
+            .map_err(|error| Error::Client(error.into()))?;
+        Ok(Self { client })
+    }
+
+    /// Posts a form and reads the whole answer, whatever its status.
+    pub async fn post_form(&self, url: &str, form: &str) -> Result<Answer, Failure> {
+        let mut response = self
+            .client
+            .post(url)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form.to_owned())
+            .send()
+            .await
+            .map_err(failure)?;
+        let mut body = Zeroizing::new(Vec::new());
+        while let Some(chunk) = response.chunk().await.map_err(failure)? {
+            if body.len() + chunk.len() > BODY_LIMIT {
+                let host = response.url().host_str().unwrap_or_default();
+                let message = format!("{host} answered more than {BODY_LIMIT} bytes");
+                return Err(Failure::new(Stage::Answer, "AnswerTooLarge", message));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let headers = response.headers();
+        Ok(Answer {
+            status: response.status().as_u16(),
+            date: date(headers),
+            retry_after: retry_after(headers),
+            body,
+        })
+    }
+}
+
+fn tls(roots: Option<Vec<CertificateDer<'static>>>) -> Result<ClientConfig, Error> {
+    let mut store = RootCertStore::empty();
+    match roots {
+        Some(roots) => {
+            for root in roots {
+                store.add(root).map_err(Error::Root)?;
+            }
+        }
+        None => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    }
+    let provider = rustls::crypto::ring::default_provider();
+    let mut config = ClientConfig::builder_with_provider(provider.into())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::Client(error.into()))?
+        .with_root_certificates(store)
+        .with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(config)
+}
+
+fn failure(error: reqwest::Error) -> Failure {
+    let host = error
+        .url()
+        .and_then(|url| url.host_str())
+        .unwrap_or("the service")
+        .to_owned();
+    let error = error.without_url();
+    let told = chain(&error);
+    let code = match &error {
+        e if is_tls(e) => "TlsFailed",
+        e if e.is_timeout() => "TimedOut",
+        e if e.is_connect() => "ConnectFailed",
+        _ => "RequestFailed",
+    };
+    Failure::new(
+        Stage::Transport,
+        code,
+        format!("cannot call {host}: {told}"),
+    )
+}
+
+fn is_tls(error: &reqwest::Error) -> bool {
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        // The TLS error travels inside an io::Error, whose source() skips it.
+        let inner = cause
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        if cause.is::<rustls::Error>()
+            || inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
+        {
+            return true;
+        }
+        next = cause.source();
+    }
+    false
+}
+
+fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    DateTime::parse_from_rfc2822(text)
+        .ok()
+        .map(|date| date.to_utc())
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number = |value: &reqwest::header::HeaderValue| value.to_str().ok()?.trim().parse().ok();
+    let seconds = headers
+        .get(RETRY_AFTER)
+        .and_then(number)
+        .map(Duration::from_secs);
+    let millis = headers
+        .get("x-acs-retry-after")
+        .and_then(number)
+        .map(Duration::from_millis);
+    seconds.max(millis)
+}
+
+/// Longer than any round trip and two lost packets.
+const CONNECT: Duration = Duration::from_secs(5);
+const TOTAL: Duration = Duration::from_secs(10);
+
+/// Far above any answer of STS: its tokens have no documented limit, but are of a few KB.
+const BODY_LIMIT: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn the_longer_of_both_pauses_counts_and_garbage_does_not() {
+        for (pairs, expected) in [
+            (vec![], None),
+            (vec![("retry-after", "7")], Some(Duration::from_secs(7))),
+            (
+                vec![("x-acs-retry-after", "2500")],
+                Some(Duration::from_millis(2500)),
+            ),
+            (
+                vec![("retry-after", "1"), ("x-acs-retry-after", "2500")],
+                Some(Duration::from_millis(2500)),
+            ),
+            (vec![("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")], None),
+            (vec![("retry-after", "-1")], None),
+        ] {
+            assert_eq!(retry_after(&headers(&pairs)), expected, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn the_date_header_is_read() {
+        let read = date(&headers(&[("date", "Tue, 21 May 2024 10:39:29 GMT")])).unwrap();
+        assert_eq!(read.timestamp(), 1_716_287_969);
+        assert_eq!(date(&headers(&[("date", "yesterday")])), None);
+    }
+}

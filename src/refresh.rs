@@ -1,0 +1,199 @@
+//! The only loop, the only retry: mints, publishes, waits, for ever.
+//!
+//! A failed attempt changes nothing that is held. Every path waits at least [`schedule::FLOOR`] before the next attempt.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::sync::watch;
+use tracing::{debug, error, info, warn};
+
+use crate::clock::Clock;
+use crate::credentials::timestamp;
+use crate::failure::{Failure, Stage};
+use crate::moment::Moment;
+use crate::schedule::{self, Dice};
+use crate::snapshot::{Phase, Publisher, Snapshot};
+use crate::source::Source;
+use crate::sts::Granted;
+
+/// The loop and what it needs.
+#[derive(Debug)]
+pub struct Refresher<S> {
+    /// Where credentials come from.
+    pub source: S,
+    /// Where they go.
+    pub publisher: Publisher,
+    /// What time it is.
+    pub clock: Clock,
+    /// Throws the dice that spread a fleet.
+    pub dice: fn() -> Dice,
+    /// Changes when somebody wants new credentials now.
+    pub nudges: watch::Receiver<u64>,
+}
+
+impl<S: Source> Refresher<S> {
+    /// Runs for ever.
+    pub async fn run(mut self) -> Infallible {
+        let mut reporter = Reporter::default();
+        loop {
+            let started = self.clock.now();
+            let next = self.attempt().await;
+            reporter.attempted(&self.publisher.current(), self.clock.now());
+            self.wait(started, next, &mut reporter).await;
+        }
+    }
+
+    async fn attempt(&mut self) -> Moment {
+        let outcome = tokio::time::timeout(ATTEMPT, self.source.mint())
+            .await
+            .unwrap_or_else(|_| {
+                let message = format!("no answer within {} seconds", ATTEMPT.as_secs());
+                Err(Failure::new(Stage::Transport, "TimedOut", message))
+            });
+        let now = self.clock.now();
+        match outcome {
+            Ok(Granted {
+                credentials,
+                deadline,
+                lifetime,
+                skew,
+            }) => {
+                report_skew(skew);
+                let next = now.after(schedule::after_success(lifetime, (self.dice)()));
+                self.publisher.renewed(credentials, deadline, next);
+                next
+            }
+            Err(failure) => {
+                let failures = self.publisher.current().failures().saturating_add(1);
+                let delay = schedule::after_failure(failures, &failure, (self.dice)());
+                debug!(code = %failure.code, failures, ?delay, "An attempt failed");
+                let next = now.after(delay);
+                self.publisher.failed(failure, next);
+                next
+            }
+        }
+    }
+
+    /// Waits until `next` or a nudge, and notices an expiry on the way.
+    async fn wait(&mut self, started: Moment, next: Moment, reporter: &mut Reporter) {
+        loop {
+            let state = self.publisher.current();
+            let expiry = state.held().map(|held| held.deadline);
+            let now = self.clock.now();
+            let wake = match expiry {
+                Some(expiry) if !now.is_past(expiry) && now.until(expiry) < now.until(next) => {
+                    expiry
+                }
+                _ => next,
+            };
+            tokio::select! {
+                () = self.clock.sleep_until(wake) => {}
+                () = nudged(&mut self.nudges) => {
+                    info!("Renewing at once, as asked");
+                    break;
+                }
+            }
+            let now = self.clock.now();
+            reporter.observed(&state, now);
+            if now.is_past(next) {
+                break;
+            }
+        }
+        // Whatever ended the wait: a storm of signals, or a wall clock that jumps to and fro, is not a hot loop.
+        self.clock.sleep_until(started.after(schedule::FLOOR)).await;
+    }
+}
+
+async fn nudged(nudges: &mut watch::Receiver<u64>) {
+    if nudges.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn report_skew(skew: TimeDelta) {
+    if skew.abs() > TOLERABLE_SKEW {
+        let ahead_seconds = skew.num_seconds();
+        warn!(
+            ahead_seconds,
+            "This machine's clock differs from that of STS; set it (NTP), because clients judge the expiry by it"
+        );
+    }
+}
+
+/// Tells each change once.
+#[derive(Debug, Default)]
+struct Reporter {
+    phase: Option<Phase>,
+    code: String,
+    failures: u32,
+}
+
+impl Reporter {
+    fn attempted(&mut self, state: &Snapshot, now: Moment) {
+        if let Some(failure) = state.failure() {
+            let entered = self.enter(state, now) || self.code != failure.code;
+            failure.code.as_ref().clone_into(&mut self.code);
+            self.failures = state.failures();
+            if entered {
+                tell(state, failure, now);
+            }
+        } else if let Some(held) = state.held() {
+            self.phase = Some(state.phase(now));
+            self.code.clear();
+            let failures_before = std::mem::take(&mut self.failures);
+            info!(
+                access_key_id = %held.credentials.access_key_id,
+                expires_at = %timestamp(held.credentials.expires_at),
+                failures_before,
+                "Credentials renewed"
+            );
+        }
+    }
+
+    /// Tells of an expiry, which happens by the passing of time alone.
+    fn observed(&mut self, state: &Snapshot, now: Moment) {
+        if !self.enter(state, now) || state.phase(now) != Phase::Expired {
+            return;
+        }
+        if let Some(failure) = state.failure() {
+            tell(state, failure, now);
+        } else {
+            warn!(
+                "The credentials expired while this machine slept or its clock was set; renewing"
+            );
+        }
+    }
+
+    fn enter(&mut self, state: &Snapshot, now: Moment) -> bool {
+        let phase = Some(state.phase(now));
+        let changed = self.phase != phase;
+        self.phase = phase;
+        changed
+    }
+}
+
+fn tell(state: &Snapshot, failure: &Failure, now: Moment) {
+    let code = &failure.code;
+    match (state.phase(now), state.held()) {
+        (Phase::Fresh | Phase::Failing, Some(held)) => {
+            let expires_at = timestamp(held.credentials.expires_at);
+            warn!(%code, %expires_at, "Cannot renew, still serving the credentials in hand: {failure}");
+        }
+        (Phase::Expired, Some(held)) => {
+            let expires_at = timestamp(held.credentials.expires_at);
+            error!(%code, %expires_at, "The credentials have expired and cannot be renewed: {failure}");
+        }
+        _ => error!(%code, "No credentials: {failure}"),
+    }
+}
+
+/// Bounds a whole attempt: two file reads and a request of at most ten seconds.
+const ATTEMPT: Duration = Duration::from_secs(15);
+
+/// Beyond it a clock is not merely imprecise.
+const TOLERABLE_SKEW: TimeDelta = TimeDelta::seconds(30);
+
+#[cfg(test)]
+mod tests;

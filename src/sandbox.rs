@@ -1,0 +1,359 @@
+//! An embedded STS, for demonstrations and tests: a faithful imitation of STS 2015-04-01 on loopback.
+//!
+//! It checks what STS checks (signatures, nonces, timestamps, tokens, trust policies, the bounds of every parameter)
+//! and answers with the documented codes, so that what works against it can be expected to work against STS. Nothing
+//! that it issues is valid anywhere else, and everything says so. Its signature check is its own, written from the
+//! specification: it shares no code with the daemon's signer.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> std::io::Result<()> {
+//! use ram_sidecar::sandbox::{Fault, Options, Sandbox, Times};
+//!
+//! let sandbox = Sandbox::start(Options::default()).await?;
+//! // Point a client at `sandbox.endpoint()`, with `sandbox.access_key_id()` and its secret, and then:
+//! sandbox.inject(Fault::InternalError, Times::Next(2));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it does not do
+//!
+//! It speaks HTTP without TLS and RPC signatures only (`SignatureVersion` 1.0, no `ACS3-HMAC-SHA256`), answers in JSON
+//! whatever `Format` asks for, and knows neither `AssumeRoleWithSAML` nor permissions beyond `sts:AssumeRole`. Where
+//! STS documents nothing, the place in the code says so.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use crate::clock::Clock;
+
+mod actions;
+mod answer;
+mod fault;
+mod gate;
+mod issue;
+mod oidc;
+mod options;
+mod parameters;
+mod policy;
+mod random;
+mod record;
+mod request;
+mod rpc_v1;
+mod rs256;
+mod server;
+#[cfg(test)]
+mod tests;
+mod token;
+mod world;
+
+pub use self::fault::{Fault, Times};
+pub use self::issue::Issued;
+pub use self::options::Options;
+pub use self::policy::InvalidPolicy;
+pub use self::record::Seen;
+pub use self::token::Flaw;
+
+use self::fault::Faults;
+use self::policy::TrustPolicy;
+use self::random::Random;
+use self::record::Record;
+use self::server::State;
+use self::world::Owner;
+
+/// A running sandbox; dropping it stops the server and its connections.
+pub struct Sandbox {
+    address: SocketAddr,
+    role_arn: String,
+    state: Arc<State>,
+    server: JoinHandle<()>,
+}
+
+/// An AccessKey of the sandbox.
+#[derive(Clone, Debug)]
+pub struct AccessKey {
+    /// Begins with `LTAISandbox`; 24 characters.
+    pub id: String,
+    /// 30 characters.
+    pub secret: SecretString,
+}
+
+impl Sandbox {
+    /// Binds loopback and serves on the current tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+        let address = listener.local_addr()?;
+        let random = Random::seeded().map_err(io::Error::other)?;
+        let clock = options.clock.clone();
+        let world = options.world(&random)?;
+        let role_arn = world.role_arn(&options.role_name);
+        let state = Arc::new(State {
+            clock,
+            random,
+            world: Mutex::new(world),
+            faults: Faults::none(),
+            record: Record::empty(),
+        });
+        let server = tokio::spawn(server::serve(listener, Arc::clone(&state)));
+        info!(%address, role_arn, "Sandbox STS listens; nothing it issues is valid anywhere else");
+        Ok(Self {
+            address,
+            role_arn,
+            state,
+            server,
+        })
+    }
+
+    /// Returns the URL of the server: `http://127.0.0.1:<port>`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Returns the clock that the sandbox goes by: shifting it makes a skew.
+    pub fn clock(&self) -> &Clock {
+        &self.state.clock
+    }
+}
+
+/// Who and what exists.
+impl Sandbox {
+    /// Returns the ARN of the role that exists from the start.
+    pub fn role_arn(&self) -> String {
+        self.role_arn.clone()
+    }
+
+    /// Returns the ARN of the RAM user.
+    pub fn user_arn(&self) -> String {
+        self.state.world().user.arn.clone()
+    }
+
+    /// Returns the RAM user's AccessKey.
+    pub fn access_key(&self) -> AccessKey {
+        self.key_of(Owner::User)
+    }
+
+    /// Returns the id of the RAM user's AccessKey.
+    pub fn access_key_id(&self) -> String {
+        self.access_key().id
+    }
+
+    /// Returns the secret of the RAM user's AccessKey.
+    pub fn access_key_secret(&self) -> SecretString {
+        self.access_key().secret
+    }
+
+    /// Returns the AccessKey of the account itself, which may not assume roles.
+    pub fn root_access_key(&self) -> AccessKey {
+        self.key_of(Owner::Root)
+    }
+
+    /// Disables the RAM user's AccessKey, or enables it again.
+    pub fn set_access_key_active(&self, active: bool) {
+        let mut world = self.state.world();
+        world
+            .keys
+            .values_mut()
+            .filter(|key| key.owner == Owner::User)
+            .for_each(|key| {
+                key.active = active;
+            });
+    }
+
+    /// Gives the RAM user a new AccessKey; the one before it exists no longer.
+    pub fn rotate_access_key(&self) -> AccessKey {
+        let mut world = self.state.world();
+        world.keys.retain(|_, key| key.owner != Owner::User);
+        world.add_key(Owner::User, &self.state.random);
+        drop(world);
+        self.access_key()
+    }
+
+    /// Adds a role, and returns its ARN. Its own sessions may not assume roles until they are permitted to.
+    pub fn add_role(
+        &self,
+        name: &str,
+        trust_policy: &str,
+        max_session: Duration,
+    ) -> Result<String, InvalidPolicy> {
+        let trust = TrustPolicy::parse(trust_policy)?;
+        let mut world = self.state.world();
+        world.add_role(name, trust, max_session);
+        Ok(world.role_arn(name))
+    }
+
+    /// Deletes a role; the credentials that were issued for it are void at once.
+    ///
+    /// Returns whether there was such a role.
+    pub fn delete_role(&self, role_arn: &str) -> bool {
+        let mut world = self.state.world();
+        world.ledger.revoke(role_arn);
+        world
+            .roles
+            .get_mut(role_arn)
+            .is_some_and(|role| !std::mem::replace(&mut role.deleted, true))
+    }
+
+    /// Brings a deleted role back, but not the credentials that were issued for it.
+    ///
+    /// Returns whether there was such a role.
+    pub fn restore_role(&self, role_arn: &str) -> bool {
+        let mut world = self.state.world();
+        world
+            .roles
+            .get_mut(role_arn)
+            .is_some_and(|role| std::mem::replace(&mut role.deleted, false))
+    }
+
+    /// Replaces a role's trust policy. A role that does not exist is left at that.
+    pub fn set_trust_policy(&self, role_arn: &str, policy: &str) -> Result<(), InvalidPolicy> {
+        let trust = TrustPolicy::parse(policy)?;
+        if let Some(role) = self.state.world().roles.get_mut(role_arn) {
+            role.trust = trust;
+        }
+        Ok(())
+    }
+
+    /// Permits `sts:AssumeRole` to the RAM user or to a role's sessions, or forbids it.
+    pub fn permit_assume_role(&self, principal_arn: &str, permitted: bool) {
+        let mut world = self.state.world();
+        if world.user.arn == principal_arn {
+            world.user.may_assume = permitted;
+        } else if let Some(role) = world.roles.get_mut(principal_arn) {
+            role.may_assume = permitted;
+        }
+    }
+
+    fn key_of(&self, owner: Owner) -> AccessKey {
+        let world = self.state.world();
+        #[expect(
+            clippy::expect_used,
+            reason = "both have exactly one AccessKey at all times"
+        )]
+        let (id, key) = world.key_of(owner).expect("an AccessKey of every owner");
+        AccessKey {
+            id: id.clone(),
+            secret: key.secret.clone(),
+        }
+    }
+}
+
+/// OIDC.
+impl Sandbox {
+    /// Returns the ARN of the OIDC provider.
+    pub fn oidc_provider_arn(&self) -> String {
+        self.state.world().provider.arn.clone()
+    }
+
+    /// Mints a token of the OIDC provider, as Kubernetes would for a service account.
+    ///
+    /// Is refused if [`Options::oidc_keys`] gave the provider another key set. Blocks for as long as it takes to make
+    /// an RSA key, the first time in a process.
+    pub fn oidc_token(&self, subject: &str, audience: &str, lifetime: Duration) -> String {
+        self.mint(subject, audience, lifetime, None)
+    }
+
+    /// Mints a token that differs from a good one by its flaw.
+    pub fn flawed_oidc_token(
+        &self,
+        flaw: Flaw,
+        subject: &str,
+        audience: &str,
+        lifetime: Duration,
+    ) -> String {
+        self.mint(subject, audience, lifetime, Some(flaw))
+    }
+
+    fn mint(
+        &self,
+        subject: &str,
+        audience: &str,
+        lifetime: Duration,
+        flaw: Option<Flaw>,
+    ) -> String {
+        let issuer = self.state.world().provider.issuer.clone();
+        let audiences = &[audience];
+        token::Order {
+            issuer: &issuer,
+            subject,
+            audiences,
+            lifetime,
+            flaw,
+        }
+        .mint(self.state.clock.now().wall, &self.state.random)
+    }
+}
+
+/// What was issued, what arrived, what goes wrong.
+impl Sandbox {
+    /// Returns credentials that were issued, also for about an hour after they have expired.
+    ///
+    /// Stub services look up here who signed a request; they must compare the expiry themselves.
+    pub fn issued(&self, access_key_id: &str) -> Option<Issued> {
+        self.state.world().ledger.find(access_key_id).cloned()
+    }
+
+    /// Returns the latest requests, oldest first.
+    pub fn requests(&self) -> Vec<Seen> {
+        self.state.record.latest()
+    }
+
+    /// Returns how many requests have arrived so far.
+    pub fn request_count(&self) -> u64 {
+        *self.state.record.count().borrow()
+    }
+
+    /// Waits until so many requests have arrived since the start. Cancel safe.
+    pub async fn wait_for_requests(&self, count: u64) {
+        // The sender lives as long as `self`.
+        let _ = self
+            .state
+            .record
+            .count()
+            .wait_for(|arrived| *arrived >= count)
+            .await;
+    }
+
+    /// Lets something go wrong, after what was injected before has run its course.
+    pub fn inject(&self, fault: Fault, times: Times) {
+        self.state.faults.inject(fault, times);
+    }
+
+    /// Takes all faults back, and answers what hangs.
+    pub fn heal(&self) {
+        self.state.faults.heal();
+    }
+
+    /// Sets how long credentials live, whatever `DurationSeconds` asks for; `None` obeys it.
+    pub fn set_lifetime(&self, lifetime: Option<Duration>) {
+        self.state.world().lifetime = lifetime;
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (address, role_arn) = (&self.address, &self.role_arn);
+        f.debug_struct("Sandbox")
+            .field("address", address)
+            .field("role_arn", role_arn)
+            .finish_non_exhaustive()
+    }
+}

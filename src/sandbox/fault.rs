@@ -1,0 +1,192 @@
+//! Faults: what the sandbox answers instead of the truth, for as long as it is told to.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::http::header::LOCATION;
+use axum::http::{HeaderValue, StatusCode};
+use tokio::sync::watch;
+
+use crate::sandbox::answer::{Answer, Refusal};
+use crate::sandbox::issue::Lifetime;
+
+/// Something that goes wrong. The request that meets it is not performed, unless said otherwise.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// An error of STS. A status that HTTP does not know becomes 500.
+    Refusal {
+        /// The HTTP status.
+        status: u16,
+        /// The `Code`, for example `NoPermission`.
+        code: String,
+        /// The `Message`.
+        message: String,
+    },
+    /// `Throttling.User` with HTTP 400.
+    Throttling {
+        /// Sent as `Retry-After`, in seconds rounded up.
+        retry_after: Option<Duration>,
+        /// Sent as `x-acs-retry-after`, in milliseconds.
+        acs_retry_after: Option<Duration>,
+    },
+    /// `InternalError` with HTTP 500.
+    InternalError,
+    /// A web page with HTTP 200, as from a captive portal.
+    Html,
+    /// The first half of the answer. The request is performed.
+    TruncatedJson,
+    /// Nothing, with HTTP 200.
+    EmptyBody,
+    /// No answer until the faults are healed; then the request is performed.
+    Hang,
+    /// HTTP 302 without a body.
+    Redirect {
+        /// Sent as `Location`.
+        location: String,
+    },
+    /// Credentials that have ended already. The request is performed.
+    ExpiredCredentials,
+    /// Credentials that live so long, whatever `DurationSeconds` asks for. The request is performed.
+    Lifetime(Duration),
+}
+
+/// How many answers a fault takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// So many.
+    Next(usize),
+    /// Every one, until [`heal`](crate::sandbox::Sandbox::heal).
+    UntilHealed,
+}
+
+impl Fault {
+    /// Returns its name for the record.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Refusal { .. } => "Refusal",
+            Self::Throttling { .. } => "Throttling",
+            Self::InternalError => "InternalError",
+            Self::Html => "Html",
+            Self::TruncatedJson => "TruncatedJson",
+            Self::EmptyBody => "EmptyBody",
+            Self::Hang => "Hang",
+            Self::Redirect { .. } => "Redirect",
+            Self::ExpiredCredentials => "ExpiredCredentials",
+            Self::Lifetime(_) => "Lifetime",
+        }
+    }
+
+    /// Returns the answer that stands in for the real one, if the request is not to be performed.
+    pub(super) fn instead(&self, request_id: &str, host: &str) -> Option<Answer> {
+        match self {
+            Self::Refusal {
+                status,
+                code,
+                message,
+            } => {
+                let status = StatusCode::from_u16(*status);
+                let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+                let refusal = Refusal::new(status, code.clone(), message);
+                Some(refusal.answer(request_id, host))
+            }
+            Self::Throttling {
+                retry_after,
+                acs_retry_after,
+            } => {
+                let message = "Request was denied due to user flow control.";
+                let answer = Refusal::bad("Throttling.User", message).answer(request_id, host);
+                Some(answer.hinting(*retry_after, *acs_retry_after))
+            }
+            Self::InternalError => Some(Refusal::internal().answer(request_id, host)),
+            Self::Html => Some(Answer {
+                status: StatusCode::OK,
+                code: None,
+                content_type: HeaderValue::from_static("text/html;charset=utf-8"),
+                headers: Vec::new(),
+                body: b"<!DOCTYPE html><html><body>Please log in.</body></html>".to_vec(),
+            }),
+            Self::EmptyBody => Some(bare(StatusCode::OK)),
+            Self::Redirect { location } => {
+                let mut answer = bare(StatusCode::FOUND);
+                let location = HeaderValue::try_from(location).ok();
+                answer
+                    .headers
+                    .extend(location.map(|location| (LOCATION, location)));
+                Some(answer)
+            }
+            Self::TruncatedJson | Self::Hang | Self::ExpiredCredentials | Self::Lifetime(_) => None,
+        }
+    }
+
+    /// Returns the lifetime that it imposes.
+    pub(super) fn lifetime(&self) -> Option<Lifetime> {
+        match self {
+            Self::ExpiredCredentials => Some(Lifetime::Over),
+            Self::Lifetime(span) => Some(Lifetime::Lasts(*span)),
+            _ => None,
+        }
+    }
+}
+
+fn bare(status: StatusCode) -> Answer {
+    Answer {
+        status,
+        code: None,
+        content_type: HeaderValue::from_static("application/json;charset=utf-8"),
+        headers: Vec::new(),
+        body: Vec::new(),
+    }
+}
+
+/// The faults that lie ahead, first injected first met.
+pub(super) struct Faults {
+    ahead: Mutex<VecDeque<(Fault, Times)>>,
+    healed: watch::Sender<()>,
+}
+
+impl Faults {
+    pub(super) fn none() -> Self {
+        Self {
+            ahead: Mutex::default(),
+            healed: watch::Sender::new(()),
+        }
+    }
+
+    pub(super) fn inject(&self, fault: Fault, times: Times) {
+        self.lock().push_back((fault, times));
+    }
+
+    pub(super) fn heal(&self) {
+        self.lock().clear();
+        self.healed.send_replace(());
+    }
+
+    /// Takes the fault that the present request meets, and what tells when it is healed.
+    pub(super) fn next(&self) -> Option<(Fault, watch::Receiver<()>)> {
+        let mut ahead = self.lock();
+        while let Some((fault, times)) = ahead.front_mut() {
+            let met = match times {
+                Times::UntilHealed => return Some((fault.clone(), self.healed.subscribe())),
+                Times::Next(0) => None,
+                Times::Next(left) => {
+                    *left -= 1;
+                    Some(fault.clone())
+                }
+            };
+            if met.is_none() || *times == Times::Next(0) {
+                ahead.pop_front();
+            }
+            if let Some(fault) = met {
+                // Subscribed while the lock is held, so that no healing is missed.
+                return Some((fault, self.healed.subscribe()));
+            }
+        }
+        None
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<(Fault, Times)>> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

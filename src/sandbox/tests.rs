@@ -1,0 +1,9 @@
+//! The sandbox as a client meets it: over HTTP, with a signer of the tests' own.
+
+mod assume_role;
+mod client;
+mod faults;
+mod gate;
+mod oidc;
+mod wire;
+mod world;

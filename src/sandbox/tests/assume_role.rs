@@ -1,0 +1,371 @@
+//! `AssumeRole` and `GetCallerIdentity`: the shape of the answers, the bounds, who may.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use super::client::{Reply, call, start};
+use crate::sandbox::{Options, Sandbox};
+
+#[tokio::test]
+async fn an_answer_has_the_documented_shape() {
+    let sandbox = start().await;
+    let reply = call(&sandbox, "AssumeRole")
+        .with("SourceIdentity", "Alice")
+        .send(&sandbox)
+        .await;
+    assert_eq!(reply.status, 200);
+
+    let names: Vec<_> = reply.json().as_object().unwrap().keys().cloned().collect();
+    assert_eq!(
+        names,
+        [
+            "AssumedRoleUser",
+            "Credentials",
+            "RequestId",
+            "SourceIdentity"
+        ]
+    );
+    assert_eq!(reply.at("/SourceIdentity"), "Alice");
+    let user_arn = format!("{}/session", sandbox.role_arn());
+    assert_eq!(reply.at("/AssumedRoleUser/Arn"), user_arn);
+    assert!(
+        reply
+            .at("/AssumedRoleUser/AssumedRoleId")
+            .ends_with(":session")
+    );
+
+    let (id, secret) = (
+        reply.at("/Credentials/AccessKeyId"),
+        reply.at("/Credentials/AccessKeySecret"),
+    );
+    assert!(id.starts_with("STS.Sandbox") && id.len() == 29, "{id}");
+    assert_eq!(secret.len(), 44);
+    let token = reply.at("/Credentials/SecurityToken");
+    assert!(token.starts_with("CAIS") && token.len() > 300, "{token}");
+    let inside = STANDARD.decode(&token).unwrap();
+    assert!(String::from_utf8_lossy(&inside).contains("Sandbox"));
+
+    let issued = sandbox.issued(&id).unwrap();
+    assert_eq!(issued.access_key_secret.expose_secret(), secret);
+    assert_eq!(issued.security_token.expose_secret(), token);
+    assert_eq!(
+        (issued.role_arn, issued.session_name),
+        (sandbox.role_arn(), "session".to_owned())
+    );
+    assert_eq!(expiration(&reply), issued.expires_at);
+
+    let plain = call(&sandbox, "AssumeRole").send(&sandbox).await;
+    assert!(plain.json().get("SourceIdentity").is_none());
+    assert_ne!(plain.at("/Credentials/AccessKeyId"), id);
+    assert!(
+        sandbox.issued(&id).is_some(),
+        "a new credential does not replace the one before"
+    );
+}
+
+#[tokio::test]
+async fn credentials_live_as_long_as_was_asked_for_unless_told_otherwise() {
+    let sandbox = start().await;
+    let lives = async |duration: &str| {
+        let reply = call(&sandbox, "AssumeRole")
+            .with("DurationSeconds", duration)
+            .send(&sandbox)
+            .await;
+        let before = sandbox.clock().now().wall;
+        (expiration(&reply) - before + TimeDelta::seconds(2)).num_seconds()
+    };
+    assert!((3600..=3602).contains(&lives("").await));
+    assert!((900..=902).contains(&lives("900").await));
+    sandbox.set_lifetime(Some(Duration::from_secs(170)));
+    assert!((170..=172).contains(&lives("900").await));
+}
+
+#[tokio::test]
+async fn every_parameter_has_its_bounds() {
+    let sandbox = start().await;
+    let long = |length| "x".repeat(length);
+    let policy = |length: usize| {
+        let frame = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":""}]}"#.len();
+        json!({"Version": "1", "Statement": [{"Effect": "Allow", "Action": long(length - frame)}]})
+            .to_string()
+    };
+    for (name, value, code) in [
+        ("RoleArn", String::new(), "MissingRoleArn"),
+        (
+            "RoleArn",
+            "acs:ram::12ab:role/x".into(),
+            "InvalidParameter.RoleArn",
+        ),
+        (
+            "RoleArn",
+            "acs:ram::1:role/other".into(),
+            "EntityNotExist.Role",
+        ),
+        ("RoleSessionName", String::new(), "MissingRoleSessionName"),
+        (
+            "RoleSessionName",
+            "x".into(),
+            "InvalidParameter.RoleSessionName",
+        ),
+        (
+            "RoleSessionName",
+            long(65),
+            "InvalidParameter.RoleSessionName",
+        ),
+        (
+            "RoleSessionName",
+            "a b".into(),
+            "InvalidParameter.RoleSessionName",
+        ),
+        (
+            "RoleSessionName",
+            "中文".into(),
+            "InvalidParameter.RoleSessionName",
+        ),
+        ("RoleSessionName", long(64), "ok"),
+        ("RoleSessionName", "a.@-_Z9".into(), "ok"),
+        (
+            "DurationSeconds",
+            "899".into(),
+            "InvalidParameter.DurationSeconds",
+        ),
+        (
+            "DurationSeconds",
+            "3601".into(),
+            "InvalidParameter.DurationSeconds",
+        ),
+        (
+            "DurationSeconds",
+            "+3600".into(),
+            "InvalidParameter.DurationSeconds",
+        ),
+        (
+            "DurationSeconds",
+            "1e3".into(),
+            "InvalidParameter.DurationSeconds",
+        ),
+        (
+            "DurationSeconds",
+            long(99).replace('x', "9"),
+            "InvalidParameter.DurationSeconds",
+        ),
+        ("DurationSeconds", "3600".into(), "ok"),
+        ("ExternalId", "x".into(), "InvalidParameter.ExternalId"),
+        ("ExternalId", long(1225), "InvalidParameter.ExternalId"),
+        ("ExternalId", "a b".into(), "InvalidParameter.ExternalId"),
+        ("ExternalId", "a_+=,.@:/-".into(), "ok"),
+        (
+            "SourceIdentity",
+            "x".into(),
+            "InvalidParameter.SourceIdentity",
+        ),
+        (
+            "SourceIdentity",
+            "acs:me".into(),
+            "InvalidParameter.SourceIdentity",
+        ),
+        (
+            "SourceIdentity",
+            long(65),
+            "InvalidParameter.SourceIdentity",
+        ),
+        ("Policy", policy(2048), "ok"),
+        ("Policy", policy(2049), "InvalidParameter.PolicySize"),
+        ("Policy", "{".into(), "InvalidParameter.PolicyGrammar"),
+        ("Policy", "[]".into(), "InvalidParameter.PolicyGrammar"),
+        (
+            "Policy",
+            r#"{"Statement": []}"#.into(),
+            "InvalidParameter.PolicyGrammar",
+        ),
+        (
+            "Policy",
+            r#"{"Version": "1", "Statement": {}}"#.into(),
+            "InvalidParameter.PolicyGrammar",
+        ),
+    ] {
+        let status = match code {
+            "ok" => 200,
+            "EntityNotExist.Role" => 404,
+            _ => 400,
+        };
+        let reply = call(&sandbox, "AssumeRole")
+            .with(name, &value)
+            .send(&sandbox)
+            .await;
+        assert_eq!(reply.outcome(), (status, code.to_owned()), "{name}={value}");
+    }
+}
+
+#[tokio::test]
+async fn the_account_itself_may_not_assume_roles() {
+    let sandbox = start().await;
+    let root = sandbox.root_access_key();
+    let reply = call(&sandbox, "AssumeRole")
+        .signed_with(&root)
+        .send(&sandbox)
+        .await;
+    assert_eq!(reply.outcome(), (403, "NoPermission".to_owned()));
+    assert_eq!(
+        reply.at("/Message"),
+        "Roles may not be assumed by root accounts."
+    );
+
+    let identity = call(&sandbox, "GetCallerIdentity")
+        .signed_with(&root)
+        .send(&sandbox)
+        .await;
+    assert_eq!(identity.at("/IdentityType"), "Account");
+    assert_eq!(identity.at("/Arn"), "acs:ram::1234567890123456:root");
+}
+
+#[tokio::test]
+async fn the_external_id_must_be_the_one_that_the_role_asks_for() {
+    let options = Options {
+        external_id: Some("agreed".to_owned()),
+        ..Options::default()
+    };
+    let sandbox = Sandbox::start(options).await.unwrap();
+    for (sent, status) in [("agreed", 200), ("guessed", 403), ("", 403)] {
+        let reply = call(&sandbox, "AssumeRole")
+            .with("ExternalId", sent)
+            .send(&sandbox)
+            .await;
+        assert_eq!(reply.status, status, "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn the_caller_must_be_both_trusted_and_permitted() {
+    let sandbox = start().await;
+    let outcome = async || call(&sandbox, "AssumeRole").send(&sandbox).await.outcome();
+    let refused = (403, "NoPermission".to_owned());
+
+    sandbox.permit_assume_role(&sandbox.user_arn(), false);
+    assert_eq!(outcome().await, refused);
+    sandbox.permit_assume_role(&sandbox.user_arn(), true);
+    assert_eq!(outcome().await.0, 200);
+
+    sandbox
+        .set_trust_policy(&sandbox.role_arn(), &trusting("acs:ram::9:root"))
+        .unwrap();
+    assert_eq!(outcome().await, refused);
+    let account = trusting("acs:ram::1234567890123456:root");
+    sandbox
+        .set_trust_policy(&sandbox.role_arn(), &account)
+        .unwrap();
+    assert_eq!(outcome().await.0, 200);
+}
+
+#[tokio::test]
+async fn roles_can_be_chained_and_the_source_identity_stays() {
+    let sandbox = start().await;
+    let hour = Duration::from_secs(3600);
+    let second = sandbox
+        .add_role("second", &trusting(&sandbox.role_arn()), hour)
+        .unwrap();
+    let first = call(&sandbox, "AssumeRole")
+        .with("SourceIdentity", "Alice")
+        .send(&sandbox)
+        .await;
+    let chain = || {
+        call(&sandbox, "AssumeRole")
+            .as_session(&first)
+            .with("RoleArn", &second)
+    };
+
+    assert_eq!(
+        chain().send(&sandbox).await.status,
+        403,
+        "its sessions are not permitted to"
+    );
+    sandbox.permit_assume_role(&sandbox.role_arn(), true);
+    let chained = chain().send(&sandbox).await;
+    assert_eq!(chained.status, 200);
+    assert!(chained.json().get("SourceIdentity").is_none());
+    let issued = sandbox
+        .issued(&chained.at("/Credentials/AccessKeyId"))
+        .unwrap();
+    assert_eq!(issued.source_identity.as_deref(), Some("Alice"));
+
+    let changed = chain().with("SourceIdentity", "Bob").send(&sandbox).await;
+    assert_eq!(
+        changed.outcome(),
+        (400, "InvalidParameter.SourceIdentity".to_owned())
+    );
+    let direct = call(&sandbox, "AssumeRole")
+        .with("RoleArn", &second)
+        .send(&sandbox)
+        .await;
+    assert_eq!(
+        direct.status, 403,
+        "the second role does not trust the user"
+    );
+}
+
+#[tokio::test]
+async fn callers_learn_who_they_are() {
+    let sandbox = start().await;
+    let user = call(&sandbox, "GetCallerIdentity").send(&sandbox).await;
+    let names: Vec<_> = user.json().as_object().unwrap().keys().cloned().collect();
+    let wanted = [
+        "AccountId",
+        "Arn",
+        "IdentityType",
+        "PrincipalId",
+        "RequestId",
+        "UserId",
+    ];
+    assert_eq!(names, wanted);
+    assert_eq!(user.at("/Arn"), sandbox.user_arn());
+    assert_eq!(user.at("/IdentityType"), "RAMUser");
+
+    let assumed = call(&sandbox, "AssumeRole").send(&sandbox).await;
+    let session = call(&sandbox, "GetCallerIdentity")
+        .as_session(&assumed)
+        .send(&sandbox)
+        .await;
+    let arn = "acs:ram::1234567890123456:assumed-role/sandbox-role/session";
+    assert_eq!(session.at("/Arn"), arn);
+    assert_eq!(session.at("/IdentityType"), "AssumedRoleUser");
+    assert_eq!(
+        session.at("/PrincipalId"),
+        format!("{}:session", session.at("/RoleId"))
+    );
+    assert_eq!(
+        session.at("/PrincipalId"),
+        assumed.at("/AssumedRoleUser/AssumedRoleId")
+    );
+    assert!(session.json().get("UserId").is_none());
+}
+
+#[tokio::test]
+async fn no_two_answers_share_anything_that_should_be_unique() {
+    let sandbox = start().await;
+    let mut seen = BTreeSet::new();
+    for _ in 0..8 {
+        let reply = call(&sandbox, "AssumeRole").send(&sandbox).await;
+        for pointer in ["AccessKeyId", "AccessKeySecret", "SecurityToken"] {
+            assert!(seen.insert(reply.at(&format!("/Credentials/{pointer}"))));
+        }
+        assert!(seen.insert(reply.at("/RequestId")));
+    }
+}
+
+fn expiration(reply: &Reply) -> DateTime<Utc> {
+    let text = reply.at("/Credentials/Expiration");
+    assert_eq!(text.len(), 20, "{text}");
+    text.parse().unwrap()
+}
+
+fn trusting(principal: &str) -> String {
+    let statement =
+        json!({"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": [principal]}});
+    json!({"Version": "1", "Statement": [statement]}).to_string()
+}

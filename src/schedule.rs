@@ -1,0 +1,122 @@
+//! When to try next: the arithmetic of refreshing and of backing off, and nothing else.
+
+use std::time::Duration;
+
+use crate::failure::{Failure, Verdict};
+
+/// Luck in [0, 1), thrown once per decision.
+pub type Dice = f64;
+
+/// Returns how long after the mint of credentials that live for `lifetime` to renew them: 40 % to 46 % of it.
+///
+/// Every SDK has a window before the expiry inside which it asks on every call, 31 minutes in the widest case
+/// (ack-ram-tool), so half an hour of the default hour must always be left. The dice only ever make it earlier, so that
+/// a fleet that started together does not renew together.
+pub fn after_success(lifetime: Duration, dice: Dice) -> Duration {
+    lifetime
+        .mul_f64(LATEST - (LATEST - EARLIEST) * dice)
+        .max(FLOOR)
+}
+
+/// Returns how long to wait after the last of `failures` failed attempts in a row.
+///
+/// Full jitter between a floor and a cap that doubles up to a minute. Throttling raises the floor, to what the service
+/// asked for if it did. What only a human can mend is tried about once a minute, for ever.
+pub fn after_failure(failures: u32, failure: &Failure, dice: Dice) -> Duration {
+    let doubled = |base: Duration| base.saturating_mul(1 << failures.min(10)).min(CAP);
+    let asked_for = failure.retry_after.unwrap_or_default().min(PATIENCE);
+    let (floor, cap) = match failure.verdict {
+        Verdict::Fatal => (CAP.mul_f64(0.9), CAP),
+        Verdict::Retry => (FLOOR, doubled(FLOOR)),
+        Verdict::Throttled => (THROTTLED, doubled(THROTTLED)),
+    };
+    asked_for.max(floor) + cap.saturating_sub(floor).mul_f64(dice)
+}
+
+/// The least time between two attempts, whatever asks for them.
+///
+/// No answer of STS, expired, short or garbage, and no storm of signals makes a hot loop.
+pub const FLOOR: Duration = Duration::from_secs(1);
+
+/// The shortest lifetime that leaves the widest client window (1860 s) and a minute at the latest renewal.
+pub const COMFORTABLE: Duration = Duration::from_secs(34 * 60);
+
+const EARLIEST: f64 = 0.40;
+const LATEST: f64 = 0.46;
+const CAP: Duration = Duration::from_secs(60);
+const THROTTLED: Duration = Duration::from_secs(5);
+
+/// The longest pause that a service may ask for: a third of the shortest lifetime that STS grants.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Stage;
+
+    const DICE: [Dice; 5] = [0.0, 0.25, 0.5, 0.75, 0.999_999];
+
+    fn failed(code: &'static str) -> Failure {
+        Failure::new(Stage::Sts, code, "x")
+    }
+
+    #[test]
+    fn renews_between_forty_and_forty_six_percent_of_any_lifetime() {
+        for lifetime in [900, 3600, 43200].map(Duration::from_secs) {
+            for dice in DICE {
+                let at = after_success(lifetime, dice).as_secs_f64() / lifetime.as_secs_f64();
+                assert!(
+                    (0.40 - 1e-9..=0.46 + 1e-9).contains(&at),
+                    "{lifetime:?} {dice} {at}"
+                );
+            }
+        }
+        // The promise behind the numbers: with the default hour, 31 minutes and a margin are always left.
+        let hour = Duration::from_secs(3600);
+        assert!(after_success(hour, 0.0) + Duration::from_secs(1920) <= hour);
+    }
+
+    #[test]
+    fn short_lives_do_not_make_a_hot_loop() {
+        for lifetime in [
+            Duration::ZERO,
+            Duration::from_millis(1),
+            Duration::from_secs(2),
+        ] {
+            assert_eq!(after_success(lifetime, 0.999), FLOOR);
+        }
+    }
+
+    #[test]
+    fn every_delay_lies_between_its_floor_and_its_cap() {
+        let minute = Duration::from_secs(60);
+        for dice in DICE {
+            let mut last_cap = Duration::ZERO;
+            for failures in (1..200).chain([u32::MAX]) {
+                let retry = after_failure(failures, &failed("TimedOut"), dice);
+                assert!(
+                    retry >= FLOOR && retry <= minute,
+                    "{failures} {dice} {retry:?}"
+                );
+                let throttled = after_failure(failures, &failed("Throttling.User"), dice);
+                assert!(throttled >= Duration::from_secs(5) && throttled <= minute);
+                let fatal = after_failure(failures, &failed("NoPermission"), dice);
+                assert!(fatal >= Duration::from_secs(54) && fatal <= minute);
+                let cap = after_failure(failures, &failed("TimedOut"), 1.0);
+                assert!(cap >= last_cap);
+                last_cap = cap;
+            }
+            assert_eq!(last_cap, minute);
+        }
+    }
+
+    #[test]
+    fn what_the_service_asks_for_is_honoured_within_reason() {
+        let mut failure = failed("Throttling");
+        failure.retry_after = Some(Duration::from_secs(120));
+        assert_eq!(after_failure(1, &failure, 0.0), Duration::from_secs(120));
+        assert!(after_failure(1, &failure, 0.9) > Duration::from_secs(120));
+        failure.retry_after = Some(Duration::from_secs(86_400));
+        assert_eq!(after_failure(1, &failure, 0.0), Duration::from_secs(300));
+    }
+}

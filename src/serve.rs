@@ -1,0 +1,175 @@
+//! The accept loop: many short connections, each bounded in time and size, none able to shut out another.
+//!
+//! Until axum 0.9: `axum::serve` has neither a header timeout nor a connection cap.
+
+pub mod guard;
+pub mod routes;
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, timeout, timeout_at};
+use tracing::{debug, warn};
+
+/// Binds a listener whose backlog takes a burst of clients.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Serves until `stop`, then finishes the requests that are under way.
+///
+/// At most `limit` connections are open; beyond that the one that has been silent the longest makes room.
+pub async fn run(
+    listener: TcpListener,
+    router: Router,
+    limit: usize,
+    stop: impl Future<Output = ()>,
+) {
+    let mut connections = Connections::default();
+    let mut stop = pin!(stop);
+    loop {
+        let room = connections.make_room(limit);
+        tokio::select! {
+            () = &mut stop => break,
+            () = connections.ended() => {}
+            accepted = listener.accept(), if room => match accepted {
+                Ok((stream, _)) => connections.open(stream, router.clone()),
+                Err(error) => {
+                    warn!("Cannot accept a connection: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    connections.finish().await;
+}
+
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    /// From the oldest to the youngest.
+    open: VecDeque<Connection>,
+}
+
+struct Connection {
+    task: AbortHandle,
+    /// Whether its request has arrived.
+    busy: Arc<AtomicBool>,
+}
+
+impl Connections {
+    fn open(&mut self, stream: TcpStream, router: Router) {
+        let busy = Arc::new(AtomicBool::new(false));
+        let task = self.tasks.spawn(serve(stream, router, Arc::clone(&busy)));
+        self.open.push_back(Connection { task, busy });
+    }
+
+    /// Whether one more connection may be accepted; closes a silent one if that is what it takes.
+    fn make_room(&mut self, limit: usize) -> bool {
+        if self.tasks.len() < limit {
+            return true;
+        }
+        self.open
+            .retain(|connection| !connection.task.is_finished());
+        let silent = self
+            .open
+            .iter()
+            .position(|connection| !connection.busy.load(Ordering::Relaxed));
+        let Some(oldest) = silent.and_then(|index| self.open.remove(index)) else {
+            return false;
+        };
+        oldest.task.abort();
+        true
+    }
+
+    /// Waits until a connection has ended. Pends while there is none.
+    async fn ended(&mut self) {
+        if self.tasks.join_next().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+        while self
+            .open
+            .front()
+            .is_some_and(|connection| connection.task.is_finished())
+        {
+            self.open.pop_front();
+        }
+    }
+
+    async fn finish(mut self) {
+        for connection in &self.open {
+            if !connection.busy.load(Ordering::Relaxed) {
+                connection.task.abort();
+            }
+        }
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(WHOLE, all).await.is_err() {
+            debug!("Some connections did not end and were cut off");
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, router: Router, busy: Arc<AtomicBool>) {
+    let opened = Instant::now();
+    // A connection that never sends a byte costs its socket, not a buffer.
+    if !matches!(
+        timeout_at(opened + HEADERS, stream.readable()).await,
+        Ok(Ok(()))
+    ) {
+        return;
+    }
+    let service = TowerToHyperService::new(router);
+    let service = service_fn(move |request| {
+        busy.store(true, Ordering::Relaxed);
+        service.call(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .max_buf_size(HEADERS_MOST)
+        // Clients pool connections without trying again on a reset: one request each.
+        .keep_alive(false)
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service);
+    match timeout_at(opened + WHOLE, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!("A connection ended early: {error}"),
+        Err(_) => debug!("A connection took too long and was cut off"),
+    }
+}
+
+/// A burst of a few thousand connections waits here, not in retransmissions; the kernel has its own maximum.
+const BACKLOG: u32 = 4096;
+
+/// A client on the same machine has no reason to take longer for its request.
+const HEADERS: Duration = Duration::from_secs(5);
+
+/// Ten times what the most talkative SDK sends; hyper's own minimum is 8 KiB.
+const HEADERS_MOST: usize = 16 * 1024;
+
+/// The whole life of a connection: headers, the wait for first credentials, the answer.
+const WHOLE: Duration = Duration::from_secs(15);
+
+/// Out of file descriptors: give the open connections time to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

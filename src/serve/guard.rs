@@ -1,0 +1,197 @@
+//! Who may ask: programs on this machine, not web pages and not proxies.
+//!
+//! A page in a browser can reach loopback, directly or by DNS rebinding; it cannot hide its `Origin`, its `Sec-Fetch-*`
+//! or its `Host`. No header is required, because plain `curl` sends none.
+
+use std::net::IpAddr;
+
+use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
+
+/// Why a request is not answered.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The `Code` of the body.
+    pub code: &'static str,
+    /// The `Message` of the body.
+    pub message: &'static str,
+}
+
+/// Judges a request to a listener that is bound to `bound`.
+pub fn check(
+    method: &Method,
+    uri: &Uri,
+    version: Version,
+    headers: &HeaderMap,
+    bound: IpAddr,
+) -> Result<(), Refusal> {
+    if method != Method::GET && method != Method::HEAD {
+        return Err(METHOD);
+    }
+    let from_a_page = |name: &header::HeaderName| {
+        name == header::ORIGIN || name.as_str().starts_with("sec-fetch-")
+    };
+    if headers.keys().any(from_a_page) {
+        return Err(BROWSER);
+    }
+    if headers.contains_key("x-forwarded-for") || headers.contains_key(header::FORWARDED) {
+        return Err(FORWARDED);
+    }
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Some(host.to_str().unwrap_or_default()),
+        (None, _) => None,
+        (Some(_), Some(_)) => return Err(HOST),
+    };
+    let authority = uri.authority().map(axum::http::uri::Authority::host);
+    if host.is_none() && authority.is_none() && version != Version::HTTP_10 {
+        return Err(HOST);
+    }
+    if [host, authority]
+        .into_iter()
+        .flatten()
+        .all(|host| is_ours(host, bound))
+    {
+        Ok(())
+    } else {
+        Err(HOST)
+    }
+}
+
+/// Whether a `Host` names this machine, with or without a port: Python's SDK leaves it out.
+///
+/// A rebinding attack needs a name that it controls; an IP address cannot be rebound.
+fn is_ours(host: &str, bound: IpAddr) -> bool {
+    // Swift's SDK sends the whole URI.
+    let host = host.split_once("://").map_or(host, |(_, rest)| rest);
+    let host = host.split(['/', '?']).next().unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
+        None => host.split_once(':').map_or(host, |(name, _)| name),
+    };
+    if name.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    name.parse::<IpAddr>()
+        .is_ok_and(|ip| ip.is_loopback() || ip == bound || bound.is_unspecified())
+}
+
+const METHOD: Refusal = Refusal {
+    status: StatusCode::METHOD_NOT_ALLOWED,
+    code: "MethodNotAllowed",
+    message: "only GET and HEAD are answered here",
+};
+
+const BROWSER: Refusal = Refusal {
+    status: StatusCode::FORBIDDEN,
+    code: "BrowserRefused",
+    message: "the request carries Origin or Sec-Fetch headers, so it comes from a web page; credentials are for programs on this machine",
+};
+
+const FORWARDED: Refusal = Refusal {
+    status: StatusCode::FORBIDDEN,
+    code: "ForwardedRefused",
+    message: "the request was forwarded by a proxy; unset HTTP_PROXY for this client or except 127.0.0.1 from it",
+};
+
+const HOST: Refusal = Refusal {
+    status: StatusCode::FORBIDDEN,
+    code: "HostRefused",
+    message: "the Host header does not name this machine; use the address in ALIBABA_CLOUD_CREDENTIALS_URI",
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(
+        method: Method,
+        uri: &str,
+        version: Version,
+        headers: &[(&str, &str)],
+    ) -> &'static str {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    name.parse::<header::HeaderName>().unwrap(),
+                    value.parse().unwrap(),
+                )
+            })
+            .collect();
+        let bound = IpAddr::from([127, 0, 0, 1]);
+        match check(&method, &uri.parse().unwrap(), version, &headers, bound) {
+            Ok(()) => "ok",
+            Err(refusal) => refusal.code,
+        }
+    }
+
+    #[test]
+    fn every_host_that_a_client_sends_is_accepted_and_no_other() {
+        for (host, verdict) in [
+            ("127.0.0.1:7002", "ok"),
+            ("127.0.0.1", "ok"),
+            ("localhost:7002", "ok"),
+            ("LOCALHOST", "ok"),
+            ("[::1]:7002", "ok"),
+            ("[::1]", "ok"),
+            ("127.8.8.8:80", "ok"),
+            ("http://127.0.0.1:7002/api/v1/credentials/0", "ok"),
+            ("evil.example", "HostRefused"),
+            ("127.0.0.1.evil.example:7002", "HostRefused"),
+            ("localhost.evil.example", "HostRefused"),
+            ("http://evil.example/127.0.0.1", "HostRefused"),
+            ("10.0.0.5:7002", "HostRefused"),
+            ("", "HostRefused"),
+            ("[::1", "HostRefused"),
+            ("[fe80::1]", "HostRefused"),
+        ] {
+            assert_eq!(
+                judged(Method::GET, "/x", Version::HTTP_11, &[("host", host)]),
+                verdict,
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_listener_beyond_loopback_answers_to_its_own_address_only() {
+        let own: IpAddr = [10, 0, 0, 5].into();
+        assert!(is_ours("10.0.0.5:7002", own));
+        assert!(!is_ours("10.0.0.6:7002", own));
+        let any: IpAddr = [0, 0, 0, 0].into();
+        assert!(is_ours("10.0.0.6:7002", any));
+        assert!(!is_ours("evil.example", any));
+    }
+
+    #[test]
+    fn pages_and_proxies_are_refused() {
+        let host = ("host", "127.0.0.1");
+        let get = |headers: &[_]| judged(Method::GET, "/x", Version::HTTP_11, headers);
+        assert_eq!(get(&[host, ("origin", "null")]), "BrowserRefused");
+        assert_eq!(get(&[host, ("sec-fetch-site", "none")]), "BrowserRefused");
+        assert_eq!(
+            get(&[host, ("x-forwarded-for", "1.2.3.4")]),
+            "ForwardedRefused"
+        );
+        assert_eq!(
+            get(&[host, ("forwarded", "for=1.2.3.4")]),
+            "ForwardedRefused"
+        );
+        assert_eq!(get(&[host, ("host", "evil.example")]), "HostRefused");
+        assert_eq!(get(&[]), "HostRefused");
+        assert_eq!(judged(Method::GET, "/x", Version::HTTP_10, &[]), "ok");
+        assert_eq!(
+            judged(Method::POST, "/x", Version::HTTP_11, &[host]),
+            "MethodNotAllowed"
+        );
+    }
+
+    #[test]
+    fn absolute_targets_are_judged_by_their_authority_too() {
+        let judged = |uri| judged(Method::GET, uri, Version::HTTP_11, &[("host", "127.0.0.1")]);
+        assert_eq!(judged("http://127.0.0.1:7002/x?y=1"), "ok");
+        assert_eq!(judged("http://evil.example/x"), "HostRefused");
+    }
+}

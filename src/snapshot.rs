@@ -1,0 +1,333 @@
+//! The state: one immutable snapshot of facts, swapped whole by a single writer.
+//!
+//! The phase is not stored; it follows from the facts and the present moment, so nothing has to happen for a credential
+//! to expire. Three handles share it: the [`Publisher`] writes, a [`Subscriber`] reads everything, and a
+//! [`HealthReader`] cannot reach a secret by its type.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use tokio::sync::watch;
+
+use crate::credentials::Credentials;
+use crate::failure::{Failure, Verdict};
+use crate::moment::Moment;
+
+/// Makes the three handles of one state.
+///
+/// `render` turns credentials into the document that is served; it runs once for each renewal.
+pub fn channel(render: fn(&Credentials) -> Bytes) -> (Publisher, Subscriber, HealthReader) {
+    let (sender, receiver) = watch::channel(Snapshot::default());
+    let subscriber = Subscriber {
+        receiver: receiver.clone(),
+    };
+    (
+        Publisher { sender, render },
+        subscriber,
+        HealthReader { receiver },
+    )
+}
+
+/// The facts at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    held: Option<Arc<Held>>,
+    failure: Option<Arc<Failure>>,
+    failures: u32,
+    next_attempt: Option<Moment>,
+}
+
+/// The last good credentials.
+#[derive(Debug)]
+pub struct Held {
+    /// The credentials themselves.
+    pub credentials: Credentials,
+    /// When they stop being good, by the clocks of this machine.
+    pub deadline: Moment,
+    /// The rendered document.
+    pub document: Bytes,
+    /// Counts the renewals, from 1.
+    pub generation: u64,
+}
+
+/// What follows from the facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No credentials so far.
+    Pending,
+    /// Good credentials, and the last attempt succeeded.
+    Fresh,
+    /// Good credentials, but the last attempt failed.
+    Failing,
+    /// The credentials have expired.
+    Expired,
+}
+
+/// What can be said to a client now.
+#[derive(Clone, Debug)]
+pub enum Offer {
+    /// Good credentials.
+    Held(Arc<Held>),
+    /// An attempt is due or under way, or its failure may pass: worth a short wait. The failure, if there was one.
+    Wait(Option<Arc<Failure>>),
+    /// Nothing to offer, and waiting will not help.
+    Refusal(Arc<Failure>),
+}
+
+impl Snapshot {
+    /// Returns the phase at `now`.
+    pub fn phase(&self, now: Moment) -> Phase {
+        match &self.held {
+            None => Phase::Pending,
+            Some(held) if now.is_past(held.deadline) => Phase::Expired,
+            Some(_) if self.failure.is_some() => Phase::Failing,
+            Some(_) => Phase::Fresh,
+        }
+    }
+
+    /// Returns what can be offered at `now`.
+    pub fn offer(&self, now: Moment) -> Offer {
+        match (self.phase(now), &self.held, &self.failure) {
+            (Phase::Fresh | Phase::Failing, Some(held), _) => Offer::Held(Arc::clone(held)),
+            (Phase::Expired, _, Some(failure)) => Offer::Refusal(Arc::clone(failure)),
+            (_, _, Some(failure)) if failure.verdict == Verdict::Fatal => {
+                Offer::Refusal(Arc::clone(failure))
+            }
+            // Also an expiry without a failure: the machine slept through it, and renews at this moment.
+            (_, _, failure) => Offer::Wait(failure.clone()),
+        }
+    }
+
+    /// Returns the last good credentials, whether or not they have expired.
+    pub fn held(&self) -> Option<&Arc<Held>> {
+        self.held.as_ref()
+    }
+
+    /// Returns the failure of the last attempt, if it failed.
+    pub fn failure(&self) -> Option<&Arc<Failure>> {
+        self.failure.as_ref()
+    }
+
+    /// Returns how many attempts in a row have failed.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    fn health(&self, now: Moment) -> Health {
+        Health {
+            phase: self.phase(now),
+            expires_at: self.held.as_ref().map(|held| held.credentials.expires_at),
+            remaining: self.held.as_ref().map(|held| now.until(held.deadline)),
+            generation: self.held.as_ref().map_or(0, |held| held.generation),
+            failure: self.failure.clone(),
+            failures: self.failures,
+            next_attempt_after: self.next_attempt.map(|next| now.until(next)),
+        }
+    }
+}
+
+/// The single writer.
+#[derive(Debug)]
+pub struct Publisher {
+    sender: watch::Sender<Snapshot>,
+    render: fn(&Credentials) -> Bytes,
+}
+
+impl Publisher {
+    /// Replaces the credentials and forgets the failures.
+    pub fn renewed(&self, credentials: Credentials, deadline: Moment, next_attempt: Moment) {
+        let document = (self.render)(&credentials);
+        self.sender.send_modify(|state| {
+            let generation = state.held.as_ref().map_or(0, |held| held.generation) + 1;
+            *state = Snapshot {
+                held: Some(Arc::new(Held {
+                    credentials,
+                    deadline,
+                    document,
+                    generation,
+                })),
+                failure: None,
+                failures: 0,
+                next_attempt: Some(next_attempt),
+            };
+        });
+    }
+
+    /// Records a failed attempt; what is held stays held.
+    pub fn failed(&self, failure: Failure, next_attempt: Moment) {
+        self.sender.send_modify(|state| {
+            state.failure = Some(Arc::new(failure));
+            state.failures = state.failures.saturating_add(1);
+            state.next_attempt = Some(next_attempt);
+        });
+    }
+
+    /// Returns the state as last published.
+    pub fn current(&self) -> Snapshot {
+        self.sender.borrow().clone()
+    }
+}
+
+/// A reader of everything, secrets included.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    receiver: watch::Receiver<Snapshot>,
+}
+
+impl Subscriber {
+    /// Returns the state as last published, and marks it as seen.
+    pub fn current(&mut self) -> Snapshot {
+        self.receiver.borrow_and_update().clone()
+    }
+
+    /// Waits for a publication that has not been seen. Cancel safe. Pends for ever once the publisher is gone.
+    pub async fn changed(&mut self) {
+        if self.receiver.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A reader that sees how things are, and no secret.
+#[derive(Clone, Debug)]
+pub struct HealthReader {
+    receiver: watch::Receiver<Snapshot>,
+}
+
+impl HealthReader {
+    /// Returns how things are at `now`.
+    pub fn health(&self, now: Moment) -> Health {
+        self.receiver.borrow().health(now)
+    }
+}
+
+/// How things are, without secrets.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// The phase.
+    pub phase: Phase,
+    /// When the credentials end, by the clock of STS.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// How long they are still good; zero once expired.
+    pub remaining: Option<Duration>,
+    /// How many times credentials were renewed.
+    pub generation: u64,
+    /// The failure of the last attempt, if it failed.
+    pub failure: Option<Arc<Failure>>,
+    /// How many attempts in a row have failed.
+    pub failures: u32,
+    /// How long until the next attempt.
+    pub next_attempt_after: Option<Duration>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::failure::Stage;
+    use chrono::TimeDelta;
+
+    pub(crate) fn noon() -> Moment {
+        let wall = DateTime::from_timestamp(1_716_287_969, 0).unwrap();
+        Moment {
+            wall,
+            boot: Duration::from_secs(5000),
+        }
+    }
+
+    pub(crate) fn credentials(name: &str) -> Credentials {
+        Credentials {
+            access_key_id: format!("STS.{name}"),
+            access_key_secret: format!("secret-of-{name}").into(),
+            security_token: format!("token-of-{name}").into(),
+            issued_at: noon().wall,
+            expires_at: noon().wall + TimeDelta::hours(1),
+        }
+    }
+
+    fn failure(code: &'static str) -> Failure {
+        Failure::new(Stage::Sts, code, "STS said no")
+    }
+
+    fn started() -> (Publisher, Subscriber, HealthReader) {
+        channel(|credentials| Bytes::from(credentials.access_key_id.clone()))
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn the_phase_and_the_offer_follow_from_the_facts_and_the_moment() {
+        let before = noon().after(Duration::from_millis(3_599_999));
+        let at = noon().after(HOUR);
+        for (held, failed, now, phase, offer) in [
+            (false, None, noon(), Phase::Pending, "wait"),
+            (
+                false,
+                Some("TimedOut"),
+                noon(),
+                Phase::Pending,
+                "wait for TimedOut",
+            ),
+            (
+                false,
+                Some("NoPermission"),
+                noon(),
+                Phase::Pending,
+                "refuse NoPermission",
+            ),
+            (true, None, before, Phase::Fresh, "STS.a"),
+            (true, Some("TimedOut"), before, Phase::Failing, "STS.a"),
+            (true, Some("NoPermission"), before, Phase::Failing, "STS.a"),
+            (true, None, at, Phase::Expired, "wait"),
+            (
+                true,
+                Some("TimedOut"),
+                at,
+                Phase::Expired,
+                "refuse TimedOut",
+            ),
+            (
+                true,
+                Some("NoPermission"),
+                at,
+                Phase::Expired,
+                "refuse NoPermission",
+            ),
+        ] {
+            let (publisher, mut subscriber, health) = started();
+            if held {
+                publisher.renewed(credentials("a"), noon().after(HOUR), noon());
+            }
+            if let Some(code) = failed {
+                publisher.failed(failure(code), noon());
+            }
+            let offered = match subscriber.current().offer(now) {
+                Offer::Held(held) => held.credentials.access_key_id.clone(),
+                Offer::Wait(None) => "wait".into(),
+                Offer::Wait(Some(failure)) => format!("wait for {}", failure.code),
+                Offer::Refusal(failure) => format!("refuse {}", failure.code),
+            };
+            let case = format!("{held} {failed:?} {now:?}");
+            assert_eq!(health.health(now).phase, phase, "{case}");
+            assert_eq!(offered, offer, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_failure_never_replaces_what_is_held_and_a_success_forgets_it() {
+        let (publisher, mut subscriber, _) = started();
+        publisher.renewed(credentials("a"), noon().after(HOUR), noon());
+        for _ in 0..3 {
+            publisher.failed(failure("TimedOut"), noon());
+        }
+        assert_eq!(subscriber.current().failures(), 3);
+        assert_eq!(subscriber.current().held().unwrap().generation, 1);
+
+        publisher.renewed(credentials("b"), noon().after(HOUR), noon());
+        let state = subscriber.current();
+        assert_eq!((state.failures(), state.failure().is_none()), (0, true));
+        assert_eq!(state.held().unwrap().generation, 2);
+        assert_eq!(state.held().unwrap().document, "STS.b");
+    }
+}

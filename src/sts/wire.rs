@@ -1,0 +1,323 @@
+//! What STS is asked and what it answers, as values.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::answer::Answer;
+use crate::credentials::Credentials;
+use crate::failure::{Failure, Stage, Verdict, scrub};
+
+use super::RoleRequest;
+use super::sign::Parameters;
+
+/// Returns the parameters of AssumeRole, unsigned.
+pub fn assume_role(role: &RoleRequest) -> Parameters {
+    let mut parameters = common("AssumeRole", role);
+    if let Some(external_id) = &role.external_id {
+        parameters.insert("ExternalId", Zeroizing::new(external_id.clone()));
+    }
+    parameters
+}
+
+/// Returns the parameters of AssumeRoleWithOIDC, which is not signed.
+pub fn assume_role_with_oidc(
+    role: &RoleRequest,
+    provider_arn: &str,
+    token: &SecretString,
+) -> Parameters {
+    let mut parameters = common("AssumeRoleWithOIDC", role);
+    parameters.insert("OIDCProviderArn", Zeroizing::new(provider_arn.to_owned()));
+    parameters.insert(
+        "OIDCToken",
+        Zeroizing::new(token.expose_secret().to_owned()),
+    );
+    parameters
+}
+
+fn common(action: &str, role: &RoleRequest) -> Parameters {
+    let mut parameters = Parameters::new();
+    let mut add = |name, value: String| parameters.insert(name, Zeroizing::new(value));
+    add("Action", action.to_owned());
+    add("Format", "JSON".to_owned());
+    add("Version", "2015-04-01".to_owned());
+    add("RoleArn", role.arn.to_string());
+    add("RoleSessionName", role.session_name.clone());
+    add("DurationSeconds", role.duration.as_secs().to_string());
+    if let Some(policy) = &role.policy {
+        add("Policy", policy.clone());
+    }
+    parameters
+}
+
+/// Reads an answer: whole credentials, or a failure that says why not.
+///
+/// `made_at` is the time of the answer by the clock of STS; `secrets` are those of the request, which the service may
+/// repeat in its message.
+pub fn parse(
+    action: &str,
+    host: &str,
+    answer: &Answer,
+    made_at: DateTime<Utc>,
+    secrets: &[&str],
+) -> Result<Credentials, Failure> {
+    match answer.status {
+        200 => granted(action, host, answer, made_at, secrets),
+        // STS's FAQ: a bare 302 means that the caller is over its quota.
+        300..400 => {
+            let message = format!("{action} at {host} answered HTTP {}", answer.status);
+            let mut failure = Failure::new(Stage::Sts, "Redirected", message);
+            failure.retry_after = answer.retry_after;
+            Err(failure)
+        }
+        _ => Err(refused(action, host, answer, secrets)),
+    }
+}
+
+/// Returns how long the credentials live, never more than was asked for.
+///
+/// A service clock that is wrong, or a `Date` header that a proxy invented, must not prolong a life.
+pub fn lifetime(credentials: &Credentials, asked_for: Duration) -> Duration {
+    (credentials.expires_at - credentials.issued_at)
+        .to_std()
+        .unwrap_or_default()
+        .min(asked_for)
+}
+
+fn granted(
+    action: &str,
+    host: &str,
+    answer: &Answer,
+    made_at: DateTime<Utc>,
+    secrets: &[&str],
+) -> Result<Credentials, Failure> {
+    let unusable = |reason: String| {
+        let message = format!("{action} at {host} answered HTTP 200, but {reason}");
+        Failure::new(Stage::Answer, "UnexpectedAnswer", message)
+    };
+    // serde's own words may quote the document, and with it a secret: only their place is told.
+    let granted: Granted = serde_json::from_slice(&answer.body).map_err(|error| {
+        unusable(format!(
+            "not with the JSON of STS ({:?} at line {} column {})",
+            error.classify(),
+            error.line(),
+            error.column()
+        ))
+    })?;
+    let GrantedCredentials {
+        access_key_id,
+        access_key_secret,
+        security_token,
+        expiration,
+    } = granted.credentials;
+    let whole = |name: &str, value: &str| {
+        if value.is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(unusable(format!("its {name} is empty or garbled")));
+        }
+        Ok(())
+    };
+    whole("AccessKeyId", &access_key_id)?;
+    whole("AccessKeySecret", access_key_secret.expose_secret())?;
+    whole("SecurityToken", security_token.expose_secret())?;
+    let expires_at = DateTime::parse_from_rfc3339(&expiration).map_err(|_| {
+        let shown = scrub(&expiration, secrets);
+        unusable(format!(
+            "its Expiration `{shown}` is not a time like 2024-05-21T10:39:29Z"
+        ))
+    })?;
+    Ok(Credentials {
+        access_key_id,
+        access_key_secret,
+        security_token,
+        issued_at: made_at,
+        expires_at: expires_at.to_utc(),
+    })
+}
+
+fn refused(action: &str, host: &str, answer: &Answer, secrets: &[&str]) -> Failure {
+    let status = answer.status;
+    let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body) else {
+        let message = format!("{action} at {host} answered HTTP {status} without the JSON of STS");
+        let code = match status {
+            429 => "Throttling",
+            500.. => "ServiceUnavailable",
+            _ => "UnexpectedAnswer",
+        };
+        let mut failure = Failure::new(Stage::Answer, code, message);
+        failure.retry_after = answer.retry_after;
+        return failure;
+    };
+    let code = scrub(&refusal.code, secrets);
+    let told = scrub(&refusal.message, secrets);
+    let message = format!("{action} at {host} was refused with {code} (HTTP {status}): {told}");
+    let known = Failure::is_known(&code);
+    let mut failure = Failure::new(Stage::Sts, code, message);
+    match status {
+        // A code that the table does not know is judged by the status.
+        500.. if !known => failure.verdict = Verdict::Retry,
+        429 => failure.verdict = Verdict::Throttled,
+        _ => {}
+    }
+    failure.request_id = refusal.request_id.map(|id| scrub(&id, secrets));
+    failure.retry_after = answer.retry_after;
+    failure
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Granted {
+    credentials: GrantedCredentials,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct GrantedCredentials {
+    access_key_id: String,
+    #[serde(deserialize_with = "secret")]
+    access_key_secret: SecretString,
+    #[serde(deserialize_with = "secret")]
+    security_token: SecretString,
+    expiration: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Refusal {
+    code: String,
+    #[serde(default)]
+    message: String,
+    request_id: Option<String>,
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
+    String::deserialize(deserializer).map(SecretString::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"RequestId":"6894B13B","AssumedRoleUser":{"AssumedRoleId":"3:alice","Arn":"acs:ram::1:role/r/alice"},
+        "Credentials":{"SecurityToken":"CAIStoken","Expiration":"2015-04-09T11:52:19Z","AccessKeySecret":"wyLTSmsy","AccessKeyId":"STS.L4aB"}}"#;
+
+    fn answer(status: u16, body: &str) -> Answer {
+        Answer {
+            status,
+            date: None,
+            retry_after: Some(Duration::from_secs(7)),
+            body: Zeroizing::new(body.as_bytes().to_vec()),
+        }
+    }
+
+    fn parsed(status: u16, body: &str) -> Result<Credentials, Failure> {
+        let made_at = DateTime::from_timestamp(1_428_576_739, 0).unwrap();
+        parse(
+            "AssumeRole",
+            "sts.aliyuncs.com",
+            &answer(status, body),
+            made_at,
+            &["sent-secret"],
+        )
+    }
+
+    #[test]
+    fn the_documented_answer_is_read() {
+        let credentials = parsed(200, GOOD).unwrap();
+        assert_eq!(credentials.access_key_id, "STS.L4aB");
+        assert_eq!(credentials.access_key_secret.expose_secret(), "wyLTSmsy");
+        assert_eq!(credentials.security_token.expose_secret(), "CAIStoken");
+        assert_eq!(
+            credentials.expires_at.to_rfc3339(),
+            "2015-04-09T11:52:19+00:00"
+        );
+        assert_eq!(
+            lifetime(&credentials, Duration::from_secs(7200)),
+            Duration::from_secs(3600)
+        );
+        assert_eq!(
+            lifetime(&credentials, Duration::from_secs(900)),
+            Duration::from_secs(900)
+        );
+    }
+
+    #[test]
+    fn anything_less_than_whole_credentials_is_a_failure_without_a_secret() {
+        let cases = [
+            ("", "not with the JSON"),
+            ("<html>Please log in</html>", "not with the JSON"),
+            (&GOOD[..GOOD.len() - 40], "not with the JSON"),
+            (
+                &GOOD.replace("\"AccessKeySecret\":\"wyLTSmsy\",", ""),
+                "not with the JSON",
+            ),
+            (&GOOD.replace("\"wyLTSmsy\"", "null"), "not with the JSON"),
+            (&GOOD.replace("\"wyLTSmsy\"", "12"), "not with the JSON"),
+            (&GOOD.replace("wyLTSmsy", ""), "AccessKeySecret is empty"),
+            (&GOOD.replace("CAIStoken", ""), "SecurityToken is empty"),
+            (
+                &GOOD.replace("STS.L4aB", "STS L4aB"),
+                "AccessKeyId is empty or garbled",
+            ),
+            (
+                &GOOD.replace("2015-04-09T11:52:19Z", "tomorrow"),
+                "Expiration `tomorrow`",
+            ),
+        ];
+        for (body, reason) in cases {
+            let failure = parsed(200, body).unwrap_err();
+            let sentence = failure.to_string();
+            assert_eq!(
+                (failure.code.as_ref(), failure.verdict),
+                ("UnexpectedAnswer", Verdict::Retry)
+            );
+            assert!(sentence.contains(reason), "{sentence}");
+            assert!(
+                !sentence.contains("wyLT") && !sentence.contains("CAIS"),
+                "{sentence}"
+            );
+        }
+    }
+
+    #[test]
+    fn refusals_keep_code_and_request_id_and_lose_secrets() {
+        let body = r#"{"RequestId":"AB-12","HostId":"sts.aliyuncs.com","Code":"EntityNotExist.Role",
+            "Message":"The specified Role not exists . sent-secret"}"#;
+        let failure = parsed(404, body).unwrap_err();
+        assert_eq!(failure.code, "EntityNotExist.Role");
+        assert_eq!(failure.request_id.as_deref(), Some("AB-12"));
+        assert_eq!(
+            failure.to_string(),
+            "AssumeRole at sts.aliyuncs.com was refused with EntityNotExist.Role (HTTP 404): The specified Role not exists . …; \
+             create the role, or correct role.arn: account id and role name, spelled exactly (RequestId AB-12)"
+        );
+    }
+
+    #[test]
+    fn the_status_judges_what_the_table_does_not_know() {
+        let body = r#"{"Code":"Strange.New","Message":"?"}"#;
+        for (status, body, code, verdict) in [
+            (500, body, "Strange.New", Verdict::Retry),
+            (400, body, "Strange.New", Verdict::Fatal),
+            (429, body, "Strange.New", Verdict::Throttled),
+            (429, "slow down", "Throttling", Verdict::Throttled),
+            (502, "<html>", "ServiceUnavailable", Verdict::Retry),
+            (403, "<html>", "UnexpectedAnswer", Verdict::Retry),
+            (302, "", "Redirected", Verdict::Throttled),
+        ] {
+            let failure = parsed(status, body).unwrap_err();
+            assert_eq!(
+                (failure.code.as_ref(), failure.verdict),
+                (code, verdict),
+                "{status} {body}"
+            );
+            assert!(!failure.message.contains("html"));
+        }
+        assert_eq!(
+            parsed(429, body).unwrap_err().retry_after,
+            Some(Duration::from_secs(7))
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! The document that clients of the URI and readers of the file get.
+//!
+//! Its shape is the common denominator of a dozen parsers: flat, strings only, no nulls, whole seconds.
+
+use bytes::Bytes;
+use secrecy::ExposeSecret as _;
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::credentials::{Credentials, timestamp};
+
+/// Renders credentials. The bytes are wiped when the last reader drops them.
+#[expect(clippy::missing_panics_doc, reason = "it does not")]
+pub fn render(credentials: &Credentials) -> Bytes {
+    let document = Document {
+        code: "Success",
+        access_key_id: &credentials.access_key_id,
+        access_key_secret: credentials.access_key_secret.expose_secret(),
+        security_token: credentials.security_token.expose_secret(),
+        expiration: &timestamp(credentials.expires_at),
+        last_updated: &timestamp(credentials.issued_at),
+    };
+    // Sized in advance: a growing vector would leave unwiped copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(document.security_token.len() * 2 + 1024));
+    #[expect(
+        clippy::expect_used,
+        reason = "a struct of strings always has a JSON form"
+    )]
+    serde_json::to_writer(&mut *bytes, &document).expect("always serializable");
+    Bytes::from_owner(bytes)
+}
+
+/// `SessionToken` is not among the keys: reqsign takes it for a duplicate of `SecurityToken` and refuses both.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document<'a> {
+    code: &'a str,
+    access_key_id: &'a str,
+    access_key_secret: &'a str,
+    security_token: &'a str,
+    expiration: &'a str,
+    /// oss2 measures the lifetime from here; without it, it asks on every request.
+    last_updated: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::tests::credentials;
+
+    #[test]
+    fn the_document_has_exactly_the_documented_shape() {
+        assert_eq!(
+            render(&credentials("x")),
+            r#"{"Code":"Success","AccessKeyId":"STS.x","AccessKeySecret":"secret-of-x","SecurityToken":"token-of-x","Expiration":"2024-05-21T11:39:29Z","LastUpdated":"2024-05-21T10:39:29Z"}"#
+        );
+    }
+}

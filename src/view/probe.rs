@@ -1,0 +1,163 @@
+//! What the probes say.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::credentials::timestamp;
+use crate::failure::Failure;
+use crate::snapshot::{Health, Phase};
+
+/// An answer to a probe: good or not, and a body that says why.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Whether the probe passes.
+    pub good: bool,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Passes as long as the process answers: a restart repairs no trust policy, and would lose credentials that are good.
+pub fn live() -> Verdict {
+    Verdict {
+        good: true,
+        body: super::json(&serde_json::json!({ "status": "live" })),
+    }
+}
+
+/// Passes once credentials have been obtained, and ever after.
+pub fn startup(health: &Health) -> Verdict {
+    verdict(health, None, health.generation > 0, "started", "starting")
+}
+
+/// Passes while there are good credentials and every file holds them, until the stop.
+///
+/// `file` is a failure of a file; `pending_file` says that one is yet to be written.
+pub fn ready(
+    health: &Health,
+    file: Option<&Failure>,
+    pending_file: bool,
+    stopping: bool,
+) -> Verdict {
+    let valid = matches!(health.phase, Phase::Fresh | Phase::Failing);
+    let good = valid && file.is_none() && !pending_file && !stopping;
+    verdict(
+        health,
+        file,
+        good,
+        "ready",
+        if stopping { "stopping" } else { "not ready" },
+    )
+}
+
+fn verdict(
+    health: &Health,
+    file: Option<&Failure>,
+    good: bool,
+    yes: &'static str,
+    no: &'static str,
+) -> Verdict {
+    let failure = health.failure.as_deref();
+    let reported = Report {
+        status: if good { yes } else { no },
+        phase: match health.phase {
+            Phase::Pending => "pending",
+            Phase::Fresh => "fresh",
+            Phase::Failing => "failing",
+            Phase::Expired => "expired",
+        },
+        expires_at: health.expires_at.map(timestamp),
+        remaining_seconds: health.remaining.map(|left| left.as_secs()),
+        renewals: health.generation,
+        failures: health.failures,
+        next_attempt_seconds: health.next_attempt_after.map(|left| left.as_secs()),
+        code: failure.or(file).map(|failure| &*failure.code),
+        message: failure.map(ToString::to_string),
+        file_message: file.map(ToString::to_string),
+    };
+    Verdict {
+        good,
+        body: super::json(&reported),
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    status: &'static str,
+    phase: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_seconds: Option<u64>,
+    renewals: u64,
+    failures: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_seconds: Option<u64>,
+    #[serde(rename = "Code", skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(rename = "Message", skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_message: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::failure::Stage;
+
+    fn health(phase: Phase, failed: bool) -> Health {
+        let failure = Failure::new(Stage::Sts, "NoPermission", "AssumeRole was refused");
+        Health {
+            phase,
+            expires_at: None,
+            remaining: Some(Duration::from_secs(60)),
+            generation: u64::from(phase != Phase::Pending),
+            failure: failed.then(|| Arc::new(failure)),
+            failures: u32::from(failed),
+            next_attempt_after: None,
+        }
+    }
+
+    #[test]
+    fn readiness_follows_the_phase_the_files_and_the_stop() {
+        let failure = Failure::new(Stage::File, "FileNotWritten", "cannot write /x");
+        for (phase, file, pending, stopping, good) in [
+            (Phase::Pending, false, false, false, false),
+            (Phase::Fresh, false, false, false, true),
+            (Phase::Failing, false, false, false, true),
+            (Phase::Expired, false, false, false, false),
+            (Phase::Fresh, true, false, false, false),
+            (Phase::Fresh, false, true, false, false),
+            (Phase::Fresh, false, false, true, false),
+        ] {
+            let verdict = ready(
+                &health(phase, false),
+                file.then_some(&failure),
+                pending,
+                stopping,
+            );
+            assert_eq!(verdict.good, good, "{phase:?} {file} {pending} {stopping}");
+        }
+    }
+
+    #[test]
+    fn liveness_and_startup_survive_an_expiry() {
+        assert!(live().good);
+        assert!(startup(&health(Phase::Expired, true)).good);
+        assert!(!startup(&health(Phase::Pending, true)).good);
+    }
+
+    #[test]
+    fn a_probe_gives_the_diagnosis() {
+        let body = ready(&health(Phase::Pending, true), None, false, false).body;
+        let body = std::str::from_utf8(&body).unwrap();
+        assert!(body.contains(r#""Code":"NoPermission""#), "{body}");
+        assert!(
+            body.contains("AssumeRole was refused; let the role's trust policy"),
+            "{body}"
+        );
+    }
+}
