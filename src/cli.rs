@@ -58,7 +58,9 @@ fn config(matches: &ArgMatches) -> Result<Config, Mistakes> {
 #[cfg(feature = "sandbox")]
 fn sandbox(matches: &ArgMatches) -> Option<config::Sandbox> {
     let lifetime = matches.get_one::<String>("sandbox-lifetime").cloned();
-    matches.get_flag("sandbox").then_some(config::Sandbox { lifetime })
+    matches
+        .get_flag("sandbox")
+        .then_some(config::Sandbox { lifetime })
 }
 
 #[cfg(not(feature = "sandbox"))]

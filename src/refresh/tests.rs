@@ -1,1 +1,404 @@
+//! The loop against a scripted source, under tokio's paused clock.
+//!
+//! Whatever the script, each simulated second must keep the promises: nothing expired is offered, nothing valid is
+//! withheld, and attempts are at least a second apart.
 
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::*;
+use crate::credentials::Credentials;
+use crate::snapshot::{self, HealthReader, Offer, Subscriber};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: u64 = 60;
+const HOUR: u64 = 3600;
+
+/// What the scripted source does when asked at a second of the simulation.
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    /// Grants credentials for so many seconds.
+    Grant(u64),
+    /// Fails with a code.
+    Fail(&'static str),
+    /// Fails, and asks to be left alone for so many seconds.
+    Throttle(u64),
+    /// Never answers.
+    Hang,
+}
+
+#[derive(Clone)]
+struct Script {
+    clock: Clock,
+    started: Instant,
+    act: fn(u64) -> Act,
+    log: Arc<Mutex<Log>>,
+}
+
+#[derive(Default)]
+struct Log {
+    /// When each attempt began.
+    attempts: Vec<Duration>,
+    /// When each granted credential ends, in true time, by its id.
+    ends: Vec<Duration>,
+}
+
+impl Source for Script {
+    async fn mint(&mut self) -> Result<Granted, Failure> {
+        let elapsed = self.started.elapsed();
+        self.log.lock().unwrap().attempts.push(elapsed);
+        let lifetime = match (self.act)(elapsed.as_secs()) {
+            Act::Grant(seconds) => Duration::from_secs(seconds),
+            Act::Fail(code) => return Err(Failure::new(Stage::Sts, code, "scripted")),
+            Act::Throttle(seconds) => {
+                let mut failure = Failure::new(Stage::Sts, "Throttling.User", "scripted");
+                failure.retry_after = Some(Duration::from_secs(seconds));
+                return Err(failure);
+            }
+            Act::Hang => std::future::pending().await,
+        };
+        let mut log = self.log.lock().unwrap();
+        log.ends.push(elapsed + lifetime);
+        let now = self.clock.now();
+        Ok(Granted {
+            credentials: Credentials {
+                access_key_id: (log.ends.len() - 1).to_string(),
+                access_key_secret: "secret".into(),
+                security_token: "token".into(),
+                issued_at: now.wall,
+                expires_at: now.wall + lifetime,
+            },
+            deadline: now.after(lifetime),
+            lifetime,
+            skew: TimeDelta::zero(),
+        })
+    }
+}
+
+struct Simulation {
+    clock: Clock,
+    started: Instant,
+    subscriber: Subscriber,
+    health: HealthReader,
+    nudge: watch::Sender<u64>,
+    log: Arc<Mutex<Log>>,
+    _loop: JoinSet<Infallible>,
+}
+
+impl Simulation {
+    fn start(act: fn(u64) -> Act) -> Self {
+        let wall: DateTime<Utc> = DateTime::from_timestamp(1_716_287_969, 0).unwrap();
+        let clock = Clock::simulated(Moment {
+            wall,
+            boot: Duration::from_secs(77),
+        });
+        let (publisher, subscriber, health) = snapshot::channel(|_| Bytes::new());
+        let (nudge, nudges) = watch::channel(0);
+        let log = Arc::<Mutex<Log>>::default();
+        let started = Instant::now();
+        let source = Script {
+            clock: clock.clone(),
+            started,
+            act,
+            log: Arc::clone(&log),
+        };
+        let refresher = Refresher {
+            source,
+            publisher,
+            clock: clock.clone(),
+            dice: || 0.5,
+            nudges,
+        };
+        let mut tasks = JoinSet::new();
+        tasks.spawn(refresher.run());
+        Self {
+            clock,
+            started,
+            subscriber,
+            health,
+            nudge,
+            log,
+            _loop: tasks,
+        }
+    }
+
+    /// Lets a second pass, and says whether credentials are offered.
+    async fn second(&mut self, trusted_clock: bool) -> bool {
+        tokio::time::sleep(SECOND).await;
+        let elapsed = self.started.elapsed();
+        let log = self.log.lock().unwrap();
+        let offered = match self.subscriber.current().offer(self.clock.now()) {
+            Offer::Held(held) => {
+                let end = log.ends[held.credentials.access_key_id.parse::<usize>().unwrap()];
+                assert!(
+                    end > elapsed,
+                    "expired credentials are offered at {elapsed:?}"
+                );
+                true
+            }
+            Offer::Wait(_) | Offer::Refusal(_) => false,
+        };
+        if trusted_clock {
+            let valid = log.ends.last().is_some_and(|end| *end > elapsed);
+            assert_eq!(offered, valid, "at {elapsed:?}");
+        }
+        offered
+    }
+
+    /// Lets so many seconds pass, and returns the stretches without credentials, `[from, to)`.
+    async fn run(&mut self, seconds: u64) -> Vec<(u64, u64)> {
+        let mut gaps: Vec<(u64, u64)> = Vec::new();
+        for _ in 0..seconds {
+            let offered = self.second(true).await;
+            let at = self.started.elapsed().as_secs();
+            match gaps.last_mut() {
+                _ if offered => {}
+                Some((_, to)) if *to == at => *to = at + 1,
+                _ => gaps.push((at, at + 1)),
+            }
+        }
+        gaps
+    }
+
+    fn attempts(&self) -> Vec<Duration> {
+        let attempts = self.log.lock().unwrap().attempts.clone();
+        for pair in attempts.windows(2) {
+            assert!(
+                pair[1] - pair[0] >= SECOND,
+                "two attempts within a second: {pair:?}"
+            );
+        }
+        attempts
+    }
+}
+
+/// A script and what follows from it by arithmetic, the dice always showing the middle.
+struct Case {
+    name: &'static str,
+    act: fn(u64) -> Act,
+    seconds: u64,
+    /// The stretches without credentials, in seconds.
+    gaps: &'static [(u64, u64)],
+    attempts: usize,
+}
+
+const CASES: &[Case] = &[
+    Case {
+        name: "a day without trouble",
+        act: |_| Act::Grant(HOUR),
+        seconds: 24 * HOUR,
+        gaps: &[],
+        attempts: 56,
+    },
+    Case {
+        name: "an outage of 32 minutes is not noticed",
+        act: |at| {
+            if (MINUTE..33 * MINUTE).contains(&at) {
+                Act::Fail("ConnectFailed")
+            } else {
+                Act::Grant(HOUR)
+            }
+        },
+        seconds: 3 * HOUR,
+        gaps: &[],
+        attempts: 26,
+    },
+    Case {
+        name: "an outage beyond the expiry ends within a minute of its end",
+        act: |at| {
+            if (1..2 * HOUR).contains(&at) {
+                Act::Fail("ConnectFailed")
+            } else {
+                Act::Grant(HOUR)
+            }
+        },
+        seconds: 3 * HOUR,
+        gaps: &[(HOUR, 2 * HOUR + 25)],
+        attempts: 194,
+    },
+    Case {
+        name: "a start during an outage",
+        act: |at| {
+            if at < 20 {
+                Act::Fail("ConnectFailed")
+            } else {
+                Act::Grant(HOUR)
+            }
+        },
+        seconds: HOUR,
+        gaps: &[(1, 34)],
+        attempts: 8,
+    },
+    Case {
+        name: "a trust policy that is mended after ten minutes",
+        act: |at| {
+            if at < 10 * MINUTE {
+                Act::Fail("NoPermission")
+            } else {
+                Act::Grant(HOUR)
+            }
+        },
+        seconds: HOUR,
+        gaps: &[(1, 628)],
+        attempts: 13,
+    },
+    Case {
+        name: "throttling slows down",
+        act: |at| {
+            if at < 5 * MINUTE {
+                Act::Fail("Throttling.User")
+            } else {
+                Act::Grant(HOUR)
+            }
+        },
+        seconds: HOUR,
+        gaps: &[(1, 303)],
+        attempts: 14,
+    },
+    Case {
+        name: "a throttle's Retry-After is kept",
+        act: |at| {
+            if at < 40 {
+                Act::Throttle(45)
+            } else {
+                Act::Grant(HOUR)
+            }
+        },
+        seconds: 10 * MINUTE,
+        gaps: &[(1, 48)],
+        attempts: 2,
+    },
+    Case {
+        name: "garbage and expired answers for ever make no hot loop",
+        act: |at| {
+            Act::Fail(if at % 2 == 0 {
+                "UnexpectedAnswer"
+            } else {
+                "ExpiredAnswer"
+            })
+        },
+        seconds: HOUR,
+        gaps: &[(1, HOUR + 1)],
+        attempts: 122,
+    },
+    Case {
+        name: "credentials of three seconds are renewed in time",
+        act: |_| Act::Grant(3),
+        seconds: 10 * MINUTE,
+        gaps: &[],
+        attempts: 466,
+    },
+    Case {
+        name: "a service that hangs is given up and tried again",
+        act: |at| if at < 60 { Act::Hang } else { Act::Grant(HOUR) },
+        seconds: HOUR,
+        gaps: &[(1, 78)],
+        attempts: 7,
+    },
+    Case {
+        name: "a service that hangs later disturbs nobody",
+        act: |at| {
+            if (10..40 * MINUTE).contains(&at) {
+                Act::Hang
+            } else {
+                Act::Grant(HOUR)
+            }
+        },
+        seconds: 2 * HOUR,
+        gaps: &[],
+        attempts: 27,
+    },
+];
+
+#[tokio::test(start_paused = true)]
+async fn the_promises_hold_whatever_sts_does() {
+    for case in CASES {
+        let mut simulation = Simulation::start(case.act);
+        let gaps = simulation.run(case.seconds).await;
+        assert_eq!(gaps, case.gaps, "{}", case.name);
+        assert_eq!(simulation.attempts().len(), case.attempts, "{}", case.name);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn half_an_hour_is_always_left_with_the_default_hour() {
+    let mut simulation = Simulation::start(|_| Act::Grant(HOUR));
+    for _ in 0..12 * HOUR {
+        simulation.second(true).await;
+        let left = simulation
+            .health
+            .health(simulation.clock.now())
+            .remaining
+            .unwrap();
+        assert!(left >= Duration::from_secs(1920), "{left:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_forward_leads_to_a_renewal_within_a_slice() {
+    let mut simulation = Simulation::start(|_| Act::Grant(HOUR));
+    simulation.run(100).await;
+    simulation.clock.shift_wall(TimeDelta::hours(2));
+    let mut without = 0;
+    for _ in 0..60 {
+        without += u32::from(!simulation.second(false).await);
+    }
+    assert!(without <= 30, "{without} seconds without credentials");
+    assert_eq!(simulation.attempts().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_back_prolongs_no_life() {
+    let mut simulation = Simulation::start(|at| {
+        if at == 0 {
+            Act::Grant(HOUR)
+        } else {
+            Act::Fail("ConnectFailed")
+        }
+    });
+    simulation.run(100).await;
+    simulation.clock.shift_wall(TimeDelta::days(-2));
+    for _ in 0..2 * HOUR {
+        let offered = simulation.second(false).await;
+        assert_eq!(
+            offered,
+            simulation.started.elapsed() < Duration::from_secs(HOUR)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nudge_renews_at_once_and_a_storm_of_them_once_a_second() {
+    let mut simulation = Simulation::start(|_| Act::Grant(HOUR));
+    simulation.run(100).await;
+    simulation.nudge.send_modify(|count| *count += 1);
+    simulation.run(1).await;
+    assert_eq!(simulation.attempts().len(), 2);
+
+    for _ in 0..1000 {
+        simulation.nudge.send_modify(|count| *count += 1);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let attempts = simulation.attempts().len();
+    assert!((10..=13).contains(&attempts), "{attempts}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_visible_while_the_old_credentials_are_served() {
+    let mut simulation = Simulation::start(|at| {
+        if at == 0 {
+            Act::Grant(HOUR)
+        } else {
+            Act::Fail("NoPermission")
+        }
+    });
+    simulation.run(30 * MINUTE).await;
+    let health = simulation.health.health(simulation.clock.now());
+    assert_eq!(health.phase, Phase::Failing);
+    assert_eq!(health.failure.unwrap().code, "NoPermission");
+    assert!(health.failures >= 2);
+}

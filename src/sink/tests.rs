@@ -1,1 +1,151 @@
+use std::os::unix::fs::MetadataExt as _;
 
+use super::*;
+use crate::snapshot::tests::credentials;
+use crate::snapshot::{self, Publisher};
+use crate::testing;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn options(path: &Path) -> Options {
+    Options {
+        path: path.to_owned(),
+        mode: 0o640,
+        uid: None,
+        gid: None,
+    }
+}
+
+struct Rig {
+    publisher: Publisher,
+    clock: Clock,
+    state: watch::Receiver<State>,
+    path: PathBuf,
+}
+
+/// Starts a sink on `path`, under the real clock: paused time and real files do not mix.
+fn start(path: PathBuf) -> Rig {
+    let (publisher, subscriber, _) =
+        snapshot::channel(|credentials| credentials.access_key_id.clone().into());
+    let clock = Clock::machine();
+    let sink = Sink::new(options(&path), subscriber, clock.clone()).unwrap();
+    let state = sink.state();
+    tokio::spawn(sink.run());
+    Rig {
+        publisher,
+        clock,
+        state,
+        path,
+    }
+}
+
+impl Rig {
+    fn renew(&self, name: &str, lifetime: Duration) {
+        let now = self.clock.now();
+        self.publisher
+            .renewed(credentials(name), now.after(lifetime), now);
+    }
+
+    async fn until(&mut self, wanted: fn(&State) -> bool) -> State {
+        let deadline = Duration::from_secs(20);
+        let state = tokio::time::timeout(deadline, self.state.wait_for(wanted)).await;
+        state.expect("the file reaches the state").unwrap().clone()
+    }
+
+    fn content(&self) -> String {
+        fs::read_to_string(&self.path).unwrap()
+    }
+}
+
+fn is_written(state: &State) -> bool {
+    matches!(state, State::Written)
+}
+
+fn is_failed(state: &State) -> bool {
+    matches!(state, State::Failed(_))
+}
+
+fn is_waiting(state: &State) -> bool {
+    matches!(state, State::Waiting)
+}
+
+#[tokio::test]
+async fn the_file_follows_the_credentials_with_the_asked_for_mode_and_leaves_no_litter() {
+    let directory = testing::directory("sink");
+    let mut rig = start(directory.join("credentials"));
+    assert_eq!(
+        fs::read_dir(&directory).unwrap().count(),
+        0,
+        "the write check cleans up"
+    );
+
+    rig.renew("a", HOUR);
+    rig.until(is_written).await;
+    assert_eq!(rig.content(), "STS.a");
+    let first = fs::metadata(&rig.path).unwrap();
+    assert_eq!(first.mode() & 0o7777, 0o640);
+
+    // A leftover of a killed predecessor is in nobody's way.
+    fs::write(directory.join(".credentials.ram-sidecar"), "torn").unwrap();
+    rig.renew("b", HOUR);
+    while rig.content() != "STS.b" {
+        tokio::task::yield_now().await;
+    }
+    assert_ne!(
+        fs::metadata(&rig.path).unwrap().ino(),
+        first.ino(),
+        "replaced, not rewritten"
+    );
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_vanished_directory_is_reported_and_healed() {
+    let directory = testing::directory("sink");
+    let mut rig = start(directory.join("credentials"));
+    fs::remove_dir_all(&directory).unwrap();
+    rig.renew("a", HOUR);
+    let State::Failed(failure) = rig.until(is_failed).await else {
+        unreachable!()
+    };
+    let sentence = failure.to_string();
+    assert!(
+        sentence.contains(&*rig.path.to_string_lossy()),
+        "{sentence}"
+    );
+    assert!(
+        sentence.contains("mode 0640") && sentence.contains("No such file"),
+        "{sentence}"
+    );
+
+    fs::create_dir_all(&directory).unwrap();
+    rig.until(is_written).await;
+    assert_eq!(rig.content(), "STS.a");
+}
+
+#[tokio::test]
+async fn an_expired_file_is_removed() {
+    let directory = testing::directory("sink");
+    let mut rig = start(directory.join("credentials"));
+    rig.renew("a", Duration::from_millis(300));
+    rig.until(is_written).await;
+    rig.until(is_waiting).await;
+    assert!(!rig.path.exists());
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_at_once_with_the_path_and_the_reason() {
+    let directory = testing::directory("sink");
+    fs::write(directory.join("file"), "").unwrap();
+    for (path, reason) in [
+        (directory.join("missing/credentials"), "No such file"),
+        (directory.join("file/credentials"), "Not a directory"),
+        (directory.clone(), "it is a directory"),
+    ] {
+        let (_, subscriber, _) = snapshot::channel(|_| "".into());
+        let refusal = Sink::new(options(&path), subscriber, Clock::machine()).unwrap_err();
+        let sentence = refusal.to_string();
+        assert!(sentence.contains(&*path.to_string_lossy()), "{sentence}");
+        assert!(sentence.contains(reason), "{sentence}");
+    }
+}
