@@ -1,4 +1,39 @@
-//! x
+//! Serves temporary Alibaba Cloud RAM role credentials to the job beside it, where its tools already look.
+//!
+//! ```text
+//!                  decisions (pure)                         effects (thin)
+//!                                              ┌──────────┐  environment, files
+//!                                              │ identity │◄─────────────────── who we are
+//!                                              └────┬─────┘
+//!    sts::sign, sts::wire ───────────────────► ┌────▼─────┐  HTTPS POST form
+//!                                              │   sts    │◄──────────────────► STS
+//!                                              └────┬─────┘
+//!                                                   │ Result<Granted, Failure>
+//!    schedule (when to try next) ────────────► ┌────▼─────┐
+//!                                              │ refresh  │  the only loop, the only retry
+//!                                              └────┬─────┘
+//!                                                   │ Publisher (single writer)
+//!                                              ┌────▼─────┐
+//!                                              │ snapshot │  tokio::sync::watch
+//!                                              └────┬─────┘
+//!                  Subscriber (secrets)             │        HealthReader (no secrets)
+//!                     ┌───────────────────┬─────────┴────┬────────────────────┐
+//!    view::document ─► serve (data)       │              │    view::probe ─► serve (admin)
+//!                     (loopback)         sink (file, atomic)      (pod address)
+//! ```
+//!
+//! Nothing flows upward. A client's request never causes a call to STS; at most it waits for the next publication.
+//!
+//! | layer | modules | may use |
+//! | --- | --- | --- |
+//! | 0 words | [`answer`], [`credentials`], [`failure`], [`moment`] | – |
+//! | 1 decisions | [`schedule`], [`sts::endpoint`], [`sts::sign`], [`sts::wire`], [`view`], [`serve::guard`] | layer 0, the read types of [`snapshot`] |
+//! | 2 state | [`clock`], [`snapshot`] | layer 0 |
+//! | 3 effects | [`identity`], [`outbound`], [`process`], [`refresh`], [`serve`], [`signal`], [`sink`], [`source`], [`sts`], [`telemetry`] | layers 0 to 2 and, downwards only, `source` → `sts` → `outbound`, `source` → `identity`, `refresh` → `source` |
+//! | 4 composition | [`app`], [`cli`], [`config`], `sandbox` | anything |
+//!
+//! `tests/integration/layering.rs` holds the code to this table.
+
 pub mod answer;
 pub mod app;
 pub mod cli;

@@ -150,7 +150,6 @@ async fn serve(stream: TcpStream, router: Router, busy: Arc<AtomicBool>) {
         .max_buf_size(HEADERS_MOST)
         // Clients pool connections without trying again on a reset: one request each.
         .keep_alive(false)
-        .half_close(true)
         .serve_connection(TokioIo::new(stream), service);
     match timeout_at(opened + WHOLE, connection).await {
         Ok(Ok(())) => {}

@@ -288,7 +288,7 @@ mod tests {
         let good = "{ \"Version\": \"1\",\n \"Statement\": [] }";
         assert_eq!(
             policy(good).as_deref(),
-            Ok(r#"{"Version":"1","Statement":[]}"#)
+            Ok(r#"{"Statement":[],"Version":"1"}"#)
         );
         let long = format!(r#"{{"Version":"1","Statement":"{}"}}"#, "x".repeat(2048));
         for (bad, reason) in [

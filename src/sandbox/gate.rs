@@ -3,20 +3,18 @@
 //! STS does not document the order of its checks. Here: parameters that are missing, method and version of the
 //! signature, AccessKey, timestamp, signature, nonce, security token.
 
+use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 
 use crate::sandbox::answer::Refusal;
 use crate::sandbox::issue::Issued;
 use crate::sandbox::request::{Call, Params};
 use crate::sandbox::rpc_v1;
 use crate::sandbox::world::{Owner, World};
-
-use axum::http::StatusCode;
 
 /// Who signed a call.
 pub(super) enum Caller {

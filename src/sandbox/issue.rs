@@ -102,14 +102,18 @@ impl Ledger {
         self.order.retain(|id| self.entries.contains_key(id));
     }
 
+    /// Drops the oldest, as long as they are long expired or too many.
     fn forget(&mut self, now: DateTime<Utc>) {
-        self.entries
-            .retain(|_, issued| now < issued.expires_at + MEMORY);
-        self.order.retain(|id| self.entries.contains_key(id));
-        while self.order.len() >= CAPACITY {
-            if let Some(oldest) = self.order.pop_front() {
-                self.entries.remove(&oldest);
+        while let Some(oldest) = self.order.front() {
+            let kept = self
+                .entries
+                .get(oldest)
+                .is_some_and(|old| now < old.expires_at + MEMORY);
+            if kept && self.order.len() < CAPACITY {
+                break;
             }
+            self.entries.remove(oldest);
+            self.order.pop_front();
         }
     }
 }

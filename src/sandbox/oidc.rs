@@ -6,9 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rsa::{BoxedUint, PublicKey};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use sha2::Sha256;
 
 use crate::sandbox::answer::Refusal;
-use crate::sandbox::{rs256, token};
+use crate::sandbox::token;
 
 /// A registered provider.
 pub(super) struct Provider {
@@ -196,11 +197,16 @@ impl Keys {
             Self::Given(keys) => keys
                 .iter()
                 .filter(|key| id.is_none() || key.id.as_deref() == id)
-                .any(|key| rs256::is_signed(&key.key, message, signature)),
+                .any(|key| {
+                    key.key
+                        .pkcs1v15_verify::<Sha256>(message, signature)
+                        .is_ok()
+                }),
             Self::Own => {
                 id.is_none_or(|id| id == token::KEY_ID)
-                    && token::own_public_key()
-                        .is_some_and(|key| rs256::is_signed(key, message, signature))
+                    && token::own_public_key().is_some_and(|key| {
+                        key.pkcs1v15_verify::<Sha256>(message, signature).is_ok()
+                    })
             }
         }
     }

@@ -79,6 +79,7 @@ impl Options {
             },
             keys: BTreeMap::new(),
             roles: BTreeMap::new(),
+            roles_made: 0,
             provider: Provider {
                 arn: format!(
                     "acs:ram::{account}:oidc-provider/{}",

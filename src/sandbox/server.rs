@@ -1,19 +1,14 @@
-//! The HTTP side: accepts connections, reads requests, and answers them.
+//! The HTTP side: reads requests, and answers them.
 //!
 //! Dropping the future of [`serve`] drops every connection.
 
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+use axum::Router;
 use axum::body::Body;
+use axum::extract::State as Shared;
 use axum::http::{Request, Response};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
 use tracing::debug;
 
 use crate::clock::Clock;
@@ -42,42 +37,11 @@ impl State {
 
 /// Serves until it is dropped.
 pub(super) async fn serve(listener: TcpListener, state: Arc<State>) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = JoinSet::new();
-    loop {
-        // The semaphore is never closed.
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
-            return;
-        };
-        while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let state = Arc::clone(&state);
-                connections.spawn(async move {
-                    converse(stream, state).await;
-                    drop(slot);
-                });
-            }
-            Err(error) => {
-                debug!(%error, "Sandbox STS cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn converse(stream: TcpStream, state: Arc<State>) {
-    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
-        let state = Arc::clone(&state);
-        async move { Ok::<_, Infallible>(respond(&state, request.map(Body::new)).await) }
-    });
-    let conversation = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service);
-    if let Err(error) = conversation.await {
-        debug!(%error, "Sandbox STS lost a connection");
-    }
+    let answer = |Shared(state): Shared<Arc<State>>, request: Request<Body>| async move {
+        respond(&state, request).await
+    };
+    let router = Router::new().fallback(answer).with_state(state);
+    crate::serve::run(listener, router, CONNECTIONS, std::future::pending()).await;
 }
 
 async fn respond(state: &State, request: Request<Body>) -> Response<Body> {
@@ -167,9 +131,3 @@ fn see(state: &State, request_id: &str, call: Option<&Call>, fault: Option<&Faul
 
 /// A test's worth; the rest waits in the backlog.
 const CONNECTIONS: usize = 256;
-
-/// A client that connects and says nothing must not hold a slot for ever.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// When there are no descriptors left, asking again at once would spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

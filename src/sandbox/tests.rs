@@ -1,9 +1,11 @@
 //! The sandbox as a client meets it: over HTTP, with a signer of the tests' own.
 
 mod assume_role;
+mod bounds;
 mod client;
 mod faults;
 mod gate;
+mod log;
 mod oidc;
 mod wire;
 mod world;

@@ -8,9 +8,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use rsa::{PrivateKey, PublicKey};
 use serde_json::json;
+use sha2::Sha256;
 
 use crate::sandbox::random::Random;
-use crate::sandbox::rs256;
 
 /// What is wrong with a token that the sandbox is to refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +76,10 @@ impl Order<'_> {
         );
         let slot = if flawed(Flaw::OtherKey) { &OTHER } else { &OWN };
         let key = slot.get_or_init(|| generate(random));
-        // A 2048-bit key holds the encoding, see `rs256::sign`.
-        let signature = rs256::sign(key, signed.as_bytes()).unwrap_or_default();
+        // A 2048-bit key holds the encoding.
+        let signature = key
+            .pkcs1v15_sign::<Sha256>(signed.as_bytes())
+            .unwrap_or_default();
         format!("{signed}.{}", encode(&signature))
     }
 }

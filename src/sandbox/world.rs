@@ -20,6 +20,8 @@ pub(super) struct World {
     pub(super) keys: BTreeMap<String, LongTermKey>,
     /// By ARN.
     pub(super) roles: BTreeMap<String, Role>,
+    /// How many there ever were, so that each has its own id.
+    pub(super) roles_made: u64,
     pub(super) provider: Provider,
     pub(super) ledger: Ledger,
     pub(super) nonces: Nonces,
@@ -76,12 +78,13 @@ impl World {
     pub(super) fn add_role(&mut self, name: &str, trust: TrustPolicy, max_session: Duration) {
         let role = Role {
             name: name.to_owned(),
-            id: format!("{}", FIRST_ROLE_ID + self.roles.len()),
+            id: (FIRST_ROLE_ID + self.roles_made).to_string(),
             trust,
             max_session,
             may_assume: false,
             deleted: false,
         };
+        self.roles_made += 1;
         self.roles.insert(self.role_arn(name), role);
     }
 
@@ -134,7 +137,7 @@ impl Nonces {
 }
 
 /// Role ids have 18 digits.
-const FIRST_ROLE_ID: usize = 300_000_000_000_000_001;
+const FIRST_ROLE_ID: u64 = 300_000_000_000_000_001;
 
 /// The window of timestamps, to either side: a request older than that is refused for its age.
 const NONCE_MEMORY: TimeDelta = TimeDelta::minutes(30);

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     fn judged(
-        method: Method,
+        method: &Method,
         uri: &str,
         version: Version,
         headers: &[(&str, &str)],
@@ -121,7 +121,7 @@ mod tests {
             })
             .collect();
         let bound = IpAddr::from([127, 0, 0, 1]);
-        match check(&method, &uri.parse().unwrap(), version, &headers, bound) {
+        match check(method, &uri.parse().unwrap(), version, &headers, bound) {
             Ok(()) => "ok",
             Err(refusal) => refusal.code,
         }
@@ -148,7 +148,7 @@ mod tests {
             ("[fe80::1]", "HostRefused"),
         ] {
             assert_eq!(
-                judged(Method::GET, "/x", Version::HTTP_11, &[("host", host)]),
+                judged(&Method::GET, "/x", Version::HTTP_11, &[("host", host)]),
                 verdict,
                 "{host}"
             );
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn pages_and_proxies_are_refused() {
         let host = ("host", "127.0.0.1");
-        let get = |headers: &[_]| judged(Method::GET, "/x", Version::HTTP_11, headers);
+        let get = |headers: &[_]| judged(&Method::GET, "/x", Version::HTTP_11, headers);
         assert_eq!(get(&[host, ("origin", "null")]), "BrowserRefused");
         assert_eq!(get(&[host, ("sec-fetch-site", "none")]), "BrowserRefused");
         assert_eq!(
@@ -181,16 +181,23 @@ mod tests {
         );
         assert_eq!(get(&[host, ("host", "evil.example")]), "HostRefused");
         assert_eq!(get(&[]), "HostRefused");
-        assert_eq!(judged(Method::GET, "/x", Version::HTTP_10, &[]), "ok");
+        assert_eq!(judged(&Method::GET, "/x", Version::HTTP_10, &[]), "ok");
         assert_eq!(
-            judged(Method::POST, "/x", Version::HTTP_11, &[host]),
+            judged(&Method::POST, "/x", Version::HTTP_11, &[host]),
             "MethodNotAllowed"
         );
     }
 
     #[test]
     fn absolute_targets_are_judged_by_their_authority_too() {
-        let judged = |uri| judged(Method::GET, uri, Version::HTTP_11, &[("host", "127.0.0.1")]);
+        let judged = |uri| {
+            judged(
+                &Method::GET,
+                uri,
+                Version::HTTP_11,
+                &[("host", "127.0.0.1")],
+            )
+        };
         assert_eq!(judged("http://127.0.0.1:7002/x?y=1"), "ok");
         assert_eq!(judged("http://evil.example/x"), "HostRefused");
     }

@@ -118,7 +118,7 @@ impl Request {
     }
 
     /// Signs with what another request was answered.
-    pub(super) fn as_session(self, reply: &Reply) -> Self {
+    pub(super) fn by_session(self, reply: &Reply) -> Self {
         let key = AccessKey {
             id: reply.at("/Credentials/AccessKeyId"),
             secret: reply.at("/Credentials/AccessKeySecret").into(),

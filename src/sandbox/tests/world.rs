@@ -7,7 +7,7 @@ async fn deleting_a_role_voids_its_credentials_for_good() {
     let sandbox = start().await;
     let role = sandbox.role_arn();
     let session = call(&sandbox, "AssumeRole").send(&sandbox).await;
-    let identity = || call(&sandbox, "GetCallerIdentity").as_session(&session);
+    let identity = || call(&sandbox, "GetCallerIdentity").by_session(&session);
     assert_eq!(identity().send(&sandbox).await.status, 200);
 
     assert!(sandbox.delete_role(&role));

@@ -1,0 +1,120 @@
+//! The bounds of every parameter of `AssumeRole`.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::client::{call, start};
+use crate::sandbox::{Options, Sandbox};
+
+#[tokio::test]
+async fn names_and_arns_have_their_bounds() {
+    let sandbox = start().await;
+    for (name, value, code) in [
+        ("RoleArn", "", "MissingRoleArn"),
+        (
+            "RoleArn",
+            "acs:ram::12ab:role/x",
+            "InvalidParameter.RoleArn",
+        ),
+        ("RoleArn", "acs:ram::1:role/other", "EntityNotExist.Role"),
+        ("RoleSessionName", "", "MissingRoleSessionName"),
+        ("RoleSessionName", "x", "InvalidParameter.RoleSessionName"),
+        (
+            "RoleSessionName",
+            &"x".repeat(65),
+            "InvalidParameter.RoleSessionName",
+        ),
+        ("RoleSessionName", "a b", "InvalidParameter.RoleSessionName"),
+        (
+            "RoleSessionName",
+            "中文",
+            "InvalidParameter.RoleSessionName",
+        ),
+        ("RoleSessionName", &"x".repeat(64), "ok"),
+        ("RoleSessionName", "a.@-_Z9", "ok"),
+        ("ExternalId", "x", "InvalidParameter.ExternalId"),
+        (
+            "ExternalId",
+            &"x".repeat(1225),
+            "InvalidParameter.ExternalId",
+        ),
+        ("ExternalId", "a b", "InvalidParameter.ExternalId"),
+        ("ExternalId", "a_+=,.@:/-", "ok"),
+        ("SourceIdentity", "x", "InvalidParameter.SourceIdentity"),
+        (
+            "SourceIdentity",
+            "acs:me",
+            "InvalidParameter.SourceIdentity",
+        ),
+        (
+            "SourceIdentity",
+            &"x".repeat(65),
+            "InvalidParameter.SourceIdentity",
+        ),
+        ("SourceIdentity", "Alice+=,.@-_", "ok"),
+    ] {
+        expect(&sandbox, name, value, code).await;
+    }
+}
+
+#[tokio::test]
+async fn the_duration_has_its_bounds() {
+    let sandbox = start().await;
+    let wrong = "InvalidParameter.DurationSeconds";
+    for value in ["899", "3601", "-1", "+3600", "1e3", " 900", &"9".repeat(99)] {
+        expect(&sandbox, "DurationSeconds", value, wrong).await;
+    }
+    for value in ["900", "3600"] {
+        expect(&sandbox, "DurationSeconds", value, "ok").await;
+    }
+    let long = Options {
+        max_session: Duration::from_secs(43_200),
+        ..Options::default()
+    };
+    let sandbox = Sandbox::start(long).await.unwrap();
+    expect(&sandbox, "DurationSeconds", "43200", "ok").await;
+    expect(&sandbox, "DurationSeconds", "43201", wrong).await;
+}
+
+#[tokio::test]
+async fn a_session_policy_has_its_size_and_grammar() {
+    let sandbox = start().await;
+    let policy = |length: usize| {
+        let frame = r#"{"Statement":[{"Action":"","Effect":"Allow"}],"Version":"1"}"#.len();
+        let action = "x".repeat(length - frame);
+        let statement = json!({"Effect": "Allow", "Action": action});
+        json!({"Version": "1", "Statement": [statement]}).to_string()
+    };
+    for (value, code) in [
+        (policy(2048).as_str(), "ok"),
+        (&policy(2049), "InvalidParameter.PolicySize"),
+        ("{", "InvalidParameter.PolicyGrammar"),
+        ("[]", "InvalidParameter.PolicyGrammar"),
+        (r#"{"Statement": []}"#, "InvalidParameter.PolicyGrammar"),
+        (
+            r#"{"Version": "1", "Statement": {}}"#,
+            "InvalidParameter.PolicyGrammar",
+        ),
+        (
+            r#"{"Version": "1", "Statement": [{}]}"#,
+            "InvalidParameter.PolicyGrammar",
+        ),
+    ] {
+        expect(&sandbox, "Policy", value, code).await;
+    }
+}
+
+/// Sends one parameter, the others good.
+async fn expect(sandbox: &Sandbox, name: &str, value: &str, code: &str) {
+    let status = match code {
+        "ok" => 200,
+        "EntityNotExist.Role" => 404,
+        _ => 400,
+    };
+    let reply = call(sandbox, "AssumeRole")
+        .with(name, value)
+        .send(sandbox)
+        .await;
+    assert_eq!(reply.outcome(), (status, code.to_owned()), "{name}={value}");
+}

@@ -1,0 +1,418 @@
+//! The official SDKs, run as their users run them, against the real daemon.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use ram_sidecar::credentials::timestamp;
+use ram_sidecar::sandbox::{Options, Sandbox};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use crate::stubs::{Issued, Lookup, Reply, Stub, now};
+use crate::support::{Daemon, Process, Scratch, eventually};
+use crate::toolchains::{Language, tool};
+use crate::{stub_odps, stub_oss};
+
+#[test]
+fn python_follows_a_rotation() {
+    let ways = [
+        "credentials_uri",
+        "credentials_uri_async",
+        "default",
+        "default_async",
+    ];
+    follows_a_rotation(Language::Python, &ways);
+}
+
+#[test]
+fn node_follows_a_rotation() {
+    follows_a_rotation(Language::Node, &["credentials_uri", "default"]);
+}
+
+#[test]
+fn go_follows_a_rotation() {
+    follows_a_rotation(Language::Go, &["credentials_uri", "default"]);
+}
+
+#[test]
+fn java_follows_a_rotation() {
+    follows_a_rotation(Language::Java, &["credentials_uri", "default"]);
+}
+
+#[test]
+fn curl_follows_a_rotation() {
+    if tool("curl").is_none() {
+        return;
+    }
+    let sidecar = Sidecar::start();
+    sidecar.assert_followed(&["curl"], || {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "--disable",
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--max-time",
+            "5",
+        ]);
+        let output = finished(curl.arg(&sidecar.uri));
+        json!({ "curl": triple(&serde_json::from_slice(&output.stdout).expect("a JSON answer")) })
+    });
+}
+
+#[tokio::test]
+async fn oss2_lists_a_bucket_with_v1_and_v4_signatures() {
+    let sts = sts().await;
+    let oss = stub_oss::start(issued_by(&sts));
+
+    for version in ["v1", "v4"] {
+        let arguments = [
+            oss.endpoint(),
+            stub_oss::BUCKET.to_owned(),
+            version.to_owned(),
+        ];
+        let Some(output) = example_beside_a_daemon(&sts, "oss_example", arguments).await else {
+            return;
+        };
+        assert_eq!(names(&output), stub_oss::OBJECTS, "{output:?}");
+    }
+
+    assert_eq!(oss.rejections(), Vec::<String>::new());
+    // Five objects in pages of two, listed in two ways, signed in two ways.
+    assert_eq!(oss.accepted().len(), 12);
+}
+
+#[tokio::test]
+async fn pyodps_lists_tables_with_v2_and_v4_signatures() {
+    let sts = sts().await;
+    let odps = stub_odps::start(issued_by(&sts));
+
+    for region in [&[][..], &["cn-hangzhou"]] {
+        let endpoint = odps.endpoint() + stub_odps::PREFIX;
+        let mut arguments = vec![endpoint, stub_odps::PROJECT.to_owned()];
+        arguments.extend(region.iter().map(ToString::to_string));
+        let Some(output) = example_beside_a_daemon(&sts, "odps_example", arguments).await else {
+            return;
+        };
+        assert_eq!(names(&output), stub_odps::TABLES, "{output:?}");
+    }
+
+    assert_eq!(odps.rejections(), Vec::<String>::new());
+    assert!(!odps.accepted().is_empty());
+}
+
+#[tokio::test]
+async fn the_stub_of_oss_refuses_what_oss_refuses() {
+    for (forgery, code) in FORGERIES.into_iter().zip([
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "InvalidSecurityToken",
+        "SecurityTokenExpired",
+    ]) {
+        for version in ["v1", "v4"] {
+            let oss = stub_oss::start(only(genuine(), forgery));
+            let arguments = [
+                oss.endpoint(),
+                stub_oss::BUCKET.to_owned(),
+                version.to_owned(),
+            ];
+            let Some(output) = example_beside_a_forger(forgery, "oss_example", arguments).await
+            else {
+                return;
+            };
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                !output.status.success() && complaint.contains(code),
+                "{code}: {complaint}"
+            );
+            assert_eq!(oss.rejections(), [code], "{version}");
+            assert_eq!(oss.accepted(), Vec::<String>::new(), "{version}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_stub_of_odps_refuses_what_odps_refuses() {
+    for (forgery, code) in FORGERIES.into_iter().zip([
+        "ODPS-0410051:Invalid credentials - accessKeyId not found",
+        "ODPS-0410042:Invalid signature value - User signature does not match",
+        "ODPS-0410051:Invalid credentials - STS token is invalid",
+        "ODPS-0410051:Invalid credentials - STS token is expired",
+    ]) {
+        for region in [&[][..], &["cn-hangzhou"]] {
+            let odps = stub_odps::start(only(genuine(), forgery));
+            let endpoint = odps.endpoint() + stub_odps::PREFIX;
+            let mut arguments = vec![endpoint, stub_odps::PROJECT.to_owned()];
+            arguments.extend(region.iter().map(ToString::to_string));
+            let Some(output) = example_beside_a_forger(forgery, "odps_example", arguments).await
+            else {
+                return;
+            };
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                !output.status.success() && complaint.contains(code),
+                "{code}: {complaint}"
+            );
+            let rejections = odps.rejections();
+            assert!(
+                rejections.iter().all(|rejection| rejection == code),
+                "{rejections:?}"
+            );
+            assert_eq!(odps.accepted(), Vec::<String>::new(), "{region:?}");
+        }
+    }
+}
+
+/// A daemon with an embedded STS, and the file that it keeps.
+struct Sidecar {
+    // Dropped before the directory in which it writes.
+    daemon: Daemon,
+    uri: String,
+    file: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Sidecar {
+    /// Starts one whose credentials live so short that every SDK asks for them at every fetch.
+    fn start() -> Self {
+        let scratch = Scratch::new();
+        let file = scratch.join("credentials");
+        let lifetime = ["--sandbox-lifetime", "170s"];
+        let path = file
+            .to_str()
+            .expect("the target directory has a plain name");
+        let daemon = Daemon::spawn(
+            &[&["--sandbox"], &lifetime[..], &LISTEN, &["--file", path]].concat(),
+            &[],
+        );
+        Self {
+            uri: daemon.uri(),
+            daemon,
+            file,
+            _scratch: scratch,
+        }
+    }
+
+    /// Returns the credentials that the file holds.
+    fn held(&self) -> Value {
+        eventually("the daemon writes its file", || {
+            let text = std::fs::read(&self.file).ok()?;
+            Some(triple(
+                &serde_json::from_slice(&text).expect("the file is whole"),
+            ))
+        })
+    }
+
+    /// Asserts that `fetch` gives what the file holds, before and after a rotation, in each of `ways`.
+    fn assert_followed(&self, ways: &[&str], mut fetch: impl FnMut() -> Value) {
+        let old = self.agreed(ways, &mut fetch);
+        self.daemon.signal("HUP");
+        eventually("the daemon rotates its credentials", || {
+            (self.held()["AccessKeyId"] != old["AccessKeyId"]).then_some(())
+        });
+        let new = self.agreed(ways, &mut fetch);
+        for field in FIELDS {
+            assert_ne!(old[field], new[field], "{field}");
+        }
+    }
+
+    fn agreed(&self, ways: &[&str], fetch: &mut impl FnMut() -> Value) -> Value {
+        let mut compare = || {
+            let held = self.held();
+            let expected: Value = ways
+                .iter()
+                .map(|way| ((*way).to_owned(), held.clone()))
+                .collect();
+            (held, fetch(), expected)
+        };
+        let (held, fetched, expected) = compare();
+        if fetched == expected {
+            return held;
+        }
+        // The daemon may have renewed its credentials between the two readings, but not twice in a row.
+        let (held, fetched, expected) = compare();
+        assert_eq!(fetched, expected, "{}", self.daemon.stderr());
+        held
+    }
+}
+
+fn follows_a_rotation(language: Language, ways: &[&str]) {
+    let home = Scratch::new();
+    let Some(command) = language.program("follow", home.path()) else {
+        return;
+    };
+    let sidecar = Sidecar::start();
+    let mut program = Process::start(beside(&sidecar.uri, command));
+    sidecar.assert_followed(ways, || {
+        let answer = program.ask("fetch");
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{answer}: {error}"))
+    });
+}
+
+async fn sts() -> Arc<Sandbox> {
+    let sandbox = Sandbox::start(Options::default()).await;
+    Arc::new(sandbox.expect("loopback has a free port"))
+}
+
+/// Returns the memory of what an STS has issued, for the stubs to check signatures with.
+fn issued_by(sts: &Arc<Sandbox>) -> Lookup {
+    let sts = Arc::clone(sts);
+    Arc::new(move |access_key_id| {
+        let issued = sts.issued(access_key_id)?;
+        Some(Issued {
+            access_key_secret: issued.access_key_secret.expose_secret().to_owned(),
+            security_token: issued.security_token.expose_secret().to_owned(),
+            expires_at: issued.expires_at,
+        })
+    })
+}
+
+/// Runs an example beside a daemon that gets its credentials from `sts`.
+async fn example_beside_a_daemon(
+    sts: &Sandbox,
+    name: &'static str,
+    arguments: impl IntoIterator<Item = String>,
+) -> Option<Output> {
+    let (endpoint, role) = (sts.endpoint(), sts.role_arn());
+    let (key_id, secret) = (sts.access_key_id(), sts.access_key_secret());
+    let arguments: Vec<String> = arguments.into_iter().collect();
+    // The stubs live on this thread.
+    blocking(move || {
+        let home = Scratch::new();
+        let command = Language::Python.program(name, home.path())?;
+        let file = home.join("credentials");
+        let file = file
+            .to_str()
+            .expect("the target directory has a plain name");
+        let daemon = Daemon::spawn(
+            &[
+                &["--sts-endpoint", &endpoint],
+                &LISTEN[..],
+                &["--file", file],
+            ]
+            .concat(),
+            &[
+                ("ALIBABA_CLOUD_ROLE_ARN", &role),
+                ("ALIBABA_CLOUD_ACCESS_KEY_ID", &key_id),
+                ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret.expose_secret()),
+            ],
+        );
+        Some(finished(beside(&daemon.uri(), command).args(arguments)))
+    })
+    .await
+}
+
+/// Runs an example that is served `forgery` instead of the genuine credentials.
+async fn example_beside_a_forger(
+    forgery: Forgery,
+    name: &'static str,
+    arguments: impl IntoIterator<Item = String>,
+) -> Option<Output> {
+    let arguments: Vec<String> = arguments.into_iter().collect();
+    let genuine = genuine();
+    let (mut secret, mut token) = (genuine.access_key_secret, genuine.security_token);
+    match forgery {
+        Forgery::Secret => secret.push('x'),
+        Forgery::Token => token.push('x'),
+        Forgery::AccessKeyId | Forgery::Lifetime => {}
+    }
+    let answer = json!({
+        "Code": "Success",
+        "AccessKeyId": ACCESS_KEY_ID,
+        "AccessKeySecret": secret,
+        "SecurityToken": token,
+        "Expiration": timestamp(now() + TimeDelta::hours(1)),
+    });
+    let forger = Stub::start(move |_| Reply::accepted("application/json", answer.to_string()));
+    let uri = forger.endpoint();
+    blocking(move || {
+        let home = Scratch::new();
+        let command = Language::Python.program(name, home.path())?;
+        Some(
+            beside(&uri, command)
+                .args(arguments)
+                .output()
+                .expect("python runs"),
+        )
+    })
+    .await
+}
+
+/// What is wrong with the credentials that a client is served.
+#[derive(Clone, Copy, PartialEq)]
+enum Forgery {
+    AccessKeyId,
+    Secret,
+    Token,
+    Lifetime,
+}
+
+const FORGERIES: [Forgery; 4] = [
+    Forgery::AccessKeyId,
+    Forgery::Secret,
+    Forgery::Token,
+    Forgery::Lifetime,
+];
+
+fn genuine() -> Issued {
+    Issued {
+        access_key_secret: "genuine-secret".to_owned(),
+        security_token: "CAIS+genuine/token==".to_owned(),
+        expires_at: now() + TimeDelta::hours(1),
+    }
+}
+
+/// Makes the memory of an STS that issued nothing else.
+fn only(mut issued: Issued, forgery: Forgery) -> Lookup {
+    if forgery == Forgery::Lifetime {
+        issued.expires_at = now() - TimeDelta::seconds(1);
+    }
+    let is_known = forgery != Forgery::AccessKeyId;
+    Arc::new(move |id| (is_known && id == ACCESS_KEY_ID).then(|| issued.clone()))
+}
+
+fn beside(uri: &str, mut command: Command) -> Command {
+    command.env("ALIBABA_CLOUD_CREDENTIALS_URI", uri);
+    command.env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true");
+    command
+}
+
+fn finished(command: &mut Command) -> Output {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?} ended with {}\n{complaint}",
+        output.status
+    );
+    output
+}
+
+/// Runs `work` where it may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work)
+        .await
+        .expect("the work comes to its end")
+}
+
+/// Reads the names that an example printed.
+fn names(output: &Output) -> Vec<String> {
+    serde_json::from_slice(&output.stdout).expect("a JSON list of names")
+}
+
+fn triple(credentials: &Value) -> Value {
+    FIELDS
+        .iter()
+        .map(|field| ((*field).to_owned(), credentials[*field].clone()))
+        .collect()
+}
+
+const FIELDS: [&str; 3] = ["AccessKeyId", "AccessKeySecret", "SecurityToken"];
+
+const ACCESS_KEY_ID: &str = "STS.Example";
+
+const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];

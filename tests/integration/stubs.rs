@@ -1,0 +1,257 @@
+//! The ground that the stub services stand on: a small HTTP server, and what STS has issued.
+//!
+//! A stub lives in a task of the test's runtime, so whatever blocks in such a test must run on another thread.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Response, StatusCode};
+use chrono::{DateTime, Utc};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use ram_sidecar::clock::Clock;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// What STS issued under one `AccessKeyId`.
+#[derive(Clone)]
+pub(crate) struct Issued {
+    pub(crate) access_key_secret: String,
+    pub(crate) security_token: String,
+    pub(crate) expires_at: DateTime<Utc>,
+}
+
+/// Finds what STS issued, by the `AccessKeyId`.
+pub(crate) type Lookup = Arc<dyn Fn(&str) -> Option<Issued> + Send + Sync>;
+
+/// One request as a stub sees it.
+pub(crate) struct Request {
+    pub(crate) method: String,
+    /// The path as it was sent, still percent-encoded.
+    pub(crate) path: String,
+    /// The query as it was sent, without the question mark.
+    pub(crate) query: String,
+    pub(crate) headers: HeaderMap,
+}
+
+impl Request {
+    /// Returns a header's value, or nothing at all.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// Returns the query's parameters, decoded, in the order in which they were sent.
+    pub(crate) fn parameters(&self) -> Vec<(String, String)> {
+        pairs(&self.query)
+    }
+
+    /// Returns the decoded value of a parameter of the query.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        self.parameters()
+            .into_iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
+    }
+}
+
+/// What a stub answers.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: &'static str,
+    pub(crate) body: String,
+    /// The reason for a refusal; nothing when the request was accepted.
+    pub(crate) rejection: Option<String>,
+}
+
+impl Reply {
+    /// Makes the answer to a request that was accepted.
+    pub(crate) fn accepted(content_type: &'static str, body: String) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            body,
+            rejection: None,
+        }
+    }
+}
+
+/// A stub service on a free port of the loopback address; it ends when it is dropped.
+pub(crate) struct Stub {
+    address: SocketAddr,
+    log: Arc<Mutex<Log>>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Log {
+    accepted: Vec<String>,
+    rejections: Vec<String>,
+}
+
+impl Stub {
+    /// Serves `answer` in a task of the current runtime.
+    pub(crate) fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener
+            .local_addr()
+            .expect("a bound socket has an address");
+        listener
+            .set_nonblocking(true)
+            .expect("a socket can be made non-blocking");
+        let listener = TcpListener::from_std(listener).expect("a stub starts within a runtime");
+        let log = Arc::<Mutex<Log>>::default();
+        let task = tokio::spawn(accept(listener, Arc::new(answer), Arc::clone(&log)));
+        Self { address, log, task }
+    }
+
+    /// Returns the URL of the root.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Returns the request lines that were accepted so far.
+    pub(crate) fn accepted(&self) -> Vec<String> {
+        self.log.lock().unwrap().accepted.clone()
+    }
+
+    /// Returns the reasons for which requests were refused so far.
+    pub(crate) fn rejections(&self) -> Vec<String> {
+        self.log.lock().unwrap().rejections.clone()
+    }
+}
+
+impl Drop for Stub {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Returns the present time.
+pub(crate) fn now() -> DateTime<Utc> {
+    Clock::machine().now().wall
+}
+
+/// Splits a form or a query into its decoded parameters.
+pub(crate) fn pairs(encoded: &str) -> Vec<(String, String)> {
+    encoded
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(key, value)| (form_decoded(key), form_decoded(value)))
+        .collect()
+}
+
+/// Replaces each `%XX`.
+pub(crate) fn decoded(text: &str) -> String {
+    let mut rest = text.as_bytes();
+    let mut bytes = Vec::with_capacity(rest.len());
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) if first == b'%' => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Replaces each byte but the unreserved ones, and those of `kept`, by `%XX`.
+pub(crate) fn encoded(text: &str, kept: &str) -> String {
+    use std::fmt::Write as _;
+
+    text.bytes().fold(String::new(), |mut out, byte| {
+        let character = char::from(byte);
+        if byte.is_ascii_alphanumeric() || "-_.~".contains(character) || kept.contains(character) {
+            out.push(character);
+        } else {
+            write!(out, "%{byte:02X}").expect("a String takes any text");
+        }
+        out
+    })
+}
+
+fn form_decoded(text: &str) -> String {
+    decoded(&text.replace('+', " "))
+}
+
+async fn accept<A>(listener: TcpListener, answer: Arc<A>, log: Arc<Mutex<Log>>)
+where
+    A: Fn(&Request) -> Reply + Send + Sync + 'static,
+{
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(converse(stream, Arc::clone(&answer), Arc::clone(&log)));
+    }
+}
+
+async fn converse<A>(stream: TcpStream, answer: Arc<A>, log: Arc<Mutex<Log>>)
+where
+    A: Fn(&Request) -> Reply + Send + Sync + 'static,
+{
+    let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| async {
+        let (head, body) = request.into_parts();
+        let body = to_bytes(Body::new(body), BODY_LIMIT)
+            .await
+            .map_err(std::io::Error::other)?;
+        let request = read(head, body);
+        let reply = answer(&request);
+        let mut log = log.lock().unwrap();
+        match &reply.rejection {
+            Some(reason) => log.rejections.push(reason.clone()),
+            None => log
+                .accepted
+                .push(format!("{} {}", request.method, request.path)),
+        }
+        Response::builder()
+            .status(reply.status)
+            .header("content-type", reply.content_type)
+            .header("x-oss-request-id", REQUEST_ID)
+            .header("x-odps-request-id", REQUEST_ID)
+            .body(Body::from(reply.body))
+            .map_err(std::io::Error::other)
+    });
+    // A client that goes away is no concern of the stub.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+fn read(head: Parts, body: Bytes) -> Request {
+    Request {
+        method: head.method.to_string(),
+        path: head.uri.path().to_owned(),
+        query: head.uri.query().unwrap_or_default().to_owned(),
+        headers: head.headers,
+        body,
+    }
+}
+
+/// Far above anything that a test sends.
+const BODY_LIMIT: usize = 1 << 20;
+
+pub(crate) const REQUEST_ID: &str = "64A1B2C3D4E5F60718293A4B";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_encoding_goes_there_and_back() {
+        let awkward = "a/b+c d|é%~";
+        assert_eq!(encoded(awkward, ""), "a%2Fb%2Bc%20d%7C%C3%A9%25~");
+        assert_eq!(encoded(awkward, "/"), "a/b%2Bc%20d%7C%C3%A9%25~");
+        assert_eq!(decoded(&encoded(awkward, "")), awkward);
+        assert_eq!(decoded("100%"), "100%");
+    }
+}

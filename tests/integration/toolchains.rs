@@ -1,0 +1,254 @@
+//! The languages of the real clients: their packages, installed once below the target directory, and their programs.
+//!
+//! A language that is not there makes its tests pass with a note, except under `CI=true`.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use rustix::fs::{FlockOperation, flock};
+use sha1::{Digest, Sha1};
+
+use crate::signing::hex;
+use crate::support::environment;
+
+/// A language in which there is an official SDK.
+#[derive(Clone, Copy)]
+pub(crate) enum Language {
+    Python,
+    Node,
+    Go,
+    Java,
+}
+
+impl Language {
+    /// Returns the command that runs `program` in an empty environment but for `PATH` and a `HOME` of its own.
+    ///
+    /// Nothing when the language is not installed. Blocks while its packages are being installed.
+    pub(crate) fn program(self, program: &str, home: &Path) -> Option<Command> {
+        let prepared = self.prepared()?;
+        let mut command = match self {
+            Self::Python => {
+                let mut python = Command::new(prepared.join("venv/bin/python"));
+                python
+                    .arg("-B")
+                    .arg(self.sources().join(program).with_extension("py"));
+                python
+            }
+            Self::Node => {
+                let mut node = Command::new("node");
+                node.arg(self.sources().join(program).with_extension("js"));
+                node
+            }
+            Self::Go => Command::new(prepared.join(program)),
+            Self::Java => {
+                let mut option = OsString::from("-Duser.home=");
+                option.push(home);
+                let mut class_path = prepared.join("target/classes").into_os_string();
+                class_path.push(":");
+                class_path.push(prepared.join("libraries/*"));
+                let mut java = Command::new("java");
+                java.arg(option)
+                    .arg("-classpath")
+                    .arg(class_path)
+                    .arg(capitalised(program));
+                java
+            }
+        };
+        command
+            .env_clear()
+            .env("HOME", home)
+            .envs(environment("PATH").map(|path| ("PATH", path)));
+        if matches!(self, Self::Node) {
+            command.env("NODE_PATH", prepared.join("node_modules"));
+        }
+        Some(command)
+    }
+
+    fn prepared(self) -> Option<PathBuf> {
+        static PREPARED: [OnceLock<Option<PathBuf>>; 4] = [const { OnceLock::new() }; 4];
+        PREPARED[self as usize]
+            .get_or_init(|| self.prepare())
+            .clone()
+    }
+
+    fn prepare(self) -> Option<PathBuf> {
+        let versions: Option<Vec<String>> = self
+            .tools()
+            .iter()
+            .map(|(tool, flag)| version(tool, flag))
+            .collect();
+        let Some(versions) = versions else {
+            skip(self.name());
+            return None;
+        };
+
+        let clients = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
+        fs::create_dir_all(&clients).expect("the target directory is writable");
+        // Other test processes may be at it too; the lock ends with the file, whatever becomes of this process.
+        let lock =
+            File::create(clients.join(format!("{}.lock", self.name()))).expect("a lock file");
+        flock(&lock, FlockOperation::LockExclusive).expect("the lock can be waited for");
+
+        let prepared = clients.join(self.name());
+        let stamp_file = prepared.join("stamp");
+        let stamp = self.stamp(&versions);
+        if fs::read_to_string(&stamp_file).ok().as_ref() != Some(&stamp) {
+            let _ = fs::remove_dir_all(&prepared);
+            fs::create_dir_all(&prepared).expect("the target directory is writable");
+            self.install(&prepared);
+            fs::write(&stamp_file, stamp).expect("the target directory is writable");
+        }
+        Some(prepared)
+    }
+
+    fn install(self, prepared: &Path) {
+        match self {
+            Self::Python => {
+                let venv = prepared.join("venv");
+                run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
+                run(Command::new(venv.join("bin/python"))
+                    .args([
+                        "-m",
+                        "pip",
+                        "install",
+                        "--quiet",
+                        "--no-input",
+                        "--requirement",
+                    ])
+                    .arg(self.sources().join("requirements.txt")));
+            }
+            Self::Node => {
+                self.copy_inputs(prepared);
+                run(Command::new("npm")
+                    .args(["ci", "--ignore-scripts"])
+                    .current_dir(prepared));
+            }
+            Self::Go => {
+                let mut build = Command::new("go");
+                build
+                    .args(["build", "-o"])
+                    .arg(prepared.join("follow"))
+                    .arg(".");
+                run(build.env("GOWORK", "off").current_dir(self.sources()));
+            }
+            Self::Java => {
+                self.copy_inputs(prepared);
+                let goals = ["compile", "dependency:copy-dependencies"];
+                run(Command::new("mvn")
+                    .args(["-q", "-B"])
+                    .args(goals)
+                    .current_dir(prepared));
+            }
+        }
+    }
+
+    fn copy_inputs(self, prepared: &Path) {
+        for input in self.inputs() {
+            let copy = prepared.join(input);
+            let parent = copy.parent().expect("the copy is inside a directory");
+            fs::create_dir_all(parent).expect("the target directory is writable");
+            fs::copy(self.sources().join(input), copy).expect("the target directory is writable");
+        }
+    }
+
+    /// Condenses all that the installation is made from.
+    fn stamp(self, versions: &[String]) -> String {
+        let mut hash = Sha1::new();
+        for version in versions {
+            hash.update(version);
+        }
+        for input in self.inputs() {
+            hash.update(input);
+            hash.update(read_text(&self.sources().join(input)));
+        }
+        hex(&hash.finalize())
+    }
+
+    fn sources(self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/clients")
+            .join(self.name())
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Node => "node",
+            Self::Go => "go",
+            Self::Java => "java",
+        }
+    }
+
+    fn tools(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Python => &[("python3", "--version")],
+            Self::Node => &[("node", "--version"), ("npm", "--version")],
+            Self::Go => &[("go", "version")],
+            Self::Java => &[("java", "-version"), ("mvn", "-version")],
+        }
+    }
+
+    fn inputs(self) -> &'static [&'static str] {
+        match self {
+            Self::Python => &["requirements.txt"],
+            Self::Node => &["package.json", "package-lock.json"],
+            Self::Go => &["go.mod", "go.sum", "follow.go"],
+            Self::Java => &["pom.xml", "src/main/java/Follow.java"],
+        }
+    }
+}
+
+/// Returns the path of a plain tool; nothing when it is not installed.
+pub(crate) fn tool(name: &str) -> Option<Command> {
+    if version(name, "--version").is_none() {
+        skip(name);
+        return None;
+    }
+    Some(Command::new(name))
+}
+
+#[expect(clippy::print_stderr, reason = "a test that did nothing must say so")]
+fn skip(name: &str) {
+    assert!(
+        environment("CI").as_deref() != Some(OsStr::new("true")),
+        "{name} not found"
+    );
+    eprintln!("SKIPPED: {name} not found");
+}
+
+fn version(tool: &str, flag: &str) -> Option<String> {
+    match Command::new(tool).arg(flag).output() {
+        Ok(output) if output.status.success() => {
+            // Java names its version on standard error.
+            Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+        }
+        Ok(output) => panic!("{tool} {flag}: {}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => panic!("{tool} {flag}: {error}"),
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?} ended with {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+}
+
+fn read_text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn capitalised(name: &str) -> String {
+    name[..1].to_uppercase() + &name[1..]
+}
