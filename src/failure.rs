@@ -92,6 +92,11 @@ impl fmt::Display for Failure {
     }
 }
 
+/// Returns every code of the table, in its order; one that ends in `*` stands for all that begin so.
+pub fn codes() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|entry| entry.code)
+}
+
 /// Writes an error and all its causes on one line.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

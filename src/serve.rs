@@ -85,22 +85,19 @@ impl Connections {
         self.open.push_back(Connection { task, busy });
     }
 
-    /// Whether one more connection may be accepted; closes a silent one if that is what it takes.
+    /// Whether one more connection may be accepted. If not, closes a silent one, whose end makes the room.
     fn make_room(&mut self, limit: usize) -> bool {
         if self.tasks.len() < limit {
             return true;
         }
         self.open
             .retain(|connection| !connection.task.is_finished());
-        let silent = self
-            .open
-            .iter()
-            .position(|connection| !connection.busy.load(Ordering::Relaxed));
-        let Some(oldest) = silent.and_then(|index| self.open.remove(index)) else {
-            return false;
-        };
-        oldest.task.abort();
-        true
+        let is_silent = |connection: &Connection| !connection.busy.load(Ordering::Relaxed);
+        let oldest = self.open.iter().position(is_silent);
+        if let Some(connection) = oldest.and_then(|index| self.open.remove(index)) {
+            connection.task.abort();
+        }
+        false
     }
 
     /// Waits until a connection has ended. Pends while there is none.

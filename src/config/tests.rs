@@ -1,1 +1,150 @@
+use std::collections::HashMap;
 
+use super::*;
+use crate::testing;
+
+fn checked(flags: &[(&'static str, &str)], variables: &[(&str, &str)], toml: &str) -> Config {
+    let file = testing::directory("config").join("config.toml");
+    std::fs::write(&file, toml).unwrap();
+    let variables: HashMap<String, OsString> = variables
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), OsString::from(value)))
+        .collect();
+    let input = Input {
+        flags: flags
+            .iter()
+            .map(|(key, value)| (*key, vec![(*value).to_owned()]))
+            .collect(),
+        variable: &|name| variables.get(name).cloned(),
+        file: Some(file),
+        host_name: "trainer-0".to_owned(),
+        sandbox: None,
+    };
+    check(&input).unwrap()
+}
+
+const KEYS: [(&str, &str); 3] = [
+    ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/job"),
+    ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI"),
+    ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted"),
+];
+
+#[test]
+fn flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults() {
+    let toml = "[role]\nduration = '2h'\n[shutdown]\ndrain = '2s'\n[log]\nlevel = 'warn'";
+    let variables = [
+        &KEYS[..],
+        &[("RAM_SIDECAR_DURATION", "3h"), ("RAM_SIDECAR_DRAIN", "3s")],
+    ]
+    .concat();
+    let config = checked(&[("role.duration", "4h")], &variables, toml);
+    assert_eq!(config.session.duration, Duration::from_secs(4 * 3600));
+    assert_eq!(config.drain, Duration::from_secs(3));
+    assert_eq!(config.log.level, tracing::level_filters::LevelFilter::WARN);
+    assert_eq!(config.serve.listen, "127.0.0.1:7002".parse().unwrap());
+}
+
+#[test]
+fn files_come_from_the_strongest_layer_with_all_their_fields() {
+    let toml = "[[file]]\npath = '/a'\nmode = '0640'\nuid = 7\ngid = 8\n[[file]]\npath = '/b'";
+    let config = checked(&[], &KEYS, toml);
+    let file = |path: &str, mode, uid, gid| sink::Options {
+        path: path.into(),
+        mode,
+        uid,
+        gid,
+    };
+    assert_eq!(
+        config.files,
+        [
+            file("/a", 0o640, Some(7), Some(8)),
+            file("/b", 0o600, None, None)
+        ]
+    );
+
+    let variables = [&KEYS[..], &[("RAM_SIDECAR_FILE", "/c:/d,mode=0644,gid=9")]].concat();
+    let config = checked(&[], &variables, toml);
+    assert_eq!(
+        config.files,
+        [
+            file("/c", 0o600, None, None),
+            file("/d", 0o644, None, Some(9))
+        ]
+    );
+}
+
+#[test]
+fn the_session_is_named_after_the_pod_or_the_host() {
+    assert_eq!(checked(&[], &KEYS, "").session.name, "trainer-0");
+    let variables = [&KEYS[..], &[("POD_NAME", "my-pod")]].concat();
+    assert_eq!(checked(&[], &variables, "").session.name, "my-pod");
+}
+
+#[test]
+fn what_the_rrsa_webhook_injects_is_enough() {
+    let variables = [
+        ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/job"),
+        (
+            "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+            "acs:ram::1:oidc-provider/ack-rrsa-c1",
+        ),
+        (
+            "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+            "/var/run/secrets/ack.alibabacloud.com/rrsa-tokens/token",
+        ),
+        (
+            "ALIBABA_CLOUD_STS_ENDPOINT",
+            "sts-vpc.cn-hangzhou.aliyuncs.com",
+        ),
+        ("ALIBABA_CLOUD_STS_REGION", "cn-hangzhou"),
+        ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "true"),
+    ];
+    let Upstream::Cloud {
+        identity, endpoint, ..
+    } = checked(&[], &variables, "").upstream
+    else {
+        unreachable!("no sandbox was asked for")
+    };
+    assert_eq!(identity.kind(), "oidc");
+    assert_eq!(endpoint.host(), "sts-vpc.cn-hangzhou.aliyuncs.com");
+
+    // Without an endpoint, region and VPC make the same.
+    let Upstream::Cloud { endpoint, .. } =
+        checked(&[], &[&variables[..3], &variables[4..]].concat(), "").upstream
+    else {
+        unreachable!("no sandbox was asked for")
+    };
+    assert_eq!(endpoint.host(), "sts-vpc.cn-hangzhou.aliyuncs.com");
+}
+
+#[test]
+fn a_chosen_identity_settles_which_of_two_it_is() {
+    let both = [
+        &KEYS[..],
+        &[
+            (
+                "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+                "acs:ram::1:oidc-provider/ack",
+            ),
+            ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/token"),
+        ],
+    ]
+    .concat();
+    for kind in ["access_key", "oidc"] {
+        let Upstream::Cloud { identity, .. } =
+            checked(&[("identity.type", kind)], &both, "").upstream
+        else {
+            unreachable!("no sandbox was asked for")
+        };
+        assert_eq!(identity.kind(), kind);
+    }
+}
+
+#[test]
+fn a_secret_key_opens_other_addresses() {
+    let flags = [
+        ("serve.listen", "10.0.0.5:7002"),
+        ("serve.key", "0123456789abcdefghijkl"),
+    ];
+    assert_eq!(checked(&flags, &KEYS, "").serve.listen.port(), 7002);
+}

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::get;
@@ -102,7 +102,9 @@ async fn guarded(bound: IpAddr, request: Request, next: Next) -> Response {
     }
 }
 
-async fn credentials(State(data): State<Arc<Data>>, Path(key): Path<String>) -> Response {
+async fn credentials(State(data): State<Arc<Data>>, uri: Uri) -> Response {
+    // As it was sent: a key has no characters that are ever encoded.
+    let key = uri.path().strip_prefix(PREFIX).unwrap_or_default();
     if !bool::from(key.as_bytes().ct_eq(data.key.expose_secret().as_bytes())) {
         return not_found().await;
     }

@@ -1,25 +1,33 @@
 //! Tests of the real binary, its real clients among them.
+#![cfg(feature = "sandbox")]
 
-#[cfg(feature = "sandbox")]
 #[cfg(test)]
 mod clients;
-#[cfg(feature = "sandbox")]
+#[cfg(test)]
+mod configuration;
+#[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod http;
+#[cfg(test)]
+mod layering;
+#[cfg(test)]
+mod load;
+#[cfg(test)]
+mod serving;
 #[cfg(test)]
 mod signing;
-#[cfg(feature = "sandbox")]
 #[cfg(test)]
 mod stub_odps;
-#[cfg(feature = "sandbox")]
 #[cfg(test)]
 mod stub_oss;
-#[cfg(feature = "sandbox")]
-#[cfg(test)]
-#[cfg(feature = "sandbox")]
 #[cfg(test)]
 mod stubs;
-#[cfg(feature = "sandbox")]
 #[cfg(test)]
 mod support;
-#[cfg(feature = "sandbox")]
 #[cfg(test)]
 mod toolchains;
+#[cfg(test)]
+mod upstream;

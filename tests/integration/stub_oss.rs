@@ -284,7 +284,6 @@ const MAXIMUM_SKEW: TimeDelta = TimeDelta::minutes(15);
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Bytes;
     use axum::http::HeaderMap;
 
     use super::*;
@@ -301,7 +300,6 @@ mod tests {
             path: String::new(),
             query: query.to_owned(),
             headers: headers.collect::<HeaderMap>(),
-            body: Bytes::new(),
         }
     }
 

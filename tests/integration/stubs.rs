@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Response, StatusCode};
 use chrono::{DateTime, Utc};
@@ -200,11 +200,7 @@ where
     A: Fn(&Request) -> Reply + Send + Sync + 'static,
 {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| async {
-        let (head, body) = request.into_parts();
-        let body = to_bytes(Body::new(body), BODY_LIMIT)
-            .await
-            .map_err(std::io::Error::other)?;
-        let request = read(head, body);
+        let request = read(request.into_parts().0);
         let reply = answer(&request);
         let mut log = log.lock().unwrap();
         match &reply.rejection {
@@ -227,18 +223,14 @@ where
         .await;
 }
 
-fn read(head: Parts, body: Bytes) -> Request {
+fn read(head: Parts) -> Request {
     Request {
         method: head.method.to_string(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
-        body,
     }
 }
-
-/// Far above anything that a test sends.
-const BODY_LIMIT: usize = 1 << 20;
 
 pub(crate) const REQUEST_ID: &str = "64A1B2C3D4E5F60718293A4B";
 

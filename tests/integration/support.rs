@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,43 +10,163 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::http::{self, Reply};
 
 /// The real binary under test, killed on drop.
+///
+/// It logs everything it can. When it is dropped, all that it ever printed or answered but credentials is searched for
+/// every secret that the test knows of.
 pub(crate) struct Daemon {
     process: Process,
+    secrets: Mutex<Vec<String>>,
+    told: Mutex<Vec<String>>,
 }
 
 impl Daemon {
     /// Starts `ram-sidecar serve …args` with a cleared environment plus `PATH` and `env`.
     pub(crate) fn spawn(args: &[&str], env: &[(&str, &str)]) -> Self {
-        let binary = environment("RAM_SIDECAR_TEST_BINARY")
-            .unwrap_or_else(|| env!("CARGO_BIN_EXE_ram-sidecar").into());
-        let mut command = Command::new(binary);
-        command.arg("serve").args(args);
-        command
-            .env_clear()
-            .envs(environment("PATH").map(|path| ("PATH", path)));
-        command.envs(env.iter().copied());
+        let is_secret = |name: &str| {
+            ["_SECRET", "_TOKEN", "_KEY"]
+                .iter()
+                .any(|end| name.ends_with(end))
+        };
+        let secrets = env
+            .iter()
+            .filter(|(name, _)| is_secret(name))
+            .map(|(_, value)| (*value).to_owned());
         Self {
-            process: Process::start(command),
+            process: Process::start(command(args, env)),
+            secrets: Mutex::new(secrets.collect()),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Starts it like [`Self::spawn`], with a standard output that nobody reads.
+    pub(crate) fn spawn_without_stdout(args: &[&str]) -> Self {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let process = Process::start_with(command(args, &[]), writer.into());
+        Self {
+            process,
+            secrets: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Starts it like [`Self::spawn`], with so many open files at the most.
+    pub(crate) fn spawn_limited(files: u64, args: &[&str]) -> Self {
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--nofile={files}:{files}"));
+        let inner = command(args, &[]);
+        limited
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .env_clear();
+        limited.envs(
+            inner
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        Self {
+            process: Process::start(limited),
+            secrets: Mutex::default(),
+            told: Mutex::default(),
         }
     }
 
     /// Returns the address at which it serves, waiting for it to be printed.
     pub(crate) fn uri(&self) -> String {
-        let prefix = "ALIBABA_CLOUD_CREDENTIALS_URI=";
         let printed = self.process.stdout.wait_for(START_DEADLINE, |lines| {
             lines
                 .iter()
-                .find_map(|line| line.strip_prefix(prefix).map(str::to_owned))
+                .find_map(|line| line.strip_prefix(URI_PREFIX).map(str::to_owned))
         });
-        printed.unwrap_or_else(|| panic!("no line {prefix}… was printed; {}", self.stderr()))
+        printed.unwrap_or_else(|| panic!("no line {URI_PREFIX}… was printed; {}", self.stderr()))
+    }
+
+    /// Returns the lines of its standard output so far.
+    pub(crate) fn stdout(&self) -> Vec<String> {
+        self.process.stdout.seen.lock().unwrap().lines.clone()
+    }
+
+    /// Returns the address of the data listener, which it logs before it has credentials.
+    pub(crate) fn data(&self) -> SocketAddr {
+        self.address("Credentials are served")
+    }
+
+    /// Returns the address of the admin listener.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.address("Probes are served")
+    }
+
+    fn address(&self, message: &str) -> SocketAddr {
+        let line = self.logged(message);
+        let event: Value = serde_json::from_str(&line).expect("the log is JSON");
+        event["address"]
+            .as_str()
+            .expect("an address")
+            .parse()
+            .expect("an address")
+    }
+
+    /// Waits for a line of the log that contains `needle`, and returns it.
+    pub(crate) fn logged(&self, needle: &str) -> String {
+        let line = self.process.stderr.wait_for(START_DEADLINE, |lines| {
+            lines.iter().find(|line| line.contains(needle)).cloned()
+        });
+        line.unwrap_or_else(|| panic!("`{needle}` is not logged; {}", self.stderr()))
+    }
+
+    /// Asks the data listener for a path.
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        let reply = http::get(self.data(), path);
+        self.learn(&reply);
+        reply
+    }
+
+    /// Asks the data listener for the credentials at the default path.
+    pub(crate) fn credentials(&self) -> Reply {
+        self.get("/api/v1/credentials/0")
+    }
+
+    /// Asks a probe.
+    pub(crate) fn probe(&self, path: &str) -> Reply {
+        let reply = http::get(self.admin(), path);
+        self.learn(&reply);
+        reply
+    }
+
+    /// Sends bytes to the data listener.
+    pub(crate) fn raw(&self, request: &str) -> Reply {
+        let reply = http::raw(self.data(), request);
+        self.learn(&reply);
+        reply
+    }
+
+    /// Names a secret that must never be printed.
+    pub(crate) fn plant(&self, secret: &str) {
+        self.secrets.lock().unwrap().push(secret.to_owned());
+    }
+
+    /// Credentials hold secrets; everything else must not.
+    fn learn(&self, reply: &Reply) {
+        match serde_json::from_str::<Value>(&reply.body) {
+            Ok(json) if json["Code"] == "Success" => {
+                for name in ["AccessKeySecret", "SecurityToken"] {
+                    self.plant(json[name].as_str().expect("credentials are strings"));
+                }
+            }
+            _ => self.told.lock().unwrap().push(reply.body.clone()),
+        }
     }
 
     /// Sends the signal `name`: `HUP`, `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let signal = match name {
             "HUP" => Signal::HUP,
+            "INT" => Signal::INT,
             "TERM" => Signal::TERM,
             _ => panic!("{name} is no signal that tests send"),
         };
@@ -55,11 +176,67 @@ impl Daemon {
         kill_process(pid.expect("a child has a process id"), signal).expect("the daemon runs");
     }
 
+    /// Waits for its end and returns its exit code.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        let child = &mut self.process.child;
+        let status = eventually("the daemon ends", || {
+            child.try_wait().expect("it is our child")
+        });
+        status.code()
+    }
+
     /// Returns everything that it logged so far.
     pub(crate) fn stderr(&self) -> String {
         self.process.stderr()
     }
 }
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // All that was printed has been read once the process is gone.
+        let _ = self.process.child.kill();
+        let _ = self.process.child.wait();
+        if std::thread::panicking() {
+            return;
+        }
+        self.process.stderr.wait_for(START_DEADLINE, |_| None::<()>);
+        let mut told = self.told.lock().unwrap().join("\n");
+        told.push_str(&self.stderr());
+        for secret in &*self.secrets.lock().unwrap() {
+            assert!(
+                !told.contains(secret),
+                "a secret was printed: {secret}\n{told}"
+            );
+        }
+        assert!(
+            !told.contains("AccessKeySecret\""),
+            "credentials were printed\n{told}"
+        );
+    }
+}
+
+/// Runs `ram-sidecar serve …args` to its end, and returns its exit code and what it wrote to standard error.
+pub(crate) fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut process = Process::start(command(args, env));
+    let child = &mut process.child;
+    let status = eventually("the process ends", || {
+        child.try_wait().expect("it is our child")
+    });
+    process.stderr.wait_for(START_DEADLINE, |_| None::<()>);
+    (status.code(), process.stderr())
+}
+
+fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ram-sidecar"));
+    command.arg("serve").args(args).env_clear();
+    command.envs(environment("PATH").map(|path| ("PATH", path)));
+    command
+        .env("RAM_SIDECAR_LOG", "trace")
+        .envs(env.iter().copied());
+    command
+}
+
+const URI_PREFIX: &str = "ALIBABA_CLOUD_CREDENTIALS_URI=";
 
 /// A child process whose output is read as it comes, killed on drop.
 pub(crate) struct Process {
@@ -72,16 +249,20 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `command`.
-    pub(crate) fn start(mut command: Command) -> Self {
+    pub(crate) fn start(command: Command) -> Self {
+        Self::start_with(command, Stdio::piped())
+    }
+
+    fn start_with(mut command: Command, stdout: Stdio) -> Self {
         command
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
+            .stdout(stdout)
             .stderr(Stdio::piped());
         let mut child = command
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdin = child.stdin.take();
-        let stdout = Output::of(child.stdout.take().expect("standard output is a pipe"));
+        let stdout = child.stdout.take().map(Output::of).unwrap_or_default();
         let stderr = Output::of(child.stderr.take().expect("standard error is a pipe"));
         Self {
             child,
@@ -205,6 +386,17 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
         std::thread::sleep(POLL);
     }
     panic!("{what}: not within {START_DEADLINE:?}");
+}
+
+/// Says aloud when a test cannot check something for want of `what`; under `CI=true` that is a failure.
+#[expect(clippy::print_stderr, reason = "a test that did nothing must say so")]
+pub(crate) fn required(what: &str, is_there: bool) -> bool {
+    if !is_there {
+        eprintln!("SKIPPED: {what} not found");
+        let is_ci = environment("CI").is_some_and(|value| value == "true");
+        assert!(!is_ci, "CI must not skip: {what} not found");
+    }
+    is_there
 }
 
 /// Reads a variable of the environment in which the tests run.

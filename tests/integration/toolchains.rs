@@ -2,7 +2,7 @@
 //!
 //! A language that is not there makes its tests pass with a note, except under `CI=true`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use sha1::{Digest, Sha1};
 
 use crate::signing::hex;
-use crate::support::environment;
+use crate::support::{environment, required};
 
 /// A language in which there is an official SDK.
 #[derive(Clone, Copy)]
@@ -82,7 +82,7 @@ impl Language {
             .map(|(tool, flag)| version(tool, flag))
             .collect();
         let Some(versions) = versions else {
-            skip(self.name());
+            required(self.name(), false);
             return None;
         };
 
@@ -205,19 +205,10 @@ impl Language {
 /// Returns the path of a plain tool; nothing when it is not installed.
 pub(crate) fn tool(name: &str) -> Option<Command> {
     if version(name, "--version").is_none() {
-        skip(name);
+        required(name, false);
         return None;
     }
     Some(Command::new(name))
-}
-
-#[expect(clippy::print_stderr, reason = "a test that did nothing must say so")]
-fn skip(name: &str) {
-    assert!(
-        environment("CI").as_deref() != Some(OsStr::new("true")),
-        "{name} not found"
-    );
-    eprintln!("SKIPPED: {name} not found");
 }
 
 fn version(tool: &str, flag: &str) -> Option<String> {

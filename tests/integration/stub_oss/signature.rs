@@ -109,7 +109,6 @@ const V1_SUBRESOURCES: [&str; 5] = [
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Bytes;
     use axum::http::HeaderMap;
 
     use super::*;
@@ -126,7 +125,6 @@ mod tests {
             path: String::new(),
             query: query.to_owned(),
             headers: headers.collect::<HeaderMap>(),
-            body: Bytes::new(),
         }
     }
 

@@ -1,0 +1,215 @@
+//! Every configuration mistake: one sentence that names the place, the reason and the remedy, all at once, exit 78.
+
+use std::fs;
+
+use crate::support::{Scratch, run};
+
+const ARN: (&str, &str) = (
+    "ALIBABA_CLOUD_ROLE_ARN",
+    "acs:ram::1234567890123456:role/job",
+);
+const ID: (&str, &str) = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIexample");
+const SECRET: (&str, &str) = ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted-secret");
+const PROVIDER: (&str, &str) = (
+    "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+    "acs:ram::1234567890123456:oidc-provider/ack",
+);
+const TOKEN_FILE: (&str, &str) = ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/var/run/token");
+
+struct Case {
+    args: &'static [&'static str],
+    env: &'static [(&'static str, &'static str)],
+    toml: &'static str,
+    /// What each reported mistake contains, in order. There are no others.
+    mistakes: &'static [&'static str],
+}
+
+/// A role and an identity, so that only the mistake under test is one.
+const GOOD: &[(&str, &str)] = &[ARN, ID, SECRET];
+
+const fn flag(args: &'static [&'static str], mistake: &'static [&'static str]) -> Case {
+    Case {
+        args,
+        env: GOOD,
+        toml: "",
+        mistakes: mistake,
+    }
+}
+
+const fn variables(
+    env: &'static [(&'static str, &'static str)],
+    mistakes: &'static [&'static str],
+) -> Case {
+    Case {
+        args: &[],
+        env,
+        toml: "",
+        mistakes,
+    }
+}
+
+const fn toml(toml: &'static str, mistakes: &'static [&'static str]) -> Case {
+    Case {
+        args: &[],
+        env: GOOD,
+        toml,
+        mistakes,
+    }
+}
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    // Roles.
+    variables(&[ID, SECRET], &["role.arn: no role is given; set ALIBABA_CLOUD_ROLE_ARN"]),
+    flag(&["--role-arn", "arn:aws:iam::1:role/x"], &["--role-arn: `arn:aws:iam::1:role/x` is no role: it does not begin with `acs:ram::`"]),
+    flag(&["--role-session-name", "a b"], &["--role-session-name: `a b` is no session name; use 2 to 64"]),
+    flag(&["--duration", "60"], &["--duration: `60` has no unit; write it like 30s, 5m or 1h"]),
+    flag(&["--duration", "soon"], &["--duration: `soon` is not a duration"]),
+    flag(&["--duration", "5m"], &["--duration: `5m` is outside what STS grants; choose 15m to 12h"]),
+    flag(&["--duration", "13h"], &["--duration: `13h` is outside what STS grants"]),
+    flag(&["--external-id", "x"], &["--external-id: it is no external ID; use 2 to 1224"]),
+    flag(&["--policy-file", "/nonexistent/policy"], &["--policy-file: cannot read /nonexistent/policy: No such file or directory (os error 2); correct the path"]),
+    variables(&[ARN, ID, SECRET, ("RAM_SIDECAR_POLICY", "{")], &["RAM_SIDECAR_POLICY: the session policy is not JSON"]),
+    variables(&[ARN, ID, SECRET, ("RAM_SIDECAR_POLICY", "{}"), ("RAM_SIDECAR_POLICY_FILE", "/p")],
+        &["RAM_SIDECAR_POLICY and RAM_SIDECAR_POLICY_FILE both give a session policy; keep one", "RAM_SIDECAR_POLICY: the session policy lacks", "RAM_SIDECAR_POLICY_FILE: cannot read /p"]),
+    // Identities.
+    variables(&[ARN], &["identity.type: no identity is given; set ALIBABA_CLOUD_ACCESS_KEY_ID"]),
+    variables(&[ARN, ID], &["identity.access_key_secret: it is missing beside the rest of the AccessKey; set ALIBABA_CLOUD_ACCESS_KEY_SECRET or ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE"]),
+    variables(&[ARN, SECRET], &["identity.access_key_id: it is missing"]),
+    variables(&[ARN, ID, ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted secret\n")], &["ALIBABA_CLOUD_ACCESS_KEY_SECRET: it holds white space"]),
+    variables(&[ARN, ID, SECRET, ("ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "/s")], &["ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE both give the same part"]),
+    variables(&[ARN, ID, ("ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "s")], &["ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE: path `s` is not absolute"]),
+    variables(&[ARN, ID, SECRET, PROVIDER, TOKEN_FILE],
+        &["two identities are given, access_key (ALIBABA_CLOUD_ACCESS_KEY_ID) and oidc (ALIBABA_CLOUD_OIDC_TOKEN_FILE); choose one with identity.type (RAM_SIDECAR_IDENTITY)"]),
+    variables(&[ARN, PROVIDER], &["identity.oidc_token_file: it is missing for the oidc identity; set ALIBABA_CLOUD_OIDC_TOKEN_FILE"]),
+    variables(&[ARN, TOKEN_FILE], &["identity.oidc_provider_arn: it is missing"]),
+    variables(&[ARN, TOKEN_FILE, ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ack")], &["ALIBABA_CLOUD_OIDC_PROVIDER_ARN: `ack` is no OIDC provider; write acs:ram::<account id>:oidc-provider/<name>"]),
+    variables(&[ARN, PROVIDER, TOKEN_FILE, ("RAM_SIDECAR_EXTERNAL_ID", "partner")], &["RAM_SIDECAR_EXTERNAL_ID: AssumeRoleWithOIDC takes no external ID; remove it"]),
+    flag(&["--identity", "magic"], &["--identity: `magic` is no identity; choose access_key or oidc"]),
+    // STS.
+    flag(&["--sts-endpoint", "http://sts.aliyuncs.com"], &["--sts-endpoint: `http://sts.aliyuncs.com` is no STS endpoint: plain http"]),
+    flag(&["--vpc"], &["--vpc: a VPC endpoint belongs to a region; set sts.region (ALIBABA_CLOUD_STS_REGION) too"]),
+    variables(&[ARN, ID, SECRET, ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "yes")], &["ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED: `yes` is neither true nor false"]),
+    flag(&["--region", "cn hangzhou"], &["--region: `cn hangzhou` is no region"]),
+    flag(&["--ca-file", "/nonexistent/ca"], &["--ca-file: cannot read certificates from /nonexistent/ca"]),
+    flag(&["--ca-file", "/dev/null"], &["--ca-file: /dev/null holds no certificate; give a PEM file"]),
+    // Listeners.
+    flag(&["--listen", "localhost:7002"], &["--listen: `localhost:7002` is no address; write an IP address and a port"]),
+    flag(&["--listen", "7002"], &["--listen: `7002` is no address"]),
+    flag(&["--listen", "0.0.0.0:7002"], &["--listen: 0.0.0.0 can be reached from other machines; listen on 127.0.0.1, or make serve.key"]),
+    flag(&["--key", "a/b"], &["--key: it is no key; use 1 to 128"]),
+    flag(&["--admin-listen", "here"], &["--admin-listen: `here` is no address"]),
+    // Files.
+    flag(&["--file", "credentials"], &["--file: path `credentials` is not absolute; write it from the root"]),
+    flag(&["--file", "/a/b,mode=rw"], &["--file: mode `rw` is no file mode; write it in octal, like 0640"]),
+    flag(&["--file", "/a/b,uid=root"], &["--file: uid `root` is no numeric id"]),
+    flag(&["--file", "/a/b,owner=1"], &["--file: there is no `owner`; use path, mode, uid and gid"]),
+    flag(&["--file", "/a/b", "--file", "/a/b"], &["--file: /a/b is given twice; keep one"]),
+    variables(&[ARN, ID, SECRET, ("RAM_SIDECAR_FILE", "/a/b:c")], &["RAM_SIDECAR_FILE: path `c` is not absolute"]),
+    // The rest.
+    flag(&["--drain", "1d"], &["--drain: `1d` is not a duration"]),
+    flag(&["--log-level", "loud"], &["--log-level: `loud` is no level; choose error, warn, info, debug or trace"]),
+    flag(&["--log-format", "xml"], &["--log-format: `xml` is no log format; choose text or json"]),
+    flag(&["--config", "/nonexistent/toml"], &["/nonexistent/toml: cannot read the configuration file: No such file"]),
+    Case { args: &["--sandbox", "--sandbox-lifetime", "x"], env: &[], toml: "", mistakes: &["--sandbox-lifetime: `x` is not a duration"] },
+    Case { args: &["--sandbox", "--role-arn", "x"], env: &[], toml: "", mistakes: &["--role-arn: --sandbox brings its own role, identity and STS"] },
+    // The file.
+    toml("role = 7", &["role in FILE: there is no such key"]),
+    toml("[role]\nduraton = '1h'", &["role.duraton in FILE: there is no such key; did you mean role.duration?"]),
+    toml("[sts]\nsession_name = 'x'", &["sts.session_name in FILE: there is no such key; did you mean role.session_name?"]),
+    toml("[role]\nduration = 3600", &["role.duration in FILE: `3600` has no unit"]),
+    toml("[role]\nduration = ['1h']", &["role.duration in FILE: a array cannot stand here"]),
+    toml("[identity]\naccess_key_secret = 'planted-secret'", &["identity.access_key_secret in FILE: secrets do not belong into the file; set ALIBABA_CLOUD_ACCESS_KEY_SECRET or identity.access_key_secret_file"]),
+    toml("file = '/a/b'", &["file in FILE: it is not a list of tables; write [[file]]"]),
+    toml("[[file]]\npath = '/a/b'\nmode = 600", &["file[0] in FILE: mode is a number; write it as text"]),
+    toml("[[file]]\nmode = '0600'", &["file[0] in FILE: path `` is not absolute"]),
+    toml("[serve\nkey", &["FILE: line 1 is not TOML"]),
+];
+
+#[test]
+fn each_mistake_is_one_sentence_that_names_its_place() {
+    let scratch = Scratch::new();
+    let file = scratch.join("config.toml");
+    let file = file.to_str().unwrap();
+    for case in CASES {
+        fs::write(file, case.toml).unwrap();
+        let mut args = case.args.to_vec();
+        if !case.toml.is_empty() {
+            args.extend(["--config", file]);
+        }
+        let (code, told) = run(&args, case.env);
+        let told = told.replace(file, "FILE");
+        assert_eq!(code, Some(78), "{told}");
+        let lines: Vec<&str> = told.lines().skip(1).map(str::trim_start).collect();
+        assert_eq!(lines.len(), case.mistakes.len(), "{told}");
+        for (line, mistake) in lines.iter().zip(case.mistakes) {
+            assert!(line.starts_with(mistake), "\n{line}\n{mistake}");
+        }
+        assert!(!told.contains("planted"), "{told}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once() {
+    let scratch = Scratch::new();
+    let file = scratch.join("config.toml");
+    fs::write(&file, "[role]\nduration = '1'\n[nope]\nx = 1\n").unwrap();
+    let (code, told) = run(
+        &[
+            "--config",
+            file.to_str().unwrap(),
+            "--log-level",
+            "loud",
+            "--drain",
+            "x",
+        ],
+        &[("RAM_SIDECAR_KEY", "a b"), ("RAM_SIDECAR_FILE", "x")],
+    );
+    assert_eq!(code, Some(78));
+    assert!(
+        told.starts_with("ram-sidecar: 8 configuration mistakes:"),
+        "{told}"
+    );
+    for place in [
+        "nope in",
+        "role.duration in",
+        "role.arn:",
+        "identity.type:",
+        "RAM_SIDECAR_KEY:",
+        "RAM_SIDECAR_FILE:",
+        "--drain:",
+        "--log-level:",
+    ] {
+        assert!(told.contains(&format!("\n  {place}")), "{place}\n{told}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_from_wrong_configuration() {
+    for args in [
+        &["--no-such-flag"][..],
+        &["--access-key-secret", "x"],
+        &["--sandbox-lifetime", "1m"],
+        &["stray"],
+    ] {
+        let (code, told) = run(args, &[]);
+        assert_eq!(code, Some(64), "{told}");
+        assert!(told.contains("Usage:") || told.contains("--help"), "{told}");
+    }
+    let (code, _) = run(&["--help"], &[]);
+    assert_eq!(code, Some(0));
+}
+
+#[test]
+fn an_empty_variable_is_an_absent_one() {
+    let (code, told) = run(
+        &[],
+        &[
+            ARN,
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID", ""),
+            ("RAM_SIDECAR_CONFIG", ""),
+        ],
+    );
+    assert_eq!(code, Some(78));
+    assert!(told.contains("no identity is given"), "{told}");
+}

@@ -1,0 +1,164 @@
+//! What the documents say is what the program does.
+
+use std::fs;
+use std::path::Path;
+
+use ram_sidecar::config::settings::SETTINGS;
+use ram_sidecar::failure;
+
+use crate::support::{Scratch, run};
+
+fn document(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+#[test]
+fn the_example_names_every_key_with_its_default() {
+    let example = document("config/ram-sidecar.toml");
+    let mut section = String::new();
+    let mut named = Vec::new();
+    for line in example.lines() {
+        if let Some(name) = line.trim_start_matches('#').strip_prefix('[') {
+            section = name.trim_end_matches(']').to_owned();
+        }
+        // Settings without a default are commented out with one hash and no blank, prose has a blank.
+        let active = line.strip_prefix('#').unwrap_or(line);
+        if let Some((name, value)) = active.split_once(" = ") {
+            if name.contains(' ') || section.starts_with('[') {
+                continue;
+            }
+            named.push((
+                format!("{section}.{name}"),
+                value.trim_matches('"').to_owned(),
+                line.starts_with('#'),
+            ));
+        }
+    }
+    for setting in SETTINGS
+        .iter()
+        .filter(|setting| setting.in_file && setting.key != "file")
+    {
+        let Some((_, value, is_comment)) = named.iter().find(|(key, _, _)| key == setting.key)
+        else {
+            panic!("{} is not in the example", setting.key);
+        };
+        match setting.default {
+            Some(default) => assert_eq!(
+                (value.as_str(), *is_comment),
+                (default, false),
+                "{}",
+                setting.key
+            ),
+            None => assert!(
+                is_comment,
+                "{} has no default, so it is commented out",
+                setting.key
+            ),
+        }
+    }
+    for (key, ..) in &named {
+        assert!(
+            SETTINGS.iter().any(|setting| setting.key == key),
+            "{key} is no setting"
+        );
+    }
+    assert!(example.contains("#[[file]]"));
+}
+
+#[test]
+fn the_example_is_accepted_with_and_without_its_comments() {
+    let scratch = Scratch::new();
+    let example = document("config/ram-sidecar.toml");
+    let file = scratch.join("ram-sidecar.toml");
+    fs::write(&file, &example).unwrap();
+    let (code, told) = run(&["--config", file.to_str().unwrap()], &[]);
+    assert_eq!(code, Some(78));
+    // An empty environment has no role and no identity; the file itself has no fault.
+    assert_eq!(told.lines().count(), 3, "{told}");
+
+    let uncommented: Vec<&str> = example
+        .lines()
+        .filter(|line| !line.starts_with("# ") && *line != "#")
+        .map(|line| line.strip_prefix('#').unwrap_or(line))
+        .collect();
+    let uncommented = uncommented.join(
+        "
+",
+    );
+    fs::write(&file, uncommented).unwrap();
+    let (_, told) = run(&["--config", file.to_str().unwrap()], &[]);
+    assert!(
+        !told.contains("there is no such key") && !told.contains("is not TOML"),
+        "{told}"
+    );
+}
+
+#[test]
+fn the_readme_has_every_setting_and_every_code() {
+    let readme = document("README.md");
+    for setting in SETTINGS {
+        let row = readme
+            .lines()
+            .find(|line| line.starts_with('|') && line.contains(&format!("`{}`", setting.variable)))
+            .unwrap_or_else(|| panic!("{} is not in README's table", setting.key));
+        if setting.in_file {
+            assert!(row.contains(&format!("`{}`", setting.key)), "{row}");
+        }
+        if let Some(flag) = setting.flag {
+            assert!(row.contains(&format!("`--{flag}`")), "{row}");
+        }
+        if let Some(default) = setting.default {
+            assert!(row.contains(&format!("`{default}`")), "{row}");
+        }
+    }
+    let troubleshooting = readme
+        .split("## Troubleshooting")
+        .nth(1)
+        .expect("a section");
+    for code in failure::codes() {
+        assert!(
+            troubleshooting.contains(&format!("| `{code}`")),
+            "{code} is not in README"
+        );
+    }
+    for row in troubleshooting
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+    {
+        let code = row.split('`').nth(1).unwrap();
+        let own = [
+            "CredentialsPending",
+            "NotFound",
+            "MethodNotAllowed",
+            "BrowserRefused",
+            "ForwardedRefused",
+            "HostRefused",
+        ];
+        assert!(
+            failure::codes().any(|known| known == code) || own.contains(&code),
+            "{code} is no code"
+        );
+    }
+}
+
+#[test]
+fn the_help_names_every_flag_and_variable() {
+    let mut command = ram_sidecar::cli::command();
+    let help = command
+        .find_subcommand_mut("serve")
+        .unwrap()
+        .render_long_help()
+        .to_string();
+    for setting in SETTINGS.iter().filter(|setting| setting.flag.is_some()) {
+        assert!(
+            help.contains(&format!("--{}", setting.flag.unwrap())),
+            "{}",
+            setting.key
+        );
+        assert!(
+            help.contains(&format!("[env: {}]", setting.variable)),
+            "{}",
+            setting.key
+        );
+    }
+}

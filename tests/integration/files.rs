@@ -1,0 +1,215 @@
+//! The file, as its readers and its file system see it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::serving::LISTEN;
+use crate::support::{Daemon, Scratch, eventually, required, run};
+
+fn start(file: &Path, lifetime: &str) -> Daemon {
+    let file = file.to_str().unwrap();
+    let args = ["--sandbox", "--sandbox-lifetime", lifetime, "--file", file];
+    Daemon::spawn(&[&LISTEN[..], &args].concat(), &[])
+}
+
+#[test]
+fn it_holds_what_is_served_for_its_owner_only() {
+    let scratch = Scratch::new();
+    let file = scratch.join("credentials");
+    let daemon = start(&file, "1h");
+    daemon.uri();
+    eventually("the file is written", || {
+        (daemon.probe("/ready").status == 200).then_some(())
+    });
+    assert_eq!(
+        fs::read_to_string(&file).unwrap(),
+        daemon.credentials().body
+    );
+    assert_eq!(
+        fs::metadata(&file).unwrap().permissions().mode() & 0o7777,
+        0o600
+    );
+}
+
+#[test]
+fn mode_and_owner_are_as_asked_whatever_the_umask() {
+    let scratch = Scratch::new();
+    let file = scratch.join("credentials");
+    let is_root = fs::metadata(scratch.path()).unwrap().uid() == 0;
+    let (suffix, owner) = if is_root {
+        (",uid=65532,gid=65533", Some((65532, 65533)))
+    } else {
+        ("", None)
+    };
+    let target = format!("{},mode=0664{suffix}", file.display());
+    let args = [&["--sandbox", "--file", &target], &LISTEN[..]].concat();
+    let daemon = Daemon::spawn(&args, &[]);
+    eventually("the file is written", || {
+        (daemon.probe("/ready").status == 200).then_some(())
+    });
+    let found = fs::metadata(&file).unwrap();
+    assert_eq!(found.permissions().mode() & 0o7777, 0o664);
+    if required("root", owner.is_some()) {
+        assert_eq!(Some((found.uid(), found.gid())), owner);
+    }
+}
+
+#[test]
+fn a_reader_in_a_loop_never_sees_half_a_file_or_an_expired_one() {
+    let scratch = Scratch::new();
+    let file = scratch.join("credentials");
+    // Renewed every one and a half seconds or so.
+    let daemon = start(&file, "3s");
+    daemon.uri();
+    eventually("the file is written", || file.exists().then_some(()));
+    let mut seen = BTreeSet::new();
+    let mut readings = 0_u64;
+    while seen.len() < 4 {
+        let text = fs::read_to_string(&file).expect("the file is never absent");
+        let json: Value = serde_json::from_str(&text).expect("the file is always whole");
+        let end: chrono::DateTime<chrono::Utc> =
+            json["Expiration"].as_str().unwrap().parse().unwrap();
+        let now = ram_sidecar::clock::Clock::machine().now().wall;
+        assert!(
+            end > now - chrono::TimeDelta::milliseconds(500),
+            "{end} at {now}"
+        );
+        // All parts are of the same issue: the sandbox's token names its AccessKeyId.
+        let id = json["AccessKeyId"].as_str().unwrap().to_owned();
+        assert!(token_of(&json).contains(&id));
+        seen.insert(id);
+        readings += 1;
+    }
+    assert!(readings > 1000, "{readings} readings prove little");
+}
+
+fn token_of(json: &Value) -> String {
+    use base64::Engine as _;
+    let token = json["SecurityToken"].as_str().unwrap();
+    let bytes = base64::engine::general_purpose::STANDARD
+        .decode(token)
+        .unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[test]
+fn a_path_that_cannot_be_written_ends_the_start() {
+    let scratch = Scratch::new();
+    for (file, reason) in [
+        (
+            scratch.join("missing/credentials"),
+            "No such file or directory",
+        ),
+        (scratch.path().to_owned(), "it is a directory"),
+    ] {
+        let file = file.to_str().unwrap();
+        let (code, told) = run(&[&LISTEN[..], &["--sandbox", "--file", file]].concat(), &[]);
+        assert_eq!(code, Some(71), "{told}");
+        let sentence = told.lines().last().unwrap();
+        for part in [
+            &format!("cannot write {file} (mode 0600) as user"),
+            reason,
+            "make its directory exist",
+        ] {
+            assert!(sentence.contains(part), "{part}: {sentence}");
+        }
+    }
+}
+
+#[test]
+fn a_vanished_directory_shows_in_readiness_and_heals() {
+    let scratch = Scratch::new();
+    let directory = scratch.join("volume");
+    fs::create_dir(&directory).unwrap();
+    let daemon = start(&directory.join("credentials"), "1h");
+    eventually("the file is written", || {
+        (daemon.probe("/ready").status == 200).then_some(())
+    });
+    fs::remove_dir_all(&directory).unwrap();
+    daemon.signal("HUP");
+    let ready = eventually("it is missed", || {
+        Some(daemon.probe("/ready")).filter(|ready| ready.status == 503)
+    });
+    assert!(
+        ready
+            .text("file_message")
+            .contains("No such file or directory"),
+        "{ready:?}"
+    );
+    assert_eq!(daemon.credentials().status, 200, "the URI serves on");
+    daemon.logged("cannot write");
+
+    fs::create_dir(&directory).unwrap();
+    eventually("it heals", || {
+        (daemon.probe("/ready").status == 200).then_some(())
+    });
+    assert_eq!(
+        fs::read_to_string(directory.join("credentials")).unwrap(),
+        daemon.credentials().body
+    );
+}
+
+/// A file system of 16 KiB, unmounted on drop.
+struct SmallDisk(Scratch);
+
+impl SmallDisk {
+    fn mount() -> Option<Self> {
+        let scratch = Scratch::new();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"])
+            .arg(scratch.path())
+            .output();
+        let is_mounted = mount.is_ok_and(|output| output.status.success());
+        required("the right to mount a file system", is_mounted).then_some(Self(scratch))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount")
+            .arg("--lazy")
+            .arg(self.0.path())
+            .status();
+    }
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file_whole_and_heals() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let file = disk.0.join("credentials");
+    let daemon = start(&file, "1h");
+    eventually("the file is written", || {
+        (daemon.probe("/ready").status == 200).then_some(())
+    });
+    let before = fs::read_to_string(&file).unwrap();
+
+    let ballast = disk.0.join("ballast");
+    let _ = fs::write(&ballast, vec![0; 64 * 1024]);
+    daemon.signal("HUP");
+    let ready = eventually("it is missed", || {
+        Some(daemon.probe("/ready")).filter(|ready| ready.status == 503)
+    });
+    assert!(
+        ready
+            .text("file_message")
+            .contains("No space left on device"),
+        "{ready:?}"
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), before);
+
+    fs::remove_file(&ballast).unwrap();
+    eventually("it heals", || {
+        (daemon.probe("/ready").status == 200).then_some(())
+    });
+    assert_eq!(
+        fs::read_to_string(&file).unwrap(),
+        daemon.credentials().body
+    );
+}

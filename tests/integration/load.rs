@@ -1,0 +1,115 @@
+//! Many clients at once, and clients that mean no good.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::http;
+use crate::serving::LISTEN;
+use crate::support::{Daemon, required};
+
+const CLIENTS: usize = 2000;
+
+/// Lets this process open as many sockets as it is allowed to.
+fn enough_files() -> bool {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
+    let current = getrlimit(Resource::Nofile).current;
+    required(
+        "a limit of 5000 open files",
+        current.is_none_or(|current| current >= 5000),
+    )
+}
+
+fn start() -> Daemon {
+    let daemon = Daemon::spawn(
+        &[&["--sandbox"], &LISTEN[..]].concat(),
+        &[("RAM_SIDECAR_LOG", "info")],
+    );
+    daemon.uri();
+    daemon
+}
+
+async fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    stream
+        .write_all(b"GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        .await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_of_two_thousand_connections_is_answered_to_the_last() {
+    if !enough_files() {
+        return;
+    }
+    let daemon = start();
+    let (address, expected) = (daemon.data(), daemon.credentials().body);
+    let clients: Vec<_> = (0..CLIENTS).map(|_| tokio::spawn(ask(address))).collect();
+    for client in clients {
+        let answer = client.await.unwrap().expect("no connection is reset");
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(&expected),
+            "{answer}"
+        );
+    }
+}
+
+#[test]
+fn two_thousand_idle_connections_keep_nobody_waiting() {
+    if !enough_files() {
+        return;
+    }
+    let daemon = start();
+    let address = daemon.data();
+    let mut idle = Vec::new();
+    for count in 1..=CLIENTS {
+        idle.push(TcpStream::connect(address).expect("the backlog is not full"));
+        if count % 500 == 0 {
+            let reply = daemon.credentials();
+            assert_eq!(reply.status, 200, "beside {count} idle connections");
+        }
+    }
+    // Nor does a client that sends its request byte by byte, and never ends it.
+    let mut slow = TcpStream::connect(address).unwrap();
+    slow.write_all(b"GET /api/v1/cred").unwrap();
+    assert_eq!(daemon.credentials().status, 200);
+    slow.set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    assert!(slow.read_to_end(&mut Vec::new()).is_ok(), "it is cut off");
+    // So are the idle ones.
+    for mut stream in idle {
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
+        assert!(!matches!(stream.read(&mut [0]), Ok(1..)));
+    }
+}
+
+#[test]
+fn a_low_limit_of_open_files_makes_room_by_closing_the_idle() {
+    let daemon = Daemon::spawn_limited(120, &[&["--sandbox"], &LISTEN[..]].concat());
+    daemon.uri();
+    let address = daemon.data();
+    let mut idle = Vec::new();
+    for _ in 0..400 {
+        idle.push(TcpStream::connect(address).expect("the backlog is not full"));
+    }
+    assert_eq!(http::get(address, "/api/v1/credentials/0").status, 200);
+    assert!(
+        !daemon.stderr().contains("Cannot accept"),
+        "{}",
+        daemon.stderr()
+    );
+}

@@ -1,0 +1,311 @@
+//! What clients of the data listener and of the probes see, and how the daemon stops.
+
+use std::net::{SocketAddr, TcpListener};
+
+use serde_json::Value;
+
+use crate::http;
+use crate::support::{Daemon, eventually, run};
+
+/// Free ports on both listeners.
+pub(crate) const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+
+fn sandbox(args: &[&str], env: &[(&str, &str)]) -> Daemon {
+    Daemon::spawn(&[&["--sandbox"], &LISTEN[..], args].concat(), env)
+}
+
+fn has_ipv6_loopback() -> bool {
+    TcpListener::bind("[::1]:0").is_ok()
+}
+
+#[test]
+fn the_answer_satisfies_every_parser() {
+    let daemon = sandbox(&[], &[]);
+    let uri = daemon.uri();
+    let reply = daemon.credentials();
+
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    assert_eq!(
+        reply.header("content-length"),
+        Some(reply.body.len().to_string().as_str())
+    );
+    assert_eq!(reply.header("cache-control"), Some("no-store"));
+    assert_eq!(reply.header("connection"), Some("close"));
+    assert_eq!(reply.header("transfer-encoding"), None);
+    assert_eq!(reply.header("content-encoding"), None);
+
+    let json: Value = serde_json::from_str(&reply.body).unwrap();
+    let fields = json.as_object().unwrap();
+    let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    let expected = [
+        "AccessKeyId",
+        "AccessKeySecret",
+        "Code",
+        "Expiration",
+        "LastUpdated",
+        "SecurityToken",
+    ];
+    assert_eq!(names, expected);
+    assert!(
+        fields
+            .values()
+            .all(|value| value.as_str().is_some_and(|text| !text.is_empty()))
+    );
+    assert_eq!(json["Code"], "Success");
+    assert!(json["AccessKeyId"].as_str().unwrap().starts_with("STS."));
+    for name in ["Expiration", "LastUpdated"] {
+        let time = json[name].as_str().unwrap();
+        assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
+    }
+    let time =
+        |name: &str| chrono::DateTime::parse_from_rfc3339(json[name].as_str().unwrap()).unwrap();
+    assert_eq!(
+        (time("Expiration") - time("LastUpdated")).num_seconds(),
+        3600
+    );
+
+    // One line, an IPv4 literal, the path of PAI.
+    assert_eq!(
+        daemon.stdout(),
+        [format!("ALIBABA_CLOUD_CREDENTIALS_URI={uri}")]
+    );
+    assert_eq!(
+        uri,
+        format!("http://{}/api/v1/credentials/0", daemon.data())
+    );
+}
+
+#[test]
+fn every_form_of_request_that_a_client_sends_gets_the_same_answer() {
+    let daemon = sandbox(&[], &[]);
+    daemon.uri();
+    let expected = daemon.credentials().body;
+    let port = daemon.data().port();
+    for request in [
+        // Node sends no User-Agent, Python a Host without a port, curl an Accept.
+        "GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: keep-alive\r\n\r\n",
+        "GET /api/v1/credentials/0 HTTP/1.1\r\nHost: localhost:PORT\r\nAccept: */*\r\n\r\n",
+        "GET /api/v1/credentials/0?x=1&y HTTP/1.1\r\nHost: 127.0.0.1:PORT\r\n\r\n",
+        // Python through HTTP_PROXY.
+        "GET http://127.0.0.1:PORT/api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        // Swift.
+        "GET /api/v1/credentials/0 HTTP/1.1\r\nhost: http://127.0.0.1:PORT/api/v1/credentials/0\r\n\r\n",
+        "GET /api/v1/credentials/0 HTTP/1.0\r\n\r\n",
+        "GET /api/v1/credentials/0 HTTP/1.1\r\nHost: [::1]:PORT\r\nAccept-Encoding: gzip, br\r\n\r\n",
+    ] {
+        let request = request.replace("PORT", &port.to_string());
+        let reply = daemon.raw(&request);
+        assert_eq!(
+            (reply.status, reply.body.as_str()),
+            (200, expected.as_str()),
+            "{request}"
+        );
+        assert_eq!(reply.header("connection"), Some("close"), "{request}");
+    }
+    if has_ipv6_loopback() {
+        let twin = SocketAddr::new("::1".parse().unwrap(), port);
+        assert_eq!(http::get(twin, "/api/v1/credentials/0").body, expected);
+    }
+
+    let head = daemon.raw("HEAD /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(
+        head.header("content-length"),
+        Some(expected.len().to_string().as_str())
+    );
+    assert_eq!(head.header("content-type"), Some("application/json"));
+}
+
+#[test]
+fn every_refusal_is_json_with_a_code_and_a_message() {
+    let daemon = sandbox(&[], &[]);
+    daemon.uri();
+    let request = |line: &str, headers: &str| {
+        daemon.raw(&format!(
+            "{line} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n"
+        ))
+    };
+    let right = "GET /api/v1/credentials/0";
+    for (reply, status, code) in [
+        (request("GET /", ""), 404, "NotFound"),
+        (request("GET /api/v1/credentials/", ""), 404, "NotFound"),
+        (request("GET /api/v1/credentials/1", ""), 404, "NotFound"),
+        (request("GET /api/v1/credentials/0/x", ""), 404, "NotFound"),
+        (request("GET /api/v1/credentials/%FF", ""), 404, "NotFound"),
+        (request("GET /ready", ""), 404, "NotFound"),
+        (
+            request("POST /api/v1/credentials/0", "Content-Length: 0\r\n"),
+            405,
+            "MethodNotAllowed",
+        ),
+        (request("OPTIONS *", ""), 405, "MethodNotAllowed"),
+        (
+            request(right, "Origin: http://evil.example\r\n"),
+            403,
+            "BrowserRefused",
+        ),
+        (
+            request(right, "Sec-Fetch-Mode: no-cors\r\n"),
+            403,
+            "BrowserRefused",
+        ),
+        (
+            request(right, "X-Forwarded-For: 10.0.0.1\r\n"),
+            403,
+            "ForwardedRefused",
+        ),
+        (
+            daemon.raw(&format!("{right} HTTP/1.1\r\nHost: evil.example\r\n\r\n")),
+            403,
+            "HostRefused",
+        ),
+        (
+            daemon.raw(&format!("{right} HTTP/1.1\r\n\r\n")),
+            403,
+            "HostRefused",
+        ),
+    ] {
+        assert_eq!(reply.status, status, "{reply:?}");
+        assert_eq!(reply.text("Code"), code, "{reply:?}");
+        assert!(!reply.text("Message").is_empty());
+        assert_eq!(
+            reply.header("content-type"),
+            Some("application/json"),
+            "{reply:?}"
+        );
+        assert_eq!(reply.header("connection"), Some("close"), "{reply:?}");
+        assert_eq!(reply.header("allow").is_some(), status == 405);
+    }
+    // What is no HTTP gets no credentials, and does no harm.
+    for garbage in ["\r\n\r\n", "\0\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n"] {
+        assert_ne!(daemon.raw(garbage).status, 200);
+    }
+    let endless = format!(
+        "{right} HTTP/1.1\r\nHost: 127.0.0.1\r\nX: {}\r\n\r\n",
+        "x".repeat(64 * 1024)
+    );
+    assert_ne!(daemon.raw(&endless).status, 200);
+    assert_eq!(daemon.credentials().status, 200);
+}
+
+#[test]
+fn a_secret_path_is_told_to_the_caller_and_to_nobody_else() {
+    let key = "Zm9yLXlvdXItZXllcy1vbmx5";
+    // The harness asserts that the value of RAM_SIDECAR_KEY is neither logged nor answered.
+    let daemon = sandbox(&[], &[("RAM_SIDECAR_KEY", key)]);
+    assert!(
+        daemon
+            .uri()
+            .ends_with(&format!("/api/v1/credentials/{key}"))
+    );
+    assert_eq!(daemon.credentials().status, 404);
+    assert_eq!(
+        daemon
+            .get(&format!("/api/v1/credentials/{}", &key[1..]))
+            .status,
+        404
+    );
+    assert_eq!(
+        daemon.get(&format!("/api/v1/credentials/{key}")).status,
+        200
+    );
+}
+
+#[test]
+fn the_probes_tell_how_things_are_and_reach_no_secret() {
+    let daemon = sandbox(&[], &[]);
+    daemon.uri();
+    for (path, status) in [
+        ("/live", "live"),
+        ("/startup", "started"),
+        ("/ready", "ready"),
+    ] {
+        let reply = daemon.probe(path);
+        assert_eq!(
+            (reply.status, reply.text("status")),
+            (200, status.to_owned())
+        );
+    }
+    assert_eq!(daemon.probe("/ready").text("phase"), "fresh");
+    assert_eq!(daemon.probe("/api/v1/credentials/0").status, 404);
+    // The kubelet asks by the address of the pod.
+    let foreign = "GET /live HTTP/1.1\r\nHost: 10.1.2.3:7003\r\n\r\n";
+    assert_eq!(http::raw(daemon.admin(), foreign).status, 200);
+}
+
+#[test]
+fn sigterm_ends_it_with_success_and_without_delay() {
+    let mut daemon = sandbox(&[], &[]);
+    daemon.uri();
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended(), Some(0));
+
+    let mut daemon = sandbox(&[], &[]);
+    daemon.uri();
+    daemon.signal("INT");
+    assert_eq!(daemon.ended(), Some(0));
+}
+
+#[test]
+fn during_the_drain_it_is_not_ready_but_serves_and_renews() {
+    let mut daemon = sandbox(&["--drain", "2s"], &[]);
+    daemon.uri();
+    let before = daemon.credentials().text("AccessKeyId");
+    daemon.signal("TERM");
+    eventually("it is not ready any more", || {
+        (daemon.probe("/ready").status == 503).then_some(())
+    });
+    assert_eq!(daemon.probe("/ready").text("status"), "stopping");
+    assert_eq!(daemon.probe("/live").status, 200);
+    assert_eq!(daemon.credentials().text("AccessKeyId"), before);
+    daemon.signal("HUP");
+    eventually("it renews", || {
+        (daemon.credentials().text("AccessKeyId") != before).then_some(())
+    });
+    assert_eq!(daemon.ended(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_drain() {
+    let mut daemon = sandbox(&["--drain", "10m"], &[]);
+    daemon.uri();
+    daemon.signal("TERM");
+    daemon.logged("Stopping");
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended(), Some(0));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_setting() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (args, setting) in [
+        (
+            ["--listen", &address, "--admin-listen", "127.0.0.1:0"],
+            "serve.listen",
+        ),
+        (
+            ["--listen", "127.0.0.1:0", "--admin-listen", &address],
+            "admin.listen",
+        ),
+    ] {
+        let (code, told) = run(&[&["--sandbox"], &args[..]].concat(), &[]);
+        assert_eq!(code, Some(71), "{told}");
+        assert!(
+            told.contains(&format!(
+                "cannot listen on {address}: Address already in use"
+            )),
+            "{told}"
+        );
+        assert!(told.contains(setting), "{told}");
+    }
+}
+
+#[test]
+fn a_closed_standard_output_does_not_stop_it() {
+    let daemon = Daemon::spawn_without_stdout(&[&["--sandbox"], &LISTEN[..]].concat());
+    daemon.logged("Credentials renewed");
+    assert_eq!(daemon.credentials().status, 200);
+}
