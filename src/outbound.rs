@@ -1,5 +1,7 @@
 //! The HTTP client: TLS 1.2 or later, bounded in time and size, no redirects, no idle connections, no retry.
 
+use std::error::Error as StdError;
+use std::io;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -128,21 +130,16 @@ fn failure(error: reqwest::Error) -> Failure {
     )
 }
 
-fn is_tls(error: &reqwest::Error) -> bool {
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        // The TLS error travels inside an io::Error, whose source() skips it.
-        let inner = cause
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        if cause.is::<rustls::Error>()
-            || inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
-        {
-            return true;
-        }
-        next = cause.source();
+fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    // The TLS error travels inside io::Errors, whose source() skips what they hold.
+    let held = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    match held {
+        _ if error.is::<rustls::Error>() => true,
+        Some(held) => is_tls(held),
+        None => error.source().is_some_and(is_tls),
     }
-    false
 }
 
 fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {

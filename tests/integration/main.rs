@@ -28,6 +28,8 @@ mod stubs;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
+mod tls;
+#[cfg(test)]
 mod toolchains;
 #[cfg(test)]
 mod upstream;

@@ -14,12 +14,12 @@ use crate::support::{Daemon, Scratch, eventually};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-async fn sts() -> Arc<Sandbox> {
+pub(crate) async fn sts() -> Arc<Sandbox> {
     Arc::new(Sandbox::start(Options::default()).await.unwrap())
 }
 
 /// Starts a daemon that proves itself to `sts` with an AccessKey.
-fn beside(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon {
+pub(crate) fn beside(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon {
     let (id, secret) = (sts.access_key_id(), sts.access_key_secret());
     let keys = [
         ("ALIBABA_CLOUD_ACCESS_KEY_ID", id.as_str()),

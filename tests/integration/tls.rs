@@ -1,0 +1,160 @@
+//! STS as it is in earnest: behind TLS, under a name, and perhaps behind a proxy.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ram_sidecar::sandbox::Sandbox;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::Scratch;
+use crate::upstream::{beside, sts};
+
+const NAME: &str = "sts.sandbox.example";
+
+/// The embedded STS behind TLS, for 127.0.0.1 and [`NAME`], and the CA that vouches for it.
+struct Front {
+    address: SocketAddr,
+    ca: String,
+}
+
+impl Front {
+    async fn start(sts: &Sandbox) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let ca_key = KeyPair::generate().unwrap();
+        let ca = params.self_signed(&ca_key).unwrap().pem();
+        let names = vec!["127.0.0.1".to_owned(), NAME.to_owned()];
+        let key = KeyPair::generate().unwrap();
+        let issuer = Issuer::from_params(&params, &ca_key);
+        let certificate = CertificateParams::new(names)
+            .unwrap()
+            .signed_by(&key, &issuer)
+            .unwrap();
+
+        let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key)
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let behind = sts.endpoint().trim_start_matches("http://").to_owned();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (acceptor, behind) = (acceptor.clone(), behind.clone());
+                tokio::spawn(async move {
+                    // A client that refuses the certificate is what one of the tests is about.
+                    if let Ok(mut client) = acceptor.accept(client).await {
+                        let mut server = TcpStream::connect(behind).await.unwrap();
+                        let _ = copy_bidirectional(&mut client, &mut server).await;
+                    }
+                });
+            }
+        });
+        Self { address, ca }
+    }
+}
+
+/// A proxy that leads every CONNECT to the same place, and counts them.
+async fn proxy(to: SocketAddr) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&count);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let mut client = BufReader::new(client);
+            let mut line = String::new();
+            client.read_line(&mut line).await.unwrap();
+            if line.starts_with(&format!("CONNECT {NAME}:443 ")) {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
+            while line.trim() != "" {
+                line.clear();
+                client.read_line(&mut line).await.unwrap();
+            }
+            client
+                .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                .await
+                .unwrap();
+            let mut server = TcpStream::connect(to).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+        }
+    });
+    (url, count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_given_ca_is_trusted_and_the_bundled_ones_do_not_vouch_for_it() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let front = Front::start(&sts).await;
+    let ca_file = scratch.join("ca.pem");
+    fs::write(&ca_file, &front.ca).unwrap();
+    let endpoint = format!("https://{}", front.address);
+
+    let args = [
+        "--sts-endpoint",
+        &endpoint,
+        "--ca-file",
+        ca_file.to_str().unwrap(),
+    ];
+    let daemon = beside(&sts, &args, &[]);
+    daemon.uri();
+    assert_eq!(daemon.credentials().status, 200);
+
+    let daemon = beside(&sts, &args[..2], &[]);
+    let reply = daemon.credentials();
+    assert_eq!(
+        (reply.status, reply.text("Code")),
+        (503, "TlsFailed".to_owned())
+    );
+    let sentence = reply.text("Message");
+    assert!(
+        sentence.contains("UnknownIssuer") && sentence.contains("set sts.ca_file"),
+        "{sentence}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sts_is_called_through_the_proxy_of_the_environment() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let front = Front::start(&sts).await;
+    let (proxy, count) = proxy(front.address).await;
+    let ca_file = scratch.join("ca.pem");
+    fs::write(&ca_file, &front.ca).unwrap();
+
+    let args = [
+        "--sts-endpoint",
+        NAME,
+        "--ca-file",
+        ca_file.to_str().unwrap(),
+    ];
+    let daemon = beside(&sts, &args, &[("HTTPS_PROXY", &proxy)]);
+    daemon.uri();
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+
+    // The name exists behind the proxy only.
+    let daemon = beside(&sts, &args, &[]);
+    let reply = daemon.credentials();
+    assert_eq!(
+        (reply.status, reply.text("Code")),
+        (503, "ConnectFailed".to_owned())
+    );
+    assert!(reply.text("Message").contains(NAME), "{reply:?}");
+
+    // A loopback endpoint is never asked for through a proxy.
+    let direct = beside(&sts, &[], &[("HTTP_PROXY", &proxy), ("ALL_PROXY", &proxy)]);
+    direct.uri();
+    assert_eq!(count.load(Ordering::Relaxed), 1);
+}
