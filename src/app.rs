@@ -1,5 +1,7 @@
 //! The composition root of `serve`: builds, spawns, waits, drains.
 
+mod upstream;
+
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -9,20 +11,17 @@ use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tracing::{Instrument as _, Span, debug, info, info_span, warn};
+use tracing::{Instrument as _, Span, debug, info};
 
 use crate::clock::Clock;
-use crate::config::{Config, Serve, Session, Upstream};
+use crate::config::{Config, Serve};
 use crate::failure::{Failure, chain};
-use crate::identity::Identity;
-use crate::outbound::{self, Outbound};
+use crate::outbound;
 use crate::refresh::Refresher;
 use crate::serve::routes::{self, Admin, Data};
 use crate::signal::{Request, Signals};
 use crate::sink::Sink;
 use crate::snapshot::{Offer, Subscriber};
-use crate::source::Assumed;
-use crate::sts::{RoleRequest, Sts};
 use crate::{process, schedule, serve, snapshot, view};
 
 /// Why `serve` ended other than by a signal.
@@ -59,11 +58,7 @@ pub enum Error {
 
 /// Serves until a signal.
 pub async fn run(config: Config) -> Result<(), Error> {
-    // Marks every line of the log.
-    let span = match config.upstream {
-        Upstream::Cloud { .. } => Span::none(),
-        Upstream::Sandbox { .. } => info_span!("sandbox"),
-    };
+    let span = upstream::span(&config.upstream);
     serve_until_stopped(config, &span)
         .instrument(span.clone())
         .await
@@ -97,7 +92,7 @@ async fn serve_until_stopped(config: Config, span: &Span) -> Result<(), Error> {
     for file in files {
         sinks.push(Sink::new(file, subscriber.clone(), clock.clone()).map_err(Error::File)?);
     }
-    let (source, _sandbox) = source(upstream, session, &clock).await?;
+    let (source, _guard) = upstream::source(upstream, session, &clock).await?;
 
     let (nudge, nudges) = watch::channel(0);
     let (stop, stopping) = watch::channel(false);
@@ -174,105 +169,6 @@ async fn serve_until_stopped(config: Config, span: &Span) -> Result<(), Error> {
     }
     info!("Stopped");
     Ok(())
-}
-
-#[cfg(feature = "sandbox")]
-type Sandbox = crate::sandbox::Sandbox;
-#[cfg(not(feature = "sandbox"))]
-type Sandbox = Infallible;
-
-/// Builds the source of credentials, and the embedded STS if it is one; dropping that stops it.
-async fn source(
-    upstream: Upstream,
-    session: Session,
-    clock: &Clock,
-) -> Result<(Assumed, Option<Sandbox>), Error> {
-    let (role, identity, endpoint, roots, sandbox) = match upstream {
-        Upstream::Cloud {
-            role,
-            identity,
-            endpoint,
-            roots,
-        } => (role, identity, endpoint, roots, None),
-        #[cfg(feature = "sandbox")]
-        Upstream::Sandbox { lifetime } => {
-            let (sandbox, role, identity, endpoint) = embedded(lifetime, clock).await?;
-            (role, identity, endpoint, None, Some(sandbox))
-        }
-    };
-    let outbound = Outbound::new(outbound::Options {
-        roots,
-        direct: endpoint.is_loopback(),
-    })?;
-    info!(
-        role = %role,
-        identity = identity.kind(),
-        session_name = %session.name,
-        endpoint = %endpoint,
-        "Assuming the role"
-    );
-    if session.duration < schedule::COMFORTABLE {
-        warn!(
-            duration_seconds = session.duration.as_secs(),
-            "role.duration is below 34 minutes: some SDKs will ask on every call before each renewal; make it longer"
-        );
-    }
-    let role = RoleRequest {
-        arn: role,
-        session_name: session.name,
-        duration: session.duration,
-        policy: session.policy,
-        external_id: session.external_id,
-    };
-    let sts = Sts::new(outbound, endpoint, clock.clone());
-    Ok((
-        Assumed {
-            identity,
-            sts,
-            role,
-        },
-        sandbox,
-    ))
-}
-
-#[cfg(feature = "sandbox")]
-async fn embedded(
-    lifetime: Option<std::time::Duration>,
-    clock: &Clock,
-) -> Result<
-    (
-        Sandbox,
-        crate::credentials::RoleArn,
-        Identity,
-        crate::sts::endpoint::Endpoint,
-    ),
-    Error,
-> {
-    use crate::credentials::RoleArn;
-    use crate::identity::{AccessKey, Value};
-    use crate::sandbox::Options;
-    use crate::sts::endpoint::Endpoint;
-
-    let failed = |reason: String| Error::System {
-        what: "start the embedded STS",
-        source: io::Error::other(reason),
-    };
-    let options = Options {
-        clock: clock.clone(),
-        lifetime,
-        ..Options::default()
-    };
-    let sandbox = Sandbox::start(options)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
-    let role = RoleArn::parse(&sandbox.role_arn()).map_err(failed)?;
-    let endpoint = Endpoint::parse(&sandbox.endpoint()).map_err(failed)?;
-    let identity = Identity::AccessKey(AccessKey {
-        id: Value::Given(sandbox.access_key_id().into()),
-        secret: Value::Given(sandbox.access_key_secret()),
-        token: None,
-    });
-    Ok((sandbox, role, identity, endpoint))
 }
 
 type Bound = (TcpListener, SocketAddr);

@@ -51,6 +51,7 @@ fn config(matches: &ArgMatches) -> Result<Config, Mistakes> {
         variable: &variable,
         file,
         host_name: process::host_name(),
+        #[cfg(feature = "sandbox")]
         sandbox: sandbox(matches),
     })
 }
@@ -61,11 +62,6 @@ fn sandbox(matches: &ArgMatches) -> Option<config::Sandbox> {
     matches
         .get_flag("sandbox")
         .then_some(config::Sandbox { lifetime })
-}
-
-#[cfg(not(feature = "sandbox"))]
-fn sandbox(_: &ArgMatches) -> Option<config::Sandbox> {
-    None
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]

@@ -32,10 +32,12 @@ pub struct Input<'a> {
     /// The name of this host.
     pub host_name: String,
     /// What was said of the embedded STS, if it was asked for.
+    #[cfg(feature = "sandbox")]
     pub sandbox: Option<Sandbox>,
 }
 
 /// What was said of the embedded STS.
+#[cfg(feature = "sandbox")]
 #[derive(Debug)]
 pub struct Sandbox {
     /// How long its credentials live, whatever is asked for.
@@ -73,21 +75,26 @@ pub struct Config {
 #[derive(Debug)]
 pub enum Upstream {
     /// From STS.
-    Cloud {
-        /// `role.arn`.
-        role: RoleArn,
-        /// `identity.*`.
-        identity: Identity,
-        /// `sts.endpoint`, or what `sts.region` and `sts.vpc` make of it.
-        endpoint: Endpoint,
-        /// `sts.ca_file`.
-        roots: Option<Vec<CertificateDer<'static>>>,
-    },
+    Cloud(Cloud),
     /// From the embedded STS.
+    #[cfg(feature = "sandbox")]
     Sandbox {
         /// How long its credentials live, whatever is asked for.
         lifetime: Option<Duration>,
     },
+}
+
+/// Which role to ask which STS for, and as whom.
+#[derive(Debug)]
+pub struct Cloud {
+    /// `role.arn`.
+    pub role: RoleArn,
+    /// `identity.*`.
+    pub identity: Identity,
+    /// `sts.endpoint`, or what `sts.region` and `sts.vpc` make of it.
+    pub endpoint: Endpoint,
+    /// `sts.ca_file`.
+    pub roots: Option<Vec<CertificateDer<'static>>>,
 }
 
 /// How to assume the role.
@@ -209,20 +216,30 @@ impl Checker {
         settings::find(key).map_or_else(|| key.to_owned(), |setting| setting.variable.to_owned())
     }
 
+    #[cfg_attr(
+        not(feature = "sandbox"),
+        expect(unused_variables, reason = "only the sandbox looks at it")
+    )]
     fn upstream(&mut self, input: &Input<'_>) -> Option<Upstream> {
-        let Some(sandbox) = &input.sandbox else {
-            let role = self.role_arn();
-            let identity = self.identity();
-            let endpoint = self.endpoint();
-            let roots = self.value("sts.ca_file", certificates);
-            return Some(Upstream::Cloud {
-                role: role?,
-                identity: identity?,
-                endpoint: endpoint?,
-                roots,
-            });
-        };
-        // The environment may hold a real job's settings, which the sandbox replaces; a flag is a contradiction.
+        #[cfg(feature = "sandbox")]
+        if let Some(sandbox) = &input.sandbox {
+            return self.sandbox(input, sandbox);
+        }
+        let role = self.role_arn();
+        let identity = self.identity();
+        let endpoint = self.endpoint();
+        let roots = self.value("sts.ca_file", certificates);
+        Some(Upstream::Cloud(Cloud {
+            role: role?,
+            identity: identity?,
+            endpoint: endpoint?,
+            roots,
+        }))
+    }
+
+    /// The environment may hold a real job's settings, which the sandbox replaces; a flag is a contradiction.
+    #[cfg(feature = "sandbox")]
+    fn sandbox(&mut self, input: &Input<'_>, sandbox: &Sandbox) -> Option<Upstream> {
         for (key, _) in &input.flags {
             if ["role.arn", "identity.", "sts."]
                 .iter()
@@ -232,15 +249,13 @@ impl Checker {
                 self.problems.push(format!("{origin}: --sandbox brings its own role, identity and STS; drop one of the two flags"));
             }
         }
-        let lifetime = match sandbox.lifetime.as_deref().map(parse::duration) {
-            None => None,
-            Some(Ok(lifetime)) => Some(lifetime),
-            Some(Err(reason)) => {
+        match sandbox.lifetime.as_deref().map(parse::duration).transpose() {
+            Ok(lifetime) => Some(Upstream::Sandbox { lifetime }),
+            Err(reason) => {
                 self.problems.push(format!("--sandbox-lifetime: {reason}"));
-                return None;
+                None
             }
-        };
-        Some(Upstream::Sandbox { lifetime })
+        }
     }
 
     fn role_arn(&mut self) -> Option<RoleArn> {

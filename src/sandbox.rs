@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tracing::info;
+use tracing::{Instrument as _, info};
 
 use crate::clock::Clock;
 
@@ -96,7 +96,7 @@ impl Sandbox {
             faults: Faults::none(),
             record: Record::empty(),
         });
-        let server = tokio::spawn(server::serve(listener, Arc::clone(&state)));
+        let server = tokio::spawn(server::serve(listener, Arc::clone(&state)).in_current_span());
         info!(%address, role_arn, "Sandbox STS listens; nothing it issues is valid anywhere else");
         Ok(Self {
             address,

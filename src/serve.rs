@@ -22,7 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::{debug, warn};
+use tracing::{Instrument as _, debug, warn};
 
 /// Binds a listener whose backlog takes a burst of clients.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -81,7 +81,9 @@ struct Connection {
 impl Connections {
     fn open(&mut self, stream: TcpStream, router: Router) {
         let busy = Arc::new(AtomicBool::new(false));
-        let task = self.tasks.spawn(serve(stream, router, Arc::clone(&busy)));
+        let task = self
+            .tasks
+            .spawn(serve(stream, router, Arc::clone(&busy)).in_current_span());
         self.open.push_back(Connection { task, busy });
     }
 

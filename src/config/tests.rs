@@ -18,9 +18,18 @@ fn checked(flags: &[(&'static str, &str)], variables: &[(&str, &str)], toml: &st
         variable: &|name| variables.get(name).cloned(),
         file: Some(file),
         host_name: "trainer-0".to_owned(),
+        #[cfg(feature = "sandbox")]
         sandbox: None,
     };
     check(&input).unwrap()
+}
+
+fn cloud(config: Config) -> Cloud {
+    match config.upstream {
+        Upstream::Cloud(cloud) => cloud,
+        #[cfg(feature = "sandbox")]
+        Upstream::Sandbox { .. } => unreachable!("no sandbox was asked for"),
+    }
 }
 
 const KEYS: [(&str, &str); 3] = [
@@ -99,21 +108,18 @@ fn what_the_rrsa_webhook_injects_is_enough() {
         ("ALIBABA_CLOUD_STS_REGION", "cn-hangzhou"),
         ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "true"),
     ];
-    let Upstream::Cloud {
+    let Cloud {
         identity, endpoint, ..
-    } = checked(&[], &variables, "").upstream
-    else {
-        unreachable!("no sandbox was asked for")
-    };
+    } = cloud(checked(&[], &variables, ""));
     assert_eq!(identity.kind(), "oidc");
     assert_eq!(endpoint.host(), "sts-vpc.cn-hangzhou.aliyuncs.com");
 
     // Without an endpoint, region and VPC make the same.
-    let Upstream::Cloud { endpoint, .. } =
-        checked(&[], &[&variables[..3], &variables[4..]].concat(), "").upstream
-    else {
-        unreachable!("no sandbox was asked for")
-    };
+    let Cloud { endpoint, .. } = cloud(checked(
+        &[],
+        &[&variables[..3], &variables[4..]].concat(),
+        "",
+    ));
     assert_eq!(endpoint.host(), "sts-vpc.cn-hangzhou.aliyuncs.com");
 }
 
@@ -131,11 +137,7 @@ fn a_chosen_identity_settles_which_of_two_it_is() {
     ]
     .concat();
     for kind in ["access_key", "oidc"] {
-        let Upstream::Cloud { identity, .. } =
-            checked(&[("identity.type", kind)], &both, "").upstream
-        else {
-            unreachable!("no sandbox was asked for")
-        };
+        let Cloud { identity, .. } = cloud(checked(&[("identity.type", kind)], &both, ""));
         assert_eq!(identity.kind(), kind);
     }
 }

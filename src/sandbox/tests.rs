@@ -5,7 +5,6 @@ mod bounds;
 mod client;
 mod faults;
 mod gate;
-mod log;
 mod oidc;
 mod wire;
 mod world;

@@ -309,3 +309,21 @@ fn a_closed_standard_output_does_not_stop_it() {
     daemon.logged("Credentials renewed");
     assert_eq!(daemon.credentials().status, 200);
 }
+
+#[test]
+fn every_line_of_the_log_says_that_it_is_a_sandbox() {
+    let mut daemon = sandbox(&[], &[]);
+    daemon.uri();
+    daemon.signal("HUP");
+    daemon.logged("Renewing at once");
+    daemon.signal("TERM");
+    daemon.ended();
+    let log = daemon.stderr();
+    assert!(log.lines().count() > 5, "{log}");
+    for line in log.lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(event["span"]["name"], "sandbox", "{line}");
+    }
+    let id = daemon.logged("Credentials renewed");
+    assert!(id.contains("STS.Sandbox"), "{id}");
+}
