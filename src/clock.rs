@@ -67,13 +67,22 @@ impl Clock {
     /// Cancel safe. May return up to [`SLICE`] late when the machine was suspended or its wall clock was set.
     pub async fn sleep_until(&self, deadline: Moment) {
         loop {
-            let rest = self.now().until(deadline);
+            let now = self.now();
+            let rest = now.until(deadline);
             if rest.is_zero() {
                 return;
             }
-            tokio::time::sleep(rest.min(SLICE)).await;
+            tokio::time::sleep(rest.min(to_next_beat(now.boot))).await;
         }
     }
+}
+
+/// Returns how long it is to the end of the present slice.
+///
+/// The slices of all sleepers end together, so that an idle process wakes once for all of them.
+fn to_next_beat(boot: Duration) -> Duration {
+    let into = Duration::new(boot.as_secs() % SLICE.as_secs(), boot.subsec_nanos());
+    SLICE.saturating_sub(into)
 }
 
 /// Upper bound on one slice of waiting.
