@@ -210,9 +210,12 @@ fn bind_data(listen: SocketAddr) -> Result<Vec<Bound>, Error> {
 
 /// Returns the address to advertise, with an IPv4 literal where there is a choice: Python's SDK fails on IPv6 literals.
 fn uri(listeners: &[Bound], serve: &Serve) -> String {
-    let address = listeners
+    let mut address = listeners
         .first()
         .map_or(serve.listen, |(_, address)| *address);
+    if address.ip().is_unspecified() {
+        address.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
     info!(%address, path = "/api/v1/credentials/<key>", "Credentials are served");
     format!(
         "http://{address}{}{}",

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use secrecy::SecretString;
 
 use crate::credentials::RoleArn;
-use crate::identity::{AccessKey, Identity, Oidc, Value};
+use crate::identity::{AccessKey, File, Identity, Oidc, Value};
 use crate::sts::endpoint::Endpoint;
 use crate::{sink, telemetry};
 
@@ -412,13 +412,15 @@ impl Checker {
     fn endpoint(&mut self) -> Option<Endpoint> {
         let region_given = self.given("sts.region").is_some();
         let region = self.value("sts.region", parse::region);
-        let vpc = self.value("sts.vpc", parse::boolean)?;
+        let vpc = self.value("sts.vpc", parse::boolean);
         if self.given("sts.endpoint").is_some() {
+            // Not repeated: it may carry a password.
+            let refused = |reason| format!("it is no STS endpoint: {reason}");
             return self.value("sts.endpoint", |text| {
-                Endpoint::parse(text)
-                    .map_err(|reason| format!("`{text}` is no STS endpoint: {reason}"))
+                Endpoint::parse(text).map_err(refused)
             });
         }
+        let vpc = vpc?;
         if vpc && !region_given {
             let origin = self.origin("sts.vpc");
             self.problems.push(format!("{origin}: a VPC endpoint belongs to a region; set sts.region (ALIBABA_CLOUD_STS_REGION) too"));
@@ -470,14 +472,13 @@ fn derived_session_name(input: &Input<'_>) -> String {
     parse::derived_session_name(name.as_deref().unwrap_or(&input.host_name))
 }
 
-fn path(text: &str) -> Result<PathBuf, String> {
+/// The refusal does not repeat the text: a key or token in the place of its path is a common mistake.
+fn path(text: &str) -> Result<File, String> {
     let path = PathBuf::from(text);
     if path.is_absolute() {
-        Ok(path)
+        Ok(File::new(path))
     } else {
-        Err(format!(
-            "path `{text}` is not absolute; write it from the root"
-        ))
+        Err("it is not an absolute path; write the path of a mounted file, from the root".into())
     }
 }
 

@@ -122,7 +122,10 @@ pub fn scrub(text: &str, secrets: &[&str]) -> String {
         .next()
         .unwrap_or_default();
     let told = told.split("server StringToSign").next().unwrap_or_default();
-    let told: String = told.chars().take(2 * MESSAGE_LIMIT).collect();
+    let mut told: String = told.chars().take(2 * MESSAGE_LIMIT).collect();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        told = told.replace(secret, "…");
+    }
     let mut shown = String::new();
     for run in told.split_inclusive(|c: char| !is_token_char(c)) {
         let word = run.trim_end_matches(|c: char| !is_token_char(c));
@@ -323,6 +326,7 @@ mod tests {
             "bad token CAIS+planted/tok",
             "bad token x%3DCAIS%2Bplanted%2Ftoken%3D%3Dwithmore%26",
             "bad token CAIS%252Bplanted%252Ftoken%253D",
+            "bad token CAIS+planted/token==withmore, really",
             "Specified signature is not matched. server string to sign is:POST&%2F&SecurityToken%3DCAIS",
         ] {
             let shown = scrub(told, &[secret]);

@@ -10,6 +10,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
+use tokio::task::JoinHandle;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::credentials::Keys;
@@ -19,7 +20,7 @@ pub use self::access_key::AccessKey;
 pub use self::oidc::Oidc;
 
 /// A configured identity.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Identity {
     /// An AccessKey, long-term or temporary.
     AccessKey(AccessKey),
@@ -43,7 +44,7 @@ pub enum Proof {
 
 impl Identity {
     /// Gathers the proof for one attempt.
-    pub async fn proof(&self) -> Result<Proof, Failure> {
+    pub async fn proof(&mut self) -> Result<Proof, Failure> {
         match self {
             Self::AccessKey(access_key) => access_key.keys().await.map(Proof::Keys),
             Self::Oidc(oidc) => oidc.token().await,
@@ -59,25 +60,44 @@ impl Identity {
     }
 }
 
-/// Reads one key or token from a file, without the white space around it.
-async fn read(path: &Path) -> Result<SecretString, Failure> {
-    let owned = path.to_owned();
-    // A file on a network file system may block.
-    let read = tokio::task::spawn_blocking(move || read_blocking(&owned)).await;
-    let error = match read {
-        Ok(Ok(secret)) => return Ok(secret),
-        Ok(Err(error)) => error,
-        Err(_) => Error::Read(io::Error::other("the reading thread ended")),
-    };
-    let code = match error {
-        Error::Read(_) => "IdentityFileUnreadable",
-        Error::Invalid(_) => "IdentityFileInvalid",
-    };
-    Err(Failure::new(
-        Stage::Identity,
-        code,
-        format!("cannot use {}: {error}", path.display()),
-    ))
+/// A file that holds one key or token.
+#[derive(Debug)]
+pub struct File {
+    path: PathBuf,
+    /// A reading that an earlier attempt has not waited for to the end.
+    pending: Option<JoinHandle<Result<SecretString, Error>>>,
+}
+
+impl File {
+    /// Names a file, which need not exist yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            pending: None,
+        }
+    }
+
+    /// Reads the file, without the white space around its content. Cancel safe.
+    async fn read(&mut self) -> Result<SecretString, Failure> {
+        let path = self.path.clone();
+        // A network file system may hang: one thread waits for it then, not one for each attempt.
+        let pending = self
+            .pending
+            .get_or_insert_with(|| tokio::task::spawn_blocking(move || read_blocking(&path)));
+        let outcome = pending.await;
+        self.pending = None;
+        let error = match outcome {
+            Ok(Ok(secret)) => return Ok(secret),
+            Ok(Err(error)) => error,
+            Err(_) => Error::Read(io::Error::other("the reading thread ended")),
+        };
+        let code = match error {
+            Error::Read(_) => "IdentityFileUnreadable",
+            Error::Invalid(_) => "IdentityFileInvalid",
+        };
+        let message = format!("cannot use {}: {error}", self.path.display());
+        Err(Failure::new(Stage::Identity, code, message))
+    }
 }
 
 fn read_blocking(path: &Path) -> Result<SecretString, Error> {
@@ -115,19 +135,19 @@ enum Error {
 }
 
 /// A value given outright, or by the path of a mounted file.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Value {
     /// The value itself.
     Given(SecretString),
     /// The file that holds it.
-    File(PathBuf),
+    File(File),
 }
 
 impl Value {
-    async fn read(&self) -> Result<SecretString, Failure> {
+    async fn read(&mut self) -> Result<SecretString, Failure> {
         match self {
             Self::Given(value) => Ok(value.clone()),
-            Self::File(path) => read(path).await,
+            Self::File(file) => file.read().await,
         }
     }
 }
@@ -147,6 +167,7 @@ mod tests {
     async fn a_file_is_read_anew_and_its_faults_are_named() {
         let directory = crate::testing::directory("identity");
         let path = directory.join("token");
+        let mut file = File::new(path.clone());
         let big = "x".repeat(LIMIT + 1);
         let cases: [(&[u8], Result<&str, &str>); 7] = [
             (b"one", Ok("one")),
@@ -159,7 +180,7 @@ mod tests {
         ];
         for (content, expected) in cases {
             fs::write(&path, content).unwrap();
-            match (read(&path).await, expected) {
+            match (file.read().await, expected) {
                 (Ok(secret), Ok(value)) => assert_eq!(secret.expose_secret(), value),
                 (Err(failure), Err(reason)) => {
                     assert_eq!(failure.code, "IdentityFileInvalid");
@@ -170,14 +191,14 @@ mod tests {
         }
 
         fs::remove_file(&path).unwrap();
-        let failure = read(&path).await.unwrap_err();
+        let failure = file.read().await.unwrap_err();
         assert_eq!(failure.code, "IdentityFileUnreadable");
         assert!(
             failure.to_string().contains(&*path.to_string_lossy()),
             "{failure}"
         );
 
-        let failure = read(&directory).await.unwrap_err();
+        let failure = File::new(directory).read().await.unwrap_err();
         assert!(
             failure.to_string().contains("not a regular file"),
             "{failure}"

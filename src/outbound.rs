@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
 use reqwest::redirect;
@@ -61,16 +62,17 @@ impl Outbound {
     }
 
     /// Posts a form and reads the whole answer, whatever its status.
-    pub async fn post_form(&self, url: &str, form: &str) -> Result<Answer, Failure> {
+    pub async fn post_form(&self, url: &str, form: Zeroizing<String>) -> Result<Answer, Failure> {
         let mut response = self
             .client
             .post(url)
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(form.to_owned())
+            .body(Bytes::from_owner(form))
             .send()
             .await
             .map_err(failure)?;
-        let mut body = Zeroizing::new(Vec::new());
+        // At its full size from the start: a growing vector would leave unwiped copies behind.
+        let mut body = Zeroizing::new(Vec::with_capacity(BODY_LIMIT));
         while let Some(chunk) = response.chunk().await.map_err(failure)? {
             if body.len() + chunk.len() > BODY_LIMIT {
                 let host = response.url().host_str().unwrap_or_default();

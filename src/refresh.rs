@@ -39,20 +39,19 @@ impl<S: Source> Refresher<S> {
         let mut reporter = Reporter::default();
         loop {
             let started = self.clock.now();
-            let next = self.attempt().await;
+            let next = self.attempt(started).await;
             reporter.attempted(&self.publisher.current(), self.clock.now());
             self.wait(started, next, &mut reporter).await;
         }
     }
 
-    async fn attempt(&mut self) -> Moment {
+    async fn attempt(&mut self, started: Moment) -> Moment {
         let outcome = tokio::time::timeout(ATTEMPT, self.source.mint())
             .await
             .unwrap_or_else(|_| {
                 let message = format!("no answer within {} seconds", ATTEMPT.as_secs());
                 Err(Failure::new(Stage::Transport, "TimedOut", message))
             });
-        let now = self.clock.now();
         match outcome {
             Ok(Granted {
                 credentials,
@@ -61,7 +60,8 @@ impl<S: Source> Refresher<S> {
                 skew,
             }) => {
                 report_skew(skew);
-                let next = now.after(schedule::after_success(lifetime, (self.dice)()));
+                // Like the deadline, from the moment of asking: a clock that is set meanwhile moves both.
+                let next = started.after(schedule::after_success(lifetime, (self.dice)()));
                 self.publisher.renewed(credentials, deadline, next);
                 next
             }
@@ -69,7 +69,7 @@ impl<S: Source> Refresher<S> {
                 let failures = self.publisher.current().failures().saturating_add(1);
                 let delay = schedule::after_failure(failures, &failure, (self.dice)());
                 debug!(code = %failure.code, failures, ?delay, "An attempt failed");
-                let next = now.after(delay);
+                let next = self.clock.now().after(delay);
                 self.publisher.failed(failure, next);
                 next
             }
@@ -90,6 +90,8 @@ impl<S: Source> Refresher<S> {
             };
             tokio::select! {
                 () = self.clock.sleep_until(wake) => {}
+                // Somebody waits for a renewal that the clock may already call for.
+                () = self.publisher.poked() => {}
                 () = nudged(&mut self.nudges) => {
                     info!("Renewing at once, as asked");
                     break;

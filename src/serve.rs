@@ -47,15 +47,21 @@ pub async fn run(
 ) {
     let mut connections = Connections::default();
     let mut stop = pin!(stop);
+    let mut is_refused = false;
     loop {
         let room = connections.make_room(limit);
         tokio::select! {
             () = &mut stop => break,
             () = connections.ended() => {}
             accepted = listener.accept(), if room => match accepted {
-                Ok((stream, _)) => connections.open(stream, router.clone()),
+                Ok((stream, _)) => {
+                    is_refused = false;
+                    connections.open(stream, router.clone());
+                }
                 Err(error) => {
-                    warn!("Cannot accept a connection: {error}");
+                    if !std::mem::replace(&mut is_refused, true) {
+                        warn!("Cannot accept connections: {error}");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::credentials::Credentials;
 use crate::failure::{Failure, Verdict};
@@ -20,11 +20,17 @@ use crate::moment::Moment;
 /// `render` turns credentials into the document that is served; it runs once for each renewal.
 pub fn channel(render: fn(&Credentials) -> Bytes) -> (Publisher, Subscriber, HealthReader) {
     let (sender, receiver) = watch::channel(Snapshot::default());
+    let poke = Arc::<Notify>::default();
     let subscriber = Subscriber {
         receiver: receiver.clone(),
+        poke: Arc::clone(&poke),
     };
     (
-        Publisher { sender, render },
+        Publisher {
+            sender,
+            render,
+            poke,
+        },
         subscriber,
         HealthReader { receiver },
     )
@@ -133,9 +139,15 @@ impl Snapshot {
 pub struct Publisher {
     sender: watch::Sender<Snapshot>,
     render: fn(&Credentials) -> Bytes,
+    poke: Arc<Notify>,
 }
 
 impl Publisher {
+    /// Waits until a subscriber wants the clock to be looked at. Cancel safe.
+    pub async fn poked(&self) {
+        self.poke.notified().await;
+    }
+
     /// Replaces the credentials and forgets the failures.
     pub fn renewed(&self, credentials: Credentials, deadline: Moment, next_attempt: Moment) {
         let document = (self.render)(&credentials);
@@ -174,9 +186,15 @@ impl Publisher {
 #[derive(Clone, Debug)]
 pub struct Subscriber {
     receiver: watch::Receiver<Snapshot>,
+    poke: Arc<Notify>,
 }
 
 impl Subscriber {
+    /// Has the clock looked at: after a suspension a renewal may be due that no timer has noticed.
+    pub fn poke(&self) {
+        self.poke.notify_one();
+    }
+
     /// Returns the state as last published, and marks it as seen.
     pub fn current(&mut self) -> Snapshot {
         self.receiver.borrow_and_update().clone()

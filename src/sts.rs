@@ -105,16 +105,18 @@ impl Sts {
     ) -> Result<Granted, Failure> {
         let asked_at = self.clock.now();
         let form = sign::form(parameters);
-        let answer = self.outbound.post_form(self.endpoint.url(), &form).await?;
-        if let Some(date) = answer.date {
-            let round_trip = self.clock.now().wall - asked_at.wall;
-            // The header drops the fraction of its second: half a second is the best guess.
-            let skew = asked_at.wall + round_trip / 2 - (date + TimeDelta::milliseconds(500));
+        let answer = self.outbound.post_form(self.endpoint.url(), form).await?;
+        // By the boot clock: the wall clock may be set during the request.
+        let round_trip = self.clock.now().boot.saturating_sub(asked_at.boot);
+        if let Some(skew) = answer
+            .date
+            .and_then(|date| wire::skew(asked_at.wall, round_trip, date))
+        {
             self.skew_ms
                 .store(skew.num_milliseconds(), Ordering::Relaxed);
         }
         let skew = self.skew();
-        let made_at = answer.date.unwrap_or(asked_at.wall - skew);
+        let made_at = asked_at.wall - skew;
         let credentials = wire::parse(action, self.endpoint.host(), &answer, made_at, secrets)?;
 
         let lifetime = wire::lifetime(&credentials, asked_for);

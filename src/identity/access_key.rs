@@ -8,7 +8,7 @@ use crate::failure::Failure;
 use super::Value;
 
 /// Where the parts of an AccessKey are.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct AccessKey {
     /// The AccessKey ID.
     pub id: Value,
@@ -19,7 +19,7 @@ pub struct AccessKey {
 }
 
 impl AccessKey {
-    pub(super) async fn keys(&self) -> Result<Keys, Failure> {
+    pub(super) async fn keys(&mut self) -> Result<Keys, Failure> {
         let keys = self.read().await?;
         // Files are replaced one after the other: a pair that was torn by a rotation would sign wrongly.
         let again = self.read().await?;
@@ -30,11 +30,11 @@ impl AccessKey {
         }
     }
 
-    async fn read(&self) -> Result<Keys, Failure> {
+    async fn read(&mut self) -> Result<Keys, Failure> {
         Ok(Keys {
             access_key_id: self.id.read().await?.expose_secret().to_owned(),
             access_key_secret: self.secret.read().await?,
-            security_token: match &self.token {
+            security_token: match &mut self.token {
                 Some(token) => Some(token.read().await?),
                 None => None,
             },

@@ -1,23 +1,21 @@
 //! An OIDC token from a file: RRSA's projected service account token.
 
-use std::path::PathBuf;
-
 use crate::failure::Failure;
 
-use super::{Proof, read};
+use super::{File, Proof};
 
 /// Where the token is, and which provider vouches for it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Oidc {
     /// `acs:ram::<account id>:oidc-provider/<name>`.
     pub provider_arn: String,
     /// The file that the kubelet keeps fresh.
-    pub token_file: PathBuf,
+    pub token_file: File,
 }
 
 impl Oidc {
-    pub(super) async fn token(&self) -> Result<Proof, Failure> {
-        let token = read(&self.token_file).await?;
+    pub(super) async fn token(&mut self) -> Result<Proof, Failure> {
+        let token = self.token_file.read().await?;
         Ok(Proof::Token {
             provider_arn: self.provider_arn.clone(),
             token,

@@ -27,6 +27,8 @@ enum Act {
     Fail(&'static str),
     /// Fails, and asks to be left alone for so many seconds.
     Throttle(u64),
+    /// Grants credentials for so many seconds, counted from the question, two seconds later.
+    Slow(u64),
     /// Never answers.
     Hang,
 }
@@ -50,9 +52,14 @@ struct Log {
 impl Source for Script {
     async fn mint(&mut self) -> Result<Granted, Failure> {
         let elapsed = self.started.elapsed();
+        let asked_at = self.clock.now();
         self.log.lock().unwrap().attempts.push(elapsed);
         let lifetime = match (self.act)(elapsed.as_secs()) {
             Act::Grant(seconds) => Duration::from_secs(seconds),
+            Act::Slow(seconds) => {
+                tokio::time::sleep(2 * SECOND).await;
+                Duration::from_secs(seconds)
+            }
             Act::Fail(code) => return Err(Failure::new(Stage::Sts, code, "scripted")),
             Act::Throttle(seconds) => {
                 let mut failure = Failure::new(Stage::Sts, "Throttling.User", "scripted");
@@ -63,16 +70,15 @@ impl Source for Script {
         };
         let mut log = self.log.lock().unwrap();
         log.ends.push(elapsed + lifetime);
-        let now = self.clock.now();
         Ok(Granted {
             credentials: Credentials {
                 access_key_id: (log.ends.len() - 1).to_string(),
                 access_key_secret: "secret".into(),
                 security_token: "token".into(),
-                issued_at: now.wall,
-                expires_at: now.wall + lifetime,
+                issued_at: asked_at.wall,
+                expires_at: asked_at.wall + lifetime,
             },
-            deadline: now.after(lifetime),
+            deadline: asked_at.after(lifetime),
             lifetime,
             skew: TimeDelta::zero(),
         })
@@ -401,4 +407,31 @@ async fn a_failure_is_visible_while_the_old_credentials_are_served() {
     assert_eq!(health.phase, Phase::Failing);
     assert_eq!(health.failure.unwrap().code, "NoPermission");
     assert!(health.failures >= 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_during_an_attempt_withholds_nothing_for_long() {
+    let mut simulation = Simulation::start(|at| {
+        if at == 0 {
+            Act::Slow(HOUR)
+        } else {
+            Act::Grant(HOUR)
+        }
+    });
+    simulation.second(false).await;
+    simulation.clock.shift_wall(TimeDelta::hours(2));
+    let mut without = 0;
+    for _ in 0..60 {
+        without += u32::from(!simulation.second(false).await);
+    }
+    assert!(without <= 5, "{without} seconds without credentials");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_after_a_suspension_has_the_clock_looked_at() {
+    let mut simulation = Simulation::start(|_| Act::Grant(HOUR));
+    simulation.run(100).await;
+    simulation.clock.shift_wall(TimeDelta::hours(2));
+    simulation.subscriber.poke();
+    assert!(simulation.second(false).await);
 }

@@ -127,7 +127,10 @@ impl Data {
         let decided = async {
             loop {
                 match subscriber.current().offer(self.clock.now()) {
-                    Offer::Wait(_) => subscriber.changed().await,
+                    Offer::Wait(_) => {
+                        subscriber.poke();
+                        subscriber.changed().await;
+                    }
                     decided => return decided,
                 }
             }

@@ -85,8 +85,6 @@ async fn the_file_follows_the_credentials_with_the_asked_for_mode_and_leaves_no_
     let first = fs::metadata(&rig.path).unwrap();
     assert_eq!(first.mode() & 0o7777, 0o640);
 
-    // A leftover of a killed predecessor is in nobody's way.
-    fs::write(directory.join(".credentials.ram-sidecar"), "torn").unwrap();
     rig.renew("b", HOUR);
     while rig.content() != "STS.b" {
         tokio::task::yield_now().await;
@@ -148,4 +146,60 @@ fn what_cannot_be_written_is_refused_at_once_with_the_path_and_the_reason() {
         assert!(sentence.contains(&*path.to_string_lossy()), "{sentence}");
         assert!(sentence.contains(reason), "{sentence}");
     }
+}
+
+#[tokio::test]
+async fn what_a_predecessor_left_stays_as_long_as_it_is_good() {
+    let ends_in = |seconds| {
+        let end = Clock::machine().now().wall + chrono::TimeDelta::seconds(seconds);
+        let end = crate::credentials::timestamp(end);
+        format!(r#"{{"Code":"Success","AccessKeyId":"STS.old","Expiration":"{end}"}}"#)
+    };
+    for (content, stays) in [
+        (ends_in(600), true),
+        (ends_in(-600), false),
+        ("mine".to_owned(), true),
+    ] {
+        let path = testing::directory("sink").join("credentials");
+        fs::write(&path, &content).unwrap();
+        let mut rig = start(path);
+        // It tells how the file stands once it has looked.
+        rig.state.changed().await.unwrap();
+        assert_eq!(rig.path.exists(), stays, "{content}");
+        rig.renew("new", HOUR);
+        rig.until(is_written).await;
+        assert_eq!(rig.content(), "STS.new");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
+    // The longest of names leaves no room for a temporary one.
+    let path = testing::directory("sink").join("n".repeat(255));
+    fs::write(&path, "old").unwrap();
+    let (publisher, mut subscriber, _) = snapshot::channel(|_| "new".into());
+    let clock = Clock::machine();
+    let now = clock.now();
+    publisher.renewed(credentials("new"), now.after(HOUR), now);
+    let offer = subscriber.current().offer(now);
+    let sink = Sink {
+        options: options(&path),
+        subscriber,
+        clock,
+        state: watch::Sender::default(),
+    };
+
+    let mut disk = Some(Written {
+        generation: 7,
+        deadline: now.after(HOUR),
+    });
+    sink.step(&offer, &mut disk, now).await.unwrap_err();
+    assert!(path.exists() && disk.is_some(), "what is good stays");
+
+    disk = Some(Written {
+        generation: 7,
+        deadline: now,
+    });
+    sink.step(&offer, &mut disk, now).await.unwrap_err();
+    assert!(!path.exists() && disk.is_none());
 }

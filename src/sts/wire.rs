@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -75,6 +75,20 @@ pub fn parse(
         }
         _ => Err(refused(action, host, answer, secrets)),
     }
+}
+
+/// Returns how far the wall clock, which read `asked_at`, is ahead of the service, whose answer says `date`.
+///
+/// Nothing for a date that is no date: a service that is centuries away teaches nothing.
+pub fn skew(
+    asked_at: DateTime<Utc>,
+    round_trip: Duration,
+    date: DateTime<Utc>,
+) -> Option<TimeDelta> {
+    let half = TimeDelta::from_std(round_trip / 2).ok()?;
+    // The header drops the fraction of its second: half a second is the best guess.
+    let skew = asked_at - date + half - TimeDelta::milliseconds(500);
+    (skew.abs() < TimeDelta::days(36_500)).then_some(skew)
 }
 
 /// Returns how long the credentials live, never more than was asked for.
@@ -293,6 +307,19 @@ mod tests {
             "AssumeRole at sts.aliyuncs.com was refused with EntityNotExist.Role (HTTP 404): The specified Role not exists . …; \
              create the role, or correct role.arn: account id and role name, spelled exactly (RequestId AB-12)"
         );
+    }
+
+    #[test]
+    fn the_skew_is_learnt_within_a_second_and_from_no_absurd_date() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
+        let learnt = |date| skew(at(1_000_000), Duration::from_secs(2), date);
+        assert_eq!(learnt(at(1_000_000)), Some(TimeDelta::milliseconds(500)));
+        assert_eq!(
+            learnt(at(998_800)),
+            Some(TimeDelta::milliseconds(1_200_500))
+        );
+        assert_eq!(learnt(DateTime::<Utc>::MAX_UTC), None);
+        assert_eq!(learnt(DateTime::<Utc>::MIN_UTC), None);
     }
 
     #[test]

@@ -3,8 +3,9 @@
 //! Its shape is the common denominator of a dozen parsers: flat, strings only, no nulls, whole seconds.
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, timestamp};
@@ -30,6 +31,19 @@ pub fn render(credentials: &Credentials) -> Bytes {
     Bytes::from_owner(bytes)
 }
 
+/// Reads from a document when its credentials end; nothing if it is not a document.
+pub fn expiration(document: &[u8]) -> Option<DateTime<Utc>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Ending {
+        expiration: String,
+    }
+    let ending: Ending = serde_json::from_slice(document).ok()?;
+    DateTime::parse_from_rfc3339(&ending.expiration)
+        .ok()
+        .map(|end| end.to_utc())
+}
+
 /// `SessionToken` is not among the keys: reqsign takes it for a duplicate of `SecurityToken` and refuses both.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -47,6 +61,17 @@ struct Document<'a> {
 mod tests {
     use super::*;
     use crate::snapshot::tests::credentials;
+
+    #[test]
+    fn the_end_is_read_from_what_was_rendered() {
+        let credentials = credentials("x");
+        assert_eq!(
+            expiration(&render(&credentials)),
+            Some(credentials.expires_at)
+        );
+        assert_eq!(expiration(b"{}"), None);
+        assert_eq!(expiration(b"\xff"), None);
+    }
 
     #[test]
     fn the_document_has_exactly_the_documented_shape() {
