@@ -91,12 +91,7 @@ impl Sink {
                 Err(error) => {
                     self.failed(&error);
                     failures = failures.saturating_add(1);
-                    let now = self.clock.now();
-                    let again = now.after(RETRY.saturating_mul(failures).min(RETRY_MOST));
-                    wake = Some(
-                        wake.filter(|wake| now.until(*wake) < now.until(again))
-                            .unwrap_or(again),
-                    );
+                    wake = Some(retry_at(self.clock.now(), failures, wake));
                 }
             }
             tokio::select! {
@@ -181,6 +176,14 @@ impl Sink {
         }
         self.state.send_replace(State::Failed(Arc::new(failure)));
     }
+}
+
+/// Returns when to try again: after a pause, or when what is on disk ends if that comes first.
+fn retry_at(now: Moment, failures: u32, deadline: Option<Moment>) -> Moment {
+    let again = now.after(RETRY.saturating_mul(failures).min(RETRY_MOST));
+    let is_sooner =
+        |deadline: &Moment| !now.is_past(*deadline) && now.until(*deadline) < now.until(again);
+    deadline.filter(is_sooner).unwrap_or(again)
 }
 
 /// What the file holds.

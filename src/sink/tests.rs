@@ -1,7 +1,7 @@
 use std::os::unix::fs::MetadataExt as _;
 
 use super::*;
-use crate::snapshot::tests::credentials;
+use crate::snapshot::tests::{credentials, noon};
 use crate::snapshot::{self, Publisher};
 use crate::testing;
 
@@ -202,4 +202,25 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
     });
     sink.step(&offer, &mut disk, now).await.unwrap_err();
     assert!(!path.exists() && disk.is_none());
+}
+
+#[test]
+fn a_failure_is_followed_by_a_pause_whatever_is_on_disk() {
+    let now = noon();
+    let after = |seconds| now.after(Duration::from_secs(seconds));
+    for (failures, deadline, expected) in [
+        (1, None, after(2)),
+        (2, None, after(4)),
+        (1000, None, after(30)),
+        (1, Some(after(1)), after(1)),
+        (1, Some(after(3)), after(2)),
+        // What has ended and cannot be removed makes no hot loop.
+        (1, Some(now), after(2)),
+    ] {
+        assert_eq!(
+            retry_at(now, failures, deadline),
+            expected,
+            "{failures} {deadline:?}"
+        );
+    }
 }
