@@ -1,0 +1,629 @@
+#!/usr/bin/env python3
+"""Measures what the daemon costs: size, start, memory, wake-ups, requests per second.
+
+    cargo build --release --locked
+    python3 benches/footprint.py [--binary target/release/ram-sidecar]
+
+Needs Linux, Python 3.11, the `openssl` command, and for the last part `nginx` and `wrk` (Debian: `apt-get install
+nginx-light wrk`). Without those two the last part is skipped, which is a failure under CI=true. `--skip-throughput`
+leaves it out on purpose.
+
+Takes about two and a half minutes, talks to loopback addresses only, keeps its files in a temporary directory, and ends
+only the processes that it has started. The exit code is 1 when a budget is exceeded, 2 when something cannot be
+measured. Run it on a machine that does nothing else.
+"""
+
+import argparse
+import contextlib
+import datetime
+import http.client
+import http.server
+import json
+import os
+import re
+import resource
+import secrets
+import selectors
+import shutil
+import signal
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+MIB = 1024 * 1024
+
+# What the design promises. Throughput has no budget: it depends on the machine.
+BINARY_MOST = 6 * MIB
+RESIDENT_MOST = 8 * MIB
+THREADS_MOST = 2
+FIRST_200_MOST = 0.100
+BETWEEN_WAKE_UPS_LEAST = 30.0
+
+START_RUNS = 30
+IDLE_FOR = 60.0
+CONNECTIONS = 2000
+ROUNDS = 4
+ROUND_FOR = 4
+CLIENTS = 16
+WHOLE_RUN_MOST = 300
+PREFIX = "ALIBABA_CLOUD_CREDENTIALS_URI="
+
+
+class Unmeasurable(Exception):
+    """Something that is needed is missing or does not work."""
+
+
+def main():
+    options = arguments()
+    binary = options.binary.resolve()
+    if not binary.is_file():
+        sys.exit(f"{binary} is missing; make it with: cargo build --release --locked")
+    room_for_connections()
+    # A hang of anything ends here, and the stack of contexts cleans up.
+    signal.signal(signal.SIGALRM, too_long)
+    signal.signal(signal.SIGTERM, stopped)
+    signal.alarm(WHOLE_RUN_MOST)
+
+    table = Table()
+    try:
+        with contextlib.ExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="footprint-")))
+            # The worker of nginx, which is not root, reads a file in it.
+            scratch.chmod(0o755)
+            size(table, binary)
+            start(table, binary, scratch)
+            stub = stack.enter_context(Stub(scratch))
+            idle(table, binary, scratch, stub)
+            crowds(table, binary, scratch, stub)
+            if not options.skip_throughput:
+                throughput(table, binary, scratch, stub)
+    except Unmeasurable as error:
+        print(f"\nCANNOT MEASURE: {error}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(table.verdict())
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--binary", type=Path, default=Path("target/release/ram-sidecar"))
+    parser.add_argument("--skip-throughput", action="store_true", help="do without nginx and wrk")
+    return parser.parse_args()
+
+
+# (a) The binary.
+
+
+def size(table, binary):
+    """The length of the file, as the release profile strips it."""
+    length = binary.stat().st_size
+    table.section("Size")
+    table.row("binary", f"{length / MIB:.2f} MiB", f"{BINARY_MOST / MIB:.0f} MiB", length <= BINARY_MOST)
+
+
+# (b) The start.
+
+
+def start(table, binary, scratch):
+    """From just before fork and exec to the first HTTP 200, with the embedded STS.
+
+    A fixed free port is asked from the first moment on, every half millisecond until it is open; a request that
+    arrives before the credentials is held by the daemon, so that nothing is added by asking again. The time of fork,
+    some milliseconds of Python, is included. The line on standard output is timed in the same run.
+    """
+    to_200, to_line = [], []
+    for _ in range(START_RUNS):
+        port = free_port()
+        began = time.monotonic()
+        with Daemon(binary, scratch, ["--sandbox"], port=port) as daemon:
+            first_200(port, began + 10)
+            to_200.append(time.monotonic() - began)
+            daemon.uri()
+            to_line.append(daemon.announced_at - began)
+    table.section(f"Start: from exec, {START_RUNS} runs, sandbox")
+    worst = max(to_200)
+    table.row("to the first 200, median", milliseconds(statistics.median(to_200)), "", None)
+    table.row("to the first 200, worst", milliseconds(worst), milliseconds(FIRST_200_MOST), worst <= FIRST_200_MOST)
+    table.row("to the line on standard output, median", milliseconds(statistics.median(to_line)), "", None)
+    table.row("to the line on standard output, worst", milliseconds(max(to_line)), "", None)
+
+
+def first_200(port, deadline):
+    while time.monotonic() < deadline:
+        try:
+            if get("127.0.0.1", port, "/api/v1/credentials/0")[0] == 200:
+                return
+        except ConnectionError:
+            pass
+        time.sleep(0.0005)
+    raise Unmeasurable("no HTTP 200 within ten seconds of the start")
+
+
+# (c) Memory, threads, wake-ups.
+
+
+def idle(table, binary, scratch, stub):
+    """Resident memory, threads and wake-ups after a real refresh over TLS and a minute of idleness.
+
+    Memory is VmRSS of /proc/PID/status: RssAnon is its own, RssFile is the binary and the C library, pages that the
+    kernel shares and can drop. A wake-up is a voluntary context switch of any thread: the one thing that an idle
+    process does is to block again after it was woken. They are read ten times a second, which wakes nobody, so that
+    the gaps between them are known too.
+    """
+    with Daemon(binary, scratch, **stub.settings()) as daemon:
+        daemon.uri()
+        # The thread that resolved and read files for the refresh is kept for a second.
+        time.sleep(3)
+        before = switches(daemon.pid)
+        seen, wake_ups = before, []
+        began = time.monotonic()
+        while (now := time.monotonic()) < began + IDLE_FOR:
+            if (count := switches(daemon.pid)) != seen:
+                wake_ups.append((now - began, count - seen))
+                seen = count
+            time.sleep(0.1)
+        status = Status.of(daemon.pid)
+    count = seen - before
+    moments = [at for at, _ in wake_ups]
+    gaps = [later - earlier for earlier, later in zip(moments, moments[1:])]
+    # Half a second for the sampling and for a busy machine.
+    rare = all(gap >= BETWEEN_WAKE_UPS_LEAST - 0.5 for gap in gaps) and all(n == 1 for _, n in wake_ups)
+
+    table.section(f"Idle: after a refresh over TLS and {IDLE_FOR:.0f} s")
+    table.memory("resident", status, RESIDENT_MOST)
+    table.row("threads", status.threads, THREADS_MOST, status.threads <= THREADS_MOST)
+    table.row(f"wake-ups in {IDLE_FOR:.0f} s", count, "", None)
+    table.row(
+        "… at second",
+        ", ".join(f"{at:.1f}" + (f" (x{n})" if n > 1 else "") for at, n in wake_ups) or "none",
+        f"{BETWEEN_WAKE_UPS_LEAST:.0f} s apart",
+        rare,
+    )
+    table.row("involuntary switches since the start", status.involuntary, "", None)
+
+
+def crowds(table, binary, scratch, stub):
+    """Memory after 2,000 requests, each with a connection of its own, spread over a second, and around 2,000
+    connections that send nothing.
+
+    Each crowd meets a daemon of its own. The peak is VmHWM. What stays is read two seconds later, when every
+    connection is closed. The budget is that of the idle daemon.
+    """
+    table.section(f"Crowds: {CONNECTIONS} connections")
+    with Daemon(binary, scratch, **stub.settings()) as daemon:
+        port = port_of(daemon.uri())
+        answered, took = burst(port)
+        peak = Status.of(daemon.pid).peak
+        time.sleep(2)
+        after = Status.of(daemon.pid)
+    good = answered == CONNECTIONS
+    table.row("burst: answered 200", f"{answered} in {took:.2f} s", CONNECTIONS, good)
+    table.row("burst: peak resident", mib(peak), "", None)
+    table.memory("burst: resident afterwards", after, RESIDENT_MOST)
+
+    with Daemon(binary, scratch, **stub.settings()) as daemon:
+        port = port_of(daemon.uri())
+        with contextlib.ExitStack() as stack:
+            for _ in range(CONNECTIONS):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            time.sleep(0.5)
+            began = time.monotonic()
+            code, _ = get("127.0.0.1", port, "/api/v1/credentials/0")
+            waited = time.monotonic() - began
+            during = Status.of(daemon.pid)
+        time.sleep(2)
+        after = Status.of(daemon.pid)
+    table.row("silent: a good client meanwhile", f"{code} in {waited * 1000:.1f} ms", 200, code == 200)
+    table.memory("silent: resident meanwhile", during, None)
+    table.memory("silent: resident afterwards", after, RESIDENT_MOST)
+
+
+def burst(port):
+    """Opens the connections at an even pace over one second, without waiting for answers; returns the good ones."""
+    selector = selectors.DefaultSelector()
+    request = b"GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    opened = answered = 0
+    began = time.monotonic()
+    while (elapsed := time.monotonic() - began) < 10 and (opened < CONNECTIONS or selector.get_map()):
+        due = min(CONNECTIONS, int(elapsed * CONNECTIONS))
+        while opened < due:
+            client = socket.socket()
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))
+            selector.register(client, selectors.EVENT_WRITE)
+            opened += 1
+        for key, event in selector.select(timeout=0.001):
+            client = key.fileobj
+            try:
+                if event & selectors.EVENT_WRITE:
+                    client.send(request)
+                    selector.modify(client, selectors.EVENT_READ)
+                    continue
+                answered += client.recv(65536).startswith(b"HTTP/1.1 200 ")
+            except OSError:
+                pass
+            selector.unregister(client)
+            client.close()
+    for key in list(selector.get_map().values()):
+        key.fileobj.close()
+    selector.close()
+    return answered, time.monotonic() - began
+
+
+# (d) Requests per second.
+
+
+def throughput(table, binary, scratch, stub):
+    """Requests per second, and CPU time per request, beside nginx with the same bytes in a file.
+
+    One worker process each, a connection for every request, closed by the server after its answer: what the clients
+    of this service do. nginx keeps the file open, and writes no log. `wrk` is the load generator for both: one thread,
+    16 connections, `Connection: close`. The rounds alternate, so that a noisy neighbour meets both; the median round
+    counts. Where there are two CPUs, the server has one and wrk the other. CPU time is user + system of /proc/PID/stat,
+    of the worker alone with nginx; what the kernel does for the loopback interface is part of it.
+    """
+    missing = [tool for tool in ("nginx", "wrk") if not find(tool)]
+    if missing:
+        print(
+            f"\n*** SKIPPED: requests per second. {' and '.join(missing)} not installed: apt-get install nginx-light wrk ***",
+            file=sys.stderr,
+        )
+        if os.environ.get("CI") == "true":
+            raise Unmeasurable("requests per second, which CI=true asks for")
+        return
+    with contextlib.ExitStack() as stack:
+        daemon = stack.enter_context(Daemon(binary, scratch, **stub.settings()))
+        port = port_of(daemon.uri())
+        code, document = get("127.0.0.1", port, "/api/v1/credentials/0")
+        if code != 200:
+            raise Unmeasurable(f"the daemon answers {code}")
+        nginx = stack.enter_context(Nginx(scratch, document))
+        if get("127.0.0.1", nginx.port, "/api/v1/credentials/0") != (200, document):
+            raise Unmeasurable("nginx does not serve the same bytes")
+        servers = {"ram-sidecar": (daemon.pid, port), "nginx": (nginx.worker(), nginx.port)}
+        cpus = sorted(os.sched_getaffinity(0))
+        server_cpus, load_cpus = ({cpus[0]}, {cpus[1]}) if len(cpus) > 1 else (set(cpus), set(cpus))
+        rounds = {name: [] for name in servers}
+        for pid, port in servers.values():
+            os.sched_setaffinity(pid, server_cpus)
+            wrk(port, 1, load_cpus)
+        for _ in range(ROUNDS):
+            for name, (pid, port) in servers.items():
+                before = cpu_seconds(pid)
+                requests, seconds = wrk(port, ROUND_FOR, load_cpus)
+                spent = cpu_seconds(pid) - before
+                rounds[name].append((requests / seconds, spent / requests * 1e6))
+        status = Status.of(daemon.pid)
+    table.section(f"Requests, a connection each, {len(document)} bytes: median of {ROUNDS} rounds of {ROUND_FOR} s")
+    for name, measured in rounds.items():
+        rates, costs = zip(*measured)
+        spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
+        table.row(f"{name}: requests per second", f"{statistics.median(rates):,.0f}", "", None, spread)
+        table.row(f"{name}: CPU time per request", f"{statistics.median(costs):.1f} µs", "", None)
+    table.memory("ram-sidecar: resident afterwards", status, RESIDENT_MOST)
+
+
+def wrk(port, seconds, cpus):
+    command = [find("wrk"), "-t1", f"-c{CLIENTS}", f"-d{seconds}s", "-H", "Connection: close"]
+    command.append(f"http://127.0.0.1:{port}/api/v1/credentials/0")
+    output = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 10,
+        preexec_fn=lambda: os.sched_setaffinity(0, cpus),
+    ).stdout
+    done = re.search(r"(\d+) requests in ([\d.]+)(s|ms|m)", output)
+    if not done or "Non-2xx" in output or "Socket errors" in output:
+        raise Unmeasurable(f"wrk does not measure cleanly:\n{output}")
+    return int(done[1]), float(done[2]) * {"ms": 0.001, "s": 1, "m": 60}[done[3]]
+
+
+class Nginx:
+    """One worker that serves one file as the daemon serves its document."""
+
+    def __init__(self, scratch, document):
+        (scratch / "document").write_bytes(document)
+        self.port = free_port()
+        self.configuration = scratch / "nginx.conf"
+        temporary = "".join(
+            f"  {kind}_temp_path {scratch}/nginx-{kind};\n"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        self.configuration.write_text(
+            f"daemon off;\nworker_processes 1;\npid {scratch}/nginx.pid;\nerror_log {scratch}/nginx.log;\n"
+            "events { worker_connections 1024; }\n"
+            "http {\n"
+            "  access_log off;\n  server_tokens off;\n  keepalive_timeout 0;\n  sendfile on;\n"
+            "  open_file_cache max=16;\n  default_type application/json;\n"
+            f"{temporary}"
+            f"  server {{\n    listen 127.0.0.1:{self.port} backlog=4096;\n"
+            f"    location = /api/v1/credentials/0 {{ alias {scratch}/document; }}\n  }}\n}}\n"
+        )
+
+    def __enter__(self):
+        command = [find("nginx"), "-e", "stderr", "-c", str(self.configuration)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            first_200(self.port, time.monotonic() + 10)
+        except BaseException:
+            end(self.process)
+            raise
+        return self
+
+    def __exit__(self, *_):
+        end(self.process)
+
+    def worker(self):
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        if len(children) != 1:
+            raise Unmeasurable(f"nginx has {len(children)} workers instead of one")
+        return int(children[0])
+
+
+# The daemon, and the STS that it talks to.
+
+
+class Daemon:
+    """The daemon under measurement, in an environment of its own."""
+
+    def __init__(self, binary, scratch, flags=(), env=None, port=0):
+        self.command = [str(binary), "serve", *flags]
+        self.command += ["--listen", f"127.0.0.1:{port}", "--admin-listen", "127.0.0.1:0"]
+        self.env = env or {}
+        self.log = scratch / "daemon.log"
+        self.announced_at = None
+
+    def __enter__(self):
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
+            )
+        self.pid = self.process.pid
+        self.line = None
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+        return self
+
+    def read(self):
+        line = self.process.stdout.readline().decode()
+        self.announced_at = time.monotonic()
+        self.line = line.strip()
+
+    def uri(self):
+        """Returns the address that it prints once it has credentials."""
+        self.reader.join(timeout=10)
+        if not (self.line or "").startswith(PREFIX):
+            raise Unmeasurable(f"the daemon did not start:\n{self.log.read_text()}")
+        return self.line.removeprefix(PREFIX)
+
+    def __exit__(self, *_):
+        end(self.process)
+        self.reader.join(timeout=5)
+        self.process.stdout.close()
+
+
+class Stub:
+    """An STS behind TLS: a certificate authority of its own, and one answer to every AssumeRole."""
+
+    def __init__(self, scratch):
+        self.scratch = scratch
+
+    def __enter__(self):
+        key, certificate = self.certificates()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sts)
+        self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()
+
+    def certificates(self):
+        place = self.scratch
+        curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        (place / "extensions").write_text("subjectAltName=IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n")
+        openssl(
+            "req", "-x509", *curve, "-days", "2", "-subj", "/CN=footprint CA",
+            "-keyout", place / "ca.key", "-out", place / "ca.pem",
+        )
+        openssl("req", *curve, "-subj", "/CN=127.0.0.1", "-keyout", place / "sts.key", "-out", place / "sts.csr")
+        openssl(
+            "x509", "-req", "-days", "2", "-in", place / "sts.csr", "-extfile", place / "extensions",
+            "-CA", place / "ca.pem", "-CAkey", place / "ca.key", "-CAcreateserial", "-out", place / "sts.pem",
+        )
+        return place / "sts.key", place / "sts.pem"
+
+    def settings(self):
+        """Returns the flags and the environment of a daemon that talks to this."""
+        port = self.server.server_address[1]
+        return {
+            "flags": ["--sts-endpoint", f"https://127.0.0.1:{port}", "--ca-file", str(self.scratch / "ca.pem")],
+            "env": {
+                "ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1234567890123456:role/footprint",
+                "ALIBABA_CLOUD_ACCESS_KEY_ID": "LTAIfootprint",
+                "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "not-a-secret",
+            },
+        }
+
+
+class Sts(http.server.BaseHTTPRequestHandler):
+    """Answers every POST with credentials for an hour, as large as those of the real service."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        expires_at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+        body = json.dumps({
+            "RequestId": secrets.token_hex(16).upper(),
+            "AssumedRoleUser": {
+                "Arn": "acs:ram::1234567890123456:role/footprint/session",
+                "AssumedRoleId": "312345678901234567:session",
+            },
+            "Credentials": {
+                "AccessKeyId": "STS." + secrets.token_hex(12),
+                "AccessKeySecret": secrets.token_hex(22),
+                "SecurityToken": "CAIS" + secrets.token_hex(400),
+                "Expiration": expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            },
+        }).encode()
+        # The Date header comes with it.
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+# What the kernel tells.
+
+
+class Status:
+    """What /proc/PID/status says, in bytes. It stays readable when the process is not dumpable."""
+
+    @classmethod
+    def of(cls, pid):
+        fields = dict(
+            line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
+        )
+        status = cls()
+        size = lambda name: int(fields[name].split()[0]) * 1024
+        status.resident, status.anonymous, status.file = size("VmRSS"), size("RssAnon"), size("RssFile")
+        status.peak = size("VmHWM")
+        status.threads = int(fields["Threads"])
+        status.involuntary = int(fields["nonvoluntary_ctxt_switches"])
+        return status
+
+
+def switches(pid):
+    """Returns how often the threads of a process gave up the CPU to wait."""
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        # A thread may end in between.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            total += int(re.search(r"^voluntary_ctxt_switches:\s*(\d+)", (task / "status").read_text(), re.M)[1])
+    return total
+
+
+def cpu_seconds(pid):
+    # The second field is the name in brackets, which may hold spaces.
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+# Small tools.
+
+
+class Table:
+    """Prints rows as they are measured, and remembers the budgets that were exceeded."""
+
+    def __init__(self):
+        self.exceeded = []
+
+    def section(self, title):
+        self.title = title
+        print(f"\n{title}", flush=True)
+
+    def row(self, what, value, budget, within, remark=""):
+        mark = {None: "", True: "ok", False: "EXCEEDED"}[within]
+        if within is False:
+            self.exceeded.append(f"{self.title}: {what} {value}, budget {budget}")
+        line = f"  {what:<40} {value!s:>22}  {budget!s:>12} {mark} {remark}"
+        print(line.rstrip(), flush=True)
+
+    def memory(self, what, status, most):
+        within = None if most is None else status.resident <= most
+        parts = f"(anonymous {mib(status.anonymous)}, file {mib(status.file)})"
+        self.row(what, mib(status.resident), "" if most is None else mib(most), within, parts)
+
+    def verdict(self):
+        print()
+        for budget in self.exceeded:
+            print(f"EXCEEDED: {budget}")
+        if not self.exceeded:
+            print("Every budget is kept.")
+        return 1 if self.exceeded else 0
+
+
+def mib(bytes_):
+    return f"{bytes_ / MIB:.2f} MiB"
+
+
+def milliseconds(seconds):
+    return f"{seconds * 1000:.1f} ms"
+
+
+def get(host, port, path):
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def port_of(uri):
+    return int(uri.split(":")[2].split("/")[0])
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def find(tool):
+    # Debian keeps nginx out of the PATH of ordinary users.
+    return shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+
+
+def openssl(*arguments):
+    if not find("openssl"):
+        raise Unmeasurable("the openssl command is missing: apt-get install openssl")
+    done = subprocess.run([find("openssl"), *map(str, arguments)], capture_output=True, text=True, timeout=30)
+    if done.returncode != 0:
+        raise Unmeasurable(f"openssl {arguments[0]}: {done.stderr}")
+
+
+def end(process):
+    process.terminate()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def room_for_connections():
+    """Raises the limit of open files, which the daemon inherits and raises for itself too."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = CONNECTIONS + 200
+    if hard != resource.RLIM_INFINITY and hard < needed * 4:
+        sys.exit(f"needs a limit of {needed * 4} open files, {hard} are allowed: ulimit -n {needed * 4}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed * 4, hard))
+
+
+def too_long(*_):
+    raise Unmeasurable(f"not done within {WHOLE_RUN_MOST} seconds")
+
+
+def stopped(*_):
+    sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()
