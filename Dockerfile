@@ -23,9 +23,9 @@ COPY src src
 # 64-bit Arm.
 RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
  && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin ram-sidecar --target "$target" \
- && install -D -m 0755 "target/$target/release/ram-sidecar" /out/ram-sidecar \
- # A binary that asks for a loader would not start in an empty image.
- && ! readelf --program-headers --wide /out/ram-sidecar | grep -w INTERP
+ && install -D -m 0755 "target/$target/release/ram-sidecar" /out/ram-sidecar
+# A binary that asks for a loader does not start in an empty image.
+RUN readelf --program-headers --wide /out/ram-sidecar >/tmp/headers && ! grep -w INTERP /tmp/headers
 
 FROM scratch
 COPY --from=build /out/ram-sidecar /ram-sidecar
