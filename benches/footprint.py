@@ -8,7 +8,7 @@ Needs Linux, Python 3.11, the `openssl` command, and for the last part `nginx` a
 nginx-light wrk`). Without those two the last part is skipped, which is a failure under CI=true. `--skip-throughput`
 leaves it out on purpose.
 
-Takes about two and a half minutes, talks to loopback addresses only, keeps its files in a temporary directory, and ends
+Takes about two minutes, talks to loopback addresses only, keeps its files in a temporary directory, and ends
 only the processes that it has started. The exit code is 1 when a budget is exceeded, 2 when something cannot be
 measured. Run it on a machine that does nothing else.
 """
@@ -62,9 +62,6 @@ class Unmeasurable(Exception):
 def main():
     options = arguments()
     binary = options.binary.resolve()
-    if not binary.is_file():
-        sys.exit(f"{binary} is missing; make it with: cargo build --release --locked")
-    room_for_connections()
     # A hang of anything ends here, and the stack of contexts cleans up.
     signal.signal(signal.SIGALRM, too_long)
     signal.signal(signal.SIGTERM, stopped)
@@ -72,6 +69,9 @@ def main():
 
     table = Table()
     try:
+        if not binary.is_file():
+            raise Unmeasurable(f"{options.binary} is missing; make it with: cargo build --release --locked")
+        room_for_connections()
         with contextlib.ExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="footprint-")))
             # The worker of nginx, which is not root, reads a file in it.
@@ -500,9 +500,9 @@ class Status:
             line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
         )
         status = cls()
-        size = lambda name: int(fields[name].split()[0]) * 1024
-        status.resident, status.anonymous, status.file = size("VmRSS"), size("RssAnon"), size("RssFile")
-        status.peak = size("VmHWM")
+        memory = {name: int(value.split()[0]) * 1024 for name, value in fields.items() if value.endswith(" kB")}
+        status.resident, status.anonymous, status.file = memory["VmRSS"], memory["RssAnon"], memory["RssFile"]
+        status.peak = memory["VmHWM"]
         status.threads = int(fields["Threads"])
         status.involuntary = int(fields["nonvoluntary_ctxt_switches"])
         return status
@@ -613,7 +613,7 @@ def room_for_connections():
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = CONNECTIONS + 200
     if hard != resource.RLIM_INFINITY and hard < needed * 4:
-        sys.exit(f"needs a limit of {needed * 4} open files, {hard} are allowed: ulimit -n {needed * 4}")
+        raise Unmeasurable(f"{needed * 4} open files are needed, {hard} are allowed: ulimit -n {needed * 4}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (needed * 4, hard))
 
 
