@@ -86,8 +86,9 @@ async fn serve_until_stopped(config: Config, span: &Span) -> Result<(), Error> {
 
     // Everything that can be refused is tried before the first attempt.
     let listeners = bind_data(serve.listen)?;
-    let admin_listener = bind(admin, "admin.listen")?;
+    let (admin_listener, admin_address) = bind(admin, "admin.listen")?;
     let uri = uri(&listeners, &serve);
+    info!(address = %admin_address, "Probes are served");
     let mut sinks = Vec::new();
     for file in files {
         sinks.push(Sink::new(file, subscriber.clone(), clock.clone()).map_err(Error::File)?);
@@ -108,16 +109,14 @@ async fn serve_until_stopped(config: Config, span: &Span) -> Result<(), Error> {
         let server = serve::run(listener, router, connections, told(closing.clone()));
         servers.spawn("the data server", server);
     }
-    let states = sinks.iter().map(Sink::state).collect();
-    let probes = routes::admin(Admin {
+    let files = sinks.iter().map(Sink::state).collect();
+    let router = routes::admin(Admin {
         health,
-        files: states,
+        files,
         stopping,
         clock: clock.clone(),
     });
-    let (listener, address) = admin_listener;
-    info!(%address, "Probes are served");
-    let server = serve::run(listener, probes, connections, told(closing));
+    let server = serve::run(admin_listener, router, connections, told(closing));
     servers.spawn("the admin server", server);
 
     let mut tasks = Tasks::new(span);
@@ -133,20 +132,16 @@ async fn serve_until_stopped(config: Config, span: &Span) -> Result<(), Error> {
     };
     tasks.spawn_endless("the refresher", refresher.run());
 
-    let mut announced = false;
-    loop {
-        tokio::select! {
-            () = credentials(&mut subscriber, &clock), if !announced => {
-                announced = true;
-                announce(&uri);
-            }
-            request = signals.next() => match request {
-                Request::Renew => nudge.send_modify(|count| *count += 1),
-                Request::Stop => break,
-            },
-            ended = tasks.ended() => return Err(Error::Ended(ended)),
-            ended = servers.ended() => return Err(Error::Ended(ended)),
-        }
+    let first = async {
+        credentials(&mut subscriber, &clock).await;
+        announce(&uri);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = stopped(&mut signals, &nudge) => {}
+        ended = tasks.ended() => return Err(Error::Ended(ended)),
+        ended = servers.ended() => return Err(Error::Ended(ended)),
+        () = first => {}
     }
 
     info!(drain_seconds = drain.as_secs(), "Stopping");
@@ -156,19 +151,20 @@ async fn serve_until_stopped(config: Config, span: &Span) -> Result<(), Error> {
         close.send_replace(true);
         servers.all_ended().await;
     };
-    tokio::pin!(leave);
-    loop {
-        tokio::select! {
-            () = &mut leave => break,
-            request = signals.next() => match request {
-                Request::Renew => nudge.send_modify(|count| *count += 1),
-                Request::Stop => break,
-            },
-            ended = tasks.ended() => return Err(Error::Ended(ended)),
-        }
+    tokio::select! {
+        () = leave => {}
+        () = stopped(&mut signals, &nudge) => {}
+        ended = tasks.ended() => return Err(Error::Ended(ended)),
     }
     info!("Stopped");
     Ok(())
+}
+
+/// Waits for a request to stop, and passes on those to renew.
+async fn stopped(signals: &mut Signals, nudge: &watch::Sender<u64>) {
+    while signals.next().await == Request::Renew {
+        nudge.send_modify(|count| *count += 1);
+    }
 }
 
 type Bound = (TcpListener, SocketAddr);

@@ -1,5 +1,7 @@
 //! The only reader of time: every other module is handed a [`Moment`], or this [`Clock`].
 
+mod alarm;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -62,32 +64,26 @@ impl Clock {
         now
     }
 
-    /// Waits until either clock has reached `deadline`.
+    /// Waits until either clock has reached `deadline`. Cancel safe.
     ///
-    /// Cancel safe. May return up to [`SLICE`] late when the machine was suspended or its wall clock was set.
+    /// Where the kernel cannot tell of a suspension or of a wall clock that is set, it may return up to [`SLICE`] late.
     pub async fn sleep_until(&self, deadline: Moment) {
         loop {
-            let now = self.now();
-            let rest = now.until(deadline);
+            let rest = self.now().until(deadline);
             if rest.is_zero() {
                 return;
             }
-            tokio::time::sleep(rest.min(to_next_beat(now.boot))).await;
+            let is_real = matches!(self.base, Base::Machine);
+            if !is_real || alarm::wait(rest).await.is_err() {
+                tokio::time::sleep(rest.min(SLICE)).await;
+            }
         }
     }
 }
 
-/// Returns how long it is to the end of the present slice.
+/// Upper bound on one slice of waiting by tokio's timer.
 ///
-/// The slices of all sleepers end together, so that an idle process wakes once for all of them.
-fn to_next_beat(boot: Duration) -> Duration {
-    let into = Duration::new(boot.as_secs() % SLICE.as_secs(), boot.subsec_nanos());
-    SLICE.saturating_sub(into)
-}
-
-/// Upper bound on one slice of waiting.
-///
-/// Timers stand still while the machine is suspended, and know nothing of a wall clock that is set: a long sleep could
+/// It stands still while the machine is suspended, and knows nothing of a wall clock that is set: a long sleep could
 /// overshoot an expiry by hours.
 pub const SLICE: Duration = Duration::from_secs(30);
 

@@ -98,8 +98,7 @@ impl Connections {
         if self.tasks.len() < limit {
             return true;
         }
-        self.open
-            .retain(|connection| !connection.task.is_finished());
+        self.forget_ended();
         let is_silent = |connection: &Connection| !connection.busy.load(Ordering::Relaxed);
         let oldest = self.open.iter().position(is_silent);
         if let Some(connection) = oldest.and_then(|index| self.open.remove(index)) {
@@ -113,13 +112,15 @@ impl Connections {
         if self.tasks.join_next().await.is_none() {
             std::future::pending::<()>().await;
         }
-        while self
-            .open
-            .front()
-            .is_some_and(|connection| connection.task.is_finished())
-        {
-            self.open.pop_front();
+        // A handle keeps the memory of its task, so the ended ones must not pile up; nor is each worth a search.
+        if self.open.len() > 2 * self.tasks.len() + SLACK {
+            self.forget_ended();
         }
+    }
+
+    fn forget_ended(&mut self) {
+        self.open
+            .retain(|connection| !connection.task.is_finished());
     }
 
     async fn finish(mut self) {
@@ -137,13 +138,16 @@ impl Connections {
 
 async fn serve(stream: TcpStream, router: Router, busy: Arc<AtomicBool>) {
     let opened = Instant::now();
-    // A connection that never sends a byte costs its socket, not a buffer.
-    if !matches!(
-        timeout_at(opened + HEADERS, stream.readable()).await,
-        Ok(Ok(()))
-    ) {
-        return;
+    // A silent connection costs its socket and no buffer. Not by `readable`: tokio takes an accepted socket for readable
+    // until a reading has told otherwise.
+    let first_byte = timeout_at(opened + HEADERS, stream.peek(&mut [0])).await;
+    if matches!(first_byte, Ok(Ok(1..))) {
+        // Boxed, so that silent connections do not make room for it either.
+        Box::pin(converse(stream, router, busy, opened)).await;
     }
+}
+
+async fn converse(stream: TcpStream, router: Router, busy: Arc<AtomicBool>, opened: Instant) {
     let service = TowerToHyperService::new(router);
     let service = service_fn(move |request| {
         busy.store(true, Ordering::Relaxed);
@@ -177,3 +181,6 @@ const WHOLE: Duration = Duration::from_secs(15);
 
 /// Out of file descriptors: give the open connections time to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Handles of ended connections that may be kept before they are looked for.
+const SLACK: usize = 64;

@@ -1,0 +1,81 @@
+//! Waits on timers of the kernel that count suspended time and notice a wall clock that is set.
+//!
+//! tokio's own timer does neither, and wakes an idle process several times for one long sleep.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
+use tokio::io::unix::AsyncFd;
+
+/// Waits for `span` of the boot clock, or until somebody sets the wall clock. Cancel safe.
+///
+/// Fails where the kernel has no such timers, or no file descriptors are left.
+pub(super) async fn wait(span: Duration) -> io::Result<()> {
+    let over = armed(TimerfdClockId::Boottime, TimerfdTimerFlags::empty(), span)?;
+    let notice = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+    let set = armed(TimerfdClockId::Realtime, notice, NEVER)?;
+    tokio::select! {
+        outcome = fired(&over) => outcome,
+        outcome = fired(&set) => outcome,
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, and an OwnedFd keeps what that asks for: one descriptor, open as long as it lives"
+)]
+fn armed(
+    clock: TimerfdClockId,
+    flags: TimerfdTimerFlags,
+    at: Duration,
+) -> io::Result<AsyncFd<OwnedFd>> {
+    let timer = timerfd_create(clock, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+    let at = Timespec::try_from(at).map_err(io::Error::other)?;
+    let once = Itimerspec {
+        it_interval: Timespec::default(),
+        it_value: at,
+    };
+    timerfd_settime(&timer, flags, &once)?;
+    AsyncFd::new(timer)
+}
+
+async fn fired(timer: &AsyncFd<OwnedFd>) -> io::Result<()> {
+    loop {
+        let mut ready = timer.readable().await?;
+        let read = |timer: &AsyncFd<OwnedFd>| {
+            let mut expirations = [0; 8];
+            match rustix::io::read(timer, &mut expirations) {
+                // The wall clock was set.
+                Ok(_) | Err(Errno::CANCELED) => Ok(()),
+                Err(error) => Err(error.into()),
+            }
+        };
+        // Otherwise it was not ready after all.
+        if let Ok(outcome) = ready.try_io(read) {
+            return outcome;
+        }
+    }
+}
+
+/// The year 2200, on the wall clock: the timer is there only to be cancelled.
+const NEVER: Duration = Duration::from_secs(7_258_118_400);
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn waits_for_its_span_and_not_less() {
+        let started = Instant::now();
+        wait(Duration::from_millis(50)).await.unwrap();
+        assert!(started.elapsed() >= Duration::from_millis(50));
+    }
+}
