@@ -3,36 +3,24 @@
 //! A reader sees the old document or the new one, whole, and never an expired one: the file is replaced by a rename
 //! within its directory, and removed when the credentials end without a successor.
 
+mod file;
+
 use std::convert::Infallible;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown};
-use std::path::{Path, PathBuf};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::failure::{Failure, Stage};
+use crate::failure::Failure;
 use crate::moment::Moment;
 use crate::snapshot::{Offer, Subscriber};
 use crate::view::document;
 
-/// One file to keep.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Where it is. Its directory exists.
-    pub path: PathBuf,
-    /// Its permissions.
-    pub mode: u32,
-    /// Its owner, if not the user of this process.
-    pub uid: Option<u32>,
-    /// Its group, if not the group of this process.
-    pub gid: Option<u32>,
-}
+pub use self::file::Options;
 
 /// How a file stands.
 #[derive(Clone, Debug, Default)]
@@ -60,7 +48,7 @@ impl Sink {
     ///
     /// Blocks on the file system.
     pub fn new(options: Options, subscriber: Subscriber, clock: Clock) -> Result<Self, Failure> {
-        check(&options).map_err(|error| failure(&options, &error))?;
+        file::check(&options).map_err(|error| file::failure(&options, &error))?;
         Ok(Self {
             options,
             subscriber,
@@ -104,7 +92,7 @@ impl Sink {
     /// Looks at what a predecessor left. It may still be good, and then it stays until it ends.
     async fn inherited(&self) -> Option<Written> {
         let (path, now) = (self.options.path.clone(), self.clock.now());
-        let read = tokio::task::spawn_blocking(move || fs::read(path).map(Zeroizing::new));
+        let read = tokio::task::spawn_blocking(move || std::fs::read(path).map(Zeroizing::new));
         let end = document::expiration(&read.await.ok()?.ok()?)?;
         let left = (end - now.wall).to_std().unwrap_or_default();
         Some(Written {
@@ -121,7 +109,7 @@ impl Sink {
             .is_some_and(|written| now.is_past(written.deadline))
         {
             let path = self.options.path.clone();
-            self.blocking(move || remove(&path)).await?;
+            self.blocking(move || file::remove(&path)).await?;
             *disk = None;
         }
         let Offer::Held(held) = offer else {
@@ -132,7 +120,8 @@ impl Sink {
             .is_none_or(|written| written.generation != held.generation)
         {
             let (options, content) = (self.options.clone(), held.document.clone());
-            self.blocking(move || replace(&options, &content)).await?;
+            self.blocking(move || file::replace(&options, &content))
+                .await?;
             *disk = Some(Written {
                 generation: held.generation,
                 deadline: held.deadline,
@@ -169,7 +158,7 @@ impl Sink {
     }
 
     fn failed(&self, error: &io::Error) {
-        let failure = failure(&self.options, error);
+        let failure = file::failure(&self.options, error);
         let told = matches!(&*self.state.borrow(), State::Failed(known) if **known == failure);
         if !told {
             warn!(path = %self.options.path.display(), "{failure}");
@@ -200,124 +189,6 @@ async fn sleep_until(clock: &Clock, wake: Option<Moment>) {
         Some(wake) => clock.sleep_until(wake).await,
         None => std::future::pending().await,
     }
-}
-
-fn replace(options: &Options, content: &[u8]) -> io::Result<()> {
-    let beside = Beside::of(&options.path)?;
-    let temporary = beside.fresh()?;
-    let outcome =
-        fill(&temporary, options, content).and_then(|()| fs::rename(&temporary, &options.path));
-    if outcome.is_err() {
-        // Also the one that was never made; the error that matters is the first.
-        let _ = fs::remove_file(&temporary);
-    }
-    outcome?;
-    // The new file is in place. That its name survives a power cut is more than some file systems promise.
-    let synced = File::open(beside.directory).and_then(|directory| directory.sync_all());
-    if let Err(error) = synced {
-        debug!(path = %options.path.display(), "Cannot sync the directory of the file: {error}");
-    }
-    Ok(())
-}
-
-fn fill(temporary: &Path, options: &Options, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(temporary)?;
-    // Not by open(2): the umask would have its say. Before the content: nobody else may read it even for a moment.
-    // Before the owner: only root may change the mode of what it has given away.
-    file.set_permissions(Permissions::from_mode(options.mode))?;
-    if options.uid.is_some() || options.gid.is_some() {
-        fchown(&file, options.uid, options.gid)?;
-    }
-    file.write_all(content)?;
-    file.sync_all()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn check(options: &Options) -> io::Result<()> {
-    if options.path.is_dir() {
-        return Err(io::Error::other("it is a directory"));
-    }
-    let beside = Beside::of(&options.path)?;
-    beside.sweep();
-    let temporary = beside.fresh()?;
-    let outcome = fill(&temporary, options, b"");
-    let _ = fs::remove_file(&temporary);
-    outcome
-}
-
-/// The directory of a file, and the names under which the file is prepared there.
-struct Beside<'a> {
-    directory: &'a Path,
-    prefix: String,
-}
-
-impl<'a> Beside<'a> {
-    fn of(path: &'a Path) -> io::Result<Self> {
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::other("it names no file"));
-        };
-        Ok(Self {
-            directory,
-            prefix: format!(".{}.ram-sidecar-", name.to_string_lossy()),
-        })
-    }
-
-    /// Returns a name that nobody else uses: two processes may keep the same file, on a volume that they share.
-    fn fresh(&self) -> io::Result<PathBuf> {
-        let random = getrandom::u64().map_err(io::Error::other)?;
-        Ok(self.directory.join(format!("{}{random:016x}", self.prefix)))
-    }
-
-    /// Removes what killed predecessors left half done.
-    fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(self.directory) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            if entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with(&self.prefix)
-            {
-                // Another process may be faster, or own it.
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-    }
-}
-
-fn failure(options: &Options, error: &io::Error) -> Failure {
-    let path = options.path.display();
-    let user = rustix::process::geteuid().as_raw();
-    let owner = match (options.uid, options.gid) {
-        (None, None) => String::new(),
-        (Some(uid), None) => format!(" owned by user {uid}"),
-        (None, Some(gid)) => format!(" owned by group {gid}"),
-        (Some(uid), Some(gid)) => format!(" owned by {uid}:{gid}"),
-    };
-    let message = format!(
-        "cannot write {path} (mode {:04o}{owner}) as user {user}: {error}",
-        options.mode
-    );
-    let mut failure = Failure::new(Stage::File, "FileNotWritten", message);
-    if error.kind() == io::ErrorKind::ResourceBusy {
-        failure.advice =
-            "mount the directory of the file, not the file: a mounted file cannot be replaced"
-                .into();
-    } else if error.kind() == io::ErrorKind::PermissionDenied && !owner.is_empty() {
-        failure.advice = "only root may give a file away: remove uid and gid, or grant CAP_CHOWN; the directory must be writable too".into();
-    }
-    failure
 }
 
 /// A failed write is tried again after a pause that grows from the first to the second.

@@ -1,4 +1,6 @@
+use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use super::*;
 use crate::snapshot::tests::{credentials, noon};
