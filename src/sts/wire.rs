@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::answer::Answer;
 use crate::credentials::Credentials;
-use crate::failure::{Failure, Stage, Verdict, scrub};
+use crate::failure::{Failure, Stage, Verdict, is_known, scrub};
 
 use super::RoleRequest;
 use super::sign::Parameters;
@@ -167,7 +167,7 @@ fn refused(action: &str, host: &str, answer: &Answer, secrets: &[&str]) -> Failu
     let code = scrub(&refusal.code, secrets);
     let told = scrub(&refusal.message, secrets);
     let message = format!("{action} at {host} was refused with {code} (HTTP {status}): {told}");
-    let known = Failure::is_known(&code);
+    let known = is_known(&code);
     let mut failure = Failure::new(Stage::Sts, code, message);
     match status {
         // A code that the table does not know is judged by the status.

@@ -1,0 +1,130 @@
+//! Keeps secrets out of what services say.
+
+/// Makes a text from outside fit to be shown: one line, bounded, without any of `secrets` or a piece of one.
+///
+/// STS repeats the whole string to sign in its `SignatureDoesNotMatch`, security token included, percent-encoded twice.
+pub fn scrub(text: &str, secrets: &[&str]) -> String {
+    let told = text
+        .split("server string to sign")
+        .next()
+        .unwrap_or_default();
+    let told = told.split("server StringToSign").next().unwrap_or_default();
+    let mut told: String = told.chars().take(2 * MESSAGE_LIMIT).collect();
+    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+        told = told.replace(secret, "…");
+    }
+    let mut shown = String::new();
+    for run in told.split_inclusive(|c: char| !is_token_char(c)) {
+        let word = run.trim_end_matches(|c: char| !is_token_char(c));
+        if repeats(word, secrets) {
+            shown.push('…');
+            shown.push_str(&run[word.len()..]);
+        } else {
+            shown.push_str(run);
+        }
+    }
+    let line: String = shown
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(MESSAGE_LIMIT)
+        .collect();
+    line.trim().trim_end_matches(['.', ':', ' ']).to_owned()
+}
+
+fn is_token_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "+/=_-.%".contains(c)
+}
+
+/// Whether `word` contains a secret, or is itself a telling piece of one, however it is percent-encoded.
+fn repeats(word: &str, secrets: &[&str]) -> bool {
+    let once = percent_decoded(word);
+    let twice = percent_decoded(&once);
+    [word, &once, &twice].iter().any(|form| {
+        secrets
+            .iter()
+            .filter(|secret| !secret.is_empty())
+            .any(|secret| form.contains(secret) || (form.len() >= TELLING && overlap(form, secret)))
+    })
+}
+
+/// Whether some stretch of [`TELLING`] bytes stands in both.
+fn overlap(form: &str, secret: &str) -> bool {
+    form.as_bytes().windows(TELLING).any(|piece| {
+        secret
+            .as_bytes()
+            .windows(TELLING)
+            .any(|other| other == piece)
+    })
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let pair = tail
+            .get(..2)
+            .and_then(|pair| std::str::from_utf8(pair).ok());
+        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            Some(value) if byte == b'%' => {
+                decoded.push(value);
+                rest = tail.get(2..).unwrap_or_default();
+            }
+            _ => {
+                decoded.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+/// How much of a message from outside is shown, in characters.
+const MESSAGE_LIMIT: usize = 300;
+
+/// How many characters of a secret are already too many.
+const TELLING: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_piece_of_a_secret_survives_scrubbing() {
+        let secret = "CAIS+planted/token==withmore";
+        for told in [
+            "bad token CAIS+planted/token==withmore here",
+            "bad token CAIS+planted/tok",
+            "bad token x%3DCAIS%2Bplanted%2Ftoken%3D%3Dwithmore%26",
+            "bad token CAIS%252Bplanted%252Ftoken%253D",
+            "bad token CAIS+planted/token==withmore, really",
+            "Specified signature is not matched. server string to sign is:POST&%2F&SecurityToken%3DCAIS",
+        ] {
+            let shown = scrub(told, &[secret]);
+            assert!(
+                !shown.contains("planted") && !shown.contains("CAIS"),
+                "{shown}"
+            );
+            assert!(
+                shown.starts_with("bad token") || shown.starts_with("Specified"),
+                "{shown}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_secret_stays_readable_on_one_line() {
+        let shown = scrub(
+            "The role not exists: acs:ram::1:role/x.\nnext",
+            &["planted-secret"],
+        );
+        assert_eq!(shown, "The role not exists: acs:ram::1:role/x. next");
+        assert_eq!(scrub(&"ab ".repeat(1000), &[]).chars().count(), 299);
+    }
+
+    #[test]
+    fn scrubbing_survives_any_text() {
+        for text in ["%", "%%4", "日本%E6", "\u{0}\u{7f}", "a%zz", ""] {
+            scrub(text, &["秘密の値です", ""]);
+        }
+    }
+}
