@@ -164,7 +164,7 @@ impl Layers {
                         self.values.insert(setting.key, Given { value, origin });
                     }
                     None => self.problems.push(format!(
-                        "{origin}: a {} cannot stand here; give one {}",
+                        "{origin}: a value of type {} cannot stand here; give one {}",
                         value.type_str(),
                         setting.value
                     )),
@@ -206,7 +206,7 @@ impl Layers {
                     )),
                     Some(value) => given.push((name.clone(), value)),
                     None => self.problems.push(format!(
-                        "{origin}: {name} cannot be a {}; give one value",
+                        "{origin}: {name} cannot be of type {}; give one value",
                         value.type_str()
                     )),
                 }

@@ -120,7 +120,7 @@ const CASES: &[Case] = &[
     toml("[role]\nduraton = '1h'", &["role.duraton in FILE: there is no such key; did you mean role.duration?"]),
     toml("[sts]\nsession_name = 'x'", &["sts.session_name in FILE: there is no such key; did you mean role.session_name?"]),
     toml("[role]\nduration = 3600", &["role.duration in FILE: `3600` has no unit"]),
-    toml("[role]\nduration = ['1h']", &["role.duration in FILE: a array cannot stand here"]),
+    toml("[role]\nduration = ['1h']", &["role.duration in FILE: a value of type array cannot stand here"]),
     toml("[identity]\naccess_key_secret = 'planted-secret'", &["identity.access_key_secret in FILE: secrets do not belong into the file; set ALIBABA_CLOUD_ACCESS_KEY_SECRET or identity.access_key_secret_file"]),
     toml("file = '/a/b'", &["file in FILE: it is not a list of tables; write [[file]]"]),
     toml("[[file]]\npath = '/a/b'\nmode = 600", &["file[0] in FILE: mode is a number; write it as text"]),
