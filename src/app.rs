@@ -91,7 +91,8 @@ async fn serve_until_stopped(config: Config, span: &Span) -> Result<(), Error> {
     info!(address = %admin_address, "Probes are served");
     let mut sinks = Vec::new();
     for file in files {
-        sinks.push(Sink::new(file, subscriber.clone(), clock.clone()).map_err(Error::File)?);
+        let sink = Sink::new(file, subscriber.clone(), clock.clone()).await;
+        sinks.push(sink.map_err(Error::File)?);
     }
     let (source, _guard) = upstream::source(upstream, session, &clock).await?;
 

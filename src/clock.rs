@@ -74,7 +74,8 @@ impl Clock {
                 return;
             }
             let is_real = matches!(self.base, Base::Machine);
-            if !is_real || alarm::wait(rest).await.is_err() {
+            let wait = || self.now().until(deadline);
+            if !is_real || alarm::wait(wait).await.is_err() {
                 tokio::time::sleep(rest.min(SLICE)).await;
             }
         }

@@ -80,6 +80,8 @@ impl File {
     /// Reads the file, without the white space around its content. Cancel safe.
     async fn read(&mut self) -> Result<SecretString, Failure> {
         let path = self.path.clone();
+        // What has come too late for its attempt may be out of date.
+        self.pending.take_if(|pending| pending.is_finished());
         // A network file system may hang: one thread waits for it then, not one for each attempt.
         let pending = self
             .pending

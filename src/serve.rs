@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{Instrument as _, debug, warn};
 
 /// Binds a listener whose backlog takes a burst of clients.
@@ -49,11 +49,13 @@ pub async fn run(
     let mut stop = pin!(stop);
     let mut is_refused = false;
     loop {
-        let room = connections.make_room(limit);
+        // Without room, look again when the oldest connection has had its chance.
+        let full_until = connections.make_room(limit);
         tokio::select! {
             () = &mut stop => break,
             () = connections.ended() => {}
-            accepted = listener.accept(), if room => match accepted {
+            () = sleep_until(full_until.unwrap_or_else(Instant::now)), if full_until.is_some() => {}
+            accepted = listener.accept(), if full_until.is_none() => match accepted {
                 Ok((stream, _)) => {
                     is_refused = false;
                     connections.open(stream, router.clone());
@@ -82,6 +84,7 @@ struct Connection {
     task: AbortHandle,
     /// Whether its request has arrived.
     busy: Arc<AtomicBool>,
+    opened: Instant,
 }
 
 impl Connections {
@@ -90,21 +93,34 @@ impl Connections {
         let task = self
             .tasks
             .spawn(serve(stream, router, Arc::clone(&busy)).in_current_span());
-        self.open.push_back(Connection { task, busy });
+        self.open.push_back(Connection {
+            task,
+            busy,
+            opened: Instant::now(),
+        });
     }
 
-    /// Whether one more connection may be accepted. If not, closes a silent one, whose end makes the room.
-    fn make_room(&mut self, limit: usize) -> bool {
+    /// Returns nothing when one more connection may be accepted, else when to ask again.
+    ///
+    /// Closes the connection that has been silent the longest, whose end makes the room, but not one that is so young
+    /// that its request may be on its way.
+    fn make_room(&mut self, limit: usize) -> Option<Instant> {
         if self.tasks.len() < limit {
-            return true;
+            return None;
         }
         self.forget_ended();
+        let now = Instant::now();
         let is_silent = |connection: &Connection| !connection.busy.load(Ordering::Relaxed);
         let oldest = self.open.iter().position(is_silent);
-        if let Some(connection) = oldest.and_then(|index| self.open.remove(index)) {
-            connection.task.abort();
+        match oldest.and_then(|index| self.open.get(index)) {
+            Some(young) if young.opened + GRACE > now => Some(young.opened + GRACE),
+            _ => {
+                if let Some(connection) = oldest.and_then(|index| self.open.remove(index)) {
+                    connection.task.abort();
+                }
+                Some(now + GRACE)
+            }
         }
-        false
     }
 
     /// Waits until a connection has ended. Pends while there is none.
@@ -172,6 +188,9 @@ const BACKLOG: u32 = 4096;
 
 /// A client on the same machine has no reason to take longer for its request.
 const HEADERS: Duration = Duration::from_secs(5);
+
+/// How long a connection may be silent before it makes room for another: a client sends its request at once.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Ten times what the most talkative SDK sends; hyper's own minimum is 8 KiB.
 const HEADERS_MOST: usize = 16 * 1024;

@@ -10,15 +10,15 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use tracing::{info, warn};
-use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::moment::Moment;
 use crate::snapshot::{Offer, Subscriber};
-use crate::view::document;
 
 pub use self::file::Options;
 
@@ -45,10 +45,16 @@ pub struct Sink {
 
 impl Sink {
     /// Checks that the file can be written, by writing and removing an empty one beside it.
-    ///
-    /// Blocks on the file system.
-    pub fn new(options: Options, subscriber: Subscriber, clock: Clock) -> Result<Self, Failure> {
-        file::check(&options).map_err(|error| file::failure(&options, &error))?;
+    pub async fn new(
+        options: Options,
+        subscriber: Subscriber,
+        clock: Clock,
+    ) -> Result<Self, Failure> {
+        let (checked, now) = (options.clone(), clock.now().wall);
+        let checking = tokio::task::spawn_blocking(move || file::check(&checked, now));
+        let outcome = tokio::time::timeout(PATIENCE, checking).await;
+        let outcome = outcome.map_err(|_| hung()).and_then(ended);
+        outcome.map_err(|error| file::failure(&options, &error))?;
         Ok(Self {
             options,
             subscriber,
@@ -73,7 +79,7 @@ impl Sink {
             let mut wake = disk.as_ref().map(|written| written.deadline);
             match outcome {
                 Ok(()) => {
-                    self.succeeded(disk.as_ref(), failures);
+                    self.succeeded(disk.as_ref());
                     failures = 0;
                 }
                 Err(error) => {
@@ -91,26 +97,37 @@ impl Sink {
 
     /// Looks at what a predecessor left. It may still be good, and then it stays until it ends.
     async fn inherited(&self) -> Option<Written> {
-        let (path, now) = (self.options.path.clone(), self.clock.now());
-        let read = tokio::task::spawn_blocking(move || std::fs::read(path).map(Zeroizing::new));
-        let end = document::expiration(&read.await.ok()?.ok()?)?;
-        let left = (end - now.wall).to_std().unwrap_or_default();
-        Some(Written {
+        let path = self.options.path.clone();
+        let expires_at = self
+            .blocking(move || Ok(file::expiration(&path)))
+            .await
+            .ok()??;
+        Some(self.foreign(expires_at))
+    }
+
+    /// Describes a document that another process wrote. Its end is known by the wall clock only.
+    fn foreign(&self, expires_at: DateTime<Utc>) -> Written {
+        let now = self.clock.now();
+        let left = (expires_at - now.wall).to_std().unwrap_or_default();
+        Written {
             generation: 0,
+            expires_at,
             deadline: now.after(left),
-        })
+        }
     }
 
     /// Brings the file one step closer to what is offered; `disk` is what it holds.
     async fn step(&self, offer: &Offer, disk: &mut Option<Written>, now: Moment) -> io::Result<()> {
         // First of all, and though a write may fail: nobody shall read what has ended.
-        if disk
+        if let Some(written) = disk
             .as_ref()
-            .is_some_and(|written| now.is_past(written.deadline))
+            .filter(|written| now.is_past(written.deadline))
         {
-            let path = self.options.path.clone();
-            self.blocking(move || file::remove(&path)).await?;
-            *disk = None;
+            let (path, ended, wall) = (self.options.path.clone(), written.expires_at, now.wall);
+            let successor = self
+                .blocking(move || file::remove(&path, ended, wall))
+                .await?;
+            *disk = successor.map(|expires_at| self.foreign(expires_at));
         }
         let Offer::Held(held) = offer else {
             return Ok(());
@@ -124,6 +141,7 @@ impl Sink {
                 .await?;
             *disk = Some(Written {
                 generation: held.generation,
+                expires_at: held.credentials.expires_at,
                 deadline: held.deadline,
             });
         }
@@ -131,23 +149,21 @@ impl Sink {
     }
 
     /// Does blocking work elsewhere, and says so when the file system does not answer.
-    async fn blocking(
+    async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> io::Result<()> + Send + 'static,
-    ) -> io::Result<()> {
+        work: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let mut working = tokio::task::spawn_blocking(work);
-        let outcome = if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut working).await {
-            outcome
-        } else {
-            self.failed(&io::Error::other("the file system does not answer"));
-            working.await
-        };
-        outcome.unwrap_or_else(|_| Err(io::Error::other("the writing thread ended")))
+        if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut working).await {
+            return ended(outcome);
+        }
+        self.failed(&hung());
+        ended(working.await)
     }
 
-    fn succeeded(&self, disk: Option<&Written>, failures_before: u32) {
-        if failures_before > 0 {
-            info!(path = %self.options.path.display(), failures_before, "The file can be written again");
+    fn succeeded(&self, disk: Option<&Written>) {
+        if matches!(&*self.state.borrow(), State::Failed(_)) {
+            info!(path = %self.options.path.display(), "The file can be written again");
         }
         let is_ours = disk.is_some_and(|written| written.generation > 0);
         self.state.send_replace(if is_ours {
@@ -167,6 +183,14 @@ impl Sink {
     }
 }
 
+fn ended<T>(outcome: Result<io::Result<T>, JoinError>) -> io::Result<T> {
+    outcome.unwrap_or_else(|_| Err(io::Error::other("the working thread ended")))
+}
+
+fn hung() -> io::Error {
+    io::Error::other("the file system does not answer")
+}
+
 /// Returns when to try again: after a pause, or when what is on disk ends if that comes first.
 fn retry_at(now: Moment, failures: u32, deadline: Option<Moment>) -> Moment {
     let again = now.after(RETRY.saturating_mul(failures).min(RETRY_MOST));
@@ -180,6 +204,8 @@ fn retry_at(now: Moment, failures: u32, deadline: Option<Moment>) -> Moment {
 struct Written {
     /// 0 for what a predecessor wrote.
     generation: u64,
+    /// When it says that it ends.
+    expires_at: DateTime<Utc>,
     /// When it must be gone.
     deadline: Moment,
 }

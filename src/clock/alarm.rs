@@ -13,13 +13,19 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// Waits for `span` of the boot clock, or until somebody sets the wall clock. Cancel safe.
+/// Waits for the `rest` of the boot clock, or until somebody sets the wall clock. Cancel safe.
+///
+/// The rest is asked for when a setting of the clock can no longer escape notice.
 ///
 /// Fails where the kernel has no such timers, or no file descriptors are left.
-pub(super) async fn wait(span: Duration) -> io::Result<()> {
-    let over = armed(TimerfdClockId::Boottime, TimerfdTimerFlags::empty(), span)?;
+pub(super) async fn wait(rest: impl FnOnce() -> Duration) -> io::Result<()> {
     let notice = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
     let set = armed(TimerfdClockId::Realtime, notice, NEVER)?;
+    let rest = rest();
+    if rest.is_zero() {
+        return Ok(());
+    }
+    let over = armed(TimerfdClockId::Boottime, TimerfdTimerFlags::empty(), rest)?;
     tokio::select! {
         outcome = fired(&over) => outcome,
         outcome = fired(&set) => outcome,
@@ -63,8 +69,8 @@ async fn fired(timer: &AsyncFd<OwnedFd>) -> io::Result<()> {
     }
 }
 
-/// The year 2200, on the wall clock: the timer is there only to be cancelled.
-const NEVER: Duration = Duration::from_secs(7_258_118_400);
+/// The last second of the kernel's clock, in the year 2262: the timer is there only to be cancelled.
+const NEVER: Duration = Duration::from_secs(9_223_372_035);
 
 #[cfg(test)]
 mod tests {
@@ -75,7 +81,7 @@ mod tests {
     #[tokio::test]
     async fn waits_for_its_span_and_not_less() {
         let started = Instant::now();
-        wait(Duration::from_millis(50)).await.unwrap();
+        wait(|| Duration::from_millis(50)).await.unwrap();
         assert!(started.elapsed() >= Duration::from_millis(50));
     }
 }

@@ -20,14 +20,16 @@ pub struct AccessKey {
 
 impl AccessKey {
     pub(super) async fn keys(&mut self) -> Result<Keys, Failure> {
-        let keys = self.read().await?;
-        // Files are replaced one after the other: a pair that was torn by a rotation would sign wrongly.
-        let again = self.read().await?;
-        if keys.access_key_id == again.access_key_id {
-            Ok(keys)
-        } else {
-            Ok(again)
+        // Files are replaced one after the other: what was torn by a rotation reads differently the next time.
+        let mut keys = self.read().await?;
+        for _ in 0..READINGS {
+            let again = self.read().await?;
+            if is_same(&keys, &again) {
+                break;
+            }
+            keys = again;
         }
+        Ok(keys)
     }
 
     async fn read(&mut self) -> Result<Keys, Failure> {
@@ -39,5 +41,36 @@ impl AccessKey {
                 None => None,
             },
         })
+    }
+}
+
+fn is_same(one: &Keys, other: &Keys) -> bool {
+    one.access_key_id == other.access_key_id && one.secrets() == other.secrets()
+}
+
+/// A rotation is over after the first; a file that changes all the time is left to STS to judge.
+const READINGS: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_differ_in_any_part_are_not_the_same() {
+        let keys = |id: &str, secret: &str, token: Option<&str>| Keys {
+            access_key_id: id.into(),
+            access_key_secret: secret.into(),
+            security_token: token.map(Into::into),
+        };
+        let good = keys("id", "secret", Some("token"));
+        assert!(is_same(&good, &keys("id", "secret", Some("token"))));
+        for other in [
+            keys("other", "secret", Some("token")),
+            keys("id", "other", Some("token")),
+            keys("id", "secret", Some("other")),
+            keys("id", "secret", None),
+        ] {
+            assert!(!is_same(&good, &other));
+        }
     }
 }

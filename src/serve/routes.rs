@@ -72,6 +72,7 @@ pub fn admin(admin: Admin) -> Router {
         .route("/ready", get(ready))
         .route("/startup", get(startup))
         .fallback(no_probe)
+        .method_not_allowed_fallback(no_method)
         .with_state(Arc::new(admin))
 }
 
@@ -154,6 +155,13 @@ async fn no_probe() -> Response {
     json(
         StatusCode::NOT_FOUND,
         view::error("NotFound", "the probes are /live, /ready and /startup"),
+    )
+}
+
+async fn no_method() -> Response {
+    json(
+        StatusCode::METHOD_NOT_ALLOWED,
+        view::error("MethodNotAllowed", "probes are asked with GET"),
     )
 }
 

@@ -5,9 +5,12 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
+use chrono::{DateTime, TimeDelta, Utc};
 use tracing::debug;
+use zeroize::Zeroizing;
 
 use crate::failure::{Failure, Stage};
+use crate::view::document;
 
 /// One file to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,21 +60,43 @@ fn fill(temporary: &Path, options: &Options, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Removes the file, if it is there. Blocks.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+/// Removes the document that ended at `ended`, if it is there. Blocks.
+///
+/// Another process may keep the same file: a document that still is good at `now` stays, and its end is returned.
+pub(super) fn remove(
+    path: &Path,
+    ended: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> io::Result<Option<DateTime<Utc>>> {
+    if let Some(other) = expiration(path).filter(|other| *other != ended && *other > now) {
+        return Ok(Some(other));
+    }
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        _ => Ok(None),
     }
 }
 
+/// Reads when the document in a file ends; nothing if there is none. Blocks.
+pub(super) fn expiration(path: &Path) -> Option<DateTime<Utc>> {
+    // Opening a pipe would wait for its writer.
+    let is_document = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() < LIMIT);
+    let content = is_document
+        .then(|| fs::read(path).map(Zeroizing::new))?
+        .ok()?;
+    document::expiration(&content)
+}
+
 /// Writes an empty file beside the file and removes it again, and what killed predecessors left. Blocks.
-pub(super) fn check(options: &Options) -> io::Result<()> {
+pub(super) fn check(options: &Options, now: DateTime<Utc>) -> io::Result<()> {
     if options.path.is_dir() {
         return Err(io::Error::other("it is a directory"));
     }
+    if fs::metadata(&options.path).is_ok_and(|found| !found.is_file()) {
+        return Err(io::Error::other("it exists and is not a regular file"));
+    }
     let beside = Beside::of(&options.path)?;
-    beside.sweep();
+    beside.sweep(now);
     let temporary = beside.fresh()?;
     let outcome = fill(&temporary, options, b"");
     let _ = fs::remove_file(&temporary);
@@ -101,16 +126,19 @@ impl<'a> Beside<'a> {
         Ok(self.directory.join(format!("{}{random:016x}", self.prefix)))
     }
 
-    /// Removes what killed predecessors left half done.
-    fn sweep(&self) {
+    /// Removes what killed predecessors left half done; what is young belongs to a process that is at work.
+    fn sweep(&self, now: DateTime<Utc>) {
         let Ok(entries) = fs::read_dir(self.directory) else {
             return;
         };
         for entry in entries.flatten() {
-            if entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with(&self.prefix)
+            let modified = entry.metadata().and_then(|found| found.modified());
+            let is_old = modified.is_ok_and(|at| now - DateTime::<Utc>::from(at) > ABANDONED);
+            if is_old
+                && entry
+                    .file_name()
+                    .to_string_lossy()
+                    .starts_with(&self.prefix)
             {
                 // Another process may be faster, or own it.
                 let _ = fs::remove_file(entry.path());
@@ -143,3 +171,9 @@ pub(super) fn failure(options: &Options, error: &io::Error) -> Failure {
     }
     failure
 }
+
+/// No document is as large; a file that is belongs to somebody else.
+const LIMIT: u64 = 1 << 20;
+
+/// A write takes milliseconds, and seconds on a bad day.
+const ABANDONED: TimeDelta = TimeDelta::minutes(1);

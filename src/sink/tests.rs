@@ -26,11 +26,13 @@ struct Rig {
 }
 
 /// Starts a sink on `path`, under the real clock: paused time and real files do not mix.
-fn start(path: PathBuf) -> Rig {
+async fn start(path: PathBuf) -> Rig {
     let (publisher, subscriber, _) =
         snapshot::channel(|credentials| credentials.access_key_id.clone().into());
     let clock = Clock::machine();
-    let sink = Sink::new(options(&path), subscriber, clock.clone()).unwrap();
+    let sink = Sink::new(options(&path), subscriber, clock.clone())
+        .await
+        .unwrap();
     let state = sink.state();
     tokio::spawn(sink.run());
     Rig {
@@ -74,7 +76,7 @@ fn is_waiting(state: &State) -> bool {
 #[tokio::test]
 async fn the_file_follows_the_credentials_with_the_asked_for_mode_and_leaves_no_litter() {
     let directory = testing::directory("sink");
-    let mut rig = start(directory.join("credentials"));
+    let mut rig = start(directory.join("credentials")).await;
     assert_eq!(
         fs::read_dir(&directory).unwrap().count(),
         0,
@@ -102,7 +104,7 @@ async fn the_file_follows_the_credentials_with_the_asked_for_mode_and_leaves_no_
 #[tokio::test]
 async fn a_vanished_directory_is_reported_and_healed() {
     let directory = testing::directory("sink");
-    let mut rig = start(directory.join("credentials"));
+    let mut rig = start(directory.join("credentials")).await;
     fs::remove_dir_all(&directory).unwrap();
     rig.renew("a", HOUR);
     let State::Failed(failure) = rig.until(is_failed).await else {
@@ -126,24 +128,27 @@ async fn a_vanished_directory_is_reported_and_healed() {
 #[tokio::test]
 async fn an_expired_file_is_removed() {
     let directory = testing::directory("sink");
-    let mut rig = start(directory.join("credentials"));
-    rig.renew("a", Duration::from_millis(300));
+    let mut rig = start(directory.join("credentials")).await;
+    rig.renew("a", Duration::from_secs(2));
     rig.until(is_written).await;
     rig.until(is_waiting).await;
     assert!(!rig.path.exists());
 }
 
-#[test]
-fn what_cannot_be_written_is_refused_at_once_with_the_path_and_the_reason() {
+#[tokio::test]
+async fn what_cannot_be_written_is_refused_at_once_with_the_path_and_the_reason() {
     let directory = testing::directory("sink");
     fs::write(directory.join("file"), "").unwrap();
     for (path, reason) in [
         (directory.join("missing/credentials"), "No such file"),
         (directory.join("file/credentials"), "Not a directory"),
         (directory.clone(), "it is a directory"),
+        ("/dev/null".into(), "not a regular file"),
     ] {
         let (_, subscriber, _) = snapshot::channel(|_| "".into());
-        let refusal = Sink::new(options(&path), subscriber, Clock::machine()).unwrap_err();
+        let refusal = Sink::new(options(&path), subscriber, Clock::machine())
+            .await
+            .unwrap_err();
         let sentence = refusal.to_string();
         assert!(sentence.contains(&*path.to_string_lossy()), "{sentence}");
         assert!(sentence.contains(reason), "{sentence}");
@@ -164,7 +169,7 @@ async fn what_a_predecessor_left_stays_as_long_as_it_is_good() {
     ] {
         let path = testing::directory("sink").join("credentials");
         fs::write(&path, &content).unwrap();
-        let mut rig = start(path);
+        let mut rig = start(path).await;
         // It tells how the file stands once it has looked.
         rig.state.changed().await.unwrap();
         assert_eq!(rig.path.exists(), stays, "{content}");
@@ -179,6 +184,11 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
     // The longest of names leaves no room for a temporary one.
     let path = testing::directory("sink").join("n".repeat(255));
     fs::write(&path, "old").unwrap();
+    let written = |deadline: Moment| Written {
+        generation: 7,
+        expires_at: deadline.wall,
+        deadline,
+    };
     let (publisher, mut subscriber, _) = snapshot::channel(|_| "new".into());
     let clock = Clock::machine();
     let now = clock.now();
@@ -191,17 +201,11 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
         state: watch::Sender::default(),
     };
 
-    let mut disk = Some(Written {
-        generation: 7,
-        deadline: now.after(HOUR),
-    });
+    let mut disk = Some(written(now.after(HOUR)));
     sink.step(&offer, &mut disk, now).await.unwrap_err();
     assert!(path.exists() && disk.is_some(), "what is good stays");
 
-    disk = Some(Written {
-        generation: 7,
-        deadline: now,
-    });
+    disk = Some(written(now));
     sink.step(&offer, &mut disk, now).await.unwrap_err();
     assert!(!path.exists() && disk.is_none());
 }
@@ -225,4 +229,30 @@ fn a_failure_is_followed_by_a_pause_whatever_is_on_disk() {
             "{failures} {deadline:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_document_that_another_process_renewed_is_not_removed() {
+    let path = testing::directory("sink").join("credentials");
+    let now = Clock::machine().now().wall;
+    let document = |end| {
+        format!(
+            r#"{{"Expiration":"{}"}}"#,
+            crate::credentials::timestamp(end)
+        )
+    };
+    let later = now + chrono::TimeDelta::hours(1);
+    fs::write(&path, document(later)).unwrap();
+    let kept = file::remove(&path, now, now).unwrap();
+    assert_eq!(
+        kept.map(crate::credentials::timestamp),
+        Some(crate::credentials::timestamp(later))
+    );
+
+    fs::write(&path, document(now)).unwrap();
+    assert_eq!(
+        file::remove(&path, now - chrono::TimeDelta::hours(1), now).unwrap(),
+        None
+    );
+    assert!(!path.exists());
 }
