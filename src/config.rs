@@ -83,6 +83,8 @@ pub enum Upstream {
     Sandbox {
         /// How long its credentials live, whatever is asked for.
         lifetime: Option<Duration>,
+        /// Where settings of a real role were given that have no effect.
+        ignored: Vec<String>,
     },
 }
 

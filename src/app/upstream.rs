@@ -39,7 +39,14 @@ pub(super) async fn source(
     let (cloud, guard) = match upstream {
         Upstream::Cloud(cloud) => (cloud, None),
         #[cfg(feature = "sandbox")]
-        Upstream::Sandbox { lifetime } => {
+        Upstream::Sandbox { lifetime, ignored } => {
+            if !ignored.is_empty() {
+                let ignored = ignored.join(", ");
+                warn!(
+                    ignored,
+                    "The sandbox takes the place of a role that is configured"
+                );
+            }
             let (cloud, sandbox) = embedded(lifetime, clock).await?;
             (cloud, Some(sandbox))
         }

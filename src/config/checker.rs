@@ -9,6 +9,8 @@ use crate::credentials::RoleArn;
 use crate::sink;
 use crate::sts::endpoint::Endpoint;
 
+#[cfg(feature = "sandbox")]
+use super::layers::Origin;
 use super::layers::{Given, Layers};
 use super::{Cloud, Input, Session, Upstream, parse, settings};
 
@@ -58,7 +60,7 @@ impl Checker {
     pub(super) fn upstream(&mut self, input: &Input<'_>) -> Option<Upstream> {
         #[cfg(feature = "sandbox")]
         if let Some(sandbox) = &input.sandbox {
-            return self.sandbox(input, sandbox);
+            return self.sandbox(sandbox);
         }
         let role = self.role_arn();
         let identity = self.identity();
@@ -72,20 +74,27 @@ impl Checker {
         }))
     }
 
-    /// The environment may hold a real job's settings, which the sandbox replaces; a flag is a contradiction.
+    /// The environment and the file may hold a real job's settings: its role is set aside and reported, its credentials
+    /// files are not touched. A flag is a contradiction.
     #[cfg(feature = "sandbox")]
-    fn sandbox(&mut self, input: &Input<'_>, sandbox: &super::Sandbox) -> Option<Upstream> {
-        for (key, _) in &input.flags {
-            if ["role.arn", "identity.", "sts."]
-                .iter()
-                .any(|start| key.starts_with(start))
-            {
-                let origin = self.origin(key);
-                self.problems.push(format!("{origin}: --sandbox brings its own role, identity and STS; drop one of the two flags"));
+    fn sandbox(&mut self, sandbox: &super::Sandbox) -> Option<Upstream> {
+        let replaced = ["role.arn", "identity.", "sts."];
+        let given = self.layers.given();
+        let (flags, ignored): (Vec<&Origin>, Vec<&Origin>) = given
+            .filter(|(key, _)| replaced.iter().any(|start| key.starts_with(start)))
+            .map(|(_, given)| &given.origin)
+            .partition(|origin| matches!(origin, Origin::Flag(_)));
+        let ignored = ignored.iter().map(ToString::to_string).collect();
+        for origin in flags {
+            self.problems.push(format!("{origin}: --sandbox brings its own role, identity and STS; drop one of the two flags"));
+        }
+        for (origin, _) in &self.layers.files {
+            if !matches!(origin, Origin::Flag(_)) {
+                self.problems.push(format!("{origin}: --sandbox would put credentials that are valid nowhere in the place of real ones; unset it, or name another file with --file"));
             }
         }
         match sandbox.lifetime.as_deref().map(parse::duration).transpose() {
-            Ok(lifetime) => Some(Upstream::Sandbox { lifetime }),
+            Ok(lifetime) => Some(Upstream::Sandbox { lifetime, ignored }),
             Err(reason) => {
                 self.problems.push(format!("--sandbox-lifetime: {reason}"));
                 None

@@ -66,6 +66,12 @@ impl Layers {
         self.values.get(key)
     }
 
+    /// Returns everything that was given, by key; files apart.
+    #[cfg(feature = "sandbox")]
+    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, &Given)> {
+        self.values.iter().map(|(key, given)| (*key, given))
+    }
+
     fn take_variable(
         &mut self,
         setting: &'static Setting,

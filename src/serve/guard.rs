@@ -92,7 +92,7 @@ const BROWSER: Refusal = Refusal {
 const FORWARDED: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     code: "ForwardedRefused",
-    message: "the request was forwarded by a proxy; unset HTTP_PROXY for this client or except 127.0.0.1 from it",
+    message: "the request was forwarded by a proxy; unset HTTP_PROXY for this client; where it obeys NO_PROXY, put 127.0.0.1 there",
 };
 
 const HOST: Refusal = Refusal {

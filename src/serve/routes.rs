@@ -229,3 +229,91 @@ fn json(status: StatusCode, body: Bytes) -> Response {
 
 /// Below the five seconds after which SDKs give up, above the time that STS takes on a bad day.
 const HOLD: Duration = Duration::from_secs(4);
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::failure::{Failure, Stage};
+    use crate::snapshot::tests::{credentials, noon};
+    use crate::snapshot::{self, Publisher};
+
+    struct Rig {
+        publisher: Publisher,
+        clock: Clock,
+        router: TowerToHyperService<Router>,
+    }
+
+    fn start() -> Rig {
+        let (publisher, subscriber, _) = snapshot::channel(|_| Bytes::from_static(b"credentials"));
+        let clock = Clock::simulated(noon());
+        let data = Data {
+            subscriber,
+            clock: clock.clone(),
+            key: "0".into(),
+        };
+        let router = super::data(data, [127, 0, 0, 1].into());
+        Rig {
+            publisher,
+            clock,
+            router: TowerToHyperService::new(router),
+        }
+    }
+
+    impl Rig {
+        async fn ask(&self) -> (u16, String) {
+            let request = Request::builder()
+                .uri("/api/v1/credentials/0")
+                .header("host", "localhost");
+            let response = self
+                .router
+                .call(request.body(Body::empty()).unwrap())
+                .await
+                .unwrap();
+            let status = response.status().as_u16();
+            let body = to_bytes(response.into_body(), 1 << 16).await.unwrap();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_held_for_four_seconds_at_the_most() {
+        let rig = start();
+        let asked = Instant::now();
+        let (status, body) = rig.ask().await;
+        assert_eq!((status, asked.elapsed()), (503, Duration::from_secs(4)));
+        assert!(body.contains("CredentialsPending"), "{body}");
+
+        // A failure that may pass is waited out too, and then told.
+        rig.publisher
+            .failed(Failure::new(Stage::Sts, "TimedOut", "slow"), noon());
+        let asked = Instant::now();
+        let (status, body) = rig.ask().await;
+        assert_eq!((status, asked.elapsed()), (503, Duration::from_secs(4)));
+        assert!(body.contains("TimedOut"), "{body}");
+
+        // One that only a human can mend is told at once.
+        rig.publisher
+            .failed(Failure::new(Stage::Sts, "NoPermission", "no"), noon());
+        let asked = Instant::now();
+        assert_eq!((rig.ask().await.0, asked.elapsed()), (503, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_has_the_clock_looked_at_and_gets_what_comes_of_it() {
+        let rig = start();
+        let now = rig.clock.now();
+        rig.publisher.renewed(credentials("old"), now, now);
+        let renewal = async {
+            rig.publisher.poked().await;
+            let later = rig.clock.now().after(Duration::from_secs(3600));
+            rig.publisher.renewed(credentials("new"), later, later);
+        };
+        let (answer, ()) = tokio::join!(rig.ask(), renewal);
+        assert_eq!(answer, (200, "credentials".to_owned()));
+    }
+}

@@ -90,9 +90,14 @@ async fn the_file_follows_the_credentials_with_the_asked_for_mode_and_leaves_no_
     assert_eq!(first.mode() & 0o7777, 0o640);
 
     rig.renew("b", HOUR);
-    while rig.content() != "STS.b" {
-        tokio::task::yield_now().await;
-    }
+    let replaced = async {
+        while rig.content() != "STS.b" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), replaced)
+        .await
+        .expect("it is replaced");
     assert_ne!(
         fs::metadata(&rig.path).unwrap().ino(),
         first.ino(),

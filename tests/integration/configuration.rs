@@ -115,6 +115,7 @@ const CASES: &[Case] = &[
     flag(&["--config", "/nonexistent/toml"], &["/nonexistent/toml: cannot read the configuration file: No such file"]),
     Case { args: &["--sandbox", "--sandbox-lifetime", "x"], env: &[], toml: "", mistakes: &["--sandbox-lifetime: `x` is not a duration"] },
     Case { args: &["--sandbox", "--role-arn", "x"], env: &[], toml: "", mistakes: &["--role-arn: --sandbox brings its own role, identity and STS"] },
+    Case { args: &["--sandbox"], env: &[("RAM_SIDECAR_FILE", "/a/b")], toml: "", mistakes: &["RAM_SIDECAR_FILE: --sandbox would put credentials that are valid nowhere in the place of real ones"] },
     // The file.
     toml("role = 7", &["role in FILE: there is no such key"]),
     toml("[role]\nduraton = '1h'", &["role.duraton in FILE: there is no such key; did you mean role.duration?"]),

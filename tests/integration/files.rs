@@ -63,8 +63,7 @@ fn mode_and_owner_are_as_asked_whatever_the_umask() {
 fn a_reader_in_a_loop_never_sees_half_a_file_or_an_expired_one() {
     let scratch = Scratch::new();
     let file = scratch.join("credentials");
-    // Renewed every one and a half seconds or so.
-    let daemon = start(&file, "3s");
+    let daemon = start(&file, "20s");
     daemon.uri();
     eventually("the file is written", || file.exists().then_some(()));
     let mut seen = BTreeSet::new();
@@ -82,7 +81,9 @@ fn a_reader_in_a_loop_never_sees_half_a_file_or_an_expired_one() {
         // All parts are of the same issue: the sandbox's token names its AccessKeyId.
         let id = json["AccessKeyId"].as_str().unwrap().to_owned();
         assert!(token_of(&json).contains(&id));
-        seen.insert(id);
+        if seen.insert(id) {
+            daemon.signal("HUP");
+        }
         readings += 1;
     }
     assert!(readings > 1000, "{readings} readings prove little");

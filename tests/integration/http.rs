@@ -45,6 +45,11 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Reply {
 
 /// Sends bytes and reads until the server closes.
 pub(crate) fn raw(address: SocketAddr, request: &str) -> Reply {
+    received(send(address, request))
+}
+
+/// Sends bytes.
+pub(crate) fn send(address: SocketAddr, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("the server listens");
     stream
         .set_read_timeout(Some(PATIENCE))
@@ -52,6 +57,11 @@ pub(crate) fn raw(address: SocketAddr, request: &str) -> Reply {
     stream
         .write_all(request.as_bytes())
         .expect("the server reads");
+    stream
+}
+
+/// Reads until the server closes.
+pub(crate) fn received(mut stream: TcpStream) -> Reply {
     let mut received = Vec::new();
     // A reset after the answer is still an answer.
     let _ = stream.read_to_end(&mut received);

@@ -250,7 +250,7 @@ fn sigterm_ends_it_with_success_and_without_delay() {
 
 #[test]
 fn during_the_drain_it_is_not_ready_but_serves_and_renews() {
-    let mut daemon = sandbox(&["--drain", "2s"], &[]);
+    let mut daemon = sandbox(&["--drain", "5m"], &[]);
     daemon.uri();
     let before = daemon.credentials().text("AccessKeyId");
     daemon.signal("TERM");
@@ -264,6 +264,7 @@ fn during_the_drain_it_is_not_ready_but_serves_and_renews() {
     eventually("it renews", || {
         (daemon.credentials().text("AccessKeyId") != before).then_some(())
     });
+    daemon.signal("TERM");
     assert_eq!(daemon.ended(), Some(0));
 }
 
@@ -326,4 +327,23 @@ fn every_line_of_the_log_says_that_it_is_a_sandbox() {
     }
     let id = daemon.logged("Credentials renewed");
     assert!(id.contains("STS.Sandbox"), "{id}");
+}
+
+#[test]
+fn a_drain_ends_by_itself() {
+    let mut daemon = sandbox(&["--drain", "1s"], &[]);
+    daemon.uri();
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended(), Some(0));
+}
+
+#[test]
+fn a_sandbox_that_takes_the_place_of_a_role_says_so() {
+    let daemon = sandbox(&[], &[("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/real")]);
+    daemon.uri();
+    assert!(
+        daemon
+            .logged("The sandbox takes the place")
+            .contains("ALIBABA_CLOUD_ROLE_ARN")
+    );
 }

@@ -27,18 +27,9 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts `ram-sidecar serve …args` with a cleared environment plus `PATH` and `env`.
     pub(crate) fn spawn(args: &[&str], env: &[(&str, &str)]) -> Self {
-        let is_secret = |name: &str| {
-            ["_SECRET", "_TOKEN", "_KEY"]
-                .iter()
-                .any(|end| name.ends_with(end))
-        };
-        let secrets = env
-            .iter()
-            .filter(|(name, _)| is_secret(name))
-            .map(|(_, value)| (*value).to_owned());
         Self {
             process: Process::start(command(args, env)),
-            secrets: Mutex::new(secrets.collect()),
+            secrets: Mutex::new(secrets(env)),
             told: Mutex::default(),
         }
     }
@@ -202,6 +193,14 @@ impl Drop for Daemon {
         self.process.stderr.wait_for(START_DEADLINE, |_| None::<()>);
         let mut told = self.told.lock().unwrap().join("\n");
         told.push_str(&self.stderr());
+        // The address is for the caller, secret path and all.
+        let printed = self.stdout();
+        told.extend(
+            printed
+                .iter()
+                .filter(|line| !line.starts_with(URI_PREFIX))
+                .map(String::as_str),
+        );
         for secret in &*self.secrets.lock().unwrap() {
             assert!(
                 !told.contains(secret),
@@ -223,7 +222,29 @@ pub(crate) fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) 
         child.try_wait().expect("it is our child")
     });
     process.stderr.wait_for(START_DEADLINE, |_| None::<()>);
-    (status.code(), process.stderr())
+    process.stdout.wait_for(START_DEADLINE, |_| None::<()>);
+    let told = process.stderr();
+    let printed = process.stdout.seen.lock().unwrap().lines.join("\n");
+    for secret in secrets(env) {
+        assert!(
+            !told.contains(&secret) && !printed.contains(&secret),
+            "{told}\n{printed}"
+        );
+    }
+    (status.code(), told)
+}
+
+/// Returns the values of those variables that hold secrets.
+fn secrets(env: &[(&str, &str)]) -> Vec<String> {
+    let is_secret = |name: &str| {
+        ["_SECRET", "_TOKEN", "_KEY"]
+            .iter()
+            .any(|end| name.ends_with(end))
+    };
+    env.iter()
+        .filter(|(name, value)| is_secret(name) && value.len() > 3)
+        .map(|(_, value)| (*value).to_owned())
+        .collect()
 }
 
 fn command(args: &[&str], env: &[(&str, &str)]) -> Command {

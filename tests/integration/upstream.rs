@@ -49,9 +49,8 @@ async fn early_requests_are_held_until_the_first_credentials_arrive() {
     sts.inject(Fault::Hang, Times::UntilHealed);
     let daemon = beside(&sts, &[], &[]);
     let address = daemon.data();
-    let clients: Vec<_> = (0..50)
-        .map(|_| std::thread::spawn(move || http::get(address, "/api/v1/credentials/0")))
-        .collect();
+    let request = "GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    let clients: Vec<_> = (0..50).map(|_| http::send(address, request)).collect();
     sts.wait_for_requests(1).await;
     assert_eq!(daemon.probe("/startup").status, 503);
     assert_eq!(
@@ -62,7 +61,7 @@ async fn early_requests_are_held_until_the_first_credentials_arrive() {
 
     sts.heal();
     for client in clients {
-        assert_eq!(client.join().unwrap().status, 200);
+        assert_eq!(http::received(client).status, 200);
     }
     assert_eq!(sts.request_count(), 1, "fifty clients are one call to STS");
     daemon.uri();
