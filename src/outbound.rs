@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
 use reqwest::redirect;
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
@@ -152,16 +152,14 @@ fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |value: &reqwest::header::HeaderValue| value.to_str().ok()?.trim().parse().ok();
-    let seconds = headers
-        .get(RETRY_AFTER)
-        .and_then(number)
-        .map(Duration::from_secs);
-    let millis = headers
-        .get("x-acs-retry-after")
-        .and_then(number)
-        .map(Duration::from_millis);
-    seconds.max(millis)
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let number = |name| text(name).and_then(|text| text.parse().ok());
+    // A number of seconds, or a date, by the clock that wrote the Date header.
+    let until = text("retry-after").and_then(|text| DateTime::parse_from_rfc2822(text).ok());
+    let by_date = until.and_then(|until| (until.to_utc() - date(headers)?).to_std().ok());
+    let seconds = number("retry-after").map(Duration::from_secs);
+    let millis = number("x-acs-retry-after").map(Duration::from_millis);
+    seconds.or(by_date).max(millis)
 }
 
 /// Longer than any round trip and two lost packets.
@@ -196,6 +194,13 @@ mod tests {
                 Some(Duration::from_millis(2500)),
             ),
             (vec![("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")], None),
+            (
+                vec![
+                    ("date", "Wed, 21 Oct 2015 07:27:00 GMT"),
+                    ("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"),
+                ],
+                Some(Duration::from_secs(60)),
+            ),
             (vec![("retry-after", "-1")], None),
         ] {
             assert_eq!(retry_after(&headers(&pairs)), expected, "{pairs:?}");

@@ -15,3 +15,15 @@ pub(crate) fn directory(name: &str) -> PathBuf {
     std::fs::create_dir_all(&path).unwrap();
     path
 }
+
+/// Says aloud that a test cannot check something for want of `what`; under `CI=true` that is a failure.
+#[expect(clippy::print_stderr, reason = "a test that did nothing must say so")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told by the environment that they run in CI"
+)]
+pub(crate) fn skipped(what: &str) {
+    eprintln!("SKIPPED: {what} not found");
+    let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!is_ci, "CI must not skip: {what} not found");
+}

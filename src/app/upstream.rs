@@ -17,12 +17,12 @@ pub(super) type Guard = Option<crate::sandbox::Sandbox>;
 #[cfg(not(feature = "sandbox"))]
 pub(super) type Guard = Option<std::convert::Infallible>;
 
-/// Returns the span that marks every line of the log of a sandbox.
+/// Returns the span that marks every line of the log of a sandbox, whatever the level.
 pub(super) fn span(upstream: &Upstream) -> Span {
     match upstream {
         Upstream::Cloud(_) => Span::none(),
         #[cfg(feature = "sandbox")]
-        Upstream::Sandbox { .. } => tracing::info_span!("sandbox"),
+        Upstream::Sandbox { .. } => tracing::error_span!("sandbox"),
     }
 }
 

@@ -93,7 +93,12 @@ impl Checker {
                 self.problems.push(format!("{origin}: --sandbox would put credentials that are valid nowhere in the place of real ones; unset it, or name another file with --file"));
             }
         }
-        match sandbox.lifetime.as_deref().map(parse::duration).transpose() {
+        match sandbox
+            .lifetime
+            .as_deref()
+            .map(parse::sandbox_lifetime)
+            .transpose()
+        {
             Ok(lifetime) => Some(Upstream::Sandbox { lifetime, ignored }),
             Err(reason) => {
                 self.problems.push(format!("--sandbox-lifetime: {reason}"));

@@ -53,6 +53,18 @@ pub(super) fn role_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// STS counts in whole seconds, of which the first may be all but over.
+#[cfg(feature = "sandbox")]
+pub(super) fn sandbox_lifetime(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if duration.as_secs() < 2 {
+        return Err(format!(
+            "`{text}` is over before it begins; choose 2s or more"
+        ));
+    }
+    Ok(duration)
+}
+
 pub(super) fn session_name(text: &str) -> Result<String, String> {
     if (2..=64).contains(&text.len()) && text.bytes().all(is_session_byte) {
         Ok(text.to_owned())

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use url::Url;
+
 /// The address of an STS endpoint: `https`, or `http` on a loopback address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -20,7 +22,7 @@ impl Endpoint {
         } else {
             format!("https://{text}")
         };
-        let url = reqwest::Url::parse(&url)
+        let url = Url::parse(&url)
             .map_err(|error| format!("it is neither a host name nor a URL ({error})"))?;
         let host = url.host_str().ok_or("it has no host name")?.to_owned();
         let loopback = is_loopback(&host);

@@ -195,14 +195,18 @@ impl Sidecar {
         }
     }
 
-    /// Returns the credentials that the file holds.
+    /// Returns the credentials that the file holds, whose secrets must be printed nowhere.
     fn held(&self) -> Value {
-        eventually("the daemon writes its file", || {
+        let held = eventually("the daemon writes its file", || {
             let text = std::fs::read(&self.file).ok()?;
-            Some(triple(
-                &serde_json::from_slice(&text).expect("the file is whole"),
-            ))
-        })
+            let document = serde_json::from_slice(&text).expect("the file is whole");
+            Some(triple(&document))
+        });
+        for field in ["AccessKeySecret", "SecurityToken"] {
+            self.daemon
+                .plant(held[field].as_str().expect("credentials are strings"));
+        }
+        held
     }
 
     /// Asserts that `fetch` gives what the file holds, before and after a rotation, in each of `ways`.

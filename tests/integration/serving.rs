@@ -178,7 +178,7 @@ fn every_refusal_is_json_with_a_code_and_a_message() {
         assert_eq!(reply.header("connection"), Some("close"), "{reply:?}");
         assert_eq!(reply.header("allow").is_some(), status == 405);
     }
-    // What is no HTTP gets no credentials, and does no harm.
+    // What is no HTTP never reaches the routes: the HTTP library refuses it, without a body.
     for garbage in ["\r\n\r\n", "\0\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n"] {
         assert_ne!(daemon.raw(garbage).status, 200);
     }
@@ -327,6 +327,14 @@ fn every_line_of_the_log_says_that_it_is_a_sandbox() {
     }
     let id = daemon.logged("Credentials renewed");
     assert!(id.contains("STS.Sandbox"), "{id}");
+
+    // A short duration is worth a warning, and that is marked at any level.
+    let terse = sandbox(&["--duration", "15m"], &[("RAM_SIDECAR_LOG", "warn")]);
+    let warning = terse.logged("role.duration is below 34 minutes");
+    assert!(
+        warning.contains(r#""span":{"name":"sandbox"}"#),
+        "{warning}"
+    );
 }
 
 #[test]
@@ -346,4 +354,47 @@ fn a_sandbox_that_takes_the_place_of_a_role_says_so() {
             .logged("The sandbox takes the place")
             .contains("ALIBABA_CLOUD_ROLE_ARN")
     );
+}
+
+#[test]
+fn open_requests_are_finished_before_it_leaves() {
+    use ram_sidecar::sandbox::{Fault, Options, Sandbox, Times};
+    use secrecy::ExposeSecret as _;
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let sts = runtime
+        .block_on(Sandbox::start(Options::default()))
+        .unwrap();
+    sts.inject(Fault::Hang, Times::UntilHealed);
+    let (role, endpoint, id) = (sts.role_arn(), sts.endpoint(), sts.access_key_id());
+    let secret = sts.access_key_secret();
+    let env = [
+        ("ALIBABA_CLOUD_ROLE_ARN", role.as_str()),
+        ("ALIBABA_CLOUD_STS_ENDPOINT", &endpoint),
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", &id),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret.expose_secret()),
+    ];
+    let mut daemon = Daemon::spawn(&LISTEN, &env);
+    let request = "GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    let open = http::send(daemon.data(), request);
+    runtime.block_on(sts.wait_for_requests(1));
+    // Answered after the request above was accepted, as connections are accepted in order.
+    assert_eq!(daemon.get("/").status, 404);
+    daemon.signal("TERM");
+    daemon.logged("Stopping");
+    sts.heal();
+    assert_eq!(http::received(open).status, 200);
+    assert_eq!(daemon.ended(), Some(0));
+}
+
+#[test]
+fn no_core_is_dumped() {
+    let daemon = sandbox(&[], &[]);
+    daemon.uri();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
 }

@@ -153,6 +153,11 @@ impl Daemon {
         }
     }
 
+    /// Returns the id of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.child.id()
+    }
+
     /// Sends the signal `name`: `HUP`, `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let signal = match name {
