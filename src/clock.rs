@@ -133,4 +133,18 @@ mod tests {
         assert!(clock.now().boot >= earlier.boot);
         assert!(earlier.boot > Duration::ZERO);
     }
+
+    #[tokio::test]
+    async fn the_machine_s_clock_reaches_its_deadline_and_not_before() {
+        let clock = Clock::machine();
+        let started = clock.now();
+        clock
+            .sleep_until(started.after(Duration::from_millis(50)))
+            .await;
+        assert!(
+            clock
+                .now()
+                .is_past(started.after(Duration::from_millis(50)))
+        );
+    }
 }
