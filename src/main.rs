@@ -28,8 +28,8 @@ fn serve(config: Config) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        // DNS and file writes; a thread that is no longer needed should not linger.
-        .max_blocking_threads(4)
+        // One for each file, which may hang, and some for DNS and the identity; none lingers when it is not needed.
+        .max_blocking_threads(4 + config.files.len())
         .thread_keep_alive(std::time::Duration::from_secs(1))
         .build();
     let runtime = match runtime {

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::debug;
@@ -131,20 +132,30 @@ impl<'a> Beside<'a> {
         let Ok(entries) = fs::read_dir(self.directory) else {
             return;
         };
-        for entry in entries.flatten() {
+        let ours = entries.flatten().filter(|entry| {
+            entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(&self.prefix)
+        });
+        for entry in ours {
             let modified = entry.metadata().and_then(|found| found.modified());
-            let is_old = modified.is_ok_and(|at| now - DateTime::<Utc>::from(at) > ABANDONED);
-            if is_old
-                && entry
-                    .file_name()
-                    .to_string_lossy()
-                    .starts_with(&self.prefix)
-            {
+            if modified.is_ok_and(|at| is_abandoned(at, now)) {
                 // Another process may be faster, or own it.
                 let _ = fs::remove_file(entry.path());
             }
         }
     }
+}
+
+/// Whether nobody can be at work on what was modified then. A time that is no date is long past.
+fn is_abandoned(modified: SystemTime, now: DateTime<Utc>) -> bool {
+    let since = modified
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
+    let at = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
+    now - at > ABANDONED
 }
 
 /// Explains what went wrong with the file.
