@@ -1,5 +1,7 @@
 //! Keeps secrets out of what services say.
 
+use percent_encoding::percent_decode_str;
+
 /// Makes a text from outside fit to be shown: one line, bounded, without any of `secrets` or a piece of one.
 ///
 /// STS repeats the whole string to sign in its `SignatureDoesNotMatch`, security token included, percent-encoded twice.
@@ -37,9 +39,9 @@ fn is_token_char(c: char) -> bool {
 
 /// Whether `word` contains a secret, or is itself a telling piece of one, however it is percent-encoded.
 fn repeats(word: &str, secrets: &[&str]) -> bool {
-    let once = percent_decoded(word);
-    let twice = percent_decoded(&once);
-    [word, &once, &twice].iter().any(|form| {
+    let once = percent_decode_str(word).decode_utf8_lossy();
+    let twice = percent_decode_str(&once).decode_utf8_lossy();
+    [word, &*once, &*twice].iter().any(|form| {
         secrets
             .iter()
             .filter(|secret| !secret.is_empty())
@@ -55,27 +57,6 @@ fn overlap(form: &str, secret: &str) -> bool {
             .windows(TELLING)
             .any(|other| other == piece)
     })
-}
-
-fn percent_decoded(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, tail)) = rest.split_first() {
-        let pair = tail
-            .get(..2)
-            .and_then(|pair| std::str::from_utf8(pair).ok());
-        match pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
-            Some(value) if byte == b'%' => {
-                decoded.push(value);
-                rest = tail.get(2..).unwrap_or_default();
-            }
-            _ => {
-                decoded.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 /// How much of a message from outside is shown, in characters.
