@@ -19,9 +19,9 @@
 //!
 //! # What it does not do
 //!
-//! It speaks HTTP without TLS and RPC signatures only (`SignatureVersion` 1.0, no `ACS3-HMAC-SHA256`), answers in JSON
-//! whatever `Format` asks for, and knows neither `AssumeRoleWithSAML` nor permissions beyond `sts:AssumeRole`. Where
-//! STS documents nothing, the place in the code says so.
+//! It speaks HTTP without TLS, answers in JSON whatever `Format` asks for, and knows neither `AssumeRoleWithSAML` nor
+//! permissions beyond `sts:AssumeRole`. Of signatures it knows those of RPC (`SignatureVersion` 1.0) and of V3
+//! (`ACS3-HMAC-SHA256`). Where STS documents nothing, the place in the code says so.
 
 use std::fmt;
 use std::io;
@@ -36,6 +36,7 @@ use tracing::{Instrument as _, info};
 use crate::clock::Clock;
 
 mod account;
+mod acs3;
 mod actions;
 mod answer;
 mod fault;

@@ -1,5 +1,8 @@
 //! From HTTP to a [`Call`]: the parameters of the query and of a form body, merged.
 //!
+//! In a V3 request the common parameters are headers. They stand under the names that they have among the parameters,
+//! and take the place of parameters of those names, so that nobody downstream need know of it.
+//!
 //! Whatever the bytes, there is a call or a refusal. Broken percent-encoding stands for itself, bytes that are not
 //! UTF-8 become U+FFFD, and of a parameter that was sent twice the first counts, the query before the body.
 
@@ -11,12 +14,15 @@ use axum::http::header::{CONTENT_TYPE, HOST};
 use axum::http::{HeaderMap, Method, Request, StatusCode};
 use bytes::Bytes;
 
+use crate::sandbox::acs3;
 use crate::sandbox::answer::Refusal;
 
 /// One request, taken apart. Holds secrets, therefore has no `Debug`.
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) params: Params,
+    /// The V3 signature; `None` if there is another one or none.
+    pub(super) acs3: Option<acs3::Signed>,
 }
 
 /// The merged parameters, decoded.
@@ -42,6 +48,15 @@ impl Params {
         &self.0
     }
 
+    /// Lets the headers say what they say in a V3 request.
+    fn heed(&mut self, headers: &HeaderMap) {
+        for (header, name) in COMMON {
+            self.0.remove(name);
+            let value = acs3::value(headers, header);
+            self.0.extend(value.map(|value| (name.to_owned(), value)));
+        }
+    }
+
     fn merge(&mut self, encoded: &[u8]) {
         for pair in encoded
             .split(|byte| *byte == b'&')
@@ -62,8 +77,17 @@ pub(super) async fn read(request: Request<Body>) -> Result<Call, Refusal> {
     params.merge(head.uri.query().unwrap_or_default().as_bytes());
 
     let body = receive(body).await?;
+    let acs3 = acs3::Signed::read(&head.method, &head.headers, params.all(), &body)?;
     if !body.is_empty() && is_form(&head.headers)? {
         params.merge(&body);
+    }
+    if let Some(signed) = &acs3 {
+        params.heed(&head.headers);
+        let id = signed.access_key_id().to_owned();
+        params.0.insert("AccessKeyId".to_owned(), id);
+    } else if params.get("Action").is_none() {
+        // Anonymous, in the form of V3. With an `Action` it is RPC: some SDKs send these headers along with that.
+        params.heed(&head.headers);
     }
     if head.uri.path() != "/" || !matches!(head.method, Method::GET | Method::POST) {
         return Err(unknown_api());
@@ -71,6 +95,7 @@ pub(super) async fn read(request: Request<Body>) -> Result<Call, Refusal> {
     Ok(Call {
         method: head.method,
         params,
+        acs3,
     })
 }
 
@@ -159,6 +184,15 @@ fn nibble(digit: u8) -> u8 {
         _ => (digit | 0x20) - b'a' + 10,
     }
 }
+
+/// The headers of V3, and the parameters of RPC that say the same.
+const COMMON: [(&str, &str); 5] = [
+    ("x-acs-action", "Action"),
+    ("x-acs-version", "Version"),
+    ("x-acs-date", "Timestamp"),
+    ("x-acs-signature-nonce", "SignatureNonce"),
+    ("x-acs-security-token", "SecurityToken"),
+];
 
 /// Holds an OIDC token of 20,000 characters, a policy and the rest, percent-encoded, many times over.
 pub(super) const BODY_LIMIT: usize = 128 * 1024;

@@ -46,7 +46,7 @@ fn sign(string_to_sign: &str, secret: &SecretString) -> String {
 }
 
 /// Encodes all but the unreserved characters of RFC 3986: a space is `%20`, `*` is `%2A`, `~` stays.
-fn percent_encode(text: &str) -> String {
+pub(super) fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {

@@ -6,5 +6,6 @@ mod client;
 mod faults;
 mod gate;
 mod oidc;
+mod v3;
 mod wire;
 mod world;
