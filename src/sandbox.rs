@@ -19,9 +19,10 @@
 //!
 //! # What it does not do
 //!
-//! It speaks HTTP without TLS, answers in JSON whatever `Format` asks for, and knows neither `AssumeRoleWithSAML` nor
-//! permissions beyond `sts:AssumeRole`. Of signatures it knows those of RPC (`SignatureVersion` 1.0) and of V3
-//! (`ACS3-HMAC-SHA256`). Where STS documents nothing, the place in the code says so.
+//! It speaks HTTP without TLS, answers in JSON whatever `Format` asks for, and does not know `AssumeRoleWithSAML`. Of
+//! signatures it knows those of RPC (`SignatureVersion` 1.0) and of V3 (`ACS3-HMAC-SHA256`). Of what a role may do it
+//! knows `sts:AssumeRole` only; session policies are evaluated, but for their conditions. Where STS documents nothing,
+//! the place in the code says so.
 
 use std::fmt;
 use std::io;
@@ -51,9 +52,11 @@ mod record;
 mod request;
 mod rpc_v1;
 mod server;
+mod session_policy;
 #[cfg(test)]
 mod tests;
 mod token;
+mod wildcard;
 mod world;
 
 pub use self::account::AccessKey;

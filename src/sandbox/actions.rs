@@ -66,6 +66,7 @@ fn assume_role(
             let permitted = world
                 .role(&issued.role_arn)
                 .is_some_and(|role| role.may_assume);
+            let permitted = permitted && issued.permits("sts:AssumeRole", asked.role_arn);
             (
                 vec![issued.role_arn.clone()],
                 permitted,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::credentials::RoleArn;
 use crate::sandbox::answer::Refusal;
-use crate::sandbox::policy::is_session_policy;
 use crate::sandbox::request::Params;
+use crate::sandbox::session_policy::SessionPolicy;
 
 /// The parameters that `AssumeRole` and `AssumeRoleWithOIDC` share, within their bounds.
 pub(super) struct Asked<'a> {
@@ -104,7 +104,7 @@ fn session_policy(text: &str) -> Result<&str, Refusal> {
         let message = format!("The size of Policy must be smaller than {POLICY_LIMIT} bytes.");
         return Err(Refusal::bad("InvalidParameter.PolicySize", message));
     }
-    if !is_session_policy(text) {
+    if SessionPolicy::parse(text).is_none() {
         return Err(Refusal::bad(
             "InvalidParameter.PolicyGrammar",
             "The parameter Policy has not passed grammar check.",

@@ -1,11 +1,12 @@
-//! Policies: a role's trust policy, evaluated; a session policy, checked for its grammar.
+//! Trust policies: who may assume a role.
 //!
 //! What is not modelled is refused when the policy is set, so that it can never silently allow or deny.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
+
+use crate::sandbox::wildcard;
 
 /// The reason why a trust policy was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +32,9 @@ struct Statement {
     condition: BTreeMap<Operator, BTreeMap<String, OneOrMany>>,
 }
 
+/// What a statement does to what it applies to.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
-enum Effect {
+pub(super) enum Effect {
     Allow,
     Deny,
 }
@@ -52,9 +54,10 @@ enum Operator {
     StringLike,
 }
 
+/// A value, or a list of them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-enum OneOrMany {
+pub(super) enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
@@ -102,14 +105,14 @@ impl Operator {
         wanted.any(|wanted| {
             present.iter().any(|present| match self {
                 Self::StringEquals => wanted == *present,
-                Self::StringLike => is_like(wanted, present),
+                Self::StringLike => wildcard::matches(wanted, present),
             })
         })
     }
 }
 
 impl OneOrMany {
-    fn any(&self, holds: impl Fn(&str) -> bool) -> bool {
+    pub(super) fn any(&self, holds: impl Fn(&str) -> bool) -> bool {
         match self {
             Self::One(value) => holds(value),
             Self::Many(values) => values.iter().any(|value| holds(value)),
@@ -117,74 +120,9 @@ impl OneOrMany {
     }
 }
 
-/// Matches `*`, any run of characters; everything else stands for itself.
-fn is_like(pattern: &str, text: &str) -> bool {
-    let Some((head, rest)) = pattern.split_once('*') else {
-        return pattern == text;
-    };
-    let Some(mut text) = text.strip_prefix(head) else {
-        return false;
-    };
-    let mut pieces = rest.split('*').peekable();
-    while let Some(piece) = pieces.next() {
-        if pieces.peek().is_none() {
-            return text.ends_with(piece);
-        }
-        // The earliest place leaves the most to the pieces that follow.
-        let Some((_, tail)) = text.split_once(piece) else {
-            return false;
-        };
-        text = tail;
-    }
-    true
-}
-
-/// Whether a session policy is one: an object with a version and a list of statements that allow or deny something.
-pub(super) fn is_session_policy(text: &str) -> bool {
-    let Ok(policy) = serde_json::from_str::<Value>(text) else {
-        return false;
-    };
-    let is_statement = |statement: &Value| {
-        let has = |name| statement.get(name).is_some();
-        matches!(
-            statement.get("Effect").and_then(Value::as_str),
-            Some("Allow" | "Deny")
-        ) && (has("Action") || has("NotAction"))
-    };
-    policy.get("Version").is_some_and(Value::is_string)
-        && policy
-            .get("Statement")
-            .and_then(Value::as_array)
-            .is_some_and(|list| !list.is_empty() && list.iter().all(is_statement))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_run_of_characters() {
-        for (pattern, text, like) in [
-            (
-                "system:serviceaccount:train:*",
-                "system:serviceaccount:train:job",
-                true,
-            ),
-            (
-                "system:serviceaccount:train:*",
-                "system:serviceaccount:prod:job",
-                false,
-            ),
-            ("*", "", true),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-c", false),
-            ("ab*ba", "aba", false),
-            ("exact", "exact", true),
-            ("exact", "exactly", false),
-        ] {
-            assert_eq!(is_like(pattern, text), like, "{pattern} {text}");
-        }
-    }
 
     #[test]
     fn a_denial_outweighs_and_a_missing_condition_key_fulfils_nothing() {

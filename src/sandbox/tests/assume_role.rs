@@ -193,6 +193,43 @@ async fn roles_can_be_chained_and_the_source_identity_stays() {
 }
 
 #[tokio::test]
+async fn a_session_policy_narrows_its_session_and_no_other() {
+    let sandbox = start().await;
+    let other_role = sandbox
+        .add_role(
+            "other",
+            &trusting(&sandbox.role_arn()),
+            Duration::from_secs(3600),
+        )
+        .unwrap();
+    sandbox.permit_assume_role(&sandbox.role_arn(), true);
+    let policy = |action: &str| {
+        let statement = json!({"Effect": "Allow", "Action": action, "Resource": "*"});
+        json!({"Version": "1", "Statement": [statement]}).to_string()
+    };
+    let whole = call(&sandbox, "AssumeRole").send(&sandbox).await;
+    for (action, status) in [("oss:*", 403), ("sts:AssumeRole", 200)] {
+        let narrow = call(&sandbox, "AssumeRole")
+            .with("Policy", &policy(action))
+            .send(&sandbox)
+            .await;
+        let permits = |reply: &Reply, action: &str| {
+            sandbox.permits(&reply.at("/Credentials/AccessKeyId"), action, "a")
+        };
+        assert_eq!(permits(&narrow, "oss:GetObject"), action == "oss:*");
+        assert!(permits(&whole, "oss:GetObject"));
+        let chained = call(&sandbox, "AssumeRole")
+            .with("RoleArn", &other_role)
+            .by_session(&narrow)
+            .send(&sandbox)
+            .await;
+        assert_eq!(chained.status, status, "{action}");
+    }
+    assert!(!sandbox.permits(&sandbox.access_key_id(), "oss:GetObject", "a"));
+    assert!(!sandbox.permits("STS.unknown", "oss:GetObject", "a"));
+}
+
+#[tokio::test]
 async fn callers_learn_who_they_are() {
     let sandbox = start().await;
     let user = call(&sandbox, "GetCallerIdentity").send(&sandbox).await;

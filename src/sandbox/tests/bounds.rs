@@ -81,9 +81,10 @@ async fn the_duration_has_its_bounds() {
 async fn a_session_policy_has_its_size_and_grammar() {
     let sandbox = start().await;
     let policy = |length: usize| {
-        let frame = r#"{"Statement":[{"Action":"","Effect":"Allow"}],"Version":"1"}"#.len();
+        let frame =
+            r#"{"Statement":[{"Action":"","Effect":"Allow","Resource":"*"}],"Version":"1"}"#.len();
         let action = "x".repeat(length - frame);
-        let statement = json!({"Effect": "Allow", "Action": action});
+        let statement = json!({"Effect": "Allow", "Action": action, "Resource": "*"});
         json!({"Version": "1", "Statement": [statement]}).to_string()
     };
     for (value, code) in [
@@ -98,6 +99,10 @@ async fn a_session_policy_has_its_size_and_grammar() {
         ),
         (
             r#"{"Version": "1", "Statement": [{}]}"#,
+            "InvalidParameter.PolicyGrammar",
+        ),
+        (
+            r#"{"Version": "1", "Statement": [{"Effect": "Allow", "Action": "oss:*"}]}"#,
             "InvalidParameter.PolicyGrammar",
         ),
     ] {
