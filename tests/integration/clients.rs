@@ -261,7 +261,7 @@ async fn sts() -> Arc<Sandbox> {
 }
 
 /// Returns the memory of what an STS has issued, for the stubs to check signatures with.
-fn issued_by(sts: &Arc<Sandbox>) -> Lookup {
+pub(crate) fn issued_by(sts: &Arc<Sandbox>) -> Lookup {
     let sts = Arc::clone(sts);
     Arc::new(move |access_key_id| {
         let issued = sts.issued(access_key_id)?;
@@ -377,13 +377,15 @@ fn only(mut issued: Issued, forgery: Forgery) -> Lookup {
     Arc::new(move |id| (is_known && id == ACCESS_KEY_ID).then(|| issued.clone()))
 }
 
-fn beside(uri: &str, mut command: Command) -> Command {
+/// Points a client at what a daemon serves.
+pub(crate) fn beside(uri: &str, mut command: Command) -> Command {
     command.env("ALIBABA_CLOUD_CREDENTIALS_URI", uri);
     command.env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true");
     command
 }
 
-fn finished(command: &mut Command) -> Output {
+/// Runs a client to its end, which must be a good one.
+pub(crate) fn finished(command: &mut Command) -> Output {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));

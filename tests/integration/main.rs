@@ -6,6 +6,8 @@ mod clients;
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod confinement;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod files;

@@ -1,32 +1,41 @@
-//! A stub of OSS with one bucket in it, which lets nobody in without a signature made from what STS issued.
+//! A stub of OSS with two buckets in it, which lets nobody in without a signature made from what STS issued.
 //!
 //! Signatures are recomputed from the documentation of OSS (header signatures, V1 and V4), independently of the crate.
 
-use std::fmt::Write as _;
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
-use crate::stubs::{Issued, Lookup, REQUEST_ID, Reply, Request, Stub, decoded, encoded, now};
+use crate::stubs::{Issued, Lookup, REQUEST_ID, Reply, Request, Stub, decoded, now};
 
+mod contents;
 mod signature;
 
-/// The bucket's name.
-pub(crate) const BUCKET: &str = "examplebucket";
+use contents::Target;
+pub(crate) use contents::{BUCKET, OBJECTS, OTHER_BUCKET, OTHER_OBJECT, text};
 
-/// The names of the objects in the bucket, in the order of a listing.
-pub(crate) const OBJECTS: [&str; 5] = [
-    "a b.txt",
-    "data/1.bin",
-    "data/2+3.bin",
-    "naïve.txt",
-    "z&<>.txt",
-];
+/// Says whether an `AccessKeyId` is permitted an action on a resource.
+pub(crate) type Permits = Arc<dyn Fn(&str, &str, &str) -> bool + Send + Sync>;
 
-/// Starts the stub, which asks `lookup` for the secret of each `AccessKeyId`.
+/// Starts the stub, which asks `lookup` for the secret of each `AccessKeyId` and permits it everything.
 pub(crate) fn start(lookup: Lookup) -> Stub {
+    start_with_permissions(lookup, Arc::new(|_, _, _| true))
+}
+
+/// Starts the stub, which asks `permits` besides.
+pub(crate) fn start_with_permissions(lookup: Lookup, permits: Permits) -> Stub {
     Stub::start(move |request| {
-        let reply = authenticated(request, &lookup, now()).and_then(|()| list_objects(request));
+        let reply = authenticated(request, &lookup, now()).and_then(|access_key_id| {
+            let target = Target::of(request);
+            if permits(access_key_id, target.action(), &target.resource()) {
+                target.answer(request)
+            } else {
+                let message = "You have no right to access this object because of bucket acl.";
+                let (code, ec) = ("AccessDenied", "0003-00000001");
+                Err(Refusal::forbidden(code, message, ec))
+            }
+        });
         reply.unwrap_or_else(refused)
     })
 }
@@ -78,7 +87,12 @@ enum Claim<'a> {
     },
 }
 
-fn authenticated(request: &Request, lookup: &Lookup, now: DateTime<Utc>) -> Result<(), Refusal> {
+/// Returns the `AccessKeyId` of a request that is signed as it must be.
+fn authenticated<'a>(
+    request: &'a Request,
+    lookup: &Lookup,
+    now: DateTime<Utc>,
+) -> Result<&'a str, Refusal> {
     let authorization = request.header("authorization");
     if authorization.is_empty() {
         return Err(Refusal::forbidden(
@@ -96,7 +110,8 @@ fn authenticated(request: &Request, lookup: &Lookup, now: DateTime<Utc>) -> Resu
     })?;
     fresh(request, now)?;
     signed(request, &claim, &issued)?;
-    token_valid(request.header("x-oss-security-token"), &issued, now)
+    token_valid(request.header("x-oss-security-token"), &issued, now)?;
+    Ok(access_key_id)
 }
 
 fn claim(authorization: &str) -> Option<Claim<'_>> {
@@ -195,51 +210,6 @@ fn token_valid(token: &str, issued: &Issued, now: DateTime<Utc>) -> Result<(), R
         ));
     }
     Ok(())
-}
-
-fn list_objects(request: &Request) -> Result<Reply, Refusal> {
-    if request.path.trim_matches('/') != BUCKET {
-        return Err(Refusal {
-            status: StatusCode::NOT_FOUND,
-            code: "NoSuchBucket",
-            message: "The specified bucket does not exist.",
-            ec: "0015-00000101",
-            details: String::new(),
-        });
-    }
-    let is_v2 = request.parameter("list-type").as_deref() == Some("2");
-    let (from, to) = if is_v2 {
-        ("continuation-token", "NextContinuationToken")
-    } else {
-        ("marker", "NextMarker")
-    };
-    let after = request.parameter(from).unwrap_or_default();
-    let page_size = request
-        .parameter("max-keys")
-        .and_then(|text| text.parse().ok());
-    let page_size: usize = page_size.unwrap_or(100);
-    let rest: Vec<&str> = OBJECTS
-        .into_iter()
-        .filter(|name| *name > after.as_str())
-        .collect();
-    let page = &rest[..rest.len().min(page_size)];
-    let is_truncated = page.len() < rest.len();
-
-    let mut body = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult><Name>{BUCKET}</Name>\
-         <MaxKeys>{page_size}</MaxKeys><EncodingType>url</EncodingType><IsTruncated>{is_truncated}</IsTruncated>",
-    );
-    if let Some(last) = page.last().filter(|_| is_truncated) {
-        write!(body, "<{to}>{}</{to}>", encoded(last, "")).expect("a String takes any text");
-    }
-    for name in page {
-        write!(body, "<Contents><Key>{}</Key><LastModified>2024-05-21T10:39:29.000Z</LastModified>\
-             <ETag>\"5B3C1A2E053D763E1B002CC607C5A0FE\"</ETag><Type>Normal</Type><Size>344606</Size>\
-             <StorageClass>Standard</StorageClass></Contents>",
-            encoded(name, "")).expect("a String takes any text");
-    }
-    body += "</ListBucketResult>";
-    Ok(Reply::accepted("application/xml", body))
 }
 
 fn refused(refusal: Refusal) -> Reply {
