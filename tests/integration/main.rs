@@ -22,6 +22,8 @@ mod serving;
 #[cfg(test)]
 mod signing;
 #[cfg(test)]
+mod sts_sdk;
+#[cfg(test)]
 mod stub_odps;
 #[cfg(test)]
 mod stub_oss;

@@ -1,0 +1,76 @@
+//! The embedded STS against the official SDK of STS, which signs by itself.
+
+use std::time::Duration;
+
+use ram_sidecar::sandbox::Sandbox;
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+
+use crate::clients::finished;
+use crate::support::Scratch;
+use crate::toolchains::Language;
+use crate::upstream::sts;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_official_sdk_of_sts_is_understood_in_both_of_its_signatures() {
+    let (sts, home) = (sts().await, Scratch::new());
+    let next_role = role_that_trusts_the_first(&sts);
+    let Some(mut command) = Language::Python.program("sts_sdk", home.path()) else {
+        return;
+    };
+    let (secret, hour) = (sts.access_key_secret(), Duration::from_secs(3600));
+    command
+        .env("ALIBABA_CLOUD_ACCESS_KEY_ID", sts.access_key_id())
+        .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret.expose_secret())
+        .env(
+            "OIDC_TOKEN",
+            sts.oidc_token("subject", "sts.aliyuncs.com", hour),
+        )
+        .arg(sts.endpoint().replace("http://", ""))
+        .args([sts.role_arn(), next_role.clone(), sts.oidc_provider_arn()]);
+    let told: Value = serde_json::from_slice(&finished(&mut command).stdout).unwrap();
+
+    for (version, words) in [
+        ("v3", "Specified signature does not match our calculation."),
+        (
+            "v1",
+            "Specified signature is not matched with our calculation.",
+        ),
+    ] {
+        let told_at = |pointer: &str| {
+            let value = told[version].pointer(pointer).and_then(Value::as_str);
+            value.unwrap_or_else(|| panic!("no {pointer} in {told}"))
+        };
+        for (call, role, policy) in [
+            ("assume_role", sts.role_arn(), told["policy"].as_str()),
+            ("next_role", next_role.clone(), told["policy"].as_str()),
+            ("oidc", sts.role_arn(), None),
+        ] {
+            let issued = sts.issued(told_at(&format!("/{call}/Credentials/AccessKeyId")));
+            let issued = issued.unwrap_or_else(|| panic!("{version} {call}"));
+            let secret = told_at(&format!("/{call}/Credentials/AccessKeySecret"));
+            assert_eq!(issued.access_key_secret.expose_secret(), secret);
+            assert_eq!(issued.role_arn, role, "{version} {call}");
+            assert_eq!(issued.policy.as_deref(), policy, "{version} {call}");
+        }
+        assert_eq!(told_at("/user/Arn"), sts.user_arn());
+        assert_eq!(told_at("/session/IdentityType"), "AssumedRoleUser");
+        assert_eq!(told_at("/oidc/OIDCTokenInfo/VerificationInfo"), "Success");
+        for refusal in told[version]["impostor"].as_array().unwrap() {
+            assert_eq!(refusal["status"], json!(400));
+            assert_eq!(refusal["code"], json!("SignatureDoesNotMatch"));
+            let message = refusal["message"].as_str().unwrap();
+            assert!(message.contains(words), "{version}: {message}");
+        }
+    }
+}
+
+/// Adds a role that the sessions of the first may assume, and returns its ARN.
+fn role_that_trusts_the_first(sts: &Sandbox) -> String {
+    sts.permit_assume_role(&sts.role_arn(), true);
+    let trust = json!({"Version": "1", "Statement": [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": [sts.role_arn()]}},
+    ]});
+    let hour = Duration::from_secs(3600);
+    sts.add_role("next", &trust.to_string(), hour).unwrap()
+}
