@@ -13,6 +13,8 @@ pub struct Answer {
     pub date: Option<DateTime<Utc>>,
     /// How long the service asks to be left alone: `Retry-After` or `x-acs-retry-after`.
     pub retry_after: Option<Duration>,
+    /// The `x-acs-request-id` header: the id of the answer where its body has none.
+    pub request_id: Option<String>,
     /// The body, which may hold secrets.
     pub body: Zeroizing<Vec<u8>>,
 }

@@ -1,7 +1,5 @@
 //! The composition root of `serve`: builds, spawns, waits, drains.
 
-mod upstream;
-
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, Write as _};
@@ -14,15 +12,14 @@ use tokio::task::JoinSet;
 use tracing::{Instrument as _, Span, debug, info};
 
 use crate::clock::Clock;
-use crate::config::{Config, Serve};
-use crate::failure::{Failure, chain};
-use crate::outbound;
+use crate::config::{Config, Serve, Upstream};
+use crate::failure::Failure;
 use crate::refresh::Refresher;
 use crate::serve::routes::{self, Admin, Data};
 use crate::signal::{Request, Signals};
 use crate::sink::Sink;
 use crate::snapshot::{Offer, Subscriber};
-use crate::{process, schedule, serve, snapshot, view};
+use crate::{process, schedule, serve, snapshot, upstream, view};
 
 /// Why `serve` ended other than by a signal.
 #[derive(Debug, thiserror::Error)]
@@ -43,9 +40,6 @@ pub enum Error {
     /// A file cannot be written.
     #[error("{0}")]
     File(Failure),
-    /// The HTTP client cannot be made.
-    #[error("{}; correct sts.ca_file", chain(.0))]
-    Outbound(#[from] outbound::Error),
     /// The operating system refuses something basic.
     #[error("cannot {what}: {source}")]
     System {
@@ -54,6 +48,9 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// What credentials come from cannot be built.
+    #[error(transparent)]
+    Upstream(#[from] upstream::Error),
 }
 
 /// Serves until a signal.
@@ -90,6 +87,12 @@ async fn serve_until_stopped(config: Config, span: &Span) -> Result<(), Error> {
     let uri = uri(&listeners, &serve);
     info!(address = %admin_address, "Probes are served");
     let mut sinks = Vec::new();
+    let files = if matches!(upstream, Upstream::Nothing) {
+        info!("This job has no role: the URI answers 404, and no file is written");
+        Vec::new()
+    } else {
+        files
+    };
     for file in files {
         let sink = Sink::new(file, subscriber.clone(), clock.clone()).await;
         sinks.push(sink.map_err(Error::File)?);
@@ -124,14 +127,19 @@ async fn serve_until_stopped(config: Config, span: &Span) -> Result<(), Error> {
     for sink in sinks {
         tasks.spawn_endless("a file writer", sink.run());
     }
-    let refresher = Refresher {
-        source,
-        publisher,
-        clock: clock.clone(),
-        dice,
-        nudges,
-    };
-    tasks.spawn_endless("the refresher", refresher.run());
+    match source {
+        Some(source) => {
+            let refresher = Refresher {
+                source,
+                publisher,
+                clock: clock.clone(),
+                dice,
+                nudges,
+            };
+            tasks.spawn_endless("the refresher", refresher.run());
+        }
+        None => publisher.without_role(),
+    }
 
     let first = async {
         credentials(&mut subscriber, &clock).await;
@@ -231,9 +239,12 @@ fn announce(uri: &str) {
     }
 }
 
-/// Waits until there are good credentials.
+/// Waits until there are good credentials, or it is certain that there will be none.
 async fn credentials(subscriber: &mut Subscriber, clock: &Clock) {
-    while !matches!(subscriber.current().offer(clock.now()), Offer::Held(_)) {
+    while !matches!(
+        subscriber.current().offer(clock.now()),
+        Offer::Held(_) | Offer::Nothing
+    ) {
         subscriber.changed().await;
     }
 }

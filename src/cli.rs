@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::settings::{SETTINGS, Setting};
-use crate::config::{self, Config, Mistakes};
+use crate::config::{self, Checked, Config, Mistakes};
 use crate::process;
 
 /// What was asked for.
@@ -14,6 +14,13 @@ use crate::process;
 pub enum Request {
     /// `serve`.
     Serve(Box<Result<Config, Mistakes>>),
+    /// `check`.
+    Check {
+        /// What was found.
+        checked: Box<Checked>,
+        /// Print JSON.
+        json: bool,
+    },
 }
 
 /// Reads the command line, the environment and the configuration file.
@@ -21,11 +28,17 @@ pub enum Request {
 /// Fails with clap's error: wrong usage, or the help that was asked for.
 pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, clap::Error> {
     let matches = command().try_get_matches_from(arguments)?;
-    let serve = matches.subcommand_matches("serve").unwrap_or(&matches);
-    Ok(Request::Serve(Box::new(config(serve))))
+    Ok(match matches.subcommand() {
+        Some(("check", check)) => Request::Check {
+            checked: Box::new(checked(check)),
+            json: check.get_flag("json"),
+        },
+        Some((_, serve)) => Request::Serve(Box::new(checked(serve).outcome)),
+        None => Request::Serve(Box::new(checked(&matches).outcome)),
+    })
 }
 
-fn config(matches: &ArgMatches) -> Result<Config, Mistakes> {
+fn checked(matches: &ArgMatches) -> Checked {
     let flag = |name: &str| {
         matches
             .get_many::<String>(name)
@@ -77,12 +90,31 @@ pub fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(serve())
+        .subcommand(check())
 }
 
 fn serve() -> Command {
     let command = Command::new("serve")
         .about("Assumes the role, keeps its credentials fresh, and serves them")
-        .after_help(AFTER_HELP)
+        .after_help(AFTER_HELP);
+    with_settings(command)
+}
+
+fn check() -> Command {
+    let command = Command::new("check")
+        .about("Obtains credentials once with these settings, and explains what it found or what to change")
+        .after_help("It prints no secret and changes nothing. Exit codes: 0 credentials were obtained, 69 they were not, 64 usage.")
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print the report as JSON"),
+        );
+    with_settings(command)
+}
+
+fn with_settings(command: Command) -> Command {
+    let command = command
         .arg(
             Arg::new("config")
                 .long("config")

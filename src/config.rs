@@ -4,6 +4,7 @@ mod checker;
 mod identity;
 mod layers;
 mod parse;
+mod role;
 pub mod settings;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use secrecy::SecretString;
 use crate::credentials::RoleArn;
 use crate::identity::Identity;
 use crate::sts::endpoint::Endpoint;
+use crate::sts::sign::Signature;
 use crate::{sink, telemetry};
 
 use self::checker::Checker;
@@ -76,8 +78,10 @@ pub struct Config {
 /// Where credentials come from.
 #[derive(Debug)]
 pub enum Upstream {
-    /// From STS.
+    /// From STS, or from the identity itself.
     Cloud(Cloud),
+    /// From nowhere: the job is to have none.
+    Nothing,
     /// From the embedded STS.
     #[cfg(feature = "sandbox")]
     Sandbox {
@@ -91,12 +95,16 @@ pub enum Upstream {
 /// Which role to ask which STS for, and as whom.
 #[derive(Debug)]
 pub struct Cloud {
-    /// `role.arn`.
-    pub role: RoleArn,
+    /// `role.arn`, or what `role.preset` makes of it. Without one, the identity's own credentials are passed through.
+    pub role: Option<RoleArn>,
+    /// `role.via`.
+    pub via: Vec<RoleArn>,
     /// `identity.*`.
     pub identity: Identity,
-    /// `sts.endpoint`, or what `sts.region` and `sts.vpc` make of it.
-    pub endpoint: Endpoint,
+    /// `sts.endpoint`, or what `sts.region` and `sts.vpc` make of it. Never empty.
+    pub endpoints: Vec<Endpoint>,
+    /// `sts.signature`.
+    pub signature: Signature,
     /// `sts.ca_file`.
     pub roots: Option<Vec<CertificateDer<'static>>>,
 }
@@ -110,7 +118,9 @@ pub struct Session {
     pub duration: Duration,
     /// `role.external_id`.
     pub external_id: Option<String>,
-    /// `role.policy`, or the content of `role.policy_file`.
+    /// `role.source_identity`.
+    pub source_identity: Option<String>,
+    /// `role.policy`, the content of `role.policy_file`, or what belongs to `role.preset`.
     pub policy: Option<String>,
 }
 
@@ -121,6 +131,39 @@ pub struct Serve {
     pub listen: SocketAddr,
     /// `serve.key`.
     pub key: SecretString,
+}
+
+/// What was found, whether or not it is right.
+#[derive(Debug)]
+pub struct Checked {
+    /// Every setting that has a value, in the order of the table.
+    pub settings: Vec<Shown>,
+    /// Every identity whose settings are present.
+    pub candidates: Vec<Candidate>,
+    /// The configuration, or everything that is wrong with it.
+    pub outcome: Result<Config, Mistakes>,
+}
+
+/// A setting and where its value was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The key.
+    pub key: &'static str,
+    /// The value; none if it must not be shown.
+    pub value: Option<String>,
+    /// A flag, a variable, a key of the file, or `default`.
+    pub origin: String,
+}
+
+/// An identity whose settings are present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its name, as `identity.type` spells it.
+    pub kind: &'static str,
+    /// Where one of its settings was written.
+    pub origin: String,
+    /// Whether it is the one that counts.
+    pub is_taken: bool,
 }
 
 /// Everything that is wrong with a configuration, a sentence each.
@@ -141,11 +184,19 @@ impl fmt::Display for Mistakes {
 impl std::error::Error for Mistakes {}
 
 /// Checks everything that was given.
-pub fn check(input: &Input<'_>) -> Result<Config, Mistakes> {
-    let mut checker = Checker {
+pub fn check(input: &Input<'_>) -> Checked {
+    let checker = Checker {
         layers: Layers::gather(&input.flags, input.variable, input.file.as_deref()),
         problems: Vec::new(),
     };
+    Checked {
+        settings: checker.shown(),
+        candidates: checker.candidates(),
+        outcome: checked(checker, input),
+    }
+}
+
+fn checked(mut checker: Checker, input: &Input<'_>) -> Result<Config, Mistakes> {
     let upstream = checker.upstream(input);
     let session = checker.session(input);
     let (listen, key) = checker.serve();

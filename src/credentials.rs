@@ -1,9 +1,12 @@
 //! The words of the trade: temporary credentials, and the name of a role.
 
 use std::fmt;
+use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
+
+use crate::moment::Moment;
 
 /// Temporary credentials, whole by construction: no field is ever empty.
 ///
@@ -20,6 +23,74 @@ pub struct Credentials {
     pub issued_at: DateTime<Utc>,
     /// When they end, by the clock of STS.
     pub expires_at: DateTime<Utc>,
+}
+
+impl Credentials {
+    /// Returns what signs a request with them.
+    pub fn keys(&self) -> Keys {
+        Keys {
+            access_key_id: self.access_key_id.clone(),
+            access_key_secret: self.access_key_secret.clone(),
+            security_token: Some(self.security_token.clone()),
+        }
+    }
+}
+
+/// Credentials, and for how long this machine may offer them.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// The credentials.
+    pub credentials: Credentials,
+    /// When they stop being good, by the clocks of this machine; never later than the truth.
+    pub deadline: Moment,
+    /// How long they live from now on.
+    pub lifetime: Duration,
+    /// How far this machine's wall clock is ahead of the service's.
+    pub skew: TimeDelta,
+    /// The host or source that gave them.
+    pub served_by: String,
+}
+
+impl Granted {
+    /// Works out how long credentials may be offered that were asked for at `asked_at`, never longer than `at_most`.
+    ///
+    /// Nothing, if they have already ended. The wall clock is `skew` ahead of the issuer's.
+    pub fn new(
+        credentials: Credentials,
+        asked_at: Moment,
+        skew: TimeDelta,
+        at_most: Duration,
+        served_by: &str,
+    ) -> Option<Self> {
+        let left = credentials.expires_at - (asked_at.wall - skew);
+        let lifetime = left.to_std().ok()?.min(at_most);
+        let good_for = lifetime.saturating_sub(ROUNDING);
+        // From the moment of asking, not of the answer: the deadline errs to the early side.
+        (!good_for.is_zero()).then(|| Self {
+            deadline: asked_at.after(good_for),
+            credentials,
+            lifetime,
+            skew,
+            served_by: served_by.to_owned(),
+        })
+    }
+}
+
+/// Which role to assume, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleRequest {
+    /// `RoleArn`.
+    pub arn: RoleArn,
+    /// `RoleSessionName`: 2 to 64 characters. Stable, because clients pin the identity.
+    pub session_name: String,
+    /// `DurationSeconds`: 15 minutes to 12 hours, bounded by the role's maximum.
+    pub duration: Duration,
+    /// `Policy`: a session policy, at most 2048 characters of JSON.
+    pub policy: Option<String>,
+    /// `ExternalId`. AssumeRoleWithOIDC has no such parameter.
+    pub external_id: Option<String>,
+    /// `SourceIdentity`: 2 to 64 characters. AssumeRoleWithOIDC has no such parameter.
+    pub source_identity: Option<String>,
 }
 
 /// What signs a request: an AccessKey, long-term or temporary.
@@ -78,6 +149,17 @@ impl RoleArn {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns the account that the role belongs to.
+    pub fn account(&self) -> &str {
+        let account = self.0.trim_start_matches("acs:ram::").split(':').next();
+        account.unwrap_or_default()
+    }
+
+    /// Returns the name of the role.
+    pub fn name(&self) -> &str {
+        self.0.split_once(":role/").map_or("", |(_, name)| name)
+    }
 }
 
 impl fmt::Display for RoleArn {
@@ -86,12 +168,20 @@ impl fmt::Display for RoleArn {
     }
 }
 
+/// Whether a text can be a key or a token: not empty, and nothing but visible ASCII.
+pub fn is_key_text(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
 /// Writes a time the way STS and every SDK write it: `2024-05-21T10:39:29Z`.
 ///
 /// Exactly 20 characters: Python's and Java's SDKs refuse a fraction or an offset.
 pub fn timestamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
+
+/// The `Date` header and `Expiration` are whole seconds.
+const ROUNDING: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -121,6 +211,35 @@ mod tests {
             let refusal = RoleArn::parse(bad).unwrap_err();
             assert!(refusal.contains(reason), "{bad}: {refusal}");
         }
+    }
+
+    #[test]
+    fn a_role_arn_tells_its_account_and_name() {
+        let arn = RoleArn::parse("acs:ram::123:role/path/name").unwrap();
+        assert_eq!((arn.account(), arn.name()), ("123", "path/name"));
+    }
+
+    #[test]
+    fn credentials_are_offered_until_a_second_before_their_end_and_never_longer_than_asked_for() {
+        let now = crate::snapshot::tests::noon();
+        let credentials = crate::snapshot::tests::credentials("x");
+        let granted = |skew, at_most| {
+            let skew = TimeDelta::seconds(skew);
+            Granted::new(credentials.clone(), now, skew, at_most, "here").map(|granted| {
+                (
+                    granted.lifetime.as_secs(),
+                    now.until(granted.deadline).as_secs(),
+                )
+            })
+        };
+        let hour = Duration::from_secs(3600);
+        assert_eq!(granted(0, Duration::MAX), Some((3600, 3599)));
+        assert_eq!(granted(0, hour / 2), Some((1800, 1799)));
+        // A clock that is behind makes the end look later than it is.
+        assert_eq!(granted(-600, hour), Some((3000, 2999)));
+        assert_eq!(granted(600, hour), Some((3600, 3599)));
+        assert_eq!(granted(-3600, hour), None);
+        assert_eq!(granted(-7200, hour), None);
     }
 
     #[test]

@@ -48,6 +48,19 @@ pub enum Stage {
     File,
 }
 
+impl Stage {
+    /// Returns its name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Transport => "transport",
+            Self::Sts => "sts",
+            Self::Answer => "answer",
+            Self::File => "file",
+        }
+    }
+}
+
 /// Who can mend a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!                  decisions (pure)                         effects (thin)
-//!                                              ┌──────────┐  environment, files
+//!                                              ┌──────────┐  environment, files, services, programs
 //!                                              │ identity │◄─────────────────── who we are
 //!                                              └────┬─────┘
 //!    sts::sign, sts::wire ───────────────────► ┌────▼─────┐  HTTPS POST form
@@ -26,11 +26,11 @@
 //!
 //! | layer | modules | may use |
 //! | --- | --- | --- |
-//! | 0 words | [`answer`], [`credentials`], [`failure`], [`moment`] | – |
-//! | 1 decisions | [`schedule`], [`sts::endpoint`], [`sts::sign`], [`sts::wire`], [`view`], [`serve::guard`] | layer 0, the read types of [`snapshot`] |
+//! | 0 words | [`answer`], [`credentials`], [`failure`], [`moment`], [`principal`] | – |
+//! | 1 decisions | [`diagnosis`], [`schedule`], [`sts::endpoint`], [`sts::sign`], [`sts::wire`], [`view`], [`serve::guard`] | layer 0, the read types of [`snapshot`] |
 //! | 2 state | [`clock`], [`snapshot`] | layer 0 |
-//! | 3 effects | [`identity`], [`outbound`], [`process`], [`refresh`], [`serve`], [`signal`], [`sink`], [`source`], [`sts`], [`telemetry`] | layers 0 to 2 and, downwards only, `source` → `sts` → `outbound`, `source` → `identity`, `refresh` → `source` |
-//! | 4 composition | [`app`], [`cli`], [`config`], `sandbox` | anything |
+//! | 3 effects | [`identity`], [`outbound`], [`process`], [`refresh`], [`serve`], [`signal`], [`sink`], [`source`], [`sts`], [`telemetry`] | layers 0 to 2 and, downwards only, `source` → `sts` → `outbound`, `source` → `identity` → `outbound`, `refresh` → `source` |
+//! | 4 composition | [`app`], [`cli`], [`command`], [`config`], [`upstream`], `sandbox` | anything |
 //!
 //! `tests/integration/layering.rs` holds the code to this table.
 
@@ -38,12 +38,15 @@ pub mod answer;
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod credentials;
+pub mod diagnosis;
 pub mod failure;
 pub mod identity;
 pub mod moment;
 pub mod outbound;
+pub mod principal;
 pub mod process;
 pub mod refresh;
 #[cfg(feature = "sandbox")]
@@ -58,4 +61,5 @@ pub mod sts;
 pub mod telemetry;
 #[cfg(test)]
 mod testing;
+pub mod upstream;
 pub mod view;

@@ -1,27 +1,55 @@
 //! The HTTP client: TLS 1.2 or later, bounded in time and size, no redirects, no idle connections, no retry.
 
-use std::error::Error as StdError;
-use std::io;
+mod cause;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap};
-use reqwest::redirect;
+use reqwest::header::{DATE, HeaderMap, HeaderValue};
+use reqwest::{Method, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
 use crate::answer::Answer;
-use crate::failure::{Failure, Stage, chain};
+use crate::failure::{Failure, Stage};
 
 /// How to reach the outside.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// The certificate authorities to trust, instead of the bundled ones.
     pub roots: Option<Vec<CertificateDer<'static>>>,
     /// Ignore the proxy that the environment names.
     pub direct: bool,
+    /// How long a connection may take.
+    pub connect: Duration,
+    /// How long a call may take from its beginning to the last byte of the answer.
+    pub total: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            roots: None,
+            direct: false,
+            connect: CONNECT,
+            total: TOTAL,
+        }
+    }
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// The method: `GET`, `POST` or `PUT`.
+    pub method: Method,
+    /// The whole address.
+    pub url: &'a str,
+    /// The headers, by lower-case name. Their values are never logged.
+    pub headers: &'a [(&'static str, Zeroizing<String>)],
+    /// The body; none has no `Content-Type`.
+    pub form: Option<Zeroizing<String>>,
 }
 
 /// The client.
@@ -47,8 +75,8 @@ impl Outbound {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(options.roots)?)
             .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT)
-            .timeout(TOTAL)
+            .connect_timeout(options.connect)
+            .timeout(options.total)
             // Used every half hour: an idle connection would only be there to break.
             .pool_max_idle_per_host(0)
             .user_agent(concat!("ram-sidecar/", env!("CARGO_PKG_VERSION")));
@@ -61,19 +89,24 @@ impl Outbound {
         Ok(Self { client })
     }
 
-    /// Posts a form and reads the whole answer, whatever its status.
-    pub async fn post_form(&self, url: &str, form: Zeroizing<String>) -> Result<Answer, Failure> {
-        let mut response = self
-            .client
-            .post(url)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Bytes::from_owner(form))
-            .send()
-            .await
-            .map_err(failure)?;
+    /// Makes a call and reads the whole answer, whatever its status.
+    pub async fn call(&self, call: Call<'_>) -> Result<Answer, Failure> {
+        let mut request = self.client.request(call.method, call.url);
+        for (name, value) in call.headers {
+            let mut value = HeaderValue::from_str(value).map_err(|_| {
+                let message = format!("cannot send the header {name}: its value is no text");
+                Failure::new(Stage::Transport, "RequestFailed", message)
+            })?;
+            value.set_sensitive(true);
+            request = request.header(*name, value);
+        }
+        if let Some(form) = call.form {
+            request = request.body(Bytes::from_owner(form));
+        }
+        let mut response = request.send().await.map_err(cause::failure)?;
         // At its full size from the start: a growing vector would leave unwiped copies behind.
         let mut body = Zeroizing::new(Vec::with_capacity(BODY_LIMIT));
-        while let Some(chunk) = response.chunk().await.map_err(failure)? {
+        while let Some(chunk) = response.chunk().await.map_err(cause::failure)? {
             if body.len() + chunk.len() > BODY_LIMIT {
                 let host = response.url().host_str().unwrap_or_default();
                 let message = format!("{host} answered more than {BODY_LIMIT} bytes");
@@ -82,10 +115,12 @@ impl Outbound {
             body.extend_from_slice(&chunk);
         }
         let headers = response.headers();
+        let request_id = headers.get("x-acs-request-id");
         Ok(Answer {
             status: response.status().as_u16(),
             date: date(headers),
             retry_after: retry_after(headers),
+            request_id: request_id.and_then(|id| Some(id.to_str().ok()?.to_owned())),
             body,
         })
     }
@@ -111,39 +146,6 @@ fn tls(roots: Option<Vec<CertificateDer<'static>>>) -> Result<ClientConfig, Erro
     Ok(config)
 }
 
-fn failure(error: reqwest::Error) -> Failure {
-    let host = error
-        .url()
-        .and_then(|url| url.host_str())
-        .unwrap_or("the service")
-        .to_owned();
-    let error = error.without_url();
-    let told = chain(&error);
-    let code = match &error {
-        e if is_tls(e) => "TlsFailed",
-        e if e.is_timeout() => "TimedOut",
-        e if e.is_connect() => "ConnectFailed",
-        _ => "RequestFailed",
-    };
-    Failure::new(
-        Stage::Transport,
-        code,
-        format!("cannot call {host}: {told}"),
-    )
-}
-
-fn is_tls(error: &(dyn StdError + 'static)) -> bool {
-    // The TLS error travels inside io::Errors, whose source() skips what they hold.
-    let held = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref);
-    match held {
-        _ if error.is::<rustls::Error>() => true,
-        Some(held) => is_tls(held),
-        None => error.source().is_some_and(is_tls),
-    }
-}
-
 fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
     let text = headers.get(DATE)?.to_str().ok()?;
     DateTime::parse_from_rfc2822(text)
@@ -164,7 +166,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// Longer than any round trip and two lost packets.
 const CONNECT: Duration = Duration::from_secs(5);
-const TOTAL: Duration = Duration::from_secs(10);
+/// The longest that a call to STS may take.
+pub const TOTAL: Duration = Duration::from_secs(10);
 
 /// Far above any answer of STS: its tokens have no documented limit, but are of a few KB.
 const BODY_LIMIT: usize = 256 * 1024;

@@ -3,7 +3,6 @@
 //! A failed attempt changes nothing that is held. Every path waits at least [`schedule::FLOOR`] before the next attempt.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::sync::watch;
@@ -15,8 +14,7 @@ use crate::failure::{Failure, Stage};
 use crate::moment::Moment;
 use crate::schedule::{self, Dice};
 use crate::snapshot::{Phase, Publisher, Snapshot};
-use crate::source::Source;
-use crate::sts::Granted;
+use crate::source::{Minted, Source};
 
 /// The loop and what it needs.
 #[derive(Debug)]
@@ -39,30 +37,31 @@ impl<S: Source> Refresher<S> {
         let mut reporter = Reporter::default();
         loop {
             let started = self.clock.now();
-            let next = self.attempt(started).await;
+            let next = self.attempt(started, &mut reporter).await;
             reporter.attempted(&self.publisher.current(), self.clock.now());
             self.wait(started, next, &mut reporter).await;
         }
     }
 
-    async fn attempt(&mut self, started: Moment) -> Moment {
-        let outcome = tokio::time::timeout(ATTEMPT, self.source.mint())
+    async fn attempt(&mut self, started: Moment, reporter: &mut Reporter) -> Moment {
+        let patience = self.source.patience();
+        let outcome = tokio::time::timeout(patience, self.source.mint())
             .await
             .unwrap_or_else(|_| {
-                let message = format!("no answer within {} seconds", ATTEMPT.as_secs());
+                let message = format!("no answer within {} seconds", patience.as_secs());
                 Err(Failure::new(Stage::Transport, "TimedOut", message))
             });
         match outcome {
-            Ok(Granted {
-                credentials,
-                deadline,
-                lifetime,
-                skew,
+            Ok(Minted {
+                granted,
+                passed_over,
             }) => {
-                report_skew(skew);
+                report_skew(granted.skew);
+                reporter.passed_over(&passed_over, &granted.served_by);
                 // Like the deadline, from the moment of asking: a clock that is set meanwhile moves both.
-                let next = started.after(schedule::after_success(lifetime, (self.dice)()));
-                self.publisher.renewed(credentials, deadline, next);
+                let wait = schedule::after_success(granted.lifetime, (self.dice)());
+                let next = started.after(wait);
+                self.publisher.renewed(granted, next);
                 next
             }
             Err(failure) => {
@@ -130,6 +129,10 @@ struct Reporter {
     phase: Option<Phase>,
     code: String,
     failures: u32,
+    /// The credentials that were told of.
+    access_key_id: String,
+    /// The codes for which services were passed over.
+    passed_over: Vec<String>,
 }
 
 impl Reporter {
@@ -145,13 +148,34 @@ impl Reporter {
             self.phase = Some(state.phase(now));
             self.code.clear();
             let failures_before = std::mem::take(&mut self.failures);
+            let access_key_id = &held.credentials.access_key_id;
+            // What is passed through stays the same for a while.
+            if *access_key_id == self.access_key_id && failures_before == 0 {
+                debug!(%access_key_id, "The credentials are still the same");
+                return;
+            }
+            self.access_key_id.clone_from(access_key_id);
             info!(
-                access_key_id = %held.credentials.access_key_id,
+                %access_key_id,
                 expires_at = %timestamp(held.credentials.expires_at),
+                served_by = %held.served_by,
                 failures_before,
                 "Credentials renewed"
             );
         }
+    }
+
+    /// Tells which services have failed although another served, when they are not those of the last time.
+    fn passed_over(&mut self, failures: &[Failure], served_by: &str) {
+        let codes: Vec<String> = failures.iter().map(|f| f.code.to_string()).collect();
+        if codes == self.passed_over {
+            return;
+        }
+        for failure in failures {
+            let code = &failure.code;
+            warn!(%code, %served_by, "Another endpoint had to serve: {failure}");
+        }
+        self.passed_over = codes;
     }
 
     /// Tells of an expiry, which happens by the passing of time alone.
@@ -190,9 +214,6 @@ fn tell(state: &Snapshot, failure: &Failure, now: Moment) {
         _ => error!(%code, "No credentials: {failure}"),
     }
 }
-
-/// Bounds a whole attempt: two file reads and a request of at most ten seconds.
-const ATTEMPT: Duration = Duration::from_secs(15);
 
 /// Beyond it a clock is not merely imprecise.
 const TOLERABLE_SKEW: TimeDelta = TimeDelta::seconds(30);

@@ -14,6 +14,7 @@ pub type Dice = f64;
 /// a fleet that started together does not renew together.
 pub fn after_success(lifetime: Duration, dice: Dice) -> Duration {
     lifetime
+        .min(LONGEST)
         .mul_f64(LATEST - (LATEST - EARLIEST) * dice)
         .max(FLOOR)
 }
@@ -41,6 +42,8 @@ pub const FLOOR: Duration = Duration::from_secs(1);
 /// The shortest lifetime that leaves the widest client window (1860 s) and a minute at the latest renewal.
 pub const COMFORTABLE: Duration = Duration::from_secs(34 * 60);
 
+/// The longest session that STS grants; what is passed through may claim any lifetime.
+const LONGEST: Duration = Duration::from_secs(43_200);
 const EARLIEST: f64 = 0.40;
 const LATEST: f64 = 0.46;
 const CAP: Duration = Duration::from_secs(60);

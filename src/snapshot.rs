@@ -11,7 +11,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Granted};
 use crate::failure::{Failure, Verdict};
 use crate::moment::Moment;
 
@@ -43,6 +43,7 @@ pub struct Snapshot {
     failure: Option<Arc<Failure>>,
     failures: u32,
     next_attempt: Option<Moment>,
+    roleless: bool,
 }
 
 /// The last good credentials.
@@ -54,13 +55,17 @@ pub struct Held {
     pub deadline: Moment,
     /// The rendered document.
     pub document: Bytes,
-    /// Counts the renewals, from 1.
+    /// Counts the credentials, from 1: a new key is a new generation.
     pub generation: u64,
+    /// The host or source that gave them.
+    pub served_by: String,
 }
 
 /// What follows from the facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// There will be no credentials: the job is to have none.
+    Roleless,
     /// No credentials so far.
     Pending,
     /// Good credentials, and the last attempt succeeded.
@@ -74,6 +79,8 @@ pub enum Phase {
 /// What can be said to a client now.
 #[derive(Clone, Debug)]
 pub enum Offer {
+    /// Nothing, now and ever: the job is to have none.
+    Nothing,
     /// Good credentials.
     Held(Arc<Held>),
     /// An attempt is due or under way, or its failure may pass: worth a short wait. The failure, if there was one.
@@ -86,6 +93,7 @@ impl Snapshot {
     /// Returns the phase at `now`.
     pub fn phase(&self, now: Moment) -> Phase {
         match &self.held {
+            _ if self.roleless => Phase::Roleless,
             None => Phase::Pending,
             Some(held) if now.is_past(held.deadline) => Phase::Expired,
             Some(_) if self.failure.is_some() => Phase::Failing,
@@ -96,6 +104,7 @@ impl Snapshot {
     /// Returns what can be offered at `now`.
     pub fn offer(&self, now: Moment) -> Offer {
         match (self.phase(now), &self.held, &self.failure) {
+            (Phase::Roleless, ..) => Offer::Nothing,
             (Phase::Fresh | Phase::Failing, Some(held), _) => Offer::Held(Arc::clone(held)),
             (Phase::Expired, _, Some(failure)) => Offer::Refusal(Arc::clone(failure)),
             (_, _, Some(failure)) if failure.verdict == Verdict::Fatal => {
@@ -127,6 +136,7 @@ impl Snapshot {
             expires_at: self.held.as_ref().map(|held| held.credentials.expires_at),
             remaining: self.held.as_ref().map(|held| now.until(held.deadline)),
             generation: self.held.as_ref().map_or(0, |held| held.generation),
+            served_by: self.held.as_ref().map(|held| held.served_by.clone()),
             failure: self.failure.clone(),
             failures: self.failures,
             next_attempt_after: self.next_attempt.map(|next| now.until(next)),
@@ -149,22 +159,39 @@ impl Publisher {
     }
 
     /// Replaces the credentials and forgets the failures.
-    pub fn renewed(&self, credentials: Credentials, deadline: Moment, next_attempt: Moment) {
+    pub fn renewed(&self, granted: Granted, next_attempt: Moment) {
+        let Granted {
+            credentials,
+            deadline,
+            served_by,
+            ..
+        } = granted;
         let document = (self.render)(&credentials);
         self.sender.send_modify(|state| {
-            let generation = state.held.as_ref().map_or(0, |held| held.generation) + 1;
+            let generation = state.held.as_ref().map_or(1, |held| {
+                // What is passed through stays the same for a while.
+                let same = held.credentials.access_key_id == credentials.access_key_id;
+                held.generation + u64::from(!same)
+            });
             *state = Snapshot {
                 held: Some(Arc::new(Held {
                     credentials,
                     deadline,
                     document,
                     generation,
+                    served_by,
                 })),
                 failure: None,
                 failures: 0,
                 next_attempt: Some(next_attempt),
+                roleless: false,
             };
         });
+    }
+
+    /// Tells once and for all that there will be no credentials.
+    pub fn without_role(self) {
+        self.sender.send_modify(|state| state.roleless = true);
     }
 
     /// Records a failed attempt; what is held stays held.
@@ -232,6 +259,8 @@ pub struct Health {
     pub remaining: Option<Duration>,
     /// How many times credentials were renewed.
     pub generation: u64,
+    /// The host or source that gave the credentials.
+    pub served_by: Option<String>,
     /// The failure of the last attempt, if it failed.
     pub failure: Option<Arc<Failure>>,
     /// How many attempts in a row have failed.
@@ -261,6 +290,16 @@ pub(crate) mod tests {
             security_token: format!("token-of-{name}").into(),
             issued_at: noon().wall,
             expires_at: noon().wall + TimeDelta::hours(1),
+        }
+    }
+
+    pub(crate) fn granted(name: &str, deadline: Moment) -> Granted {
+        Granted {
+            credentials: credentials(name),
+            deadline,
+            lifetime: Duration::from_secs(3600),
+            skew: TimeDelta::zero(),
+            served_by: "sts.aliyuncs.com".to_owned(),
         }
     }
 
@@ -315,12 +354,13 @@ pub(crate) mod tests {
         ] {
             let (publisher, mut subscriber, health) = started();
             if held {
-                publisher.renewed(credentials("a"), noon().after(HOUR), noon());
+                publisher.renewed(granted("a", noon().after(HOUR)), noon());
             }
             if let Some(code) = failed {
                 publisher.failed(failure(code), noon());
             }
             let offered = match subscriber.current().offer(now) {
+                Offer::Nothing => unreachable!("there is a role"),
                 Offer::Held(held) => held.credentials.access_key_id.clone(),
                 Offer::Wait(None) => "wait".into(),
                 Offer::Wait(Some(failure)) => format!("wait for {}", failure.code),
@@ -333,19 +373,34 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_job_without_a_role_is_offered_nothing_and_waits_for_nothing() {
+        let (publisher, mut subscriber, health) = started();
+        publisher.without_role();
+        assert!(matches!(subscriber.current().offer(noon()), Offer::Nothing));
+        assert_eq!(health.health(noon()).phase, Phase::Roleless);
+    }
+
+    #[test]
     fn a_failure_never_replaces_what_is_held_and_a_success_forgets_it() {
         let (publisher, mut subscriber, _) = started();
-        publisher.renewed(credentials("a"), noon().after(HOUR), noon());
+        publisher.renewed(granted("a", noon().after(HOUR)), noon());
         for _ in 0..3 {
             publisher.failed(failure("TimedOut"), noon());
         }
         assert_eq!(subscriber.current().failures(), 3);
         assert_eq!(subscriber.current().held().unwrap().generation, 1);
 
-        publisher.renewed(credentials("b"), noon().after(HOUR), noon());
+        publisher.renewed(granted("b", noon().after(HOUR)), noon());
         let state = subscriber.current();
         assert_eq!((state.failures(), state.failure().is_none()), (0, true));
         assert_eq!(state.held().unwrap().generation, 2);
         assert_eq!(state.held().unwrap().document, "STS.b");
+
+        publisher.renewed(granted("b", noon().after(HOUR)), noon());
+        assert_eq!(
+            subscriber.current().held().unwrap().generation,
+            2,
+            "the same key"
+        );
     }
 }

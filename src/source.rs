@@ -1,40 +1,153 @@
 //! One attempt to obtain credentials.
 
 use std::future::Future;
+use std::time::Duration;
 
-use crate::failure::Failure;
-use crate::identity::{Identity, Proof};
-use crate::sts::{Granted, RoleRequest, Sts};
+use crate::clock::Clock;
+use crate::credentials::{Granted, Keys, RoleRequest};
+use crate::diagnosis;
+use crate::failure::{Failure, Stage};
+use crate::identity::{self, Identity, Proof, Standing};
+use crate::principal::{Caller, Principal};
+use crate::sts::Sts;
 
 /// Something that can be asked for credentials. One attempt a call; whoever calls decides about trying again.
 pub trait Source {
     /// Obtains new credentials. Cancel safe.
-    fn mint(&mut self) -> impl Future<Output = Result<Granted, Failure>> + Send;
+    fn mint(&mut self) -> impl Future<Output = Result<Minted, Failure>> + Send;
+
+    /// Returns the longest time that an attempt may take.
+    fn patience(&self) -> Duration;
 }
 
-/// The credentials of a role that our identity assumes.
+/// The outcome of an attempt that succeeded.
 #[derive(Debug)]
-pub struct Assumed {
+pub struct Minted {
+    /// The credentials.
+    pub granted: Granted,
+    /// Why services that are preferred to the one that gave them were passed over.
+    pub passed_over: Vec<Failure>,
+}
+
+/// The credentials of our identity, or of the roles that it assumes one after the other.
+#[derive(Debug)]
+pub struct Chain {
     /// Who we are.
     pub identity: Identity,
     /// The service that we prove it to.
     pub sts: Sts,
-    /// Which role we want.
-    pub role: RoleRequest,
+    /// Which roles we want, the last of them for the job. Without any, what the identity holds is passed through.
+    pub roles: Vec<RoleRequest>,
+    /// What time it is.
+    pub clock: Clock,
 }
 
-impl Source for Assumed {
-    async fn mint(&mut self) -> Result<Granted, Failure> {
-        match self.identity.proof().await? {
-            Proof::Keys(keys) => self.sts.assume_role(&keys, &self.role).await,
+impl Source for Chain {
+    async fn mint(&mut self) -> Result<Minted, Failure> {
+        self.sts.start_over();
+        let Standing { mut proof, roles } = self.identity.standing(&self.clock).await?;
+        let hops: Vec<RoleRequest> = roles.iter().chain(&self.roles).cloned().collect();
+        for (index, role) in hops.iter().enumerate() {
+            let granted = match self.assume(&proof, role).await {
+                Ok(granted) => granted,
+                Err(failure) => {
+                    let failure = self.explained(failure, &proof, role).await;
+                    return Err(at_hop(failure, index, &hops));
+                }
+            };
+            proof = Proof::Granted(granted);
+        }
+        match proof {
+            Proof::Granted(granted) => Ok(Minted {
+                granted,
+                passed_over: self.sts.start_over(),
+            }),
+            Proof::Keys(_) | Proof::Token { .. } => Err(not_temporary(&self.identity)),
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        // A profile may add roles of its own, and a refusal is worth a question who we are.
+        let calls = self.roles.len() + identity::ROLES + 1;
+        self.identity.patience() + self.sts.patience(calls)
+    }
+}
+
+impl Chain {
+    async fn assume(&mut self, proof: &Proof, role: &RoleRequest) -> Result<Granted, Failure> {
+        match proof {
+            Proof::Keys(keys) => self.sts.assume_role(keys, role).await,
+            Proof::Granted(granted) => {
+                let keys = granted.credentials.keys();
+                self.sts.assume_role(&keys, role).await
+            }
             Proof::Token {
                 provider_arn,
                 token,
             } => {
                 self.sts
-                    .assume_role_with_oidc(&provider_arn, &token, &self.role)
+                    .assume_role_with_oidc(provider_arn, token, role)
                     .await
             }
         }
     }
+
+    /// Completes a refusal with what is known of the one who was refused.
+    async fn explained(&mut self, failure: Failure, proof: &Proof, role: &RoleRequest) -> Failure {
+        if !diagnosis::wants_principal(&failure) {
+            return failure;
+        }
+        let now = self.clock.now().wall;
+        if let Proof::Token {
+            provider_arn,
+            token,
+        } = proof
+        {
+            let claims = identity::claims(token);
+            let principal = Principal::Token {
+                provider_arn,
+                claims: claims.as_ref(),
+            };
+            return diagnosis::explained(failure, role, principal, now);
+        }
+        let caller = self.caller(proof).await;
+        let principal = caller
+            .as_ref()
+            .map_or(Principal::Unknown, Principal::Caller);
+        diagnosis::explained(failure, role, principal, now)
+    }
+
+    /// Asks STS whom it takes us for; nothing when it does not say.
+    async fn caller(&mut self, proof: &Proof) -> Option<Caller> {
+        let keys = proof.keys()?;
+        self.sts.caller(&keys).await.ok()
+    }
+}
+
+impl Proof {
+    /// Returns what signs requests, if that is the proof.
+    pub fn keys(&self) -> Option<Keys> {
+        match self {
+            Self::Keys(keys) => Some(keys.clone()),
+            Self::Granted(granted) => Some(granted.credentials.keys()),
+            Self::Token { .. } => None,
+        }
+    }
+}
+
+/// Says which of several roles could not be assumed.
+fn at_hop(mut failure: Failure, index: usize, hops: &[RoleRequest]) -> Failure {
+    if let (Some(role), 2..) = (hops.get(index), hops.len()) {
+        let (hop, all) = (index + 1, hops.len());
+        failure.message = format!("at hop {hop} of {all}, {}: {}", role.arn, failure.message);
+    }
+    failure
+}
+
+fn not_temporary(identity: &Identity) -> Failure {
+    let kind = identity.kind();
+    let message = format!(
+        "the {kind} identity holds an AccessKey without an expiry, which is never served to a job"
+    );
+    Failure::new(Stage::Identity, "IdentityNotTemporary", message)
 }

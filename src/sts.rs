@@ -1,153 +1,262 @@
-//! The client of STS 2015-04-01: one request, one answer, no retry.
+//! The client of STS 2015-04-01: one request to each endpoint in turn, no retry.
 //!
-//! Everything travels in a POST form body, because URLs end up in proxy logs.
+//! Proofs travel in a POST form body or in headers, because URLs end up in proxy logs.
 
 pub mod endpoint;
 pub mod sign;
 pub mod wire;
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::answer::Answer;
 use crate::clock::Clock;
-use crate::credentials::{Credentials, Keys, RoleArn};
-use crate::failure::{Failure, Stage};
+use crate::credentials::{Granted, Keys, RoleRequest};
+use crate::failure::{Failure, Stage, Verdict, is_known};
 use crate::moment::Moment;
-use crate::outbound::Outbound;
+use crate::outbound::{Call, Outbound};
+use crate::principal::Caller;
 
 use self::endpoint::Endpoint;
+use self::sign::{Parameters, Signature, Stamp};
 
-/// Which role to assume, and how.
-#[derive(Clone, Debug)]
-pub struct RoleRequest {
-    /// `RoleArn`.
-    pub arn: RoleArn,
-    /// `RoleSessionName`: 2 to 64 characters. Stable, because clients pin the identity.
-    pub session_name: String,
-    /// `DurationSeconds`: 15 minutes to 12 hours, bounded by the role's maximum.
-    pub duration: Duration,
-    /// `Policy`: a session policy, at most 2048 characters of JSON.
-    pub policy: Option<String>,
-    /// `ExternalId`. AssumeRoleWithOIDC has no such parameter.
-    pub external_id: Option<String>,
-}
-
-/// A successful answer.
+/// One endpoint, and how to reach it.
 #[derive(Debug)]
-pub struct Granted {
-    /// The credentials of the role.
-    pub credentials: Credentials,
-    /// When they stop being good, by the clocks of this machine; never later than the truth.
-    pub deadline: Moment,
-    /// How long they live.
-    pub lifetime: Duration,
-    /// How far this machine's wall clock is ahead of the service's.
-    pub skew: TimeDelta,
+pub struct Place {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// The client to call it with.
+    pub outbound: Outbound,
 }
 
 /// The client.
 #[derive(Debug)]
 pub struct Sts {
-    outbound: Outbound,
-    endpoint: Endpoint,
+    /// Never empty; in the order of preference.
+    places: Vec<Place>,
+    /// Those before it have failed since the last [`Sts::start_over`].
+    current: usize,
+    passed_over: Vec<Failure>,
+    signature: Signature,
     clock: Clock,
-    /// How far the wall clock is ahead of the service's, in milliseconds, as last learnt.
-    skew_ms: AtomicI64,
+    /// How far the wall clock is ahead of the service's, as last learnt.
+    skew: Option<TimeDelta>,
+    /// How long the last call took, by the number of its place.
+    last_call: Option<(usize, Duration)>,
+}
+
+/// What a request proves itself with.
+#[derive(Clone, Copy)]
+enum Proof<'a> {
+    Keys(&'a Keys),
+    /// Something among the parameters.
+    Inside,
+}
+
+/// An answer of success, and when it was asked for.
+struct Asked {
+    answer: Answer,
+    at: Moment,
+    host: String,
 }
 
 impl Sts {
-    /// Makes a client that calls `endpoint`.
-    pub fn new(outbound: Outbound, endpoint: Endpoint, clock: Clock) -> Self {
+    /// Makes a client that calls the first of `places` that answers.
+    pub fn new(places: Vec<Place>, signature: Signature, clock: Clock) -> Self {
         Self {
-            outbound,
-            endpoint,
+            places,
+            current: 0,
+            passed_over: Vec::new(),
+            signature,
             clock,
-            skew_ms: AtomicI64::new(0),
+            skew: None,
+            last_call: None,
         }
     }
 
+    /// Returns to the first endpoint, and tells why others were passed over since the last time.
+    pub fn start_over(&mut self) -> Vec<Failure> {
+        self.current = 0;
+        std::mem::take(&mut self.passed_over)
+    }
+
+    /// Returns the longest time that so many calls take, whatever happens.
+    pub fn patience(&self, calls: usize) -> Duration {
+        // Each call succeeds, or gives up one endpoint for good.
+        let calls = u32::try_from(calls + self.places.len() - 1).unwrap_or(u32::MAX);
+        crate::outbound::TOTAL.saturating_mul(calls)
+    }
+
+    /// Returns the host of the last call, and how long it took.
+    pub fn last_call(&self) -> Option<(&str, Duration)> {
+        let (place, took) = self.last_call?;
+        Some((self.places.get(place)?.endpoint.host(), took))
+    }
+
+    /// Returns how far the wall clock is ahead of the service's, if it has told its time.
+    pub fn skew(&self) -> Option<TimeDelta> {
+        self.skew
+    }
+
     /// Calls AssumeRole, signed with `keys`.
-    pub async fn assume_role(&self, keys: &Keys, role: &RoleRequest) -> Result<Granted, Failure> {
-        let mut parameters = wire::assume_role(role);
-        sign::sign("POST", &mut parameters, keys, &self.stamp()?);
+    pub async fn assume_role(
+        &mut self,
+        keys: &Keys,
+        role: &RoleRequest,
+    ) -> Result<Granted, Failure> {
+        let parameters = wire::assume_role(role);
         let secrets = keys.secrets();
-        self.call("AssumeRole", &parameters, &secrets, role.duration)
+        self.mint("AssumeRole", parameters, Proof::Keys(keys), &secrets, role)
             .await
     }
 
     /// Calls AssumeRoleWithOIDC, which is not signed: the token is the proof.
     pub async fn assume_role_with_oidc(
-        &self,
+        &mut self,
         provider_arn: &str,
         token: &SecretString,
         role: &RoleRequest,
     ) -> Result<Granted, Failure> {
-        let mut parameters = wire::assume_role_with_oidc(role, provider_arn, token);
-        sign::stamp(&mut parameters, &self.stamp()?);
-        self.call(
+        let parameters = wire::assume_role_with_oidc(role, provider_arn, token);
+        let secrets = [token.expose_secret()];
+        self.mint(
             "AssumeRoleWithOIDC",
-            &parameters,
-            &[token.expose_secret()],
-            role.duration,
+            parameters,
+            Proof::Inside,
+            &secrets,
+            role,
         )
         .await
     }
 
-    async fn call(
-        &self,
-        action: &str,
-        parameters: &sign::Parameters,
-        secrets: &[&str],
-        asked_for: Duration,
-    ) -> Result<Granted, Failure> {
-        let asked_at = self.clock.now();
-        let form = sign::form(parameters);
-        let answer = self.outbound.post_form(self.endpoint.url(), form).await?;
-        // By the boot clock: the wall clock may be set during the request.
-        let round_trip = self.clock.now().boot.saturating_sub(asked_at.boot);
-        if let Some(skew) = answer
-            .date
-            .and_then(|date| wire::skew(asked_at.wall, round_trip, date))
-        {
-            self.skew_ms
-                .store(skew.num_milliseconds(), Ordering::Relaxed);
-        }
-        let skew = self.skew();
-        let made_at = asked_at.wall - skew;
-        let credentials = wire::parse(action, self.endpoint.host(), &answer, made_at, secrets)?;
-
-        let lifetime = wire::lifetime(&credentials, asked_for);
-        let good_for = lifetime.saturating_sub(ROUNDING);
-        if good_for.is_zero() {
-            let message = format!(
-                "{action} at {} answered credentials that have already expired",
-                self.endpoint.host()
-            );
-            return Err(Failure::new(Stage::Answer, "ExpiredAnswer", message));
-        }
-        // From the moment of asking, not of the answer: the deadline errs to the early side.
-        Ok(Granted {
-            deadline: asked_at.after(good_for),
-            credentials,
-            lifetime,
-            skew,
+    /// Calls GetCallerIdentity, which needs no permission, signed with `keys`.
+    pub async fn caller(&mut self, keys: &Keys) -> Result<Caller, Failure> {
+        let (action, parameters) = ("GetCallerIdentity", wire::get_caller_identity());
+        let secrets = keys.secrets();
+        let Asked { answer, host, .. } = self
+            .call(action, &parameters, Proof::Keys(keys), &secrets)
+            .await?;
+        wire::caller(&answer).ok_or_else(|| {
+            let message = format!("{action} at {host} answered HTTP 200, but not who we are");
+            Failure::new(Stage::Answer, "UnexpectedAnswer", message)
         })
     }
 
-    fn skew(&self) -> TimeDelta {
-        TimeDelta::milliseconds(self.skew_ms.load(Ordering::Relaxed))
+    async fn mint(
+        &mut self,
+        action: &str,
+        parameters: Parameters,
+        proof: Proof<'_>,
+        secrets: &[&str],
+        role: &RoleRequest,
+    ) -> Result<Granted, Failure> {
+        let Asked { answer, at, host } = self.call(action, &parameters, proof, secrets).await?;
+        let skew = self.skew.unwrap_or_default();
+        let made_at = at.wall - skew;
+        let credentials = wire::parse(action, &host, &answer, made_at, secrets)?;
+        // Never longer than was asked for: a service clock that is wrong must not prolong a life.
+        Granted::new(credentials, at, skew, role.duration, &host).ok_or_else(|| {
+            let message =
+                format!("{action} at {host} answered credentials that have already expired");
+            Failure::new(Stage::Answer, "ExpiredAnswer", message)
+        })
     }
 
-    fn stamp(&self) -> Result<sign::Stamp, Failure> {
-        sign::Stamp::new(self.clock.now().wall - self.skew()).map_err(|error| {
+    /// Asks one endpoint after the other, beginning with the last that answered.
+    async fn call(
+        &mut self,
+        action: &str,
+        parameters: &Parameters,
+        proof: Proof<'_>,
+        secrets: &[&str],
+    ) -> Result<Asked, Failure> {
+        loop {
+            let failure = match self.call_one(action, parameters, proof, secrets).await {
+                Ok(asked) => return Ok(asked),
+                Err(failure) => failure,
+            };
+            if self.current + 1 >= self.places.len() || !is_worth_another_endpoint(&failure) {
+                return Err(self.with_those_before(failure));
+            }
+            self.passed_over.push(failure);
+            self.current += 1;
+        }
+    }
+
+    async fn call_one(
+        &mut self,
+        action: &str,
+        parameters: &Parameters,
+        proof: Proof<'_>,
+        secrets: &[&str],
+    ) -> Result<Asked, Failure> {
+        let stamp = self.stamp()?;
+        let Some(Place { endpoint, outbound }) = self.places.get(self.current) else {
+            let message = "no STS endpoint is configured";
+            return Err(Failure::new(Stage::Transport, "RequestFailed", message));
+        };
+        let signed = match proof {
+            Proof::Keys(keys) => {
+                let host = endpoint.authority();
+                sign::signed(self.signature, host, parameters.clone(), keys, &stamp)
+            }
+            Proof::Inside => sign::unsigned(parameters.clone(), &stamp),
+        };
+        let asked_at = self.clock.now();
+        let answer = outbound
+            .call(Call {
+                method: Method::POST,
+                url: &format!("{}{}", endpoint.url(), signed.query),
+                headers: &signed.headers,
+                form: signed.form,
+            })
+            .await;
+        // By the boot clock: the wall clock may be set during the request.
+        let round_trip = self.clock.now().boot.saturating_sub(asked_at.boot);
+        self.last_call = Some((self.current, round_trip));
+        let answer = answer?;
+        let date = answer.date;
+        let skew = date.and_then(|date| wire::skew(asked_at.wall, round_trip, date));
+        self.skew = skew.or(self.skew);
+        wire::accepted(action, endpoint.host(), &answer, secrets)?;
+        Ok(Asked {
+            answer,
+            at: asked_at,
+            host: endpoint.host().to_owned(),
+        })
+    }
+
+    /// Tells of every endpoint when none has served.
+    fn with_those_before(&self, mut failure: Failure) -> Failure {
+        for passed in self.passed_over.iter().rev() {
+            failure.message = format!("{}; before, {}", failure.message, passed.message);
+        }
+        failure
+    }
+
+    fn stamp(&self) -> Result<Stamp, Failure> {
+        Stamp::new(self.clock.now().wall - self.skew.unwrap_or_default()).map_err(|error| {
             let message = format!("cannot draw a random nonce: {error}");
             Failure::new(Stage::Identity, "RequestFailed", message)
         })
     }
 }
 
-/// The `Date` header and `Expiration` are whole seconds.
-const ROUNDING: Duration = Duration::from_secs(1);
+/// Whether another endpoint may do better: each region is reached, fails and counts its quota by itself.
+fn is_worth_another_endpoint(failure: &Failure) -> bool {
+    match failure.stage {
+        Stage::Transport | Stage::Answer => true,
+        // A code that the table does not know is worth a retry only with a status of 5xx.
+        _ => match failure.code.as_ref() {
+            "InternalError" | "ServiceUnavailable" => true,
+            code => match failure.verdict {
+                Verdict::Throttled => true,
+                Verdict::Retry => !is_known(code),
+                Verdict::Fatal => false,
+            },
+        },
+    }
+}

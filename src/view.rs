@@ -19,6 +19,14 @@ pub fn diagnosis(failure: &Failure) -> Bytes {
     error(&failure.code, &failure.to_string())
 }
 
+/// The body of the answer to a job that is to have no role.
+pub fn no_role() -> Bytes {
+    error(
+        "NoRole",
+        "this job has no RAM role, because role.preset is none, and therefore no credentials; set role.arn, or role.preset pai-default, to give it some",
+    )
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Error<'a> {

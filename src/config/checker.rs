@@ -6,13 +6,14 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::credentials::RoleArn;
-use crate::sink;
 use crate::sts::endpoint::Endpoint;
+use crate::{identity, sink};
 
 #[cfg(feature = "sandbox")]
 use super::layers::Origin;
 use super::layers::{Given, Layers};
-use super::{Cloud, Input, Session, Upstream, parse, settings};
+use super::role::Choice;
+use super::{Cloud, Input, Session, Shown, Upstream, parse, settings};
 
 pub(super) struct Checker {
     pub(super) layers: Layers,
@@ -41,6 +42,31 @@ impl Checker {
         }
     }
 
+    /// Returns every setting that has a value, and where it was written.
+    pub(super) fn shown(&self) -> Vec<Shown> {
+        let mut shown = Vec::new();
+        for setting in settings::SETTINGS {
+            let given = self.given(setting.key);
+            let value = given.map(|given| given.value.as_str()).or(setting.default);
+            if let Some(value) = value {
+                shown.push(Shown {
+                    key: setting.key,
+                    value: (!setting.is_secret()).then(|| value.to_owned()),
+                    origin: given.map_or_else(|| "default".to_owned(), |g| g.origin.to_string()),
+                });
+            }
+        }
+        for (origin, fields) in &self.layers.files {
+            let fields: Vec<String> = fields.iter().map(|(n, v)| format!("{n}={v}")).collect();
+            shown.push(Shown {
+                key: "file",
+                value: Some(fields.join(",")),
+                origin: origin.to_string(),
+            });
+        }
+        shown
+    }
+
     pub(super) fn given(&self, key: &str) -> Option<&Given> {
         self.layers.get(key)
     }
@@ -62,23 +88,64 @@ impl Checker {
         if let Some(sandbox) = &input.sandbox {
             return self.sandbox(sandbox);
         }
-        let role = self.role_arn();
-        let identity = self.identity();
-        let endpoint = self.endpoint();
+        let choice = self.role();
+        if matches!(choice, Some(Choice::Nothing)) {
+            return Some(Upstream::Nothing);
+        }
+        let at = self.problems.len();
+        let kind = self.identity_kind();
+        if matches!(choice, Some(Choice::PassThrough))
+            && matches!(kind, None | Some("access_key" | "oidc"))
+        {
+            self.problems.insert(at, "role.arn: no role is given; set ALIBABA_CLOUD_ROLE_ARN, or RAM_SIDECAR_ROLE_PRESET=none for a job without a role, or try `serve --sandbox`, which needs none".into());
+        }
+        let via = self.via();
         let roots = self.value("sts.ca_file", certificates);
+        let identity = kind.and_then(|kind| self.identity(kind, input, roots.as_ref()));
+        let endpoints = self.endpoints();
+        let signature = self.value("sts.signature", parse::signature);
         Some(Upstream::Cloud(Cloud {
-            role: role?,
+            role: match choice? {
+                Choice::Role(role) => Some(role),
+                Choice::Nothing | Choice::PassThrough => None,
+            },
+            via: via?,
             identity: identity?,
-            endpoint: endpoint?,
+            endpoints: endpoints?,
+            signature: signature?,
             roots,
         }))
+    }
+
+    fn via(&mut self) -> Option<Vec<RoleArn>> {
+        if self.given("role.via").is_none() {
+            return Some(Vec::new());
+        }
+        self.value("role.via", |text| {
+            let roles = parse::list(text)?;
+            if roles.len() > identity::ROLES {
+                return Err(format!("it lists more than {} roles", identity::ROLES));
+            }
+            let role = |text: &String| {
+                RoleArn::parse(text).map_err(|reason| format!("`{text}` is no role: {reason}"))
+            };
+            roles.iter().map(role).collect()
+        })
     }
 
     /// The environment and the file may hold a real job's settings: its role is set aside and reported, its credentials
     /// files are not touched. A flag is a contradiction.
     #[cfg(feature = "sandbox")]
     fn sandbox(&mut self, sandbox: &super::Sandbox) -> Option<Upstream> {
-        let replaced = ["role.arn", "identity.", "sts."];
+        let replaced = [
+            "role.arn",
+            "role.preset",
+            "role.account_id",
+            "role.oss_bucket",
+            "role.via",
+            "identity.",
+            "sts.",
+        ];
         let given = self.layers.given();
         let (flags, ignored): (Vec<&Origin>, Vec<&Origin>) = given
             .filter(|(key, _)| replaced.iter().any(|start| key.starts_with(start)))
@@ -107,20 +174,16 @@ impl Checker {
         }
     }
 
-    fn role_arn(&mut self) -> Option<RoleArn> {
-        if self.given("role.arn").is_none() {
-            self.problems.push("role.arn: no role is given; set ALIBABA_CLOUD_ROLE_ARN, or try `serve --sandbox`, which needs none".into());
+    /// Reads the name of the session, or derives one.
+    pub(super) fn session_name(&mut self, input: &Input<'_>) -> Option<String> {
+        match self.given("role.session_name") {
+            Some(_) => self.value("role.session_name", parse::session_name),
+            None => Some(derived_session_name(input)),
         }
-        self.value("role.arn", |text| {
-            RoleArn::parse(text).map_err(|reason| format!("`{text}` is no role: {reason}"))
-        })
     }
 
     pub(super) fn session(&mut self, input: &Input<'_>) -> Option<Session> {
-        let name = match self.given("role.session_name") {
-            Some(_) => self.value("role.session_name", parse::session_name),
-            None => Some(derived_session_name(input)),
-        };
+        let name = self.session_name(input);
         let duration = self.value("role.duration", parse::role_duration);
         let external_id = self.value("role.external_id", parse::external_id);
         if let (Some(inline), Some(file)) =
@@ -132,7 +195,10 @@ impl Checker {
             );
             self.problems.push(problem);
         }
-        let policy = self.value("role.policy", parse::policy).or_else(|| {
+        let source_identity = self.value("role.source_identity", parse::source_identity);
+        let preset = self.preset_policy();
+        let policy = preset.or_else(|| self.value("role.policy", parse::policy));
+        let policy = policy.or_else(|| {
             self.value("role.policy_file", |path| {
                 let text = std::fs::read_to_string(path).map_err(|error| {
                     format!("cannot read {path}: {error}; correct the path or the permissions")
@@ -144,19 +210,30 @@ impl Checker {
             name: name?,
             duration: duration?,
             external_id,
+            source_identity,
             policy,
         })
     }
 
-    fn endpoint(&mut self) -> Option<Endpoint> {
+    fn endpoints(&mut self) -> Option<Vec<Endpoint>> {
         let region_given = self.given("sts.region").is_some();
         let region = self.value("sts.region", parse::region);
         let vpc = self.value("sts.vpc", parse::boolean);
         if self.given("sts.endpoint").is_some() {
             // Not repeated: it may carry a password.
-            let refused = |reason| format!("it is no STS endpoint: {reason}");
             return self.value("sts.endpoint", |text| {
-                Endpoint::parse(text).map_err(refused)
+                let given = parse::list(text)?;
+                let is_one = given.len() == 1;
+                let parse = |(index, text): (usize, &String)| {
+                    let which = if is_one {
+                        "it".to_owned()
+                    } else {
+                        format!("entry {}", index + 1)
+                    };
+                    Endpoint::parse(text)
+                        .map_err(|reason| format!("{which} is no STS endpoint: {reason}"))
+                };
+                given.iter().enumerate().map(parse).collect()
             });
         }
         let vpc = vpc?;
@@ -165,7 +242,7 @@ impl Checker {
             self.problems.push(format!("{origin}: a VPC endpoint belongs to a region; set sts.region (ALIBABA_CLOUD_STS_REGION) too"));
             return None;
         }
-        Some(Endpoint::of(region.as_deref(), vpc))
+        Some(vec![Endpoint::of(region.as_deref(), vpc)])
     }
 
     pub(super) fn serve(&mut self) -> (Option<SocketAddr>, Option<String>) {

@@ -38,6 +38,8 @@ impl fmt::Display for Origin {
 #[derive(Default)]
 pub(super) struct Layers {
     values: BTreeMap<&'static str, Given>,
+    /// What a stronger layer has overruled.
+    overruled: Vec<(&'static str, Given)>,
     /// `file` is a list, and in TOML a list of tables.
     pub(super) files: Vec<(Origin, Vec<(String, String)>)>,
     pub(super) problems: Vec<String>,
@@ -66,10 +68,22 @@ impl Layers {
         self.values.get(key)
     }
 
+    /// Returns what was given for a setting in weaker layers too.
+    pub(super) fn overruled(&self, key: &str) -> impl Iterator<Item = &Given> {
+        let of_key = move |(overruled, _): &&(&str, Given)| *overruled == key;
+        self.overruled.iter().filter(of_key).map(|(_, given)| given)
+    }
+
     /// Returns everything that was given, by key; files apart.
-    #[cfg(feature = "sandbox")]
     pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, &Given)> {
         self.values.iter().map(|(key, given)| (*key, given))
+    }
+
+    fn put(&mut self, setting: &'static Setting, value: String, origin: Origin) {
+        let given = Given { value, origin };
+        if let Some(weaker) = self.values.insert(setting.key, given) {
+            self.overruled.push((setting.key, weaker));
+        }
     }
 
     fn take_variable(
@@ -95,7 +109,7 @@ impl Layers {
                 .map(|entry| (origin.clone(), fields(entry)))
                 .collect();
         } else {
-            self.values.insert(setting.key, Given { value, origin });
+            self.put(setting, value, origin);
         }
     }
 
@@ -108,14 +122,10 @@ impl Layers {
                 .iter()
                 .map(|value| (origin.clone(), fields(value)))
                 .collect();
+        } else if setting.is_list() {
+            self.put(setting, values.join(","), origin);
         } else if let Some(value) = values.last() {
-            self.values.insert(
-                setting.key,
-                Given {
-                    value: value.clone(),
-                    origin,
-                },
-            );
+            self.put(setting, value.clone(), origin);
         }
     }
 
@@ -161,14 +171,12 @@ impl Layers {
             if key == "file" {
                 self.take_files(path, value);
             } else if let Some(setting) = find(&key) {
-                match scalar(value) {
+                match scalar(value).or_else(|| list(setting, value)) {
                     _ if !setting.in_file => self.problems.push(format!(
                         "{origin}: secrets do not belong into the file; set {} or {key}_file",
                         setting.variable
                     )),
-                    Some(value) => {
-                        self.values.insert(setting.key, Given { value, origin });
-                    }
+                    Some(value) => self.put(setting, value, origin),
                     None => self.problems.push(format!(
                         "{origin}: a value of type {} cannot stand here; give one {}",
                         value.type_str(),
@@ -241,6 +249,16 @@ fn scalar(value: &Toml) -> Option<String> {
         Toml::Boolean(flag) => Some(flag.to_string()),
         _ => None,
     }
+}
+
+/// Writes an array of texts as JSON, which is how the other layers may write it too.
+fn list(setting: &Setting, value: &Toml) -> Option<String> {
+    let Toml::Array(items) = value else {
+        return None;
+    };
+    let texts: Option<Vec<&str>> = items.iter().map(Toml::as_str).collect();
+    let texts = texts.filter(|_| setting.is_list())?;
+    serde_json::to_string(&texts).ok()
 }
 
 fn is_section(key: &str) -> bool {

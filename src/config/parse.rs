@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 use tracing::level_filters::LevelFilter;
+use url::{Host, Url};
 
 use crate::sink;
+use crate::sts::sign::Signature;
 use crate::telemetry::Format;
+
+use super::role::Preset;
 
 /// `30s`, `5m`, `1h`, or several of them: `1h30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -63,6 +67,134 @@ pub(super) fn sandbox_lifetime(text: &str) -> Result<Duration, String> {
         ));
     }
     Ok(duration)
+}
+
+/// Reads several values: a JSON array, or one text with commas.
+pub(super) fn list(text: &str) -> Result<Vec<String>, String> {
+    let how = "write it like a,b or [\"a\", \"b\"]";
+    let items: Vec<String> = if text.trim_start().starts_with('[') {
+        serde_json::from_str(text).map_err(|_| format!("it is no list of texts; {how}"))?
+    } else {
+        text.split(',').map(|item| item.trim().to_owned()).collect()
+    };
+    if items.is_empty() || items.iter().any(String::is_empty) {
+        return Err(format!("it is empty or has an empty entry; {how}"));
+    }
+    Ok(items)
+}
+
+/// Reads a command: a JSON array, or one word.
+pub(super) fn command(text: &str) -> Result<Vec<String>, String> {
+    let how =
+        "write it like [\"/usr/bin/helper\", \"--json\"]; a shell is used only if it is named";
+    if text.trim_start().starts_with('[') {
+        let words: Vec<String> =
+            serde_json::from_str(text).map_err(|_| format!("it is no list of texts; {how}"))?;
+        if words.first().is_none_or(String::is_empty) {
+            return Err(format!("it names no program; {how}"));
+        }
+        return Ok(words);
+    }
+    if text.contains(char::is_whitespace) {
+        return Err(format!(
+            "it is one text with white space in it, not a list of words; {how}"
+        ));
+    }
+    Ok(vec![text.to_owned()])
+}
+
+pub(super) fn timeout(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if (1..=300).contains(&duration.as_secs()) {
+        Ok(duration)
+    } else {
+        Err(format!(
+            "`{text}` is no sensible time for a program; choose 1s to 5m"
+        ))
+    }
+}
+
+pub(super) fn preset(text: &str) -> Result<Preset, String> {
+    match text {
+        "pai-default" => Ok(Preset::PaiDefault),
+        "none" => Ok(Preset::None),
+        _ => Err(format!("`{text}` is no preset; choose pai-default or none")),
+    }
+}
+
+pub(super) fn account_id(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no account id; write its digits"))
+    }
+}
+
+/// Source: the naming rules of OSS buckets.
+pub(super) fn bucket(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if (3..=63).contains(&text.len())
+        && text.bytes().all(fits)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+    {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is no bucket; write its name alone: 3 to 63 small letters, digits or `-`"
+        ))
+    }
+}
+
+pub(super) fn source_identity(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
+    if (2..=64).contains(&text.len()) && text.bytes().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is no source identity; use 2 to 64 letters, digits or `_+=,.@-`"
+        ))
+    }
+}
+
+pub(super) fn signature(text: &str) -> Result<Signature, String> {
+    match text {
+        "v1" => Ok(Signature::V1),
+        "v3" => Ok(Signature::V3),
+        _ => Err(format!("`{text}` is no signature; choose v1 or v3")),
+    }
+}
+
+/// Where the metadata service may be: plain http is for its own address and for tests on loopback.
+pub(super) fn metadata_url(text: &str) -> Result<String, String> {
+    let how = "write it like http://100.100.100.200";
+    let url =
+        Url::parse(text).map_err(|error| format!("`{text}` is no address ({error}); {how}"))?;
+    let is_local = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.octets() == [100, 100, 100, 200],
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        _ => false,
+    };
+    if url.scheme() != "http" || !is_local {
+        return Err(format!(
+            "`{text}` is no metadata service: it is at 100.100.100.200, and else only on loopback; {how}"
+        ));
+    }
+    if url.path() != "/" || url.query().is_some() || !url.username().is_empty() {
+        return Err(format!("`{text}` has more than an address in it; {how}"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+pub(super) fn ecs_role_name(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is no role name; write the name alone, not an ARN: 1 to 64 letters, digits or `.`, `_`, `-`"
+        ))
+    }
 }
 
 pub(super) fn session_name(text: &str) -> Result<String, String> {

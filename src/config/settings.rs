@@ -19,6 +19,18 @@ pub struct Setting {
     pub help: &'static str,
 }
 
+impl Setting {
+    /// Whether it takes several values: a TOML array, a repeated flag, or one text with commas.
+    pub fn is_list(&self) -> bool {
+        self.value.ends_with("…")
+    }
+
+    /// Whether its value must not be shown.
+    pub fn is_secret(&self) -> bool {
+        !self.in_file || matches!(self.key, "serve.key" | "identity.credentials_uri")
+    }
+}
+
 const fn setting(
     key: &'static str,
     flag: &'static str,
@@ -43,6 +55,7 @@ const fn unflagged(
     key: &'static str,
     variable: &'static str,
     value: &'static str,
+    default: Option<&'static str>,
     help: &'static str,
 ) -> Setting {
     Setting {
@@ -51,7 +64,7 @@ const fn unflagged(
         variable,
         in_file: true,
         value,
-        default: None,
+        default,
         help,
     }
 }
@@ -79,40 +92,70 @@ const fn secret(
 pub const SETTINGS: &[Setting] = &[
     setting("role.arn", "role-arn", "ALIBABA_CLOUD_ROLE_ARN", "ARN", None,
         "The role to assume: acs:ram::<account id>:role/<name>"),
+    setting("role.preset", "role-preset", "RAM_SIDECAR_ROLE_PRESET", "PRESET", None,
+        "pai-default: PAI's default role, narrowed to one OSS bucket; none: no role, and no credentials"),
+    setting("role.account_id", "account-id", "RAM_SIDECAR_ACCOUNT_ID", "ID", None,
+        "The account of PAI's default role: digits"),
+    setting("role.oss_bucket", "oss-bucket", "RAM_SIDECAR_OSS_BUCKET", "BUCKET", None,
+        "The only bucket that PAI's default role may use"),
+    setting("role.via", "role-via", "RAM_SIDECAR_ROLE_VIA", "ARN,…", None,
+        "Roles to assume one after the other before role.arn, as PAI's RoleChain does"),
     setting("role.session_name", "role-session-name", "ALIBABA_CLOUD_ROLE_SESSION_NAME", "NAME", None,
         "Names the session in audit logs, 2 to 64 characters; by default derived from POD_NAME or the host name"),
     setting("role.duration", "duration", "RAM_SIDECAR_DURATION", "DURATION", Some("1h"),
         "How long credentials live, 15m to 12h, at most the role's maximum session duration"),
     setting("role.external_id", "external-id", "RAM_SIDECAR_EXTERNAL_ID", "ID", None,
         "The external ID that the role's trust policy asks for, 2 to 1224 characters"),
-    unflagged("role.policy", "RAM_SIDECAR_POLICY", "JSON",
+    setting("role.source_identity", "source-identity", "RAM_SIDECAR_SOURCE_IDENTITY", "NAME", None,
+        "Names the person or job behind the session in audit logs, 2 to 64 characters; stays through a chain of roles"),
+    unflagged("role.policy", "RAM_SIDECAR_POLICY", "JSON", None,
         "A session policy that narrows the role, at most 2048 characters"),
     setting("role.policy_file", "policy-file", "RAM_SIDECAR_POLICY_FILE", "PATH", None,
         "A file that holds the session policy"),
     setting("identity.type", "identity", "RAM_SIDECAR_IDENTITY", "TYPE", None,
-        "How to prove who we are: access_key or oidc; by default the one whose variables are present"),
+        "How to prove who we are: access_key, oidc, ecs_ram_role, profile, credentials_uri or process; by default the one whose settings are present"),
     secret("identity.access_key_id", "ALIBABA_CLOUD_ACCESS_KEY_ID", "ID",
         "The AccessKey ID"),
     secret("identity.access_key_secret", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "SECRET",
         "The AccessKey secret"),
     secret("identity.security_token", "ALIBABA_CLOUD_SECURITY_TOKEN", "TOKEN",
         "The security token of a temporary AccessKey (role chaining)"),
-    unflagged("identity.access_key_id_file", "ALIBABA_CLOUD_ACCESS_KEY_ID_FILE", "PATH",
+    unflagged("identity.access_key_id_file", "ALIBABA_CLOUD_ACCESS_KEY_ID_FILE", "PATH", None,
         "A mounted file that holds the AccessKey ID, read anew for every attempt"),
-    unflagged("identity.access_key_secret_file", "ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "PATH",
+    unflagged("identity.access_key_secret_file", "ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "PATH", None,
         "A mounted file that holds the AccessKey secret, read anew for every attempt"),
-    unflagged("identity.security_token_file", "ALIBABA_CLOUD_SECURITY_TOKEN_FILE", "PATH",
+    unflagged("identity.security_token_file", "ALIBABA_CLOUD_SECURITY_TOKEN_FILE", "PATH", None,
         "A mounted file that holds the security token, read anew for every attempt"),
-    unflagged("identity.oidc_provider_arn", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ARN",
+    unflagged("identity.oidc_provider_arn", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ARN", None,
         "The OIDC provider: acs:ram::<account id>:oidc-provider/<name>"),
-    unflagged("identity.oidc_token_file", "ALIBABA_CLOUD_OIDC_TOKEN_FILE", "PATH",
+    unflagged("identity.oidc_token_file", "ALIBABA_CLOUD_OIDC_TOKEN_FILE", "PATH", None,
         "A mounted file that holds the OIDC token, read anew for every attempt"),
-    setting("sts.endpoint", "sts-endpoint", "ALIBABA_CLOUD_STS_ENDPOINT", "HOST", None,
-        "The STS endpoint: a host name or an https:// URL; by default that of the region, else sts.aliyuncs.com"),
+    setting("identity.ecs_role_name", "ecs-role-name", "ALIBABA_CLOUD_ECS_METADATA", "NAME", None,
+        "The name of the ECS instance's role; by default the metadata service is asked for it"),
+    unflagged("identity.allow_v1", "RAM_SIDECAR_ALLOW_V1", "BOOL", Some("false"),
+        "Ask the metadata service without a token (v1) where it gives none"),
+    unflagged("identity.metadata_url", "ALIBABA_CLOUD_IMDS_ENDPOINT", "URL", Some("http://100.100.100.200"),
+        "Where the ECS metadata service is"),
+    unflagged("identity.metadata_disabled", "ALIBABA_CLOUD_ECS_METADATA_DISABLED", "BOOL", Some("false"),
+        "Never ask the ECS metadata service"),
+    setting("identity.profile", "profile", "ALIBABA_CLOUD_PROFILE", "NAME", None,
+        "The profile of aliyun-cli; by default the current one of its file"),
+    setting("identity.profile_file", "profile-file", "ALIBABA_CLOUD_CONFIG_FILE", "PATH", None,
+        "The file of profiles, read anew for every attempt; by default ~/.aliyun/config.json"),
+    unflagged("identity.credentials_uri", "ALIBABA_CLOUD_CREDENTIALS_URI", "URI", None,
+        "Another server of credentials, on loopback or by https; the variable counts only with identity.type"),
+    unflagged("identity.command", "RAM_SIDECAR_COMMAND", "WORD…", None,
+        "A program that prints credentials, and its arguments; in the variable a JSON array"),
+    setting("identity.timeout", "identity-timeout", "RAM_SIDECAR_IDENTITY_TIMEOUT", "DURATION", Some("30s"),
+        "How long that program may take, 1s to 5m"),
+    setting("sts.endpoint", "sts-endpoint", "ALIBABA_CLOUD_STS_ENDPOINT", "HOST,…", None,
+        "STS endpoints, tried in this order: host names or https:// URLs; by default that of the region, else sts.aliyuncs.com"),
     setting("sts.region", "region", "ALIBABA_CLOUD_STS_REGION", "REGION", None,
         "The region whose STS endpoint to use, such as cn-hangzhou"),
     setting("sts.vpc", "vpc", "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "BOOL", Some("false"),
         "Use the endpoint inside the region's VPCs"),
+    setting("sts.signature", "sts-signature", "RAM_SIDECAR_STS_SIGNATURE", "VERSION", Some("v1"),
+        "How requests are signed: v1 (HMAC-SHA1), or v3 (ACS3-HMAC-SHA256) where SHA-1 is forbidden"),
     setting("sts.ca_file", "ca-file", "RAM_SIDECAR_CA_FILE", "PATH", None,
         "PEM certificates to trust instead of the bundled roots, for a TLS-inspecting proxy"),
     setting("serve.listen", "listen", "RAM_SIDECAR_LISTEN", "ADDRESS", Some("127.0.0.1:7002"),

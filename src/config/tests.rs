@@ -21,7 +21,7 @@ fn checked(flags: &[(&'static str, &str)], variables: &[(&str, &str)], toml: &st
         #[cfg(feature = "sandbox")]
         sandbox: None,
     };
-    check(&input).unwrap()
+    check(&input).outcome.unwrap()
 }
 
 fn cloud(config: Config) -> Cloud {
@@ -29,6 +29,7 @@ fn cloud(config: Config) -> Cloud {
         Upstream::Cloud(cloud) => cloud,
         #[cfg(feature = "sandbox")]
         Upstream::Sandbox { .. } => unreachable!("no sandbox was asked for"),
+        Upstream::Nothing => unreachable!("a role was asked for"),
     }
 }
 
@@ -109,18 +110,20 @@ fn what_the_rrsa_webhook_injects_is_enough() {
         ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "true"),
     ];
     let Cloud {
-        identity, endpoint, ..
+        identity,
+        endpoints,
+        ..
     } = cloud(checked(&[], &variables, ""));
     assert_eq!(identity.kind(), "oidc");
-    assert_eq!(endpoint.host(), "sts-vpc.cn-hangzhou.aliyuncs.com");
+    assert_eq!(endpoints[0].host(), "sts-vpc.cn-hangzhou.aliyuncs.com");
 
     // Without an endpoint, region and VPC make the same.
-    let Cloud { endpoint, .. } = cloud(checked(
+    let Cloud { endpoints, .. } = cloud(checked(
         &[],
         &[&variables[..3], &variables[4..]].concat(),
         "",
     ));
-    assert_eq!(endpoint.host(), "sts-vpc.cn-hangzhou.aliyuncs.com");
+    assert_eq!(endpoints[0].host(), "sts-vpc.cn-hangzhou.aliyuncs.com");
 }
 
 #[test]

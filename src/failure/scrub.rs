@@ -60,7 +60,7 @@ fn overlap(form: &str, secret: &str) -> bool {
 }
 
 /// How much of a message from outside is shown, in characters.
-const MESSAGE_LIMIT: usize = 300;
+const MESSAGE_LIMIT: usize = 1000;
 
 /// How many characters of a secret are already too many.
 const TELLING: usize = 8;
@@ -99,7 +99,7 @@ mod tests {
             &["planted-secret"],
         );
         assert_eq!(shown, "The role not exists: acs:ram::1:role/x. next");
-        assert_eq!(scrub(&"ab ".repeat(1000), &[]).chars().count(), 299);
+        assert_eq!(scrub(&"ab ".repeat(1000), &[]).chars().count(), 1000);
     }
 
     #[test]

@@ -1,6 +1,13 @@
 //! An OIDC token from a file: RRSA's projected service account token.
 
-use crate::failure::Failure;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::DateTime;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use crate::failure::{Failure, scrub};
+use crate::principal::Claims;
 
 use super::{File, Proof};
 
@@ -20,5 +27,66 @@ impl Oidc {
             provider_arn: self.provider_arn.clone(),
             token,
         })
+    }
+}
+
+/// Reads what a token says of itself, without verifying it; nothing if it is no JSON Web Token.
+pub fn claims(token: &SecretString) -> Option<Claims> {
+    #[derive(Deserialize)]
+    struct Payload {
+        #[serde(default)]
+        iss: String,
+        #[serde(default)]
+        sub: String,
+        aud: Option<Audience>,
+        exp: Option<i64>,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Audience {
+        One(String),
+        Many(Vec<String>),
+    }
+
+    let payload = token.expose_secret().split('.').nth(1)?;
+    let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    let payload: Payload = serde_json::from_slice(&payload).ok()?;
+    // It goes into a sentence: one line, bounded.
+    let shown = |text: &str| scrub(text, &[]);
+    Some(Claims {
+        issuer: shown(&payload.iss),
+        subject: shown(&payload.sub),
+        audiences: match &payload.aud {
+            Some(Audience::One(one)) => vec![shown(one)],
+            Some(Audience::Many(many)) => many.iter().map(|one| shown(one)).collect(),
+            None => Vec::new(),
+        },
+        expires_at: payload.exp.and_then(|exp| DateTime::from_timestamp(exp, 0)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_tells_who_it_is_for_without_its_signature() {
+        let token = |payload: &str| {
+            let payload = URL_SAFE_NO_PAD.encode(payload);
+            claims(&format!("header.{payload}.signature").into())
+        };
+        let read = token(
+            r#"{"iss":"https://i","sub":"system:serviceaccount:a:b","aud":["x","y"],"exp":1716287969}"#,
+        );
+        let read = read.unwrap();
+        assert_eq!(read.issuer, "https://i");
+        assert_eq!(read.subject, "system:serviceaccount:a:b");
+        assert_eq!(read.audiences, ["x", "y"]);
+        assert_eq!(read.expires_at.unwrap().timestamp(), 1_716_287_969);
+        assert_eq!(token(r#"{"aud":"x"}"#).unwrap().audiences, ["x"]);
+        assert_eq!(token("{}").unwrap().audiences.len(), 0);
+        for text in ["", "a", "a.b", "a.%.c", "..", "a.e30"] {
+            assert_eq!(claims(&text.into()).is_some(), text == "a.e30", "{text}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! withheld, and attempts are at least a second apart.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -11,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Granted};
 use crate::snapshot::{self, HealthReader, Offer, Subscriber};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -50,7 +51,7 @@ struct Log {
 }
 
 impl Source for Script {
-    async fn mint(&mut self) -> Result<Granted, Failure> {
+    async fn mint(&mut self) -> Result<Minted, Failure> {
         let elapsed = self.started.elapsed();
         let asked_at = self.clock.now();
         self.log.lock().unwrap().attempts.push(elapsed);
@@ -70,7 +71,7 @@ impl Source for Script {
         };
         let mut log = self.log.lock().unwrap();
         log.ends.push(elapsed + lifetime);
-        Ok(Granted {
+        let granted = Granted {
             credentials: Credentials {
                 access_key_id: (log.ends.len() - 1).to_string(),
                 access_key_secret: "secret".into(),
@@ -81,7 +82,16 @@ impl Source for Script {
             deadline: asked_at.after(lifetime),
             lifetime,
             skew: TimeDelta::zero(),
+            served_by: "script".to_owned(),
+        };
+        Ok(Minted {
+            granted,
+            passed_over: Vec::new(),
         })
+    }
+
+    fn patience(&self) -> Duration {
+        15 * SECOND
     }
 }
 
@@ -146,7 +156,7 @@ impl Simulation {
                 );
                 true
             }
-            Offer::Wait(_) | Offer::Refusal(_) => false,
+            Offer::Nothing | Offer::Wait(_) | Offer::Refusal(_) => false,
         };
         if trusted_clock {
             let valid = log.ends.last().is_some_and(|end| *end > elapsed);

@@ -110,6 +110,7 @@ async fn credentials(State(data): State<Arc<Data>>, uri: Uri) -> Response {
         return not_found().await;
     }
     match data.offer().await {
+        Offer::Nothing => json(StatusCode::NOT_FOUND, view::no_role()),
         Offer::Held(held) => json(StatusCode::OK, held.document.clone()),
         Offer::Refusal(failure) | Offer::Wait(Some(failure)) => {
             unavailable(view::diagnosis(&failure))
@@ -239,7 +240,7 @@ mod tests {
 
     use super::*;
     use crate::failure::{Failure, Stage};
-    use crate::snapshot::tests::{credentials, noon};
+    use crate::snapshot::tests::{granted, noon};
     use crate::snapshot::{self, Publisher};
 
     struct Rig {
@@ -307,11 +308,11 @@ mod tests {
     async fn whoever_waits_has_the_clock_looked_at_and_gets_what_comes_of_it() {
         let rig = start();
         let now = rig.clock.now();
-        rig.publisher.renewed(credentials("old"), now, now);
+        rig.publisher.renewed(granted("old", now), now);
         let renewal = async {
             rig.publisher.poked().await;
             let later = rig.clock.now().after(Duration::from_secs(3600));
-            rig.publisher.renewed(credentials("new"), later, later);
+            rig.publisher.renewed(granted("new", later), later);
         };
         let (answer, ()) = tokio::join!(rig.ask(), renewal);
         assert_eq!(answer, (200, "credentials".to_owned()));

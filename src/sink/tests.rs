@@ -3,7 +3,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::snapshot::tests::{credentials, noon};
+use crate::snapshot::tests::{granted, noon};
 use crate::snapshot::{self, Publisher};
 use crate::testing;
 
@@ -47,7 +47,7 @@ impl Rig {
     fn renew(&self, name: &str, lifetime: Duration) {
         let now = self.clock.now();
         self.publisher
-            .renewed(credentials(name), now.after(lifetime), now);
+            .renewed(granted(name, now.after(lifetime)), now);
     }
 
     async fn until(&mut self, wanted: fn(&State) -> bool) -> State {
@@ -197,7 +197,7 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
     let (publisher, mut subscriber, _) = snapshot::channel(|_| "new".into());
     let clock = Clock::machine();
     let now = clock.now();
-    publisher.renewed(credentials("new"), now.after(HOUR), now);
+    publisher.renewed(granted("new", now.after(HOUR)), now);
     let offer = subscriber.current().offer(now);
     let sink = Sink {
         options: options(&path),

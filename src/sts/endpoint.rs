@@ -9,6 +9,7 @@ use url::Url;
 pub struct Endpoint {
     url: String,
     host: String,
+    authority: String,
     loopback: bool,
 }
 
@@ -44,9 +45,14 @@ impl Endpoint {
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return Err("it has a path or query; STS is at the root, give only the host".into());
         }
+        let authority = match url.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.clone(),
+        };
         Ok(Self {
             url: url.into(),
             host,
+            authority,
             loopback,
         })
     }
@@ -60,6 +66,7 @@ impl Endpoint {
         };
         Self {
             url: format!("https://{host}/"),
+            authority: host.clone(),
             host,
             loopback: false,
         }
@@ -73,6 +80,11 @@ impl Endpoint {
     /// Returns the host name, for messages.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Returns the host name, with the port unless it is the usual one: the `Host` header of a request.
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
     /// Whether it is on this machine, where no proxy belongs in between.

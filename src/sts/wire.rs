@@ -8,17 +8,22 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::answer::Answer;
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, RoleRequest, is_key_text};
 use crate::failure::{Failure, Stage, Verdict, is_known, scrub};
+use crate::principal::Caller;
 
-use super::RoleRequest;
 use super::sign::Parameters;
 
 /// Returns the parameters of AssumeRole, unsigned.
 pub fn assume_role(role: &RoleRequest) -> Parameters {
     let mut parameters = common("AssumeRole", role);
-    if let Some(external_id) = &role.external_id {
-        parameters.insert("ExternalId", Zeroizing::new(external_id.clone()));
+    for (name, value) in [
+        ("ExternalId", &role.external_id),
+        ("SourceIdentity", &role.source_identity),
+    ] {
+        if let Some(value) = value {
+            parameters.insert(name, Zeroizing::new(value.clone()));
+        }
     }
     parameters
 }
@@ -38,12 +43,23 @@ pub fn assume_role_with_oidc(
     parameters
 }
 
-fn common(action: &str, role: &RoleRequest) -> Parameters {
-    let mut parameters = Parameters::new();
+/// Returns the parameters of GetCallerIdentity, unsigned.
+pub fn get_caller_identity() -> Parameters {
+    action("GetCallerIdentity")
+}
+
+fn action(name: &str) -> Parameters {
+    let value = |text: &str| Zeroizing::new(text.to_owned());
+    Parameters::from([
+        ("Action", value(name)),
+        ("Format", value("JSON")),
+        ("Version", value("2015-04-01")),
+    ])
+}
+
+fn common(name: &str, role: &RoleRequest) -> Parameters {
+    let mut parameters = action(name);
     let mut add = |name, value: String| parameters.insert(name, Zeroizing::new(value));
-    add("Action", action.to_owned());
-    add("Format", "JSON".to_owned());
-    add("Version", "2015-04-01".to_owned());
     add("RoleArn", role.arn.to_string());
     add("RoleSessionName", role.session_name.clone());
     add("DurationSeconds", role.duration.as_secs().to_string());
@@ -51,6 +67,21 @@ fn common(action: &str, role: &RoleRequest) -> Parameters {
         add("Policy", policy.clone());
     }
     parameters
+}
+
+/// Reads who the caller is from an answer of GetCallerIdentity; nothing from anything else.
+pub fn caller(answer: &Answer) -> Option<Caller> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Identity {
+        arn: String,
+        account_id: String,
+    }
+    let identity: Identity = serde_json::from_slice(&answer.body).ok()?;
+    Some(Caller {
+        arn: scrub(&identity.arn, &[]),
+        account: scrub(&identity.account_id, &[]),
+    })
 }
 
 /// Reads an answer: whole credentials, or a failure that says why not.
@@ -64,17 +95,35 @@ pub fn parse(
     made_at: DateTime<Utc>,
     secrets: &[&str],
 ) -> Result<Credentials, Failure> {
-    match answer.status {
-        200 => granted(action, host, answer, made_at, secrets),
+    accepted(action, host, answer, secrets)?;
+    granted(action, host, answer, made_at, secrets)
+}
+
+/// Tells an answer of success from every other, which becomes a failure that says why.
+pub fn accepted(
+    action: &str,
+    host: &str,
+    answer: &Answer,
+    secrets: &[&str],
+) -> Result<(), Failure> {
+    let mut failure = match answer.status {
+        200 => return Ok(()),
         // STS's FAQ: a bare 302 means that the caller is over its quota.
         300..400 => {
             let message = format!("{action} at {host} answered HTTP {}", answer.status);
-            let mut failure = Failure::new(Stage::Sts, "Redirected", message);
-            failure.retry_after = answer.retry_after;
-            Err(failure)
+            Failure::new(Stage::Sts, "Redirected", message)
         }
-        _ => Err(refused(action, host, answer, secrets)),
-    }
+        _ => refused(action, host, answer, secrets),
+    };
+    failure.retry_after = answer.retry_after;
+    Err(noted(failure, answer, secrets))
+}
+
+/// Adds the id of the answer from its header, unless its body had one.
+fn noted(mut failure: Failure, answer: &Answer, secrets: &[&str]) -> Failure {
+    let id = answer.request_id.as_deref().map(|id| scrub(id, secrets));
+    failure.request_id = failure.request_id.or(id);
+    failure
 }
 
 /// Returns how far the wall clock, which read `asked_at`, is ahead of the service, whose answer says `date`.
@@ -91,16 +140,6 @@ pub fn skew(
     (skew.abs() < TimeDelta::days(36_500)).then_some(skew)
 }
 
-/// Returns how long the credentials live, never more than was asked for.
-///
-/// A service clock that is wrong, or a `Date` header that a proxy invented, must not prolong a life.
-pub fn lifetime(credentials: &Credentials, asked_for: Duration) -> Duration {
-    (credentials.expires_at - credentials.issued_at)
-        .to_std()
-        .unwrap_or_default()
-        .min(asked_for)
-}
-
 fn granted(
     action: &str,
     host: &str,
@@ -110,7 +149,12 @@ fn granted(
 ) -> Result<Credentials, Failure> {
     let unusable = |reason: String| {
         let message = format!("{action} at {host} answered HTTP 200, but {reason}");
-        Failure::new(Stage::Answer, "UnexpectedAnswer", message)
+        let code = if is_page(answer) {
+            "WebPage"
+        } else {
+            "UnexpectedAnswer"
+        };
+        noted(Failure::new(Stage::Answer, code, message), answer, secrets)
     };
     // serde's own words may quote the document, and with it a secret: only their place is told.
     let granted: Granted = serde_json::from_slice(&answer.body).map_err(|error| {
@@ -128,7 +172,7 @@ fn granted(
         expiration,
     } = granted.credentials;
     let whole = |name: &str, value: &str| {
-        if value.is_empty() || !value.bytes().all(|b| b.is_ascii_graphic()) {
+        if !is_key_text(value) {
             return Err(unusable(format!("its {name} is empty or garbled")));
         }
         Ok(())
@@ -157,12 +201,13 @@ fn refused(action: &str, host: &str, answer: &Answer, secrets: &[&str]) -> Failu
         let message = format!("{action} at {host} answered HTTP {status} without the JSON of STS");
         let code = match status {
             429 => "Throttling",
+            // "Network authentication required": a captive portal.
+            511 => "WebPage",
             500.. => "ServiceUnavailable",
+            _ if is_page(answer) => "WebPage",
             _ => "UnexpectedAnswer",
         };
-        let mut failure = Failure::new(Stage::Answer, code, message);
-        failure.retry_after = answer.retry_after;
-        return failure;
+        return Failure::new(Stage::Answer, code, message);
     };
     let code = scrub(&refusal.code, secrets);
     let told = scrub(&refusal.message, secrets);
@@ -176,8 +221,12 @@ fn refused(action: &str, host: &str, answer: &Answer, secrets: &[&str]) -> Failu
         _ => {}
     }
     failure.request_id = refusal.request_id.map(|id| scrub(&id, secrets));
-    failure.retry_after = answer.retry_after;
     failure
+}
+
+/// Whether a captive portal or a proxy answered with a page.
+fn is_page(answer: &Answer) -> bool {
+    answer.body.trim_ascii_start().starts_with(b"<")
 }
 
 #[derive(Deserialize)]
@@ -222,6 +271,7 @@ mod tests {
             status,
             date: None,
             retry_after: Some(Duration::from_secs(7)),
+            request_id: Some("FROM-HEADER".into()),
             body: Zeroizing::new(body.as_bytes().to_vec()),
         }
     }
@@ -246,14 +296,6 @@ mod tests {
         assert_eq!(
             credentials.expires_at.to_rfc3339(),
             "2015-04-09T11:52:19+00:00"
-        );
-        assert_eq!(
-            lifetime(&credentials, Duration::from_secs(7200)),
-            Duration::from_secs(3600)
-        );
-        assert_eq!(
-            lifetime(&credentials, Duration::from_secs(900)),
-            Duration::from_secs(900)
         );
     }
 
@@ -283,10 +325,16 @@ mod tests {
         for (body, reason) in cases {
             let failure = parsed(200, body).unwrap_err();
             let sentence = failure.to_string();
+            let code = if body.starts_with('<') {
+                "WebPage"
+            } else {
+                "UnexpectedAnswer"
+            };
             assert_eq!(
                 (failure.code.as_ref(), failure.verdict),
-                ("UnexpectedAnswer", Verdict::Retry)
+                (code, Verdict::Retry)
             );
+            assert_eq!(failure.request_id.as_deref(), Some("FROM-HEADER"));
             assert!(sentence.contains(reason), "{sentence}");
             assert!(
                 !sentence.contains("wyLT") && !sentence.contains("CAIS"),
@@ -307,6 +355,17 @@ mod tests {
             "AssumeRole at sts.aliyuncs.com was refused with EntityNotExist.Role (HTTP 404): The specified Role not exists . …; \
              create the role, or correct role.arn: account id and role name, spelled exactly (RequestId AB-12)"
         );
+    }
+
+    #[test]
+    fn the_caller_is_read_and_nothing_else() {
+        let body = r#"{"RequestId":"1","AccountId":"7","IdentityType":"RAMUser","Arn":"acs:ram::7:user/u"}"#;
+        let read = caller(&answer(200, body)).unwrap();
+        assert_eq!(
+            (read.arn.as_str(), read.account.as_str()),
+            ("acs:ram::7:user/u", "7")
+        );
+        assert!(caller(&answer(200, GOOD)).is_none());
     }
 
     #[test]
@@ -331,7 +390,9 @@ mod tests {
             (429, body, "Strange.New", Verdict::Throttled),
             (429, "slow down", "Throttling", Verdict::Throttled),
             (502, "<html>", "ServiceUnavailable", Verdict::Retry),
-            (403, "<html>", "UnexpectedAnswer", Verdict::Retry),
+            (403, "no", "UnexpectedAnswer", Verdict::Retry),
+            (403, " <html>", "WebPage", Verdict::Retry),
+            (511, "", "WebPage", Verdict::Retry),
             (302, "", "Redirected", Verdict::Throttled),
         ] {
             let failure = parsed(status, body).unwrap_err();

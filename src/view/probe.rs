@@ -24,9 +24,10 @@ pub fn live() -> Verdict {
     }
 }
 
-/// Passes once credentials have been obtained, and ever after.
+/// Passes once credentials have been obtained, and ever after; at once where there is no role to obtain any for.
 pub fn startup(health: &Health) -> Verdict {
-    verdict(health, None, health.generation > 0, "started", "starting")
+    let started = health.generation > 0 || health.phase == Phase::Roleless;
+    verdict(health, None, started, "started", "starting")
 }
 
 /// Passes while there are good credentials and every file holds them, until the stop.
@@ -38,7 +39,10 @@ pub fn ready(
     pending_file: bool,
     stopping: bool,
 ) -> Verdict {
-    let valid = matches!(health.phase, Phase::Fresh | Phase::Failing);
+    let valid = matches!(
+        health.phase,
+        Phase::Fresh | Phase::Failing | Phase::Roleless
+    );
     let good = valid && file.is_none() && !pending_file && !stopping;
     verdict(
         health,
@@ -60,6 +64,7 @@ fn verdict(
     let reported = Report {
         status: if good { yes } else { no },
         phase: match health.phase {
+            Phase::Roleless => "no role",
             Phase::Pending => "pending",
             Phase::Fresh => "fresh",
             Phase::Failing => "failing",
@@ -67,9 +72,11 @@ fn verdict(
         },
         expires_at: health.expires_at.map(timestamp),
         remaining_seconds: health.remaining.map(|left| left.as_secs()),
+        served_by: health.served_by.as_deref(),
         renewals: health.generation,
         failures: health.failures,
         next_attempt_seconds: health.next_attempt_after.map(|left| left.as_secs()),
+        stage: failure.or(file).map(|failure| failure.stage.name()),
         code: failure.or(file).map(|failure| &*failure.code),
         message: failure.map(ToString::to_string),
         file_message: file.map(ToString::to_string),
@@ -88,10 +95,14 @@ struct Report<'a> {
     expires_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remaining_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    served_by: Option<&'a str>,
     renewals: u64,
     failures: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_attempt_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<&'static str>,
     #[serde(rename = "Code", skip_serializing_if = "Option::is_none")]
     code: Option<&'a str>,
     #[serde(rename = "Message", skip_serializing_if = "Option::is_none")]
@@ -114,7 +125,8 @@ mod tests {
             phase,
             expires_at: None,
             remaining: Some(Duration::from_secs(60)),
-            generation: u64::from(phase != Phase::Pending),
+            generation: u64::from(!matches!(phase, Phase::Pending | Phase::Roleless)),
+            served_by: None,
             failure: failed.then(|| Arc::new(failure)),
             failures: u32::from(failed),
             next_attempt_after: None,
@@ -125,6 +137,8 @@ mod tests {
     fn readiness_follows_the_phase_the_files_and_the_stop() {
         let failure = Failure::new(Stage::File, "FileNotWritten", "cannot write /x");
         for (phase, file, pending, stopping, good) in [
+            (Phase::Roleless, false, false, false, true),
+            (Phase::Roleless, false, false, true, false),
             (Phase::Pending, false, false, false, false),
             (Phase::Fresh, false, false, false, true),
             (Phase::Failing, false, false, false, true),
@@ -147,6 +161,7 @@ mod tests {
     fn liveness_and_startup_survive_an_expiry() {
         assert!(live().good);
         assert!(startup(&health(Phase::Expired, true)).good);
+        assert!(startup(&health(Phase::Roleless, false)).good);
         assert!(!startup(&health(Phase::Pending, true)).good);
     }
 

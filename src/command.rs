@@ -1,0 +1,3 @@
+//! The commands that come to an end.
+
+pub mod check;

@@ -1,0 +1,117 @@
+//! `check`: obtains credentials once and explains every step. It prints no secret and changes nothing.
+
+mod report;
+
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::config::{Checked, Config, Mistakes, Upstream};
+use crate::credentials::{Granted, timestamp};
+use crate::failure::{Failure, Stage};
+use crate::identity::{self, Proof};
+use crate::source::{Chain, Minted, Source as _};
+use crate::upstream;
+
+pub use self::report::Report;
+use self::report::{Call, Credentials, Found, Role, Token};
+
+/// Makes the report. The settings are in it whatever happens.
+pub async fn run(checked: Checked) -> Report {
+    let Checked {
+        settings,
+        candidates,
+        outcome,
+    } = checked;
+    let mut report = Report::new(settings, candidates);
+    match outcome {
+        Ok(config) => attempt(config, &mut report).await,
+        Err(Mistakes(mistakes)) => report.mistaken(mistakes),
+    }
+    report
+}
+
+async fn attempt(config: Config, report: &mut Report) {
+    let clock = Clock::machine();
+    let sandbox = !matches!(config.upstream, Upstream::Cloud(_) | Upstream::Nothing);
+    let built = upstream::source(config.upstream, config.session, &clock).await;
+    // Dropping the guard would stop the embedded STS.
+    let (chain, _guard) = match built {
+        Ok(built) => built,
+        Err(error) => return report.mistaken(vec![error.to_string()]),
+    };
+    let Some(mut chain) = chain else {
+        return report.good("This job has no role, as role.preset says: the URI answers 404, and no file is written.");
+    };
+    report.identity = Some(chain.identity.kind());
+    report.roles = chain.roles.iter().map(Role::of).collect();
+    identify(&mut chain, &clock, report).await;
+
+    let patience = chain.patience();
+    let outcome = match tokio::time::timeout(patience, chain.mint()).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(timed_out(patience)),
+    };
+    report.call = chain.sts.last_call().map(|(host, took)| Call {
+        host: host.to_owned(),
+        milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    });
+    report.clock_ahead_seconds = chain.sts.skew().map(|skew| skew.num_seconds());
+    match outcome {
+        Ok(minted) => granted(minted, &mut chain, report, sandbox).await,
+        Err(failure) => report.failed(&failure),
+    }
+}
+
+/// Finds out who we are. What fails here fails again, and is explained, when the role is assumed.
+async fn identify(chain: &mut Chain, clock: &Clock, report: &mut Report) {
+    let Ok(standing) = chain.identity.standing(clock).await else {
+        return;
+    };
+    let own = standing.roles.iter().map(Role::of);
+    report.roles.splice(0..0, own);
+    match &standing.proof {
+        Proof::Token {
+            provider_arn,
+            token,
+        } => {
+            report.token = Some(Token::of(provider_arn, identity::claims(token)));
+        }
+        proof => {
+            if let Some(keys) = proof.keys() {
+                report.caller = chain.sts.caller(&keys).await.ok().map(Found::of);
+            }
+        }
+    }
+}
+
+async fn granted(minted: Minted, chain: &mut Chain, report: &mut Report, sandbox: bool) {
+    let Minted {
+        granted,
+        passed_over,
+    } = minted;
+    report.passed_over = passed_over.iter().map(ToString::to_string).collect();
+    let session = chain.sts.caller(&granted.credentials.keys()).await;
+    let Granted {
+        credentials,
+        lifetime,
+        served_by,
+        ..
+    } = granted;
+    report.credentials = Some(Credentials {
+        access_key_id: credentials.access_key_id,
+        expires_at: timestamp(credentials.expires_at),
+        lifetime_seconds: lifetime.as_secs(),
+        served_by,
+        arn: session.ok().map(|caller| caller.arn),
+    });
+    report.good(if sandbox {
+        "Credentials of the sandbox were obtained; they are valid nowhere else."
+    } else {
+        "Credentials were obtained: with these settings `serve` will have them too."
+    });
+}
+
+fn timed_out(patience: Duration) -> Failure {
+    let message = format!("no answer within {} seconds", patience.as_secs());
+    Failure::new(Stage::Transport, "TimedOut", message)
+}

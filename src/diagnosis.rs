@@ -1,0 +1,171 @@
+//! Fills the advice of a refusal with the names at hand, so that it can be pasted.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use crate::credentials::{RoleRequest, timestamp};
+use crate::failure::{Failure, Verdict};
+use crate::principal::{Caller, Claims, Principal};
+
+/// Whether it is worth finding out who was refused.
+pub fn wants_principal(failure: &Failure) -> bool {
+    let code = failure.code.as_ref();
+    matches!(code, "NoPermission" | "EntityNotExist.Role")
+        || code.starts_with("AuthenticationFail.")
+}
+
+/// Replaces the table's advice by one that names the role, the caller or the token, as far as they are known.
+pub fn explained(
+    mut failure: Failure,
+    role: &RoleRequest,
+    principal: Principal<'_>,
+    now: DateTime<Utc>,
+) -> Failure {
+    let advice = match (failure.code.as_ref(), principal) {
+        ("NoPermission", Principal::Caller(caller)) => Some(permission(caller, role)),
+        ("EntityNotExist.Role", principal) => Some(no_role(role, principal)),
+        (
+            code,
+            Principal::Token {
+                provider_arn,
+                claims,
+            },
+        ) => claims.and_then(|claims| token(code, role, provider_arn, claims, now)),
+        _ => None,
+    };
+    if let Some(advice) = advice {
+        failure.advice = advice.into();
+    }
+    failure
+}
+
+/// Recognizes PAI's refusal to assume a role for the user who started a job, and says what that user and the role need.
+pub fn not_passed(mut failure: Failure) -> Failure {
+    if failure.message.contains("Failed to assume role for user") {
+        let trust = json!({"Version": "1", "Statement": [{
+            "Effect": "Allow",
+            "Action": "sts:AssumeRole",
+            "Principal": {"Service": [PAI]},
+        }]});
+        let grant = json!({"Version": "1", "Statement": [{
+            "Effect": "Allow",
+            "Action": "ram:PassRole",
+            "Resource": "acs:ram:*:*:role/<role name>",
+        }]});
+        failure.advice = format!(
+            "make the trust policy of the job's role {trust}, and grant the user who starts the job {grant}"
+        )
+        .into();
+        failure.code = "RoleNotPassed".into();
+        failure.verdict = Verdict::Fatal;
+    }
+    failure
+}
+
+fn permission(caller: &Caller, role: &RoleRequest) -> String {
+    if caller.is_root() {
+        return format!(
+            "use the AccessKey of a RAM user or a role: {} is the account itself, which may not assume roles",
+            caller.arn
+        );
+    }
+    let trust = trust_policy(&caller.principal(), role);
+    let grant = json!({"Version": "1", "Statement": [{
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Resource": role.arn.as_str(),
+    }]});
+    format!(
+        "make the trust policy of the role {} {trust}, and grant {} the policy {grant}",
+        role.arn.name(),
+        caller.principal()
+    )
+}
+
+/// The trust policy as it must be: it names the caller and, for a role of PAI, the service that assumes it for jobs.
+fn trust_policy(principal: &str, role: &RoleRequest) -> Value {
+    let mut principals = json!({"RAM": [principal]});
+    if is_of_pai(role.arn.name()) {
+        principals["Service"] = json!([PAI]);
+    }
+    let mut statement = json!({
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": principals,
+    });
+    if let Some(id) = &role.external_id {
+        statement["Condition"] = json!({"StringEquals": {"sts:ExternalId": id}});
+    }
+    json!({"Version": "1", "Statement": [statement]})
+}
+
+fn is_of_pai(role_name: &str) -> bool {
+    role_name.to_ascii_lowercase().starts_with("aliyunpai")
+}
+
+fn no_role(role: &RoleRequest, principal: Principal<'_>) -> String {
+    let (name, account) = (role.arn.name(), role.arn.account());
+    let ours = match principal {
+        Principal::Caller(caller) => Some(caller.account.as_str()),
+        Principal::Token { provider_arn, .. } => provider_arn.split(':').nth(3),
+        Principal::Unknown => None,
+    };
+    let hint = match ours {
+        Some(ours) if ours != account => {
+            format!("; this identity belongs to the account {ours}, is the role there?")
+        }
+        _ => String::new(),
+    };
+    format!(
+        "create the role {name} in the account {account}, or correct role.arn: account id and role name, spelled exactly{hint}"
+    )
+}
+
+fn token(
+    code: &str,
+    role: &RoleRequest,
+    provider_arn: &str,
+    claims: &Claims,
+    now: DateTime<Utc>,
+) -> Option<String> {
+    let Claims {
+        issuer,
+        subject,
+        audiences,
+        expires_at,
+    } = claims;
+    let audience = audiences.join(", ");
+    let ending = expires_at.map_or_else(|| "never".to_owned(), timestamp);
+    let says = format!("the token says iss {issuer}, aud {audience}, sub {subject}, exp {ending}");
+    let remedy = match code.strip_prefix("AuthenticationFail.")? {
+        "NoPermission" => format!(
+            "make the trust policy of the role {} {}",
+            role.arn.name(),
+            json!({"Version": "1", "Statement": [{
+                "Effect": "Allow",
+                "Action": "sts:AssumeRole",
+                "Principal": {"Federated": [provider_arn]},
+                "Condition": {"StringEquals": {
+                    "oidc:iss": issuer,
+                    "oidc:aud": audiences,
+                    "oidc:sub": subject,
+                }},
+            }]})
+        ),
+        "OIDCToken.Expired" => format!(
+            "let the token be rotated (the kubelet rotates a projected service account token), and check this machine's clock, which reads {}",
+            timestamp(now)
+        ),
+        "OIDCToken.AudienceNotMatch" => format!(
+            "register one of the token's audiences as a client ID of {provider_arn}, or request the token for one that is (sts.aliyuncs.com for RRSA)"
+        ),
+        "OIDCToken.IssuerNotMatch" => {
+            format!("make the issuer URL of {provider_arn} the token's iss, character by character")
+        }
+        _ => return None,
+    };
+    Some(format!("{remedy}; {says}"))
+}
+
+/// The service that assumes the roles of PAI's jobs.
+const PAI: &str = "pai.aliyuncs.com";

@@ -1,0 +1,182 @@
+//! Another server of credentials: PAI's own, or a second ram-sidecar.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use reqwest::Method;
+use rustls::pki_types::CertificateDer;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use url::{Host, Url};
+
+use crate::answer::Answer;
+use crate::clock::Clock;
+use crate::diagnosis;
+use crate::failure::{Failure, Stage, chain, scrub};
+use crate::outbound::{self, Call, Outbound};
+
+use super::Proof;
+use super::document::Document;
+
+/// The server, by its address.
+#[derive(Debug)]
+pub struct CredentialsUri {
+    /// Its path may be a secret.
+    url: SecretString,
+    host: String,
+    loopback: bool,
+    port: u16,
+    /// The certificate authorities to trust, instead of the bundled ones.
+    pub roots: Option<Vec<CertificateDer<'static>>>,
+    client: Option<Outbound>,
+}
+
+impl CredentialsUri {
+    /// Parses an address: `http://` on loopback, or `https://`.
+    ///
+    /// Refuses everything else with the reason, and without repeating the address: the answer is a secret, and so may
+    /// be the path.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let url = Url::parse(text).map_err(|error| {
+            format!("it is no address ({error}); write it like http://127.0.0.1:7002/api/v1/credentials/0")
+        })?;
+        let loopback = match url.host() {
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        match url.scheme() {
+            "https" => {}
+            "http" if loopback => {}
+            "http" => {
+                return Err("plain http to another machine would send credentials in the clear; use https, or a server on loopback".into());
+            }
+            other => {
+                return Err(format!(
+                    "its scheme is `{other}`; use http on loopback, or https"
+                ));
+            }
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("it carries a user name or password; remove it".into());
+        }
+        let name = url.host_str().unwrap_or_default();
+        let host = match url.port() {
+            Some(port) => format!("{name}:{port}"),
+            None => name.to_owned(),
+        };
+        Ok(Self {
+            host,
+            loopback,
+            port: url.port_or_known_default().unwrap_or_default(),
+            url: String::from(url).into(),
+            roots: None,
+            client: None,
+        })
+    }
+
+    /// Returns the port, if the server is on this machine.
+    pub fn loopback_port(&self) -> Option<u16> {
+        self.loopback.then_some(self.port)
+    }
+
+    pub(super) async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
+        let asked_at = clock.now();
+        let answer = self.ask().await?;
+        if answer.status != 200 {
+            return Err(self.refused(&answer));
+        }
+        let document = Document::read(&answer.body).map_err(|reason| {
+            let message = format!("{} answered HTTP 200, but {reason}", self.host);
+            Failure::new(Stage::Answer, "CredentialsUriUnusable", message)
+        })?;
+        // Two processes of one machine go by one clock.
+        let date = answer.date.filter(|_| !self.loopback);
+        let skew = date.map_or(TimeDelta::zero(), |date| asked_at.wall - date);
+        document.proof(asked_at, skew, &self.host)
+    }
+
+    async fn ask(&mut self) -> Result<Answer, Failure> {
+        let client = match &mut self.client {
+            Some(client) => client,
+            none => {
+                let options = outbound::Options {
+                    roots: self.roots.clone(),
+                    direct: self.loopback,
+                    ..outbound::Options::default()
+                };
+                none.insert(Outbound::new(options).map_err(|error| {
+                    Failure::new(Stage::Transport, "RequestFailed", chain(&error))
+                })?)
+            }
+        };
+        let call = Call {
+            method: Method::GET,
+            url: self.url.expose_secret(),
+            headers: &[],
+            form: None,
+        };
+        client.call(call).await
+    }
+
+    /// Repeats what the server says: it knows better than anyone what is wrong.
+    fn refused(&self, answer: &Answer) -> Failure {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Refusal {
+            code: String,
+            #[serde(default)]
+            message: String,
+        }
+        let (host, status) = (&self.host, answer.status);
+        let refusal: Option<Refusal> = serde_json::from_slice(&answer.body).ok();
+        let told = refusal.map(|Refusal { code, message }| {
+            let key = self.url.expose_secret().rsplit('/').next();
+            // A short last segment is no secret, and stands in many a sentence.
+            let secrets: Vec<&str> = key.into_iter().filter(|key| key.len() > 8).collect();
+            format!("{}: {}", scrub(&code, &secrets), scrub(&message, &secrets))
+        });
+        let told = told.unwrap_or_else(|| "no JSON that says why".to_owned());
+        let message = format!("{host} answered HTTP {status} with {told}");
+        diagnosis::not_passed(Failure::new(
+            Stage::Identity,
+            "CredentialsUriRefused",
+            message,
+        ))
+    }
+}
+
+/// A call, which is bounded by itself.
+pub(super) const PATIENCE: Duration = outbound::TOTAL;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_local_or_encrypted_servers_are_accepted() {
+        for (good, port) in [
+            ("http://localhost:7002/api/v1/credentials/0", Some(7002)),
+            ("http://127.0.0.1:7002/x", Some(7002)),
+            ("http://[::1]/x", Some(80)),
+            ("https://credentials.example/x?y=z", None),
+        ] {
+            assert_eq!(CredentialsUri::parse(good).unwrap().loopback_port(), port);
+        }
+        for (bad, reason) in [
+            ("", "no address"),
+            ("127.0.0.1:7002", "no address"),
+            ("http://10.0.0.1/planted", "in the clear"),
+            ("http://127.0.0.1.example/planted", "in the clear"),
+            ("file:///planted", "scheme is `file`"),
+            ("https://user:planted@example/", "user name"),
+        ] {
+            let refusal = CredentialsUri::parse(bad).unwrap_err();
+            assert!(
+                refusal.contains(reason) && !refusal.contains("planted"),
+                "{bad}: {refusal}"
+            );
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Credentials as other programs and services write them, in either of the two usual spellings of the keys.
+//!
+//! `AccessKeyId`, `AccessKeySecret`, `SecurityToken`, `Expiration` (metadata service, credentials URI, OSS SDKs), and
+//! `access_key_id`, `access_key_secret`, `sts_token`, `expiration` (aliyun-cli). A document may have both.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use crate::credentials::{Credentials, Granted, Keys, is_key_text};
+use crate::failure::{Failure, Stage, scrub};
+use crate::moment::Moment;
+
+use super::Proof;
+
+/// Credentials, whose end may be unknown.
+pub(super) struct Document {
+    pub(super) keys: Keys,
+    pub(super) expires_at: Option<DateTime<Utc>>,
+    pub(super) updated_at: Option<DateTime<Utc>>,
+}
+
+impl Document {
+    /// Reads a document; says why it is none, without a word of it that could be secret.
+    pub(super) fn read(text: &[u8]) -> Result<Self, String> {
+        let raw: Raw = serde_json::from_slice(text).map_err(|error| {
+            let (class, line, column) = (error.classify(), error.line(), error.column());
+            format!("it is not the JSON of credentials ({class:?} at line {line} column {column})")
+        })?;
+        if let Some(code) = raw.code.as_deref().filter(|code| *code != "Success") {
+            return Err(format!("its Code is `{}`", scrub(code, &[])));
+        }
+        let id = raw.id.or(raw.snake_id).ok_or("it has no AccessKeyId")?;
+        let secret = raw.secret.or(raw.snake_secret);
+        let secret = secret.ok_or("it has no AccessKeySecret")?.0;
+        let token = raw.token.or(raw.snake_token).map(|token| token.0);
+        let token = token.filter(|token| !token.expose_secret().is_empty());
+        let is_whole = |text: &SecretString| is_key_text(text.expose_secret());
+        if !is_key_text(&id) || !is_whole(&secret) || !token.iter().all(is_whole) {
+            return Err("a key in it is empty or garbled".to_owned());
+        }
+        let expiration = raw.expiration.or(raw.snake_expiration);
+        let time = |text: &str| {
+            let time = DateTime::parse_from_rfc3339(text).ok()?;
+            Some(time.to_utc())
+        };
+        let expires_at = match expiration.as_deref() {
+            None | Some("") => None,
+            Some(text) => Some(time(text).ok_or_else(|| {
+                let shown = scrub(text, &[secret.expose_secret()]);
+                format!("its Expiration `{shown}` is not a time like 2024-05-21T10:39:29Z")
+            })?),
+        };
+        Ok(Self {
+            keys: Keys {
+                access_key_id: id,
+                access_key_secret: secret,
+                security_token: token,
+            },
+            expires_at,
+            updated_at: raw.last_updated.as_deref().and_then(time),
+        })
+    }
+
+    /// Makes the proof of it: temporary credentials if it has a token and says when it ends.
+    ///
+    /// It was asked for at `asked_at` from `source`, whose clock this machine's is `skew` ahead of.
+    pub(super) fn proof(
+        self,
+        asked_at: Moment,
+        skew: TimeDelta,
+        source: &str,
+    ) -> Result<Proof, Failure> {
+        let Self {
+            keys,
+            expires_at,
+            updated_at,
+        } = self;
+        let (Some(token), Some(expires_at)) = (&keys.security_token, expires_at) else {
+            return Ok(Proof::Keys(keys));
+        };
+        let credentials = Credentials {
+            security_token: token.clone(),
+            access_key_id: keys.access_key_id,
+            access_key_secret: keys.access_key_secret,
+            issued_at: updated_at.unwrap_or(asked_at.wall - skew),
+            expires_at,
+        };
+        Granted::new(credentials, asked_at, skew, Duration::MAX, source)
+            .map(Proof::Granted)
+            .ok_or_else(|| {
+                let message = format!("{source} gave credentials that have already expired");
+                Failure::new(Stage::Identity, "ExpiredAnswer", message)
+            })
+    }
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    #[serde(rename = "Code")]
+    code: Option<String>,
+    #[serde(rename = "AccessKeyId")]
+    id: Option<String>,
+    #[serde(rename = "AccessKeySecret")]
+    secret: Option<Secret>,
+    #[serde(rename = "SecurityToken")]
+    token: Option<Secret>,
+    #[serde(rename = "Expiration")]
+    expiration: Option<String>,
+    #[serde(rename = "LastUpdated")]
+    last_updated: Option<String>,
+    #[serde(rename = "access_key_id")]
+    snake_id: Option<String>,
+    #[serde(rename = "access_key_secret")]
+    snake_secret: Option<Secret>,
+    #[serde(rename = "sts_token")]
+    snake_token: Option<Secret>,
+    #[serde(rename = "expiration")]
+    snake_expiration: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(from = "String")]
+struct Secret(SecretString);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::tests::noon;
+
+    fn proof(text: &str) -> Result<Proof, String> {
+        let document = Document::read(text.as_bytes())?;
+        document
+            .proof(noon(), TimeDelta::zero(), "the test")
+            .map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn both_spellings_and_their_union_are_read() {
+        for text in [
+            r#"{"Code":"Success","AccessKeyId":"STS.a","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2024-05-21T11:39:29Z"}"#,
+            r#"{"mode":"StsToken","access_key_id":"STS.a","access_key_secret":"s","sts_token":"t","expiration":"2024-05-21T11:39:29Z"}"#,
+            r#"{"AccessKeyId":"STS.a","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2024-05-21T11:39:29Z",
+                "access_key_id":"STS.a","access_key_secret":"s","sts_token":"t","expiration":"2024-05-21T11:39:29Z","mode":"StsToken"}"#,
+            "\n{\n \"Code\" : \"Success\",\"AccessKeyId\" : \"STS.a\",\"AccessKeySecret\":\"s\",\"SecurityToken\":\"t\",\"Expiration\":\"2024-05-21T11:39:29Z\"}\n",
+        ] {
+            let Ok(Proof::Granted(granted)) = proof(text) else {
+                panic!("{text}");
+            };
+            assert_eq!(granted.credentials.access_key_id, "STS.a");
+            assert_eq!(granted.lifetime.as_secs(), 3600);
+        }
+    }
+
+    #[test]
+    fn without_a_token_or_an_end_there_are_only_keys_to_sign_with() {
+        for text in [
+            r#"{"mode":"AK","access_key_id":"LTAI","access_key_secret":"s"}"#,
+            r#"{"AccessKeyId":"LTAI","AccessKeySecret":"s","SecurityToken":"","Expiration":""}"#,
+            r#"{"AccessKeyId":"STS.a","AccessKeySecret":"s","SecurityToken":"t"}"#,
+            r#"{"AccessKeyId":"STS.a","AccessKeySecret":"s","SecurityToken":null,"Expiration":null}"#,
+        ] {
+            assert!(matches!(proof(text), Ok(Proof::Keys(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_not_whole_is_refused_without_quoting_it() {
+        for (text, reason) in [
+            ("", "not the JSON of credentials (Eof"),
+            ("planted", "not the JSON of credentials (Syntax"),
+            ("[]", "not the JSON"),
+            (r#"{"AccessKeyId":7}"#, "not the JSON of credentials (Data"),
+            (
+                r#"{"Code":"NoPermission","Message":"x"}"#,
+                "its Code is `NoPermission`",
+            ),
+            ("{}", "no AccessKeyId"),
+            (r#"{"AccessKeyId":"a"}"#, "no AccessKeySecret"),
+            (
+                r#"{"AccessKeyId":"a","AccessKeySecret":""}"#,
+                "empty or garbled",
+            ),
+            (
+                r#"{"AccessKeyId":"a b","AccessKeySecret":"planted"}"#,
+                "empty or garbled",
+            ),
+            (
+                r#"{"AccessKeyId":"a","AccessKeySecret":"planted","Expiration":"planted"}"#,
+                "its Expiration `…` is not a time",
+            ),
+            (
+                r#"{"AccessKeyId":"a","AccessKeySecret":"planted","SecurityToken":"t","Expiration":"2024-05-21T10:39:29Z"}"#,
+                "already expired",
+            ),
+        ] {
+            let refusal = proof(text).map(|_| ()).unwrap_err();
+            assert!(
+                refusal.contains(reason) && !refusal.contains("planted"),
+                "{text}: {refusal}"
+            );
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Mounted files that hold one key or token each.
+
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use tokio::task::JoinHandle;
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::credentials::is_key_text;
+use crate::failure::{Failure, Stage};
+
+/// A file that holds one key or token.
+#[derive(Debug)]
+pub struct File {
+    path: PathBuf,
+    /// A reading that an earlier attempt has not waited for to the end.
+    pending: Option<JoinHandle<Result<SecretString, Error>>>,
+}
+
+impl File {
+    /// Names a file, which need not exist yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            pending: None,
+        }
+    }
+
+    /// Returns where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the file, without the white space around its content. Cancel safe.
+    pub(super) async fn read(&mut self) -> Result<SecretString, Failure> {
+        self.read_as(key_or_token, LIMIT).await
+    }
+
+    /// Reads the file whole, up to `limit` bytes, and has `check` judge it. Cancel safe.
+    pub(super) async fn read_as(
+        &mut self,
+        check: fn(&str) -> Result<&str, &'static str>,
+        limit: usize,
+    ) -> Result<SecretString, Failure> {
+        let path = self.path.clone();
+        // What has come too late for its attempt may be out of date.
+        self.pending.take_if(|pending| pending.is_finished());
+        // A network file system may hang: one thread waits for it then, not one for each attempt.
+        let pending = self.pending.get_or_insert_with(|| {
+            tokio::task::spawn_blocking(move || read_blocking(&path, check, limit))
+        });
+        let outcome = pending.await;
+        self.pending = None;
+        let error = match outcome {
+            Ok(Ok(secret)) => return Ok(secret),
+            Ok(Err(error)) => error,
+            Err(_) => Error::Read(io::Error::other("the reading thread ended")),
+        };
+        let code = match error {
+            Error::Read(_) => "IdentityFileUnreadable",
+            Error::Invalid(_) => "IdentityFileInvalid",
+        };
+        let message = format!("cannot use {}: {error}", self.path.display());
+        Err(Failure::new(Stage::Identity, code, message))
+    }
+}
+
+fn read_blocking(
+    path: &Path,
+    check: fn(&str) -> Result<&str, &'static str>,
+    limit: usize,
+) -> Result<SecretString, Error> {
+    // Opening a pipe would wait for its writer.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(Error::Invalid("it is not a regular file"));
+    }
+    let mut text = Zeroizing::new(String::with_capacity(limit + 1));
+    std::fs::File::open(path)?
+        .take(limit as u64 + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => Error::Invalid("it is not text"),
+            _ => Error::Read(error),
+        })?;
+    if text.len() > limit {
+        text.zeroize();
+        return Err(Error::Invalid("it is larger than any such file"));
+    }
+    match text.trim() {
+        "" => Err(Error::Invalid("it is empty")),
+        value => check(value).map(Into::into).map_err(Error::Invalid),
+    }
+}
+
+fn key_or_token(text: &str) -> Result<&str, &'static str> {
+    if is_key_text(text) {
+        Ok(text)
+    } else {
+        Err("it holds white space or characters that no key or token has")
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{0}")]
+    Read(#[from] io::Error),
+    #[error("{0}")]
+    Invalid(&'static str),
+}
+
+/// A value given outright, or by the path of a mounted file.
+#[derive(Debug)]
+pub enum Value {
+    /// The value itself.
+    Given(SecretString),
+    /// The file that holds it.
+    File(File),
+}
+
+impl Value {
+    pub(super) async fn read(&mut self) -> Result<SecretString, Failure> {
+        match self {
+            Self::Given(value) => Ok(value.clone()),
+            Self::File(file) => file.read().await,
+        }
+    }
+}
+
+/// STS takes OIDC tokens of at most 20,000 characters.
+const LIMIT: usize = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use secrecy::ExposeSecret as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_read_anew_and_its_faults_are_named() {
+        let directory = crate::testing::directory("identity");
+        let path = directory.join("token");
+        let mut file = File::new(path.clone());
+        let big = "x".repeat(LIMIT + 1);
+        let cases: [(&[u8], Result<&str, &str>); 7] = [
+            (b"one", Ok("one")),
+            (b" two\n", Ok("two")),
+            (b"", Err("it is empty")),
+            (b"\n\n", Err("it is empty")),
+            (b"a b", Err("white space")),
+            (b"\xff\xfe", Err("not text")),
+            (big.as_bytes(), Err("larger than")),
+        ];
+        for (content, expected) in cases {
+            fs::write(&path, content).unwrap();
+            match (file.read().await, expected) {
+                (Ok(secret), Ok(value)) => assert_eq!(secret.expose_secret(), value),
+                (Err(failure), Err(reason)) => {
+                    assert_eq!(failure.code, "IdentityFileInvalid");
+                    assert!(failure.to_string().contains(reason), "{failure}");
+                }
+                (got, _) => panic!("{expected:?}: {got:?}"),
+            }
+        }
+
+        fs::remove_file(&path).unwrap();
+        let failure = file.read().await.unwrap_err();
+        assert_eq!(failure.code, "IdentityFileUnreadable");
+        assert!(
+            failure.to_string().contains(&*path.to_string_lossy()),
+            "{failure}"
+        );
+
+        let failure = File::new(directory).read().await.unwrap_err();
+        assert!(
+            failure.to_string().contains("not a regular file"),
+            "{failure}"
+        );
+    }
+}

@@ -1,0 +1,209 @@
+//! A profile of aliyun-cli, from `~/.aliyun/config.json`. The file is read anew for every attempt, and never written.
+//!
+//! A profile stands for another kind of identity, and may add roles that are assumed with it.
+
+mod config;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta};
+use secrecy::ExposeSecret as _;
+
+use crate::clock::Clock;
+use crate::credentials::{Keys, RoleArn, RoleRequest};
+use crate::failure::{Failure, Stage};
+
+use super::document::Document;
+use super::{CredentialsUri, EcsRamRole, File, Identity, Metadata, Oidc, Process, ROLES, Standing};
+
+use self::config::{Config, Entry};
+
+/// Which profile of which file.
+#[derive(Debug)]
+pub struct Profile {
+    /// The file.
+    pub file: File,
+    /// The name of the profile; by default the file's current one.
+    pub name: Option<String>,
+    /// What the file does not say.
+    pub defaults: Defaults,
+}
+
+/// What a profile file does not say.
+#[derive(Clone, Debug)]
+pub struct Defaults {
+    /// The name of sessions.
+    pub session_name: String,
+    /// How long a program may take.
+    pub timeout: Duration,
+    /// Where the metadata service is.
+    pub metadata: Metadata,
+}
+
+/// What a profile stands for on its own.
+enum Base {
+    Keys(Document),
+    Identity(Identity),
+}
+
+impl Profile {
+    pub(super) async fn standing(&mut self, clock: &Clock) -> Result<Standing, Failure> {
+        let text = self.file.read_as(|text| Ok(text), LIMIT).await?;
+        let (base, roles, name) = Config::read(text.expose_secret())
+            .and_then(|config| {
+                let name = self.name.as_deref().unwrap_or(&config.current);
+                let (base, roles) = resolve(&config, name, &self.defaults)?;
+                Ok((base, roles, name.to_owned()))
+            })
+            .map_err(|reason| {
+                let message = format!("cannot use {}: {reason}", self.file.path().display());
+                Failure::new(Stage::Identity, "ProfileUnusable", message)
+            })?;
+        let standing = match base {
+            Base::Keys(document) => {
+                let source = format!("the profile {name}");
+                let proof = document.proof(clock.now(), TimeDelta::zero(), &source)?;
+                Standing::from(proof)
+            }
+            Base::Identity(mut identity) => identity.standing(clock).await?,
+        };
+        Ok(Standing { roles, ..standing })
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        // A program is the slowest of all that a profile may stand for.
+        self.defaults.timeout.max(super::credentials_uri::PATIENCE)
+    }
+}
+
+/// Follows source profiles to the one that stands on its own, and returns it with all their roles, its own first.
+fn resolve(
+    config: &Config,
+    name: &str,
+    defaults: &Defaults,
+) -> Result<(Base, Vec<RoleRequest>), String> {
+    let (mut name, mut seen, mut roles) = (name, Vec::new(), Vec::new());
+    loop {
+        let is_known = seen.contains(&name);
+        seen.push(name);
+        if is_known {
+            let circle = seen.join(" → ");
+            return Err(format!(
+                "its source profiles go round in a circle: {circle}"
+            ));
+        }
+        let entry = config.find(name)?;
+        let in_profile = |reason| format!("its profile `{name}` {reason}");
+        if matches!(
+            entry.mode.as_str(),
+            "RamRoleArn" | "ChainableRamRoleArn" | "OIDC"
+        ) {
+            roles.push(role(entry, defaults).map_err(in_profile)?);
+        }
+        if roles.len() > ROLES {
+            return Err(format!("its profiles lead through more than {ROLES} roles"));
+        }
+        if entry.mode != "ChainableRamRoleArn" {
+            roles.reverse();
+            return Ok((base(entry, defaults).map_err(in_profile)?, roles));
+        }
+        name = required(entry.source_profile.as_deref(), "source_profile").map_err(in_profile)?;
+    }
+}
+
+fn base(entry: &Entry, defaults: &Defaults) -> Result<Base, String> {
+    let identity = match entry.mode.as_str() {
+        "AK" | "StsToken" | "RamRoleArn" => return keys(entry),
+        "EcsRamRole" => {
+            let role = entry.ram_role_name.clone();
+            Identity::EcsRamRole(EcsRamRole::new(defaults.metadata.clone(), role))
+        }
+        "OIDC" => Identity::Oidc(Oidc {
+            provider_arn: required(entry.oidc_provider_arn.as_deref(), "oidc_provider_arn")?
+                .to_owned(),
+            token_file: File::new(PathBuf::from(required(
+                entry.oidc_token_file.as_deref(),
+                "oidc_token_file",
+            )?)),
+        }),
+        "External" => {
+            let command = required(entry.process_command.as_deref(), "process_command")?;
+            Identity::Process(Process {
+                // As aliyun-cli does it: no quotes, no shell.
+                command: command.split_whitespace().map(str::to_owned).collect(),
+                timeout: defaults.timeout,
+            })
+        }
+        "CredentialsURI" => {
+            let uri = required(entry.credentials_uri.as_deref(), "credentials_uri")?;
+            let uri = CredentialsUri::parse(uri)
+                .map_err(|reason| format!("has a credentials_uri that cannot be used: {reason}"))?;
+            Identity::CredentialsUri(uri)
+        }
+        "" => return Err("has no mode".to_owned()),
+        other => {
+            return Err(format!(
+                "has the mode {other}, which only aliyun-cli itself can use; choose a profile of the mode {MODES}"
+            ));
+        }
+    };
+    Ok(Base::Identity(identity))
+}
+
+fn keys(entry: &Entry) -> Result<Base, String> {
+    let token = entry.sts_token.as_ref();
+    if entry.mode == "StsToken" && token.is_none() {
+        return Err("lacks sts_token".to_owned());
+    }
+    let secret = entry
+        .access_key_secret
+        .as_ref()
+        .ok_or("lacks access_key_secret")?;
+    Ok(Base::Keys(Document {
+        keys: Keys {
+            access_key_id: required(entry.access_key_id.as_deref(), "access_key_id")?.to_owned(),
+            access_key_secret: secret.clone(),
+            security_token: token.cloned(),
+        },
+        expires_at: entry
+            .sts_expiration
+            .and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+        updated_at: None,
+    }))
+}
+
+fn role(entry: &Entry, defaults: &Defaults) -> Result<RoleRequest, String> {
+    let arn = required(entry.ram_role_arn.as_deref(), "ram_role_arn")?;
+    let arn =
+        RoleArn::parse(arn).map_err(|reason| format!("has no good ram_role_arn: {reason}"))?;
+    let seconds = entry.expired_seconds.unwrap_or(DURATION);
+    Ok(RoleRequest {
+        arn,
+        session_name: entry
+            .session_name()
+            .unwrap_or(&defaults.session_name)
+            .to_owned(),
+        duration: Duration::from_secs(seconds),
+        policy: entry.policy.clone(),
+        // AssumeRoleWithOIDC has no such parameter.
+        external_id: entry.external_id.clone().filter(|_| entry.mode != "OIDC"),
+        source_identity: None,
+    })
+}
+
+fn required<'a>(value: Option<&'a str>, name: &str) -> Result<&'a str, String> {
+    value.ok_or_else(|| format!("lacks {name}"))
+}
+
+const MODES: &str =
+    "AK, StsToken, RamRoleArn, ChainableRamRoleArn, EcsRamRole, OIDC, External or CredentialsURI";
+
+/// What STS grants by default, in seconds.
+const DURATION: u64 = 3600;
+
+/// Hundreds of profiles.
+const LIMIT: usize = 512 * 1024;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn defaults() -> Defaults {
+    Defaults {
+        session_name: "trainer-0".into(),
+        timeout: Duration::from_secs(1),
+        metadata: Metadata {
+            url: "http://127.0.0.1:1".into(),
+            allow_v1: false,
+            disabled: false,
+        },
+    }
+}
+
+/// Returns what the profile `p` stands for: the kind of its identity, and its roles.
+fn meaning(profiles: &[Value]) -> Result<(&'static str, Vec<RoleRequest>), String> {
+    let config = json!({"current": "p", "profiles": profiles}).to_string();
+    let config = Config::read(&config)?;
+    let (base, roles) = resolve(&config, &config.current, &defaults())?;
+    let kind = match base {
+        Base::Keys(_) => "keys",
+        Base::Identity(identity) => identity.kind(),
+    };
+    Ok((kind, roles))
+}
+
+fn profile(name: &str, mode: &str, rest: &Value) -> Value {
+    let mut profile = json!({
+        "name": name, "mode": mode, "access_key_id": "", "access_key_secret": "", "sts_token": "",
+        "ram_role_name": "", "ram_role_arn": "", "ram_session_name": "", "expired_seconds": 0,
+        "policy": "", "region_id": "cn-hangzhou", "output_format": "json", "language": "en",
+        "retry_timeout": 0, "source_profile": "", "process_command": "", "sts_expiration": 0,
+    });
+    for (key, value) in rest.as_object().unwrap() {
+        profile[key] = value.clone();
+    }
+    profile
+}
+
+const ARN: &str = "acs:ram::1:role/r";
+
+#[test]
+fn every_mode_stands_for_its_identity_and_roles() {
+    let keys = json!({"access_key_id": "LTAI", "access_key_secret": "s", "sts_token": "t", "ram_role_arn": ARN});
+    let oidc = json!({"oidc_provider_arn": "acs:ram::1:oidc-provider/p", "oidc_token_file": "/t", "ram_role_arn": ARN});
+    for (mode, rest, kind, roles) in [
+        ("AK", &keys, "keys", 0),
+        ("StsToken", &keys, "keys", 0),
+        ("RamRoleArn", &keys, "keys", 1),
+        (
+            "EcsRamRole",
+            &json!({"ram_role_name": "r"}),
+            "ecs_ram_role",
+            0,
+        ),
+        ("EcsRamRole", &json!({}), "ecs_ram_role", 0),
+        ("OIDC", &oidc, "oidc", 1),
+        (
+            "External",
+            &json!({"process_command": "helper --json"}),
+            "process",
+            0,
+        ),
+        (
+            "CredentialsURI",
+            &json!({"credentials_uri": "http://localhost:7002/x"}),
+            "credentials_uri",
+            0,
+        ),
+    ] {
+        let (found, hops) = meaning(&[profile("p", mode, rest)]).unwrap();
+        assert_eq!((found, hops.len()), (kind, roles), "{mode}");
+    }
+}
+
+#[test]
+fn a_role_is_asked_for_as_the_profile_says() {
+    let rest = json!({
+        "access_key_id": "LTAI", "access_key_secret": "s", "ram_role_arn": ARN, "ram_session_name": "me",
+        "expired_seconds": 1800, "policy": "{}", "external_id": "partner",
+    });
+    let (_, roles) = meaning(&[profile("p", "RamRoleArn", &rest)]).unwrap();
+    let asked = &roles[0];
+    assert_eq!(
+        (asked.arn.as_str(), asked.session_name.as_str()),
+        (ARN, "me")
+    );
+    assert_eq!(asked.duration, Duration::from_secs(1800));
+    assert_eq!(asked.policy.as_deref(), Some("{}"));
+    assert_eq!(asked.external_id.as_deref(), Some("partner"));
+
+    let rest = json!({"access_key_id": "LTAI", "access_key_secret": "s", "ram_role_arn": ARN});
+    let (_, roles) = meaning(&[profile("p", "RamRoleArn", &rest)]).unwrap();
+    assert_eq!(
+        (roles[0].session_name.as_str(), roles[0].duration.as_secs()),
+        ("trainer-0", 3600)
+    );
+}
+
+#[test]
+fn roles_of_source_profiles_are_assumed_first() {
+    let chained = |name: &str, source: &str, role: &str| {
+        profile(
+            name,
+            "ChainableRamRoleArn",
+            &json!({"source_profile": source, "ram_role_arn": role}),
+        )
+    };
+    let keys = json!({"access_key_id": "LTAI", "access_key_secret": "s", "ram_role_arn": "acs:ram::1:role/first"});
+    let profiles = [
+        chained("p", "q", "acs:ram::1:role/third"),
+        chained("q", "r", "acs:ram::1:role/second"),
+        profile("r", "RamRoleArn", &keys),
+    ];
+    let (_, roles) = meaning(&profiles).unwrap();
+    let names: Vec<&str> = roles.iter().map(|role| role.arn.name()).collect();
+    assert_eq!(names, ["first", "second", "third"]);
+
+    let circle = [chained("p", "q", ARN), chained("q", "p", ARN)];
+    assert_eq!(
+        meaning(&circle).unwrap_err(),
+        "its source profiles go round in a circle: p → q → p"
+    );
+    let circle = [chained("p", "p", ARN)];
+    assert!(meaning(&circle).unwrap_err().ends_with("circle: p → p"));
+
+    let long: Vec<Value> = ["p", "b", "c", "d", "e", "f"]
+        .windows(2)
+        .map(|pair| chained(pair[0], pair[1], ARN))
+        .collect();
+    assert_eq!(
+        meaning(&long).unwrap_err(),
+        "its profiles lead through more than 4 roles"
+    );
+}
+
+#[test]
+fn what_a_profile_lacks_is_named_and_nothing_of_it_quoted() {
+    for (profiles, reason) in [
+        (vec![], "it has no profile `p`, only "),
+        (
+            vec![profile("q", "AK", &json!({}))],
+            "it has no profile `p`, only q",
+        ),
+        (
+            vec![profile("p", "", &json!({}))],
+            "its profile `p` has no mode",
+        ),
+        (
+            vec![profile("p", "CloudSSO", &json!({}))],
+            "has the mode CloudSSO, which only aliyun-cli itself can use",
+        ),
+        (
+            vec![profile("p", "AK", &json!({"access_key_id": "x"}))],
+            "lacks access_key_secret",
+        ),
+        (
+            vec![profile("p", "AK", &json!({"access_key_secret": "planted"}))],
+            "lacks access_key_id",
+        ),
+        (
+            vec![profile(
+                "p",
+                "StsToken",
+                &json!({"access_key_id": "x", "access_key_secret": "planted"}),
+            )],
+            "lacks sts_token",
+        ),
+        (
+            vec![profile("p", "RamRoleArn", &json!({}))],
+            "lacks ram_role_arn",
+        ),
+        (
+            vec![profile("p", "RamRoleArn", &json!({"ram_role_arn": "x"}))],
+            "has no good ram_role_arn: it does not begin",
+        ),
+        (
+            vec![profile(
+                "p",
+                "ChainableRamRoleArn",
+                &json!({"ram_role_arn": ARN}),
+            )],
+            "lacks source_profile",
+        ),
+        (
+            vec![profile("p", "OIDC", &json!({"ram_role_arn": ARN}))],
+            "lacks oidc_provider_arn",
+        ),
+        (
+            vec![profile("p", "External", &json!({}))],
+            "lacks process_command",
+        ),
+        (
+            vec![profile(
+                "p",
+                "CredentialsURI",
+                &json!({"credentials_uri": "http://10.0.0.1/planted"}),
+            )],
+            "in the clear",
+        ),
+        (
+            vec![json!({"name": "p", "mode": "AK", "access_key_secret": 7})],
+            "not the JSON of aliyun-cli (Data",
+        ),
+    ] {
+        let refusal = meaning(&profiles).unwrap_err();
+        assert!(
+            refusal.contains(reason) && !refusal.contains("planted"),
+            "{refusal}"
+        );
+    }
+}

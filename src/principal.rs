@@ -1,0 +1,83 @@
+//! Who we are, as far as it is known: what a diagnosis fills into its advice. Nothing here is a secret.
+
+use chrono::{DateTime, Utc};
+
+/// Whom STS takes the signer of a request for: what GetCallerIdentity answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// `acs:ram::<account id>:user/<name>`, `…:assumed-role/<role>/<session>` or `…:root`.
+    pub arn: String,
+    /// The account.
+    pub account: String,
+}
+
+impl Caller {
+    /// Returns the name by which a trust policy knows the caller: of a session, its role.
+    pub fn principal(&self) -> String {
+        match self.arn.split_once(":assumed-role/") {
+            Some((account, rest)) => {
+                let role = rest.rsplit_once('/').map_or(rest, |(role, _)| role);
+                format!("{account}:role/{role}")
+            }
+            None => self.arn.clone(),
+        }
+    }
+
+    /// Whether it is the account itself, which may not assume roles.
+    pub fn is_root(&self) -> bool {
+        self.arn.ends_with(":root")
+    }
+}
+
+/// What an OIDC token says of itself, unverified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// `iss`.
+    pub issuer: String,
+    /// `sub`.
+    pub subject: String,
+    /// `aud`, one or many.
+    pub audiences: Vec<String>,
+    /// `exp`.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// What is known of the one who asks for a role.
+#[derive(Clone, Copy, Debug)]
+pub enum Principal<'a> {
+    /// Nothing.
+    Unknown,
+    /// The signer of the request.
+    Caller(&'a Caller),
+    /// The holder of a token.
+    Token {
+        /// `acs:ram::<account id>:oidc-provider/<name>`.
+        provider_arn: &'a str,
+        /// What the token says; nothing if it cannot be read.
+        claims: Option<&'a Claims>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trust_policy_knows_a_session_by_its_role() {
+        for (arn, principal) in [
+            ("acs:ram::1:user/u", "acs:ram::1:user/u"),
+            (
+                "acs:ram::1:assumed-role/job/trainer-0",
+                "acs:ram::1:role/job",
+            ),
+            ("acs:ram::1:assumed-role/a/b/session", "acs:ram::1:role/a/b"),
+            ("acs:ram::1:root", "acs:ram::1:root"),
+        ] {
+            let caller = Caller {
+                arn: arn.into(),
+                account: "1".into(),
+            };
+            assert_eq!(caller.principal(), principal);
+        }
+    }
+}

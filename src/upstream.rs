@@ -1,0 +1,186 @@
+//! Builds what credentials come from: the identity, the client of STS, and the embedded STS if that was asked for.
+
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use tracing::{Span, info, warn};
+
+use crate::clock::Clock;
+use crate::config::{Cloud, Session, Upstream};
+use crate::credentials::{RoleArn, RoleRequest};
+use crate::failure;
+use crate::outbound::{self, Outbound};
+use crate::schedule;
+use crate::source::Chain;
+use crate::sts::endpoint::Endpoint;
+use crate::sts::sign::Signature;
+use crate::sts::{Place, Sts};
+
+/// Why it could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The HTTP client cannot be made.
+    #[error("{}; correct sts.ca_file", failure::chain(.0))]
+    Outbound(#[from] outbound::Error),
+    /// The embedded STS does not start.
+    #[error("cannot start the embedded STS: {0}")]
+    Sandbox(String),
+}
+
+/// What must live as long as the source is used.
+#[cfg(feature = "sandbox")]
+pub type Guard = Option<crate::sandbox::Sandbox>;
+#[cfg(not(feature = "sandbox"))]
+/// What must live as long as the source is used.
+pub type Guard = Option<std::convert::Infallible>;
+
+/// Returns the span that marks every line of the log of a sandbox, whatever the level.
+pub fn span(upstream: &Upstream) -> Span {
+    match upstream {
+        Upstream::Cloud(_) | Upstream::Nothing => Span::none(),
+        #[cfg(feature = "sandbox")]
+        Upstream::Sandbox { .. } => tracing::error_span!("sandbox"),
+    }
+}
+
+/// Builds the source of credentials; none for a job without a role.
+#[cfg_attr(
+    not(feature = "sandbox"),
+    expect(clippy::unused_async, reason = "only a sandbox takes time to start")
+)]
+pub async fn source(
+    upstream: Upstream,
+    session: Session,
+    clock: &Clock,
+) -> Result<(Option<Chain>, Guard), Error> {
+    match upstream {
+        Upstream::Nothing => Ok((None, None)),
+        Upstream::Cloud(cloud) => Ok((Some(chain(cloud, session, clock)?), None)),
+        #[cfg(feature = "sandbox")]
+        Upstream::Sandbox { lifetime, ignored } => {
+            if !ignored.is_empty() {
+                let ignored = ignored.join(", ");
+                warn!(
+                    ignored,
+                    "The sandbox takes the place of a role that is configured"
+                );
+            }
+            let (cloud, sandbox) = embedded(lifetime, clock).await?;
+            Ok((Some(chain(cloud, session, clock)?), Some(sandbox)))
+        }
+    }
+}
+
+fn chain(cloud: Cloud, session: Session, clock: &Clock) -> Result<Chain, Error> {
+    let roles = roles(&cloud, session);
+    let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
+    let (identity, endpoints) = (cloud.identity.kind(), endpoints.join(", "));
+    if let Some(role) = roles.last() {
+        let (session_name, hops) = (&role.session_name, roles.len());
+        info!(role = %role.arn, identity, %session_name, hops, endpoints, "Assuming the role");
+        if role.duration < schedule::COMFORTABLE {
+            warn!(
+                duration_seconds = role.duration.as_secs(),
+                "role.duration is below 34 minutes: some SDKs will ask on every call before each renewal; make it longer"
+            );
+        }
+    } else {
+        info!(
+            identity,
+            "Passing the identity's own credentials through, for want of a role"
+        );
+    }
+    Ok(Chain {
+        sts: Sts::new(
+            places(cloud.endpoints, cloud.roots.as_ref())?,
+            cloud.signature,
+            clock.clone(),
+        ),
+        identity: cloud.identity,
+        roles,
+        clock: clock.clone(),
+    })
+}
+
+/// Returns the roles to assume one after the other: those on the way are asked for no longer than one step takes.
+fn roles(cloud: &Cloud, session: Session) -> Vec<RoleRequest> {
+    let Session {
+        name,
+        duration,
+        external_id,
+        source_identity,
+        policy,
+    } = session;
+    let step = |arn: &RoleArn| RoleRequest {
+        arn: arn.clone(),
+        session_name: name.clone(),
+        duration: STEP,
+        policy: None,
+        external_id: None,
+        source_identity: source_identity.clone(),
+    };
+    let mut roles: Vec<RoleRequest> = cloud.via.iter().map(step).collect();
+    if let Some(arn) = &cloud.role {
+        roles.push(RoleRequest {
+            duration,
+            policy,
+            external_id,
+            ..step(arn)
+        });
+    }
+    roles
+}
+
+fn places(
+    endpoints: Vec<Endpoint>,
+    roots: Option<&Vec<CertificateDer<'static>>>,
+) -> Result<Vec<Place>, outbound::Error> {
+    let place = |endpoint: Endpoint| {
+        let outbound = Outbound::new(outbound::Options {
+            roots: roots.cloned(),
+            direct: endpoint.is_loopback(),
+            ..outbound::Options::default()
+        })?;
+        Ok(Place { endpoint, outbound })
+    };
+    endpoints.into_iter().map(place).collect()
+}
+
+#[cfg(feature = "sandbox")]
+async fn embedded(
+    lifetime: Option<Duration>,
+    clock: &Clock,
+) -> Result<(Cloud, crate::sandbox::Sandbox), Error> {
+    use crate::identity::{AccessKey, Identity, Value};
+    use crate::sandbox::{Options, Sandbox};
+
+    let failed = Error::Sandbox;
+    // As long as a role may allow: the sandbox is for trying out any duration.
+    let max_session = Duration::from_secs(43_200);
+    let options = Options {
+        clock: clock.clone(),
+        lifetime,
+        max_session,
+        ..Options::default()
+    };
+    let sandbox = Sandbox::start(options)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let identity = Identity::AccessKey(AccessKey {
+        id: Value::Given(sandbox.access_key_id().into()),
+        secret: Value::Given(sandbox.access_key_secret()),
+        token: None,
+    });
+    let cloud = Cloud {
+        role: Some(RoleArn::parse(&sandbox.role_arn()).map_err(failed)?),
+        via: Vec::new(),
+        identity,
+        endpoints: vec![Endpoint::parse(&sandbox.endpoint()).map_err(failed)?],
+        signature: Signature::V1,
+        roots: None,
+    };
+    Ok((cloud, sandbox))
+}
+
+/// The shortest session that STS grants.
+const STEP: Duration = Duration::from_secs(900);
