@@ -53,7 +53,7 @@ pub fn not_passed(mut failure: Failure) -> Failure {
             "Resource": "acs:ram:*:*:role/<role name>",
         }]});
         failure.advice = format!(
-            "make the trust policy of the job's role {trust}, and grant the user who starts the job {grant}"
+            "let the trust policy of the job's role be or contain {trust}, and grant the user who starts the job the policy {grant}"
         )
         .into();
         failure.code = "RoleNotPassed".into();
@@ -76,7 +76,7 @@ fn permission(caller: &Caller, role: &RoleRequest) -> String {
         "Resource": role.arn.as_str(),
     }]});
     format!(
-        "make the trust policy of the role {} {trust}, and grant {} the policy {grant}",
+        "let the trust policy of the role {} be or contain {trust}, and grant {} the policy {grant}",
         role.arn.name(),
         caller.principal()
     )
@@ -139,7 +139,7 @@ fn token(
     let says = format!("the token says iss {issuer}, aud {audience}, sub {subject}, exp {ending}");
     let remedy = match code.strip_prefix("AuthenticationFail.")? {
         "NoPermission" => format!(
-            "make the trust policy of the role {} {}",
+            "let the trust policy of the role {} be or contain {}",
             role.arn.name(),
             json!({"Version": "1", "Statement": [{
                 "Effect": "Allow",

@@ -8,6 +8,10 @@ const ARN: (&str, &str) = (
     "ALIBABA_CLOUD_ROLE_ARN",
     "acs:ram::1234567890123456:role/job",
 );
+const PRESET: (&str, &str) = ("RAM_SIDECAR_ROLE_PRESET", "pai-default");
+const ACCOUNT: (&str, &str) = ("RAM_SIDECAR_ACCOUNT_ID", "1234567890123456");
+const BUCKET: (&str, &str) = ("RAM_SIDECAR_OSS_BUCKET", "examplebucket");
+const NONE: (&str, &str) = ("RAM_SIDECAR_ROLE_PRESET", "none");
 const ID: (&str, &str) = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIexample");
 const SECRET: (&str, &str) = ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted-secret");
 const PROVIDER: (&str, &str) = (
@@ -61,7 +65,25 @@ const fn toml(toml: &'static str, mistakes: &'static [&'static str]) -> Case {
 const CASES: &[Case] = &[
     // Roles.
     variables(&[ID, SECRET], &["role.arn: no role is given; set ALIBABA_CLOUD_ROLE_ARN"]),
-    flag(&["--role-arn", "arn:aws:iam::1:role/x"], &["--role-arn: `arn:aws:iam::1:role/x` is no role: it does not begin with `acs:ram::`"]),
+    variables(&[("ALIBABA_CLOUD_ROLE_ARN", "arn:aws:iam::1:role/x"), ID, SECRET], &["ALIBABA_CLOUD_ROLE_ARN: `arn:aws:iam::1:role/x` is no role: it does not begin with `acs:ram::`"]),
+    flag(&["--role-arn", "acs:ram::1:role/other"],
+        &["two role choices are given, `acs:ram::1:role/other` (--role-arn) and `acs:ram::1234567890123456:role/job` (ALIBABA_CLOUD_ROLE_ARN); a job has one role: remove one of them"]),
+    toml("role.arn = 'acs:ram::1:role/other'",
+        &["two role choices are given, `acs:ram::1234567890123456:role/job` (ALIBABA_CLOUD_ROLE_ARN) and `acs:ram::1:role/other` (role.arn in FILE); a job has one role"]),
+    variables(&[ARN, ID, SECRET, PRESET, ACCOUNT, BUCKET], &["two role choices are given, `pai-default` (RAM_SIDECAR_ROLE_PRESET) and `acs:ram::1234567890123456:role/job` (ALIBABA_CLOUD_ROLE_ARN)"]),
+    variables(&[ARN, ID, SECRET, NONE], &["two role choices are given, `none` (RAM_SIDECAR_ROLE_PRESET) and"]),
+    variables(&[ID, SECRET, ("RAM_SIDECAR_ROLE_PRESET", "some")], &["RAM_SIDECAR_ROLE_PRESET: `some` is no preset; choose pai-default or none"]),
+    variables(&[ID, SECRET, PRESET], &["role.account_id: it is missing for role.preset pai-default; set RAM_SIDECAR_ACCOUNT_ID", "role.oss_bucket: it is missing for role.preset pai-default; set RAM_SIDECAR_OSS_BUCKET"]),
+    variables(&[ID, SECRET, PRESET, BUCKET, ("RAM_SIDECAR_ACCOUNT_ID", "me")], &["RAM_SIDECAR_ACCOUNT_ID: `me` is no account id; write its digits"]),
+    variables(&[ID, SECRET, PRESET, ACCOUNT, ("RAM_SIDECAR_OSS_BUCKET", "oss://b/*")], &["RAM_SIDECAR_OSS_BUCKET: `oss://b/*` is no bucket; write its name alone"]),
+    variables(&[ID, SECRET, PRESET, ACCOUNT, BUCKET, ("RAM_SIDECAR_POLICY_FILE", "/p")], &["RAM_SIDECAR_POLICY_FILE: role.preset pai-default brings its own session policy"]),
+    variables(&[ARN, ID, SECRET, BUCKET], &["RAM_SIDECAR_OSS_BUCKET: it belongs to role.preset pai-default; set that too, or remove it"]),
+    variables(&[NONE, ("RAM_SIDECAR_EXTERNAL_ID", "partner")], &["RAM_SIDECAR_EXTERNAL_ID: it takes effect only with a role; set role.arn, or remove it"]),
+    variables(&[("RAM_SIDECAR_IDENTITY", "ecs_ram_role"), ("RAM_SIDECAR_POLICY", r#"{"Version":"1","Statement":[]}"#)], &["RAM_SIDECAR_POLICY: it takes effect only with a role"]),
+    flag(&["--role-via", "acs:ram::1:role/a,job"], &["--role-via: `job` is no role"]),
+    flag(&["--role-via", "acs:ram::1:role/a,"], &["--role-via: it is empty or has an empty entry; write it like a,b"]),
+    toml("role.via = ['acs:ram::1:role/a', 7]", &["role.via in FILE: a value of type array cannot stand here"]),
+    flag(&["--source-identity", "a b"], &["--source-identity: `a b` is no source identity; use 2 to 64"]),
     flag(&["--role-session-name", "a b"], &["--role-session-name: `a b` is no session name; use 2 to 64"]),
     flag(&["--duration", "60"], &["--duration: `60` has no unit; write it like 30s, 5m or 1h"]),
     flag(&["--duration", "soon"], &["--duration: `soon` is not a duration"]),
@@ -85,11 +107,33 @@ const CASES: &[Case] = &[
     variables(&[ARN, TOKEN_FILE], &["identity.oidc_provider_arn: it is missing"]),
     variables(&[ARN, TOKEN_FILE, ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ack")], &["ALIBABA_CLOUD_OIDC_PROVIDER_ARN: `ack` is no OIDC provider; write acs:ram::<account id>:oidc-provider/<name>"]),
     variables(&[ARN, PROVIDER, TOKEN_FILE, ("RAM_SIDECAR_EXTERNAL_ID", "partner")], &["RAM_SIDECAR_EXTERNAL_ID: AssumeRoleWithOIDC takes no external ID; remove it"]),
-    flag(&["--identity", "magic"], &["--identity: `magic` is no identity; choose access_key or oidc"]),
+    flag(&["--identity", "magic"], &["--identity: `magic` is no identity; choose access_key, oidc, ecs_ram_role, profile, credentials_uri or process"]),
+    variables(&[ARN, PROVIDER, TOKEN_FILE, ("RAM_SIDECAR_SOURCE_IDENTITY", "me")], &["RAM_SIDECAR_SOURCE_IDENTITY: AssumeRoleWithOIDC takes no source identity; remove it"]),
+    variables(&[ARN, ID, SECRET, ("ALIBABA_CLOUD_ECS_METADATA", "node"), ("RAM_SIDECAR_COMMAND", "helper")],
+        &["3 identities are given, access_key (ALIBABA_CLOUD_ACCESS_KEY_ID) and ecs_ram_role (ALIBABA_CLOUD_ECS_METADATA) and process (RAM_SIDECAR_COMMAND); choose one"]),
+    variables(&[ARN, ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:7009/planted")],
+        &["identity.type: no identity is given; set ALIBABA_CLOUD_ACCESS_KEY_ID"]),
+    variables(&[ARN, ("RAM_SIDECAR_IDENTITY", "credentials_uri"), ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://10.0.0.1/planted")],
+        &["ALIBABA_CLOUD_CREDENTIALS_URI: plain http to another machine would send credentials in the clear"]),
+    variables(&[ARN, ("RAM_SIDECAR_IDENTITY", "credentials_uri"), ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://localhost:7002/planted")],
+        &["ALIBABA_CLOUD_CREDENTIALS_URI: it is where this daemon itself serves (serve.listen)"]),
+    variables(&[ARN, ("RAM_SIDECAR_IDENTITY", "credentials_uri")], &["identity.credentials_uri: it is missing for the credentials_uri identity; set ALIBABA_CLOUD_CREDENTIALS_URI"]),
+    variables(&[ARN, ("ALIBABA_CLOUD_ECS_METADATA", "node"), ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")],
+        &["ALIBABA_CLOUD_ECS_METADATA_DISABLED: it forbids the ECS metadata service, which the ecs_ram_role identity asks; unset it"]),
+    variables(&[ARN, ("ALIBABA_CLOUD_ECS_METADATA", "acs:ram::1:role/x")], &["ALIBABA_CLOUD_ECS_METADATA: `acs:ram::1:role/x` is no role name; write the name alone"]),
+    variables(&[ARN, ("ALIBABA_CLOUD_ECS_METADATA", "node"), ("ALIBABA_CLOUD_IMDS_ENDPOINT", "http://10.0.0.1")], &["ALIBABA_CLOUD_IMDS_ENDPOINT: `http://10.0.0.1` is no metadata service"]),
+    variables(&[ARN, ("ALIBABA_CLOUD_PROFILE", "training")], &["identity.profile_file: there is no HOME to find .aliyun/config.json in; set ALIBABA_CLOUD_CONFIG_FILE"]),
+    variables(&[ARN, ("ALIBABA_CLOUD_CONFIG_FILE", "config.json")], &["ALIBABA_CLOUD_CONFIG_FILE: it is not an absolute path"]),
+    variables(&[ARN, ("RAM_SIDECAR_IDENTITY", "process")], &["identity.command: it is missing for the process identity; set RAM_SIDECAR_COMMAND"]),
+    variables(&[ARN, ("RAM_SIDECAR_COMMAND", "helper --json")], &["RAM_SIDECAR_COMMAND: it is one text with white space in it, not a list of words"]),
+    variables(&[ARN, ("RAM_SIDECAR_COMMAND", "[7]")], &["RAM_SIDECAR_COMMAND: it is no list of texts; write it like"]),
+    variables(&[ARN, ("RAM_SIDECAR_COMMAND", "helper"), ("RAM_SIDECAR_IDENTITY_TIMEOUT", "1h")], &["RAM_SIDECAR_IDENTITY_TIMEOUT: `1h` is no sensible time for a program; choose 1s to 5m"]),
     // STS.
     flag(&["--sts-endpoint", "http://sts.aliyuncs.com"], &["--sts-endpoint: it is no STS endpoint: plain http"]),
     flag(&["--sts-endpoint", "https://me:planted-word@sts.aliyuncs.com"], &["--sts-endpoint: it is no STS endpoint: it carries a user name"]),
     flag(&["--sts-endpoint", "x y", "--vpc=maybe"], &["--vpc: `maybe` is neither", "--sts-endpoint: it is no STS endpoint"]),
+    flag(&["--sts-endpoint", "sts.aliyuncs.com", "--sts-endpoint", "http://sts.aliyuncs.com"], &["--sts-endpoint: entry 2 is no STS endpoint: plain http"]),
+    flag(&["--sts-signature", "v2"], &["--sts-signature: `v2` is no signature; choose v1 or v3"]),
     flag(&["--vpc"], &["--vpc: a VPC endpoint belongs to a region; set sts.region (ALIBABA_CLOUD_STS_REGION) too"]),
     variables(&[ARN, ID, SECRET, ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "yes")], &["ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED: `yes` is neither true nor false"]),
     flag(&["--region", "cn hangzhou"], &["--region: `cn hangzhou` is no region"]),

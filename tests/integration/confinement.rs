@@ -1,8 +1,9 @@
 //! What a session policy leaves of OSS, as `oss2` finds it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use ram_sidecar::sandbox::Sandbox;
+use ram_sidecar::sandbox::{Options, Sandbox};
 use serde_json::{Value, json};
 
 use crate::clients::{self, finished, issued_by};
@@ -15,6 +16,18 @@ use crate::upstream::{beside, sts};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_policy_confines_oss2_to_one_bucket() {
     assert_confined(&[], &[("RAM_SIDECAR_POLICY", ONE_BUCKET)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pais_default_role_confines_oss2_to_one_bucket() {
+    let account = Options::default().account_id;
+    let preset = [
+        ("ALIBABA_CLOUD_ROLE_ARN", ""),
+        ("RAM_SIDECAR_ROLE_PRESET", "pai-default"),
+        ("RAM_SIDECAR_ACCOUNT_ID", &account),
+        ("RAM_SIDECAR_OSS_BUCKET", BUCKET),
+    ];
+    assert_confined(&[], &preset).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,6 +47,12 @@ async fn without_a_session_policy_oss2_reaches_every_bucket() {
 /// Asserts that a daemon, configured in this way, serves credentials for one bucket and for no other.
 async fn assert_confined(args: &[&str], env: &[(&str, &str)]) {
     let (sts, home) = (sts().await, Scratch::new());
+    // The role that PAI makes for an account.
+    let trust = json!({"Version": "1", "Statement": [{
+        "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": [sts.user_arn()]},
+    }]});
+    sts.add_role("aliyunpaidlcdefaultrole", &trust.to_string(), HOUR)
+        .expect("a good policy");
     let (daemon, oss) = (beside(&sts, args, env), guarded(&sts));
     for version in VERSIONS {
         let reach = |bucket, keys| reach(&daemon, &home, &oss, version, bucket, keys);
@@ -89,6 +108,8 @@ fn closed(keys: &[&str]) -> Value {
     let read = keys.iter().map(|key| (*key, refusal.clone()));
     json!({"list": refusal, "read": read.collect::<Value>()})
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 const VERSIONS: [&str; 2] = ["v1", "v4"];
 

@@ -99,7 +99,10 @@ fn the_readme_has_every_setting_and_every_code() {
     for setting in SETTINGS {
         let row = readme
             .lines()
-            .find(|line| line.starts_with('|') && line.contains(&format!("`{}`", setting.variable)))
+            .find(|line| {
+                let variable = line.split('|').nth(3).unwrap_or_default().trim();
+                variable == format!("`{}`", setting.variable)
+            })
             .unwrap_or_else(|| panic!("{} is not in README's table", setting.key));
         if setting.in_file {
             assert!(row.contains(&format!("`{}`", setting.key)), "{row}");
@@ -128,6 +131,7 @@ fn the_readme_has_every_setting_and_every_code() {
         let code = row.split('`').nth(1).unwrap();
         let own = [
             "CredentialsPending",
+            "NoRole",
             "NotFound",
             "MethodNotAllowed",
             "BrowserRefused",

@@ -2,6 +2,8 @@
 #![cfg(feature = "sandbox")]
 
 #[cfg(test)]
+mod check;
+#[cfg(test)]
 mod clients;
 #[cfg(test)]
 mod configuration;
@@ -17,6 +19,8 @@ mod http;
 mod layering;
 #[cfg(test)]
 mod load;
+#[cfg(test)]
+mod roles;
 #[cfg(test)]
 mod serving;
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl Daemon {
     /// Starts `ram-sidecar serve …args` with a cleared environment plus `PATH` and `env`.
     pub(crate) fn spawn(args: &[&str], env: &[(&str, &str)]) -> Self {
         Self {
-            process: Process::start(command(args, env)),
+            process: Process::start(command("serve", args, env)),
             secrets: Mutex::new(secrets(env)),
             told: Mutex::default(),
         }
@@ -38,7 +38,7 @@ impl Daemon {
     pub(crate) fn spawn_without_stdout(args: &[&str]) -> Self {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
-        let process = Process::start_with(command(args, &[]), writer.into());
+        let process = Process::start_with(command("serve", args, &[]), writer.into());
         Self {
             process,
             secrets: Mutex::default(),
@@ -50,7 +50,7 @@ impl Daemon {
     pub(crate) fn spawn_limited(files: u64, args: &[&str]) -> Self {
         let mut limited = Command::new("prlimit");
         limited.arg(format!("--nofile={files}:{files}"));
-        let inner = command(args, &[]);
+        let inner = command("serve", args, &[]);
         limited
             .arg(inner.get_program())
             .args(inner.get_args())
@@ -221,7 +221,29 @@ impl Drop for Daemon {
 
 /// Runs `ram-sidecar serve …args` to its end, and returns its exit code and what it wrote to standard error.
 pub(crate) fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
-    let mut process = Process::start(command(args, env));
+    let Ended { code, stderr, .. } = run_command("serve", args, env);
+    (code, stderr)
+}
+
+/// Runs `ram-sidecar check …args` to its end, and returns its exit code and what it printed.
+pub(crate) fn check(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
+    let Ended {
+        code,
+        stdout,
+        stderr,
+    } = run_command("check", args, env);
+    assert_eq!(stderr, "", "a report goes to standard output");
+    (code, stdout)
+}
+
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+fn run_command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Ended {
+    let mut process = Process::start(command(name, args, env));
     let child = &mut process.child;
     let status = eventually("the process ends", || {
         child.try_wait().expect("it is our child")
@@ -236,7 +258,11 @@ pub(crate) fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) 
             "{told}\n{printed}"
         );
     }
-    (status.code(), told)
+    Ended {
+        code: status.code(),
+        stdout: printed,
+        stderr: told,
+    }
 }
 
 /// Returns the values of those variables that hold secrets.
@@ -252,9 +278,9 @@ fn secrets(env: &[(&str, &str)]) -> Vec<String> {
         .collect()
 }
 
-fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
+fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ram-sidecar"));
-    command.arg("serve").args(args).env_clear();
+    command.arg(name).args(args).env_clear();
     command.envs(environment("PATH").map(|path| ("PATH", path)));
     command
         .env("RAM_SIDECAR_LOG", "trace")

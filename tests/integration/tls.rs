@@ -117,7 +117,7 @@ async fn a_given_ca_is_trusted_and_the_bundled_ones_do_not_vouch_for_it() {
     let reply = daemon.credentials();
     assert_eq!(
         (reply.status, reply.text("Code")),
-        (503, "TlsFailed".to_owned())
+        (503, "TlsUntrusted".to_owned())
     );
     let sentence = reply.text("Message");
     assert!(
@@ -149,7 +149,7 @@ async fn sts_is_called_through_the_proxy_of_the_environment() {
     let reply = daemon.credentials();
     assert_eq!(
         (reply.status, reply.text("Code")),
-        (503, "ConnectFailed".to_owned())
+        (503, "DnsFailed".to_owned())
     );
     assert!(reply.text("Message").contains(NAME), "{reply:?}");
 

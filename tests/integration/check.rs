@@ -1,0 +1,186 @@
+//! `check`: what it finds, what it says, and what it leaves alone.
+
+use ram_sidecar::sandbox::Sandbox;
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use crate::support::{Scratch, check};
+use crate::upstream::{beside, sts};
+
+/// Runs it beside `sts` with an AccessKey, where it may block.
+fn beside_sts(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
+    let (role, endpoint) = (sts.role_arn(), sts.endpoint());
+    let (id, secret) = (sts.access_key_id(), sts.access_key_secret());
+    let own = [
+        ("ALIBABA_CLOUD_ROLE_ARN", role.as_str()),
+        ("ALIBABA_CLOUD_STS_ENDPOINT", &endpoint),
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", &id),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret.expose_secret()),
+    ];
+    check(args, &[&own, env].concat())
+}
+
+fn json(report: &str) -> Value {
+    serde_json::from_str(report).unwrap_or_else(|error| panic!("{error}: {report}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_tells_what_it_found_and_obtained_and_no_secret() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let file = scratch.join("credentials");
+    let args = [
+        "--file",
+        file.to_str().unwrap(),
+        "--key",
+        "planted-key-of-the-uri",
+    ];
+    let env = [
+        ("RAM_SIDECAR_IDENTITY", "access_key"),
+        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "/t"),
+        (
+            "RAM_SIDECAR_POLICY",
+            r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:*","Resource":"*"}]}"#,
+        ),
+    ];
+    let (code, report) = beside_sts(&sts, &args, &env);
+    assert_eq!(code, Some(0), "{report}");
+    for part in [
+        "  role.arn = acs:ram::1234567890123456:role/sandbox-role  (ALIBABA_CLOUD_ROLE_ARN)",
+        "  role.duration = 1h  (default)",
+        "  identity.access_key_secret = (set, not shown)  (ALIBABA_CLOUD_ACCESS_KEY_SECRET)",
+        "  serve.key = (set, not shown)  (--key)",
+        "  access_key is present (ALIBABA_CLOUD_ACCESS_KEY_ID): taken",
+        "  oidc is present (ALIBABA_CLOUD_OIDC_TOKEN_FILE): not taken",
+        "  STS takes it for acs:ram::1234567890123456:user/sandbox-user, account 1234567890123456",
+        "    session policy {\"Statement\":",
+        "  127.0.0.1, ",
+        "  this machine's clock is 0 s ahead of it",
+        "  STS.Sandbox",
+        "  which is acs:ram::1234567890123456:assumed-role/sandbox-role/",
+        "  good: Credentials were obtained",
+    ] {
+        assert!(report.contains(part), "{part}\n{report}");
+    }
+    assert!(
+        !report.contains("planted") && !report.contains('\u{1b}'),
+        "{report}"
+    );
+    assert!(!file.exists(), "it changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_diagnosis_is_the_sentence_of_the_daemon() {
+    let sts = sts().await;
+    sts.permit_assume_role(&sts.user_arn(), false);
+    let (code, report) = beside_sts(&sts, &["--json"], &[]);
+    assert_eq!(code, Some(69), "{report}");
+    let report = json(&report);
+    assert_eq!(report["good"], false);
+    assert_eq!(
+        (&report["stage"], &report["code"]),
+        (&"sts".into(), &"NoPermission".into())
+    );
+    let told = report["verdict"][0].as_str().unwrap();
+    let id = report["request_id"].as_str().unwrap();
+    let without_id = |sentence: &str, id: &str| sentence.replace(id, "");
+
+    let reply = beside(&sts, &[], &[]).credentials();
+    let sentence = reply.text("Message");
+    let other_id = sentence
+        .rsplit_once("RequestId ")
+        .unwrap()
+        .1
+        .trim_end_matches(')');
+    assert_eq!(without_id(told, id), without_id(&sentence, other_id));
+    assert_ne!(id, other_id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_token_says_is_shown_and_the_token_is_not() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let file = scratch.join("token");
+    let token = sts.oidc_token(
+        "system:serviceaccount:a:b",
+        "other-audience",
+        std::time::Duration::from_secs(600),
+    );
+    std::fs::write(&file, &token).unwrap();
+    let (role, endpoint, provider) = (sts.role_arn(), sts.endpoint(), sts.oidc_provider_arn());
+    let env = [
+        ("ALIBABA_CLOUD_ROLE_ARN", role.as_str()),
+        ("ALIBABA_CLOUD_STS_ENDPOINT", &endpoint),
+        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", &provider),
+        ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", file.to_str().unwrap()),
+    ];
+    let (code, report) = check(&[], &env);
+    assert_eq!(code, Some(69), "{report}");
+    let says = "the token says iss https://oidc.sandbox.invalid, aud other-audience, sub system:serviceaccount:a:b, exp 20";
+    assert_eq!(
+        report.matches(says).count(),
+        2,
+        "as found, and in the diagnosis\n{report}"
+    );
+    assert!(report.contains("bad: AssumeRoleWithOIDC at 127.0.0.1 was refused with AuthenticationFail.OIDCToken.AudienceNotMatch"), "{report}");
+    for part in token.split('.') {
+        assert!(!report.contains(part), "{report}");
+    }
+}
+
+#[test]
+fn mistakes_of_configuration_are_its_verdict_too() {
+    let (code, report) = check(&["--json", "--drain", "x"], &[("RAM_SIDECAR_LOG", "loud")]);
+    assert_eq!(code, Some(69));
+    let report = json(&report);
+    assert_eq!(report["stage"], "configuration");
+    let verdict: Vec<&str> = report["verdict"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| v.as_str().unwrap())
+        .collect();
+    assert!(
+        verdict.iter().any(|told| told.starts_with("--drain: `x`")),
+        "{verdict:?}"
+    );
+    assert!(
+        verdict
+            .iter()
+            .any(|told| told.starts_with("role.arn: no role is given")),
+        "{verdict:?}"
+    );
+    assert!(
+        verdict
+            .iter()
+            .any(|told| told.starts_with("RAM_SIDECAR_LOG: `loud`")),
+        "{verdict:?}"
+    );
+}
+
+#[test]
+fn the_sandbox_and_a_job_without_a_role_can_be_checked() {
+    let (code, report) = check(&["--sandbox"], &[]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains("valid nowhere else"), "{report}");
+    let (code, report) = check(&["--role-preset", "none"], &[]);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains("This job has no role"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_gets_colours() {
+    // `script` gives it a terminal.
+    let command = format!(
+        "{} check --role-preset none",
+        env!("CARGO_BIN_EXE_ram-sidecar")
+    );
+    let output = std::process::Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .output();
+    if !crate::support::required("script", output.is_ok()) {
+        return;
+    }
+    let printed = String::from_utf8(output.unwrap().stdout).unwrap();
+    assert!(printed.contains("\u{1b}[32mgood\u{1b}[0m"), "{printed}");
+}

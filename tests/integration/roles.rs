@@ -1,0 +1,292 @@
+//! Every role choice, chains of roles, and the endpoints and signatures that roles are asked for with.
+
+use std::time::Duration;
+
+use ram_sidecar::sandbox::{Fault, Options, Sandbox, Times};
+use serde_json::json;
+
+use crate::serving::LISTEN;
+use crate::support::{Daemon, Scratch, eventually};
+use crate::upstream::{beside, sts};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn trusting(principal: &str) -> String {
+    json!({"Version": "1", "Statement": [{
+        "Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": [principal]},
+    }]})
+    .to_string()
+}
+
+/// Adds the role `name`, which trusts the sessions of `from`, and lets those assume roles.
+fn chained(sts: &Sandbox, from: &str, name: &str) -> String {
+    sts.permit_assume_role(from, true);
+    sts.add_role(name, &trusting(from), HOUR).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn roles_are_assumed_one_after_the_other_and_a_failure_names_the_hop() {
+    let sts = sts().await;
+    let first = sts.role_arn();
+    let second = chained(&sts, &first, "second");
+    let third = chained(&sts, &second, "third");
+    let env = [
+        ("ALIBABA_CLOUD_ROLE_ARN", third.as_str()),
+        ("RAM_SIDECAR_SOURCE_IDENTITY", "alice"),
+    ];
+    let via = ["--role-via", &first, "--role-via", &second];
+    let daemon = beside(&sts, &via, &env);
+    daemon.uri();
+    let issued = sts.issued(&daemon.credentials().text("AccessKeyId"));
+    let issued = issued.unwrap();
+    assert_eq!(issued.role_arn, third);
+    assert_eq!(issued.source_identity.as_deref(), Some("alice"));
+
+    sts.set_trust_policy(&second, &trusting("acs:ram::1:user/nobody"))
+        .unwrap();
+    daemon.signal("HUP");
+    let ready = eventually("the second role refuses", || {
+        Some(daemon.probe("/ready")).filter(|ready| ready.body.contains("NoPermission"))
+    });
+    let sentence = ready.text("Message");
+    assert!(
+        sentence.starts_with(&format!("at hop 2 of 3, {second}: AssumeRole")),
+        "{sentence}"
+    );
+    // The one who was refused is a session of the first role.
+    assert!(
+        sentence.contains(&format!(r#""Principal":{{"RAM":["{first}"]}}"#)),
+        "{sentence}"
+    );
+    assert_eq!(
+        daemon.credentials().status,
+        200,
+        "what is held is served on"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_without_a_role_is_ready_and_told_so_and_nothing_is_written() {
+    let scratch = Scratch::new();
+    let file = scratch.join("credentials");
+    let args = [&LISTEN[..], &["--file", file.to_str().unwrap()]].concat();
+    let mut daemon = Daemon::spawn(&args, &[("RAM_SIDECAR_ROLE_PRESET", "none")]);
+    daemon.uri();
+    let reply = daemon.credentials();
+    assert_eq!(
+        (reply.status, reply.text("Code")),
+        (404, "NoRole".to_owned())
+    );
+    assert!(
+        reply.text("Message").contains("role.preset is none"),
+        "{reply:?}"
+    );
+    for probe in ["/ready", "/live", "/startup"] {
+        assert_eq!(daemon.probe(probe).status, 200, "{probe}");
+    }
+    assert_eq!(daemon.probe("/ready").text("phase"), "no role");
+    daemon.signal("HUP");
+    assert_eq!(daemon.credentials().status, 404);
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended(), Some(0));
+    assert!(!file.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pais_default_role_is_named_by_its_account_and_narrowed_to_its_bucket() {
+    let sts = sts().await;
+    let arn = sts
+        .add_role("aliyunpaidlcdefaultrole", &trusting(&sts.user_arn()), HOUR)
+        .unwrap();
+    let endpoint = sts.endpoint();
+    let (id, secret) = (sts.access_key_id(), sts.access_key_secret());
+    let account = Options::default().account_id;
+    let env = [
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", id.as_str()),
+        (
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+            secrecy::ExposeSecret::expose_secret(&secret),
+        ),
+        ("ALIBABA_CLOUD_STS_ENDPOINT", &endpoint),
+        ("RAM_SIDECAR_ROLE_PRESET", "pai-default"),
+        ("RAM_SIDECAR_ACCOUNT_ID", &account),
+        ("RAM_SIDECAR_OSS_BUCKET", "examplebucket"),
+    ];
+    let daemon = Daemon::spawn(&LISTEN, &env);
+    daemon.uri();
+    let id = daemon.credentials().text("AccessKeyId");
+    assert_eq!(sts.issued(&id).unwrap().role_arn, arn);
+    for (action, resource, permitted) in [
+        ("odps:CreateInstance", "acs:odps:*:*:projects/p", true),
+        ("oss:GetObject", "acs:oss:*:1:examplebucket/a", true),
+        ("oss:PutObject", "acs:oss:*:1:examplebucket/a/b", true),
+        ("oss:ListObjects", "acs:oss:*:1:examplebucket", true),
+        ("oss:DeleteBucket", "acs:oss:*:1:examplebucket", false),
+        ("oss:GetObject", "acs:oss:*:1:examplebucket2/a", false),
+        ("oss:ListObjects", "acs:oss:*:1:other", false),
+        ("oss:ListBuckets", "acs:oss:*:1:*", false),
+        ("ecs:RunInstances", "*", false),
+    ] {
+        assert_eq!(
+            sts.permits(&id, action, resource),
+            permitted,
+            "{action} {resource}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_endpoint_serves_when_one_is_gone_throttles_or_breaks() {
+    let (first, second) = (sts().await, sts().await);
+    let gone = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    // The last does not know the key; that it is asked is enough.
+    let endpoints = format!("http://{gone},{},{}", first.endpoint(), second.endpoint());
+    let env = [("ALIBABA_CLOUD_STS_ENDPOINT", endpoints.as_str())];
+    let daemon = beside(&first, &[], &env);
+    daemon.uri();
+    let passed = daemon.logged("Another endpoint had to serve");
+    assert!(passed.contains("ConnectionRefused"), "{passed}");
+    assert!(
+        daemon
+            .logged("Credentials renewed")
+            .contains("\"served_by\":\"127.0.0.1\"")
+    );
+    assert_eq!(daemon.probe("/ready").text("served_by"), "127.0.0.1");
+
+    for fault in [
+        Fault::Throttling {
+            retry_after: None,
+            acs_retry_after: None,
+        },
+        Fault::InternalError,
+        Fault::Refusal {
+            status: 503,
+            code: "ServiceUnavailable".into(),
+            message: "x".into(),
+        },
+        Fault::Refusal {
+            status: 502,
+            code: "Strange".into(),
+            message: "x".into(),
+        },
+    ] {
+        let (before, asked) = (first.request_count(), second.request_count());
+        first.inject(fault.clone(), Times::Next(1));
+        daemon.signal("HUP");
+        eventually("the second endpoint is asked", || {
+            (second.request_count() > asked).then_some(())
+        });
+        assert!(first.request_count() > before, "{fault:?}");
+    }
+
+    // A refusal is an answer: no other endpoint is asked.
+    let refused = Sandbox::start(Options::default()).await.unwrap();
+    refused.permit_assume_role(&refused.user_arn(), false);
+    let (asked, endpoints) = (
+        second.request_count(),
+        format!("{},{}", refused.endpoint(), second.endpoint()),
+    );
+    let daemon = beside(
+        &refused,
+        &[],
+        &[("ALIBABA_CLOUD_STS_ENDPOINT", endpoints.as_str())],
+    );
+    assert_eq!(daemon.credentials().text("Code"), "NoPermission");
+    assert_eq!(second.request_count(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_no_endpoint_serves_the_diagnosis_tells_of_each() {
+    let sts = sts().await;
+    sts.inject(Fault::InternalError, Times::UntilHealed);
+    let gone = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let endpoints = format!("http://{gone},{}", sts.endpoint());
+    let daemon = beside(
+        &sts,
+        &[],
+        &[("ALIBABA_CLOUD_STS_ENDPOINT", endpoints.as_str())],
+    );
+    let told = daemon.logged("No credentials");
+    assert!(
+        told.contains("InternalError") && told.contains("before, cannot call 127.0.0.1"),
+        "{told}"
+    );
+    sts.heal();
+    daemon.uri();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_signed_with_sha_256_where_that_is_asked_for() {
+    let sts = sts().await;
+    let policy = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"acs:oss:*:*:b/~x y/*+(1)"}]}"#;
+    let env = [
+        ("RAM_SIDECAR_STS_SIGNATURE", "v3"),
+        ("RAM_SIDECAR_POLICY", policy),
+    ];
+    let daemon = beside(&sts, &[], &env);
+    daemon.uri();
+    let id = daemon.credentials().text("AccessKeyId");
+    assert!(
+        sts.issued(&id)
+            .unwrap()
+            .policy
+            .unwrap()
+            .contains("~x y/*+(1)")
+    );
+
+    // With temporary keys, the token is signed along.
+    let first = sts.role_arn();
+    let second = chained(&sts, &first, "second");
+    let env = [
+        ("RAM_SIDECAR_STS_SIGNATURE", "v3"),
+        ("ALIBABA_CLOUD_ROLE_ARN", second.as_str()),
+    ];
+    let daemon = beside(&sts, &["--role-via", &first], &env);
+    daemon.uri();
+    let id = daemon.credentials().text("AccessKeyId");
+    assert_eq!(sts.issued(&id).unwrap().role_arn, second);
+
+    // The words of this refusal belong to V3 alone.
+    let env = [
+        ("RAM_SIDECAR_STS_SIGNATURE", "v3"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "wrong-secret"),
+    ];
+    let reply = beside(&sts, &[], &env).credentials();
+    assert_eq!(reply.text("Code"), "SignatureDoesNotMatch");
+    assert!(
+        reply
+            .text("Message")
+            .contains("does not match our calculation"),
+        "{reply:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_is_deleted_and_restored_heals_without_a_restart() {
+    let sts = sts().await;
+    let daemon = beside(&sts, &[], &[]);
+    daemon.uri();
+    sts.delete_role(&sts.role_arn());
+    daemon.signal("HUP");
+    let ready = eventually("the role is missed", || {
+        Some(daemon.probe("/ready")).filter(|ready| ready.body.contains("EntityNotExist.Role"))
+    });
+    assert_eq!(ready.status, 200, "the credentials in hand are served on");
+    let sentence = ready.text("Message");
+    assert!(
+        sentence.contains("create the role sandbox-role in the account 1234567890123456"),
+        "{sentence}"
+    );
+
+    sts.restore_role(&sts.role_arn());
+    daemon.signal("HUP");
+    eventually("the role is back", || {
+        Some(daemon.probe("/ready")).filter(|ready| ready.text("phase") == "fresh")
+    });
+}
