@@ -106,6 +106,14 @@ impl Identity {
         }
     }
 
+    /// Returns the most roles that may belong to the identity itself.
+    pub fn most_roles(&self) -> usize {
+        match self {
+            Self::Profile(_) => ROLES,
+            _ => 0,
+        }
+    }
+
     /// Returns the longest time that gathering the proof may take.
     pub fn patience(&self) -> Duration {
         match self {

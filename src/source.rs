@@ -67,8 +67,8 @@ impl Source for Chain {
     }
 
     fn patience(&self) -> Duration {
-        // A profile may add roles of its own, and a refusal is worth a question who we are.
-        let calls = self.roles.len() + identity::ROLES + 1;
+        // A refusal is worth a question who we are.
+        let calls = self.identity.most_roles() + self.roles.len() + 1;
         self.identity.patience() + self.sts.patience(calls)
     }
 }

@@ -64,9 +64,9 @@ async fn attempt(config: Config, report: &mut Report) {
 
 /// Finds out who we are. What fails here fails again, and is explained, when the role is assumed.
 async fn identify(chain: &mut Chain, clock: &Clock, report: &mut Report) {
-    let Ok(standing) = chain.identity.standing(clock).await else {
-        return;
-    };
+    let patience = chain.identity.patience();
+    let asked = tokio::time::timeout(patience, chain.identity.standing(clock)).await;
+    let Ok(Ok(standing)) = asked else { return };
     let own = standing.roles.iter().map(Role::of);
     report.roles.splice(0..0, own);
     match &standing.proof {

@@ -47,14 +47,16 @@ impl Checker {
         let mut shown = Vec::new();
         for setting in settings::SETTINGS {
             let given = self.given(setting.key);
-            let value = given.map(|given| given.value.as_str()).or(setting.default);
-            if let Some(value) = value {
-                shown.push(Shown {
-                    key: setting.key,
-                    value: (!setting.is_secret()).then(|| value.to_owned()),
-                    origin: given.map_or_else(|| "default".to_owned(), |g| g.origin.to_string()),
-                });
-            }
+            let (value, origin) = match (given, setting.default) {
+                (Some(given), _) => (setting.shown(&given.value), given.origin.to_string()),
+                (None, Some(default)) => (Some(default), "default".to_owned()),
+                (None, None) => continue,
+            };
+            shown.push(Shown {
+                key: setting.key,
+                value: value.map(str::to_owned),
+                origin,
+            });
         }
         for (origin, fields) in &self.layers.files {
             let fields: Vec<String> = fields.iter().map(|(n, v)| format!("{n}={v}")).collect();

@@ -25,9 +25,14 @@ impl Setting {
         self.value.ends_with("…")
     }
 
-    /// Whether its value must not be shown.
-    pub fn is_secret(&self) -> bool {
-        !self.in_file || matches!(self.key, "serve.key" | "identity.credentials_uri")
+    /// Returns a value as it may be shown; nothing if it is a secret, or may be one that was put in the wrong place.
+    pub fn shown<'a>(&self, value: &'a str) -> Option<&'a str> {
+        let is_secret = match self.key {
+            "serve.key" | "identity.credentials_uri" | "identity.command" => true,
+            key if key.ends_with("_file") => !value.starts_with('/'),
+            _ => !self.in_file || value.contains('@') && value.contains("://"),
+        };
+        (!is_secret).then_some(value)
     }
 }
 

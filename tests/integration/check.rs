@@ -157,6 +157,27 @@ fn mistakes_of_configuration_are_its_verdict_too() {
 }
 
 #[test]
+fn a_secret_in_the_wrong_place_is_not_shown() {
+    let env = [
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "planted-secret"),
+        (
+            "ALIBABA_CLOUD_STS_ENDPOINT",
+            "sts.aliyuncs.com,https://me:planted-word@sts.aliyuncs.com",
+        ),
+        (
+            "RAM_SIDECAR_COMMAND",
+            r#"["helper", "--password", "planted"]"#,
+        ),
+        ("ALIBABA_CLOUD_CREDENTIALS_URI", "https://example/planted"),
+    ];
+    for args in [&[][..], &["--json"]] {
+        let (code, report) = check(args, &env);
+        assert_eq!(code, Some(69));
+        assert!(!report.contains("planted"), "{report}");
+    }
+}
+
+#[test]
 fn the_sandbox_and_a_job_without_a_role_can_be_checked() {
     let (code, report) = check(&["--sandbox"], &[]);
     assert_eq!(code, Some(0), "{report}");
