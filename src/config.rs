@@ -79,7 +79,7 @@ pub struct Config {
 #[derive(Debug)]
 pub enum Upstream {
     /// From STS, or from the identity itself.
-    Cloud(Cloud),
+    Cloud(Box<Cloud>),
     /// From nowhere: the job is to have none.
     Nothing,
     /// From the embedded STS.

@@ -13,7 +13,6 @@ use crate::outbound::{self, Outbound};
 use crate::schedule;
 use crate::source::Chain;
 use crate::sts::endpoint::Endpoint;
-use crate::sts::sign::Signature;
 use crate::sts::{Place, Sts};
 
 /// Why it could not be built.
@@ -55,7 +54,7 @@ pub async fn source(
 ) -> Result<(Option<Chain>, Guard), Error> {
     match upstream {
         Upstream::Nothing => Ok((None, None)),
-        Upstream::Cloud(cloud) => Ok((Some(chain(cloud, session, clock)?), None)),
+        Upstream::Cloud(cloud) => Ok((Some(chain(*cloud, session, clock)?), None)),
         #[cfg(feature = "sandbox")]
         Upstream::Sandbox { lifetime, ignored } => {
             if !ignored.is_empty() {
@@ -153,6 +152,7 @@ async fn embedded(
 ) -> Result<(Cloud, crate::sandbox::Sandbox), Error> {
     use crate::identity::{AccessKey, Identity, Value};
     use crate::sandbox::{Options, Sandbox};
+    use crate::sts::sign::Signature;
 
     let failed = Error::Sandbox;
     // As long as a role may allow: the sandbox is for trying out any duration.

@@ -81,10 +81,6 @@ impl Checker {
         settings::find(key).map_or_else(|| key.to_owned(), |setting| setting.variable.to_owned())
     }
 
-    #[cfg_attr(
-        not(feature = "sandbox"),
-        expect(unused_variables, reason = "only the sandbox looks at it")
-    )]
     pub(super) fn upstream(&mut self, input: &Input<'_>) -> Option<Upstream> {
         #[cfg(feature = "sandbox")]
         if let Some(sandbox) = &input.sandbox {
@@ -106,7 +102,7 @@ impl Checker {
         let identity = kind.and_then(|kind| self.identity(kind, input, roots.as_ref()));
         let endpoints = self.endpoints();
         let signature = self.value("sts.signature", parse::signature);
-        Some(Upstream::Cloud(Cloud {
+        Some(Upstream::Cloud(Box::new(Cloud {
             role: match choice? {
                 Choice::Role(role) => Some(role),
                 Choice::Nothing | Choice::PassThrough => None,
@@ -116,7 +112,7 @@ impl Checker {
             endpoints: endpoints?,
             signature: signature?,
             roots,
-        }))
+        })))
     }
 
     fn via(&mut self) -> Option<Vec<RoleArn>> {

@@ -75,6 +75,7 @@ impl Layers {
     }
 
     /// Returns everything that was given, by key; files apart.
+    #[cfg(feature = "sandbox")]
     pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, &Given)> {
         self.values.iter().map(|(key, given)| (*key, given))
     }

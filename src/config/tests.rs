@@ -26,7 +26,7 @@ fn checked(flags: &[(&'static str, &str)], variables: &[(&str, &str)], toml: &st
 
 fn cloud(config: Config) -> Cloud {
     match config.upstream {
-        Upstream::Cloud(cloud) => cloud,
+        Upstream::Cloud(cloud) => *cloud,
         #[cfg(feature = "sandbox")]
         Upstream::Sandbox { .. } => unreachable!("no sandbox was asked for"),
         Upstream::Nothing => unreachable!("a role was asked for"),
