@@ -20,6 +20,8 @@ mod layering;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod metadata;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod serving;
@@ -27,6 +29,8 @@ mod serving;
 mod signing;
 #[cfg(test)]
 mod sts_sdk;
+#[cfg(test)]
+mod stub_metadata;
 #[cfg(test)]
 mod stub_odps;
 #[cfg(test)]

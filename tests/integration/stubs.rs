@@ -97,7 +97,15 @@ struct Log {
 impl Stub {
     /// Serves `answer` in a task of the current runtime.
     pub(crate) fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        Self::start_at("127.0.0.1:0", answer)
+    }
+
+    /// Serves `answer` at an address that is free.
+    pub(crate) fn start_at(
+        address: &str,
+        answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = std::net::TcpListener::bind(address).expect("a free port");
         let address = listener
             .local_addr()
             .expect("a bound socket has an address");
