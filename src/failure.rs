@@ -11,7 +11,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::advice::{codes, is_known};
+pub use self::advice::{advice, codes, is_known};
 pub use self::scrub::scrub;
 
 /// One failed attempt, explained.

@@ -7,6 +7,11 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|entry| entry.code)
 }
 
+/// Returns the table's advice for a code, without its final stop.
+pub fn advice(code: &str) -> &'static str {
+    of(code).advice
+}
+
 /// Whether the table knows `code`.
 pub fn is_known(code: &str) -> bool {
     TABLE.iter().any(|entry| entry.matches(code))

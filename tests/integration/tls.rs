@@ -19,24 +19,26 @@ use crate::upstream::{beside, sts};
 const NAME: &str = "sts.sandbox.example";
 
 /// The embedded STS behind TLS, for 127.0.0.1 and [`NAME`], and the CA that vouches for it.
-struct Front {
-    address: SocketAddr,
-    ca: String,
+pub(crate) struct Front {
+    pub(crate) address: SocketAddr,
+    pub(crate) ca: String,
 }
 
 impl Front {
     async fn start(sts: &Sandbox) -> Self {
+        let names = vec!["127.0.0.1".to_owned(), NAME.to_owned()];
+        Self::certified(sts, CertificateParams::new(names).unwrap()).await
+    }
+
+    /// Starts it with another certificate.
+    pub(crate) async fn certified(sts: &Sandbox, certificate: CertificateParams) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca_key = KeyPair::generate().unwrap();
         let ca = params.self_signed(&ca_key).unwrap().pem();
-        let names = vec!["127.0.0.1".to_owned(), NAME.to_owned()];
         let key = KeyPair::generate().unwrap();
         let issuer = Issuer::from_params(&params, &ca_key);
-        let certificate = CertificateParams::new(names)
-            .unwrap()
-            .signed_by(&key, &issuer)
-            .unwrap();
+        let certificate = certificate.signed_by(&key, &issuer).unwrap();
 
         let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
