@@ -1,6 +1,6 @@
 //! Fills the advice of a refusal with the names at hand, so that it can be pasted.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::credentials::{RoleRequest, timestamp};
@@ -25,16 +25,72 @@ pub fn explained(
         ("NoPermission", Principal::Caller(caller)) => Some(permission(caller, role)),
         ("EntityNotExist.Role", principal) => Some(no_role(role, principal)),
         (
-            code,
+            _,
             Principal::Token {
                 provider_arn,
-                claims,
+                claims: Some(claims),
             },
-        ) => claims.and_then(|claims| token(code, role, provider_arn, claims, now)),
+        ) => token(&failure, role, provider_arn, claims, now),
+        ("AuthenticationFail.OIDCToken.Invalid", Principal::Token { claims: None, .. }) => Some(
+            "let the token file hold an OIDC token of the cluster that the OIDC provider was made for: what it holds now is no JSON Web Token".to_owned(),
+        ),
         _ => None,
     };
     if let Some(advice) = advice {
         failure.advice = advice.into();
+    }
+    failure
+}
+
+/// Completes a refusal with what was asked for, and with how wrong the clock is.
+pub fn of_request(mut failure: Failure, role: &RoleRequest, skew: Option<TimeDelta>) -> Failure {
+    let advice = match (failure.code.as_ref(), skew) {
+        ("InvalidParameter.DurationSeconds", _) => {
+            let (seconds, name) = (role.duration.as_secs(), role.arn.name());
+            format!(
+                "lower role.duration, now {seconds} s, or raise the maximum session duration of the role {name}"
+            )
+        }
+        ("InvalidTimeStamp.Expired", Some(skew)) if skew.abs() > TimeDelta::minutes(1) => {
+            let minutes = (skew.num_seconds().unsigned_abs() + 30) / 60;
+            let side = if skew < TimeDelta::zero() {
+                "behind"
+            } else {
+                "ahead of"
+            };
+            format!(
+                "set this machine's clock (NTP), which is {minutes} min {side} that of STS; the next attempt is signed with the service's time"
+            )
+        }
+        _ => return failure,
+    };
+    failure.advice = advice.into();
+    failure
+}
+
+/// Names the AccessKey that a refusal is about, unless what was given as its id may be a secret.
+pub fn of_key(mut failure: Failure, id: &str) -> Failure {
+    let code = failure.code.as_ref();
+    let is_of_keys = ["InvalidAccessKeyId.", "InvalidSecurityToken."]
+        .iter()
+        .any(|start| code.starts_with(start))
+        || matches!(code, "SignatureDoesNotMatch" | "MissingSecurityToken");
+    if !is_of_keys {
+        return failure;
+    }
+    let is_temporary = id.starts_with("STS.");
+    let is_shown = (is_temporary || id.starts_with("LTAI"))
+        && id.len() <= 64
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+    if is_shown {
+        failure.message = format!("{} (AccessKey ID {id})", failure.message);
+    }
+    if failure.code == "InvalidAccessKeyId.NotFound" {
+        if is_temporary {
+            failure.advice = "renew the temporary AccessKey: it, or the role that it was given for, exists no longer, or it belongs to another cloud site".into();
+        } else if !is_shown {
+            failure.advice = "correct the AccessKey ID: what is configured begins neither with LTAI nor with STS., so perhaps ID and secret are swapped".into();
+        }
     }
     failure
 }
@@ -53,7 +109,7 @@ pub fn not_passed(mut failure: Failure) -> Failure {
             "Resource": "acs:ram:*:*:role/<role name>",
         }]});
         failure.advice = format!(
-            "let the trust policy of the job's role be or contain {trust}, and grant the user who starts the job the policy {grant}"
+            "make the trust policy of the job's role {trust}, and grant the user who starts the job {grant}"
         )
         .into();
         failure.code = "RoleNotPassed".into();
@@ -75,8 +131,14 @@ fn permission(caller: &Caller, role: &RoleRequest) -> String {
         "Action": "sts:AssumeRole",
         "Resource": role.arn.as_str(),
     }]});
+    let hint = match role.external_id {
+        Some(_) => "",
+        None => {
+            "; if the trust policy asks for an external ID, keep that condition and set role.external_id"
+        }
+    };
     format!(
-        "let the trust policy of the role {} be or contain {trust}, and grant {} the policy {grant}",
+        "make the trust policy of the role {} {trust}, or add its statement to what is there, and grant {} the policy {grant}{hint}",
         role.arn.name(),
         caller.principal()
     )
@@ -122,7 +184,7 @@ fn no_role(role: &RoleRequest, principal: Principal<'_>) -> String {
 }
 
 fn token(
-    code: &str,
+    failure: &Failure,
     role: &RoleRequest,
     provider_arn: &str,
     claims: &Claims,
@@ -137,9 +199,13 @@ fn token(
     let audience = audiences.join(", ");
     let ending = expires_at.map_or_else(|| "never".to_owned(), timestamp);
     let says = format!("the token says iss {issuer}, aud {audience}, sub {subject}, exp {ending}");
-    let remedy = match code.strip_prefix("AuthenticationFail.")? {
+    let remedy = match failure.code.strip_prefix("AuthenticationFail.")? {
+        // One code for two things.
+        "NoPermission" if failure.message.contains("No such OIDC Provider") => format!(
+            "correct identity.oidc_provider_arn, or register {provider_arn} in RAM with the token's iss as its issuer URL and the token's aud as its client ID"
+        ),
         "NoPermission" => format!(
-            "let the trust policy of the role {} be or contain {}",
+            "make the trust policy of the role {} {}, or add its statement to what is there",
             role.arn.name(),
             json!({"Version": "1", "Statement": [{
                 "Effect": "Allow",
@@ -162,6 +228,7 @@ fn token(
         "OIDCToken.IssuerNotMatch" => {
             format!("make the issuer URL of {provider_arn} the token's iss, character by character")
         }
+        reason if reason.starts_with("OIDCToken.") => failure.advice.to_string(),
         _ => return None,
     };
     Some(format!("{remedy}; {says}"))

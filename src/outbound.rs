@@ -103,13 +103,14 @@ impl Outbound {
         if let Some(form) = call.form {
             request = request.body(Bytes::from_owner(form));
         }
-        let mut response = request.send().await.map_err(cause::failure)?;
+        let place = place(call.url);
+        let failed = |error| cause::failure(&place, error);
+        let mut response = request.send().await.map_err(failed)?;
         // At its full size from the start: a growing vector would leave unwiped copies behind.
         let mut body = Zeroizing::new(Vec::with_capacity(BODY_LIMIT));
-        while let Some(chunk) = response.chunk().await.map_err(cause::failure)? {
+        while let Some(chunk) = response.chunk().await.map_err(failed)? {
             if body.len() + chunk.len() > BODY_LIMIT {
-                let host = response.url().host_str().unwrap_or_default();
-                let message = format!("{host} answered more than {BODY_LIMIT} bytes");
+                let message = format!("{place} answered more than {BODY_LIMIT} bytes");
                 return Err(Failure::new(Stage::Answer, "AnswerTooLarge", message));
             }
             body.extend_from_slice(&chunk);
@@ -144,6 +145,18 @@ fn tls(roots: Option<Vec<CertificateDer<'static>>>) -> Result<ClientConfig, Erro
         .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();
     Ok(config)
+}
+
+/// Returns the host of an address, with its port if that is not the usual one.
+fn place(url: &str) -> String {
+    let url = url::Url::parse(url).ok();
+    let host = url.as_ref().and_then(url::Url::host_str);
+    let port = url.as_ref().and_then(url::Url::port);
+    match (host, port) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        _ => "the service".to_owned(),
+    }
 }
 
 fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {

@@ -94,6 +94,11 @@ impl Chain {
 
     /// Completes a refusal with what is known of the one who was refused.
     async fn explained(&mut self, failure: Failure, proof: &Proof, role: &RoleRequest) -> Failure {
+        let failure = diagnosis::of_request(failure, role, self.sts.skew());
+        let failure = match proof.keys() {
+            Some(keys) => diagnosis::of_key(failure, &keys.access_key_id),
+            None => failure,
+        };
         if !diagnosis::wants_principal(&failure) {
             return failure;
         }

@@ -160,8 +160,9 @@ impl Sts {
         // Never longer than was asked for: a service clock that is wrong must not prolong a life.
         Granted::new(credentials, at, skew, role.duration, &host).ok_or_else(|| {
             let message =
-                format!("{action} at {host} answered credentials that have already expired");
-            Failure::new(Stage::Answer, "ExpiredAnswer", message)
+                format!("{action} at {host} answered with credentials that have already expired");
+            let failure = Failure::new(Stage::Answer, "ExpiredAnswer", message);
+            wire::noted(failure, &answer, secrets)
         })
     }
 
@@ -232,7 +233,7 @@ impl Sts {
     /// Tells of every endpoint when none has served.
     fn with_those_before(&self, mut failure: Failure) -> Failure {
         for passed in self.passed_over.iter().rev() {
-            failure.message = format!("{}; before, {}", failure.message, passed.message);
+            failure.message = format!("{}; before that, {}", failure.message, passed.message);
         }
         failure
     }

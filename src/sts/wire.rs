@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
+use serde_json::error::Category;
 use zeroize::Zeroizing;
 
 use crate::answer::Answer;
@@ -116,11 +117,16 @@ pub fn accepted(
         _ => refused(action, host, answer, secrets),
     };
     failure.retry_after = answer.retry_after;
+    if let Some(pause) = answer.retry_after {
+        // Rounded up: a pause of no seconds would be none.
+        let seconds = pause.as_millis().div_ceil(1000);
+        failure.message = format!("{}, and asks for a pause of {seconds} s", failure.message);
+    }
     Err(noted(failure, answer, secrets))
 }
 
 /// Adds the id of the answer from its header, unless its body had one.
-fn noted(mut failure: Failure, answer: &Answer, secrets: &[&str]) -> Failure {
+pub(super) fn noted(mut failure: Failure, answer: &Answer, secrets: &[&str]) -> Failure {
     let id = answer.request_id.as_deref().map(|id| scrub(id, secrets));
     failure.request_id = failure.request_id.or(id);
     failure
@@ -156,14 +162,16 @@ fn granted(
         };
         noted(Failure::new(Stage::Answer, code, message), answer, secrets)
     };
-    // serde's own words may quote the document, and with it a secret: only their place is told.
+    // serde's own words may quote the document, and with it a secret.
     let granted: Granted = serde_json::from_slice(&answer.body).map_err(|error| {
-        unusable(format!(
-            "not with the JSON of STS ({:?} at line {} column {})",
-            error.classify(),
-            error.line(),
-            error.column()
-        ))
+        let reason = match error.classify() {
+            _ if answer.body.is_empty() => "with an empty body",
+            _ if is_page(answer) => "with a web page",
+            Category::Eof => "with JSON that is cut off",
+            Category::Data => "with other JSON than that of STS",
+            Category::Syntax | Category::Io => "not with JSON",
+        };
+        unusable(reason.to_owned())
     })?;
     let GrantedCredentials {
         access_key_id,
@@ -211,7 +219,10 @@ fn refused(action: &str, host: &str, answer: &Answer, secrets: &[&str]) -> Failu
     };
     let code = scrub(&refusal.code, secrets);
     let told = scrub(&refusal.message, secrets);
-    let message = format!("{action} at {host} was refused with {code} (HTTP {status}): {told}");
+    let mut message = format!("{action} at {host} was refused with {code} (HTTP {status})");
+    if !told.is_empty() {
+        message = format!("{message}: {told}");
+    }
     let known = is_known(&code);
     let mut failure = Failure::new(Stage::Sts, code, message);
     match status {
@@ -302,15 +313,16 @@ mod tests {
     #[test]
     fn anything_less_than_whole_credentials_is_a_failure_without_a_secret() {
         let cases = [
-            ("", "not with the JSON"),
-            ("<html>Please log in</html>", "not with the JSON"),
-            (&GOOD[..GOOD.len() - 40], "not with the JSON"),
+            ("", "with an empty body"),
+            ("hello", "not with JSON"),
+            ("<html>Please log in</html>", "with a web page"),
+            (&GOOD[..GOOD.len() - 40], "with JSON that is cut off"),
             (
                 &GOOD.replace("\"AccessKeySecret\":\"wyLTSmsy\",", ""),
-                "not with the JSON",
+                "with other JSON",
             ),
-            (&GOOD.replace("\"wyLTSmsy\"", "null"), "not with the JSON"),
-            (&GOOD.replace("\"wyLTSmsy\"", "12"), "not with the JSON"),
+            (&GOOD.replace("\"wyLTSmsy\"", "null"), "with other JSON"),
+            (&GOOD.replace("\"wyLTSmsy\"", "12"), "with other JSON"),
             (&GOOD.replace("wyLTSmsy", ""), "AccessKeySecret is empty"),
             (&GOOD.replace("CAIStoken", ""), "SecurityToken is empty"),
             (
@@ -352,7 +364,7 @@ mod tests {
         assert_eq!(failure.request_id.as_deref(), Some("AB-12"));
         assert_eq!(
             failure.to_string(),
-            "AssumeRole at sts.aliyuncs.com was refused with EntityNotExist.Role (HTTP 404): The specified Role not exists . …; \
+            "AssumeRole at sts.aliyuncs.com was refused with EntityNotExist.Role (HTTP 404): The specified Role not exists . …, and asks for a pause of 7 s; \
              create the role, or correct role.arn: account id and role name, spelled exactly (RequestId AB-12)"
         );
     }
