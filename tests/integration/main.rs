@@ -10,6 +10,8 @@ mod configuration;
 #[cfg(test)]
 mod confinement;
 #[cfg(test)]
+mod diagnoses;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod files;

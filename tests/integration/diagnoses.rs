@@ -1,0 +1,223 @@
+//! Every sentence that the daemon tells when it has no credentials, for review.
+//!
+//! `tests/data/diagnoses.txt` holds one block for each situation: what is the matter, the code, and the 503's `Message`.
+//! What differs from run to run stands there as a placeholder. `UPDATE_GOLDEN=1 cargo test --test integration diagnoses`
+//! writes the file anew; whoever does that reads what has changed as somebody would who is woken by it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ram_sidecar::failure;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use tokio::task::block_in_place;
+
+use crate::support::{Daemon, environment};
+
+mod access_key;
+mod answers;
+mod documented;
+mod network;
+mod normal;
+mod oidc;
+
+/// A situation in plain words, and what the daemon makes of it.
+struct Case {
+    title: String,
+    told: Pin<Box<dyn Future<Output = Told> + Send>>,
+}
+
+/// What the daemon tells.
+#[derive(Debug, PartialEq)]
+struct Told {
+    code: String,
+    sentence: String,
+}
+
+fn case(title: impl Into<String>, told: impl Future<Output = Told> + Send + 'static) -> Case {
+    let (title, told) = (title.into(), Box::pin(told));
+    Case { title, told }
+}
+
+impl Told {
+    /// Asks for credentials, once the first attempt has failed.
+    fn by(daemon: Daemon) -> Self {
+        block_in_place(move || {
+            daemon.logged("No credentials");
+            let reply = daemon.credentials();
+            assert_eq!(reply.status, 503, "{reply:?}");
+            let told = Self::normal(reply.text("Code"), &reply.text("Message"));
+            drop(daemon);
+            told
+        })
+    }
+
+    /// Takes the log's word for a failure that the next attempt mends.
+    fn at_first_by(daemon: Daemon) -> Self {
+        block_in_place(move || {
+            let line = daemon.logged("No credentials");
+            drop(daemon);
+            let event: Value = serde_json::from_str(&line).expect("the log is JSON");
+            let text = |name: &str| event[name].as_str().expect("a text").to_owned();
+            let message = text("message");
+            let sentence = message.strip_prefix("No credentials: ").unwrap();
+            Self::normal(text("code"), sentence)
+        })
+    }
+
+    fn normal(code: String, sentence: &str) -> Self {
+        let sentence = normal::sentence(sentence);
+        Self { code, sentence }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_diagnosis_reads_as_it_was_reviewed() {
+    let cases = [
+        access_key::cases(),
+        oidc::cases(),
+        documented::cases(),
+        answers::cases(),
+        network::cases(),
+    ];
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let running: Vec<_> = cases
+        .into_iter()
+        .flatten()
+        .map(|Case { title, told }| {
+            let places = Arc::clone(&places);
+            let told = async move {
+                let _place = places.acquire_owned().await.unwrap();
+                told.await
+            };
+            (title, tokio::spawn(told))
+        })
+        .collect();
+    let mut blocks = Vec::new();
+    for (title, told) in running {
+        let told = told
+            .await
+            .unwrap_or_else(|error| panic!("{title}: {error}"));
+        blocks.push(block(&title, &told));
+    }
+    compare(&blocks);
+}
+
+#[test]
+fn every_code_of_sts_the_transport_and_the_answer_is_reviewed() {
+    let reviewed = fs::read_to_string(golden()).unwrap();
+    let codes: Vec<&str> = blocks(&reviewed)
+        .map(|block| block.lines().nth(1).expect("a code"))
+        .collect();
+    let is_of = |entry: &str, code: &str| match entry.strip_suffix('*') {
+        Some(start) => code.starts_with(start),
+        None => code == entry,
+    };
+    for entry in failure::codes() {
+        if PROVED_ELSEWHERE
+            .iter()
+            .any(|start| entry.starts_with(start))
+        {
+            continue;
+        }
+        // The first entry that matches is the one that explains a code.
+        let is_explained_by_it =
+            |code: &&&str| failure::codes().find(|first| is_of(first, code)) == Some(entry);
+        assert!(
+            codes.iter().any(|code| is_explained_by_it(&code)),
+            "{entry} is not in diagnoses.txt"
+        );
+    }
+}
+
+fn compare(blocks_now: &[String]) {
+    let now = blocks_now.join("\n");
+    if environment("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+        fs::write(golden(), format!("{HEADING}\n{now}")).expect("the tree is writable");
+        return;
+    }
+    let reviewed = fs::read_to_string(golden()).unwrap_or_default();
+    let reviewed: Vec<&str> = blocks(&reviewed).collect();
+    let mut differences = String::new();
+    let blocks_now: Vec<&str> = blocks_now
+        .iter()
+        .map(|block| &block[MARK.len()..])
+        .collect();
+    for block in &blocks_now {
+        let title = block.lines().next();
+        let known = reviewed.iter().find(|known| known.lines().next() == title);
+        if known.is_none_or(|known| known.trim_end() != block.trim_end()) {
+            let known = known.copied().unwrap_or("(nothing)\n");
+            write!(differences, "reviewed:\n{known}\ntold:\n{block}\n").unwrap();
+        }
+    }
+    for known in &reviewed {
+        let title = known.lines().next();
+        if blocks_now.iter().all(|block| block.lines().next() != title) {
+            write!(differences, "reviewed, but told no longer:\n{known}\n").unwrap();
+        }
+    }
+    assert!(
+        differences.is_empty(),
+        "UPDATE_GOLDEN=1 takes these into tests/data/diagnoses.txt:\n\n{differences}"
+    );
+}
+
+fn block(title: &str, told: &Told) -> String {
+    let mut block = format!("{MARK}{title}\n{}\n", told.code);
+    let mut width = 0;
+    for word in told.sentence.split(' ') {
+        let needed = word.chars().count();
+        if width > 0 && width + 1 + needed > WIDTH {
+            block.push('\n');
+            width = 0;
+        } else if width > 0 {
+            block.push(' ');
+            width += 1;
+        }
+        block.push_str(word);
+        width += needed;
+    }
+    block.push('\n');
+    block
+}
+
+/// Returns the blocks of the golden file, without the marks before their titles.
+fn blocks(file: &str) -> impl Iterator<Item = &str> {
+    file.split("\n# ").skip(1)
+}
+
+fn golden() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "data", "diagnoses.txt"]
+        .iter()
+        .collect()
+}
+
+/// The beginnings of the codes of identities and of files, whose own tests prove them.
+const PROVED_ELSEWHERE: [&str; 7] = [
+    "Identity",
+    "Metadata",
+    "Profile",
+    "CredentialsUri",
+    "Process",
+    "RoleNotPassed",
+    "FileNotWritten",
+];
+
+const HEADING: &str =
+    "What the daemon tells when it has no credentials: the situation, the code, the sentence.
+Written by `UPDATE_GOLDEN=1 cargo test --test integration diagnoses`; every change is to be read.
+";
+
+/// Begins a block.
+const MARK: &str = "# ";
+
+/// What a reviewer can read side by side with what it was before.
+const WIDTH: usize = 118;
+
+/// Most cases wait for the daemon, which holds a request for four seconds while time may mend the failure.
+const AT_ONCE: usize = 24;
