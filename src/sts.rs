@@ -201,7 +201,7 @@ impl Sts {
         };
         let signed = match proof {
             Proof::Keys(keys) => {
-                let host = endpoint.authority();
+                let host = endpoint.host();
                 sign::signed(self.signature, host, parameters.clone(), keys, &stamp)
             }
             Proof::Inside => sign::unsigned(parameters.clone(), &stamp),

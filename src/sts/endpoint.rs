@@ -9,7 +9,6 @@ use url::Url;
 pub struct Endpoint {
     url: String,
     host: String,
-    authority: String,
     loopback: bool,
 }
 
@@ -45,14 +44,13 @@ impl Endpoint {
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return Err("it has a path or query; STS is at the root, give only the host".into());
         }
-        let authority = match url.port() {
+        let host = match url.port() {
             Some(port) => format!("{host}:{port}"),
-            None => host.clone(),
+            None => host,
         };
         Ok(Self {
             url: url.into(),
             host,
-            authority,
             loopback,
         })
     }
@@ -66,7 +64,6 @@ impl Endpoint {
         };
         Self {
             url: format!("https://{host}/"),
-            authority: host.clone(),
             host,
             loopback: false,
         }
@@ -77,14 +74,9 @@ impl Endpoint {
         &self.url
     }
 
-    /// Returns the host name, for messages.
+    /// Returns the host name, with the port unless it is the usual one: the `Host` header of a request.
     pub fn host(&self) -> &str {
         &self.host
-    }
-
-    /// Returns the host name, with the port unless it is the usual one: the `Host` header of a request.
-    pub fn authority(&self) -> &str {
-        &self.authority
     }
 
     /// Whether it is on this machine, where no proxy belongs in between.

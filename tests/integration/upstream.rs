@@ -93,7 +93,7 @@ async fn a_refusal_is_explained_everywhere_in_the_same_words_and_heals_without_a
     );
     let sentence = reply.text("Message");
     for part in [
-        "AssumeRole at 127.0.0.1 was refused",
+        "AssumeRole at 127.0.0.1:",
         "trust policy",
         "sts:AssumeRole",
         "RequestId",
