@@ -153,12 +153,24 @@ impl EcsRamRole {
         if self.metadata.allow_v1 {
             return Ok(None);
         }
+        Err(self.no_token(&answer))
+    }
+
+    /// Tells a service that knows of no tokens from one that has none to give now.
+    fn no_token(&self, answer: &Answer) -> Failure {
+        let (host, status) = (self.host(), answer.status);
         let message = format!(
-            "{} answered HTTP {} where it should give a token (hardened mode, v2)",
-            self.host(),
-            answer.status
+            "{host} answered HTTP {status} where it should give a token (hardened mode, v2)"
         );
-        Err(Failure::new(Stage::Identity, "MetadataNoToken", message))
+        match status {
+            200 => Failure::new(Stage::Answer, "MetadataUnusable", message),
+            // A simple server that imitates v1 does not implement PUT.
+            400 | 404 | 405 | 501 => Failure::new(Stage::Identity, "MetadataNoToken", message),
+            _ => Failure {
+                message,
+                ..self.refused(answer)
+            },
+        }
     }
 
     async fn call(
@@ -178,6 +190,9 @@ impl EcsRamRole {
             form: None,
         };
         client.call(call).await.map_err(|failure| {
+            if failure.stage == Stage::Answer {
+                return Failure::new(Stage::Answer, "MetadataUnusable", failure.message);
+            }
             let message = format!("the ECS metadata service is not there: {}", failure.message);
             Failure::new(Stage::Transport, "MetadataUnreachable", message)
         })
@@ -195,12 +210,14 @@ impl EcsRamRole {
         let code = match status {
             401 | 403 => "MetadataRefused",
             429 => "MetadataThrottled",
-            500.. => "MetadataUnreachable",
+            // An error of the service itself among them: what answers has been reached.
             _ => "MetadataUnusable",
         };
         let message =
             format!("{host} answered HTTP {status} to a question about the instance's role");
-        Failure::new(Stage::Identity, code, message)
+        let mut failure = Failure::new(Stage::Identity, code, message);
+        failure.retry_after = answer.retry_after;
+        failure
     }
 
     fn host(&self) -> &str {
