@@ -180,7 +180,12 @@ pub(super) fn metadata_url(text: &str) -> Result<String, String> {
             "`{text}` is no metadata service: it is at 100.100.100.200, and else only on loopback; {how}"
         ));
     }
-    if url.path() != "/" || url.query().is_some() || !url.username().is_empty() {
+    let is_bare = url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if !is_bare {
         return Err(format!("`{text}` has more than an address in it; {how}"));
     }
     Ok(text.trim_end_matches('/').to_owned())

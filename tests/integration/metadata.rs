@@ -1,294 +1,449 @@
-//! The role of the ECS instance, against a stub of the metadata service.
+//! The daemon with the role of an ECS instance, beside a metadata service that can be made to fail.
 
-use std::process::Command;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::process::{Command, Output};
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use ram_sidecar::credentials::timestamp;
-use serde_json::Value;
+use ram_sidecar::clock::Clock;
+use ram_sidecar::credentials::{Keys, RoleArn, RoleRequest, timestamp};
+use ram_sidecar::outbound::{self, Outbound};
+use ram_sidecar::sandbox::{Issued, Sandbox};
+use ram_sidecar::sts::endpoint::Endpoint;
+use ram_sidecar::sts::sign::Signature;
+use ram_sidecar::sts::{Place, Sts};
+use secrecy::ExposeSecret as _;
+use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::http::Reply;
 use crate::serving::LISTEN;
-use crate::stub_metadata::{Credentials, Fault, Metadata};
-use crate::stubs::now;
+use crate::stub_metadata::{Fault, Metadata, Mode, role_name};
+use crate::stubs::RETRY_AFTER;
 use crate::support::{Daemon, eventually, required, run};
-use crate::upstream::{beside, sts};
+use crate::upstream::{renew_until, sts};
 
-const ROLE: &str = "training-node";
-
-fn credentials(name: &str) -> Credentials {
-    Credentials {
-        access_key_id: format!("STS.{name}"),
-        access_key_secret: format!("planted-secret-of-{name}"),
-        security_token: format!("CAISplanted+token/of/{name}=="),
-        expiration: timestamp(now() + TimeDelta::hours(6)),
-    }
-}
-
-/// Starts the service of an instance whose role has these credentials.
-fn instance(name: &str) -> Metadata {
-    let metadata = Metadata::start();
-    metadata.change(|scene| scene.role = Some((ROLE.to_owned(), credentials(name))));
-    metadata
-}
-
-/// Starts a daemon that is the instance's role.
-fn daemon(metadata: &Metadata, env: &[(&str, &str)]) -> Daemon {
-    let url = metadata.url();
-    let own = [
-        ("RAM_SIDECAR_IDENTITY", "ecs_ram_role"),
-        ("ALIBABA_CLOUD_IMDS_ENDPOINT", url.as_str()),
-    ];
-    let daemon = Daemon::spawn(&LISTEN, &[&own, env].concat());
-    daemon.plant("planted");
-    daemon
-}
-
-/// Renews until the probe shows what is wanted.
-fn renewed(daemon: &Daemon, what: &str, wanted: impl Fn(&Reply) -> bool) -> Reply {
-    daemon.signal("HUP");
-    eventually(what, || Some(daemon.probe("/ready")).filter(&wanted))
-}
-
-fn served(daemon: &Daemon) -> String {
-    daemon.credentials().text("AccessKeyId")
-}
-
-const LISTING: &str = "GET /latest/meta-data/ram/security-credentials/ +";
-const DOCUMENT: &str = "GET /latest/meta-data/ram/security-credentials/training-node +";
+const HOUR: Duration = Duration::from_secs(3600);
 const PUT: &str = "PUT /latest/api/token";
+const LIST: &str = "GET /latest/meta-data/ram/security-credentials/";
+
+/// Everything that can go wrong, and the code by which it is reported.
+const FAULTS: [(Fault, &str); 10] = [
+    (Fault::Hang, "MetadataUnreachable"),
+    (Fault::Status(401), "MetadataRefused"),
+    (Fault::Status(403), "MetadataRefused"),
+    (Fault::Status(429), "MetadataThrottled"),
+    (Fault::Status(503), "MetadataUnusable"),
+    (Fault::Page, "MetadataUnusable"),
+    (Fault::Flood, "MetadataUnusable"),
+    (Fault::Truncated, "MetadataUnusable"),
+    (Fault::Unsuccessful, "MetadataUnusable"),
+    (Fault::Expired, "ExpiredAnswer"),
+];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_role_to_assume_the_instances_credentials_are_passed_through() {
-    let metadata = instance("first");
-    metadata.change(|scene| scene.is_hardened = true);
-    let daemon = daemon(&metadata, &[]);
-    daemon.uri();
-    let (reply, given) = (daemon.credentials(), credentials("first"));
-    assert_eq!(reply.text("AccessKeyId"), given.access_key_id);
-    assert_eq!(reply.text("AccessKeySecret"), given.access_key_secret);
-    assert_eq!(reply.text("SecurityToken"), given.security_token);
-    assert_eq!(reply.text("LastUpdated"), "2024-11-08T03:44:50Z");
-    let ready: Value = serde_json::from_str(&daemon.probe("/ready").body).unwrap();
+async fn the_instances_own_credentials_are_passed_through() {
+    let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
+    let held = attached(&sts, &service).await;
+    let daemon = beside(&service, &[]);
+    assert_serves(&daemon, &held);
+    let host = service.endpoint().replace("http://", "");
+    assert_eq!(daemon.probe("/ready").text("served_by"), host);
+    let role = format!("{LIST}{} with a token", role_name(&held));
     assert_eq!(
-        ready["served_by"],
-        metadata.url().trim_start_matches("http://")
+        service.asked(),
+        [PUT, &format!("{LIST} with a token"), &role]
     );
-    assert!(
-        ready["remaining_seconds"].as_u64().unwrap() > 6 * 3600 - 60,
-        "{ready}"
-    );
-    assert_eq!(metadata.asked(), [PUT, LISTING, DOCUMENT]);
-
-    // New credentials are there before the old ones end.
-    metadata.change(|scene| scene.role = Some((ROLE.to_owned(), credentials("second"))));
-    renewed(&daemon, "the new credentials", |_| {
-        served(&daemon) == "STS.second"
-    });
-    assert_eq!(metadata.tokens_made(), 1, "the token is good for six hours");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_instances_role_assumes_the_jobs_role() {
-    let sts = sts().await;
-    let node = beside(&sts, &[], &[]);
-    node.uri();
-    let session = node.credentials();
-    let metadata = Metadata::start();
-    metadata.change(|scene| {
-        let credentials = Credentials {
-            access_key_id: session.text("AccessKeyId"),
-            access_key_secret: session.text("AccessKeySecret"),
-            security_token: session.text("SecurityToken"),
-            expiration: session.text("Expiration"),
-        };
-        scene.role = Some((ROLE.to_owned(), credentials));
-    });
-    let node_role = sts.role_arn();
-    let trust = format!(
-        r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{{"RAM":["{node_role}"]}}}}]}}"#
+async fn a_role_is_assumed_with_the_instances_credentials() {
+    let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
+    let held = attached(&sts, &service).await;
+    sts.permit_assume_role(&sts.role_arn(), true);
+    let wanted = role_that_trusts(&sts, "job", &sts.role_arn());
+    let daemon = beside(
+        &service,
+        &[
+            ("ALIBABA_CLOUD_ROLE_ARN", &wanted),
+            ("ALIBABA_CLOUD_STS_ENDPOINT", &sts.endpoint()),
+        ],
     );
-    let job_role = sts
-        .add_role("job", &trust, Duration::from_secs(3600))
-        .unwrap();
-    sts.permit_assume_role(&node_role, true);
-    let endpoint = sts.endpoint();
-    let env = [
-        ("ALIBABA_CLOUD_ROLE_ARN", job_role.as_str()),
-        ("ALIBABA_CLOUD_STS_ENDPOINT", &endpoint),
-        ("ALIBABA_CLOUD_ECS_METADATA", ROLE),
-    ];
-    let daemon = daemon(&metadata, &env);
-    daemon.plant(&session.text("AccessKeySecret"));
-    daemon.plant(&session.text("SecurityToken"));
+    plant(&daemon, &held);
     daemon.uri();
-    assert_eq!(sts.issued(&served(&daemon)).unwrap().role_arn, job_role);
-    // A name that is given is not asked for.
-    assert_eq!(metadata.asked(), [PUT, DOCUMENT]);
+    let served = daemon.credentials();
+    let issued = sts.issued(&served.text("AccessKeyId")).unwrap();
+    assert_eq!(issued.role_arn, wanted);
+    let secret = issued.access_key_secret.expose_secret();
+    assert_eq!(served.text("AccessKeySecret"), secret);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_is_refused_is_renewed_within_the_attempt() {
-    let metadata = instance("first");
-    let daemon = daemon(&metadata, &[]);
-    daemon.uri();
-    metadata.revoke_tokens();
-    metadata.change(|scene| scene.role = Some((ROLE.to_owned(), credentials("second"))));
-    renewed(&daemon, "the new credentials", |_| {
-        served(&daemon) == "STS.second"
-    });
-    assert_eq!(
-        metadata.asked()[3..],
-        [LISTING, PUT, LISTING, DOCUMENT],
-        "one refusal, and no failed attempt"
-    );
-    assert!(!daemon.stderr().contains("Cannot renew"));
-}
+async fn a_role_whose_name_is_given_is_not_asked_for() {
+    let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
+    let held = attached(&sts, &service).await;
+    let name = role_name(&held);
+    let daemon = beside(&service, &[("ALIBABA_CLOUD_ECS_METADATA", name)]);
+    assert_serves(&daemon, &held);
+    let role = format!("{LIST}{name} with a token");
+    assert_eq!(service.asked(), [PUT, &role]);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn requests_without_a_token_are_made_only_when_that_is_allowed() {
-    let metadata = instance("first");
-    metadata.change(|scene| scene.has_no_tokens = true);
-    let strict = daemon(&metadata, &[]);
-    let told = strict.logged("No credentials");
-    assert!(
-        told.contains("MetadataNoToken") && told.contains("identity.allow_v1"),
-        "{told}"
-    );
-    assert!(metadata.asked().iter().all(|asked| asked == PUT));
-
-    let lenient = daemon(&metadata, &[("RAM_SIDECAR_ALLOW_V1", "true")]);
-    lenient.uri();
-    assert_eq!(served(&lenient), "STS.first");
-
-    metadata.change(|scene| scene.is_hardened = true);
-    let ready = renewed(&lenient, "it is refused", |ready| {
+    // Another role in its place is not the one that was asked for.
+    let other = role_that_trusts(&sts, "other", &sts.user_arn());
+    service.attach(session(&sts, &other).await);
+    let ready = renew_until(&daemon, "the role is missed", |ready| {
         ready.text("phase") == "failing"
     });
-    assert_eq!(ready.text("Code"), "MetadataRefused");
+    assert_eq!(ready.text("Code"), "MetadataNoRole");
+    assert!(ready.text("Message").contains(name), "{ready:?}");
+    assert_serves(&daemon, &held);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_is_served_through_every_fault_of_the_service_and_renewed_after_it() {
-    let metadata = instance("first");
-    let daemon = daemon(&metadata, &[]);
-    daemon.uri();
-    for (fault, code) in [
-        (Fault::Status(500), "MetadataUnreachable"),
-        (Fault::Status(429), "MetadataThrottled"),
-        (Fault::Status(403), "MetadataRefused"),
-        (Fault::Status(400), "MetadataUnusable"),
-        (Fault::Garbage, "MetadataUnusable"),
-        (Fault::Torn, "MetadataUnusable"),
-        (Fault::Hang, "MetadataUnreachable"),
-    ] {
-        metadata.change(|scene| scene.fault = Some(fault));
-        let ready = renewed(&daemon, code, |ready| ready.body.contains(code));
-        assert_eq!(ready.text("phase"), "failing", "{fault:?}");
-        assert_eq!(
-            (daemon.credentials().status, served(&daemon)),
-            (200, "STS.first".into())
-        );
-        metadata.change(|scene| scene.fault = None);
-        renewed(&daemon, "it heals", |ready| ready.text("phase") == "fresh");
-    }
-    metadata.change(|scene| {
-        let mut ended = credentials("ended");
-        ended.expiration = "2024-11-08T09:44:50Z".to_owned();
-        scene.role = Some((ROLE.to_owned(), ended));
-    });
-    renewed(&daemon, "expired", |ready| {
-        ready.body.contains("ExpiredAnswer")
-    });
-    assert_eq!(served(&daemon), "STS.first");
+async fn a_role_whose_name_is_not_given_may_be_replaced() {
+    let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
+    let held = attached(&sts, &service).await;
+    let daemon = beside(&service, &[]);
+    assert_serves(&daemon, &held);
+    let other = role_that_trusts(&sts, "other", &sts.user_arn());
+    let new = session(&sts, &other).await;
+    service.attach(new.clone());
+    renew(&daemon);
+    assert_serves(&daemon, &new);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_without_a_role_is_diagnosed_and_one_that_gets_it_heals() {
-    let metadata = Metadata::start();
-    let daemon = daemon(&metadata, &[]);
-    let told = daemon.logged("No credentials");
-    assert!(
-        told.contains("MetadataNoRole") && told.contains("attach a RAM role"),
-        "{told}"
+async fn one_token_serves_every_renewal_until_the_service_refuses_it() {
+    let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
+    let held = attached(&sts, &service).await;
+    let daemon = beside(&service, &[]);
+    assert_serves(&daemon, &held);
+    service.take_asked();
+    let (list, role) = (
+        format!("{LIST} with a token"),
+        format!("{LIST}{} with a token", role_name(&held)),
     );
-    metadata.change(|scene| scene.role = Some((ROLE.to_owned(), credentials("first"))));
-    daemon.signal("HUP");
-    daemon.uri();
-    assert_eq!(served(&daemon), "STS.first");
+
+    renew(&daemon);
+    renew(&daemon);
+    let asked = service.take_asked();
+    assert_eq!(asked, [&list, &role, &list, &role].map(String::clone));
+
+    let ends: [fn(&Metadata); 2] = [Metadata::revoke_tokens, |service| service.pass(6 * HOUR)];
+    for end in ends {
+        end(&service);
+        renew(&daemon);
+        assert_eq!(service.take_asked(), [&list, PUT, &list, &role]);
+    }
+    let log = daemon.stderr();
+    assert!(!log.contains("Cannot renew"), "{log}");
+    assert_eq!(service.tokens().len(), 3);
+    for token in service.tokens() {
+        daemon.plant(&token);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_proxy_ever_stands_between() {
-    let metadata = instance("first");
-    let dead = "http://127.0.0.1:9";
-    let env = [
-        "HTTP_PROXY",
-        "http_proxy",
-        "HTTPS_PROXY",
-        "ALL_PROXY",
-        "all_proxy",
-    ]
-    .map(|name| (name, dead));
-    let daemon = daemon(&metadata, &env);
-    daemon.uri();
-    assert_eq!(served(&daemon), "STS.first");
+async fn the_service_is_asked_without_a_token_only_if_that_is_allowed() {
+    let (sts, service) = (sts().await, Metadata::start(Mode::V1));
+    let held = attached(&sts, &service).await;
+    let daemon = beside(&service, &[]);
+    assert_refused(&daemon, "MetadataNoToken");
+    assert!(service.asked().iter().all(|asked| asked == PUT));
+    drop(daemon);
+
+    service.take_asked();
+    let daemon = beside(&service, &[("RAM_SIDECAR_ALLOW_V1", "true")]);
+    assert_serves(&daemon, &held);
+    let role = format!("{LIST}{}", role_name(&held));
+    assert_eq!(service.asked(), [PUT, LIST, PUT, &role]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_used_where_there_is_one_even_if_it_need_not_be() {
+    let sts = sts().await;
+    for mode in [Mode::Normal, Mode::Hardened] {
+        let service = Metadata::start(mode);
+        let held = attached(&sts, &service).await;
+        let daemon = beside(&service, &[("RAM_SIDECAR_ALLOW_V1", "true")]);
+        assert_serves(&daemon, &held);
+        let asked = service.asked();
+        assert!(
+            asked[1..].iter().all(|a| a.ends_with("with a token")),
+            "{asked:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_proxy_comes_between_it_and_the_service() {
+    let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
+    let held = attached(&sts, &service).await;
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    let env = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+    let daemon = beside(&service, &env.map(|name| (name, address.as_str())));
+    assert_serves(&daemon, &held);
+    proxy.set_nonblocking(true).unwrap();
+    let met = proxy.accept().map_err(|error| error.kind());
+    assert_eq!(met.unwrap_err(), ErrorKind::WouldBlock);
 }
 
 #[test]
-fn a_disabled_service_is_never_asked() {
+fn a_service_that_is_forbidden_is_refused_at_the_start() {
     let env = [
         ("RAM_SIDECAR_IDENTITY", "ecs_ram_role"),
         ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true"),
     ];
     let (code, told) = run(&LISTEN, &env);
     assert_eq!(code, Some(78), "{told}");
+    let sentence = "ALIBABA_CLOUD_ECS_METADATA_DISABLED: it forbids the ECS metadata service";
+    assert!(told.contains(sentence), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_without_a_role_is_served_as_soon_as_it_has_one() {
+    let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
+    let named = [("ALIBABA_CLOUD_ECS_METADATA", "SandboxRole")];
+    for env in [&[][..], &named] {
+        service.detach();
+        let daemon = beside(&service, env);
+        assert_refused(&daemon, "MetadataNoRole");
+        let role = role_that_trusts(&sts, "SandboxRole", &sts.user_arn());
+        let held = session(&sts, &role).await;
+        service.attach(held.clone());
+        assert_serves(&daemon, &held);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_fault_at_the_start_is_told_by_its_code_and_heals_without_a_restart() {
+    let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
+    let held = attached(&sts, &service).await;
+    for (fault, code) in FAULTS {
+        service.break_with(fault);
+        let daemon = beside(&service, &[]);
+        let sentence = assert_refused(&daemon, code);
+        if fault == Fault::Status(429) {
+            assert!(next_attempt_after(&daemon) > Duration::from_secs(RETRY_AFTER / 2));
+        }
+        // A service that answers is not said to be out of reach.
+        let is_reached = !sentence.contains("container that may reach");
+        assert_eq!(is_reached, fault != Fault::Hang, "{fault:?}: {sentence}");
+
+        service.break_with(None);
+        renew_until(&daemon, "it heals", |ready| ready.status == 200);
+        assert_serves(&daemon, &held);
+        plant(&daemon, &held);
+        for token in service.tokens() {
+            daemon.plant(&token);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_is_served_through_every_fault_and_followed_by_what_is_new() {
+    let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
+    let mut held = attached(&sts, &service).await;
+    let daemon = beside(&service, &[]);
+    for (fault, code) in FAULTS {
+        assert_serves(&daemon, &held);
+        service.break_with(fault);
+        let ready = renew_until(&daemon, code, |ready| ready.text("phase") == "failing");
+        assert_eq!((ready.status, ready.text("Code").as_str()), (200, code));
+        daemon.logged(&format!("\"code\":\"{code}\""));
+        assert_serves(&daemon, &held);
+
+        let new = session(&sts, &sts.role_arn()).await;
+        assert_ne!(new.access_key_id, held.access_key_id);
+        service.attach(new.clone());
+        service.break_with(None);
+        renew_until(&daemon, "it recovers", |ready| {
+            ready.text("phase") == "fresh"
+        });
+        held = new;
+    }
+    assert_serves(&daemon, &held);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_hangs_costs_an_attempt_about_a_second() {
+    let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
+    attached(&sts, &service).await;
+    service.break_with(Fault::Hang);
+    let daemon = beside(&service, &[]);
+    eventually("it asks", || service.asked().first().cloned());
+    let asked_at = Instant::now();
+    let told = daemon.logged("No credentials");
+    // Not by the bound of the whole attempt, which is 8 seconds.
+    assert!(told.contains("MetadataUnreachable"), "{told}");
+    assert!(asked_at.elapsed() < Duration::from_secs(5));
+    assert!(service.asked().iter().all(|asked| asked == PUT));
+}
+
+/// Runs the test below in a network where 100.100.100.200 is this machine.
+#[test]
+fn the_services_own_address_is_where_it_is_asked() {
+    let flags = ["--net", "--map-root-user --net"]
+        .into_iter()
+        .find(|flags| in_own_network(flags, "exit 0").status.success());
+    let what = "a network namespace (unshare of util-linux, ip of iproute2, the right to use them)";
+    let Some(flags) = flags else {
+        required(what, false);
+        return;
+    };
+    let name = "metadata::with_nothing_but_the_identity_chosen_the_services_own_address_is_asked";
+    let program = std::env::current_exe().unwrap();
+    let script = format!(
+        "exec '{}' --ignored --exact --nocapture {name}",
+        program.display()
+    );
+    let output = in_own_network(flags, &script);
+    let told = [output.stdout, output.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
     assert!(
-        told.contains("ALIBABA_CLOUD_ECS_METADATA_DISABLED: it forbids"),
+        output.status.success() && told.contains("1 passed") && !told.contains("SKIPPED"),
         "{told}"
     );
 }
 
-/// Runs the next test in a network of its own, in which the address of the metadata service is ours.
-#[test]
-fn the_service_is_found_at_its_own_address() {
-    let test = std::env::current_exe().unwrap();
-    let script = "ip link set lo up && ip address add 100.100.100.200/32 dev lo && exec \"$0\" --exact --ignored --nocapture metadata::within_the_network";
-    let inside = |command: &str| {
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--net", "sh", "-c", command]).arg(&test);
-        unshare.output()
-    };
-    let can = inside("ip address show lo").is_ok_and(|output| output.status.success());
-    if !required("a network namespace (root, `unshare` and `ip`)", can) {
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs 100.100.100.200 for itself: the test above runs it in a network of its own"]
+async fn with_nothing_but_the_identity_chosen_the_services_own_address_is_asked() {
+    let address = "100.100.100.200:80";
+    let is_ours = TcpListener::bind(address).is_ok();
+    if !required("a network where 100.100.100.200 is this machine", is_ours) {
         return;
     }
-    let output = inside(script).unwrap();
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(
-        output.status.success(),
-        "{told}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    assert!(told.contains("1 passed"), "{told}");
+    let (sts, service) = (sts().await, Metadata::start_at(address, Mode::Hardened));
+    let held = attached(&sts, &service).await;
+    let daemon = Daemon::spawn(&LISTEN, &[("RAM_SIDECAR_IDENTITY", "ecs_ram_role")]);
+    assert_serves(&daemon, &held);
+    let served_by = daemon.probe("/ready").text("served_by");
+    assert_eq!(served_by, "100.100.100.200");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs a network that owns 100.100.100.200, and is run there by the test above"]
-async fn within_the_network() {
-    let metadata = Metadata::start_at("100.100.100.200:80");
-    metadata.change(|scene| {
-        scene.is_hardened = true;
-        scene.role = Some((ROLE.to_owned(), credentials("first")));
-    });
-    let env = [
+/// Runs a shell script in a network namespace where 100.100.100.200 is this machine.
+fn in_own_network(flags: &str, script: &str) -> Output {
+    let script = format!(
+        "PATH=$PATH:/usr/sbin:/sbin && ip link set lo up && ip addr add 100.100.100.200/32 dev lo && {script}"
+    );
+    Command::new("sh")
+        .args(["-c", &format!("exec unshare {flags} sh -c \"$0\""), &script])
+        .output()
+        .expect("there is a shell")
+}
+
+/// Starts a daemon on an instance whose metadata service is `service`.
+fn beside(service: &Metadata, env: &[(&str, &str)]) -> Daemon {
+    let endpoint = service.endpoint();
+    let place = [
         ("RAM_SIDECAR_IDENTITY", "ecs_ram_role"),
-        ("HTTP_PROXY", "http://127.0.0.1:9"),
+        ("ALIBABA_CLOUD_IMDS_ENDPOINT", endpoint.as_str()),
     ];
-    let daemon = Daemon::spawn(&LISTEN, &env);
-    daemon.plant("planted");
+    Daemon::spawn(&LISTEN, &[&place, env].concat())
+}
+
+/// Gives the instance the first role of `sts`, and returns its credentials.
+async fn attached(sts: &Sandbox, service: &Metadata) -> Issued {
+    let issued = session(sts, &sts.role_arn()).await;
+    service.attach(issued.clone());
+    issued
+}
+
+/// Lets `sts` issue credentials of a role, as the instance's service gets them.
+async fn session(sts: &Sandbox, role_arn: &str) -> Issued {
+    let place = Place {
+        endpoint: Endpoint::parse(&sts.endpoint()).unwrap(),
+        outbound: Outbound::new(outbound::Options {
+            direct: true,
+            ..outbound::Options::default()
+        })
+        .unwrap(),
+    };
+    let keys = Keys {
+        access_key_id: sts.access_key_id(),
+        access_key_secret: sts.access_key_secret(),
+        security_token: None,
+    };
+    let role = RoleRequest {
+        arn: RoleArn::parse(role_arn).unwrap(),
+        session_name: "i-instance".to_owned(),
+        duration: HOUR,
+        policy: None,
+        external_id: None,
+        source_identity: None,
+    };
+    let mut client = Sts::new(vec![place], Signature::V1, Clock::machine());
+    let granted = client.assume_role(&keys, &role).await.unwrap();
+    sts.issued(&granted.credentials.access_key_id).unwrap()
+}
+
+/// Adds a role that a principal may assume, and returns its ARN.
+fn role_that_trusts(sts: &Sandbox, name: &str, principal: &str) -> String {
+    let trust = json!({"Version": "1", "Statement": [
+        {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": [principal]}},
+    ]});
+    sts.add_role(name, &trust.to_string(), HOUR).unwrap()
+}
+
+/// Names the secrets that the metadata service gave.
+fn plant(daemon: &Daemon, issued: &Issued) {
+    daemon.plant(issued.access_key_secret.expose_secret());
+    daemon.plant(issued.security_token.expose_secret());
+}
+
+/// Waits for credentials, and asserts that they are exactly `expected`.
+fn assert_serves(daemon: &Daemon, expected: &Issued) {
     daemon.uri();
-    assert_eq!(served(&daemon), "STS.first");
-    assert_eq!(daemon.probe("/ready").text("served_by"), "100.100.100.200");
-    assert_eq!(metadata.asked(), [PUT, LISTING, DOCUMENT]);
+    let reply = daemon.credentials();
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let expiration = timestamp(expected.expires_at);
+    for (name, value) in [
+        ("AccessKeyId", expected.access_key_id.as_str()),
+        (
+            "AccessKeySecret",
+            expected.access_key_secret.expose_secret(),
+        ),
+        ("SecurityToken", expected.security_token.expose_secret()),
+        ("Expiration", &expiration),
+    ] {
+        assert_eq!(reply.text(name), value);
+    }
+}
+
+/// Asserts that clients, the log and the probe are told the same, under `code`; returns the sentence.
+fn assert_refused(daemon: &Daemon, code: &str) -> String {
+    let told = daemon.logged("No credentials");
+    let reply: Reply = daemon.credentials();
+    assert_eq!(
+        (reply.status, reply.text("Code")),
+        (503, code.to_owned()),
+        "{reply:?}"
+    );
+    let sentence = reply.text("Message");
+    assert!(told.contains(&format!("\"code\":\"{code}\"")), "{told}");
+    assert!(told.contains(&sentence), "{told}\n{sentence}");
+    let ready = daemon.probe("/ready");
+    assert_eq!((ready.status, ready.text("Code")), (503, code.to_owned()));
+    sentence
+}
+
+/// Renews, and waits until that has succeeded.
+fn renew(daemon: &Daemon) {
+    daemon.logged("Credentials renewed");
+    let renewals = || {
+        let is_renewal = |line: &&str| {
+            line.contains("Credentials renewed") || line.contains("The credentials are still")
+        };
+        daemon.stderr().lines().filter(is_renewal).count()
+    };
+    let before = renewals();
+    daemon.signal("HUP");
+    eventually("it renews", || (renewals() > before).then_some(()));
+}
+
+fn next_attempt_after(daemon: &Daemon) -> Duration {
+    let ready: Value = serde_json::from_str(&daemon.probe("/ready").body).unwrap();
+    Duration::from_secs(ready["next_attempt_seconds"].as_u64().unwrap())
 }

@@ -1,213 +1,310 @@
-//! A stub of the ECS instance metadata service, written from its documentation: tokens of the hardened mode, requests
-//! without one, the statuses, and the small pages that errors come with.
+//! A stub of the ECS instance metadata service: tokens, both modes, the role and its credentials.
+//!
+//! Written from the service's documentation. Of its refusals the status and the text are documented, not the page
+//! around them.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
+use ram_sidecar::clock::Clock;
+use ram_sidecar::credentials::timestamp;
+use ram_sidecar::sandbox::Issued;
+use secrecy::ExposeSecret as _;
 
-use crate::stubs::{Reply, Request, Stub, now};
+use crate::stubs::{Reply, Request, Stub};
 
-/// The running stub.
+/// A running metadata service.
 pub(crate) struct Metadata {
     stub: Stub,
-    state: Arc<State>,
+    state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
-struct State {
-    scene: Mutex<Scene>,
-    healed: Condvar,
+/// What requests the service takes.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Mode {
+    /// With a token and without one.
+    Normal,
+    /// With a token only.
+    Hardened,
+    /// Without a token: it knows of none, as services that imitate an old one do not.
+    V1,
 }
 
-/// What the service knows and how it behaves.
-#[derive(Default)]
-pub(crate) struct Scene {
-    /// The role of the instance, and the fields of its credentials.
-    pub(crate) role: Option<(String, Credentials)>,
-    /// Whether requests without a token are refused.
-    pub(crate) is_hardened: bool,
-    /// Whether tokens are given at all.
-    pub(crate) has_no_tokens: bool,
-    /// What goes wrong with every request.
-    pub(crate) fault: Option<Fault>,
-    tokens: HashMap<String, DateTime<Utc>>,
-    tokens_made: u32,
-    asked: Vec<String>,
-}
-
-/// The credentials of a role.
-#[derive(Clone)]
-pub(crate) struct Credentials {
-    pub(crate) access_key_id: String,
-    pub(crate) access_key_secret: String,
-    pub(crate) security_token: String,
-    pub(crate) expiration: String,
-}
-
-/// Something that goes wrong.
+/// Something that goes wrong with every request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Fault {
-    /// No answer for longer than anyone waits.
+    /// No answer at all.
     Hang,
-    /// A status with the service's page.
+    /// A status and its page.
     Status(u16),
-    /// Something that is not the document.
-    Garbage,
-    /// Half the document.
-    Torn,
+    /// A page with HTTP 200.
+    Page,
+    /// More than anybody should read, with HTTP 200.
+    Flood,
+    /// The first half of the credentials.
+    Truncated,
+    /// Credentials that say that they are none.
+    Unsuccessful,
+    /// Credentials that ended an hour ago.
+    Expired,
+}
+
+struct State {
+    mode: Mode,
+    fault: Option<Fault>,
+    role: Option<Issued>,
+    tokens: Vec<Token>,
+    asked: Vec<String>,
+    clock: Clock,
+}
+
+struct Token {
+    value: String,
+    ends_at: DateTime<Utc>,
+    is_revoked: bool,
 }
 
 impl Metadata {
-    /// Starts on a free port of the loopback address.
-    pub(crate) fn start() -> Self {
-        Self::start_at("127.0.0.1:0")
+    /// Serves on a free port of the loopback address, for an instance without a role.
+    pub(crate) fn start(mode: Mode) -> Self {
+        Self::start_at("127.0.0.1:0", mode)
     }
 
-    /// Starts at an address that is free.
-    pub(crate) fn start_at(address: &str) -> Self {
-        let state = Arc::<State>::default();
+    /// Serves like [`Self::start`], at an address.
+    pub(crate) fn start_at(address: &str, mode: Mode) -> Self {
+        let state = Arc::new(Mutex::new(State {
+            mode,
+            fault: None,
+            role: None,
+            tokens: Vec::new(),
+            asked: Vec::new(),
+            clock: Clock::machine(),
+        }));
         let shared = Arc::clone(&state);
-        let stub = Stub::start_at(address, move |request| shared.answer(request));
+        let stub = Stub::start_at(address, move |request| {
+            shared.lock().unwrap().answer(request)
+        });
         Self { stub, state }
     }
 
-    /// Returns the address without a path.
-    pub(crate) fn url(&self) -> String {
+    /// Returns the URL of the root.
+    pub(crate) fn endpoint(&self) -> String {
         self.stub.endpoint()
     }
 
-    /// Changes what the service knows or how it behaves.
-    pub(crate) fn change(&self, change: impl FnOnce(&mut Scene)) {
-        change(&mut self.state.scene.lock().unwrap());
-        self.state.healed.notify_all();
+    /// Gives the instance the role that credentials belong to, instead of the one that it had.
+    pub(crate) fn attach(&self, credentials: Issued) {
+        self.state().role = Some(credentials);
+    }
+
+    /// Takes the role away.
+    pub(crate) fn detach(&self) {
+        self.state().role = None;
+    }
+
+    /// Lets something go wrong, or nothing any more.
+    pub(crate) fn break_with(&self, fault: impl Into<Option<Fault>>) {
+        self.state().fault = fault.into();
     }
 
     /// Voids every token.
     pub(crate) fn revoke_tokens(&self) {
-        self.change(|scene| scene.tokens.clear());
+        for token in &mut self.state().tokens {
+            token.is_revoked = true;
+        }
     }
 
-    /// Returns how many tokens were given.
-    pub(crate) fn tokens_made(&self) -> u32 {
-        self.state.scene.lock().unwrap().tokens_made
+    /// Lets so much time pass for the tokens.
+    pub(crate) fn pass(&self, time: Duration) {
+        let time = TimeDelta::from_std(time).expect("hours at most");
+        self.state().clock.shift_wall(time);
     }
 
-    /// Returns what was asked: method, path, and `+` behind those with a token.
+    /// Returns every token that was ever given.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        let state = self.state();
+        state.tokens.iter().map(|t| t.value.clone()).collect()
+    }
+
+    /// Returns what was asked so far: the method, the path, and whether with a token.
     pub(crate) fn asked(&self) -> Vec<String> {
-        self.state.scene.lock().unwrap().asked.clone()
+        self.state().asked.clone()
+    }
+
+    /// Returns what was asked so far, and forgets it.
+    pub(crate) fn take_asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().asked)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
     }
 }
 
 impl State {
-    fn answer(&self, request: &Request) -> Reply {
-        let mut scene = self.scene.lock().unwrap();
-        let token = request.header(TOKEN).to_owned();
-        let mark = if token.is_empty() { "" } else { " +" };
-        scene
-            .asked
-            .push(format!("{} {}{mark}", request.method, request.path));
-        if scene.fault == Some(Fault::Hang) {
-            let hangs = |scene: &mut Scene| scene.fault == Some(Fault::Hang);
-            // The client has given up by then.
-            let waited = tokio::task::block_in_place(|| {
-                self.healed
-                    .wait_timeout_while(scene, Duration::from_secs(5), hangs)
-            });
-            scene = waited.unwrap().0;
+    fn answer(&mut self, request: &Request) -> Option<Reply> {
+        let token = request.header(TOKEN);
+        let with = if token.is_empty() {
+            ""
+        } else {
+            " with a token"
+        };
+        let asked = format!("{} {}{with}", request.method, request.path);
+        self.asked.push(asked);
+        match self.fault {
+            Some(Fault::Hang) => None,
+            Some(Fault::Status(status)) => Some(page(status, "An error of this kind")),
+            Some(Fault::Page) => Some(page(200, "Log in to the network")),
+            Some(Fault::Flood) => Some(Reply::accepted("text/html", "more ".repeat(100_000))),
+            _ if request.method == "PUT" => Some(self.token(request)),
+            _ if request.method != "GET" => Some(page(405, "Method Not Allowed")),
+            _ if token.is_empty() && self.mode == Mode::Hardened => Some(page(403, "Forbidden")),
+            _ if !token.is_empty() && !self.is_good(token) => Some(page(401, "Unauthorized")),
+            _ => Some(self.value(&request.path)),
         }
-        if let Some(Fault::Status(status)) = scene.fault {
-            return page(status);
-        }
-        if request.method == "PUT" {
-            return scene.token(request);
-        }
-        let ends_at = scene.tokens.get(&token).copied();
-        match (token.is_empty(), ends_at) {
-            (true, _) if scene.is_hardened => return page(403),
-            (false, None) => return page(401),
-            (false, Some(ends_at)) if ends_at <= now() => return page(401),
-            _ => {}
-        }
-        scene.get(&request.path)
     }
-}
 
-impl Scene {
     fn token(&mut self, request: &Request) -> Reply {
-        if self.has_no_tokens || request.path != "/latest/api/token" {
-            return page(404);
+        if request.path != "/latest/api/token" || self.mode == Mode::V1 {
+            return page(404, "Not Found");
         }
-        if !request.header("x-forwarded-for").is_empty() {
-            return page(403);
+        if request.headers.contains_key("x-forwarded-for") {
+            return page(403, "Forbidden");
         }
-        let ttl: Option<i64> = request.header(TOKEN_TTL).parse().ok();
-        let Some(ttl @ 1..=21_600) = ttl else {
-            return page(400);
+        let ttl = request.header("x-aliyun-ecs-metadata-token-ttl-seconds");
+        let ttl: Option<i64> = ttl.parse().ok();
+        let Some(ttl) = ttl.filter(|ttl| (1..=21_600).contains(ttl)) else {
+            return page(400, "Missing or Invalid Parameters");
         };
-        self.tokens_made += 1;
-        let token = format!("planted-metadata-token-{}", self.tokens_made);
-        self.tokens
-            .insert(token.clone(), now() + TimeDelta::seconds(ttl));
-        Reply::accepted("text/plain", token)
+        let value = format!("planted-metadata-token-{}==", self.tokens.len());
+        self.tokens.push(Token {
+            value: value.clone(),
+            ends_at: self.clock.now().wall + TimeDelta::seconds(ttl),
+            is_revoked: false,
+        });
+        Reply::accepted("text/plain", value)
     }
 
-    fn get(&self, path: &str) -> Reply {
-        let Some((role, credentials)) = &self.role else {
-            return page(404);
+    fn is_good(&self, value: &str) -> bool {
+        let now = self.clock.now().wall;
+        let mut tokens = self.tokens.iter();
+        tokens.any(|token| token.value == value && !token.is_revoked && now < token.ends_at)
+    }
+
+    fn value(&self, path: &str) -> Reply {
+        let (Some(role), Some(name)) = (&self.role, path.strip_prefix(CREDENTIALS)) else {
+            return page(404, "Not Found");
         };
-        match path.strip_prefix("/latest/meta-data/ram/security-credentials/") {
-            Some("") => Reply::accepted("text/plain", role.clone()),
-            Some(asked) if asked == role => {
-                let mut document = credentials.document();
-                match self.fault {
-                    Some(Fault::Garbage) => document = "no document".to_owned(),
-                    Some(Fault::Torn) => document.truncate(document.len() / 2),
-                    _ => {}
-                }
-                Reply::accepted("text/plain", document)
-            }
-            _ => page(404),
+        let attached = role_name(role);
+        if name.is_empty() {
+            return Reply::accepted("text/plain", attached.to_owned());
         }
+        if name != attached {
+            return page(404, "Not Found");
+        }
+        let mut document = document(role, self.fault);
+        if self.fault == Some(Fault::Truncated) {
+            document.truncate(document.len() / 2);
+        }
+        Reply::accepted("text/plain", document)
     }
 }
 
-impl Credentials {
-    /// As it was captured: spaces before the colons, and an empty line at the beginning.
-    fn document(&self) -> String {
-        let Self {
-            access_key_id,
-            access_key_secret,
-            security_token,
-            expiration,
-        } = self;
-        format!(
-            "\n{{\n  \"AccessKeyId\" : \"{access_key_id}\",\n  \"AccessKeySecret\" : \"{access_key_secret}\",\n  \
-             \"Expiration\" : \"{expiration}\",\n  \"SecurityToken\" : \"{security_token}\",\n  \
-             \"LastUpdated\" : \"2024-11-08T03:44:50Z\",\n  \"Code\" : \"Success\"\n}}"
-        )
-    }
+/// Returns the name of the role that credentials belong to.
+pub(crate) fn role_name(issued: &Issued) -> &str {
+    issued.role_arn.rsplit('/').next().unwrap_or_default()
 }
 
-fn page(status: u16) -> Reply {
-    let text = match status {
-        400 => "400 - Missing or Invalid Parameters",
-        401 => "401 - Unauthorized",
-        403 => "403 - Forbidden",
-        404 => "404 - Not Found",
-        _ => "The service is not available",
+/// Writes credentials the way the service does: with a line feed before them, and spaces around each colon.
+fn document(issued: &Issued, fault: Option<Fault>) -> String {
+    let hours = |count| TimeDelta::hours(count);
+    let (expiration, code) = match fault {
+        Some(Fault::Expired) => (
+            issued.expires_at.min(issued.issued_at) - hours(1),
+            "Success",
+        ),
+        Some(Fault::Unsuccessful) => (issued.expires_at, "Failed"),
+        _ => (issued.expires_at, "Success"),
     };
+    let fields = [
+        ("AccessKeyId", issued.access_key_id.as_str()),
+        ("AccessKeySecret", issued.access_key_secret.expose_secret()),
+        ("Expiration", &timestamp(expiration)),
+        ("SecurityToken", issued.security_token.expose_secret()),
+        ("LastUpdated", &timestamp(issued.issued_at)),
+        ("Code", code),
+    ]
+    .map(|(key, value)| format!("  \"{key}\" : \"{value}\""));
+    format!("\n{{\n{}\n}}", fields.join(",\n"))
+}
+
+fn page(status: u16, text: &str) -> Reply {
+    let title = format!("{status} - {text}");
     Reply {
-        status: StatusCode::from_u16(status).expect("a status"),
+        status: StatusCode::from_u16(status).expect("a status of HTTP"),
         content_type: "text/html",
         body: format!(
-            "<html><head><title>{text}</title></head><body><h1>{text}</h1></body></html>"
+            "<html>\n <head>\n  <title>{title}</title>\n </head>\n <body>\n  <h1>{title}</h1>\n </body>\n</html>\n"
         ),
-        rejection: Some(text.to_owned()),
+        rejection: Some(title),
     }
 }
 
 const TOKEN: &str = "x-aliyun-ecs-metadata-token";
-const TOKEN_TTL: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
+const CREDENTIALS: &str = "/latest/meta-data/ram/security-credentials/";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http;
+
+    fn send(service: &Metadata, line: &str, header: &str) -> (u16, String) {
+        let address = service.endpoint().replace("http://", "");
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n{header}\r\n"
+        );
+        let reply = http::raw(address.parse().unwrap(), &request);
+        (reply.status, reply.body)
+    }
+
+    fn ttl(seconds: &str) -> String {
+        format!("X-aliyun-ecs-metadata-token-ttl-seconds: {seconds}\r\n")
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_token_is_given_for_a_lifetime_within_bounds_and_to_no_proxy() {
+        let service = Metadata::start(Mode::Hardened);
+        let put = |header: &str| send(&service, "PUT /latest/api/token", header);
+        for header in [String::new(), ttl("0"), ttl("21601"), ttl("x")] {
+            let (status, body) = put(&header);
+            assert_eq!(status, 400, "{header}");
+            assert!(body.contains("400 - Missing or Invalid Parameters"));
+        }
+        let forwarded = ttl("60") + "X-Forwarded-For: 10.0.0.1\r\n";
+        assert_eq!(put(&forwarded).0, 403);
+        for header in [ttl("1"), ttl("21600")] {
+            assert_eq!(put(&header).0, 200);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_token_opens_the_hardened_service_until_it_ends() {
+        let service = Metadata::start(Mode::Hardened);
+        let list = format!("GET {CREDENTIALS}");
+        let put = || send(&service, "PUT /latest/api/token", &ttl("60")).1;
+        let get = |token: &str| send(&service, &list, &format!("{TOKEN}: {token}\r\n")).0;
+        assert_eq!(send(&service, &list, "").0, 403);
+        assert_eq!(get("another"), 401);
+        let (first, second) = (put(), put());
+        // There is no role.
+        assert_eq!((get(&first), get(&second)), (404, 404));
+        service.pass(Duration::from_secs(61));
+        assert_eq!(get(&first), 401);
+        let third = put();
+        assert_eq!(get(&third), 404);
+        service.revoke_tokens();
+        assert_eq!(get(&third), 401);
+    }
+}

@@ -81,7 +81,7 @@ impl Reply {
     }
 }
 
-/// A stub service on a free port of the loopback address; it ends when it is dropped.
+/// A stub service, as a rule on a free port of the loopback address; it ends when it is dropped.
 pub(crate) struct Stub {
     address: SocketAddr,
     log: Arc<Mutex<Log>>,
@@ -100,10 +100,10 @@ impl Stub {
         Self::start_at("127.0.0.1:0", answer)
     }
 
-    /// Serves `answer` at an address that is free.
-    pub(crate) fn start_at(
+    /// Serves `answer` at an address; the request for which it gives nothing is never answered.
+    pub(crate) fn start_at<R: Into<Option<Reply>> + 'static>(
         address: &str,
-        answer: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+        answer: impl Fn(&Request) -> R + Send + Sync + 'static,
     ) -> Self {
         let listener = std::net::TcpListener::bind(address).expect("a free port");
         let address = listener
@@ -114,6 +114,7 @@ impl Stub {
             .expect("a socket can be made non-blocking");
         let listener = TcpListener::from_std(listener).expect("a stub starts within a runtime");
         let log = Arc::<Mutex<Log>>::default();
+        let answer = move |request: &Request| answer(request).into();
         let task = tokio::spawn(accept(listener, Arc::new(answer), Arc::clone(&log)));
         Self { address, log, task }
     }
@@ -196,7 +197,7 @@ fn form_decoded(text: &str) -> String {
 
 async fn accept<A>(listener: TcpListener, answer: Arc<A>, log: Arc<Mutex<Log>>)
 where
-    A: Fn(&Request) -> Reply + Send + Sync + 'static,
+    A: Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
 {
     while let Ok((stream, _)) = listener.accept().await {
         tokio::spawn(converse(stream, Arc::clone(&answer), Arc::clone(&log)));
@@ -205,11 +206,13 @@ where
 
 async fn converse<A>(stream: TcpStream, answer: Arc<A>, log: Arc<Mutex<Log>>)
 where
-    A: Fn(&Request) -> Reply + Send + Sync + 'static,
+    A: Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
 {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| async {
         let request = read(request.into_parts().0);
-        let reply = answer(&request);
+        let Some(reply) = answer(&request) else {
+            return std::future::pending().await;
+        };
         let mut log = log.lock().unwrap();
         match &reply.rejection {
             Some(reason) => log.rejections.push(reason.clone()),
@@ -217,8 +220,11 @@ where
                 .accepted
                 .push(format!("{} {}", request.method, request.path)),
         }
-        Response::builder()
-            .status(reply.status)
+        let mut response = Response::builder().status(reply.status);
+        if reply.status == StatusCode::TOO_MANY_REQUESTS {
+            response = response.header("retry-after", RETRY_AFTER);
+        }
+        response
             .header("content-type", reply.content_type)
             .header("x-oss-request-id", REQUEST_ID)
             .header("x-odps-request-id", REQUEST_ID)
@@ -239,6 +245,9 @@ fn read(head: Parts) -> Request {
         headers: head.headers,
     }
 }
+
+/// How many seconds a stub that throttles asks for.
+pub(crate) const RETRY_AFTER: u64 = 120;
 
 pub(crate) const REQUEST_ID: &str = "64A1B2C3D4E5F60718293A4B";
 

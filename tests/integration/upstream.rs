@@ -39,7 +39,11 @@ pub(crate) fn with(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon
 }
 
 /// Renews until the probe shows what is wanted: a signal that arrives during an attempt belongs to the next.
-fn renew_until(daemon: &Daemon, what: &str, wanted: impl Fn(&http::Reply) -> bool) -> http::Reply {
+pub(crate) fn renew_until(
+    daemon: &Daemon,
+    what: &str,
+    wanted: impl Fn(&http::Reply) -> bool,
+) -> http::Reply {
     daemon.signal("HUP");
     eventually(what, || Some(daemon.probe("/ready")).filter(&wanted))
 }
