@@ -189,16 +189,25 @@ pub fn check(input: &Input<'_>) -> Checked {
         layers: Layers::gather(&input.flags, input.variable, input.file.as_deref()),
         problems: Vec::new(),
     };
+    let (settings, mut candidates) = (checker.shown(), checker.candidates());
+    let outcome = checked(checker, input);
+    let taken = candidates.iter().filter(|c| c.is_taken).count();
+    let asks = matches!(&outcome, Ok(config) if !matches!(config.upstream, Upstream::Cloud(_)));
+    if taken > 1 || asks {
+        for candidate in &mut candidates {
+            candidate.is_taken = false;
+        }
+    }
     Checked {
-        settings: checker.shown(),
-        candidates: checker.candidates(),
-        outcome: checked(checker, input),
+        settings,
+        candidates,
+        outcome,
     }
 }
 
 fn checked(mut checker: Checker, input: &Input<'_>) -> Result<Config, Mistakes> {
     let upstream = checker.upstream(input);
-    let session = checker.session(input);
+    let session = checker.session(input, matches!(upstream, Some(Upstream::Cloud(_)) | None));
     let (listen, key) = checker.serve();
     let admin = checker.value("admin.listen", parse::address);
     let files = checker.files();

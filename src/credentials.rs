@@ -26,6 +26,14 @@ pub struct Credentials {
 }
 
 impl Credentials {
+    /// Whether both stand for the same, whenever they were obtained.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.access_key_id == other.access_key_id
+            && self.access_key_secret.expose_secret() == other.access_key_secret.expose_secret()
+            && self.security_token.expose_secret() == other.security_token.expose_secret()
+            && self.expires_at == other.expires_at
+    }
+
     /// Returns what signs a request with them.
     pub fn keys(&self) -> Keys {
         Keys {

@@ -3,15 +3,16 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use crate::credentials::{RoleRequest, timestamp};
+use crate::credentials::{RoleArn, RoleRequest, timestamp};
 use crate::failure::{Failure, Verdict};
 use crate::principal::{Caller, Claims, Principal};
 
-/// Whether it is worth finding out who was refused.
-pub fn wants_principal(failure: &Failure) -> bool {
-    let code = failure.code.as_ref();
-    matches!(code, "NoPermission" | "EntityNotExist.Role")
-        || code.starts_with("AuthenticationFail.")
+/// Whether it is worth finding out who signed the request that was refused.
+pub fn wants_caller(failure: &Failure) -> bool {
+    matches!(
+        failure.code.as_ref(),
+        "NoPermission" | "EntityNotExist.Role"
+    )
 }
 
 /// Replaces the table's advice by one that names the role, the caller or the token, as far as they are known.
@@ -98,6 +99,7 @@ pub fn of_key(mut failure: Failure, id: &str) -> Failure {
 /// Recognizes PAI's refusal to assume a role for the user who started a job, and says what that user and the role need.
 pub fn not_passed(mut failure: Failure) -> Failure {
     if failure.message.contains("Failed to assume role for user") {
+        let role = named_role(&failure.message);
         let trust = json!({"Version": "1", "Statement": [{
             "Effect": "Allow",
             "Action": "sts:AssumeRole",
@@ -106,7 +108,7 @@ pub fn not_passed(mut failure: Failure) -> Failure {
         let grant = json!({"Version": "1", "Statement": [{
             "Effect": "Allow",
             "Action": "ram:PassRole",
-            "Resource": "acs:ram:*:*:role/<role name>",
+            "Resource": role.as_deref().unwrap_or("acs:ram::<account id>:role/<role name>"),
         }]});
         failure.advice = format!(
             "make the trust policy of the job's role {trust}, and grant the user who starts the job {grant}"
@@ -116,6 +118,13 @@ pub fn not_passed(mut failure: Failure) -> Failure {
         failure.verdict = Verdict::Fatal;
     }
     failure
+}
+
+/// Finds the first ARN of a role in a text.
+fn named_role(text: &str) -> Option<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || ":/._-".contains(c)));
+    let mut roles = words.filter_map(|word| RoleArn::parse(word.trim_end_matches(['.', ':'])).ok());
+    roles.next().map(|role| role.to_string())
 }
 
 fn permission(caller: &Caller, role: &RoleRequest) -> String {

@@ -3,17 +3,18 @@
 //! A failed attempt changes nothing that is held. Every path waits at least [`schedule::FLOOR`] before the next attempt.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use tokio::sync::watch;
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
-use crate::credentials::timestamp;
+use crate::credentials::{Granted, timestamp};
 use crate::failure::{Failure, Stage};
 use crate::moment::Moment;
 use crate::schedule::{self, Dice};
-use crate::snapshot::{Phase, Publisher, Snapshot};
+use crate::snapshot::{Held, Phase, Publisher, Snapshot};
 use crate::source::{Minted, Source};
 
 /// The loop and what it needs.
@@ -61,6 +62,14 @@ impl<S: Source> Refresher<S> {
                 // Like the deadline, from the moment of asking: a clock that is set meanwhile moves both.
                 let wait = schedule::after_success(granted.lifetime, (self.dice)());
                 let next = started.after(wait);
+                if is_worse(&granted, &self.publisher.current(), self.clock.now()) {
+                    debug!(
+                        ?wait,
+                        "What was obtained ends sooner than what is held, which stays"
+                    );
+                    self.publisher.kept(next);
+                    return next;
+                }
                 self.publisher.renewed(granted, next);
                 next
             }
@@ -105,6 +114,14 @@ impl<S: Source> Refresher<S> {
         // Whatever ended the wait: a storm of signals, or a wall clock that jumps to and fro, is not a hot loop.
         self.clock.sleep_until(started.after(schedule::FLOOR)).await;
     }
+}
+
+/// Whether what was obtained is too short to live on, while what is held lasts longer: a server of credentials may
+/// answer out of an old copy.
+fn is_worse(granted: &Granted, state: &Snapshot, now: Moment) -> bool {
+    let is_short = granted.lifetime < schedule::SHORTEST;
+    let is_better = |held: &Arc<Held>| now.until(held.deadline) > now.until(granted.deadline);
+    is_short && state.held().is_some_and(is_better)
 }
 
 async fn nudged(nudges: &mut watch::Receiver<u64>) {

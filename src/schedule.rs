@@ -44,6 +44,8 @@ pub const COMFORTABLE: Duration = Duration::from_secs(34 * 60);
 
 /// The longest session that STS grants; what is passed through may claim any lifetime.
 const LONGEST: Duration = Duration::from_secs(43_200);
+/// The shortest session that STS grants, and the window before the end in which most SDKs ask on every call.
+pub const SHORTEST: Duration = Duration::from_secs(900);
 const EARLIEST: f64 = 0.40;
 const LATEST: f64 = 0.46;
 const CAP: Duration = Duration::from_secs(60);

@@ -118,7 +118,9 @@ impl Sink {
 
     /// Brings the file one step closer to what is offered; `disk` is what it holds.
     async fn step(&self, offer: &Offer, disk: &mut Option<Written>, now: Moment) -> io::Result<()> {
-        // First of all, and though a write may fail: nobody shall read what has ended.
+        // A successor first: readers look again just when the file's content ends, and must not find it missing.
+        let replaced = self.replace(offer, disk).await;
+        // And though that may fail: nobody shall read what has ended.
         if let Some(written) = disk
             .as_ref()
             .filter(|written| now.is_past(written.deadline))
@@ -129,6 +131,11 @@ impl Sink {
                 .await?;
             *disk = successor.map(|expires_at| self.foreign(expires_at));
         }
+        replaced
+    }
+
+    /// Writes what is offered, unless the file holds it already.
+    async fn replace(&self, offer: &Offer, disk: &mut Option<Written>) -> io::Result<()> {
         let Offer::Held(held) = offer else {
             return Ok(());
         };

@@ -55,7 +55,7 @@ pub struct Held {
     pub deadline: Moment,
     /// The rendered document.
     pub document: Bytes,
-    /// Counts the credentials, from 1: a new key is a new generation.
+    /// Counts the credentials, from 1: any change of them is a new generation.
     pub generation: u64,
     /// The host or source that gave them.
     pub served_by: String,
@@ -170,8 +170,7 @@ impl Publisher {
         self.sender.send_modify(|state| {
             let generation = state.held.as_ref().map_or(1, |held| {
                 // What is passed through stays the same for a while.
-                let same = held.credentials.access_key_id == credentials.access_key_id;
-                held.generation + u64::from(!same)
+                held.generation + u64::from(!held.credentials.is_same(&credentials))
             });
             *state = Snapshot {
                 held: Some(Arc::new(Held {
@@ -186,6 +185,15 @@ impl Publisher {
                 next_attempt: Some(next_attempt),
                 roleless: false,
             };
+        });
+    }
+
+    /// Records a success that changes nothing: what is held is better than what was obtained.
+    pub fn kept(&self, next_attempt: Moment) {
+        self.sender.send_modify(|state| {
+            state.failure = None;
+            state.failures = 0;
+            state.next_attempt = Some(next_attempt);
         });
     }
 

@@ -40,12 +40,27 @@ pub struct Chain {
     pub roles: Vec<RoleRequest>,
     /// What time it is.
     pub clock: Clock,
+    /// Whom STS takes the holder of an AccessKey ID for, once that was asked.
+    pub caller: Option<(String, Caller)>,
 }
 
 impl Source for Chain {
     async fn mint(&mut self) -> Result<Minted, Failure> {
+        let standing = self.identity.standing(&self.clock).await?;
+        self.mint_from(standing).await
+    }
+
+    fn patience(&self) -> Duration {
+        let calls = self.identity.most_roles() + self.roles.len();
+        self.identity.patience() + self.sts.patience(calls) + ASIDE
+    }
+}
+
+impl Chain {
+    /// Obtains new credentials with a proof that has been gathered already. Cancel safe.
+    pub async fn mint_from(&mut self, standing: Standing) -> Result<Minted, Failure> {
         self.sts.start_over();
-        let Standing { mut proof, roles } = self.identity.standing(&self.clock).await?;
+        let Standing { mut proof, roles } = standing;
         let hops: Vec<RoleRequest> = roles.iter().chain(&self.roles).cloned().collect();
         for (index, role) in hops.iter().enumerate() {
             let granted = match self.assume(&proof, role).await {
@@ -66,14 +81,6 @@ impl Source for Chain {
         }
     }
 
-    fn patience(&self) -> Duration {
-        // A refusal is worth a question who we are.
-        let calls = self.identity.most_roles() + self.roles.len() + 1;
-        self.identity.patience() + self.sts.patience(calls)
-    }
-}
-
-impl Chain {
     async fn assume(&mut self, proof: &Proof, role: &RoleRequest) -> Result<Granted, Failure> {
         match proof {
             Proof::Keys(keys) => self.sts.assume_role(keys, role).await,
@@ -99,9 +106,6 @@ impl Chain {
             Some(keys) => diagnosis::of_key(failure, &keys.access_key_id),
             None => failure,
         };
-        if !diagnosis::wants_principal(&failure) {
-            return failure;
-        }
         let now = self.clock.now().wall;
         if let Proof::Token {
             provider_arn,
@@ -115,17 +119,23 @@ impl Chain {
             };
             return diagnosis::explained(failure, role, principal, now);
         }
-        let caller = self.caller(proof).await;
-        let principal = caller
-            .as_ref()
-            .map_or(Principal::Unknown, Principal::Caller);
+        if diagnosis::wants_caller(&failure)
+            && let Some(keys) = proof.keys()
+            && self
+                .caller
+                .as_ref()
+                .is_none_or(|(id, _)| *id != keys.access_key_id)
+        {
+            // The refusal is not to be kept waiting for its explanation.
+            let asked = tokio::time::timeout(ASIDE, self.sts.caller(&keys)).await;
+            self.caller = asked
+                .ok()
+                .and_then(Result::ok)
+                .map(|caller| (keys.access_key_id, caller));
+        }
+        let caller = self.caller.as_ref().map(|(_, caller)| caller);
+        let principal = caller.map_or(Principal::Unknown, Principal::Caller);
         diagnosis::explained(failure, role, principal, now)
-    }
-
-    /// Asks STS whom it takes us for; nothing when it does not say.
-    async fn caller(&mut self, proof: &Proof) -> Option<Caller> {
-        let keys = proof.keys()?;
-        self.sts.caller(&keys).await.ok()
     }
 }
 
@@ -156,3 +166,6 @@ fn not_temporary(identity: &Identity) -> Failure {
     );
     Failure::new(Stage::Identity, "IdentityNotTemporary", message)
 }
+
+/// How long a refusal may wait for its explanation.
+const ASIDE: Duration = Duration::from_secs(2);

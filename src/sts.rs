@@ -8,7 +8,7 @@ pub mod wire;
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -30,6 +30,19 @@ pub struct Place {
     pub endpoint: Endpoint,
     /// The client to call it with.
     pub outbound: Outbound,
+    /// How far the wall clock is ahead of this endpoint's, as last learnt.
+    skew: Option<TimeDelta>,
+}
+
+impl Place {
+    /// Makes a place whose clock is not known yet.
+    pub fn new(endpoint: Endpoint, outbound: Outbound) -> Self {
+        Self {
+            endpoint,
+            outbound,
+            skew: None,
+        }
+    }
 }
 
 /// The client.
@@ -42,8 +55,6 @@ pub struct Sts {
     passed_over: Vec<Failure>,
     signature: Signature,
     clock: Clock,
-    /// How far the wall clock is ahead of the service's, as last learnt.
-    skew: Option<TimeDelta>,
     /// How long the last call took, by the number of its place.
     last_call: Option<(usize, Duration)>,
 }
@@ -56,11 +67,12 @@ enum Proof<'a> {
     Inside,
 }
 
-/// An answer of success, and when it was asked for.
-struct Asked {
-    answer: Answer,
-    at: Moment,
-    host: String,
+/// An answer of success, and what surrounds it.
+struct Answered<'a> {
+    answer: &'a Answer,
+    asked_at: Moment,
+    host: &'a str,
+    skew: TimeDelta,
 }
 
 impl Sts {
@@ -72,7 +84,6 @@ impl Sts {
             passed_over: Vec::new(),
             signature,
             clock,
-            skew: None,
             last_call: None,
         }
     }
@@ -96,9 +107,9 @@ impl Sts {
         Some((self.places.get(place)?.endpoint.host(), took))
     }
 
-    /// Returns how far the wall clock is ahead of the service's, if it has told its time.
+    /// Returns how far the wall clock is ahead of that of the endpoint last called, if it has told its time.
     pub fn skew(&self) -> Option<TimeDelta> {
-        self.skew
+        self.places.get(self.last_call?.0)?.skew
     }
 
     /// Calls AssumeRole, signed with `keys`.
@@ -136,13 +147,15 @@ impl Sts {
     pub async fn caller(&mut self, keys: &Keys) -> Result<Caller, Failure> {
         let (action, parameters) = ("GetCallerIdentity", wire::get_caller_identity());
         let secrets = keys.secrets();
-        let Asked { answer, host, .. } = self
-            .call(action, &parameters, Proof::Keys(keys), &secrets)
-            .await?;
-        wire::caller(&answer).ok_or_else(|| {
-            let message = format!("{action} at {host} answered HTTP 200, but not who we are");
-            Failure::new(Stage::Answer, "UnexpectedAnswer", message)
-        })
+        let read = |answered: &Answered<'_>| {
+            wire::caller(answered.answer).ok_or_else(|| {
+                let host = answered.host;
+                let message = format!("{action} at {host} answered HTTP 200, but not who we are");
+                Failure::new(Stage::Answer, "UnexpectedAnswer", message)
+            })
+        };
+        self.call(action, &parameters, Proof::Keys(keys), &secrets, read)
+            .await
     }
 
     async fn mint(
@@ -153,30 +166,42 @@ impl Sts {
         secrets: &[&str],
         role: &RoleRequest,
     ) -> Result<Granted, Failure> {
-        let Asked { answer, at, host } = self.call(action, &parameters, proof, secrets).await?;
-        let skew = self.skew.unwrap_or_default();
-        let made_at = at.wall - skew;
-        let credentials = wire::parse(action, &host, &answer, made_at, secrets)?;
-        // Never longer than was asked for: a service clock that is wrong must not prolong a life.
-        Granted::new(credentials, at, skew, role.duration, &host).ok_or_else(|| {
-            let message =
-                format!("{action} at {host} answered with credentials that have already expired");
-            let failure = Failure::new(Stage::Answer, "ExpiredAnswer", message);
-            wire::noted(failure, &answer, secrets)
-        })
+        let read = |answered: &Answered<'_>| {
+            let Answered {
+                answer,
+                asked_at,
+                host,
+                skew,
+            } = *answered;
+            let made_at = asked_at.wall - skew;
+            let credentials = wire::parse(action, host, answer, made_at, secrets)?;
+            // Never longer than was asked for: a service clock that is wrong must not prolong a life.
+            Granted::new(credentials, asked_at, skew, role.duration, host).ok_or_else(|| {
+                let message = format!(
+                    "{action} at {host} answered with credentials that have already expired"
+                );
+                let failure = Failure::new(Stage::Answer, "ExpiredAnswer", message);
+                wire::noted(failure, answer, secrets)
+            })
+        };
+        self.call(action, &parameters, proof, secrets, read).await
     }
 
     /// Asks one endpoint after the other, beginning with the last that answered.
-    async fn call(
+    async fn call<T>(
         &mut self,
         action: &str,
         parameters: &Parameters,
         proof: Proof<'_>,
         secrets: &[&str],
-    ) -> Result<Asked, Failure> {
+        read: impl Fn(&Answered<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
         loop {
-            let failure = match self.call_one(action, parameters, proof, secrets).await {
-                Ok(asked) => return Ok(asked),
+            let failure = match self
+                .call_one(action, parameters, proof, secrets, &read)
+                .await
+            {
+                Ok(read) => return Ok(read),
                 Err(failure) => failure,
             };
             if self.current + 1 >= self.places.len() || !is_worth_another_endpoint(&failure) {
@@ -187,30 +212,32 @@ impl Sts {
         }
     }
 
-    async fn call_one(
+    async fn call_one<T>(
         &mut self,
         action: &str,
         parameters: &Parameters,
         proof: Proof<'_>,
         secrets: &[&str],
-    ) -> Result<Asked, Failure> {
-        let stamp = self.stamp()?;
-        let Some(Place { endpoint, outbound }) = self.places.get(self.current) else {
+        read: impl Fn(&Answered<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Some(place) = self.places.get_mut(self.current) else {
             let message = "no STS endpoint is configured";
             return Err(Failure::new(Stage::Transport, "RequestFailed", message));
         };
+        let asked_at = self.clock.now();
+        let stamp = stamp(asked_at.wall - place.skew.unwrap_or_default())?;
+        let host = place.endpoint.host();
         let signed = match proof {
             Proof::Keys(keys) => {
-                let host = endpoint.host();
                 sign::signed(self.signature, host, parameters.clone(), keys, &stamp)
             }
             Proof::Inside => sign::unsigned(parameters.clone(), &stamp),
         };
-        let asked_at = self.clock.now();
-        let answer = outbound
+        let answer = place
+            .outbound
             .call(Call {
                 method: Method::POST,
-                url: &format!("{}{}", endpoint.url(), signed.query),
+                url: &format!("{}{}", place.endpoint.url(), signed.query),
                 headers: &signed.headers,
                 form: signed.form,
             })
@@ -219,31 +246,42 @@ impl Sts {
         let round_trip = self.clock.now().boot.saturating_sub(asked_at.boot);
         self.last_call = Some((self.current, round_trip));
         let answer = answer?;
-        let date = answer.date;
-        let skew = date.and_then(|date| wire::skew(asked_at.wall, round_trip, date));
-        self.skew = skew.or(self.skew);
-        wire::accepted(action, endpoint.host(), &answer, secrets)?;
-        Ok(Asked {
-            answer,
-            at: asked_at,
-            host: endpoint.host().to_owned(),
+        let learnt = answer
+            .date
+            .and_then(|date| wire::skew(asked_at.wall, round_trip, date));
+        place.skew = learnt.or(place.skew);
+        wire::accepted(action, host, &answer, secrets)?;
+        read(&Answered {
+            answer: &answer,
+            asked_at,
+            host,
+            skew: place.skew.unwrap_or_default(),
         })
     }
 
-    /// Tells of every endpoint when none has served.
+    /// Tells of every endpoint when none has served. The most patient verdict counts: one that may recover is enough.
     fn with_those_before(&self, mut failure: Failure) -> Failure {
         for passed in self.passed_over.iter().rev() {
             failure.message = format!("{}; before that, {}", failure.message, passed.message);
+            if let Some(id) = &passed.request_id {
+                failure.message = format!("{} (RequestId {id})", failure.message);
+            }
+            failure.verdict = match (failure.verdict, passed.verdict) {
+                (Verdict::Throttled, _) | (_, Verdict::Throttled) => Verdict::Throttled,
+                (Verdict::Retry, _) | (_, Verdict::Retry) => Verdict::Retry,
+                (Verdict::Fatal, Verdict::Fatal) => Verdict::Fatal,
+            };
+            failure.retry_after = failure.retry_after.max(passed.retry_after);
         }
         failure
     }
+}
 
-    fn stamp(&self) -> Result<Stamp, Failure> {
-        Stamp::new(self.clock.now().wall - self.skew.unwrap_or_default()).map_err(|error| {
-            let message = format!("cannot draw a random nonce: {error}");
-            Failure::new(Stage::Identity, "RequestFailed", message)
-        })
-    }
+fn stamp(at: DateTime<Utc>) -> Result<Stamp, Failure> {
+    Stamp::new(at).map_err(|error| {
+        let message = format!("cannot draw a random nonce: {error}");
+        Failure::new(Stage::Identity, "RequestFailed", message)
+    })
 }
 
 /// Whether another endpoint may do better: each region is reached, fails and counts its quota by itself.

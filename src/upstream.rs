@@ -98,6 +98,7 @@ fn chain(cloud: Cloud, session: Session, clock: &Clock) -> Result<Chain, Error> 
         identity: cloud.identity,
         roles,
         clock: clock.clone(),
+        caller: None,
     })
 }
 
@@ -140,7 +141,7 @@ fn places(
             direct: endpoint.is_loopback(),
             ..outbound::Options::default()
         })?;
-        Ok(Place { endpoint, outbound })
+        Ok(Place::new(endpoint, outbound))
     };
     endpoints.into_iter().map(place).collect()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::{Checked, Config, Mistakes, Upstream};
 use crate::credentials::{Granted, timestamp};
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, Stage, Verdict};
 use crate::identity::{self, Proof};
 use crate::source::{Chain, Minted, Source as _};
 use crate::upstream;
@@ -44,13 +44,9 @@ async fn attempt(config: Config, report: &mut Report) {
     };
     report.identity = Some(chain.identity.kind());
     report.roles = chain.roles.iter().map(Role::of).collect();
-    identify(&mut chain, &clock, report).await;
-
     let patience = chain.patience();
-    let outcome = match tokio::time::timeout(patience, chain.mint()).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(timed_out(patience)),
-    };
+    let outcome = tokio::time::timeout(patience, obtain(&mut chain, &clock, report)).await;
+    let outcome = outcome.unwrap_or_else(|_| Err(timed_out(patience)));
     report.call = chain.sts.last_call().map(|(host, took)| Call {
         host: host.to_owned(),
         milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -62,14 +58,17 @@ async fn attempt(config: Config, report: &mut Report) {
     }
 }
 
-/// Finds out who we are. What fails here fails again, and is explained, when the role is assumed.
-async fn identify(chain: &mut Chain, clock: &Clock, report: &mut Report) {
-    let patience = chain.identity.patience();
-    let asked = tokio::time::timeout(patience, chain.identity.standing(clock)).await;
-    let Ok(Ok(standing)) = asked else { return };
+async fn obtain(chain: &mut Chain, clock: &Clock, report: &mut Report) -> Result<Minted, Failure> {
+    let standing = chain.identity.standing(clock).await?;
     let own = standing.roles.iter().map(Role::of);
     report.roles.splice(0..0, own);
-    match &standing.proof {
+    identify(chain, &standing.proof, report).await;
+    chain.mint_from(standing).await
+}
+
+/// Finds out who we are. What fails here fails again, and is explained, when the role is assumed.
+async fn identify(chain: &mut Chain, proof: &Proof, report: &mut Report) {
+    match proof {
         Proof::Token {
             provider_arn,
             token,
@@ -90,6 +89,7 @@ async fn granted(minted: Minted, chain: &mut Chain, report: &mut Report, sandbox
         passed_over,
     } = minted;
     report.passed_over = passed_over.iter().map(ToString::to_string).collect();
+    // What was passed through has not been shown to STS yet.
     let session = chain.sts.caller(&granted.credentials.keys()).await;
     let Granted {
         credentials,
@@ -102,8 +102,14 @@ async fn granted(minted: Minted, chain: &mut Chain, report: &mut Report, sandbox
         expires_at: timestamp(credentials.expires_at),
         lifetime_seconds: lifetime.as_secs(),
         served_by,
-        arn: session.ok().map(|caller| caller.arn),
+        arn: session.as_ref().ok().map(|caller| caller.arn.clone()),
     });
+    if let Err(failure) = session
+        && failure.stage == Stage::Sts
+        && failure.verdict == Verdict::Fatal
+    {
+        return report.failed(&failure);
+    }
     report.good(if sandbox {
         "Credentials of the sandbox were obtained; they are valid nowhere else."
     } else {

@@ -180,7 +180,8 @@ impl Checker {
         }
     }
 
-    pub(super) fn session(&mut self, input: &Input<'_>) -> Option<Session> {
+    /// Reads how to assume the role; `has_preset` unless the embedded STS brings a role of its own.
+    pub(super) fn session(&mut self, input: &Input<'_>, has_preset: bool) -> Option<Session> {
         let name = self.session_name(input);
         let duration = self.value("role.duration", parse::role_duration);
         let external_id = self.value("role.external_id", parse::external_id);
@@ -194,7 +195,11 @@ impl Checker {
             self.problems.push(problem);
         }
         let source_identity = self.value("role.source_identity", parse::source_identity);
-        let preset = self.preset_policy();
+        let preset = if has_preset {
+            self.preset_policy()
+        } else {
+            None
+        };
         let policy = preset.or_else(|| self.value("role.policy", parse::policy));
         let policy = policy.or_else(|| {
             self.value("role.policy_file", |path| {

@@ -10,7 +10,7 @@ use crate::identity::{
 };
 
 use super::checker::Checker;
-use super::layers::Origin;
+use super::layers::{FOR_CLIENTS, Origin};
 use super::{Candidate, Input, parse};
 
 impl Checker {
@@ -22,10 +22,7 @@ impl Checker {
         let present = |(kind, keys): &(&'static str, &[&str])| {
             let given = keys.iter().find_map(|key| self.given(key))?;
             // Every container of a pod may have this variable: it tells where clients ask, and that is here.
-            let is_for_clients = matches!(
-                given.origin,
-                Origin::Variable("ALIBABA_CLOUD_CREDENTIALS_URI")
-            );
+            let is_for_clients = matches!(given.origin, Origin::Variable(FOR_CLIENTS));
             Some(Candidate {
                 kind,
                 origin: given.origin.to_string(),
@@ -211,9 +208,10 @@ impl Checker {
         &mut self,
         roots: Option<&Vec<CertificateDer<'static>>>,
     ) -> Option<Identity> {
-        let listen = self
-            .value("serve.listen", parse::address)
-            .map(|listen| listen.port());
+        // What is wrong with it is told elsewhere.
+        let listen = self.given("serve.listen").map(|given| given.value.as_str());
+        let listen = parse::address(listen.unwrap_or("127.0.0.1:7002"));
+        let listen = listen.ok().map(|listen| listen.port());
         let uri = self.required("identity.credentials_uri", "credentials_uri", |text| {
             let uri = CredentialsUri::parse(text)?;
             if uri.loopback_port().is_some_and(|port| Some(port) == listen) {

@@ -109,6 +109,9 @@ impl Layers {
                 .filter(|entry| !entry.is_empty())
                 .map(|entry| (origin.clone(), fields(entry)))
                 .collect();
+        } else if name == FOR_CLIENTS && self.values.contains_key(setting.key) {
+            // Every container of a pod may have it, to tell where clients ask: it overrules no file of this process.
+            self.overruled.push((setting.key, Given { value, origin }));
         } else {
             self.put(setting, value, origin);
         }
@@ -125,8 +128,10 @@ impl Layers {
                 .collect();
         } else if setting.is_list() {
             self.put(setting, values.join(","), origin);
-        } else if let Some(value) = values.last() {
-            self.put(setting, value.clone(), origin);
+        } else {
+            for value in values {
+                self.put(setting, value.clone(), origin.clone());
+            }
         }
     }
 
@@ -261,6 +266,9 @@ fn list(setting: &Setting, value: &Toml) -> Option<String> {
     let texts = texts.filter(|_| setting.is_list())?;
     serde_json::to_string(&texts).ok()
 }
+
+/// The variable that tells clients where to ask.
+pub(super) const FOR_CLIENTS: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
 fn is_section(key: &str) -> bool {
     SETTINGS.iter().any(|setting| {

@@ -72,7 +72,12 @@ pub(super) fn sandbox_lifetime(text: &str) -> Result<Duration, String> {
 /// Reads several values: a JSON array, or one text with commas.
 pub(super) fn list(text: &str) -> Result<Vec<String>, String> {
     let how = "write it like a,b or [\"a\", \"b\"]";
-    let items: Vec<String> = if text.trim_start().starts_with('[') {
+    // `[::1]:8443` begins with a bracket too.
+    let is_json = text
+        .trim_start()
+        .strip_prefix('[')
+        .is_some_and(|rest| rest.trim_start().starts_with(['"', ']']));
+    let items: Vec<String> = if is_json {
         serde_json::from_str(text).map_err(|_| format!("it is no list of texts; {how}"))?
     } else {
         text.split(',').map(|item| item.trim().to_owned()).collect()
@@ -166,10 +171,11 @@ pub(super) fn signature(text: &str) -> Result<Signature, String> {
 }
 
 /// Where the metadata service may be: plain http is for its own address and for tests on loopback.
+///
+/// The refusal does not repeat the text: an address may carry a password.
 pub(super) fn metadata_url(text: &str) -> Result<String, String> {
     let how = "write it like http://100.100.100.200";
-    let url =
-        Url::parse(text).map_err(|error| format!("`{text}` is no address ({error}); {how}"))?;
+    let url = Url::parse(text).map_err(|error| format!("it is no address ({error}); {how}"))?;
     let is_local = match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.octets() == [100, 100, 100, 200],
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
@@ -177,7 +183,7 @@ pub(super) fn metadata_url(text: &str) -> Result<String, String> {
     };
     if url.scheme() != "http" || !is_local {
         return Err(format!(
-            "`{text}` is no metadata service: it is at 100.100.100.200, and else only on loopback; {how}"
+            "it is no metadata service, which is at 100.100.100.200, and else only on loopback; {how}"
         ));
     }
     let is_bare = url.path() == "/"
@@ -186,9 +192,9 @@ pub(super) fn metadata_url(text: &str) -> Result<String, String> {
         && url.username().is_empty()
         && url.password().is_none();
     if !is_bare {
-        return Err(format!("`{text}` has more than an address in it; {how}"));
+        return Err(format!("it has more than an address in it; {how}"));
     }
-    Ok(text.trim_end_matches('/').to_owned())
+    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
 pub(super) fn ecs_role_name(text: &str) -> Result<String, String> {

@@ -68,8 +68,15 @@ impl Checker {
 
     /// Refuses a second role, wherever it is written.
     fn one_role(&mut self) -> bool {
+        let roles = self.is_one(&["role.preset", "role.arn"], "role choices");
+        // The account is part of the name of PAI's default role.
+        let accounts = self.is_one(&["role.account_id"], "accounts");
+        roles && accounts
+    }
+
+    fn is_one(&mut self, keys: &[&str], what: &str) -> bool {
         let mut choices: Vec<(String, String)> = Vec::new();
-        for key in ["role.preset", "role.arn"] {
+        for key in keys {
             for given in self
                 .given(key)
                 .into_iter()
@@ -85,7 +92,7 @@ impl Checker {
             return true;
         };
         let problem = format!(
-            "two role choices are given, `{one}` ({one_place}) and `{other}` ({other_place}); a job has one role: remove one of them"
+            "two {what} are given, `{one}` ({one_place}) and `{other}` ({other_place}); a job has one role: remove one of them"
         );
         self.problems.push(problem);
         false

@@ -30,7 +30,9 @@ impl Setting {
         let is_secret = match self.key {
             "serve.key" | "identity.credentials_uri" | "identity.command" => true,
             key if key.ends_with("_file") => !value.starts_with('/'),
-            _ => !self.in_file || value.contains('@') && value.contains("://"),
+            // An address may carry a password, however it is written.
+            "sts.endpoint" | "identity.metadata_url" => value.contains('@'),
+            _ => !self.in_file,
         };
         (!is_secret).then_some(value)
     }

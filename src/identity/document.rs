@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use crate::credentials::{Credentials, Granted, Keys, is_key_text};
-use crate::failure::{Failure, Stage, scrub};
+use crate::failure::{Failure, Stage};
 use crate::moment::Moment;
 
 use super::Proof;
@@ -29,14 +29,19 @@ impl Document {
             let (class, line, column) = (error.classify(), error.line(), error.column());
             format!("it is not the JSON of credentials ({class:?} at line {line} column {column})")
         })?;
-        if let Some(code) = raw.code.as_deref().filter(|code| *code != "Success") {
-            return Err(format!("its Code is `{}`", scrub(code, &[])));
+        if raw.code.is_some_and(|code| code != "Success") {
+            return Err("its Code is not Success".to_owned());
+        }
+        // aliyun-cli would read the rest of such a profile too: an AccessKey alone would be somebody else.
+        let mode = raw.mode.as_deref().unwrap_or_default();
+        if !matches!(mode, "" | "AK" | "StsToken") {
+            return Err("its mode is neither AK nor StsToken".to_owned());
         }
         let id = raw.id.or(raw.snake_id).ok_or("it has no AccessKeyId")?;
         let secret = raw.secret.or(raw.snake_secret);
         let secret = secret.ok_or("it has no AccessKeySecret")?.0;
         let token = raw.token.or(raw.snake_token).map(|token| token.0);
-        let token = token.filter(|token| !token.expose_secret().is_empty());
+        let token = token.filter(|token| mode != "AK" && !token.expose_secret().is_empty());
         let is_whole = |text: &SecretString| is_key_text(text.expose_secret());
         if !is_key_text(&id) || !is_whole(&secret) || !token.iter().all(is_whole) {
             return Err("a key in it is empty or garbled".to_owned());
@@ -48,10 +53,11 @@ impl Document {
         };
         let expires_at = match expiration.as_deref() {
             None | Some("") => None,
-            Some(text) => Some(time(text).ok_or_else(|| {
-                let shown = scrub(text, &[secret.expose_secret()]);
-                format!("its Expiration `{shown}` is not a time like 2024-05-21T10:39:29Z")
-            })?),
+            // Not repeated: fields may have been mixed up.
+            Some(text) => {
+                let time = time(text);
+                Some(time.ok_or("its Expiration is not a time like 2024-05-21T10:39:29Z")?)
+            }
         };
         Ok(Self {
             keys: Keys {
@@ -66,7 +72,8 @@ impl Document {
 
     /// Makes the proof of it: temporary credentials if it has a token and says when it ends.
     ///
-    /// It was asked for at `asked_at` from `source`, whose clock this machine's is `skew` ahead of.
+    /// It was asked for at `asked_at` from `source`, whose clock this machine's is `skew` ahead of. A clock that is behind
+    /// ours prolongs no life: a cache in between answers with an old date.
     pub(super) fn proof(
         self,
         asked_at: Moment,
@@ -78,7 +85,11 @@ impl Document {
             expires_at,
             updated_at,
         } = self;
-        let (Some(token), Some(expires_at)) = (&keys.security_token, expires_at) else {
+        // A long-term AccessKey is never served, whatever stands beside it.
+        let is_temporary = !keys.access_key_id.starts_with("LTAI");
+        let (Some(token), Some(expires_at), true) =
+            (&keys.security_token, expires_at, is_temporary)
+        else {
             return Ok(Proof::Keys(keys));
         };
         let credentials = Credentials {
@@ -88,6 +99,7 @@ impl Document {
             issued_at: updated_at.unwrap_or(asked_at.wall - skew),
             expires_at,
         };
+        let skew = skew.min(TimeDelta::zero());
         Granted::new(credentials, asked_at, skew, Duration::MAX, source)
             .map(Proof::Granted)
             .ok_or_else(|| {
@@ -99,6 +111,7 @@ impl Document {
 
 #[derive(Deserialize)]
 struct Raw {
+    mode: Option<String>,
     #[serde(rename = "Code")]
     code: Option<String>,
     #[serde(rename = "AccessKeyId")]
@@ -173,6 +186,38 @@ mod tests {
     }
 
     #[test]
+    fn a_long_term_key_is_not_temporary_whatever_stands_beside_it() {
+        for text in [
+            r#"{"AccessKeyId":"LTAI5t","AccessKeySecret":"s","SecurityToken":"t","Expiration":"9999-12-31T00:00:00Z"}"#,
+            r#"{"mode":"AK","access_key_id":"STS.a","access_key_secret":"s","sts_token":"t","expiration":"2024-05-21T11:39:29Z"}"#,
+        ] {
+            assert!(matches!(proof(text), Ok(Proof::Keys(_))), "{text}");
+        }
+        let other = r#"{"mode":"RamRoleArn","access_key_id":"a","access_key_secret":"s"}"#;
+        assert!(
+            proof(other)
+                .unwrap_err()
+                .contains("neither AK nor StsToken")
+        );
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_prolongs_no_life() {
+        let text = r#"{"AccessKeyId":"STS.a","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2024-05-21T11:39:29Z"}"#;
+        let left = |skew: i64| {
+            let document = Document::read(text.as_bytes()).unwrap();
+            match document.proof(noon(), TimeDelta::seconds(skew), "the test") {
+                Ok(Proof::Granted(granted)) => Some(granted.lifetime.as_secs()),
+                _ => None,
+            }
+        };
+        assert_eq!(
+            (left(0), left(7200), left(-600), left(-3600)),
+            (Some(3600), Some(3600), Some(3000), None)
+        );
+    }
+
+    #[test]
     fn whatever_is_not_whole_is_refused_without_quoting_it() {
         for (text, reason) in [
             ("", "not the JSON of credentials (Eof"),
@@ -181,7 +226,7 @@ mod tests {
             (r#"{"AccessKeyId":7}"#, "not the JSON of credentials (Data"),
             (
                 r#"{"Code":"NoPermission","Message":"x"}"#,
-                "its Code is `NoPermission`",
+                "its Code is not Success",
             ),
             ("{}", "no AccessKeyId"),
             (r#"{"AccessKeyId":"a"}"#, "no AccessKeySecret"),
@@ -195,7 +240,7 @@ mod tests {
             ),
             (
                 r#"{"AccessKeyId":"a","AccessKeySecret":"planted","Expiration":"planted"}"#,
-                "its Expiration `…` is not a time",
+                "its Expiration is not a time",
             ),
             (
                 r#"{"AccessKeyId":"a","AccessKeySecret":"planted","SecurityToken":"t","Expiration":"2024-05-21T10:39:29Z"}"#,

@@ -353,14 +353,12 @@ async fn attached(sts: &Sandbox, service: &Metadata) -> Issued {
 
 /// Lets `sts` issue credentials of a role, as the instance's service gets them.
 async fn session(sts: &Sandbox, role_arn: &str) -> Issued {
-    let place = Place {
-        endpoint: Endpoint::parse(&sts.endpoint()).unwrap(),
-        outbound: Outbound::new(outbound::Options {
-            direct: true,
-            ..outbound::Options::default()
-        })
-        .unwrap(),
-    };
+    let endpoint = Endpoint::parse(&sts.endpoint()).unwrap();
+    let outbound = Outbound::new(outbound::Options {
+        direct: true,
+        ..outbound::Options::default()
+    });
+    let place = Place::new(endpoint, outbound.unwrap());
     let keys = Keys {
         access_key_id: sts.access_key_id(),
         access_key_secret: sts.access_key_secret(),
