@@ -6,11 +6,12 @@
 mod redact;
 
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, wait};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use zeroize::Zeroizing;
@@ -43,6 +44,7 @@ impl Process {
     }
 
     async fn run(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        bury();
         let name = self.name();
         let arguments = self.command.get(1..).unwrap_or_default();
         let started = Command::new(name)
@@ -63,13 +65,14 @@ impl Process {
         let finished = async {
             let output = read(out, OUTPUT_LIMIT);
             let complaint = drain(err, &mut told);
-            let (output, ()) = tokio::join!(output, complaint);
+            // A program that prints without end complains without end, perhaps: it is not heard out.
+            let (output, ()) = tokio::try_join!(output, complaint)?;
             let status = child.wait().await?;
-            Ok::<_, io::Error>((output?, status))
+            Ok::<_, io::Error>((output, status))
         };
         let outcome = tokio::time::timeout(self.timeout, finished).await;
         drop(group);
-        let told = redact::shown(&String::from_utf8_lossy(&told));
+        let told = redact::shown(&String::from_utf8_lossy(whole_words(&told)));
         let told = if told.is_empty() {
             String::new()
         } else {
@@ -122,21 +125,43 @@ async fn read(
     Ok(output)
 }
 
-/// Reads to the end, and keeps the beginning.
-async fn drain(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
-    let Some(mut pipe) = pipe else { return };
+/// Reads to the end, and keeps the beginning. What cannot be read any more is not missed.
+async fn drain(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) -> io::Result<()> {
+    let Some(mut pipe) = pipe else { return Ok(()) };
     let mut chunk = [0; 1024];
-    // What cannot be read any more is not missed.
     while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
         let room = COMPLAINT_LIMIT.saturating_sub(kept.len());
         kept.extend_from_slice(&chunk[..length.min(room)]);
     }
+    Ok(())
+}
+
+/// Leaves out a last word that was cut off: the half of a key does not look like one.
+fn whole_words(told: &[u8]) -> &[u8] {
+    let end = if told.len() < COMPLAINT_LIMIT {
+        told.len()
+    } else {
+        let space = told.iter().rposition(u8::is_ascii_whitespace);
+        space.unwrap_or_default()
+    };
+    told.get(..end).unwrap_or_default()
 }
 
 fn ending(status: ExitStatus) -> String {
-    match status.code() {
-        Some(code) => format!("ended with exit code {code}"),
-        None => "was killed by a signal".to_owned(),
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended strangely".to_owned(),
+    }
+}
+
+/// Collects what earlier runs have left behind, if it falls to this process.
+///
+/// Process 1 of a container inherits the children of a program that has ended, and nobody else takes their remains away.
+/// At the start of a run every child of this process is one of those.
+fn bury() {
+    if getpid().is_init() {
+        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
     }
 }
 

@@ -6,45 +6,87 @@ use crate::failure::scrub;
 /// of a secret.
 pub(super) fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
-    let mut after_name = false;
+    let mut secret = Secret::Nowhere;
     for part in text.split_inclusive(|c: char| !is_word(c)) {
         let word = part.trim_end_matches(|c: char| !is_word(c));
         let rest = &part[word.len()..];
-        if word.is_empty() {
-            shown.push_str(rest);
+        // `{\"secret\":\"…\"}`, as it stands in a log that is JSON itself.
+        let bare = word.trim_matches('\\');
+        if bare.is_empty() {
+            shown.push_str(part);
+            if secret == Secret::Here && ends_a_value(rest) {
+                secret = Secret::Nowhere;
+            }
             continue;
         }
-        if after_name || is_random(word) {
+        if secret != Secret::Nowhere || is_random(bare) {
             shown.push('…');
         } else {
             shown.push_str(word);
         }
         shown.push_str(rest);
-        // `"secret": "…"`, `SECRET=…`, `token …`
-        after_name = names_a_secret(word);
+        secret = if names_a_secret(bare, rest) {
+            Secret::Next
+        } else if secret == Secret::Nowhere || ends_a_value(rest) {
+            Secret::Nowhere
+        } else {
+            Secret::Here
+        };
     }
     scrub(&shown, &[])
 }
 
-fn is_word(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "+/_-".contains(c)
+/// Where a secret is that was named.
+#[derive(Clone, Copy, PartialEq)]
+enum Secret {
+    Nowhere,
+    /// What comes next is its value, after quotes and signs: `"secret": "…"`, `SECRET=…`, `token …`.
+    Next,
+    /// This is within its value, which has other characters than words have.
+    Here,
 }
 
-fn names_a_secret(word: &str) -> bool {
+/// Words are as long as tokens that are encoded: `%2B`, `\/`, `\u003d`.
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "+/_-%\\".contains(c)
+}
+
+fn ends_a_value(rest: &str) -> bool {
+    let ends = |c: char| c.is_whitespace() || "\"'`,;&)}]".contains(c);
+    rest.is_empty() || rest.starts_with(ends)
+}
+
+fn names_a_secret(word: &str, rest: &str) -> bool {
     let word = word.to_ascii_lowercase();
-    ["secret", "token", "password", "passwd", "signature"]
-        .iter()
-        .any(|name| word.ends_with(name))
+    let is_assigned = rest.starts_with(['=', ':', '"', '\'']);
+    [
+        "secret",
+        "token",
+        "password",
+        "passwd",
+        "signature",
+        "bearer",
+    ]
+    .iter()
+    .any(|name| word.ends_with(name))
+        // `no such key` is no name of a secret, `SECRET_KEY=` is.
+        || (is_assigned && ["key", "authorization"].iter().any(|name| word.ends_with(name)))
 }
 
 /// Keys and tokens mix capitals, small letters and digits over some length; paths and names rarely do.
 fn is_random(word: &str) -> bool {
-    let has = |is: fn(&u8) -> bool| word.bytes().any(|byte| is(&byte));
-    word.starts_with("CAIS")
-        || word.len() >= 16
-            && has(u8::is_ascii_uppercase)
-            && has(u8::is_ascii_lowercase)
-            && has(u8::is_ascii_digit)
+    let count = |is: fn(&u8) -> bool| word.bytes().filter(is).count();
+    let capitals = count(u8::is_ascii_uppercase);
+    let small = count(u8::is_ascii_lowercase);
+    let digits = count(u8::is_ascii_digit);
+    let length = word.len();
+    let is_mixed = capitals > 0 && small > 0;
+    word.contains("CAIS")
+        || (length >= 16 && is_mixed && digits > 0)
+        // One key in two hundred has no digit, but about as many capitals as small letters, unlike NamesOfErrors.
+        || (length >= 24 && is_mixed && 3 * capitals > capitals + small)
+        // Hexadecimal.
+        || (length >= 32 && digits > 0 && capitals + small + digits == length)
 }
 
 #[cfg(test)]
@@ -59,14 +101,33 @@ mod tests {
                 "cannot open /var/run/secrets/kubernetes.io/token",
                 "cannot open /var/run/secrets/kubernetes.io/token",
             ),
+            (
+                "no such key: InvalidAccessKeyIdNotFoundException",
+                "no such key: …",
+            ),
+            (
+                "InvalidAccessKeyIdNotFoundException at 100%",
+                "InvalidAccessKeyIdNotFoundException at 100%",
+            ),
             ("key 4f6Gh0Plx92mQaZ81bTyWc3R", "key …"),
+            ("key QwErTyUiOpAsDfGhJkLzXcVbNmPoIu", "key …"),
+            ("key 0123456789abcdef0123456789abcdef", "key …"),
             ("bad token: plantedword, sorry", "bad token: …, sorry"),
             (
                 "{\"access_key_secret\": \"plantedword\", \"mode\": \"AK\"}",
                 "{\"access_key_secret\": \"…\", \"mode\": \"AK\"}",
             ),
+            (
+                r#"{\"AccessKeySecret\":\"plantedword\",\"Code\":\"No\"}"#,
+                r#"{\"AccessKeySecret\":\"…",\"Code\":\"No\"}"#,
+            ),
             ("AccessKeySecret=plantedword", "AccessKeySecret=…"),
+            ("SECRET_KEY=plantedword", "SECRET_KEY=…"),
+            ("Authorization: Bearer plantedword", "Authorization: … …"),
+            ("password=pla!nted?word; denied", "password=…!…?…; denied"),
             ("got CAISplanted+word/x==", "got …=="),
+            (r"got CAISplanted\/word\u003d", "got …"),
+            ("got CAISplanted%2Fword%3D", "got …"),
             ("", ""),
         ] {
             assert_eq!(shown(text), expected);
