@@ -3,6 +3,7 @@
 //! A profile stands for another kind of identity, and may add roles that are assumed with it.
 
 mod config;
+mod words;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -130,8 +131,8 @@ fn base(entry: &Entry, defaults: &Defaults) -> Result<Base, String> {
         "External" => {
             let command = required(entry.process_command.as_deref(), "process_command")?;
             Identity::Process(Process {
-                // As aliyun-cli does it: no quotes, no shell.
-                command: command.split_whitespace().map(str::to_owned).collect(),
+                command: words::split(command)
+                    .map_err(|reason| format!("has a process_command that {reason}"))?,
                 timeout: defaults.timeout,
             })
         }
@@ -152,7 +153,9 @@ fn base(entry: &Entry, defaults: &Defaults) -> Result<Base, String> {
 }
 
 fn keys(entry: &Entry) -> Result<Base, String> {
-    let token = entry.sts_token.as_ref();
+    // A profile keeps what belonged to a mode that it had before, and aliyun-cli passes it over too.
+    let token = entry.sts_token.as_ref().filter(|_| entry.mode != "AK");
+    let ends = entry.sts_expiration.filter(|_| entry.mode == "StsToken");
     if entry.mode == "StsToken" && token.is_none() {
         return Err("lacks sts_token".to_owned());
     }
@@ -166,9 +169,7 @@ fn keys(entry: &Entry) -> Result<Base, String> {
             access_key_secret: secret.clone(),
             security_token: token.cloned(),
         },
-        expires_at: entry
-            .sts_expiration
-            .and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+        expires_at: ends.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
         updated_at: None,
     }))
 }
