@@ -84,8 +84,9 @@ impl CredentialsUri {
     pub(super) async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
         let asked_at = clock.now();
         let answer = self.ask().await?;
-        if answer.status != 200 {
-            return Err(self.refused(&answer));
+        let refusal = Refusal::read(&answer.body);
+        if answer.status != 200 || refusal.is_some() {
+            return Err(self.refused(&answer, refusal));
         }
         let document = Document::read(&answer.body).map_err(|reason| {
             let message = format!("{} answered HTTP 200, but {reason}", self.host);
@@ -121,17 +122,10 @@ impl CredentialsUri {
     }
 
     /// Repeats what the server says: it knows better than anyone what is wrong.
-    fn refused(&self, answer: &Answer) -> Failure {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Refusal {
-            code: String,
-            #[serde(default)]
-            message: String,
-        }
+    fn refused(&self, answer: &Answer, refusal: Option<Refusal>) -> Failure {
         let (host, status) = (&self.host, answer.status);
-        let refusal: Option<Refusal> = serde_json::from_slice(&answer.body).ok();
         let told = refusal.map(|Refusal { code, message }| {
+            let message = message.unwrap_or_default();
             let key = self.url.expose_secret().rsplit('/').next();
             // A short last segment is no secret, and stands in many a sentence.
             let secrets: Vec<&str> = key.into_iter().filter(|key| key.len() > 8).collect();
@@ -139,11 +133,24 @@ impl CredentialsUri {
         });
         let told = told.unwrap_or_else(|| "no JSON that says why".to_owned());
         let message = format!("{host} answered HTTP {status} with {told}");
-        diagnosis::not_passed(Failure::new(
-            Stage::Identity,
-            "CredentialsUriRefused",
-            message,
-        ))
+        let mut failure = Failure::new(Stage::Identity, "CredentialsUriRefused", message);
+        failure.retry_after = answer.retry_after;
+        diagnosis::not_passed(failure)
+    }
+}
+
+/// What a server says instead of credentials, whatever its HTTP status.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Refusal {
+    code: String,
+    message: Option<String>,
+}
+
+impl Refusal {
+    fn read(body: &[u8]) -> Option<Self> {
+        let refusal: Self = serde_json::from_slice(body).ok()?;
+        (refusal.code != "Success").then_some(refusal)
     }
 }
 
