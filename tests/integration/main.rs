@@ -18,6 +18,8 @@ mod files;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
+mod identities;
+#[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod load;

@@ -155,7 +155,7 @@ impl Daemon {
 
     /// Returns the id of its process.
     pub(crate) fn id(&self) -> u32 {
-        self.process.child.id()
+        self.process.id()
     }
 
     /// Sends the signal `name`: `HUP`, `TERM`.
@@ -323,6 +323,11 @@ impl Process {
             stderr,
             answers: 0,
         }
+    }
+
+    /// Returns its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Writes a line to its standard input and returns the line that it prints in answer.

@@ -18,20 +18,25 @@ use crate::upstream::{beside, sts};
 
 const NAME: &str = "sts.sandbox.example";
 
-/// The embedded STS behind TLS, for 127.0.0.1 and [`NAME`], and the CA that vouches for it.
+/// A server behind TLS, for 127.0.0.1 and [`NAME`], and the CA that vouches for it.
 pub(crate) struct Front {
     pub(crate) address: SocketAddr,
     pub(crate) ca: String,
 }
 
 impl Front {
-    async fn start(sts: &Sandbox) -> Self {
+    async fn before(sts: &Sandbox) -> Self {
+        Self::start(sts.endpoint().trim_start_matches("http://")).await
+    }
+
+    /// Starts it before the server at the address `behind`.
+    pub(crate) async fn start(behind: &str) -> Self {
         let names = vec!["127.0.0.1".to_owned(), NAME.to_owned()];
-        Self::certified(sts, CertificateParams::new(names).unwrap()).await
+        Self::certified(behind, CertificateParams::new(names).unwrap()).await
     }
 
     /// Starts it with another certificate.
-    pub(crate) async fn certified(sts: &Sandbox, certificate: CertificateParams) -> Self {
+    pub(crate) async fn certified(behind: &str, certificate: CertificateParams) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca_key = KeyPair::generate().unwrap();
@@ -51,7 +56,7 @@ impl Front {
         let acceptor = TlsAcceptor::from(Arc::new(config));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let behind = sts.endpoint().trim_start_matches("http://").to_owned();
+        let behind = behind.to_owned();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (acceptor, behind) = (acceptor.clone(), behind.clone());
@@ -100,7 +105,7 @@ async fn proxy(to: SocketAddr) -> (String, Arc<AtomicUsize>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_given_ca_is_trusted_and_the_bundled_ones_do_not_vouch_for_it() {
     let (sts, scratch) = (sts().await, Scratch::new());
-    let front = Front::start(&sts).await;
+    let front = Front::before(&sts).await;
     let ca_file = scratch.join("ca.pem");
     fs::write(&ca_file, &front.ca).unwrap();
     let endpoint = format!("https://{}", front.address);
@@ -131,7 +136,7 @@ async fn a_given_ca_is_trusted_and_the_bundled_ones_do_not_vouch_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn sts_is_called_through_the_proxy_of_the_environment() {
     let (sts, scratch) = (sts().await, Scratch::new());
-    let front = Front::start(&sts).await;
+    let front = Front::before(&sts).await;
     let (proxy, count) = proxy(front.address).await;
     let ca_file = scratch.join("ca.pem");
     fs::write(&ca_file, &front.ca).unwrap();

@@ -1,0 +1,115 @@
+//! Identities whose proof lives in programs, files and services.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use ram_sidecar::credentials::timestamp;
+use ram_sidecar::sandbox::Sandbox;
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use crate::http::Reply;
+use crate::serving::LISTEN;
+use crate::stubs;
+use crate::support::Daemon;
+use crate::upstream::renew_until;
+
+mod credentials_uri;
+mod process;
+mod profile;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// Temporary credentials that nobody has issued.
+struct Planted {
+    id: &'static str,
+    secret: &'static str,
+    token: &'static str,
+    expires_at: String,
+}
+
+impl Planted {
+    fn new() -> Self {
+        Self {
+            id: "STS.Planted1",
+            secret: "PlantedSecret1",
+            token: "CAISplantedToken+/1==",
+            expires_at: timestamp(stubs::now() + TimeDelta::hours(1)),
+        }
+    }
+
+    /// As the metadata service and the SDKs of OSS write them.
+    fn pascal(&self) -> String {
+        json!({
+            "AccessKeyId": self.id,
+            "AccessKeySecret": self.secret,
+            "SecurityToken": self.token,
+            "Expiration": self.expires_at,
+        })
+        .to_string()
+    }
+
+    fn assert_served(&self, reply: &Reply) {
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let names = [
+            "AccessKeyId",
+            "AccessKeySecret",
+            "SecurityToken",
+            "Expiration",
+        ];
+        assert_eq!(
+            names.map(|name| reply.text(name)),
+            [self.id, self.secret, self.token, &self.expires_at]
+        );
+    }
+}
+
+/// Starts a daemon that assumes no role unless `args` or `env` name one.
+fn daemon(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon {
+    let endpoint = sts.endpoint();
+    let place = [("ALIBABA_CLOUD_STS_ENDPOINT", endpoint.as_str())];
+    let daemon = Daemon::spawn(&[&LISTEN[..], args].concat(), &[&place, env].concat());
+    daemon.plant(sts.access_key_secret().expose_secret());
+    daemon
+}
+
+/// Adds a role that the sandbox's own role may assume.
+fn second_role(sts: &Sandbox) -> String {
+    let trust = json!({"Version": "1", "Statement": [{
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"RAM": [sts.role_arn()]},
+    }]});
+    sts.permit_assume_role(&sts.role_arn(), true);
+    sts.add_role("second", &trust.to_string(), HOUR).unwrap()
+}
+
+/// Returns the role whose credentials are served.
+fn served_role(sts: &Sandbox, daemon: &Daemon) -> String {
+    daemon.uri();
+    let id = daemon.credentials().text("AccessKeyId");
+    sts.issued(&id).expect("the sandbox issued them").role_arn
+}
+
+/// Renews until the attempts fail with `code` while there are credentials, and returns the sentence.
+fn failing(daemon: &Daemon, code: &str) -> String {
+    let wanted = format!("\"Code\":\"{code}\"");
+    let ready = renew_until(daemon, code, |ready| ready.body.contains(&wanted));
+    assert_eq!(
+        (ready.status, ready.text("phase")),
+        (200, "failing".to_owned())
+    );
+    ready.text("Message")
+}
+
+/// Renews until an attempt succeeds.
+fn fresh(daemon: &Daemon) {
+    renew_until(daemon, "it heals", |ready| ready.text("phase") == "fresh");
+}
+
+/// Waits until the daemon says that it has no credentials, for the reason `code`.
+fn refused(daemon: &Daemon, code: &str) -> String {
+    let told = daemon.logged("No credentials");
+    assert!(told.contains(&format!("\"code\":\"{code}\"")), "{told}");
+    told
+}

@@ -1,0 +1,228 @@
+//! The identity that another server of credentials holds: a second daemon, or PAI's own server.
+
+use std::fs;
+use std::net::TcpListener;
+
+use axum::http::StatusCode;
+use ram_sidecar::sandbox::{Fault, Sandbox, Times};
+use serde_json::json;
+
+use crate::identities::{Planted, daemon, failing, fresh, refused, second_role, served_role};
+use crate::serving::LISTEN;
+use crate::stubs::{Reply, Stub};
+use crate::support::{Daemon, Scratch, run};
+use crate::tls::Front;
+use crate::upstream::{beside, renew_until, sts};
+
+/// Starts a daemon that asks `uri`.
+fn asking(sts: &Sandbox, uri: &str, args: &[&str], env: &[(&str, &str)]) -> Daemon {
+    let identity = [
+        ("RAM_SIDECAR_IDENTITY", "credentials_uri"),
+        ("ALIBABA_CLOUD_CREDENTIALS_URI", uri),
+    ];
+    daemon(sts, args, &[&identity, env].concat())
+}
+
+/// Answers every request with the same.
+fn stub(status: StatusCode, body: String) -> Stub {
+    Stub::start(move |_| Reply {
+        status,
+        ..Reply::accepted("application/json", body.clone())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_second_daemon_serves_is_passed_through_under_either_name_of_loopback() {
+    let sts = sts().await;
+    let first = beside(&sts, &[], &[]);
+    let uri = first.uri();
+    let theirs = first.credentials();
+    for uri in [&uri, &uri.replace("127.0.0.1", "localhost")] {
+        let second = asking(&sts, uri, &[], &[]);
+        second.uri();
+        let ours = second.credentials();
+        for name in [
+            "AccessKeyId",
+            "AccessKeySecret",
+            "SecurityToken",
+            "Expiration",
+        ] {
+            assert_eq!(ours.text(name), theirs.text(name));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_second_daemon_serves_assumes_a_role() {
+    let sts = sts().await;
+    let role = second_role(&sts);
+    let first = beside(&sts, &[], &[]);
+    let second = asking(&sts, &first.uri(), &["--role-arn", &role], &[]);
+    assert_eq!(served_role(&sts, &second), role);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_sts_is_told_through_two_daemons() {
+    let sts = sts().await;
+    sts.permit_assume_role(&sts.user_arn(), false);
+    let first = beside(&sts, &[], &[]);
+    let theirs = first.credentials();
+    assert_eq!(theirs.text("Code"), "NoPermission");
+    let uri = format!("http://{}/api/v1/credentials/0", first.data());
+    let second = asking(&sts, &uri, &[], &[]);
+    let told = refused(&second, "CredentialsUriRefused");
+    for part in [
+        "answered HTTP 503 with NoPermission: AssumeRole at 127.0.0.1 was refused",
+        &sts.user_arn(),
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_in_hand_are_served_while_the_other_server_fails_or_is_gone() {
+    let sts = sts().await;
+    let first = beside(&sts, &[], &[]);
+    let second = asking(&sts, &first.uri(), &[], &[]);
+    second.uri();
+    let held = second.credentials();
+    sts.inject(Fault::InternalError, Times::UntilHealed);
+    renew_until(&first, "the first fails", |ready| {
+        ready.text("phase") == "failing"
+    });
+    // The first serves on, so the second sees nothing of it.
+    fresh(&second);
+    drop(first);
+    let sentence = failing(&second, "ConnectionRefused");
+    assert!(sentence.contains("cannot call 127.0.0.1"), "{sentence}");
+    assert_eq!(second.credentials().body, held.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_for_a_job_without_a_role_says_so_itself() {
+    let sts = sts().await;
+    let first = Daemon::spawn(&LISTEN, &[("RAM_SIDECAR_ROLE_PRESET", "none")]);
+    let theirs = first.credentials();
+    let second = asking(&sts, &first.uri(), &[], &[]);
+    let told = refused(&second, "CredentialsUriRefused");
+    let (code, sentence) = (theirs.text("Code"), theirs.text("Message"));
+    for part in [
+        format!("answered HTTP 404 with {code}"),
+        sentence.trim_end_matches('.').to_owned(),
+    ] {
+        assert!(told.contains(&part), "{part}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_https_server_is_trusted_by_the_given_authority_only() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let first = beside(&sts, &[], &[]);
+    let path = first.uri().replace(&format!("http://{}", first.data()), "");
+    let front = Front::start(&first.data().to_string()).await;
+    let ca_file = scratch.join("ca.pem");
+    fs::write(&ca_file, &front.ca).unwrap();
+    let uri = format!("https://{}{path}", front.address);
+    let args = ["--ca-file", ca_file.to_str().unwrap()];
+    let second = asking(&sts, &uri, &args, &[]);
+    second.uri();
+    let reply = second.credentials();
+    assert_eq!(
+        reply.text("AccessKeyId"),
+        first.credentials().text("AccessKeyId")
+    );
+    refused(&asking(&sts, &uri, &[], &[]), "TlsUntrusted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_pai_may_not_pass_is_told_with_the_policies_to_paste() {
+    let sts = sts().await;
+    let body = json!({
+        "Code": "AssumeRoleFailed",
+        "Message": "Failed to assume role for user 200000000000000001",
+    });
+    for status in [
+        StatusCode::OK,
+        StatusCode::BAD_REQUEST,
+        StatusCode::INTERNAL_SERVER_ERROR,
+    ] {
+        let stub = stub(status, body.to_string());
+        let uri = format!("{}/api/v1/credentials/0", stub.endpoint());
+        let daemon = asking(&sts, &uri, &[], &[]);
+        let reply = daemon.credentials();
+        assert_eq!(reply.text("Code"), "RoleNotPassed", "{status}");
+        let sentence = reply.text("Message");
+        for part in [
+            "AssumeRoleFailed: Failed to assume role for user 200000000000000001",
+            r#""Principal":{"Service":["pai.aliyuncs.com"]}"#,
+            r#""Action":"ram:PassRole""#,
+        ] {
+            assert!(sentence.contains(part), "{part}: {sentence}");
+        }
+        assert_eq!(stub.accepted()[0], "GET /api/v1/credentials/0");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_no_credentials_is_described_and_not_quoted() {
+    let sts = sts().await;
+    let Planted { id, secret, .. } = Planted::new();
+    for (status, body, code, reason) in [
+        (
+            StatusCode::OK,
+            json!({"AccessKeyId": id, "Secret": secret}).to_string(),
+            "CredentialsUriUnusable",
+            "answered HTTP 200, but it has no AccessKeySecret",
+        ),
+        (
+            StatusCode::BAD_GATEWAY,
+            format!("<html>{secret}"),
+            "CredentialsUriRefused",
+            "answered HTTP 502 with no JSON that says why",
+        ),
+    ] {
+        let stub = stub(status, body);
+        let path = "planted-secret-path";
+        let daemon = asking(&sts, &format!("{}/{path}", stub.endpoint()), &[], &[]);
+        daemon.plant(secret);
+        daemon.plant(path);
+        let told = refused(&daemon, code);
+        assert!(told.contains(reason), "{told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn loopback_is_never_asked_through_a_proxy() {
+    let sts = sts().await;
+    let proxy = Stub::start(|_| panic!("a proxy must not see credentials"));
+    let (first, endpoint) = (beside(&sts, &[], &[]), proxy.endpoint());
+    let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map(|name| (name, endpoint.as_str()));
+    let uri = first.uri().replace("127.0.0.1", "localhost");
+    let second = asking(&sts, &uri, &[], &proxies);
+    second.uri();
+    assert_eq!(second.credentials().status, 200);
+    assert_eq!(proxy.accepted(), Vec::<String>::new());
+}
+
+#[test]
+fn its_own_address_is_refused_at_the_start_under_every_name() {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    for host in ["127.0.0.1", "localhost", "[::1]", "127.0.0.2"] {
+        let uri = format!("http://{host}:{port}/api/v1/credentials/planted-path");
+        let listen = format!("127.0.0.1:{port}");
+        let (code, told) = run(
+            &["--listen", &listen],
+            &[
+                ("RAM_SIDECAR_IDENTITY", "credentials_uri"),
+                ("ALIBABA_CLOUD_CREDENTIALS_URI", &uri),
+            ],
+        );
+        assert_eq!(code, Some(78), "{told}");
+        assert!(
+            told.contains("it is where this daemon itself serves") && !told.contains("planted"),
+            "{told}"
+        );
+    }
+}

@@ -1,0 +1,524 @@
+//! The identity that a program prints.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use chrono::{DateTime, Utc};
+use rustix::process::{Pid, Signal, kill_process};
+use secrecy::ExposeSecret as _;
+use serde_json::json;
+
+use crate::identities::{Planted, daemon, failing, fresh, refused, second_role, served_role};
+use crate::serving::LISTEN;
+use crate::stubs;
+use crate::support::{Daemon, Process, Scratch, environment, eventually, required};
+use crate::upstream::{renew_until, sts};
+
+/// A script of sh that a test writes, in a directory of its own.
+struct Script(Scratch);
+
+impl Script {
+    fn new(body: &str) -> Self {
+        let script = Self(Scratch::new());
+        script.rewrite(body);
+        script
+    }
+
+    /// Replaces it whole: it may be running.
+    fn rewrite(&self, body: &str) {
+        fs::write(self.0.join("next"), body).unwrap();
+        fs::rename(self.0.join("next"), self.path()).unwrap();
+    }
+
+    fn printing(text: &str) -> Self {
+        Self::new(&printing(text))
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("script")
+    }
+
+    /// The value of `RAM_SIDECAR_COMMAND`. A shell that reads the file cannot meet it busy.
+    fn command(&self) -> String {
+        json!(["/bin/sh", self.path(), self.0.path()]).to_string()
+    }
+
+    /// Starts a daemon with the program as its identity, and an STS that is not there.
+    fn daemon(&self, env: &[(&str, &str)]) -> Daemon {
+        let command = self.command();
+        let place = [
+            ("ALIBABA_CLOUD_STS_ENDPOINT", "http://127.0.0.1:1"),
+            ("RAM_SIDECAR_COMMAND", &command),
+        ];
+        Daemon::spawn(&LISTEN, &[&place, env].concat())
+    }
+
+    /// Waits for the process id that the script writes to the file `name`.
+    fn pid(&self, name: &str) -> Pid {
+        eventually("the script writes a process id", || {
+            let text = fs::read_to_string(self.0.join(name)).ok()?;
+            Pid::from_raw(text.strip_suffix('\n')?.parse().ok()?)
+        })
+    }
+}
+
+fn printing(text: &str) -> String {
+    format!("cat <<'END'\n{text}\nEND\n")
+}
+
+/// Waits until a process is gone; one that is dead is, when only init has yet to take it away.
+fn wait_for_end(pid: Pid) {
+    eventually("the process ends", || {
+        let state = state_and_parent(&pid.to_string()).map(|(state, _)| state);
+        state.is_none_or(|state| state == "Z").then_some(())
+    });
+}
+
+fn state_and_parent(pid: &str) -> Option<(String, String)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ').map(str::to_owned);
+    Some((fields.next()?, fields.next()?))
+}
+
+/// Returns how many dead children a process has not taken away.
+fn zombies(parent: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    processes
+        .filter_map(|entry| state_and_parent(entry.file_name().to_str()?))
+        .filter(|(state, of)| state == "Z" && of == parent)
+        .count()
+}
+
+fn assert_little_memory(daemon: &Daemon) {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak: u64 = peak
+        .and_then(|peak| peak.trim().strip_suffix(" kB"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(peak < 128 * 1024, "{peak} kB at the peak");
+}
+
+#[test]
+fn either_key_style_and_their_union_are_served_as_they_were_printed() {
+    let planted = Planted::new();
+    let Planted {
+        id,
+        secret,
+        token,
+        expires_at,
+    } = &planted;
+    let snake = json!({
+        "mode": "StsToken", "access_key_id": id, "access_key_secret": secret,
+        "sts_token": token, "expiration": expires_at,
+    });
+    let union = json!({
+        "Code": "Success", "AccessKeyId": id, "AccessKeySecret": secret, "SecurityToken": token,
+        "Expiration": expires_at, "mode": "StsToken", "access_key_id": id,
+        "access_key_secret": secret, "sts_token": token, "expiration": expires_at,
+    });
+    for printed in [planted.pascal(), snake.to_string(), union.to_string()] {
+        let script = Script::printing(&printed);
+        let daemon = script.daemon(&[]);
+        daemon.plant(secret);
+        daemon.plant(token);
+        daemon.uri();
+        planted.assert_served(&daemon.credentials());
+        let log = daemon.logged("Credentials renewed");
+        assert!(log.contains(id) && log.contains("/bin/sh"), "{log}");
+    }
+}
+
+#[test]
+fn the_file_gives_the_command_as_a_list_and_an_executable_needs_no_shell_to_be_named() {
+    let (planted, scratch) = (Planted::new(), Scratch::new());
+    let script = Script::new(&format!(
+        "#!/bin/sh\n[ \"$1 $2\" = \"two words --json\" ] || exit 9\n{}",
+        printing(&planted.pascal())
+    ));
+    let chmod = Command::new("chmod").arg("755").arg(script.path()).status();
+    assert!(chmod.unwrap().success());
+    let config = scratch.join("ram-sidecar.toml");
+    let command = json!([script.path(), "two words", "--json"]);
+    fs::write(&config, format!("[identity]\ncommand = {command}\n")).unwrap();
+    let args = ["--config", config.to_str().unwrap()];
+    let daemon = Daemon::spawn(&[&LISTEN[..], &args].concat(), &[]);
+    daemon.uri();
+    planted.assert_served(&daemon.credentials());
+}
+
+/// Counts its runs in its name, and prints credentials that live for as many seconds as asked.
+fn counting(seconds: u32) -> String {
+    format!(
+        r#"n=$(cat "$1/runs" 2>/dev/null || echo 0); n=$((n + 1)); echo $n > "$1/runs"
+end=$(date -u -d "@$(($(date +%s) + {seconds}))" +%Y-%m-%dT%H:%M:%SZ)
+echo '{{"AccessKeyId":"STS.run-'$n'","AccessKeySecret":"PlantedSecret'$n'","SecurityToken":"CAISplanted'$n'","Expiration":"'$end'"}}'
+"#
+    )
+}
+
+#[test]
+fn a_signal_runs_the_program_again_and_what_it_prints_then_is_served() {
+    let script = Script::new(&counting(3600));
+    let daemon = script.daemon(&[]);
+    daemon.uri();
+    assert_eq!(daemon.credentials().text("AccessKeyId"), "STS.run-1");
+    daemon.signal("HUP");
+    let reply = eventually("the program runs again", || {
+        let reply = daemon.credentials();
+        (reply.text("AccessKeyId") == "STS.run-2").then_some(reply)
+    });
+    assert_eq!(reply.text("AccessKeySecret"), "PlantedSecret2");
+}
+
+#[test]
+fn the_program_runs_again_in_time_for_the_expiry_that_it_printed() {
+    let script = Script::new(&counting(6));
+    let daemon = script.daemon(&[]);
+    daemon.uri();
+    eventually("the third renewal", || {
+        let reply = daemon.credentials();
+        assert_eq!(reply.status, 200, "{reply:?}");
+        let end: DateTime<Utc> = reply.text("Expiration").parse().unwrap();
+        assert!(stubs::now() < end, "served after the end: {end}");
+        (reply.text("AccessKeyId") == "STS.run-4").then_some(())
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn printed_keys_of_either_kind_assume_the_role() {
+    let sts = sts().await;
+    let role = sts.role_arn();
+    let key = sts.access_key();
+    let long_term = json!({
+        "mode": "AK", "access_key_id": key.id, "access_key_secret": key.secret.expose_secret(),
+    });
+    let script = Script::printing(&long_term.to_string());
+    let command = script.command();
+    let env = [("RAM_SIDECAR_COMMAND", command.as_str())];
+    let first = daemon(&sts, &["--role-arn", &role], &env);
+    assert_eq!(served_role(&sts, &first), role);
+
+    let second = second_role(&sts);
+    let script = Script::printing(&first.credentials().body);
+    let command = script.command();
+    let env = [("RAM_SIDECAR_COMMAND", command.as_str())];
+    let daemon = daemon(&sts, &["--role-arn", &second], &env);
+    assert_eq!(served_role(&sts, &daemon), second);
+}
+
+#[test]
+fn a_long_term_key_is_never_served_without_a_role() {
+    let script = Script::printing(
+        r#"{"mode":"AK","access_key_id":"LTAIplanted","access_key_secret":"PlantedSecret1"}"#,
+    );
+    let daemon = script.daemon(&[]);
+    daemon.plant("PlantedSecret1");
+    let reply = daemon.credentials();
+    assert_eq!(
+        (reply.status, reply.text("Code")),
+        (503, "IdentityNotTemporary".to_owned())
+    );
+    let sentence = reply.text("Message");
+    assert!(sentence.contains("set role.arn"), "{sentence}");
+}
+
+#[test]
+fn a_program_that_hangs_is_killed_with_all_that_it_started() {
+    let script =
+        Script::new("sleep 600 & echo $! > \"$1/child\"\necho $$ > \"$1/parent\"\nsleep 600\n");
+    let daemon = script.daemon(&[("RAM_SIDECAR_IDENTITY_TIMEOUT", "1s")]);
+    let (parent, child) = (script.pid("parent"), script.pid("child"));
+    let told = refused(&daemon, "ProcessTimedOut");
+    assert!(told.contains("did not end within 1 seconds"), "{told}");
+    wait_for_end(parent);
+    wait_for_end(child);
+}
+
+#[test]
+fn a_daemon_that_stops_leaves_no_program_behind() {
+    let script =
+        Script::new("sleep 600 & echo $! > \"$1/child\"\necho $$ > \"$1/parent\"\nsleep 600\n");
+    let mut daemon = script.daemon(&[]);
+    let (parent, child) = (script.pid("parent"), script.pid("child"));
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended(), Some(0));
+    wait_for_end(parent);
+    wait_for_end(child);
+}
+
+#[test]
+fn a_flood_of_output_is_cut_off_at_once_even_if_the_program_ignores_that() {
+    for before in ["", "trap '' PIPE\n"] {
+        let flood = "while :; do echo PlantedSecret1PlantedSecret1PlantedSecret1; done\n";
+        let script = Script::new(&format!("echo $$ > \"$1/pid\"\n{before}{flood}"));
+        let daemon = script.daemon(&[("RAM_SIDECAR_IDENTITY_TIMEOUT", "5m")]);
+        daemon.plant("PlantedSecret1");
+        let told = refused(&daemon, "ProcessOutputUnusable");
+        assert!(told.contains("it printed more than 65536 bytes"), "{told}");
+        wait_for_end(script.pid("pid"));
+        assert_little_memory(&daemon);
+    }
+}
+
+#[test]
+fn a_flood_of_complaints_ends_with_the_timeout_while_the_daemon_goes_on() {
+    let flood = "echo denied; while :; do echo SecretKey=PlantedSecret1; done";
+    let script = Script::new(&format!("echo $$ > \"$1/pid\"\n({flood}) >&2\n"));
+    let daemon = script.daemon(&[("RAM_SIDECAR_IDENTITY_TIMEOUT", "2s")]);
+    daemon.plant("PlantedSecret1");
+    let pid = script.pid("pid");
+    assert_eq!(daemon.probe("/live").status, 200);
+    let told = refused(&daemon, "ProcessTimedOut");
+    assert!(told.contains("it said: denied SecretKey=…"), "{told}");
+    wait_for_end(pid);
+    assert_little_memory(&daemon);
+}
+
+#[test]
+fn output_that_is_no_credentials_is_described_and_not_quoted() {
+    let cases = [
+        ("PlantedSecret1", "not the JSON of credentials (Syntax"),
+        ("", "not the JSON of credentials (Eof"),
+        (r#"["PlantedSecret1"]"#, "not the JSON of credentials (Data"),
+        (
+            r#"{"AccessKeyId":"STS.x","Secret":"PlantedSecret1"}"#,
+            "it has no AccessKeySecret",
+        ),
+        (
+            r#"{"AccessKeyId":"STS.x","AccessKeySecret":"PlantedSecret1 ","SecurityToken":"t"}"#,
+            "a key in it is empty or garbled",
+        ),
+        (
+            r#"{"AccessKeyId":"STS.x","AccessKeySecret":"PlantedSecret1","SecurityToken":"t","Expiration":"soon"}"#,
+            "its Expiration `soon` is not a time like 2024-05-21T10:39:29Z",
+        ),
+    ];
+    for (printed, reason) in cases {
+        let script = Script::printing(printed);
+        let daemon = script.daemon(&[]);
+        daemon.plant("PlantedSecret1");
+        let told = daemon.logged("No credentials");
+        let parts = ["ProcessOutputUnusable", reason, "one JSON object"];
+        for part in parts {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_program_that_prints_nothing_is_told_of() {
+    let script = Script::new("exit 0\n");
+    let daemon = script.daemon(&[]);
+    let told = daemon.logged("No credentials");
+    assert!(told.contains("ProcessOutputUnusable"), "{told}");
+}
+
+#[test]
+fn a_complaint_is_told_without_its_secrets() {
+    let words = "vault: permission denied on secret/data/trainer by policy read-only";
+    let secrets = [
+        (
+            "PlantedSecret1",
+            r#"{"AccessKeyId":"STS.x","AccessKeySecret":"PlantedSecret1"}"#,
+        ),
+        (
+            "PlantedSecret2",
+            r#"{\"access_key_secret\": \"PlantedSecret2\"}"#,
+        ),
+        (
+            "PlantedSecret3",
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET=PlantedSecret3",
+        ),
+        ("PlantedSecret4", "X_API_KEY='PlantedSecret4'"),
+        (
+            "9fQ2mLx7Ra0Zt4Wc8Vb1Ny6Kp3Ju5Hd",
+            "9fQ2mLx7Ra0Zt4Wc8Vb1Ny6Kp3Ju5Hd",
+        ),
+        (
+            "9fQ2mLx7Ra0Zt4Wc8Vb1Ny6Kp3Ju5HdAaBbCcDdEeFf",
+            "got 9fQ2mLx7Ra0Zt4Wc8Vb1Ny6Kp3Ju5HdAaBbCcDdEeFf!",
+        ),
+        (
+            "plantedPart",
+            r"SecurityToken: CAISx\/plantedPart+plantedPart\u003d\u003d",
+        ),
+        (
+            "plantedPart",
+            "CAISx%2FplantedPart%2BplantedPart%3D%3D ended",
+        ),
+        ("PlantedSecret5", "Authorization: Bearer PlantedSecret5"),
+    ];
+    for (secret, complaint) in secrets {
+        let script = Script::new(&format!(
+            "cat >&2 <<'END'\n{words}\n{complaint}\nEND\necho PlantedOutput; exit 1\n"
+        ));
+        let daemon = script.daemon(&[]);
+        daemon.plant(secret);
+        daemon.plant("PlantedOutput");
+        let told = refused(&daemon, "ProcessFailed");
+        let start = format!("/bin/sh ended with exit code 1; it said: {words}");
+        assert!(told.contains(&start), "{told}");
+        assert!(!told.contains(secret), "{told}");
+    }
+}
+
+#[test]
+fn a_long_complaint_does_not_end_in_the_half_of_a_secret() {
+    // The last of the words is cut where it does not look like a key any more.
+    let script = Script::new(
+        "printf 'denied\\nkey=%s\\n%s %s' x \"$(head -c 2022 /dev/zero | tr '\\0' 9)aA\" PlantedSecret1PlantedSecret1PlantedSecret1 >&2\nexit 1\n",
+    );
+    let daemon = script.daemon(&[]);
+    daemon.plant("PlantedSec");
+    let told = refused(&daemon, "ProcessFailed");
+    assert!(told.contains("it said: denied"), "{told}");
+}
+
+#[test]
+fn a_signal_that_killed_the_program_is_named() {
+    let script = Script::new("kill -9 $$\n");
+    let daemon = script.daemon(&[]);
+    let told = daemon.logged("No credentials");
+    assert!(
+        told.contains("ProcessFailed") && told.contains("was killed by signal 9"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_program_that_cannot_be_started_is_named_with_the_reason() {
+    let scratch = Scratch::new();
+    let plain = scratch.join("plain");
+    fs::write(&plain, "#!/bin/sh\n").unwrap();
+    for (path, reason) in [
+        (scratch.join("nowhere"), "No such file or directory"),
+        (plain, "Permission denied"),
+        (scratch.path().to_owned(), "Permission denied"),
+    ] {
+        let command = path.to_str().unwrap();
+        let daemon = Daemon::spawn(&LISTEN, &[("RAM_SIDECAR_COMMAND", command)]);
+        let told = daemon.logged("No credentials");
+        for part in ["ProcessNotStarted", command, reason] {
+            assert!(told.contains(part), "{part}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_child_that_keeps_the_output_open_does_not_outlast_the_timeout() {
+    let printed = printing(&Planted::new().pascal());
+    let script = Script::new(&format!(
+        "setsid sh -c 'echo $$ > \"$0/child\"; exec sleep 600' \"$1\" &\n{printed}"
+    ));
+    let daemon = script.daemon(&[("RAM_SIDECAR_IDENTITY_TIMEOUT", "1s")]);
+    let child = script.pid("child");
+    let told = refused(&daemon, "ProcessTimedOut");
+    assert!(told.contains("keeps its output open"), "{told}");
+    // It has a session of its own and lives on, for as long as this test.
+    kill_process(child, Signal::KILL).expect("it is still there");
+}
+
+#[test]
+fn credentials_in_hand_are_served_while_the_program_fails_and_a_mended_one_heals_it() {
+    let planted = Planted::new();
+    let script = Script::printing(&planted.pascal());
+    let daemon = script.daemon(&[]);
+    daemon.uri();
+    script.rewrite("echo out of order >&2; exit 3\n");
+    let sentence = failing(&daemon, "ProcessFailed");
+    assert!(
+        sentence.contains("exit code 3; it said: out of order"),
+        "{sentence}"
+    );
+    planted.assert_served(&daemon.credentials());
+
+    let mended = Planted {
+        id: "STS.Planted2",
+        secret: "PlantedSecret2",
+        ..planted
+    };
+    script.rewrite(&printing(&mended.pascal()));
+    fresh(&daemon);
+    mended.assert_served(&daemon.credentials());
+}
+
+#[test]
+fn no_zombie_is_left_of_programs_that_end_hang_or_flood() {
+    let script = Script::new("exit 1\n");
+    let daemon = script.daemon(&[("RAM_SIDECAR_IDENTITY_TIMEOUT", "1s")]);
+    refused(&daemon, "ProcessFailed");
+    for (body, code) in [
+        ("sleep 600 & sleep 600\n", "ProcessTimedOut"),
+        ("while :; do echo flood; done\n", "ProcessOutputUnusable"),
+        ("exit 1\n", "ProcessFailed"),
+    ] {
+        script.rewrite(body);
+        renew_until(&daemon, code, |ready| ready.body.contains(code));
+        eventually("no zombie is left", || {
+            (zombies(&daemon.id().to_string()) == 0).then_some(())
+        });
+    }
+}
+
+#[test]
+fn as_process_1_it_takes_away_what_programs_leave_behind() {
+    let can = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "true"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !required("unshare with the right to use it", can) {
+        return;
+    }
+    // Each run leaves one child that ends later than the run, in a session where no signal finds it.
+    let script = Script::new(
+        "setsid sh -c 'echo $$ >> \"$0/children\"; exec sleep 600 >/dev/null 2>&1' \"$1\" &\nexit 1\n",
+    );
+    let mut command = Command::new("unshare");
+    command
+        .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
+        .arg(env!("CARGO_BIN_EXE_ram-sidecar"))
+        .arg("serve")
+        .args(LISTEN)
+        .env_clear()
+        .envs(environment("PATH").map(|path| ("PATH", path)))
+        .env("RAM_SIDECAR_COMMAND", script.command());
+    let process = Process::start(command);
+    let outer = process.id().to_string();
+    let daemon = eventually("the daemon starts", || child_of(&outer));
+    let runs = |count: usize| {
+        eventually("the program runs", || {
+            let text = fs::read_to_string(script.0.join("children")).ok()?;
+            (text.lines().count() >= count).then_some(())
+        });
+    };
+    runs(1);
+    let orphan = eventually("the orphan is inherited", || child_of(&daemon));
+    kill(&orphan, Signal::KILL);
+    eventually("the orphan is dead", || {
+        (zombies(&daemon) == 1).then_some(())
+    });
+    kill(&daemon, Signal::HUP);
+    runs(2);
+    eventually("its remains are taken away", || {
+        (zombies(&daemon) == 0).then_some(())
+    });
+}
+
+fn child_of(parent: &str) -> Option<String> {
+    let mut processes = fs::read_dir("/proc").unwrap().map_while(Result::ok);
+    processes.find_map(|entry| {
+        let pid = entry.file_name().into_string().ok()?;
+        let (_, of) = state_and_parent(&pid)?;
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        (of == parent && ["ram-sidecar", "sleep"].contains(&name.trim())).then_some(pid)
+    })
+}
+
+fn kill(pid: &str, signal: Signal) {
+    let pid = pid.parse().ok().and_then(Pid::from_raw).unwrap();
+    kill_process(pid, signal).unwrap();
+}

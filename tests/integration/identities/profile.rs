@@ -1,0 +1,454 @@
+//! The identity that a profile of aliyun-cli stands for.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use axum::http::StatusCode;
+use chrono::{DateTime, TimeDelta, Utc};
+use ram_sidecar::credentials::timestamp;
+use ram_sidecar::sandbox::Sandbox;
+use secrecy::ExposeSecret as _;
+use serde::Serialize as _;
+use serde_json::{Serializer, Value, json, ser::PrettyFormatter};
+
+use crate::http;
+use crate::identities::{HOUR, Planted, daemon, failing, fresh, refused, second_role, served_role};
+use crate::stubs::{Reply, Stub, now};
+use crate::support::{Daemon, Scratch, eventually};
+use crate::upstream::{beside, renew_until, sts};
+
+/// A home directory with the file of aliyun-cli in it. When it is dropped, the file must be as the test left it.
+struct Home {
+    scratch: Scratch,
+    left: Mutex<(Vec<u8>, SystemTime)>,
+}
+
+impl Home {
+    fn new(current: &str, profiles: &[Value]) -> Self {
+        let scratch = Scratch::new();
+        fs::create_dir(scratch.join(".aliyun")).unwrap();
+        let left = Mutex::new((Vec::new(), SystemTime::UNIX_EPOCH));
+        let home = Self { scratch, left };
+        home.write(current, profiles);
+        home
+    }
+
+    fn file(&self) -> PathBuf {
+        self.scratch.join(".aliyun/config.json")
+    }
+
+    /// Writes the file as aliyun-cli does it: indented by tabs.
+    fn write(&self, current: &str, profiles: &[Value]) {
+        let config = json!({"current": current, "profiles": profiles, "meta_path": ""});
+        let mut text = Vec::new();
+        let mut serializer =
+            Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"\t"));
+        config.serialize(&mut serializer).unwrap();
+        self.put(&text);
+    }
+
+    fn put(&self, text: &[u8]) {
+        let next = self.scratch.join("next");
+        fs::write(&next, text).unwrap();
+        fs::rename(next, self.file()).unwrap();
+        *self.left.lock().unwrap() = self.found();
+    }
+
+    fn found(&self) -> (Vec<u8>, SystemTime) {
+        let changed_at = fs::metadata(self.file()).unwrap().modified().unwrap();
+        (fs::read(self.file()).unwrap(), changed_at)
+    }
+
+    /// Starts a daemon that finds the file through `HOME`, and that may tell nothing secret of it.
+    fn daemon(&self, sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon {
+        let home = self.scratch.path().to_str().unwrap();
+        let place = [("HOME", home), ("RAM_SIDECAR_IDENTITY", "profile")];
+        let daemon = daemon(sts, args, &[&place, env].concat());
+        let config: Value = serde_json::from_slice(&self.found().0).unwrap();
+        for profile in config["profiles"].as_array().unwrap() {
+            for name in ["access_key_secret", "sts_token"] {
+                if let Some(secret) = profile[name].as_str().filter(|text| !text.is_empty()) {
+                    daemon.plant(secret);
+                }
+            }
+        }
+        daemon
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            let beside: Vec<_> = fs::read_dir(self.scratch.join(".aliyun"))
+                .unwrap()
+                .collect();
+            assert_eq!(beside.len(), 1, "a file was made: {beside:?}");
+            let left = self.left.lock().unwrap();
+            assert!(*left == self.found(), "the file was written");
+        }
+    }
+}
+
+/// Makes a profile with every field that aliyun-cli has ever written, empty unless `rest` fills it.
+fn profile(name: &str, mode: &str, rest: &Value) -> Value {
+    let mut profile = json!({
+        "name": name, "mode": mode, "region_id": "cn-hangzhou", "output_format": "json",
+        "language": "en", "expired_seconds": 0, "retry_timeout": 0, "connect_timeout": 0,
+        "retry_count": 0, "cloud_sso_access_token_expire": 0, "sts_expiration": 0,
+        "oauth_access_token_expire": 0, "oauth_refresh_token_expire": 0,
+        "auto_plugin_install": false, "auto_plugin_install_enable_pre": false,
+    });
+    for field in [
+        "access_key_id",
+        "access_key_secret",
+        "sts_token",
+        "sts_region",
+        "ram_role_name",
+        "ram_role_arn",
+        "ram_session_name",
+        "external_id",
+        "source_profile",
+        "private_key",
+        "key_pair_name",
+        "verified",
+        "site",
+        "process_command",
+        "credentials_uri",
+        "oidc_provider_arn",
+        "oidc_token_file",
+        "cloud_sso_sign_in_url",
+        "access_token",
+        "cloud_sso_access_config",
+        "cloud_sso_account_id",
+        "oauth_access_token",
+        "oauth_refresh_token",
+        "oauth_site_type",
+        "endpoint_type",
+        "endpoint",
+        "external_account_type",
+        "bearer_token",
+        "bearer_token_header_key",
+    ] {
+        profile[field] = json!("");
+    }
+    for (field, value) in rest.as_object().unwrap() {
+        profile[field] = value.clone();
+    }
+    profile
+}
+
+/// Returns a profile of the RAM user's AccessKey.
+fn ak(sts: &Sandbox, name: &str) -> Value {
+    profile(name, "AK", &keys(sts))
+}
+
+fn keys(sts: &Sandbox) -> Value {
+    let key = sts.access_key();
+    json!({"access_key_id": key.id, "access_key_secret": key.secret.expose_secret()})
+}
+
+/// Returns a profile of the RAM user's AccessKey and the role that it assumes.
+fn assuming(sts: &Sandbox, name: &str) -> Value {
+    let mut profile = profile(name, "RamRoleArn", &keys(sts));
+    profile["ram_role_arn"] = json!(sts.role_arn());
+    profile["ram_session_name"] = json!("from-profile");
+    profile["expired_seconds"] = json!(900);
+    profile
+}
+
+fn chained(name: &str, source: &str, role: &str) -> Value {
+    let rest =
+        json!({"source_profile": source, "ram_role_arn": role, "ram_session_name": "chained"});
+    profile(name, "ChainableRamRoleArn", &rest)
+}
+
+/// Returns a profile of temporary credentials.
+fn sts_token(credentials: &http::Reply, expiration: i64) -> Value {
+    let rest = json!({
+        "access_key_id": credentials.text("AccessKeyId"),
+        "access_key_secret": credentials.text("AccessKeySecret"),
+        "sts_token": credentials.text("SecurityToken"),
+        "sts_expiration": expiration,
+    });
+    profile("default", "StsToken", &rest)
+}
+
+fn end(credentials: &http::Reply) -> i64 {
+    let end: DateTime<Utc> = credentials.text("Expiration").parse().unwrap();
+    end.timestamp()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ak_assumes_the_role_and_is_never_served() {
+    let sts = sts().await;
+    let role = sts.role_arn();
+    let mut profile = ak(&sts, "default");
+    // What `aliyun configure` leaves behind of another mode.
+    profile["sts_token"] = json!("CAISplantedAndStale");
+    profile["sts_expiration"] = json!(1_700_000_000);
+    let home = Home::new("default", &[profile]);
+    let with_role = home.daemon(&sts, &["--role-arn", &role], &[]);
+    assert_eq!(served_role(&sts, &with_role), role);
+    refused(&home.daemon(&sts, &[], &[]), "IdentityNotTemporary");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sts_token_is_passed_through_if_its_end_is_known_and_assumes_a_role_in_any_case() {
+    let sts = sts().await;
+    let first = beside(&sts, &[], &[]);
+    first.uri();
+    let credentials = first.credentials();
+    let role = second_role(&sts);
+    for expiration in [0, end(&credentials)] {
+        let home = Home::new("default", &[sts_token(&credentials, expiration)]);
+        let with_role = home.daemon(&sts, &["--role-arn", &role], &[]);
+        assert_eq!(served_role(&sts, &with_role), role);
+        let without = home.daemon(&sts, &[], &[]);
+        if expiration == 0 {
+            refused(&without, "IdentityNotTemporary");
+            continue;
+        }
+        without.uri();
+        let served = without.credentials();
+        for name in ["AccessKeyId", "SecurityToken", "Expiration"] {
+            assert_eq!(served.text(name), credentials.text(name));
+        }
+    }
+
+    let expired = (now() - TimeDelta::minutes(1)).timestamp();
+    let home = Home::new("default", &[sts_token(&credentials, expired)]);
+    let told = refused(&home.daemon(&sts, &[], &[]), "ExpiredAnswer");
+    assert!(
+        told.contains("the profile default gave credentials that have already expired"),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ram_role_arn_is_passed_through_and_assumes_the_role_on_top() {
+    let sts = sts().await;
+    let home = Home::new("default", &[assuming(&sts, "default")]);
+    let without = home.daemon(&sts, &[], &[]);
+    assert_eq!(served_role(&sts, &without), sts.role_arn());
+    let issued = sts
+        .issued(&without.credentials().text("AccessKeyId"))
+        .unwrap();
+    assert_eq!(issued.session_name, "from-profile");
+    // The end is of whole seconds.
+    let seconds = (issued.expires_at - issued.issued_at).num_seconds();
+    assert!((899..=900).contains(&seconds), "{seconds}");
+
+    let role = second_role(&sts);
+    let with_role = home.daemon(&sts, &["--role-arn", &role], &[]);
+    assert_eq!(served_role(&sts, &with_role), role);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chained_profiles_assume_their_roles_in_turn_and_a_failure_names_the_hop() {
+    let sts = sts().await;
+    let role = second_role(&sts);
+    let profiles = [
+        assuming(&sts, "first"),
+        chained("second", "first", &role),
+        ak(&sts, "other"),
+    ];
+    let home = Home::new("second", &profiles);
+    let daemon = home.daemon(&sts, &[], &[]);
+    assert_eq!(served_role(&sts, &daemon), role);
+
+    let first = sts.role_arn();
+    sts.permit_assume_role(&sts.user_arn(), false);
+    let sentence = failing(&daemon, "NoPermission");
+    let start = format!("at hop 1 of 2, {first}: AssumeRole at 127.0.0.1 was refused");
+    assert!(sentence.starts_with(&start), "{sentence}");
+
+    sts.permit_assume_role(&sts.user_arn(), true);
+    sts.permit_assume_role(&first, false);
+    fails_with(&daemon, &format!("at hop 2 of 2, {role}: "));
+    sts.permit_assume_role(&first, true);
+    fresh(&daemon);
+}
+
+/// Renews until the attempts fail with a sentence that begins so.
+fn fails_with(daemon: &Daemon, start: &str) {
+    renew_until(daemon, start, |ready| {
+        ready.body.contains(&format!("\"Message\":\"{start}"))
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ecs_ram_role_asks_the_metadata_service() {
+    let sts = sts().await;
+    let first = beside(&sts, &[], &[]);
+    first.uri();
+    let credentials = first.credentials();
+    let body = credentials.body.clone();
+    let metadata = Stub::start(move |request| {
+        let body = match (request.method.as_str(), request.path.as_str()) {
+            ("PUT", "/latest/api/token") => "token".to_owned(),
+            ("GET", "/latest/meta-data/ram/security-credentials/") => "node-role".to_owned(),
+            ("GET", "/latest/meta-data/ram/security-credentials/node-role") => body.clone(),
+            _ => {
+                return Reply {
+                    status: StatusCode::NOT_FOUND,
+                    ..Reply::accepted("text/plain", String::new())
+                };
+            }
+        };
+        Reply::accepted("text/plain", body)
+    });
+    let endpoint = metadata.endpoint();
+    let env = [("ALIBABA_CLOUD_IMDS_ENDPOINT", endpoint.as_str())];
+    let role = second_role(&sts);
+    for name in ["", "node-role"] {
+        let rest = json!({ "ram_role_name": name });
+        let home = Home::new("default", &[profile("default", "EcsRamRole", &rest)]);
+        let without = home.daemon(&sts, &[], &env);
+        without.uri();
+        assert_eq!(
+            without.credentials().text("AccessKeyId"),
+            credentials.text("AccessKeyId")
+        );
+        let with_role = home.daemon(&sts, &["--role-arn", &role], &env);
+        assert_eq!(served_role(&sts, &with_role), role);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oidc_assumes_its_own_role_with_the_token_and_the_role_on_top() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let token = sts.oidc_token("system:serviceaccount:a:b", "sts.aliyuncs.com", HOUR);
+    fs::write(scratch.join("token"), &token).unwrap();
+    let rest = json!({
+        "oidc_provider_arn": sts.oidc_provider_arn(), "oidc_token_file": scratch.join("token"),
+        "ram_role_arn": sts.role_arn(), "ram_session_name": "from-profile",
+    });
+    let home = Home::new("default", &[profile("default", "OIDC", &rest)]);
+    let without = home.daemon(&sts, &[], &[]);
+    without.plant(&token);
+    assert_eq!(served_role(&sts, &without), sts.role_arn());
+    let role = second_role(&sts);
+    let with_role = home.daemon(&sts, &["--role-arn", &role], &[]);
+    with_role.plant(&token);
+    assert_eq!(served_role(&sts, &with_role), role);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn external_runs_its_command_with_the_quotes_that_aliyun_cli_knows() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let planted = Planted::new();
+    let script = scratch.join("my script");
+    let body = format!(
+        "[ \"$1\" = 'two words' ] || exit 9\ncat <<'END'\n{}\nEND\n",
+        planted.pascal()
+    );
+    fs::write(&script, body).unwrap();
+    let command = format!("/bin/sh '{}' \"two words\"", script.display());
+    let rest = json!({ "process_command": command });
+    let home = Home::new("default", &[profile("default", "External", &rest)]);
+    let daemon = home.daemon(&sts, &[], &[]);
+    daemon.uri();
+    planted.assert_served(&daemon.credentials());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_uri_asks_the_other_server() {
+    let sts = sts().await;
+    let first = beside(&sts, &[], &[]);
+    let rest = json!({"credentials_uri": first.uri()});
+    let home = Home::new("default", &[profile("default", "CredentialsURI", &rest)]);
+    let without = home.daemon(&sts, &[], &[]);
+    assert_eq!(served_role(&sts, &without), sts.role_arn());
+    let role = second_role(&sts);
+    let with_role = home.daemon(&sts, &["--role-arn", &role], &[]);
+    assert_eq!(served_role(&sts, &with_role), role);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_and_the_profile_are_found_by_variables_too() {
+    let sts = sts().await;
+    let home = Home::new("other", &[ak(&sts, "other"), assuming(&sts, "wanted")]);
+    let file = home.file();
+    let named = [("ALIBABA_CLOUD_PROFILE", "wanted")];
+    let by_home = home.daemon(&sts, &[], &named);
+    assert_eq!(served_role(&sts, &by_home), sts.role_arn());
+
+    let file = [("ALIBABA_CLOUD_CONFIG_FILE", file.to_str().unwrap())];
+    let by_file = daemon(&sts, &[], &[file, named].concat());
+    assert_eq!(served_role(&sts, &by_file), sts.role_arn());
+    let current = daemon(&sts, &[], &file);
+    refused(&current, "IdentityNotTemporary");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_leaves_out_what_is_empty_is_read_as_well() {
+    let sts = sts().await;
+    let mut profile = keys(&sts);
+    profile["name"] = json!("default");
+    profile["mode"] = json!("RamRoleArn");
+    profile["ram_role_arn"] = json!(sts.role_arn());
+    let home = Home::new("default", &[profile]);
+    let daemon = home.daemon(&sts, &[], &[]);
+    assert_eq!(served_role(&sts, &daemon), sts.role_arn());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unusable_file_is_explained_and_an_edited_one_heals_without_a_restart() {
+    let sts = sts().await;
+    let circle = [
+        chained("a", "b", &sts.role_arn()),
+        chained("b", "a", &sts.role_arn()),
+    ];
+    let home = Home::new("a", &circle);
+    let daemon = home.daemon(&sts, &[], &[]);
+    let told = refused(&daemon, "ProfileUnusable");
+    let file = home.file();
+    let file = file.to_str().unwrap();
+    for part in [file, "go round in a circle: a → b → a", "aliyun configure"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+
+    home.write("a", &[assuming(&sts, "a")]);
+    daemon.signal("HUP");
+    assert_eq!(served_role(&sts, &daemon), sts.role_arn());
+
+    home.put(b"{\"current\": \"a\", \"profiles\": [PlantedSecret1");
+    daemon.plant("PlantedSecret1");
+    let sentence = failing(&daemon, "ProfileUnusable");
+    assert!(sentence.contains("Syntax at line 1"), "{sentence}");
+    assert_eq!(daemon.credentials().status, 200);
+
+    home.write("gone", &[assuming(&sts, "a")]);
+    let start = format!("cannot use {file}: it has no profile `gone`, only a");
+    fails_with(&daemon, &start);
+    home.write("a", &[assuming(&sts, "a")]);
+    fresh(&daemon);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_token_takes_the_place_of_the_one_before() {
+    let sts = sts().await;
+    let first = beside(&sts, &[], &[]);
+    first.uri();
+    let before = first.credentials();
+    let home = Home::new("default", &[sts_token(&before, end(&before))]);
+    let daemon = home.daemon(&sts, &[], &[]);
+    daemon.uri();
+    let planted = Planted {
+        expires_at: timestamp(now() + TimeDelta::hours(2)),
+        ..Planted::new()
+    };
+    let rest = json!({
+        "access_key_id": planted.id, "access_key_secret": planted.secret,
+        "sts_token": planted.token,
+        "sts_expiration": planted.expires_at.parse::<DateTime<Utc>>().unwrap().timestamp(),
+    });
+    home.write("default", &[profile("default", "StsToken", &rest)]);
+    daemon.signal("HUP");
+    eventually("the new token is served", || {
+        (daemon.credentials().text("AccessKeyId") == planted.id).then_some(())
+    });
+    planted.assert_served(&daemon.credentials());
+}
