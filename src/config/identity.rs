@@ -1,6 +1,7 @@
 //! Which identity was configured: the chosen one, else the only one whose settings are present.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
@@ -72,7 +73,7 @@ impl Checker {
             "access_key" => self.access_key(),
             "oidc" => self.oidc(),
             "ecs_ram_role" => self.ecs_ram_role(),
-            "profile" => self.profile(input, timeout?),
+            "profile" => self.profile(input, timeout?, roots),
             "credentials_uri" => self.credentials_uri(roots),
             _ => Some(Identity::Process(Process {
                 command: self.required("identity.command", "process", parse::command)?,
@@ -180,7 +181,12 @@ impl Checker {
         Some(Identity::EcsRamRole(EcsRamRole::new(metadata?, role)))
     }
 
-    fn profile(&mut self, input: &Input<'_>, timeout: std::time::Duration) -> Option<Identity> {
+    fn profile(
+        &mut self,
+        input: &Input<'_>,
+        timeout: Duration,
+        roots: Option<&Vec<CertificateDer<'static>>>,
+    ) -> Option<Identity> {
         let metadata = self.metadata();
         let file = if self.given("identity.profile_file").is_some() {
             self.value("identity.profile_file", path)
@@ -200,6 +206,7 @@ impl Checker {
                 session_name: session_name?,
                 timeout,
                 metadata: metadata?,
+                roots: roots.cloned(),
             },
         }))
     }

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::{Host, Url};
+use zeroize::Zeroizing;
 
 use crate::answer::Answer;
 use crate::clock::Clock;
@@ -98,6 +100,20 @@ impl CredentialsUri {
         document.proof(asked_at, skew, &self.host)
     }
 
+    /// Returns the pieces of the address that may be secrets, as written and decoded. Short ones, and the usual one, are
+    /// none, and stand in many a sentence.
+    fn pieces(&self) -> Vec<Zeroizing<String>> {
+        let url = self.url.expose_secret();
+        let path = url.splitn(4, '/').nth(3).unwrap_or_default();
+        let pieces = path.split(['/', '?', '&', '=', '#']);
+        let telling = pieces.filter(|piece| piece.len() >= 8 && *piece != "credentials");
+        let both = |piece: &str| {
+            let decoded = percent_decode_str(piece).decode_utf8_lossy().into_owned();
+            [Zeroizing::new(piece.to_owned()), Zeroizing::new(decoded)]
+        };
+        telling.flat_map(both).collect()
+    }
+
     async fn ask(&mut self) -> Result<Answer, Failure> {
         let client = match &mut self.client {
             Some(client) => client,
@@ -126,9 +142,8 @@ impl CredentialsUri {
         let (host, status) = (&self.host, answer.status);
         let told = refusal.map(|Refusal { code, message }| {
             let message = message.unwrap_or_default();
-            let key = self.url.expose_secret().rsplit('/').next();
-            // A short last segment is no secret, and stands in many a sentence.
-            let secrets: Vec<&str> = key.into_iter().filter(|key| key.len() > 8).collect();
+            let pieces = self.pieces();
+            let secrets: Vec<&str> = pieces.iter().map(|piece| piece.as_str()).collect();
             format!("{}: {}", scrub(&code, &secrets), scrub(&message, &secrets))
         });
         let told = told.unwrap_or_else(|| "no JSON that says why".to_owned());
@@ -160,6 +175,36 @@ pub(super) const PATIENCE: Duration = outbound::TOTAL;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_telling_piece_of_the_address_is_kept_out_of_what_the_server_says() {
+        for (address, told) in [
+            (
+                "http://127.0.0.1/planted-key/credentials",
+                "no route for /planted-key/credentials",
+            ),
+            (
+                "http://127.0.0.1/api/v1/credentials/planted-key/",
+                "planted-key is unknown",
+            ),
+            ("http://127.0.0.1/x?key=planted%2Bkey", "no planted+key"),
+        ] {
+            let uri = CredentialsUri::parse(address).unwrap();
+            let answer = Answer {
+                status: 404,
+                date: None,
+                retry_after: None,
+                request_id: None,
+                body: Zeroizing::new(Vec::new()),
+            };
+            let refusal = Refusal {
+                code: "NotFound".to_owned(),
+                message: Some(told.to_owned()),
+            };
+            let failure = uri.refused(&answer, Some(refusal));
+            assert!(!failure.to_string().contains("planted"), "{failure}");
+        }
+    }
 
     #[test]
     fn only_local_or_encrypted_servers_are_accepted() {

@@ -238,7 +238,7 @@ fn client() -> Result<Outbound, Failure> {
         .map_err(|error| Failure::new(Stage::Transport, "RequestFailed", chain(&error)))
 }
 
-fn is_role_name(name: &str) -> bool {
+pub(super) fn is_role_name(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     (1..=64).contains(&name.len()) && name.bytes().all(fits)
 }

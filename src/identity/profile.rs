@@ -9,13 +9,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
-use secrecy::ExposeSecret as _;
+use rustls::pki_types::CertificateDer;
+use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::clock::Clock;
-use crate::credentials::{Keys, RoleArn, RoleRequest};
-use crate::failure::{Failure, Stage};
+use crate::credentials::{Keys, RoleArn, RoleRequest, is_key_text};
+use crate::failure::{Failure, Stage, scrub};
 
 use super::document::Document;
+use super::ecs_ram_role::is_role_name;
 use super::{CredentialsUri, EcsRamRole, File, Identity, Metadata, Oidc, Process, ROLES, Standing};
 
 use self::config::{Config, Entry};
@@ -40,6 +42,8 @@ pub struct Defaults {
     pub timeout: Duration,
     /// Where the metadata service is.
     pub metadata: Metadata,
+    /// The certificate authorities to trust, instead of the bundled ones.
+    pub roots: Option<Vec<CertificateDer<'static>>>,
 }
 
 /// What a profile stands for on its own.
@@ -58,12 +62,14 @@ impl Profile {
                 Ok((base, roles, name.to_owned()))
             })
             .map_err(|reason| {
+                // It repeats names out of the file, which may be anything.
+                let reason = scrub(&reason, &[]);
                 let message = format!("cannot use {}: {reason}", self.file.path().display());
                 Failure::new(Stage::Identity, "ProfileUnusable", message)
             })?;
         let standing = match base {
             Base::Keys(document) => {
-                let source = format!("the profile {name}");
+                let source = format!("the profile {}", scrub(&name, &[]));
                 let proof = document.proof(clock.now(), TimeDelta::zero(), &source)?;
                 Standing::from(proof)
             }
@@ -118,6 +124,9 @@ fn base(entry: &Entry, defaults: &Defaults) -> Result<Base, String> {
         "AK" | "StsToken" | "RamRoleArn" => return keys(entry),
         "EcsRamRole" => {
             let role = entry.ram_role_name.clone();
+            if role.as_deref().is_some_and(|role| !is_role_name(role)) {
+                return Err("has a ram_role_name that is no name of a role".to_owned());
+            }
             Identity::EcsRamRole(EcsRamRole::new(defaults.metadata.clone(), role))
         }
         "OIDC" => Identity::Oidc(Oidc {
@@ -138,8 +147,9 @@ fn base(entry: &Entry, defaults: &Defaults) -> Result<Base, String> {
         }
         "CredentialsURI" => {
             let uri = required(entry.credentials_uri.as_deref(), "credentials_uri")?;
-            let uri = CredentialsUri::parse(uri)
+            let mut uri = CredentialsUri::parse(uri)
                 .map_err(|reason| format!("has a credentials_uri that cannot be used: {reason}"))?;
+            uri.roots.clone_from(&defaults.roots);
             Identity::CredentialsUri(uri)
         }
         "" => return Err("has no mode".to_owned()),
@@ -163,9 +173,14 @@ fn keys(entry: &Entry) -> Result<Base, String> {
         .access_key_secret
         .as_ref()
         .ok_or("lacks access_key_secret")?;
+    let id = required(entry.access_key_id.as_deref(), "access_key_id")?;
+    let is_whole = |text: &SecretString| is_key_text(text.expose_secret());
+    if !is_key_text(id) || !is_whole(secret) || !token.is_none_or(is_whole) {
+        return Err("has a key that is garbled".to_owned());
+    }
     Ok(Base::Keys(Document {
         keys: Keys {
-            access_key_id: required(entry.access_key_id.as_deref(), "access_key_id")?.to_owned(),
+            access_key_id: id.to_owned(),
             access_key_secret: secret.clone(),
             security_token: token.cloned(),
         },

@@ -214,7 +214,8 @@ impl Display for Text<'_> {
         self.heading(f, "settings")?;
         for setting in &report.settings {
             let value = setting.value.as_deref().unwrap_or("(set, not shown)");
-            writeln!(f, "  {} = {value}  ({})", setting.key, setting.origin)?;
+            let (key, origin) = (setting.key, &setting.origin);
+            writeln!(f, "  {key} = {}  ({origin})", plain(value))?;
         }
         self.heading(f, "identity")?;
         writeln!(f, "  {}", report.identity.unwrap_or("none"))?;
@@ -244,6 +245,7 @@ impl Display for Text<'_> {
             ("bad", RED)
         };
         for verdict in &report.verdict {
+            let verdict = plain(verdict);
             writeln!(f, "  {}: {verdict}", self.painted(mark, colour))?;
         }
         Ok(())
@@ -258,6 +260,7 @@ impl Text<'_> {
         self.heading(f, "role")?;
         for role in &self.report.roles {
             let (session, seconds) = (&role.session_name, role.duration_seconds);
+            let session = plain(session);
             writeln!(f, "  {}, session {session}, {seconds} seconds", role.arn)?;
             for (name, value) in [
                 ("session policy", &role.policy),
@@ -265,7 +268,7 @@ impl Text<'_> {
                 ("source identity", &role.source_identity),
             ] {
                 if let Some(value) = value {
-                    writeln!(f, "    {name} {value}")?;
+                    writeln!(f, "    {name} {}", plain(value))?;
                 }
             }
         }
@@ -312,6 +315,14 @@ impl Text<'_> {
             text.to_owned()
         }
     }
+}
+
+/// Leaves out what would steer a terminal.
+fn plain(text: &str) -> String {
+    let is_printed = |c: char| !c.is_control();
+    text.chars()
+        .map(|c| if is_printed(c) { c } else { ' ' })
+        .collect()
 }
 
 const BOLD: &str = "1";

@@ -19,7 +19,15 @@ pub(super) fn shown(text: &str) -> String {
             }
             continue;
         }
-        if secret != Secret::Nowhere || is_random(bare) {
+        // `secret is …`, `token expired`: such words are none, and say what is wrong.
+        let is_filler = secret == Secret::Next && rest.starts_with(' ') && FILLERS.contains(&bare);
+        if is_filler {
+            shown.push_str(part);
+            continue;
+        }
+        // `https://user:password@host`
+        let is_user = rest.starts_with('@');
+        if secret != Secret::Nowhere || is_user || is_random(bare) {
             shown.push('…');
         } else {
             shown.push_str(word);
@@ -46,6 +54,12 @@ enum Secret {
     Here,
 }
 
+/// What may stand between the name of a secret and its value, or in the place of the value.
+const FILLERS: [&str; 12] = [
+    "is", "was", "are", "has", "been", "not", "expired", "invalid", "missing", "denied", "refused",
+    "wrong",
+];
+
 /// Words are as long as tokens that are encoded: `%2B`, `\/`, `\u003d`.
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || "+/_-%\\".contains(c)
@@ -64,6 +78,8 @@ fn names_a_secret(word: &str, rest: &str) -> bool {
         "token",
         "password",
         "passwd",
+        "passphrase",
+        "credential",
         "signature",
         "bearer",
     ]
@@ -83,6 +99,8 @@ fn is_random(word: &str) -> bool {
     let is_mixed = capitals > 0 && small > 0;
     word.contains("CAIS")
         || (length >= 16 && is_mixed && digits > 0)
+        // Small letters and digits, mixed up: a word has few of the latter, a version or a date few of the former.
+        || (length >= 16 && digits > 2 && small > 2)
         // One key in two hundred has no digit, but about as many capitals as small letters, unlike NamesOfErrors.
         || (length >= 24 && is_mixed && 3 * capitals > capitals + small)
         // Hexadecimal.
@@ -109,6 +127,11 @@ mod tests {
                 "InvalidAccessKeyIdNotFoundException at 100%",
                 "InvalidAccessKeyIdNotFoundException at 100%",
             ),
+            ("the token has expired ", "the token has expired"),
+            ("AccessKeySecret is plantedword", "AccessKeySecret is …"),
+            ("api_key=plantedword", "api_key=…"),
+            ("https://user:plantedword@host/x", "https://user:…@host/x"),
+            ("seen 550e8400-e29b-41d4-a716-446655440000", "seen …"),
             ("key 4f6Gh0Plx92mQaZ81bTyWc3R", "key …"),
             ("key QwErTyUiOpAsDfGhJkLzXcVbNmPoIu", "key …"),
             ("key 0123456789abcdef0123456789abcdef", "key …"),

@@ -11,6 +11,7 @@ fn defaults() -> Defaults {
             allow_v1: false,
             disabled: false,
         },
+        roots: None,
     }
 }
 

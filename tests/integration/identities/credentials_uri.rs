@@ -72,7 +72,7 @@ async fn a_refusal_of_sts_is_told_through_two_daemons() {
     let second = asking(&sts, &uri, &[], &[]);
     let told = refused(&second, "CredentialsUriRefused");
     for part in [
-        "answered HTTP 503 with NoPermission: AssumeRole at 127.0.0.1 was refused",
+        "answered HTTP 503 with NoPermission: AssumeRole at 127.0.0.1:",
         &sts.user_arn(),
     ] {
         assert!(told.contains(part), "{part}: {told}");
