@@ -112,7 +112,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("role.duration", "duration", "RAM_SIDECAR_DURATION", "DURATION", Some("1h"),
         "How long credentials live, 15m to 12h, at most the role's maximum session duration"),
     setting("role.external_id", "external-id", "RAM_SIDECAR_EXTERNAL_ID", "ID", None,
-        "The external ID that the role's trust policy asks for, 2 to 1224 characters"),
+        "The external ID that the trust policy of role.arn asks for, 2 to 1224 characters"),
     setting("role.source_identity", "source-identity", "RAM_SIDECAR_SOURCE_IDENTITY", "NAME", None,
         "Names the person or job behind the session in audit logs, 2 to 64 characters; stays through a chain of roles"),
     unflagged("role.policy", "RAM_SIDECAR_POLICY", "JSON", None,

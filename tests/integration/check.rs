@@ -163,13 +163,31 @@ fn mistakes_of_configuration_are_its_verdict_too() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_sts_refuses_are_not_good() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let script = scratch.join("script");
+    let printed = r#"{"AccessKeyId":"STS.Unknown","AccessKeySecret":"planted-secret","SecurityToken":"CAISplanted","Expiration":"2999-01-01T00:00:00Z"}"#;
+    std::fs::write(&script, format!("echo '{printed}'")).unwrap();
+    let command = format!(r#"["/bin/sh", "{}"]"#, script.display());
+    let endpoint = sts.endpoint();
+    let env = [
+        ("RAM_SIDECAR_COMMAND", command.as_str()),
+        ("ALIBABA_CLOUD_STS_ENDPOINT", &endpoint),
+    ];
+    let (code, report) = check(&[], &env);
+    assert_eq!(code, Some(69), "{report}");
+    assert!(report.contains("InvalidAccessKeyId.NotFound"), "{report}");
+    assert!(!report.contains("planted"), "{report}");
+}
+
 #[test]
 fn a_secret_in_the_wrong_place_is_not_shown() {
     let env = [
         ("ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "planted-secret"),
         (
             "ALIBABA_CLOUD_STS_ENDPOINT",
-            "sts.aliyuncs.com,https://me:planted-word@sts.aliyuncs.com",
+            "me:planted-word@sts.aliyuncs.com",
         ),
         (
             "RAM_SIDECAR_COMMAND",

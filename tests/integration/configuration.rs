@@ -70,6 +70,8 @@ const CASES: &[Case] = &[
         &["two role choices are given, `acs:ram::1:role/other` (--role-arn) and `acs:ram::1234567890123456:role/job` (ALIBABA_CLOUD_ROLE_ARN); a job has one role: remove one of them"]),
     toml("role.arn = 'acs:ram::1:role/other'",
         &["two role choices are given, `acs:ram::1234567890123456:role/job` (ALIBABA_CLOUD_ROLE_ARN) and `acs:ram::1:role/other` (role.arn in FILE); a job has one role"]),
+    flag(&["--role-arn", "acs:ram::1234567890123456:role/job", "--role-arn", "acs:ram::1:role/other"], &["two role choices are given, `acs:ram::1:role/other` (--role-arn) and"]),
+    Case { args: &["--account-id", "222"], env: &[ID, SECRET, PRESET, ACCOUNT, BUCKET], toml: "", mistakes: &["two accounts are given, `222` (--account-id) and `1234567890123456` (RAM_SIDECAR_ACCOUNT_ID)"] },
     variables(&[ARN, ID, SECRET, PRESET, ACCOUNT, BUCKET], &["two role choices are given, `pai-default` (RAM_SIDECAR_ROLE_PRESET) and `acs:ram::1234567890123456:role/job` (ALIBABA_CLOUD_ROLE_ARN)"]),
     variables(&[ARN, ID, SECRET, NONE], &["two role choices are given, `none` (RAM_SIDECAR_ROLE_PRESET) and"]),
     variables(&[ID, SECRET, ("RAM_SIDECAR_ROLE_PRESET", "some")], &["RAM_SIDECAR_ROLE_PRESET: `some` is no preset; choose pai-default or none"]),

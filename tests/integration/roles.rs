@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
+use ram_sidecar::clock::Clock;
 use ram_sidecar::sandbox::{Fault, Options, Sandbox, Times};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::serving::LISTEN;
 use crate::support::{Daemon, Scratch, eventually};
@@ -197,6 +199,60 @@ async fn another_endpoint_serves_when_one_is_gone_throttles_or_breaks() {
     );
     assert_eq!(daemon.credentials().text("Code"), "NoPermission");
     assert_eq!(second.request_count(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_wrong_clock_of_one_endpoint_does_not_spoil_the_requests_to_another() {
+    let clock = Clock::machine();
+    clock.shift_wall(TimeDelta::hours(2));
+    let wrong = Sandbox::start(Options {
+        clock,
+        ..Options::default()
+    });
+    let (wrong, right) = (wrong.await.unwrap(), sts().await);
+    wrong.inject(Fault::InternalError, Times::UntilHealed);
+    let endpoints = format!("{},{}", wrong.endpoint(), right.endpoint());
+    let daemon = beside(
+        &right,
+        &[],
+        &[("ALIBABA_CLOUD_STS_ENDPOINT", endpoints.as_str())],
+    );
+    daemon.uri();
+    let codes: Vec<_> = right
+        .requests()
+        .iter()
+        .map(|seen| seen.code.clone())
+        .collect();
+    assert_eq!(
+        codes,
+        [None],
+        "the first request is signed with the right time"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_pause_that_one_endpoint_asks_for_counts_although_another_failed_otherwise() {
+    let sts = sts().await;
+    let fault = Fault::Throttling {
+        retry_after: Some(Duration::from_secs(120)),
+        acs_retry_after: None,
+    };
+    sts.inject(fault, Times::UntilHealed);
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = gone.local_addr().unwrap();
+    let endpoints = format!("{},http://{gone}", sts.endpoint());
+    let env = [("ALIBABA_CLOUD_STS_ENDPOINT", endpoints.as_str())];
+    let daemon = beside(&sts, &[], &env);
+    let told = daemon.logged("No credentials");
+    assert!(
+        told.contains("before that") && told.contains("RequestId"),
+        "{told}"
+    );
+    let ready: Value = serde_json::from_str(&daemon.probe("/ready").body).unwrap();
+    assert!(
+        ready["next_attempt_seconds"].as_u64().unwrap() > 100,
+        "{ready}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use ram_sidecar::credentials::timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -444,6 +445,41 @@ fn credentials_in_hand_are_served_while_the_program_fails_and_a_mended_one_heals
     script.rewrite(&printing(&mended.pascal()));
     fresh(&daemon);
     mended.assert_served(&daemon.credentials());
+}
+
+#[test]
+fn a_new_token_under_the_same_id_reaches_the_file_and_a_short_lived_answer_replaces_nothing() {
+    let mut planted = Planted::new();
+    let script = Script::printing(&planted.pascal());
+    let scratch = Scratch::new();
+    let file = scratch.join("credentials");
+    let daemon = script.daemon(&[("RAM_SIDECAR_FILE", file.to_str().unwrap())]);
+    daemon.uri();
+    planted.assert_served(&daemon.credentials());
+    eventually("the file is written", || file.exists().then_some(()));
+
+    planted.token = "CAISanotherToken+/2==";
+    script.rewrite(&printing(&planted.pascal()));
+    renew_until(&daemon, "the new token is served", |_| {
+        daemon.credentials().text("SecurityToken") == planted.token
+    });
+    eventually("the new token is in the file", || {
+        fs::read_to_string(&file)
+            .unwrap()
+            .contains(planted.token)
+            .then_some(())
+    });
+
+    let short = Planted {
+        id: "STS.Short",
+        expires_at: timestamp(stubs::now() + TimeDelta::minutes(5)),
+        ..Planted::new()
+    };
+    script.rewrite(&printing(&short.pascal()));
+    daemon.signal("HUP");
+    daemon.logged("ends sooner than what is held");
+    planted.assert_served(&daemon.credentials());
+    assert_eq!(daemon.probe("/ready").text("phase"), "fresh");
 }
 
 #[test]
