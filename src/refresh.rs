@@ -3,7 +3,7 @@
 //! A failed attempt changes nothing that is held. Every path waits at least [`schedule::FLOOR`] before the next attempt.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::sync::watch;
@@ -59,17 +59,20 @@ impl<S: Source> Refresher<S> {
             }) => {
                 report_skew(granted.skew);
                 reporter.passed_over(&passed_over, &granted.served_by);
-                // Like the deadline, from the moment of asking: a clock that is set meanwhile moves both.
-                let wait = schedule::after_success(granted.lifetime, (self.dice)());
-                let next = started.after(wait);
-                if is_worse(&granted, &self.publisher.current(), self.clock.now()) {
+                let held = self.publisher.current().held().cloned();
+                if let Some(left) = better(held.as_deref(), &granted, self.clock.now()) {
+                    let wait = schedule::after_kept(granted.lifetime, left, (self.dice)());
                     debug!(
                         ?wait,
                         "What was obtained ends sooner than what is held, which stays"
                     );
+                    let next = started.after(wait);
                     self.publisher.kept(next);
                     return next;
                 }
+                // Like the deadline, from the moment of asking: a clock that is set meanwhile moves both.
+                let wait = schedule::after_success(granted.lifetime, (self.dice)());
+                let next = started.after(wait);
                 self.publisher.renewed(granted, next);
                 next
             }
@@ -116,12 +119,12 @@ impl<S: Source> Refresher<S> {
     }
 }
 
-/// Whether what was obtained is too short to live on, while what is held lasts longer: a server of credentials may
-/// answer out of an old copy.
-fn is_worse(granted: &Granted, state: &Snapshot, now: Moment) -> bool {
+/// Returns how long what is held is still good, if what was obtained is too short to live on and ends sooner: a server
+/// of credentials may answer out of an old copy.
+fn better(held: Option<&Held>, granted: &Granted, now: Moment) -> Option<Duration> {
+    let left = now.until(held?.deadline);
     let is_short = granted.lifetime < schedule::SHORTEST;
-    let is_better = |held: &Arc<Held>| now.until(held.deadline) > now.until(granted.deadline);
-    is_short && state.held().is_some_and(is_better)
+    (is_short && left > now.until(granted.deadline)).then_some(left)
 }
 
 async fn nudged(nudges: &mut watch::Receiver<u64>) {
@@ -146,8 +149,8 @@ struct Reporter {
     phase: Option<Phase>,
     code: String,
     failures: u32,
-    /// The credentials that were told of.
-    access_key_id: String,
+    /// The generation that was told of.
+    generation: u64,
     /// The codes for which services were passed over.
     passed_over: Vec<String>,
 }
@@ -167,11 +170,11 @@ impl Reporter {
             let failures_before = std::mem::take(&mut self.failures);
             let access_key_id = &held.credentials.access_key_id;
             // What is passed through stays the same for a while.
-            if *access_key_id == self.access_key_id && failures_before == 0 {
+            if held.generation == self.generation && failures_before == 0 {
                 debug!(%access_key_id, "The credentials are still the same");
                 return;
             }
-            self.access_key_id.clone_from(access_key_id);
+            self.generation = held.generation;
             info!(
                 %access_key_id,
                 expires_at = %timestamp(held.credentials.expires_at),

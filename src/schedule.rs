@@ -19,6 +19,13 @@ pub fn after_success(lifetime: Duration, dice: Dice) -> Duration {
         .max(FLOOR)
 }
 
+/// Returns how long to wait after an answer that was no better than what is held, which is good for `remaining`.
+///
+/// About a minute: the source may have recovered by then, and what it gives now calls for no haste.
+pub fn after_kept(answered: Duration, remaining: Duration, dice: Dice) -> Duration {
+    after_success(answered, dice).max(after_success(remaining, dice).min(CAP))
+}
+
 /// Returns how long to wait after the last of `failures` failed attempts in a row.
 ///
 /// Full jitter between a floor and a cap that doubles up to a minute. Throttling raises the floor, to what the service
@@ -89,6 +96,19 @@ mod tests {
             Duration::from_secs(2),
         ] {
             assert_eq!(after_success(lifetime, 0.999), FLOOR);
+        }
+    }
+
+    #[test]
+    fn a_worse_answer_is_asked_for_again_in_a_minute_and_before_what_is_held_ends() {
+        let seconds = Duration::from_secs;
+        for dice in DICE {
+            let wait =
+                |answered, remaining| after_kept(seconds(answered), seconds(remaining), dice);
+            assert_eq!(wait(5, 3500), seconds(60));
+            assert!(wait(5, 60) < seconds(30) && wait(5, 60) > seconds(20));
+            assert!(wait(800, 3500) > seconds(300));
+            assert_eq!(wait(0, 1), FLOOR);
         }
     }
 

@@ -67,6 +67,15 @@ enum Proof<'a> {
     Inside,
 }
 
+/// What is asked.
+struct Request<'a> {
+    action: &'a str,
+    parameters: Parameters,
+    proof: Proof<'a>,
+    /// Those of the request, which the service may repeat.
+    secrets: &'a [&'a str],
+}
+
 /// An answer of success, and what surrounds it.
 struct Answered<'a> {
     answer: &'a Answer,
@@ -118,10 +127,13 @@ impl Sts {
         keys: &Keys,
         role: &RoleRequest,
     ) -> Result<Granted, Failure> {
-        let parameters = wire::assume_role(role);
-        let secrets = keys.secrets();
-        self.mint("AssumeRole", parameters, Proof::Keys(keys), &secrets, role)
-            .await
+        let request = Request {
+            action: "AssumeRole",
+            parameters: wire::assume_role(role),
+            proof: Proof::Keys(keys),
+            secrets: &keys.secrets(),
+        };
+        self.mint(&request, role).await
     }
 
     /// Calls AssumeRoleWithOIDC, which is not signed: the token is the proof.
@@ -131,41 +143,39 @@ impl Sts {
         token: &SecretString,
         role: &RoleRequest,
     ) -> Result<Granted, Failure> {
-        let parameters = wire::assume_role_with_oidc(role, provider_arn, token);
-        let secrets = [token.expose_secret()];
-        self.mint(
-            "AssumeRoleWithOIDC",
-            parameters,
-            Proof::Inside,
-            &secrets,
-            role,
-        )
-        .await
+        let request = Request {
+            action: "AssumeRoleWithOIDC",
+            parameters: wire::assume_role_with_oidc(role, provider_arn, token),
+            proof: Proof::Inside,
+            secrets: &[token.expose_secret()],
+        };
+        self.mint(&request, role).await
     }
 
     /// Calls GetCallerIdentity, which needs no permission, signed with `keys`.
     pub async fn caller(&mut self, keys: &Keys) -> Result<Caller, Failure> {
-        let (action, parameters) = ("GetCallerIdentity", wire::get_caller_identity());
-        let secrets = keys.secrets();
+        let request = Request {
+            action: "GetCallerIdentity",
+            parameters: wire::get_caller_identity(),
+            proof: Proof::Keys(keys),
+            secrets: &keys.secrets(),
+        };
         let read = |answered: &Answered<'_>| {
             wire::caller(answered.answer).ok_or_else(|| {
-                let host = answered.host;
+                let (action, host) = (request.action, answered.host);
                 let message = format!("{action} at {host} answered HTTP 200, but not who we are");
                 Failure::new(Stage::Answer, "UnexpectedAnswer", message)
             })
         };
-        self.call(action, &parameters, Proof::Keys(keys), &secrets, read)
-            .await
+        self.call(&request, read).await
     }
 
     async fn mint(
         &mut self,
-        action: &str,
-        parameters: Parameters,
-        proof: Proof<'_>,
-        secrets: &[&str],
+        request: &Request<'_>,
         role: &RoleRequest,
     ) -> Result<Granted, Failure> {
+        let (action, secrets) = (request.action, request.secrets);
         let read = |answered: &Answered<'_>| {
             let Answered {
                 answer,
@@ -184,23 +194,17 @@ impl Sts {
                 wire::noted(failure, answer, secrets)
             })
         };
-        self.call(action, &parameters, proof, secrets, read).await
+        self.call(request, read).await
     }
 
     /// Asks one endpoint after the other, beginning with the last that answered.
     async fn call<T>(
         &mut self,
-        action: &str,
-        parameters: &Parameters,
-        proof: Proof<'_>,
-        secrets: &[&str],
+        request: &Request<'_>,
         read: impl Fn(&Answered<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         loop {
-            let failure = match self
-                .call_one(action, parameters, proof, secrets, &read)
-                .await
-            {
+            let failure = match self.call_one(request, &read).await {
                 Ok(read) => return Ok(read),
                 Err(failure) => failure,
             };
@@ -214,10 +218,7 @@ impl Sts {
 
     async fn call_one<T>(
         &mut self,
-        action: &str,
-        parameters: &Parameters,
-        proof: Proof<'_>,
-        secrets: &[&str],
+        request: &Request<'_>,
         read: impl Fn(&Answered<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let Some(place) = self.places.get_mut(self.current) else {
@@ -227,11 +228,10 @@ impl Sts {
         let asked_at = self.clock.now();
         let stamp = stamp(asked_at.wall - place.skew.unwrap_or_default())?;
         let host = place.endpoint.host();
-        let signed = match proof {
-            Proof::Keys(keys) => {
-                sign::signed(self.signature, host, parameters.clone(), keys, &stamp)
-            }
-            Proof::Inside => sign::unsigned(parameters.clone(), &stamp),
+        let parameters = request.parameters.clone();
+        let signed = match request.proof {
+            Proof::Keys(keys) => sign::signed(self.signature, host, parameters, keys, &stamp),
+            Proof::Inside => sign::unsigned(parameters, &stamp),
         };
         let answer = place
             .outbound
@@ -250,7 +250,7 @@ impl Sts {
             .date
             .and_then(|date| wire::skew(asked_at.wall, round_trip, date));
         place.skew = learnt.or(place.skew);
-        wire::accepted(action, host, &answer, secrets)?;
+        wire::accepted(request.action, host, &answer, request.secrets)?;
         read(&Answered {
             answer: &answer,
             asked_at,

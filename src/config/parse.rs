@@ -1,18 +1,23 @@
 //! From text to values; each refusal says why and how to write it.
 
+mod identity;
+mod role;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::Value as Json;
 use tracing::level_filters::LevelFilter;
-use url::{Host, Url};
 
 use crate::sink;
 use crate::sts::sign::Signature;
 use crate::telemetry::Format;
 
-use super::role::Preset;
+pub(super) use self::identity::{command, ecs_role_name, metadata_url, provider_arn, timeout};
+pub(super) use self::role::{
+    account_id, bucket, derived_session_name, external_id, policy, preset, role_duration,
+    session_name, source_identity,
+};
 
 /// `30s`, `5m`, `1h`, or several of them: `1h30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -46,17 +51,6 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(seconds))
 }
 
-pub(super) fn role_duration(text: &str) -> Result<Duration, String> {
-    let duration = duration(text)?;
-    if (900..=43_200).contains(&duration.as_secs()) {
-        Ok(duration)
-    } else {
-        Err(format!(
-            "`{text}` is outside what STS grants; choose 15m to 12h"
-        ))
-    }
-}
-
 /// STS counts in whole seconds, of which the first may be all but over.
 #[cfg(feature = "sandbox")]
 pub(super) fn sandbox_lifetime(text: &str) -> Result<Duration, String> {
@@ -88,200 +82,11 @@ pub(super) fn list(text: &str) -> Result<Vec<String>, String> {
     Ok(items)
 }
 
-/// Reads a command: a JSON array, or one word.
-pub(super) fn command(text: &str) -> Result<Vec<String>, String> {
-    let how =
-        "write it like [\"/usr/bin/helper\", \"--json\"]; a shell is used only if it is named";
-    if text.trim_start().starts_with('[') {
-        let words: Vec<String> =
-            serde_json::from_str(text).map_err(|_| format!("it is no list of texts; {how}"))?;
-        if words.first().is_none_or(String::is_empty) {
-            return Err(format!("it names no program; {how}"));
-        }
-        return Ok(words);
-    }
-    if text.contains(char::is_whitespace) {
-        return Err(format!(
-            "it is one text with white space in it, not a list of words; {how}"
-        ));
-    }
-    Ok(vec![text.to_owned()])
-}
-
-pub(super) fn timeout(text: &str) -> Result<Duration, String> {
-    let duration = duration(text)?;
-    if (1..=300).contains(&duration.as_secs()) {
-        Ok(duration)
-    } else {
-        Err(format!(
-            "`{text}` is no sensible time for a program; choose 1s to 5m"
-        ))
-    }
-}
-
-pub(super) fn preset(text: &str) -> Result<Preset, String> {
-    match text {
-        "pai-default" => Ok(Preset::PaiDefault),
-        "none" => Ok(Preset::None),
-        _ => Err(format!("`{text}` is no preset; choose pai-default or none")),
-    }
-}
-
-pub(super) fn account_id(text: &str) -> Result<String, String> {
-    if !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_digit()) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("`{text}` is no account id; write its digits"))
-    }
-}
-
-/// Source: the naming rules of OSS buckets.
-pub(super) fn bucket(text: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if (3..=63).contains(&text.len())
-        && text.bytes().all(fits)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-    {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "`{text}` is no bucket; write its name alone: 3 to 63 small letters, digits or `-`"
-        ))
-    }
-}
-
-pub(super) fn source_identity(text: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
-    if (2..=64).contains(&text.len()) && text.bytes().all(fits) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "`{text}` is no source identity; use 2 to 64 letters, digits or `_+=,.@-`"
-        ))
-    }
-}
-
 pub(super) fn signature(text: &str) -> Result<Signature, String> {
     match text {
         "v1" => Ok(Signature::V1),
         "v3" => Ok(Signature::V3),
         _ => Err(format!("`{text}` is no signature; choose v1 or v3")),
-    }
-}
-
-/// Where the metadata service may be: plain http is for its own address and for tests on loopback.
-///
-/// The refusal does not repeat the text: an address may carry a password.
-pub(super) fn metadata_url(text: &str) -> Result<String, String> {
-    let how = "write it like http://100.100.100.200";
-    let url = Url::parse(text).map_err(|error| format!("it is no address ({error}); {how}"))?;
-    let is_local = match url.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.octets() == [100, 100, 100, 200],
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        _ => false,
-    };
-    if url.scheme() != "http" || !is_local {
-        return Err(format!(
-            "it is no metadata service, which is at 100.100.100.200, and else only on loopback; {how}"
-        ));
-    }
-    let is_bare = url.path() == "/"
-        && url.query().is_none()
-        && url.fragment().is_none()
-        && url.username().is_empty()
-        && url.password().is_none();
-    if !is_bare {
-        return Err(format!("it has more than an address in it; {how}"));
-    }
-    Ok(url.as_str().trim_end_matches('/').to_owned())
-}
-
-pub(super) fn ecs_role_name(text: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "`{text}` is no role name; write the name alone, not an ARN: 1 to 64 letters, digits or `.`, `_`, `-`"
-        ))
-    }
-}
-
-pub(super) fn session_name(text: &str) -> Result<String, String> {
-    if (2..=64).contains(&text.len()) && text.bytes().all(is_session_byte) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "`{text}` is no session name; use 2 to 64 letters, digits or `.`, `@`, `-`, `_`"
-        ))
-    }
-}
-
-/// Makes a session name of a pod's or host's name: the same for each refresh, because clients pin the identity.
-pub(super) fn derived_session_name(name: &str) -> String {
-    let sane = |c: char| {
-        if c.is_ascii() && is_session_byte(c as u8) {
-            c
-        } else {
-            '-'
-        }
-    };
-    let name: String = name.chars().map(sane).take(64).collect();
-    if name.len() < 2 {
-        "ram-sidecar".to_owned()
-    } else {
-        name
-    }
-}
-
-fn is_session_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b".@-_".contains(&byte)
-}
-
-pub(super) fn external_id(text: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b);
-    if (2..=1224).contains(&text.len()) && text.bytes().all(fits) {
-        Ok(text.to_owned())
-    } else {
-        Err("it is no external ID; use 2 to 1224 letters, digits or `_+=,.@:/-`".to_owned())
-    }
-}
-
-/// Checks a session policy as far as it can be checked here, and takes the white space out of it.
-pub(super) fn policy(text: &str) -> Result<String, String> {
-    let json: Json = serde_json::from_str(text)
-        .map_err(|error| format!("the session policy is not JSON ({error}); correct it"))?;
-    if json.get("Version").is_none() || json.get("Statement").is_none() {
-        return Err(
-            "the session policy lacks Version or Statement; see RAM's policy language".into(),
-        );
-    }
-    let compact = json.to_string();
-    let length = compact.chars().count();
-    if length > 2048 {
-        return Err(format!(
-            "the session policy has {length} characters; STS takes 2048, shorten it"
-        ));
-    }
-    Ok(compact)
-}
-
-pub(super) fn provider_arn(text: &str) -> Result<String, String> {
-    let provider = text
-        .strip_prefix("acs:ram::")
-        .and_then(|rest| rest.split_once(":oidc-provider/"));
-    match provider {
-        Some((account, name))
-            if !account.is_empty()
-                && account.bytes().all(|b| b.is_ascii_digit())
-                && !name.is_empty() =>
-        {
-            Ok(text.to_owned())
-        }
-        _ => Err(format!(
-            "`{text}` is no OIDC provider; write acs:ram::<account id>:oidc-provider/<name>"
-        )),
     }
 }
 
@@ -419,40 +224,6 @@ mod tests {
             "1é",
         ] {
             assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn derived_session_names_are_what_sts_accepts() {
-        for (name, expected) in [
-            ("trainer-0", "trainer-0"),
-            ("host.example", "host.example"),
-            ("a b/c", "a-b-c"),
-            ("日本", "--"),
-            ("x", "ram-sidecar"),
-            ("", "ram-sidecar"),
-        ] {
-            assert_eq!(derived_session_name(name), expected);
-            assert!(session_name(&derived_session_name(name)).is_ok());
-        }
-        assert_eq!(derived_session_name(&"n".repeat(90)).len(), 64);
-    }
-
-    #[test]
-    fn a_policy_is_checked_and_compacted() {
-        let good = "{ \"Version\": \"1\",\n \"Statement\": [] }";
-        assert_eq!(
-            policy(good).as_deref(),
-            Ok(r#"{"Statement":[],"Version":"1"}"#)
-        );
-        let long = format!(r#"{{"Version":"1","Statement":"{}"}}"#, "x".repeat(2048));
-        for (bad, reason) in [
-            ("{", "not JSON"),
-            ("{}", "lacks"),
-            ("[]", "lacks"),
-            (&long, "2048"),
-        ] {
-            assert!(policy(bad).unwrap_err().contains(reason), "{bad}");
         }
     }
 }

@@ -4,7 +4,6 @@
 //! withheld, and attempts are at least a second apart.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

@@ -1,0 +1,94 @@
+//! Identities.
+
+use std::time::Duration;
+
+use url::{Host, Url};
+
+use super::duration;
+
+/// Reads a command: a JSON array, or one word.
+pub(in crate::config) fn command(text: &str) -> Result<Vec<String>, String> {
+    let how =
+        "write it like [\"/usr/bin/helper\", \"--json\"]; a shell is used only if it is named";
+    if text.trim_start().starts_with('[') {
+        let words: Vec<String> =
+            serde_json::from_str(text).map_err(|_| format!("it is no list of texts; {how}"))?;
+        if words.first().is_none_or(String::is_empty) {
+            return Err(format!("it names no program; {how}"));
+        }
+        return Ok(words);
+    }
+    if text.contains(char::is_whitespace) {
+        return Err(format!(
+            "it is one text with white space in it, not a list of words; {how}"
+        ));
+    }
+    Ok(vec![text.to_owned()])
+}
+
+pub(in crate::config) fn timeout(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if (1..=300).contains(&duration.as_secs()) {
+        Ok(duration)
+    } else {
+        Err(format!(
+            "`{text}` is no sensible time for a program; choose 1s to 5m"
+        ))
+    }
+}
+
+/// Where the metadata service may be: plain http is for its own address and for tests on loopback.
+///
+/// The refusal does not repeat the text: an address may carry a password.
+pub(in crate::config) fn metadata_url(text: &str) -> Result<String, String> {
+    let how = "write it like http://100.100.100.200";
+    let url = Url::parse(text).map_err(|error| format!("it is no address ({error}); {how}"))?;
+    let is_local = match url.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.octets() == [100, 100, 100, 200],
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        _ => false,
+    };
+    if url.scheme() != "http" || !is_local {
+        return Err(format!(
+            "it is no metadata service, which is at 100.100.100.200, and else only on loopback; {how}"
+        ));
+    }
+    let is_bare = url.path() == "/"
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
+    if !is_bare {
+        return Err(format!("it has more than an address in it; {how}"));
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+pub(in crate::config) fn ecs_role_name(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is no role name; write the name alone, not an ARN: 1 to 64 letters, digits or `.`, `_`, `-`"
+        ))
+    }
+}
+
+pub(in crate::config) fn provider_arn(text: &str) -> Result<String, String> {
+    let provider = text
+        .strip_prefix("acs:ram::")
+        .and_then(|rest| rest.split_once(":oidc-provider/"));
+    match provider {
+        Some((account, name))
+            if !account.is_empty()
+                && account.bytes().all(|b| b.is_ascii_digit())
+                && !name.is_empty() =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!(
+            "`{text}` is no OIDC provider; write acs:ram::<account id>:oidc-provider/<name>"
+        )),
+    }
+}

@@ -1,0 +1,161 @@
+//! Roles and their sessions.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::config::role::Preset;
+
+use super::duration;
+
+pub(in crate::config) fn role_duration(text: &str) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    if (900..=43_200).contains(&duration.as_secs()) {
+        Ok(duration)
+    } else {
+        Err(format!(
+            "`{text}` is outside what STS grants; choose 15m to 12h"
+        ))
+    }
+}
+
+pub(in crate::config) fn preset(text: &str) -> Result<Preset, String> {
+    match text {
+        "pai-default" => Ok(Preset::PaiDefault),
+        "none" => Ok(Preset::None),
+        _ => Err(format!("`{text}` is no preset; choose pai-default or none")),
+    }
+}
+
+pub(in crate::config) fn account_id(text: &str) -> Result<String, String> {
+    if !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no account id; write its digits"))
+    }
+}
+
+/// Source: the naming rules of OSS buckets.
+pub(in crate::config) fn bucket(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if (3..=63).contains(&text.len())
+        && text.bytes().all(fits)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+    {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is no bucket; write its name alone: 3 to 63 small letters, digits or `-`"
+        ))
+    }
+}
+
+pub(in crate::config) fn source_identity(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
+    if (2..=64).contains(&text.len()) && text.bytes().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is no source identity; use 2 to 64 letters, digits or `_+=,.@-`"
+        ))
+    }
+}
+
+pub(in crate::config) fn session_name(text: &str) -> Result<String, String> {
+    if (2..=64).contains(&text.len()) && text.bytes().all(is_session_byte) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{text}` is no session name; use 2 to 64 letters, digits or `.`, `@`, `-`, `_`"
+        ))
+    }
+}
+
+/// Makes a session name of a pod's or host's name: the same for each refresh, because clients pin the identity.
+pub(in crate::config) fn derived_session_name(name: &str) -> String {
+    let sane = |c: char| {
+        if c.is_ascii() && is_session_byte(c as u8) {
+            c
+        } else {
+            '-'
+        }
+    };
+    let name: String = name.chars().map(sane).take(64).collect();
+    if name.len() < 2 {
+        "ram-sidecar".to_owned()
+    } else {
+        name
+    }
+}
+
+fn is_session_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b".@-_".contains(&byte)
+}
+
+pub(in crate::config) fn external_id(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b);
+    if (2..=1224).contains(&text.len()) && text.bytes().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("it is no external ID; use 2 to 1224 letters, digits or `_+=,.@:/-`".to_owned())
+    }
+}
+
+/// Checks a session policy as far as it can be checked here, and takes the white space out of it.
+pub(in crate::config) fn policy(text: &str) -> Result<String, String> {
+    let json: Json = serde_json::from_str(text)
+        .map_err(|error| format!("the session policy is not JSON ({error}); correct it"))?;
+    if json.get("Version").is_none() || json.get("Statement").is_none() {
+        return Err(
+            "the session policy lacks Version or Statement; see RAM's policy language".into(),
+        );
+    }
+    let compact = json.to_string();
+    let length = compact.chars().count();
+    if length > 2048 {
+        return Err(format!(
+            "the session policy has {length} characters; STS takes 2048, shorten it"
+        ));
+    }
+    Ok(compact)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_session_names_are_what_sts_accepts() {
+        for (name, expected) in [
+            ("trainer-0", "trainer-0"),
+            ("host.example", "host.example"),
+            ("a b/c", "a-b-c"),
+            ("日本", "--"),
+            ("x", "ram-sidecar"),
+            ("", "ram-sidecar"),
+        ] {
+            assert_eq!(derived_session_name(name), expected);
+            assert!(session_name(&derived_session_name(name)).is_ok());
+        }
+        assert_eq!(derived_session_name(&"n".repeat(90)).len(), 64);
+    }
+
+    #[test]
+    fn a_policy_is_checked_and_compacted() {
+        let good = "{ \"Version\": \"1\",\n \"Statement\": [] }";
+        assert_eq!(
+            policy(good).as_deref(),
+            Ok(r#"{"Statement":[],"Version":"1"}"#)
+        );
+        let long = format!(r#"{{"Version":"1","Statement":"{}"}}"#, "x".repeat(2048));
+        for (bad, reason) in [
+            ("{", "not JSON"),
+            ("{}", "lacks"),
+            ("[]", "lacks"),
+            (&long, "2048"),
+        ] {
+            assert!(policy(bad).unwrap_err().contains(reason), "{bad}");
+        }
+    }
+}
