@@ -94,6 +94,18 @@ impl Identity {
         proof.map(Standing::from)
     }
 
+    /// Whether both ask the same file or service for the same, so that one can go on where the other stopped.
+    fn is_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Oidc(one), Self::Oidc(other)) => {
+                one.provider_arn == other.provider_arn
+                    && one.token_file.path() == other.token_file.path()
+            }
+            (Self::EcsRamRole(one), Self::EcsRamRole(other)) => one.is_like(other),
+            _ => false,
+        }
+    }
+
     /// Returns the name of the kind, as `identity.type` spells it.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -36,15 +36,21 @@ impl<S: Source> Refresher<S> {
     /// Runs for ever.
     pub async fn run(mut self) -> Infallible {
         let mut reporter = Reporter::default();
+        let mut is_asked_for = false;
         loop {
             let started = self.clock.now();
-            let next = self.attempt(started, &mut reporter).await;
+            let next = self.attempt(started, is_asked_for, &mut reporter).await;
             reporter.attempted(&self.publisher.current(), self.clock.now());
-            self.wait(started, next, &mut reporter).await;
+            is_asked_for = self.wait(started, next, &mut reporter).await;
         }
     }
 
-    async fn attempt(&mut self, started: Moment, reporter: &mut Reporter) -> Moment {
+    async fn attempt(
+        &mut self,
+        started: Moment,
+        is_asked_for: bool,
+        reporter: &mut Reporter,
+    ) -> Moment {
         let patience = self.source.patience();
         let outcome = tokio::time::timeout(patience, self.source.mint())
             .await
@@ -59,13 +65,16 @@ impl<S: Source> Refresher<S> {
             }) => {
                 report_skew(granted.skew);
                 reporter.passed_over(&passed_over, &granted.served_by);
-                let held = self.publisher.current().held().cloned();
+                // Whoever asks for a renewal wants what there is now.
+                let held = self
+                    .publisher
+                    .current()
+                    .held()
+                    .cloned()
+                    .filter(|_| !is_asked_for);
                 if let Some(left) = better(held.as_deref(), &granted, self.clock.now()) {
                     let wait = schedule::after_kept(granted.lifetime, left, (self.dice)());
-                    debug!(
-                        ?wait,
-                        "What was obtained ends sooner than what is held, which stays"
-                    );
+                    reporter.kept(&granted);
                     let next = started.after(wait);
                     self.publisher.kept(next);
                     return next;
@@ -73,6 +82,7 @@ impl<S: Source> Refresher<S> {
                 // Like the deadline, from the moment of asking: a clock that is set meanwhile moves both.
                 let wait = schedule::after_success(granted.lifetime, (self.dice)());
                 let next = started.after(wait);
+                reporter.is_keeping = false;
                 self.publisher.renewed(granted, next);
                 next
             }
@@ -87,9 +97,9 @@ impl<S: Source> Refresher<S> {
         }
     }
 
-    /// Waits until `next` or a nudge, and notices an expiry on the way.
-    async fn wait(&mut self, started: Moment, next: Moment, reporter: &mut Reporter) {
-        loop {
+    /// Waits until `next` or a nudge, and notices an expiry on the way. Returns whether it was a nudge.
+    async fn wait(&mut self, started: Moment, next: Moment, reporter: &mut Reporter) -> bool {
+        let is_asked_for = loop {
             let state = self.publisher.current();
             let expiry = state.held().map(|held| held.deadline);
             let now = self.clock.now();
@@ -105,24 +115,27 @@ impl<S: Source> Refresher<S> {
                 () = self.publisher.poked() => {}
                 () = nudged(&mut self.nudges) => {
                     info!("Renewing at once, as asked");
-                    break;
+                    break true;
                 }
             }
             let now = self.clock.now();
             reporter.observed(&state, now);
             if now.is_past(next) {
-                break;
+                break false;
             }
-        }
+        };
         // Whatever ended the wait: a storm of signals, or a wall clock that jumps to and fro, is not a hot loop.
         self.clock.sleep_until(started.after(schedule::FLOOR)).await;
+        is_asked_for
     }
 }
 
 /// Returns how long what is held is still good, if what was obtained is too short to live on and ends sooner: a server
-/// of credentials may answer out of an old copy.
+/// of credentials may answer out of an old copy. Of the same key the newest is known best.
 fn better(held: Option<&Held>, granted: &Granted, now: Moment) -> Option<Duration> {
-    let left = now.until(held?.deadline);
+    let held =
+        held.filter(|held| held.credentials.access_key_id != granted.credentials.access_key_id)?;
+    let left = now.until(held.deadline);
     let is_short = granted.lifetime < schedule::SHORTEST;
     (is_short && left > now.until(granted.deadline)).then_some(left)
 }
@@ -151,6 +164,8 @@ struct Reporter {
     failures: u32,
     /// The generation that was told of.
     generation: u64,
+    /// Whether it was told that what is held stays.
+    is_keeping: bool,
     /// The codes for which services were passed over.
     passed_over: Vec<String>,
 }
@@ -174,7 +189,10 @@ impl Reporter {
                 debug!(%access_key_id, "The credentials are still the same");
                 return;
             }
-            self.generation = held.generation;
+            if std::mem::replace(&mut self.generation, held.generation) == held.generation {
+                info!(%access_key_id, failures_before, "Renewals work again; the credentials are still the same");
+                return;
+            }
             info!(
                 %access_key_id,
                 expires_at = %timestamp(held.credentials.expires_at),
@@ -182,6 +200,14 @@ impl Reporter {
                 failures_before,
                 "Credentials renewed"
             );
+        }
+    }
+
+    /// Tells once that what was obtained is not taken.
+    fn kept(&mut self, granted: &Granted) {
+        let ends_at = timestamp(granted.credentials.expires_at);
+        if !std::mem::replace(&mut self.is_keeping, true) {
+            warn!(%ends_at, "What was obtained ends sooner than what is held, which stays");
         }
     }
 

@@ -56,10 +56,11 @@ pub const SHORTEST: Duration = Duration::from_secs(900);
 const EARLIEST: f64 = 0.40;
 const LATEST: f64 = 0.46;
 const CAP: Duration = Duration::from_secs(60);
-const THROTTLED: Duration = Duration::from_secs(5);
+/// The least pause after a refusal for want of quota.
+pub const THROTTLED: Duration = Duration::from_secs(5);
 
 /// The longest pause that a service may ask for: a third of the shortest lifetime that STS grants.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {

@@ -139,10 +139,13 @@ impl Sink {
         let Offer::Held(held) = offer else {
             return Ok(());
         };
-        if disk
-            .as_ref()
-            .is_none_or(|written| written.generation != held.generation)
-        {
+        let written = disk
+            .as_mut()
+            .filter(|written| written.generation == held.generation);
+        if let Some(written) = written {
+            // The same credentials may turn out to last longer: their deadline goes by what is known of the clocks.
+            written.deadline = held.deadline;
+        } else {
             let (options, content) = (self.options.clone(), held.document.clone());
             self.blocking(move || file::replace(&options, &content))
                 .await?;

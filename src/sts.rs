@@ -19,6 +19,7 @@ use crate::failure::{Failure, Stage, Verdict, is_known};
 use crate::moment::Moment;
 use crate::outbound::{Call, Outbound};
 use crate::principal::Caller;
+use crate::schedule;
 
 use self::endpoint::Endpoint;
 use self::sign::{Parameters, Signature, Stamp};
@@ -32,6 +33,8 @@ pub struct Place {
     pub outbound: Outbound,
     /// How far the wall clock is ahead of this endpoint's, as last learnt.
     skew: Option<TimeDelta>,
+    /// Until when it asked to be left alone.
+    rests_until: Option<Moment>,
 }
 
 impl Place {
@@ -41,7 +44,12 @@ impl Place {
             endpoint,
             outbound,
             skew: None,
+            rests_until: None,
         }
+    }
+
+    fn is_resting(&self, now: Moment) -> bool {
+        self.rests_until.is_some_and(|until| !now.is_past(until))
     }
 }
 
@@ -99,7 +107,8 @@ impl Sts {
 
     /// Returns to the first endpoint, and tells why others were passed over since the last time.
     pub fn start_over(&mut self) -> Vec<Failure> {
-        self.current = 0;
+        // When all of them rest, the first is as good as any: whoever calls has waited already.
+        self.current = self.awake(0).unwrap_or(0);
         std::mem::take(&mut self.passed_over)
     }
 
@@ -208,12 +217,25 @@ impl Sts {
                 Ok(read) => return Ok(read),
                 Err(failure) => failure,
             };
-            if self.current + 1 >= self.places.len() || !is_worth_another_endpoint(&failure) {
-                return Err(self.with_those_before(failure));
+            let now = self.clock.now();
+            if let Some(place) = self.places.get_mut(self.current) {
+                place.rests_until = pause(&failure).map(|pause| now.after(pause));
+            }
+            let next = self.awake(self.current + 1);
+            match next.filter(|_| is_worth_another_endpoint(&failure)) {
+                Some(next) => self.current = next,
+                None => return Err(self.with_those_before(failure)),
             }
             self.passed_over.push(failure);
-            self.current += 1;
         }
+    }
+
+    /// Returns the first endpoint, from a number on, that has not asked to be left alone.
+    fn awake(&self, from: usize) -> Option<usize> {
+        let now = self.clock.now();
+        let is_awake = |(index, place): &(usize, &Place)| *index >= from && !place.is_resting(now);
+        let mut places = self.places.iter().enumerate();
+        places.find(is_awake).map(|(index, _)| index)
     }
 
     async fn call_one<T>(
@@ -259,19 +281,25 @@ impl Sts {
         })
     }
 
-    /// Tells of every endpoint when none has served. The most patient verdict counts: one that may recover is enough.
+    /// Tells of every endpoint when none has served.
     fn with_those_before(&self, mut failure: Failure) -> Failure {
         for passed in self.passed_over.iter().rev() {
             failure.message = format!("{}; before that, {}", failure.message, passed.message);
             if let Some(id) = &passed.request_id {
                 failure.message = format!("{} (RequestId {id})", failure.message);
             }
-            failure.verdict = match (failure.verdict, passed.verdict) {
-                (Verdict::Throttled, _) | (_, Verdict::Throttled) => Verdict::Throttled,
-                (Verdict::Retry, _) | (_, Verdict::Retry) => Verdict::Retry,
-                (Verdict::Fatal, Verdict::Fatal) => Verdict::Fatal,
-            };
-            failure.retry_after = failure.retry_after.max(passed.retry_after);
+        }
+        // A refusal is for every endpoint. Otherwise the first that may recover decides when to ask again: those that want
+        // a pause rest by themselves.
+        if is_worth_another_endpoint(&failure) {
+            for passed in &self.passed_over {
+                failure.verdict = match (failure.verdict, passed.verdict) {
+                    (Verdict::Retry, _) | (_, Verdict::Retry) => Verdict::Retry,
+                    (Verdict::Throttled, _) | (_, Verdict::Throttled) => Verdict::Throttled,
+                    (Verdict::Fatal, Verdict::Fatal) => Verdict::Fatal,
+                };
+                failure.retry_after = failure.retry_after.min(passed.retry_after);
+            }
         }
         failure
     }
@@ -282,6 +310,13 @@ fn stamp(at: DateTime<Utc>) -> Result<Stamp, Failure> {
         let message = format!("cannot draw a random nonce: {error}");
         Failure::new(Stage::Identity, "RequestFailed", message)
     })
+}
+
+/// Returns how long an endpoint is to be left alone while others are asked.
+fn pause(failure: &Failure) -> Option<Duration> {
+    let asked_for = failure.retry_after.unwrap_or_default();
+    let pause = asked_for.max(schedule::THROTTLED).min(schedule::PATIENCE);
+    (failure.verdict == Verdict::Throttled).then_some(pause)
 }
 
 /// Whether another endpoint may do better: each region is reached, fails and counts its quota by itself.

@@ -44,7 +44,7 @@ async fn attempt(config: Config, report: &mut Report) {
     };
     report.identity = Some(chain.identity.kind());
     report.roles = chain.roles.iter().map(Role::of).collect();
-    let patience = chain.patience();
+    let patience = chain.patience() + ASIDE;
     let outcome = tokio::time::timeout(patience, obtain(&mut chain, &clock, report)).await;
     let outcome = outcome.unwrap_or_else(|_| Err(timed_out(patience)));
     report.call = chain.sts.last_call().map(|(host, took)| Call {
@@ -62,7 +62,8 @@ async fn obtain(chain: &mut Chain, clock: &Clock, report: &mut Report) -> Result
     let standing = chain.identity.standing(clock).await?;
     let own = standing.roles.iter().map(Role::of);
     report.roles.splice(0..0, own);
-    identify(chain, &standing.proof, report).await;
+    // Only what it finds in time is shown.
+    let _ = tokio::time::timeout(ASIDE, identify(chain, &standing.proof, report)).await;
     chain.mint_from(standing).await
 }
 
@@ -90,7 +91,8 @@ async fn granted(minted: Minted, chain: &mut Chain, report: &mut Report, sandbox
     } = minted;
     report.passed_over = passed_over.iter().map(ToString::to_string).collect();
     // What was passed through has not been shown to STS yet.
-    let session = chain.sts.caller(&granted.credentials.keys()).await;
+    let keys = granted.credentials.keys();
+    let session = tokio::time::timeout(ASIDE, chain.sts.caller(&keys)).await;
     let Granted {
         credentials,
         lifetime,
@@ -102,9 +104,12 @@ async fn granted(minted: Minted, chain: &mut Chain, report: &mut Report, sandbox
         expires_at: timestamp(credentials.expires_at),
         lifetime_seconds: lifetime.as_secs(),
         served_by,
-        arn: session.as_ref().ok().map(|caller| caller.arn.clone()),
+        arn: session
+            .as_ref()
+            .ok()
+            .and_then(|session| Some(session.as_ref().ok()?.arn.clone())),
     });
-    if let Err(failure) = session
+    if let Ok(Err(failure)) = session
         && failure.stage == Stage::Sts
         && failure.verdict == Verdict::Fatal
     {
@@ -121,3 +126,6 @@ fn timed_out(patience: Duration) -> Failure {
     let message = format!("no answer within {} seconds", patience.as_secs());
     Failure::new(Stage::Transport, "TimedOut", message)
 }
+
+/// How long the question may take who we are.
+const ASIDE: Duration = Duration::from_secs(10);

@@ -208,6 +208,7 @@ impl Checker {
                 metadata: metadata?,
                 roots: roots.cloned(),
             },
+            last: None,
         }))
     }
 

@@ -21,7 +21,7 @@ use super::Proof;
 use super::document::Document;
 
 /// Where the metadata service is, and how it may be used.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
     /// The address without a path: `http://100.100.100.200`.
     pub url: String,
@@ -55,6 +55,10 @@ impl EcsRamRole {
             client: None,
             token: None,
         }
+    }
+
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.role == other.role && self.metadata == other.metadata
     }
 
     pub(super) async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {

@@ -31,6 +31,8 @@ pub struct Profile {
     pub name: Option<String>,
     /// What the file does not say.
     pub defaults: Defaults,
+    /// What it stood for the last time, with the token or the hanging file that belongs to it.
+    pub last: Option<Box<Identity>>,
 }
 
 /// What a profile file does not say.
@@ -73,7 +75,11 @@ impl Profile {
                 let proof = document.proof(clock.now(), TimeDelta::zero(), &source)?;
                 Standing::from(proof)
             }
-            Base::Identity(mut identity) => identity.standing(clock).await?,
+            Base::Identity(identity) => {
+                let last = self.last.take().filter(|last| last.is_like(&identity));
+                let identity = self.last.insert(last.unwrap_or_else(|| Box::new(identity)));
+                identity.standing(clock).await?
+            }
         };
         Ok(Standing { roles, ..standing })
     }
@@ -130,8 +136,7 @@ fn base(entry: &Entry, defaults: &Defaults) -> Result<Base, String> {
             Identity::EcsRamRole(EcsRamRole::new(defaults.metadata.clone(), role))
         }
         "OIDC" => Identity::Oidc(Oidc {
-            provider_arn: required(entry.oidc_provider_arn.as_deref(), "oidc_provider_arn")?
-                .to_owned(),
+            provider_arn: provider(entry)?,
             token_file: File::new(PathBuf::from(required(
                 entry.oidc_token_file.as_deref(),
                 "oidc_token_file",
@@ -206,6 +211,14 @@ fn role(entry: &Entry, defaults: &Defaults) -> Result<RoleRequest, String> {
         external_id: entry.external_id.clone().filter(|_| entry.mode != "OIDC"),
         source_identity: None,
     })
+}
+
+fn provider(entry: &Entry) -> Result<String, String> {
+    let arn = required(entry.oidc_provider_arn.as_deref(), "oidc_provider_arn")?;
+    if !is_key_text(arn) || !arn.contains(":oidc-provider/") {
+        return Err("has an oidc_provider_arn that names no OIDC provider".to_owned());
+    }
+    Ok(arn.to_owned())
 }
 
 fn required<'a>(value: Option<&'a str>, name: &str) -> Result<&'a str, String> {

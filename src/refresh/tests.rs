@@ -444,3 +444,25 @@ async fn whoever_waits_after_a_suspension_has_the_clock_looked_at() {
     simulation.subscriber.poke();
     assert!(simulation.second(false).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_short_to_live_on_replaces_nothing_that_lasts_longer_unless_asked_for() {
+    let mut simulation =
+        Simulation::start(|second| Act::Grant(if second < 60 { HOUR } else { 300 }));
+    let id = |simulation: &mut Simulation| {
+        let state = simulation.subscriber.current();
+        state.held().unwrap().credentials.access_key_id.clone()
+    };
+    simulation.run(50 * MINUTE).await;
+    assert_eq!(id(&mut simulation), "0");
+    assert_eq!(
+        simulation.health.health(simulation.clock.now()).phase,
+        Phase::Fresh
+    );
+    let asked = simulation.attempts().len();
+    assert!((5..40).contains(&asked), "about once a minute: {asked}");
+
+    simulation.nudge.send_modify(|count| *count += 1);
+    simulation.run(5).await;
+    assert_ne!(id(&mut simulation), "0", "who asks gets what there is");
+}

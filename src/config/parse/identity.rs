@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
+use crate::credentials::is_key_text;
+
 use super::duration;
 
 /// Reads a command: a JSON array, or one word.
@@ -83,7 +85,7 @@ pub(in crate::config) fn provider_arn(text: &str) -> Result<String, String> {
         Some((account, name))
             if !account.is_empty()
                 && account.bytes().all(|b| b.is_ascii_digit())
-                && !name.is_empty() =>
+                && is_key_text(name) =>
         {
             Ok(text.to_owned())
         }

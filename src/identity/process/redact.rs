@@ -5,11 +5,14 @@ use crate::failure::scrub;
 /// Makes the text fit to be shown: one line, bounded, without long random words and without what stands beside the name
 /// of a secret.
 pub(super) fn shown(text: &str) -> String {
+    let text = &without_passwords(text);
     let mut shown = String::with_capacity(text.len());
     let mut secret = Secret::Nowhere;
+    let mut after = text.as_str();
     for part in text.split_inclusive(|c: char| !is_word(c)) {
         let word = part.trim_end_matches(|c: char| !is_word(c));
         let rest = &part[word.len()..];
+        after = after.strip_prefix(part).unwrap_or_default();
         // `{\"secret\":\"…\"}`, as it stands in a log that is JSON itself.
         let bare = word.trim_matches('\\');
         if bare.is_empty() {
@@ -25,15 +28,15 @@ pub(super) fn shown(text: &str) -> String {
             shown.push_str(part);
             continue;
         }
-        // `https://user:password@host`
-        let is_user = rest.starts_with('@');
-        if secret != Secret::Nowhere || is_user || is_random(bare) {
+        if secret != Secret::Nowhere || is_random(bare) {
             shown.push('…');
         } else {
             shown.push_str(word);
         }
         shown.push_str(rest);
-        secret = if names_a_secret(bare, rest) {
+        // Also `SECRET_KEY = …`.
+        let sign = if rest == " " { after } else { rest };
+        secret = if names_a_secret(bare, sign) {
             Secret::Next
         } else if secret == Secret::Nowhere || ends_a_value(rest) {
             Secret::Nowhere
@@ -42,6 +45,18 @@ pub(super) fn shown(text: &str) -> String {
         };
     }
     scrub(&shown, &[])
+}
+
+/// Takes the users out of addresses: `https://user:password@host`.
+fn without_passwords(text: &str) -> String {
+    let chunks = text.split_inclusive(char::is_whitespace);
+    let cleaned = chunks.map(|chunk| match (chunk.find("://"), chunk.rfind('@')) {
+        (Some(start), Some(end)) if start < end => {
+            format!("{}://…{}", &chunk[..start], &chunk[end..])
+        }
+        _ => chunk.to_owned(),
+    });
+    cleaned.collect()
 }
 
 /// Where a secret is that was named.
@@ -82,6 +97,7 @@ fn names_a_secret(word: &str, rest: &str) -> bool {
         "credential",
         "signature",
         "bearer",
+        "basic",
     ]
     .iter()
     .any(|name| word.ends_with(name))
@@ -130,7 +146,9 @@ mod tests {
             ("the token has expired ", "the token has expired"),
             ("AccessKeySecret is plantedword", "AccessKeySecret is …"),
             ("api_key=plantedword", "api_key=…"),
-            ("https://user:plantedword@host/x", "https://user:…@host/x"),
+            ("https://user:plan.ted!word@host/x", "https://…@host/x"),
+            ("SECRET_KEY = plantedword", "SECRET_KEY = …"),
+            ("Authorization: Basic cGxhbnRlZA", "Authorization: … …"),
             ("seen 550e8400-e29b-41d4-a716-446655440000", "seen …"),
             ("key 4f6Gh0Plx92mQaZ81bTyWc3R", "key …"),
             ("key QwErTyUiOpAsDfGhJkLzXcVbNmPoIu", "key …"),

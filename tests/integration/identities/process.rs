@@ -4,8 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use ram_sidecar::credentials::timestamp;
+use chrono::{DateTime, Utc};
 use rustix::process::{Pid, Signal, kill_process};
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -448,7 +447,7 @@ fn credentials_in_hand_are_served_while_the_program_fails_and_a_mended_one_heals
 }
 
 #[test]
-fn a_new_token_under_the_same_id_reaches_the_file_and_a_short_lived_answer_replaces_nothing() {
+fn a_new_token_under_the_same_id_reaches_the_file() {
     let mut planted = Planted::new();
     let script = Script::printing(&planted.pascal());
     let scratch = Scratch::new();
@@ -469,17 +468,6 @@ fn a_new_token_under_the_same_id_reaches_the_file_and_a_short_lived_answer_repla
             .contains(planted.token)
             .then_some(())
     });
-
-    let short = Planted {
-        id: "STS.Short",
-        expires_at: timestamp(stubs::now() + TimeDelta::minutes(5)),
-        ..Planted::new()
-    };
-    script.rewrite(&printing(&short.pascal()));
-    daemon.signal("HUP");
-    daemon.logged("ends sooner than what is held");
-    planted.assert_served(&daemon.credentials());
-    assert_eq!(daemon.probe("/ready").text("phase"), "fresh");
 }
 
 #[test]

@@ -16,7 +16,7 @@ impl Display for Text<'_> {
         self.heading(f, "settings")?;
         for setting in &report.settings {
             let value = setting.value.as_deref().unwrap_or("(set, not shown)");
-            let (key, origin) = (setting.key, &setting.origin);
+            let (key, origin) = (setting.key, plain(&setting.origin));
             writeln!(f, "  {key} = {}  ({origin})", plain(value))?;
         }
         self.heading(f, "identity")?;
@@ -29,7 +29,7 @@ impl Display for Text<'_> {
             writeln!(f, "  STS takes it for {arn}, account {account}")?;
         }
         if let Some(token) = &report.token {
-            writeln!(f, "  provider {}", token.provider)?;
+            writeln!(f, "  provider {}", plain(&token.provider))?;
             let exp = token.exp.as_deref().unwrap_or("never");
             let aud = token.aud.join(", ");
             writeln!(
