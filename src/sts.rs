@@ -3,6 +3,7 @@
 //! Proofs travel in a POST form body or in headers, because URLs end up in proxy logs.
 
 pub mod endpoint;
+mod place;
 pub mod sign;
 pub mod wire;
 
@@ -15,43 +16,15 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::answer::Answer;
 use crate::clock::Clock;
 use crate::credentials::{Granted, Keys, RoleRequest};
-use crate::failure::{Failure, Stage, Verdict, is_known};
+use crate::failure::{Failure, Stage, Verdict};
 use crate::moment::Moment;
-use crate::outbound::{Call, Outbound};
+use crate::outbound::{self, Call};
 use crate::principal::Caller;
-use crate::schedule;
 
-use self::endpoint::Endpoint;
+use self::place::{is_worth_another_endpoint, pause};
 use self::sign::{Parameters, Signature, Stamp};
 
-/// One endpoint, and how to reach it.
-#[derive(Debug)]
-pub struct Place {
-    /// Where it is.
-    pub endpoint: Endpoint,
-    /// The client to call it with.
-    pub outbound: Outbound,
-    /// How far the wall clock is ahead of this endpoint's, as last learnt.
-    skew: Option<TimeDelta>,
-    /// Until when it asked to be left alone.
-    rests_until: Option<Moment>,
-}
-
-impl Place {
-    /// Makes a place whose clock is not known yet.
-    pub fn new(endpoint: Endpoint, outbound: Outbound) -> Self {
-        Self {
-            endpoint,
-            outbound,
-            skew: None,
-            rests_until: None,
-        }
-    }
-
-    fn is_resting(&self, now: Moment) -> bool {
-        self.rests_until.is_some_and(|until| !now.is_past(until))
-    }
-}
+pub use self::place::Place;
 
 /// The client.
 #[derive(Debug)]
@@ -116,7 +89,7 @@ impl Sts {
     pub fn patience(&self, calls: usize) -> Duration {
         // Each call succeeds, or gives up one endpoint for good.
         let calls = u32::try_from(calls + self.places.len() - 1).unwrap_or(u32::MAX);
-        crate::outbound::TOTAL.saturating_mul(calls)
+        outbound::TOTAL.saturating_mul(calls)
     }
 
     /// Returns the host of the last call, and how long it took.
@@ -310,27 +283,4 @@ fn stamp(at: DateTime<Utc>) -> Result<Stamp, Failure> {
         let message = format!("cannot draw a random nonce: {error}");
         Failure::new(Stage::Identity, "RequestFailed", message)
     })
-}
-
-/// Returns how long an endpoint is to be left alone while others are asked.
-fn pause(failure: &Failure) -> Option<Duration> {
-    let asked_for = failure.retry_after.unwrap_or_default();
-    let pause = asked_for.max(schedule::THROTTLED).min(schedule::PATIENCE);
-    (failure.verdict == Verdict::Throttled).then_some(pause)
-}
-
-/// Whether another endpoint may do better: each region is reached, fails and counts its quota by itself.
-fn is_worth_another_endpoint(failure: &Failure) -> bool {
-    match failure.stage {
-        Stage::Transport | Stage::Answer => true,
-        // A code that the table does not know is worth a retry only with a status of 5xx.
-        _ => match failure.code.as_ref() {
-            "InternalError" | "ServiceUnavailable" => true,
-            code => match failure.verdict {
-                Verdict::Throttled => true,
-                Verdict::Retry => !is_known(code),
-                Verdict::Fatal => false,
-            },
-        },
-    }
 }
