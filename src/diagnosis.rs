@@ -111,7 +111,7 @@ pub fn not_passed(mut failure: Failure) -> Failure {
             "Resource": role.as_deref().unwrap_or("acs:ram::<account id>:role/<role name>"),
         }]});
         failure.advice = format!(
-            "make the trust policy of the job's role {trust}, and grant the user who starts the job {grant}"
+            "make the trust policy of the job's role {trust}, or add its statement to what is there, and grant the user who starts the job {grant}"
         )
         .into();
         failure.code = "RoleNotPassed".into();

@@ -22,9 +22,9 @@ use crate::failure::Failure;
 
 pub use self::access_key::AccessKey;
 pub use self::credentials_uri::CredentialsUri;
-pub use self::ecs_ram_role::{EcsRamRole, Metadata};
+pub use self::ecs_ram_role::{EcsRamRole, Metadata, is_role_name};
 pub use self::file::{File, Value};
-pub use self::oidc::{Oidc, claims};
+pub use self::oidc::{Oidc, claims, is_provider_arn};
 pub use self::process::Process;
 pub use self::profile::{Defaults, Profile};
 
@@ -75,6 +75,17 @@ impl From<Proof> for Standing {
         Self {
             proof,
             roles: Vec::new(),
+        }
+    }
+}
+
+impl Proof {
+    /// Returns what signs requests, if that is the proof.
+    pub fn keys(&self) -> Option<Keys> {
+        match self {
+            Self::Keys(keys) => Some(keys.clone()),
+            Self::Granted(granted) => Some(granted.credentials.keys()),
+            Self::Token { .. } => None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::clock::Clock;
-use crate::credentials::{Granted, Keys, RoleRequest};
+use crate::credentials::{Granted, RoleRequest};
 use crate::diagnosis;
 use crate::failure::{Failure, Stage};
 use crate::identity::{self, Identity, Proof, Standing};
@@ -38,10 +38,9 @@ pub struct Chain {
     pub sts: Sts,
     /// Which roles we want, the last of them for the job. Without any, what the identity holds is passed through.
     pub roles: Vec<RoleRequest>,
-    /// What time it is.
-    pub clock: Clock,
+    clock: Clock,
     /// Whom STS takes the holder of an AccessKey ID for, once that was asked.
-    pub caller: Option<(String, Caller)>,
+    caller: Option<(String, Caller)>,
 }
 
 impl Source for Chain {
@@ -57,6 +56,17 @@ impl Source for Chain {
 }
 
 impl Chain {
+    /// Makes a source that has asked nobody yet.
+    pub fn new(identity: Identity, sts: Sts, roles: Vec<RoleRequest>, clock: Clock) -> Self {
+        Self {
+            identity,
+            sts,
+            roles,
+            clock,
+            caller: None,
+        }
+    }
+
     /// Obtains new credentials with a proof that has been gathered already. Cancel safe.
     pub async fn mint_from(&mut self, standing: Standing) -> Result<Minted, Failure> {
         self.sts.start_over();
@@ -136,17 +146,6 @@ impl Chain {
         let caller = self.caller.as_ref().map(|(_, caller)| caller);
         let principal = caller.map_or(Principal::Unknown, Principal::Caller);
         diagnosis::explained(failure, role, principal, now)
-    }
-}
-
-impl Proof {
-    /// Returns what signs requests, if that is the proof.
-    pub fn keys(&self) -> Option<Keys> {
-        match self {
-            Self::Keys(keys) => Some(keys.clone()),
-            Self::Granted(granted) => Some(granted.credentials.keys()),
-            Self::Token { .. } => None,
-        }
     }
 }
 

@@ -166,7 +166,7 @@ impl Sts {
                 skew,
             } = *answered;
             let made_at = asked_at.wall - skew;
-            let credentials = wire::parse(action, host, answer, made_at, secrets)?;
+            let credentials = wire::granted(action, host, answer, made_at, secrets)?;
             // Never longer than was asked for: a service clock that is wrong must not prolong a life.
             Granted::new(credentials, asked_at, skew, role.duration, host).ok_or_else(|| {
                 let message = format!(

@@ -89,17 +89,9 @@ fn chain(cloud: Cloud, session: Session, clock: &Clock) -> Result<Chain, Error> 
             "Passing the identity's own credentials through, for want of a role"
         );
     }
-    Ok(Chain {
-        sts: Sts::new(
-            places(cloud.endpoints, cloud.roots.as_ref())?,
-            cloud.signature,
-            clock.clone(),
-        ),
-        identity: cloud.identity,
-        roles,
-        clock: clock.clone(),
-        caller: None,
-    })
+    let places = places(cloud.endpoints, cloud.roots.as_ref())?;
+    let sts = Sts::new(places, cloud.signature, clock.clone());
+    Ok(Chain::new(cloud.identity, sts, roles, clock.clone()))
 }
 
 /// Returns the roles to assume one after the other: those on the way are asked for no longer than one step takes.

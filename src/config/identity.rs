@@ -199,17 +199,13 @@ impl Checker {
         };
         let name = self.value("identity.profile", |text| Ok(text.to_owned()));
         let session_name = self.session_name(input);
-        Some(Identity::Profile(Profile {
-            file: file?,
-            name,
-            defaults: Defaults {
-                session_name: session_name?,
-                timeout,
-                metadata: metadata?,
-                roots: roots.cloned(),
-            },
-            last: None,
-        }))
+        let defaults = Defaults {
+            session_name: session_name?,
+            timeout,
+            metadata: metadata?,
+            roots: roots.cloned(),
+        };
+        Some(Identity::Profile(Profile::new(file?, name, defaults)))
     }
 
     fn credentials_uri(

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use percent_encoding::percent_decode_str;
 use reqwest::Method;
 use rustls::pki_types::CertificateDer;
@@ -96,8 +95,7 @@ impl CredentialsUri {
         })?;
         // Two processes of one machine go by one clock.
         let date = answer.date.filter(|_| !self.loopback);
-        let skew = date.map_or(TimeDelta::zero(), |date| asked_at.wall - date);
-        document.proof(asked_at, skew, &self.host)
+        document.proof(asked_at, date, &self.host)
     }
 
     /// Returns the pieces of the address that may be secrets, as written and decoded. Short ones, and the usual one, are

@@ -72,12 +72,12 @@ impl Document {
 
     /// Makes the proof of it: temporary credentials if it has a token and says when it ends.
     ///
-    /// It was asked for at `asked_at` from `source`, whose clock this machine's is `skew` ahead of. A clock that is behind
-    /// ours prolongs no life: a cache in between answers with an old date.
+    /// It was asked for at `asked_at` from `source`, whose answer says `date`. A clock that is ahead of ours shortens the
+    /// life; one that is behind prolongs none: a cache in between answers with an old date.
     pub(super) fn proof(
         self,
         asked_at: Moment,
-        skew: TimeDelta,
+        date: Option<DateTime<Utc>>,
         source: &str,
     ) -> Result<Proof, Failure> {
         let Self {
@@ -96,9 +96,10 @@ impl Document {
             security_token: token.clone(),
             access_key_id: keys.access_key_id,
             access_key_secret: keys.access_key_secret,
-            issued_at: updated_at.unwrap_or(asked_at.wall - skew),
+            issued_at: updated_at.or(date).unwrap_or(asked_at.wall),
             expires_at,
         };
+        let skew = date.map_or(TimeDelta::zero(), |date| asked_at.wall - date);
         let skew = skew.min(TimeDelta::zero());
         Granted::new(credentials, asked_at, skew, Duration::MAX, source)
             .map(Proof::Granted)
@@ -152,7 +153,7 @@ mod tests {
     fn proof(text: &str) -> Result<Proof, String> {
         let document = Document::read(text.as_bytes())?;
         document
-            .proof(noon(), TimeDelta::zero(), "the test")
+            .proof(noon(), None, "the test")
             .map_err(|failure| failure.to_string())
     }
 
@@ -206,7 +207,11 @@ mod tests {
         let text = r#"{"AccessKeyId":"STS.a","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2024-05-21T11:39:29Z"}"#;
         let left = |skew: i64| {
             let document = Document::read(text.as_bytes()).unwrap();
-            match document.proof(noon(), TimeDelta::seconds(skew), "the test") {
+            match document.proof(
+                noon(),
+                Some(noon().wall - TimeDelta::seconds(skew)),
+                "the test",
+            ) {
                 Ok(Proof::Granted(granted)) => Some(granted.lifetime.as_secs()),
                 _ => None,
             }

@@ -6,13 +6,13 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use crate::answer::Answer;
 use crate::clock::Clock;
+use crate::credentials::is_key_text;
 use crate::failure::{Failure, Stage, chain, scrub};
 use crate::moment::Moment;
 use crate::outbound::{Call, Options, Outbound};
@@ -82,16 +82,7 @@ impl EcsRamRole {
             let message = format!("the credentials of {role} at {source} cannot be used: {reason}");
             Failure::new(Stage::Answer, "MetadataUnusable", message)
         })?;
-        // Without a Date header, the clocks of the machine and of its instances are taken for one.
-        let skew = answer
-            .date
-            .map_or(TimeDelta::zero(), |date| asked_at.wall - date);
-        let skew = if skew.abs() < TRUSTED {
-            TimeDelta::zero()
-        } else {
-            skew
-        };
-        document.proof(asked_at, skew, &source)
+        document.proof(asked_at, answer.date, &source)
     }
 
     async fn role_name(&mut self, clock: &Clock) -> Result<String, Failure> {
@@ -147,7 +138,7 @@ impl EcsRamRole {
             outcome => outcome?,
         };
         let text = std::str::from_utf8(&answer.body).unwrap_or_default().trim();
-        if answer.status == 200 && crate::credentials::is_key_text(text) {
+        if answer.status == 200 && is_key_text(text) {
             self.token = Some(Token {
                 value: text.into(),
                 until: now.after(TTL.saturating_sub(MARGIN)),
@@ -242,7 +233,8 @@ fn client() -> Result<Outbound, Failure> {
         .map_err(|error| Failure::new(Stage::Transport, "RequestFailed", chain(&error)))
 }
 
-pub(super) fn is_role_name(name: &str) -> bool {
+/// Whether a text can be the name of an instance's role: the name alone, not an ARN.
+pub fn is_role_name(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     (1..=64).contains(&name.len()) && name.bytes().all(fits)
 }
@@ -262,6 +254,3 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Two questions, each of which may meet an old token, with a new token after it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(8);
-
-/// The Date header is of whole seconds, and the way back takes time too.
-const TRUSTED: TimeDelta = TimeDelta::seconds(2);

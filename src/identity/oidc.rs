@@ -6,6 +6,7 @@ use chrono::DateTime;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
+use crate::credentials::is_key_text;
 use crate::failure::{Failure, scrub};
 use crate::principal::Claims;
 
@@ -28,6 +29,15 @@ impl Oidc {
             token,
         })
     }
+}
+
+/// Whether a text is `acs:ram::<account id>:oidc-provider/<name>`.
+pub fn is_provider_arn(text: &str) -> bool {
+    let rest = text.strip_prefix("acs:ram::");
+    let provider = rest.and_then(|rest| rest.split_once(":oidc-provider/"));
+    provider.is_some_and(|(account, name)| {
+        !account.is_empty() && account.bytes().all(|b| b.is_ascii_digit()) && is_key_text(name)
+    })
 }
 
 /// Reads what a token says of itself, without verifying it; nothing if it is no JSON Web Token.

@@ -10,7 +10,6 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, wait};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
@@ -40,7 +39,7 @@ impl Process {
             let message = format!("{name} ended well, but its output cannot be used: {reason}");
             Failure::new(Stage::Identity, "ProcessOutputUnusable", message)
         })?;
-        document.proof(asked_at, TimeDelta::zero(), name)
+        document.proof(asked_at, None, name)
     }
 
     async fn run(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {

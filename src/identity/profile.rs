@@ -8,7 +8,7 @@ mod words;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta};
+use chrono::DateTime;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -18,6 +18,7 @@ use crate::failure::{Failure, Stage, scrub};
 
 use super::document::Document;
 use super::ecs_ram_role::is_role_name;
+use super::oidc::is_provider_arn;
 use super::{CredentialsUri, EcsRamRole, File, Identity, Metadata, Oidc, Process, ROLES, Standing};
 
 use self::config::{Config, Entry};
@@ -25,14 +26,11 @@ use self::config::{Config, Entry};
 /// Which profile of which file.
 #[derive(Debug)]
 pub struct Profile {
-    /// The file.
-    pub file: File,
-    /// The name of the profile; by default the file's current one.
-    pub name: Option<String>,
-    /// What the file does not say.
-    pub defaults: Defaults,
+    file: File,
+    name: Option<String>,
+    defaults: Defaults,
     /// What it stood for the last time, with the token or the hanging file that belongs to it.
-    pub last: Option<Box<Identity>>,
+    last: Option<Box<Identity>>,
 }
 
 /// What a profile file does not say.
@@ -55,6 +53,16 @@ enum Base {
 }
 
 impl Profile {
+    /// Names a profile of a file; without a name, the file's current one.
+    pub fn new(file: File, name: Option<String>, defaults: Defaults) -> Self {
+        Self {
+            file,
+            name,
+            defaults,
+            last: None,
+        }
+    }
+
     pub(super) async fn standing(&mut self, clock: &Clock) -> Result<Standing, Failure> {
         let text = self.file.read_as(|text| Ok(text), LIMIT).await?;
         let (base, roles, name) = Config::read(text.expose_secret())
@@ -72,7 +80,7 @@ impl Profile {
         let standing = match base {
             Base::Keys(document) => {
                 let source = format!("the profile {}", scrub(&name, &[]));
-                let proof = document.proof(clock.now(), TimeDelta::zero(), &source)?;
+                let proof = document.proof(clock.now(), None, &source)?;
                 Standing::from(proof)
             }
             Base::Identity(identity) => {
@@ -215,7 +223,7 @@ fn role(entry: &Entry, defaults: &Defaults) -> Result<RoleRequest, String> {
 
 fn provider(entry: &Entry) -> Result<String, String> {
     let arn = required(entry.oidc_provider_arn.as_deref(), "oidc_provider_arn")?;
-    if !is_key_text(arn) || !arn.contains(":oidc-provider/") {
+    if !is_provider_arn(arn) {
         return Err("has an oidc_provider_arn that names no OIDC provider".to_owned());
     }
     Ok(arn.to_owned())

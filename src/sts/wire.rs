@@ -85,21 +85,6 @@ pub fn caller(answer: &Answer) -> Option<Caller> {
     })
 }
 
-/// Reads an answer: whole credentials, or a failure that says why not.
-///
-/// `made_at` is the time of the answer by the clock of STS; `secrets` are those of the request, which the service may
-/// repeat in its message.
-pub fn parse(
-    action: &str,
-    host: &str,
-    answer: &Answer,
-    made_at: DateTime<Utc>,
-    secrets: &[&str],
-) -> Result<Credentials, Failure> {
-    accepted(action, host, answer, secrets)?;
-    granted(action, host, answer, made_at, secrets)
-}
-
 /// Tells an answer of success from every other, which becomes a failure that says why.
 pub fn accepted(
     action: &str,
@@ -146,7 +131,11 @@ pub fn skew(
     (skew.abs() < TimeDelta::days(36_500)).then_some(skew)
 }
 
-fn granted(
+/// Reads an answer of success: whole credentials, or a failure that says why not.
+///
+/// `made_at` is the time of the answer by the clock of STS; `secrets` are those of the request, which the service may
+/// repeat in its message.
+pub fn granted(
     action: &str,
     host: &str,
     answer: &Answer,
@@ -289,13 +278,10 @@ mod tests {
 
     fn parsed(status: u16, body: &str) -> Result<Credentials, Failure> {
         let made_at = DateTime::from_timestamp(1_428_576_739, 0).unwrap();
-        parse(
-            "AssumeRole",
-            "sts.aliyuncs.com",
-            &answer(status, body),
-            made_at,
-            &["sent-secret"],
-        )
+        let (answer, secrets) = (answer(status, body), ["sent-secret"]);
+        let (action, host) = ("AssumeRole", "sts.aliyuncs.com");
+        accepted(action, host, &answer, &secrets)?;
+        granted(action, host, &answer, made_at, &secrets)
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use crate::credentials::is_key_text;
+use crate::identity::{is_provider_arn, is_role_name};
 
 use super::duration;
 
@@ -67,8 +67,7 @@ pub(in crate::config) fn metadata_url(text: &str) -> Result<String, String> {
 }
 
 pub(in crate::config) fn ecs_role_name(text: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+    if is_role_name(text) {
         Ok(text.to_owned())
     } else {
         Err(format!(
@@ -78,19 +77,11 @@ pub(in crate::config) fn ecs_role_name(text: &str) -> Result<String, String> {
 }
 
 pub(in crate::config) fn provider_arn(text: &str) -> Result<String, String> {
-    let provider = text
-        .strip_prefix("acs:ram::")
-        .and_then(|rest| rest.split_once(":oidc-provider/"));
-    match provider {
-        Some((account, name))
-            if !account.is_empty()
-                && account.bytes().all(|b| b.is_ascii_digit())
-                && is_key_text(name) =>
-        {
-            Ok(text.to_owned())
-        }
-        _ => Err(format!(
+    if is_provider_arn(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
             "`{text}` is no OIDC provider; write acs:ram::<account id>:oidc-provider/<name>"
-        )),
+        ))
     }
 }
