@@ -1,11 +1,13 @@
-//! The composition root of `serve`: builds, spawns, waits, drains.
+//! The composition root of whatever serves: builds, spawns, waits, drains.
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io::{self, Write as _};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
 
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -15,13 +17,18 @@ use crate::clock::Clock;
 use crate::config::{Config, Serve, Upstream};
 use crate::failure::Failure;
 use crate::refresh::Refresher;
-use crate::serve::routes::{self, Admin, Data};
-use crate::signal::{Request, Signals};
-use crate::sink::Sink;
+use crate::serve::admin::{self, Admin};
+use crate::serve::data::{self, Data};
+use crate::serve::door::Visitors;
+use crate::serve::metadata::{self, Metadata};
+use crate::serve::offer::Offering;
+use crate::serve::session::Tokens;
+use crate::sink::{self, Sink};
 use crate::snapshot::{Offer, Subscriber};
-use crate::{process, schedule, serve, snapshot, upstream, view};
+use crate::source::Chain;
+use crate::{config, schedule, serve, snapshot, upstream, view};
 
-/// Why `serve` ended other than by a signal.
+/// Why it cannot serve, or not any more.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address cannot be listened on.
@@ -53,127 +60,336 @@ pub enum Error {
     Upstream(#[from] upstream::Error),
 }
 
-/// Serves until a signal.
-pub async fn run(config: Config) -> Result<(), Error> {
-    let span = upstream::span(&config.upstream);
-    serve_until_stopped(config, &span)
-        .instrument(span.clone())
-        .await
+/// The servers, the writers and the loop, at work.
+#[derive(Debug)]
+pub struct App {
+    /// What can be asked of it and told to it.
+    pub handle: Handle,
+    /// The work itself.
+    pub engine: Engine,
 }
 
-async fn serve_until_stopped(config: Config, span: &Span) -> Result<(), Error> {
-    let Config {
-        upstream,
-        session,
-        serve,
-        admin,
-        files,
-        drain,
-        ..
-    } = config;
-    process::protect();
-    // A share for each of at most three listeners, and one for everything else.
-    let connections = (process::raise_open_files() / 4).clamp(16, CONNECTIONS);
-    let mut signals = Signals::new().map_err(|source| Error::System {
-        what: "listen to signals",
-        source,
-    })?;
-    let clock = Clock::machine();
-    let (publisher, mut subscriber, health) = snapshot::channel(view::document::render);
+/// What can be asked of an [`App`] and told to it.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    /// The address of the credentials, secret and all.
+    pub uri: SecretString,
+    /// The address of the credentials for AWS SDKs, if they are served.
+    pub container_uri: Option<SecretString>,
+    subscriber: Subscriber,
+    clock: Clock,
+    files: Vec<(sink::Options, watch::Receiver<sink::State>)>,
+    nudge: Arc<watch::Sender<u64>>,
+    stop_asked: watch::Receiver<bool>,
+}
 
-    // Everything that can be refused is tried before the first attempt.
-    let listeners = bind_data(serve.listen)?;
-    let (admin_listener, admin_address) = bind(admin, "admin.listen")?;
-    let uri = uri(&listeners, &serve);
-    info!(address = %admin_address, "Probes are served");
-    let mut sinks = Vec::new();
-    let files = if matches!(upstream, Upstream::Nothing) {
-        info!("This job has no role: the URI answers 404, and no file is written");
-        Vec::new()
-    } else {
-        files
-    };
-    for file in files {
-        let sink = Sink::new(file, subscriber.clone(), clock.clone()).await;
-        sinks.push(sink.map_err(Error::File)?);
+/// The work of an [`App`].
+#[derive(Debug)]
+pub struct Engine {
+    servers: Tasks,
+    tasks: Tasks,
+    stop: watch::Sender<bool>,
+    close: watch::Sender<bool>,
+    drain: Duration,
+    _guard: upstream::Guard,
+}
+
+impl App {
+    /// Builds everything and sets it to work.
+    ///
+    /// Everything that can be refused is tried before the first attempt to obtain credentials.
+    pub async fn start(config: Config, connections: usize) -> Result<Self, Error> {
+        let span = upstream::span(&config.upstream);
+        Self::start_within(config, connections, span.clone())
+            .instrument(span)
+            .await
     }
-    let (source, _guard) = upstream::source(upstream, session, &clock).await?;
 
-    let (nudge, nudges) = watch::channel(0);
-    let (stop, stopping) = watch::channel(false);
-    let (close, closing) = watch::channel(false);
-    let mut servers = Tasks::new(span);
-    for (listener, address) in listeners {
-        let data = Data {
+    async fn start_within(config: Config, connections: usize, span: Span) -> Result<Self, Error> {
+        let Config {
+            upstream,
+            session,
+            serve,
+            metadata,
+            admin,
+            files,
+            drain,
+            ..
+        } = config;
+        // A share for each of at most four listeners, and one for everything else.
+        let connections = (connections / 5).clamp(16, CONNECTIONS);
+        let clock = Clock::machine();
+        let (publisher, subscriber, health) = snapshot::channel(view::document::render);
+
+        let listeners = bind_data(serve.listen)?;
+        let bind_metadata = |metadata: config::Metadata| {
+            bind(metadata.listen, "metadata.listen").map(|bound| (bound, metadata))
+        };
+        let metadata = metadata.map(bind_metadata).transpose()?;
+        let admin = admin
+            .map(|address| bind(address, "admin.listen"))
+            .transpose()?;
+        let address = advertised(&listeners, &serve);
+        info!(%address, path = "/api/v1/credentials/<key>", "Credentials are served");
+        let uri = |prefix: &str| {
+            SecretString::from(format!(
+                "http://{address}{prefix}{}",
+                serve.key.expose_secret()
+            ))
+        };
+        let container_uri = serve
+            .container
+            .as_ref()
+            .map(|_| uri(data::CONTAINER_PREFIX));
+        let uri = uri(data::PREFIX);
+        let (sinks, files) = sinks(&upstream, files, &subscriber, &clock).await?;
+        let (source, guard) = upstream::source(upstream, session, &clock).await?;
+
+        let (nudge, nudges) = watch::channel(0);
+        let (stop, stopping) = watch::channel(false);
+        let (stop_ask, stop_asked) = watch::channel(false);
+        let (close, closing) = watch::channel(false);
+        let mut servers = Tasks::new(span.clone());
+        let offering = Offering {
             subscriber: subscriber.clone(),
             clock: clock.clone(),
-            key: serve.key.clone(),
         };
-        let router = routes::data(data, address.ip());
-        let server = serve::run(listener, router, connections, told(closing.clone()));
-        servers.spawn("the data server", server);
-    }
-    let files = sinks.iter().map(Sink::state).collect();
-    let router = routes::admin(Admin {
-        health,
-        files,
-        stopping,
-        clock: clock.clone(),
-    });
-    let server = serve::run(admin_listener, router, connections, told(closing));
-    servers.spawn("the admin server", server);
-
-    let mut tasks = Tasks::new(span);
-    for sink in sinks {
-        tasks.spawn_endless("a file writer", sink.run());
-    }
-    match source {
-        Some(source) => {
-            let refresher = Refresher {
-                source,
-                publisher,
-                clock: clock.clone(),
-                dice,
-                nudges,
+        let visitors = Arc::<Visitors>::default();
+        for (listener, address) in listeners {
+            let data = Data {
+                offering: offering.clone(),
+                key: serve.key.clone(),
+                container: serve.container.clone(),
             };
-            tasks.spawn_endless("the refresher", refresher.run());
+            let admission = serve.admission.clone();
+            let router = data::router(data, address.ip(), admission, Arc::clone(&visitors));
+            let server = serve::run(listener, router, connections, told(closing.clone()));
+            servers.spawn("the data server", server);
         }
-        None => publisher.without_role(),
-    }
+        if let Some(((listener, address), options)) = metadata {
+            let role = options.role.unwrap_or_else(|| role_name(source.as_ref()));
+            info!(%address, role, "The ECS metadata dialect is spoken");
+            let metadata = Metadata {
+                offering,
+                role,
+                plain: options.plain,
+                v2_only: options.v2_only,
+                tokens: Tokens::new(random()?),
+            };
+            let uids = serve.admission.allow_uids.clone();
+            let router = metadata::router(metadata, address.ip(), uids, visitors);
+            let server = serve::run(listener, router, connections, told(closing.clone()));
+            servers.spawn("the metadata server", server);
+        }
+        if let Some((listener, address)) = admin {
+            info!(%address, "Probes are served");
+            let router = admin::router(Admin {
+                health,
+                files: files.iter().map(|(_, state)| state.clone()).collect(),
+                stopping,
+                stop: Arc::new(stop_ask),
+                clock: clock.clone(),
+            });
+            let server = serve::run(listener, router, connections, told(closing));
+            servers.spawn("the admin server", server);
+        }
 
-    let first = async {
-        credentials(&mut subscriber, &clock).await;
-        announce(&uri);
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        () = stopped(&mut signals, &nudge) => {}
-        ended = tasks.ended() => return Err(Error::Ended(ended)),
-        ended = servers.ended() => return Err(Error::Ended(ended)),
-        () = first => {}
+        let mut tasks = Tasks::new(span);
+        for sink in sinks {
+            tasks.spawn_endless("a file writer", sink.run());
+        }
+        match source {
+            Some(source) => {
+                let refresher = Refresher {
+                    source,
+                    publisher,
+                    clock: clock.clone(),
+                    dice,
+                    nudges,
+                };
+                tasks.spawn_endless("the refresher", refresher.run());
+            }
+            None => publisher.without_role(),
+        }
+        Ok(Self {
+            handle: Handle {
+                uri,
+                container_uri,
+                subscriber,
+                clock,
+                files,
+                nudge: Arc::new(nudge),
+                stop_asked,
+            },
+            engine: Engine {
+                servers,
+                tasks,
+                stop,
+                close,
+                drain,
+                _guard: guard,
+            },
+        })
     }
-
-    info!(drain_seconds = drain.as_secs(), "Stopping");
-    stop.send_replace(true);
-    let leave = async {
-        tokio::time::sleep(drain).await;
-        close.send_replace(true);
-        servers.all_ended().await;
-    };
-    tokio::select! {
-        () = leave => {}
-        () = stopped(&mut signals, &nudge) => {}
-        ended = tasks.ended() => return Err(Error::Ended(ended)),
-    }
-    info!("Stopped");
-    Ok(())
 }
 
-/// Waits for a request to stop, and passes on those to renew.
-async fn stopped(signals: &mut Signals, nudge: &watch::Sender<u64>) {
-    while signals.next().await == Request::Renew {
-        nudge.send_modify(|count| *count += 1);
+impl Handle {
+    /// Waits until there are good credentials, or it is certain that there will be none.
+    pub async fn credentials(&self) {
+        while !matches!(self.offer(), Offer::Held(_) | Offer::Nothing) {
+            self.subscriber.clone().changed().await;
+        }
     }
+
+    /// Waits like [`Self::credentials`], and until every file holds them.
+    ///
+    /// Fails as soon as only a human can mend what is wrong.
+    pub async fn ready(&self) -> Result<(), Arc<Failure>> {
+        let mut subscriber = self.subscriber.clone();
+        loop {
+            match subscriber.current().offer(self.clock.now()) {
+                Offer::Nothing => return Ok(()),
+                Offer::Held(_) => break,
+                Offer::Refusal(failure) => return Err(failure),
+                Offer::Wait(_) => subscriber.changed().await,
+            }
+        }
+        for (_, state) in &self.files {
+            let is_written = |state: &sink::State| matches!(state, sink::State::Written(_));
+            // The writer goes away with the whole process.
+            let _ = state.clone().wait_for(is_written).await;
+        }
+        Ok(())
+    }
+
+    /// Says what has been in the way so far, if anything has.
+    pub fn trouble(&self) -> Option<Arc<Failure>> {
+        let failed = |(_, state): &(_, watch::Receiver<sink::State>)| match &*state.borrow() {
+            sink::State::Failed(failure) => Some(Arc::clone(failure)),
+            _ => None,
+        };
+        match self.offer() {
+            Offer::Refusal(failure) | Offer::Wait(Some(failure)) => Some(failure),
+            Offer::Wait(None) => None,
+            Offer::Held(_) | Offer::Nothing => self.files.iter().find_map(failed),
+        }
+    }
+
+    fn offer(&self) -> Offer {
+        self.subscriber.clone().current().offer(self.clock.now())
+    }
+
+    /// Asks for new credentials now.
+    pub fn renew(&self) {
+        self.nudge.send_modify(|count| *count += 1);
+    }
+
+    /// Waits until a program asks this process to stop, on the admin listener. Pends for ever where there is none.
+    pub async fn stop_asked(&self) {
+        if self
+            .stop_asked
+            .clone()
+            .wait_for(|asked| *asked)
+            .await
+            .is_err()
+        {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Removes the files that hold credentials of this process. Best effort.
+    pub async fn withdraw_files(self) {
+        let written = self.files.into_iter().filter_map(|(options, state)| {
+            let sink::State::Written(expires_at) = *state.borrow() else {
+                return None;
+            };
+            Some((options, expires_at))
+        });
+        let written: Vec<_> = written.collect();
+        let removing = tokio::task::spawn_blocking(move || {
+            for (options, expires_at) in written {
+                sink::withdraw(&options, expires_at);
+            }
+        });
+        // A file system that hangs must not keep the process.
+        let _ = tokio::time::timeout(REMOVAL, removing).await;
+    }
+}
+
+impl Engine {
+    /// Waits until something has ended that never should. Cancel safe.
+    pub async fn ended(&mut self) -> Error {
+        let ended = tokio::select! {
+            ended = self.tasks.ended() => ended,
+            ended = self.servers.ended() => ended,
+        };
+        Error::Ended(ended)
+    }
+
+    /// Serves on for the drain, finishes the requests that are under way, and ends; at once when `impatient` does.
+    pub async fn leave(mut self, impatient: impl Future<Output = ()>) -> Result<(), Error> {
+        let span = self.tasks.span.clone();
+        let leaving = async {
+            info!(drain_seconds = self.drain.as_secs(), "Stopping");
+            self.stop.send_replace(true);
+            let leave = async {
+                tokio::time::sleep(self.drain).await;
+                self.close.send_replace(true);
+                self.servers.all_ended().await;
+            };
+            tokio::select! {
+                () = leave => {}
+                () = impatient => {}
+                ended = self.tasks.ended() => return Err(Error::Ended(ended)),
+            }
+            info!("Stopped");
+            Ok(())
+        };
+        leaving.instrument(span).await
+    }
+}
+
+/// Returns the name of the job's role, as the metadata service of an instance would give it.
+fn role_name(source: Option<&Chain>) -> String {
+    let role = source.and_then(|chain| chain.roles.last());
+    // A service role has a path before its name.
+    let name = role.and_then(|role| role.arn.name().rsplit('/').next());
+    name.unwrap_or("ram-sidecar").to_owned()
+}
+
+type Sinks = (
+    Vec<Sink>,
+    Vec<(sink::Options, watch::Receiver<sink::State>)>,
+);
+
+async fn sinks(
+    upstream: &Upstream,
+    files: Vec<sink::Options>,
+    subscriber: &Subscriber,
+    clock: &Clock,
+) -> Result<Sinks, Error> {
+    let (mut sinks, mut states) = (Vec::new(), Vec::new());
+    if matches!(upstream, Upstream::Nothing) {
+        info!("This job has no role: the URI answers 404, and no file is written");
+        return Ok((sinks, states));
+    }
+    for options in files {
+        let sink = Sink::new(options.clone(), subscriber.clone(), clock.clone()).await;
+        let sink = sink.map_err(Error::File)?;
+        states.push((options, sink.state()));
+        sinks.push(sink);
+    }
+    Ok((sinks, states))
+}
+
+/// Returns a key that nobody knows.
+fn random() -> Result<[u8; 32], Error> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| Error::System {
+        what: "get randomness",
+        source: io::Error::other(error),
+    })?;
+    Ok(key)
 }
 
 type Bound = (TcpListener, SocketAddr);
@@ -214,39 +430,14 @@ fn bind_data(listen: SocketAddr) -> Result<Vec<Bound>, Error> {
 }
 
 /// Returns the address to advertise, with an IPv4 literal where there is a choice: Python's SDK fails on IPv6 literals.
-fn uri(listeners: &[Bound], serve: &Serve) -> String {
+fn advertised(listeners: &[Bound], serve: &Serve) -> SocketAddr {
     let mut address = listeners
         .first()
         .map_or(serve.listen, |(_, address)| *address);
     if address.ip().is_unspecified() {
         address.set_ip(Ipv4Addr::LOCALHOST.into());
     }
-    info!(%address, path = "/api/v1/credentials/<key>", "Credentials are served");
-    format!(
-        "http://{address}{}{}",
-        routes::PREFIX,
-        serve.key.expose_secret()
-    )
-}
-
-/// Prints the one line of standard output.
-fn announce(uri: &str) {
-    let line = format!("ALIBABA_CLOUD_CREDENTIALS_URI={uri}\n");
-    let mut out = io::stdout().lock();
-    // Whoever started this may have closed its standard output; that is no reason to stop serving.
-    if let Err(error) = out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
-        debug!("Cannot print the credentials URI: {error}");
-    }
-}
-
-/// Waits until there are good credentials, or it is certain that there will be none.
-async fn credentials(subscriber: &mut Subscriber, clock: &Clock) {
-    while !matches!(
-        subscriber.current().offer(clock.now()),
-        Offer::Held(_) | Offer::Nothing
-    ) {
-        subscriber.changed().await;
-    }
+    address
 }
 
 async fn told(mut closing: watch::Receiver<bool>) {
@@ -262,13 +453,14 @@ fn dice() -> schedule::Dice {
 }
 
 /// Named tasks, each marked by the span.
-struct Tasks<'a> {
+#[derive(Debug)]
+struct Tasks {
     set: JoinSet<&'static str>,
-    span: &'a Span,
+    span: Span,
 }
 
-impl<'a> Tasks<'a> {
-    fn new(span: &'a Span) -> Self {
+impl Tasks {
+    fn new(span: Span) -> Self {
         Self {
             set: JoinSet::new(),
             span,
@@ -309,3 +501,6 @@ impl<'a> Tasks<'a> {
 const CONNECTIONS: usize = 4096;
 
 const PORT_TRIES: u32 = 16;
+
+/// Removing a file takes no time, unless its file system hangs.
+const REMOVAL: Duration = Duration::from_secs(2);

@@ -1,19 +1,32 @@
 //! The command line, and the only reader of the environment.
 
+mod definition;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::ArgMatches;
+use clap_complete::Shell;
 
-use crate::config::settings::{SETTINGS, Setting};
+use crate::command::{exec, get};
+use crate::config::settings::SETTINGS;
 use crate::config::{self, Checked, Config, Mistakes};
+use crate::identity::CredentialsUri;
 use crate::process;
+use crate::view::format::{Format, PRINTED};
+
+pub use self::definition::{command, manual};
 
 /// What was asked for.
 #[derive(Debug)]
 pub enum Request {
     /// `serve`.
     Serve(Box<Result<Config, Mistakes>>),
+    /// `exec`.
+    Exec(Box<Result<Config, Mistakes>>, exec::Options),
+    /// `get`.
+    Get(Result<get::Origin, Mistakes>, Format),
     /// `check`.
     Check {
         /// What was found.
@@ -21,6 +34,26 @@ pub enum Request {
         /// Print JSON.
         json: bool,
     },
+    /// A question to the admin listener of a running daemon.
+    Ask(Result<Listen, Mistakes>, Question),
+    /// `completions`.
+    Completions(Shell),
+    /// `manual`.
+    Manual,
+}
+
+/// Where a daemon's admin listener is; none if it is off.
+type Listen = Option<std::net::SocketAddr>;
+
+/// What to ask a running daemon.
+#[derive(Debug)]
+pub enum Question {
+    /// `health`, and the probe.
+    Health(String),
+    /// `wait`, and for how long.
+    Wait(Duration),
+    /// `stop`.
+    Stop,
 }
 
 /// Reads the command line, the environment and the configuration file.
@@ -28,34 +61,130 @@ pub enum Request {
 /// Fails with clap's error: wrong usage, or the help that was asked for.
 pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, clap::Error> {
     let matches = command().try_get_matches_from(arguments)?;
-    Ok(match matches.subcommand() {
-        Some(("check", check)) => Request::Check {
-            checked: Box::new(checked(check)),
-            json: check.get_flag("json"),
+    let Some((name, given)) = matches.subcommand() else {
+        return Ok(Request::Serve(Box::new(
+            checked(&matches, Vec::new()).outcome,
+        )));
+    };
+    Ok(match name {
+        "exec" => exec(given),
+        "get" => get(given),
+        "check" => Request::Check {
+            checked: Box::new(checked(given, Vec::new())),
+            json: given.get_flag("json"),
         },
-        Some((_, serve)) => Request::Serve(Box::new(checked(serve).outcome)),
-        None => Request::Serve(Box::new(checked(&matches).outcome)),
+        "health" => {
+            let probe = given.get_one::<String>("probe").cloned();
+            asked(given, Question::Health(probe.unwrap_or_default()))
+        }
+        "wait" => asked(given, Question::Wait(seconds(given))),
+        "stop" => asked(given, Question::Stop),
+        "completions" => {
+            Request::Completions(given.get_one("shell").copied().unwrap_or(Shell::Bash))
+        }
+        "manual" => Request::Manual,
+        _ => Request::Serve(Box::new(checked(given, Vec::new()).outcome)),
     })
 }
 
-fn checked(matches: &ArgMatches) -> Checked {
+fn exec(given: &ArgMatches) -> Request {
+    let words = given.get_many::<OsString>("command").unwrap_or_default();
+    // Two of them at a time must not meet, and nobody else is to ask.
+    let defaults = vec![
+        ("serve.listen", "127.0.0.1:0".to_owned()),
+        ("serve.key", random_key()),
+        ("admin.listen", "off".to_owned()),
+        ("log.level", "warn".to_owned()),
+    ];
+    let options = exec::Options {
+        command: words.cloned().collect(),
+        timeout: seconds(given),
+        hidden: hidden(),
+        has_proxy: ["HTTP_PROXY", "http_proxy"]
+            .iter()
+            .any(|name| variable(name).is_some_and(|value| !value.is_empty())),
+    };
+    Request::Exec(Box::new(checked(given, defaults).outcome), options)
+}
+
+/// 128 random bits, in characters that no client encodes; nothing if there is no randomness, which is refused later.
+fn random_key() -> String {
+    getrandom::u64()
+        .and_then(|high| Ok((high, getrandom::u64()?)))
+        .map(|(high, low)| format!("{high:016x}{low:016x}"))
+        .unwrap_or_default()
+}
+
+/// Returns the variables that tell this process who it is and what to do: none of a command's business.
+fn hidden() -> Vec<OsString> {
+    let ours = |name: &OsString| {
+        let name = name.to_string_lossy();
+        let is_setting = SETTINGS
+            .iter()
+            .any(|setting| setting.variable == name && !setting.key.starts_with("sts."));
+        is_setting || name.starts_with("RAM_SIDECAR_")
+    };
+    std::env::vars_os()
+        .map(|(name, _)| name)
+        .filter(ours)
+        .collect()
+}
+
+fn get(given: &ArgMatches) -> Request {
+    let format = given
+        .get_one::<String>("format")
+        .map_or("json", String::as_str);
+    let format = Format::named(format, &PRINTED).unwrap_or(Format::Json);
+    let is_given = |name: &str| given.contains_id(name);
+    let has_settings = is_given("config")
+        || SETTINGS
+            .iter()
+            .any(|setting| setting.flag.is_some() && is_given(setting.key));
+    let from = given.get_one::<String>("from").cloned();
+    let name = if from.is_some() { "--from" } else { URI };
+    let uri = from.or_else(|| {
+        let uri = variable(URI).filter(|uri| !uri.is_empty() && !has_settings)?;
+        Some(uri.to_string_lossy().into_owned())
+    });
+    let origin = match uri {
+        Some(uri) => CredentialsUri::parse(&uri)
+            .map(|uri| get::Origin::Daemon(Box::new(uri)))
+            .map_err(|reason| Mistakes(vec![format!("{name}: {reason}")])),
+        None => {
+            let defaults = vec![("log.level", "warn".to_owned())];
+            let config = checked(given, defaults).outcome;
+            config.map(|config| get::Origin::Settings(Box::new(config)))
+        }
+    };
+    Request::Get(origin, format)
+}
+
+fn asked(given: &ArgMatches, question: Question) -> Request {
+    Request::Ask(config::admin(&input(given, Vec::new())), question)
+}
+
+fn seconds(given: &ArgMatches) -> Duration {
+    let timeout = given.get_one::<Duration>("timeout");
+    timeout.copied().unwrap_or_default()
+}
+
+fn checked(matches: &ArgMatches, defaults: Vec<(&'static str, String)>) -> Checked {
+    config::check(&input(matches, defaults))
+}
+
+fn input(matches: &ArgMatches, defaults: Vec<(&'static str, String)>) -> config::Input<'static> {
+    // Not every command has every flag.
     let flag = |name: &str| {
-        matches
-            .get_many::<String>(name)
-            .map(|values| values.cloned().collect())
+        let values = matches.try_get_many::<String>(name).ok().flatten()?;
+        Some(values.cloned().collect::<Vec<String>>())
     };
-    let last = |name: &str| {
-        matches
-            .get_many::<String>(name)
-            .and_then(Iterator::last)
-            .cloned()
-    };
-    let file = last("config").map(PathBuf::from).or_else(|| {
+    let file = flag("config").and_then(|mut paths| paths.pop());
+    let file = file.map(PathBuf::from).or_else(|| {
         variable("RAM_SIDECAR_CONFIG")
             .filter(|path| !path.is_empty())
             .map(PathBuf::from)
     });
-    config::check(&config::Input {
+    config::Input {
         flags: SETTINGS
             .iter()
             .filter(|setting| setting.flag.is_some())
@@ -64,17 +193,19 @@ fn checked(matches: &ArgMatches) -> Checked {
         variable: &variable,
         file,
         host_name: process::host_name(),
+        defaults,
         #[cfg(feature = "sandbox")]
         sandbox: sandbox(matches),
-    })
+    }
 }
 
 #[cfg(feature = "sandbox")]
 fn sandbox(matches: &ArgMatches) -> Option<config::Sandbox> {
-    let lifetime = matches.get_one::<String>("sandbox-lifetime").cloned();
-    matches
-        .get_flag("sandbox")
-        .then_some(config::Sandbox { lifetime })
+    let is_asked_for = matches.try_get_one::<bool>("sandbox").ok().flatten();
+    is_asked_for.copied().unwrap_or_default().then(|| {
+        let lifetime = matches.get_one::<String>("sandbox-lifetime").cloned();
+        config::Sandbox { lifetime }
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
@@ -82,100 +213,5 @@ fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)
 }
 
-/// Returns the definition of the command line.
-pub fn command() -> Command {
-    Command::new("ram-sidecar")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Serves temporary Alibaba Cloud RAM role credentials to the job beside it, where its tools already look")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommand(serve())
-        .subcommand(check())
-}
-
-fn serve() -> Command {
-    let command = Command::new("serve")
-        .about("Assumes the role, keeps its credentials fresh, and serves them")
-        .after_help(AFTER_HELP);
-    with_settings(command)
-}
-
-fn check() -> Command {
-    let command = Command::new("check")
-        .about("Obtains credentials once with these settings, and explains what it found or what to change")
-        .after_help("It prints no secret and changes nothing. Exit codes: 0 credentials were obtained, 69 they were not, 64 usage.")
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print the report as JSON"),
-        );
-    with_settings(command)
-}
-
-fn with_settings(command: Command) -> Command {
-    let command = command
-        .arg(
-            Arg::new("config")
-                .long("config")
-                .value_name("PATH")
-                .action(ArgAction::Append)
-                .help("A TOML file with any of these settings [env: RAM_SIDECAR_CONFIG]"),
-        )
-        .args(SETTINGS.iter().filter_map(argument));
-    with_sandbox(command)
-}
-
-fn argument(setting: &'static Setting) -> Option<Arg> {
-    let default = setting
-        .default
-        .map(|default| format!(" [default: {default}]"))
-        .unwrap_or_default();
-    let help = format!("{} [env: {}]{default}", setting.help, setting.variable);
-    let argument = Arg::new(setting.key)
-        .long(setting.flag?)
-        .value_name(setting.value)
-        .action(ArgAction::Append)
-        .help(help);
-    // `--vpc` alone switches it on.
-    Some(if setting.value == "BOOL" {
-        argument
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true")
-    } else {
-        argument
-    })
-}
-
-#[cfg(feature = "sandbox")]
-fn with_sandbox(command: Command) -> Command {
-    command
-        .arg(
-            Arg::new("sandbox")
-                .long("sandbox")
-                .action(ArgAction::SetTrue)
-                .help("Use an embedded STS with an account, a user and a role of its own; no cloud account needed"),
-        )
-        .arg(
-            Arg::new("sandbox-lifetime")
-                .long("sandbox-lifetime")
-                .value_name("DURATION")
-                .requires("sandbox")
-                .help("How long the sandbox's credentials live, whatever is asked for: to watch clients follow a rotation"),
-        )
-}
-
-#[cfg(not(feature = "sandbox"))]
-fn with_sandbox(command: Command) -> Command {
-    command
-}
-
-const AFTER_HELP: &str = "\
-Flags beat the environment, the environment beats the file, the file beats the defaults.
-Secrets are never flags: ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN,
-or the same names with _FILE for the paths of mounted files. RRSA's ALIBABA_CLOUD_OIDC_PROVIDER_ARN and
-ALIBABA_CLOUD_OIDC_TOKEN_FILE are understood too. config/ram-sidecar.toml documents every key.
-
-SIGTERM stops, after the drain; SIGHUP renews the credentials at once.
-Exit codes: 0 stopped, 64 usage, 70 a task ended, 71 cannot bind or write, 78 configuration.";
+/// The variable that tells where a daemon serves.
+const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";

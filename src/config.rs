@@ -5,6 +5,7 @@ mod identity;
 mod layers;
 mod parse;
 mod role;
+mod serve;
 pub mod settings;
 
 use std::ffi::OsString;
@@ -18,8 +19,10 @@ use secrecy::SecretString;
 
 use crate::credentials::RoleArn;
 use crate::identity::Identity;
+use crate::serve::data::{Admission, Container};
 use crate::sts::endpoint::Endpoint;
 use crate::sts::sign::Signature;
+use crate::view::metadata::Plain;
 use crate::{sink, telemetry};
 
 use self::checker::Checker;
@@ -35,6 +38,8 @@ pub struct Input<'a> {
     pub file: Option<PathBuf>,
     /// The name of this host.
     pub host_name: String,
+    /// What the command takes for a default where that differs from the table's.
+    pub defaults: Vec<(&'static str, String)>,
     /// What was said of the embedded STS, if it was asked for.
     #[cfg(feature = "sandbox")]
     pub sandbox: Option<Sandbox>,
@@ -65,8 +70,10 @@ pub struct Config {
     pub session: Session,
     /// `serve.*`.
     pub serve: Serve,
-    /// `admin.listen`.
-    pub admin: SocketAddr,
+    /// `metadata.*`, if the dialect is spoken.
+    pub metadata: Option<Metadata>,
+    /// `admin.listen`, unless it is off.
+    pub admin: Option<SocketAddr>,
     /// `file`.
     pub files: Vec<sink::Options>,
     /// `shutdown.drain`.
@@ -131,6 +138,23 @@ pub struct Serve {
     pub listen: SocketAddr,
     /// `serve.key`.
     pub key: SecretString,
+    /// `serve.allow_remote` and `serve.allow_uids`.
+    pub admission: Admission,
+    /// `container.*`, if the dialect is spoken.
+    pub container: Option<Container>,
+}
+
+/// The ECS metadata dialect.
+#[derive(Debug)]
+pub struct Metadata {
+    /// `metadata.listen`.
+    pub listen: SocketAddr,
+    /// `metadata.v2_only`.
+    pub v2_only: bool,
+    /// `metadata.role_name`.
+    pub role: Option<String>,
+    /// `metadata.region_id` and the like.
+    pub plain: Plain,
 }
 
 /// What was found, whether or not it is right.
@@ -183,10 +207,15 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
+/// Reads a span of time: `30s`, `5m`, `1h`, or several of them.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    parse::duration(text)
+}
+
 /// Checks everything that was given.
 pub fn check(input: &Input<'_>) -> Checked {
     let checker = Checker {
-        layers: Layers::gather(&input.flags, input.variable, input.file.as_deref()),
+        layers: Layers::gather(input),
         problems: Vec::new(),
     };
     let (settings, mut candidates) = (checker.shown(), checker.candidates());
@@ -205,11 +234,27 @@ pub fn check(input: &Input<'_>) -> Checked {
     }
 }
 
+/// Checks `admin.listen` alone: what the commands need that ask a running daemon.
+pub fn admin(input: &Input<'_>) -> Result<Option<SocketAddr>, Mistakes> {
+    let mut checker = Checker {
+        layers: Layers::gather(input),
+        problems: Vec::new(),
+    };
+    let admin = checker.value("admin.listen", parse::address_or_off);
+    let mut problems = checker.layers.problems;
+    problems.append(&mut checker.problems);
+    match admin {
+        Some(admin) if problems.is_empty() => Ok(admin),
+        _ => Err(Mistakes(problems)),
+    }
+}
+
 fn checked(mut checker: Checker, input: &Input<'_>) -> Result<Config, Mistakes> {
     let upstream = checker.upstream(input);
     let session = checker.session(input, matches!(upstream, Some(Upstream::Cloud(_)) | None));
-    let (listen, key) = checker.serve();
-    let admin = checker.value("admin.listen", parse::address);
+    let serve = checker.serve();
+    let metadata = checker.metadata_dialect();
+    let admin = checker.value("admin.listen", parse::address_or_off);
     let files = checker.files();
     let drain = checker.value("shutdown.drain", parse::duration);
     let level = checker.value("log.level", parse::level);
@@ -220,27 +265,21 @@ fn checked(mut checker: Checker, input: &Input<'_>) -> Result<Config, Mistakes> 
         mut problems,
     } = checker;
     problems.splice(0..0, layers.problems);
-    match (upstream, session, listen, key, admin, drain, level) {
-        (
-            Some(upstream),
-            Some(session),
-            Some(listen),
-            Some(key),
-            Some(admin),
-            Some(drain),
-            Some(level),
-        ) if problems.is_empty() => Ok(Config {
-            upstream,
-            session,
-            serve: Serve {
-                listen,
-                key: key.into(),
-            },
-            admin,
-            files,
-            drain,
-            log: telemetry::Options { level, format },
-        }),
+    match (upstream, session, serve, admin, drain, level) {
+        (Some(upstream), Some(session), Some(serve), Some(admin), Some(drain), Some(level))
+            if problems.is_empty() =>
+        {
+            Ok(Config {
+                upstream,
+                session,
+                serve,
+                metadata,
+                admin,
+                files,
+                drain,
+                log: telemetry::Options { level, format },
+            })
+        }
         _ => Err(Mistakes(problems)),
     }
 }

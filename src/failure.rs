@@ -91,6 +91,12 @@ impl Failure {
             code,
         }
     }
+
+    /// Says that an attempt has used up its time.
+    pub fn timed_out(patience: Duration) -> Self {
+        let message = format!("no answer within {} seconds", patience.as_secs());
+        Self::new(Stage::Transport, "TimedOut", message)
+    }
 }
 
 impl fmt::Display for Failure {

@@ -1,26 +1,60 @@
 //! Parses, dispatches, and turns the outcome into an exit code.
 
 use std::fmt::Display;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use ram_sidecar::app::{self, Error};
-use ram_sidecar::cli::{self, Request};
+use ram_sidecar::app::Error;
+use ram_sidecar::cli::{self, Question, Request};
+use ram_sidecar::command::{self, Admin, exec, get};
 use ram_sidecar::config::{Checked, Config};
-use ram_sidecar::{command, process, telemetry, upstream};
+use ram_sidecar::view::format::Format;
+use ram_sidecar::{process, telemetry, upstream};
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
     match cli::read(std::env::args_os()) {
-        Ok(Request::Serve(config)) => match *config {
-            Ok(config) => serve(config),
-            Err(mistakes) => fail(&mistakes, EX_CONFIG),
-        },
-        Ok(Request::Check { checked, json }) => check(*checked, json),
+        Ok(request) => run(request),
         Err(error) => {
             // Help goes to standard output and is no failure. A closed output is nobody's concern.
             let _ = error.print();
             ExitCode::from(if error.use_stderr() { EX_USAGE } else { 0 })
+        }
+    }
+}
+
+fn run(request: Request) -> ExitCode {
+    match request {
+        Request::Serve(config) => match *config {
+            Ok(config) => serve(config),
+            Err(mistakes) => fail(&mistakes, EX_CONFIG),
+        },
+        Request::Exec(config, options) => match *config {
+            Ok(config) => exec(config, options),
+            Err(mistakes) => fail(&mistakes, EX_CONFIG),
+        },
+        Request::Get(Ok(origin), format) => get(origin, format),
+        Request::Check { checked, json } => check(*checked, json),
+        Request::Ask(Ok(Some(listen)), question) => ask(listen, question),
+        Request::Ask(Ok(None), _) => fail(
+            &"admin.listen is off, so there is nobody to ask; give the daemon an address there",
+            EX_CONFIG,
+        ),
+        Request::Get(Err(mistakes), _) | Request::Ask(Err(mistakes), _) => {
+            fail(&mistakes, EX_CONFIG)
+        }
+        Request::Completions(shell) => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut cli::command(), "ram-sidecar", &mut text);
+            print(&text)
+        }
+        Request::Manual => {
+            let mut text = Vec::new();
+            match cli::manual(&mut text) {
+                Ok(()) => print(&text),
+                Err(error) => fail(&error, EX_SOFTWARE),
+            }
         }
     }
 }
@@ -36,14 +70,20 @@ fn runtime(files: usize) -> Result<Runtime, ExitCode> {
         .map_err(|error| fail(&format_args!("cannot start the runtime: {error}"), EX_OSERR))
 }
 
+/// Runs to the end on a runtime whose threads, which a file system may hold up, do not keep the process.
+fn block_on<T>(files: usize, future: impl Future<Output = T>) -> Result<T, ExitCode> {
+    let runtime = runtime(files)?;
+    let outcome = runtime.block_on(future);
+    runtime.shutdown_background();
+    Ok(outcome)
+}
+
 fn check(checked: Checked, json: bool) -> ExitCode {
     process::protect();
-    let runtime = match runtime(0) {
-        Ok(runtime) => runtime,
+    let report = match block_on(0, command::check::run(checked)) {
+        Ok(report) => report,
         Err(code) => return code,
     };
-    let report = runtime.block_on(command::check::run(checked));
-    runtime.shutdown_background();
     let mut out = std::io::stdout();
     let text = if json {
         report.json()
@@ -57,24 +97,96 @@ fn check(checked: Checked, json: bool) -> ExitCode {
 
 fn serve(config: Config) -> ExitCode {
     telemetry::start(&config.log);
-    let runtime = match runtime(config.files.len()) {
-        Ok(runtime) => runtime,
-        Err(code) => return code,
-    };
-    let outcome = runtime.block_on(app::run(config));
-    // A file system that hangs must not keep the process.
-    runtime.shutdown_background();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error @ Error::Upstream(upstream::Error::Outbound(_))) => fail(&error, EX_CONFIG),
-        Err(error @ Error::Ended(_)) => fail(&error, EX_SOFTWARE),
-        Err(
-            error @ (Error::Bind { .. }
-            | Error::File(_)
-            | Error::System { .. }
-            | Error::Upstream(_)),
-        ) => fail(&error, EX_OSERR),
+    match block_on(config.files.len(), command::serve::run(config)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => fail(&error, code(&error)),
+        Err(code) => code,
     }
+}
+
+fn exec(config: Config, options: exec::Options) -> ExitCode {
+    telemetry::start(&config.log);
+    let outcome = block_on(config.files.len(), exec::run(config, options));
+    match outcome {
+        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Err(error)) => {
+            let code = match &error {
+                exec::Error::App(error) => code(error),
+                exec::Error::NoCredentials(..) => EX_UNAVAILABLE,
+                exec::Error::Start { source, .. } if source.kind() == ErrorKind::NotFound => {
+                    NOT_FOUND
+                }
+                exec::Error::Start { .. } => NOT_EXECUTABLE,
+            };
+            fail(&error, code)
+        }
+        Err(code) => code,
+    }
+}
+
+fn code(error: &Error) -> u8 {
+    match error {
+        Error::Upstream(upstream::Error::Outbound(_)) => EX_CONFIG,
+        Error::Ended(_) => EX_SOFTWARE,
+        Error::Bind { .. } | Error::File(_) | Error::System { .. } | Error::Upstream(_) => EX_OSERR,
+    }
+}
+
+fn get(origin: get::Origin, format: Format) -> ExitCode {
+    process::protect();
+    if let get::Origin::Settings(config) = &origin {
+        telemetry::start(&config.log);
+    }
+    match block_on(0, get::run(origin, format)) {
+        Ok(Ok(text)) => {
+            let line = if text.ends_with(b"\n") {
+                &b""[..]
+            } else {
+                b"\n"
+            };
+            let mut out = std::io::stdout().lock();
+            // Whoever wanted them must know that they did not arrive.
+            match out
+                .write_all(&text)
+                .and_then(|()| out.write_all(line))
+                .and_then(|()| out.flush())
+            {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(
+                    &format_args!("cannot print the credentials: {error}"),
+                    EX_OSERR,
+                ),
+            }
+        }
+        Ok(Err(error)) => fail(&error, EX_UNAVAILABLE),
+        Err(code) => code,
+    }
+}
+
+fn ask(listen: SocketAddr, question: Question) -> ExitCode {
+    let no = match question {
+        Question::Health(_) => 1,
+        Question::Wait(_) | Question::Stop => EX_UNAVAILABLE,
+    };
+    let asked = block_on(0, async {
+        let admin = Admin::new(listen).map_err(|failure| failure.to_string())?;
+        match question {
+            Question::Health(probe) => command::health::run(&admin, &probe).await,
+            Question::Wait(timeout) => command::wait::run(&admin, timeout).await,
+            Question::Stop => command::stop::run(&admin).await,
+        }
+    });
+    match asked {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(reason)) => fail(&reason, no),
+        Err(code) => code,
+    }
+}
+
+/// Prints what was generated. A closed output is nobody's concern.
+fn print(text: &[u8]) -> ExitCode {
+    let _ = std::io::stdout().write_all(text);
+    ExitCode::SUCCESS
 }
 
 fn fail(reason: &dyn Display, code: u8) -> ExitCode {
@@ -89,3 +201,7 @@ const EX_UNAVAILABLE: u8 = 69;
 const EX_SOFTWARE: u8 = 70;
 const EX_OSERR: u8 = 71;
 const EX_CONFIG: u8 = 78;
+
+/// The codes of shells for a command that is not there, and for one that cannot be run.
+const NOT_FOUND: u8 = 127;
+const NOT_EXECUTABLE: u8 = 126;

@@ -1,14 +1,18 @@
-//! The limits of this process, and its name.
+//! The limits of this process, its name, and the children that fall to it.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{
-    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+    DumpableBehavior, Pid, Resource, Rlimit, WaitOptions, getpid, getrlimit, set_dumpable_behavior,
+    setrlimit, waitpid,
 };
 
 /// Keeps memory out of core dumps and away from debuggers of the same user.
 ///
 /// Best effort: where the kernel refuses, the process runs on.
 pub fn protect() {
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    hide();
     let _ = setrlimit(
         Resource::Core,
         Rlimit {
@@ -16,6 +20,11 @@ pub fn protect() {
             maximum: Some(0),
         },
     );
+}
+
+/// Does the same as [`protect`] without a limit that children would inherit.
+pub fn hide() {
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
 /// Raises the limit of open files as far as it is useful and allowed, and returns it.
@@ -35,12 +44,60 @@ pub fn raise_open_files() -> usize {
     usize::try_from(after).unwrap_or(usize::MAX)
 }
 
+/// Returns the limit of open files.
+pub fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(USEFUL);
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
 /// Returns the host name; in a pod, that of the pod.
 pub fn host_name() -> String {
     rustix::system::uname()
         .nodename()
         .to_string_lossy()
         .into_owned()
+}
+
+/// A child that somebody waits for, as long as this lives.
+#[derive(Debug)]
+pub struct Awaited(i32);
+
+impl Awaited {
+    /// Registers a child right after its start, before the next `await`.
+    pub fn new(id: Option<u32>) -> Self {
+        let id = id.and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
+        awaited().insert(id);
+        Self(id)
+    }
+}
+
+impl Drop for Awaited {
+    fn drop(&mut self) {
+        awaited().remove(&self.0);
+    }
+}
+
+/// Collects the remains of children that nobody waits for, if they fall to this process.
+///
+/// Process 1 of a container inherits the children of processes that have ended.
+pub fn bury() {
+    if !getpid().is_init() {
+        return;
+    }
+    // The kernel gives orphans to the first thread, which also starts all our own children.
+    let listed = std::fs::read_to_string("/proc/1/task/1/children").unwrap_or_default();
+    let ids = listed.split_ascii_whitespace();
+    for id in ids.filter_map(|id| id.parse().ok()) {
+        if !awaited().contains(&id) {
+            // Also one that lives: then there is nothing to collect.
+            let _ = waitpid(Pid::from_raw(id), WaitOptions::NOHANG);
+        }
+    }
+}
+
+fn awaited() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
+    static AWAITED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+    AWAITED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Enough for every connection the servers admit.

@@ -11,7 +11,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
 use crate::credentials::{Granted, timestamp};
-use crate::failure::{Failure, Stage};
+use crate::failure::Failure;
 use crate::moment::Moment;
 use crate::schedule::{self, Dice};
 use crate::snapshot::{Held, Phase, Publisher, Snapshot};
@@ -54,10 +54,7 @@ impl<S: Source> Refresher<S> {
         let patience = self.source.patience();
         let outcome = tokio::time::timeout(patience, self.source.mint())
             .await
-            .unwrap_or_else(|_| {
-                let message = format!("no answer within {} seconds", patience.as_secs());
-                Err(Failure::new(Stage::Transport, "TimedOut", message))
-            });
+            .unwrap_or_else(|_| Err(Failure::timed_out(patience)));
         match outcome {
             Ok(Minted {
                 granted,

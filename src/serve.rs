@@ -2,8 +2,15 @@
 //!
 //! Until axum 0.9: `axum::serve` has neither a header timeout nor a connection cap.
 
+pub mod admin;
+mod answer;
+pub mod caller;
+pub mod data;
+pub mod door;
 pub mod guard;
-pub mod routes;
+pub mod metadata;
+pub mod offer;
+pub mod session;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -15,6 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +32,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{Instrument as _, debug, warn};
+
+use self::caller::Ends;
 
 /// Binds a listener whose backlog takes a burst of clients.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -56,9 +67,9 @@ pub async fn run(
             () = connections.ended() => {}
             () = sleep_until(full_until.unwrap_or_else(Instant::now)), if full_until.is_some() => {}
             accepted = listener.accept(), if full_until.is_none() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     is_refused = false;
-                    connections.open(stream, router.clone());
+                    connections.open(stream, peer, router.clone());
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_refused, true) {
@@ -88,11 +99,11 @@ struct Connection {
 }
 
 impl Connections {
-    fn open(&mut self, stream: TcpStream, router: Router) {
+    fn open(&mut self, stream: TcpStream, peer: SocketAddr, router: Router) {
         let busy = Arc::new(AtomicBool::new(false));
         let task = self
             .tasks
-            .spawn(serve(stream, router, Arc::clone(&busy)).in_current_span());
+            .spawn(serve(stream, peer, router, Arc::clone(&busy)).in_current_span());
         self.open.push_back(Connection {
             task,
             busy,
@@ -152,21 +163,37 @@ impl Connections {
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, busy: Arc<AtomicBool>) {
+async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, busy: Arc<AtomicBool>) {
     let opened = Instant::now();
     // A silent connection costs its socket and no buffer. Not by `readable`: tokio takes an accepted socket for readable
     // until a reading has told otherwise.
     let first_byte = timeout_at(opened + HEADERS, stream.peek(&mut [0])).await;
-    if matches!(first_byte, Ok(Ok(1..))) {
+    if matches!(first_byte, Ok(Ok(1..)))
+        && let Ok(local) = stream.local_addr()
+    {
         // Boxed, so that silent connections do not make room for it either.
-        Box::pin(converse(stream, router, busy, opened)).await;
+        Box::pin(converse(
+            stream,
+            Ends::new(peer, local),
+            router,
+            busy,
+            opened,
+        ))
+        .await;
     }
 }
 
-async fn converse(stream: TcpStream, router: Router, busy: Arc<AtomicBool>, opened: Instant) {
+async fn converse(
+    stream: TcpStream,
+    ends: Ends,
+    router: Router,
+    busy: Arc<AtomicBool>,
+    opened: Instant,
+) {
     let service = TowerToHyperService::new(router);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         busy.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(ends);
         service.call(request)
     });
     let connection = http1::Builder::new()

@@ -1,5 +1,7 @@
 //! Signals: TERM and INT stop, HUP renews.
 
+pub mod relay;
+
 use std::io;
 
 use tokio::signal::unix::{self, SignalKind};

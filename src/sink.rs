@@ -28,8 +28,8 @@ pub enum State {
     /// Nothing has been written yet.
     #[default]
     Waiting,
-    /// It holds what is served.
-    Written,
+    /// It holds what is served, which ends then.
+    Written(DateTime<Utc>),
     /// It does not, and why.
     Failed(Arc<Failure>),
 }
@@ -97,9 +97,9 @@ impl Sink {
 
     /// Looks at what a predecessor left. It may still be good, and then it stays until it ends.
     async fn inherited(&self) -> Option<Written> {
-        let path = self.options.path.clone();
+        let options = self.options.clone();
         let expires_at = self
-            .blocking(move || Ok(file::expiration(&path)))
+            .blocking(move || Ok(file::expiration(&options)))
             .await
             .ok()??;
         Some(self.foreign(expires_at))
@@ -119,15 +119,15 @@ impl Sink {
     /// Brings the file one step closer to what is offered; `disk` is what it holds.
     async fn step(&self, offer: &Offer, disk: &mut Option<Written>, now: Moment) -> io::Result<()> {
         // A successor first: readers look again just when the file's content ends, and must not find it missing.
-        let replaced = self.replace(offer, disk).await;
+        let replaced = self.replace(offer, disk, now).await;
         // And though that may fail: nobody shall read what has ended.
         if let Some(written) = disk
             .as_ref()
             .filter(|written| now.is_past(written.deadline))
         {
-            let (path, ended, wall) = (self.options.path.clone(), written.expires_at, now.wall);
+            let (options, ended, wall) = (self.options.clone(), written.expires_at, now.wall);
             let successor = self
-                .blocking(move || file::remove(&path, ended, wall))
+                .blocking(move || file::remove(&options, ended, wall))
                 .await?;
             *disk = successor.map(|expires_at| self.foreign(expires_at));
         }
@@ -135,7 +135,12 @@ impl Sink {
     }
 
     /// Writes what is offered, unless the file holds it already.
-    async fn replace(&self, offer: &Offer, disk: &mut Option<Written>) -> io::Result<()> {
+    async fn replace(
+        &self,
+        offer: &Offer,
+        disk: &mut Option<Written>,
+        now: Moment,
+    ) -> io::Result<()> {
         let Offer::Held(held) = offer else {
             return Ok(());
         };
@@ -146,8 +151,8 @@ impl Sink {
             // The same credentials may turn out to last longer: their deadline goes by what is known of the clocks.
             written.deadline = held.deadline;
         } else {
-            let (options, content) = (self.options.clone(), held.document.clone());
-            self.blocking(move || file::replace(&options, &content))
+            let (options, content) = (self.options.clone(), Arc::clone(held));
+            self.blocking(move || file::replace(&options, &content.credentials, now.wall))
                 .await?;
             *disk = Some(Written {
                 generation: held.generation,
@@ -175,11 +180,10 @@ impl Sink {
         if matches!(&*self.state.borrow(), State::Failed(_)) {
             info!(path = %self.options.path.display(), "The file can be written again");
         }
-        let is_ours = disk.is_some_and(|written| written.generation > 0);
-        self.state.send_replace(if is_ours {
-            State::Written
-        } else {
-            State::Waiting
+        let ours = disk.filter(|written| written.generation > 0);
+        self.state.send_replace(match ours {
+            Some(written) => State::Written(written.expires_at),
+            None => State::Waiting,
         });
     }
 
@@ -190,6 +194,13 @@ impl Sink {
             warn!(path = %self.options.path.display(), "{failure}");
         }
         self.state.send_replace(State::Failed(Arc::new(failure)));
+    }
+}
+
+/// Removes a file that this process wrote, unless another process has written it since. Best effort; blocks.
+pub fn withdraw(options: &Options, expires_at: DateTime<Utc>) {
+    if file::expiration(options) == Some(expires_at) {
+        let _ = file::remove(options, expires_at, expires_at);
     }
 }
 

@@ -1,11 +1,24 @@
 //! Renderings: values in, bytes out.
 
+pub mod aliyun_cli;
+pub mod camel;
+pub mod container;
 pub mod document;
+pub mod env;
+pub mod format;
+pub mod ini;
+pub mod metadata;
+pub mod ossfs;
 pub mod probe;
+pub mod process;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret as _;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
+use crate::credentials::Credentials;
 use crate::failure::Failure;
 
 /// The body of an error: never empty, because Java's SDK takes that for a transport failure, and free of secrets,
@@ -27,6 +40,19 @@ pub fn no_role() -> Bytes {
     )
 }
 
+/// The body of the answer while the first attempt is under way.
+pub fn pending() -> Bytes {
+    error(
+        "CredentialsPending",
+        "credentials are still on their way from STS; try again in a second",
+    )
+}
+
+/// The body of the answer to a request to stop.
+pub fn stopping() -> Bytes {
+    json(&serde_json::json!({ "status": "stopping" }))
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Error<'a> {
@@ -42,3 +68,42 @@ fn json(value: &impl Serialize) -> Bytes {
     let bytes = serde_json::to_vec(value).expect("always serializable");
     bytes.into()
 }
+
+/// Renders a document that holds `credentials`. The bytes are wiped when the last reader drops them.
+fn secret_json(credentials: &Credentials, document: &impl Serialize) -> Bytes {
+    let mut bytes = room(credentials);
+    #[expect(
+        clippy::expect_used,
+        reason = "structs of strings and numbers always have a JSON form"
+    )]
+    serde_json::to_writer(&mut *bytes, document).expect("always serializable");
+    Bytes::from_owner(bytes)
+}
+
+/// Makes room for every part of the credentials twice: a growing vector would leave unwiped copies behind.
+fn room(credentials: &Credentials) -> Zeroizing<Vec<u8>> {
+    let Credentials {
+        access_key_secret,
+        security_token,
+        ..
+    } = credentials;
+    let secrets = access_key_secret.expose_secret().len() + security_token.expose_secret().len();
+    Zeroizing::new(Vec::with_capacity(secrets * 2 + 1024))
+}
+
+/// The comment at the head of a file that has no other place for its end.
+fn note(end: &str) -> String {
+    format!("{NOTE}{end}\n")
+}
+
+fn noted_expiration(file: &[u8]) -> Option<DateTime<Utc>> {
+    let line = file.split(|byte| *byte == b'\n').next()?;
+    time(std::str::from_utf8(line).ok()?.strip_prefix(NOTE)?)
+}
+
+fn time(text: &str) -> Option<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(time.to_utc())
+}
+
+const NOTE: &str = "# Written by ram-sidecar; these credentials end at ";

@@ -46,7 +46,7 @@ async fn attempt(config: Config, report: &mut Report) {
     report.roles = chain.roles.iter().map(Role::of).collect();
     let patience = chain.patience() + ASIDE;
     let outcome = tokio::time::timeout(patience, obtain(&mut chain, &clock, report)).await;
-    let outcome = outcome.unwrap_or_else(|_| Err(timed_out(patience)));
+    let outcome = outcome.unwrap_or_else(|_| Err(Failure::timed_out(patience)));
     report.call = chain.sts.last_call().map(|(host, took)| Call {
         host: host.to_owned(),
         milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -120,11 +120,6 @@ async fn granted(minted: Minted, chain: &mut Chain, report: &mut Report, sandbox
     } else {
         "Credentials were obtained: with these settings `serve` will have them too."
     });
-}
-
-fn timed_out(patience: Duration) -> Failure {
-    let message = format!("no answer within {} seconds", patience.as_secs());
-    Failure::new(Stage::Transport, "TimedOut", message)
 }
 
 /// How long the question may take who we are.

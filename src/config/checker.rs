@@ -1,7 +1,5 @@
 //! From gathered texts to checked values, a mistake at a time.
 
-use std::net::SocketAddr;
-
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -248,22 +246,6 @@ impl Checker {
         Some(vec![Endpoint::of(region.as_deref(), vpc)])
     }
 
-    pub(super) fn serve(&mut self) -> (Option<SocketAddr>, Option<String>) {
-        let listen = self.value("serve.listen", parse::address);
-        let key = self.value("serve.key", parse::key);
-        if let (Some(listen), Some(key)) = (&listen, &key)
-            && !listen.ip().is_loopback()
-            && key.len() < SECRET_KEY
-        {
-            let origin = self.origin("serve.listen");
-            self.problems.push(format!(
-                "{origin}: {} can be reached from other machines; listen on 127.0.0.1, or make serve.key (RAM_SIDECAR_KEY) a random secret of at least {SECRET_KEY} characters",
-                listen.ip()
-            ));
-        }
-        (listen, key)
-    }
-
     pub(super) fn files(&mut self) -> Vec<sink::Options> {
         let mut files: Vec<sink::Options> = Vec::new();
         for (origin, fields) in &self.layers.files {
@@ -301,6 +283,3 @@ fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     }
     Ok(read)
 }
-
-/// 22 random characters of 64 kinds are 132 bits.
-const SECRET_KEY: usize = 22;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value as Toml};
 
+use super::Input;
 use super::settings::{SETTINGS, Setting, find};
 
 /// A value as it was written, and where.
@@ -21,7 +22,12 @@ pub(super) struct Given {
 pub(super) enum Origin {
     Flag(&'static str),
     Variable(&'static str),
-    File { path: PathBuf, key: String },
+    File {
+        path: PathBuf,
+        key: String,
+    },
+    /// What the command takes for a default.
+    Command,
 }
 
 impl fmt::Display for Origin {
@@ -30,6 +36,7 @@ impl fmt::Display for Origin {
             Self::Flag(flag) => write!(f, "--{flag}"),
             Self::Variable(name) => f.write_str(name),
             Self::File { path, key } => write!(f, "{key} in {}", path.display()),
+            Self::Command => f.write_str("default of this command"),
         }
     }
 }
@@ -46,19 +53,20 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    pub(super) fn gather(
-        flags: &[(&'static str, Vec<String>)],
-        variable: &dyn Fn(&str) -> Option<OsString>,
-        file: Option<&Path>,
-    ) -> Self {
+    pub(super) fn gather(input: &Input<'_>) -> Self {
         let mut layers = Self::default();
-        if let Some(path) = file {
+        for (key, value) in &input.defaults {
+            let origin = Origin::Command;
+            let value = value.clone();
+            layers.values.insert(key, Given { value, origin });
+        }
+        if let Some(path) = &input.file {
             layers.read(path);
         }
         for setting in SETTINGS {
-            layers.take_variable(setting, variable);
+            layers.take_variable(setting, input.variable);
         }
-        for (key, values) in flags {
+        for (key, values) in &input.flags {
             layers.take_flag(key, values);
         }
         layers
@@ -82,7 +90,8 @@ impl Layers {
 
     fn put(&mut self, setting: &'static Setting, value: String, origin: Origin) {
         let given = Given { value, origin };
-        if let Some(weaker) = self.values.insert(setting.key, given) {
+        let weaker = self.values.insert(setting.key, given);
+        if let Some(weaker) = weaker.filter(|weaker| weaker.origin != Origin::Command) {
             self.overruled.push((setting.key, weaker));
         }
     }
@@ -262,7 +271,7 @@ fn list(setting: &Setting, value: &Toml) -> Option<String> {
     let Toml::Array(items) = value else {
         return None;
     };
-    let texts: Option<Vec<&str>> = items.iter().map(Toml::as_str).collect();
+    let texts: Option<Vec<String>> = items.iter().map(scalar).collect();
     let texts = texts.filter(|_| setting.is_list())?;
     serde_json::to_string(&texts).ok()
 }

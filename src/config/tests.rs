@@ -18,6 +18,7 @@ fn checked(flags: &[(&'static str, &str)], variables: &[(&str, &str)], toml: &st
         variable: &|name| variables.get(name).cloned(),
         file: Some(file),
         host_name: "trainer-0".to_owned(),
+        defaults: Vec::new(),
         #[cfg(feature = "sandbox")]
         sandbox: None,
     };
@@ -60,6 +61,7 @@ fn files_come_from_the_strongest_layer_with_all_their_fields() {
     let config = checked(&[], &KEYS, toml);
     let file = |path: &str, mode, uid, gid| sink::Options {
         path: path.into(),
+        format: crate::view::format::Format::Json,
         mode,
         uid,
         gid,
@@ -149,7 +151,8 @@ fn a_chosen_identity_settles_which_of_two_it_is() {
 fn a_secret_key_opens_other_addresses() {
     let flags = [
         ("serve.listen", "10.0.0.5:7002"),
-        ("serve.key", "0123456789abcdefghijkl"),
+        ("serve.key", "0123456789abcdefGHIJKL"),
+        ("serve.allow_remote", "true"),
     ];
     assert_eq!(checked(&flags, &KEYS, "").serve.listen.port(), 7002);
 }

@@ -82,7 +82,8 @@ impl CredentialsUri {
         self.loopback.then_some(self.port)
     }
 
-    pub(super) async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
+    /// Asks once. Cancel safe.
+    pub async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
         let asked_at = clock.now();
         let answer = self.ask().await?;
         let refusal = Refusal::read(&answer.body);

@@ -10,13 +10,14 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process_group, wait};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::failure::{Failure, Stage};
+use crate::process::{Awaited, bury};
 
 use super::Proof;
 use super::document::Document;
@@ -43,6 +44,7 @@ impl Process {
     }
 
     async fn run(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
+        // What earlier runs have left behind.
         bury();
         let name = self.name();
         let arguments = self.command.get(1..).unwrap_or_default();
@@ -58,6 +60,7 @@ impl Process {
             let message = format!("cannot start {name}: {error}");
             Failure::new(Stage::Identity, "ProcessNotStarted", message)
         })?;
+        let _awaited = Awaited::new(child.id());
         let group = Group(child.id());
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let mut told = Vec::new();
@@ -151,16 +154,6 @@ fn ending(status: ExitStatus) -> String {
         (Some(code), _) => format!("ended with exit code {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
         (None, None) => "ended strangely".to_owned(),
-    }
-}
-
-/// Collects what earlier runs have left behind, if it falls to this process.
-///
-/// Process 1 of a container inherits the children of a program that has ended, and nobody else takes their remains away.
-/// At the start of a run every child of this process is one of those.
-fn bury() {
-    if getpid().is_init() {
-        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
     }
 }
 

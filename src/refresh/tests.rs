@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::credentials::{Credentials, Granted};
+use crate::failure::Stage;
 use crate::snapshot::{self, HealthReader, Offer, Subscriber};
 
 const SECOND: Duration = Duration::from_secs(1);

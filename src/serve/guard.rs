@@ -18,17 +18,23 @@ pub struct Refusal {
     pub message: &'static str,
 }
 
-/// Judges a request to a listener that is bound to `bound`.
+/// What a listener answers to.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The address it is bound to.
+    pub bound: IpAddr,
+    /// The methods.
+    pub methods: &'static [Method],
+}
+
+/// Judges a request by what it says of itself.
 pub fn check(
     method: &Method,
     uri: &Uri,
     version: Version,
     headers: &HeaderMap,
-    bound: IpAddr,
+    rules: Rules,
 ) -> Result<(), Refusal> {
-    if method != Method::GET && method != Method::HEAD {
-        return Err(METHOD);
-    }
     let from_a_page = |name: &header::HeaderName| {
         name == header::ORIGIN || name.as_str().starts_with("sec-fetch-")
     };
@@ -48,16 +54,37 @@ pub fn check(
     if host.is_none() && authority.is_none() && version != Version::HTTP_10 {
         return Err(HOST);
     }
-    if [host, authority]
-        .into_iter()
-        .flatten()
-        .all(|host| is_ours(host, bound))
-    {
+    let mut names = [host, authority].into_iter().flatten();
+    if !names.all(|host| is_ours(host, rules.bound)) {
+        return Err(HOST);
+    }
+    if rules.methods.contains(method) {
         Ok(())
     } else {
-        Err(HOST)
+        Err(METHOD)
     }
 }
+
+/// Judges a caller by where it is and whose it is: `uid` is none if the kernel does not know its owner.
+pub fn admit(
+    is_local: bool,
+    uid: Option<u32>,
+    allow_remote: bool,
+    allow_uids: Option<&[u32]>,
+) -> Result<(), Refusal> {
+    if !is_local && !allow_remote {
+        return Err(REMOTE);
+    }
+    match (allow_uids, uid) {
+        (None, _) => Ok(()),
+        (Some(allowed), Some(uid)) if allowed.contains(&uid) => Ok(()),
+        (Some(_), Some(_)) => Err(CALLER),
+        (Some(_), None) => Err(UNKNOWN_CALLER),
+    }
+}
+
+/// The methods of a reader.
+pub const READ: &[Method] = &[Method::GET, Method::HEAD];
 
 /// Whether a `Host` names this machine, with or without a port: Python's SDK leaves it out.
 ///
@@ -80,7 +107,25 @@ fn is_ours(host: &str, bound: IpAddr) -> bool {
 const METHOD: Refusal = Refusal {
     status: StatusCode::METHOD_NOT_ALLOWED,
     code: "MethodNotAllowed",
-    message: "only GET and HEAD are answered here",
+    message: "this method is not answered here; use one that the Allow header names",
+};
+
+const REMOTE: Refusal = Refusal {
+    status: StatusCode::FORBIDDEN,
+    code: "RemoteRefused",
+    message: "the request comes from another machine; credentials are for programs on this one, unless serve.allow_remote is set",
+};
+
+const CALLER: Refusal = Refusal {
+    status: StatusCode::FORBIDDEN,
+    code: "CallerRefused",
+    message: "the user who asks is not in serve.allow_uids; add the uid there, or ask as another user",
+};
+
+const UNKNOWN_CALLER: Refusal = Refusal {
+    status: StatusCode::FORBIDDEN,
+    code: "CallerRefused",
+    message: "serve.allow_uids is set, and the kernel does not say whose connection this is; ask from this machine, and keep the connection open",
 };
 
 const BROWSER: Refusal = Refusal {
@@ -120,8 +165,11 @@ mod tests {
                 )
             })
             .collect();
-        let bound = IpAddr::from([127, 0, 0, 1]);
-        match check(method, &uri.parse().unwrap(), version, &headers, bound) {
+        let rules = Rules {
+            bound: IpAddr::from([127, 0, 0, 1]),
+            methods: READ,
+        };
+        match check(method, &uri.parse().unwrap(), version, &headers, rules) {
             Ok(()) => "ok",
             Err(refusal) => refusal.code,
         }
@@ -186,6 +234,30 @@ mod tests {
             judged(&Method::POST, "/x", Version::HTTP_11, &[host]),
             "MethodNotAllowed"
         );
+    }
+
+    #[test]
+    fn callers_are_judged_by_their_place_and_their_owner() {
+        let uids = [0, 1000];
+        for (is_local, uid, allow_remote, allow_uids, code) in [
+            (true, None, false, None, None),
+            (true, Some(7), false, None, None),
+            (false, None, false, None, Some("RemoteRefused")),
+            (false, None, true, None, None),
+            (true, Some(1000), false, Some(&uids[..]), None),
+            (true, Some(7), false, Some(&uids), Some("CallerRefused")),
+            (true, None, false, Some(&uids), Some("CallerRefused")),
+            (false, None, true, Some(&uids), Some("CallerRefused")),
+            (false, Some(0), false, Some(&uids), Some("RemoteRefused")),
+            (true, Some(0), false, Some(&[]), Some("CallerRefused")),
+        ] {
+            let verdict = admit(is_local, uid, allow_remote, allow_uids);
+            let found = verdict.err().map(|refusal| refusal.code);
+            assert_eq!(
+                found, code,
+                "{is_local} {uid:?} {allow_remote} {allow_uids:?}"
+            );
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! One file, written so that nobody ever reads half of it.
+//! One file, or one directory of files, written so that nobody ever reads half of it.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{
+    DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, symlink,
+};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -10,14 +12,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tracing::debug;
 use zeroize::Zeroizing;
 
+use crate::credentials::Credentials;
 use crate::failure::{Failure, Stage};
-use crate::view::document;
+use crate::view::format::Format;
+use crate::view::ossfs;
 
 /// One file to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// Where it is. Its directory exists.
     pub path: PathBuf,
+    /// What it holds; [`Format::Ossfs`] makes it a directory of files.
+    pub format: Format,
     /// Its permissions.
     pub mode: u32,
     /// Its owner, if not the user of this process.
@@ -26,15 +32,22 @@ pub struct Options {
     pub gid: Option<u32>,
 }
 
-/// Puts a file with this content in place of the old one. Blocks.
-pub(super) fn replace(options: &Options, content: &[u8]) -> io::Result<()> {
+/// Puts these credentials in place of the old ones. Blocks.
+pub(super) fn replace(
+    options: &Options,
+    credentials: &Credentials,
+    now: DateTime<Utc>,
+) -> io::Result<()> {
     let beside = Beside::of(&options.path)?;
     let temporary = beside.fresh()?;
-    let outcome =
-        fill(&temporary, options, content).and_then(|()| fs::rename(&temporary, &options.path));
+    let outcome = match options.format {
+        Format::Ossfs => swap(&beside, &temporary, options, credentials, now),
+        format => fill(&temporary, options, &format.file(credentials))
+            .and_then(|()| fs::rename(&temporary, &options.path)),
+    };
     if outcome.is_err() {
-        // Also the one that was never made; the error that matters is the first.
-        let _ = fs::remove_file(&temporary);
+        // Also what was never made; the error that matters is the first.
+        let _ = fs::remove_file(&temporary).or_else(|_| fs::remove_dir_all(&temporary));
     }
     outcome?;
     // The new file is in place. That its name survives a power cut is more than some file systems promise.
@@ -42,6 +55,38 @@ pub(super) fn replace(options: &Options, content: &[u8]) -> io::Result<()> {
     if let Err(error) = synced {
         debug!(path = %options.path.display(), "Cannot sync the directory of the file: {error}");
     }
+    Ok(())
+}
+
+/// Fills a new directory, and turns the symbolic link that readers go by to it.
+///
+/// The directory before stays until the next time: a reader may be between two of its files.
+fn swap(
+    beside: &Beside<'_>,
+    directory: &Path,
+    options: &Options,
+    credentials: &Credentials,
+    now: DateTime<Utc>,
+) -> io::Result<()> {
+    // Whoever may read a file may also look into the directory.
+    let mode = options.mode | (options.mode & 0o444) >> 2;
+    DirBuilder::new().mode(0o700).create(directory)?;
+    for (name, content) in ossfs::render(credentials) {
+        fill(&directory.join(name), options, &content)?;
+    }
+    fs::set_permissions(directory, Permissions::from_mode(mode))?;
+    if options.uid.is_some() || options.gid.is_some() {
+        fchown(File::open(directory)?, options.uid, options.gid)?;
+    }
+    let before = fs::read_link(&options.path).ok();
+    let link = beside.fresh()?;
+    let target = directory.file_name().unwrap_or_default();
+    symlink(target, &link)?;
+    if let Err(error) = fs::rename(&link, &options.path) {
+        let _ = fs::remove_file(&link);
+        return Err(error);
+    }
+    beside.sweep(now, &[Some(PathBuf::from(target)), before]);
     Ok(())
 }
 
@@ -61,43 +106,69 @@ fn fill(temporary: &Path, options: &Options, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Removes the document that ended at `ended`, if it is there. Blocks.
+/// Removes the document that ends at `ended`, if it is there. Blocks.
 ///
 /// Another process may keep the same file: a document that still is good at `now` stays, and its end is returned.
 pub(super) fn remove(
-    path: &Path,
+    options: &Options,
     ended: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> io::Result<Option<DateTime<Utc>>> {
-    if let Some(other) = expiration(path).filter(|other| *other != ended && *other > now) {
+    if let Some(other) = expiration(options).filter(|other| *other != ended && *other > now) {
         return Ok(Some(other));
     }
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(None),
+    let beside = Beside::of(&options.path)?;
+    let directory = fs::read_link(&options.path).ok();
+    match fs::remove_file(&options.path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
     }
+    if options.format == Format::Ossfs {
+        // Best effort: what is left over is swept away next time.
+        let _ = directory.map(|name| fs::remove_dir_all(beside.directory.join(name)));
+        beside.sweep(now, &[]);
+    }
+    Ok(None)
 }
 
 /// Reads when the document in a file ends; nothing if there is none. Blocks.
-pub(super) fn expiration(path: &Path) -> Option<DateTime<Utc>> {
+pub(super) fn expiration(options: &Options) -> Option<DateTime<Utc>> {
+    let path = match options.format {
+        Format::Ossfs => options.path.join(ossfs::EXPIRATION),
+        _ => options.path.clone(),
+    };
     // Opening a pipe would wait for its writer.
-    let is_document = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() < LIMIT);
+    let is_document = fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() < LIMIT);
     let content = is_document
-        .then(|| fs::read(path).map(Zeroizing::new))?
+        .then(|| fs::read(&path).map(Zeroizing::new))?
         .ok()?;
-    document::expiration(&content)
+    options.format.expiration(&content)
 }
 
 /// Writes an empty file beside the file and removes it again, and what killed predecessors left. Blocks.
 pub(super) fn check(options: &Options, now: DateTime<Utc>) -> io::Result<()> {
-    if options.path.is_dir() {
-        return Err(io::Error::other("it is a directory"));
-    }
-    if fs::metadata(&options.path).is_ok_and(|found| !found.is_file()) {
-        return Err(io::Error::other("it exists and is not a regular file"));
+    let is_directory = options.format == Format::Ossfs;
+    if let Ok(found) = fs::symlink_metadata(&options.path) {
+        if is_directory && !found.is_symlink() {
+            let what = "it exists and is not a symbolic link, which the directory of files is; remove it, or name another";
+            return Err(io::Error::other(what));
+        }
+        if !is_directory && options.path.is_dir() {
+            return Err(io::Error::other("it is a directory"));
+        }
+        let is_special = fs::metadata(&options.path).is_ok_and(|found| !found.is_file());
+        if !is_directory && is_special {
+            return Err(io::Error::other("it exists and is not a regular file"));
+        }
+        // Somebody's variables or profiles are not ours to lose.
+        let is_empty = fs::metadata(&options.path).is_ok_and(|found| found.len() == 0);
+        if options.format.may_be_foreign() && !is_empty && expiration(options).is_none() {
+            let what = "it exists and holds something else than what ram-sidecar writes; name another file, or remove it";
+            return Err(io::Error::other(what));
+        }
     }
     let beside = Beside::of(&options.path)?;
-    beside.sweep(now);
+    beside.sweep(now, &[fs::read_link(&options.path).ok()]);
     let temporary = beside.fresh()?;
     let outcome = fill(&temporary, options, b"");
     let _ = fs::remove_file(&temporary);
@@ -127,22 +198,23 @@ impl<'a> Beside<'a> {
         Ok(self.directory.join(format!("{}{random:016x}", self.prefix)))
     }
 
-    /// Removes what killed predecessors left half done; what is young belongs to a process that is at work.
-    fn sweep(&self, now: DateTime<Utc>) {
+    /// Removes what was prepared here, but for what is `kept`: killed predecessors left it half done, or readers have
+    /// finished with it. What is young belongs to a process that is at work.
+    fn sweep(&self, now: DateTime<Utc>, kept: &[Option<PathBuf>]) {
         let Ok(entries) = fs::read_dir(self.directory) else {
             return;
         };
-        let ours = entries.flatten().filter(|entry| {
-            entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with(&self.prefix)
-        });
-        for entry in ours {
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let is_kept = kept.iter().flatten().any(|kept| kept.as_os_str() == name);
+            if is_kept || !name.to_string_lossy().starts_with(&self.prefix) {
+                continue;
+            }
             let modified = entry.metadata().and_then(|found| found.modified());
             if modified.is_ok_and(|at| is_abandoned(at, now)) {
                 // Another process may be faster, or own it.
-                let _ = fs::remove_file(entry.path());
+                let path = entry.path();
+                let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
             }
         }
     }

@@ -6,12 +6,14 @@ use super::*;
 use crate::snapshot::tests::{granted, noon};
 use crate::snapshot::{self, Publisher};
 use crate::testing;
+use crate::view::format::Format;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn options(path: &Path) -> Options {
     Options {
         path: path.to_owned(),
+        format: Format::Json,
         mode: 0o640,
         uid: None,
         gid: None,
@@ -56,13 +58,16 @@ impl Rig {
         state.expect("the file reaches the state").unwrap().clone()
     }
 
+    /// Returns the AccessKeyId that the file holds.
     fn content(&self) -> String {
-        fs::read_to_string(&self.path).unwrap()
+        let document = fs::read(&self.path).unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+        document["AccessKeyId"].as_str().unwrap().to_owned()
     }
 }
 
 fn is_written(state: &State) -> bool {
-    matches!(state, State::Written)
+    matches!(state, State::Written(_))
 }
 
 fn is_failed(state: &State) -> bool {
@@ -248,7 +253,7 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
     };
     let later = now + chrono::TimeDelta::hours(1);
     fs::write(&path, document(later)).unwrap();
-    let kept = file::remove(&path, now, now).unwrap();
+    let kept = file::remove(&options(&path), now, now).unwrap();
     assert_eq!(
         kept.map(crate::credentials::timestamp),
         Some(crate::credentials::timestamp(later))
@@ -256,7 +261,7 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
 
     fs::write(&path, document(now)).unwrap();
     assert_eq!(
-        file::remove(&path, now - chrono::TimeDelta::hours(1), now).unwrap(),
+        file::remove(&options(&path), now - chrono::TimeDelta::hours(1), now).unwrap(),
         None
     );
     assert!(!path.exists());

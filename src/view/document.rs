@@ -6,29 +6,22 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, timestamp};
 
 /// Renders credentials. The bytes are wiped when the last reader drops them.
-#[expect(clippy::missing_panics_doc, reason = "it does not")]
 pub fn render(credentials: &Credentials) -> Bytes {
-    let document = Document {
-        code: "Success",
-        access_key_id: &credentials.access_key_id,
-        access_key_secret: credentials.access_key_secret.expose_secret(),
-        security_token: credentials.security_token.expose_secret(),
-        expiration: &timestamp(credentials.expires_at),
-        last_updated: &timestamp(credentials.issued_at),
-    };
-    // Sized in advance: a growing vector would leave unwiped copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(document.security_token.len() * 2 + 1024));
-    #[expect(
-        clippy::expect_used,
-        reason = "a struct of strings always has a JSON form"
-    )]
-    serde_json::to_writer(&mut *bytes, &document).expect("always serializable");
-    Bytes::from_owner(bytes)
+    super::secret_json(
+        credentials,
+        &Document {
+            code: "Success",
+            access_key_id: &credentials.access_key_id,
+            access_key_secret: credentials.access_key_secret.expose_secret(),
+            security_token: credentials.security_token.expose_secret(),
+            expiration: &timestamp(credentials.expires_at),
+            last_updated: &timestamp(credentials.issued_at),
+        },
+    )
 }
 
 /// Reads from a document when its credentials end; nothing if it is not a document.
@@ -39,9 +32,7 @@ pub fn expiration(document: &[u8]) -> Option<DateTime<Utc>> {
         expiration: String,
     }
     let ending: Ending = serde_json::from_slice(document).ok()?;
-    DateTime::parse_from_rfc3339(&ending.expiration)
-        .ok()
-        .map(|end| end.to_utc())
+    super::time(&ending.expiration)
 }
 
 /// `SessionToken` is not among the keys: reqsign takes it for a duplicate of `SecurityToken` and refuses both.

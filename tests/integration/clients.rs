@@ -248,7 +248,9 @@ fn follows_a_rotation(language: Language, ways: &[&str]) {
         return;
     };
     let sidecar = Sidecar::start();
-    let mut program = Process::start(beside(&sidecar.uri, command));
+    let mut command = beside(&sidecar.uri, command);
+    command.args(ways);
+    let mut program = Process::start(command);
     sidecar.assert_followed(ways, || {
         let answer = program.ask("fetch");
         serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{answer}: {error}"))

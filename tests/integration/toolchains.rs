@@ -129,10 +129,11 @@ impl Language {
             }
             Self::Go => {
                 let mut build = Command::new("go");
+                // A directory, which takes every program; ossutil is one of its own.
                 build
                     .args(["build", "-o"])
-                    .arg(prepared.join("follow"))
-                    .arg(".");
+                    .arg(prepared.join(""))
+                    .args(["./...", "github.com/aliyun/ossutil"]);
                 run(build.env("GOWORK", "off").current_dir(self.sources()));
             }
             Self::Java => {
@@ -196,7 +197,7 @@ impl Language {
         match self {
             Self::Python => &["requirements.txt"],
             Self::Node => &["package.json", "package-lock.json"],
-            Self::Go => &["go.mod", "go.sum", "follow.go"],
+            Self::Go => &["go.mod", "go.sum", "follow/main.go", "readers/main.go"],
             Self::Java => &["pom.xml", "src/main/java/Follow.java"],
         }
     }

@@ -1,6 +1,8 @@
-"""Fetches credentials through every way alibabacloud_credentials offers, once for each `fetch` line on standard input.
+"""Fetches credentials through ways that alibabacloud_credentials offers, once for each `fetch` line on standard input.
 
-The provider objects are made once and kept, so the answers show whether they follow a rotation.
+Usage: follow.py WAY..., where a way is credentials_uri (with ALIBABA_CLOUD_CREDENTIALS_URI in the environment), default
+or ecs_ram_role, each also with _async behind its name. The provider objects are made once and kept, so the answers show
+whether they follow a rotation.
 """
 
 import asyncio
@@ -11,23 +13,27 @@ import sys
 from alibabacloud_credentials.client import Client
 from alibabacloud_credentials.models import Config
 
+CLIENTS = {
+    "credentials_uri": lambda: Client(
+        Config(type="credentials_uri", credentials_uri=os.environ["ALIBABA_CLOUD_CREDENTIALS_URI"])
+    ),
+    "default": Client,
+    # Takes the role's name from ALIBABA_CLOUD_ECS_METADATA, or else asks the metadata service for it.
+    "ecs_ram_role": lambda: Client(Config(type="ecs_ram_role")),
+}
 
-def main():
-    uri = os.environ["ALIBABA_CLOUD_CREDENTIALS_URI"]
+
+def main(*names):
     loop = asyncio.new_event_loop()
 
-    def configured():
-        return Client(Config(type="credentials_uri", credentials_uri=uri))
+    def way(name):
+        # The asynchronous providers are objects of their own: a shared one would answer from the other's cache.
+        client = CLIENTS[name.removesuffix("_async")]()
+        if name.endswith("_async"):
+            return lambda: loop.run_until_complete(client.get_credential_async())
+        return client.get_credential
 
-    # The asynchronous providers are objects of their own: a shared one would answer from the other's cache.
-    by_uri, by_uri_async = configured(), configured()
-    by_default, by_default_async = Client(), Client()
-    ways = {
-        "credentials_uri": by_uri.get_credential,
-        "credentials_uri_async": lambda: loop.run_until_complete(by_uri_async.get_credential_async()),
-        "default": by_default.get_credential,
-        "default_async": lambda: loop.run_until_complete(by_default_async.get_credential_async()),
-    }
+    ways = {name: way(name) for name in names}
 
     for line in sys.stdin:
         if line.strip() == "fetch":
@@ -48,4 +54,4 @@ def answer(fetch):
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

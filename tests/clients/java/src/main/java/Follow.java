@@ -11,22 +11,21 @@ import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
- * Fetches credentials through every way credentials-java offers, once for each {@code fetch} line on standard input.
+ * Fetches credentials in the ways of credentials-java that the arguments name, once for each {@code fetch} line on
+ * standard input.
  *
  * <p>The provider objects are made once and kept, so the answers show whether they follow a rotation.
  */
 public final class Follow {
-    public static void main(String[] arguments) throws IOException {
+    public static void main(String[] names) throws IOException {
         // The SDK prints its warnings to standard output, which is for the answers.
         PrintStream out = System.out;
         System.setOut(System.err);
 
-        Config config = new Config();
-        config.setType("credentials_uri");
-        config.setCredentialsUri(System.getenv("ALIBABA_CLOUD_CREDENTIALS_URI"));
         Map<String, Client> ways = new LinkedHashMap<>();
-        ways.put("credentials_uri", new Client(config));
-        ways.put("default", new Client());
+        for (String name : names) {
+            ways.put(name, client(name));
+        }
 
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
         for (String line = lines.readLine(); line != null; line = lines.readLine()) {
@@ -39,6 +38,22 @@ public final class Follow {
         }
         // Some providers keep threads that are not daemons.
         System.exit(0);
+    }
+
+    private static Client client(String way) {
+        Config config = new Config();
+        config.setType(way);
+        switch (way) {
+            case "credentials_uri":
+                config.setCredentialsUri(System.getenv("ALIBABA_CLOUD_CREDENTIALS_URI"));
+                return new Client(config);
+            case "ecs_ram_role":
+                return new Client(config);
+            case "default":
+                return new Client();
+            default:
+                throw new IllegalArgumentException("unknown way: " + way);
+        }
     }
 
     private static Map<String, String> answer(Client client) {

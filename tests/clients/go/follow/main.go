@@ -1,5 +1,5 @@
-// Command follow fetches credentials through every way credentials-go offers, once for each `fetch` line on standard
-// input.
+// Command follow fetches credentials in the ways of credentials-go that its arguments name, once for each `fetch` line
+// on standard input.
 //
 // The provider objects are made once and kept, so the answers show whether they follow a rotation.
 package main
@@ -15,15 +15,15 @@ import (
 )
 
 func main() {
-	config := new(credentials.Config).
-		SetType("credentials_uri").
-		SetURLCredential(os.Getenv("ALIBABA_CLOUD_CREDENTIALS_URI"))
-	ways := map[string]credentials.Credential{
-		"credentials_uri": client(config),
-		"default":         client(nil),
+	answers := json.NewEncoder(os.Stdout)
+	// The SDK prints its warnings to standard output, which is for the answers.
+	os.Stdout = os.Stderr
+
+	ways := map[string]credentials.Credential{}
+	for _, name := range os.Args[1:] {
+		ways[name] = client(name)
 	}
 
-	answers := json.NewEncoder(os.Stdout)
 	lines := bufio.NewScanner(os.Stdin)
 	for lines.Scan() {
 		if strings.TrimSpace(lines.Text()) != "fetch" {
@@ -39,7 +39,17 @@ func main() {
 	}
 }
 
-func client(config *credentials.Config) credentials.Credential {
+func client(way string) credentials.Credential {
+	var config *credentials.Config
+	switch way {
+	case "credentials_uri":
+		config = new(credentials.Config).SetType(way).SetURLCredential(os.Getenv("ALIBABA_CLOUD_CREDENTIALS_URI"))
+	case "ecs_ram_role":
+		config = new(credentials.Config).SetType(way)
+	case "default":
+	default:
+		log.Fatalf("unknown way: %s", way)
+	}
 	made, err := credentials.NewCredential(config)
 	if err != nil {
 		log.Fatal(err)

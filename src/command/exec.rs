@@ -1,0 +1,229 @@
+//! `exec`: serves for as long as one command runs, and stands in for it.
+//!
+//! The command finds credentials by its environment, and nothing of this process's own identity there. It receives the
+//! signals that this process receives, and its exit code is the exit code of this process.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, getpid, kill_process};
+use secrecy::ExposeSecret as _;
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
+use tracing::{debug, error, warn};
+
+use crate::app::{self, App, Handle};
+use crate::config::Config;
+use crate::process::{self, Awaited};
+use crate::signal::relay::{Received, Relay};
+
+/// What to run, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// The command and its arguments. Never empty.
+    pub command: Vec<OsString>,
+    /// How long the first credentials may take.
+    pub timeout: Duration,
+    /// The variables that the command does not inherit.
+    pub hidden: Vec<OsString>,
+    /// Whether an HTTP proxy is set in the environment that the command inherits.
+    pub has_proxy: bool,
+}
+
+/// Why the command was not run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing could be served.
+    #[error(transparent)]
+    App(#[from] app::Error),
+    /// There were no credentials.
+    #[error("{0} was not started, because there are no credentials for it: {1}")]
+    NoCredentials(String, String),
+    /// It does not start.
+    #[error("cannot start {command}: {source}; correct the command after --")]
+    Start {
+        /// The command.
+        command: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Runs the command and returns its exit code: 128 and the number of the signal if it was killed.
+pub async fn run(config: Config, options: Options) -> Result<u8, Error> {
+    // No limit may change: the command would inherit it.
+    process::hide();
+    let system = |what| move |source| app::Error::System { what, source };
+    let mut relay = Relay::new().map_err(system("listen to signals"))?;
+    let mut ended = signal(SignalKind::child()).map_err(system("listen to SIGCHLD"))?;
+    let App { handle, mut engine } = App::start(config, process::open_files()).await?;
+    if options.has_proxy {
+        warn!(
+            "HTTP_PROXY is set: Python's SDK would send its requests for credentials there and ignores NO_PROXY; unset HTTP_PROXY and http_proxy for such a command"
+        );
+    }
+    let outcome = tokio::select! {
+        ready = ready(&handle, &options) => match ready {
+            Ok(()) => None,
+            Err(error) => Some(Err(error)),
+        },
+        signal = asked_to_end(&mut relay) => Some(Ok(code_of(signal))),
+        ended = engine.ended() => Some(Err(ended.into())),
+    };
+    let outcome = match outcome {
+        Some(outcome) => outcome,
+        None => match start(&handle, &options) {
+            Ok(mut child) => {
+                let _awaited = Awaited::new(child.id());
+                let status = tokio::select! {
+                    status = accompany(&mut child, &mut relay, &mut ended, &handle) => status,
+                    // The command is not to lose its work; its credentials are good for a while.
+                    broken = engine.ended() => {
+                        error!("{broken}");
+                        accompany(&mut child, &mut relay, &mut ended, &handle).await
+                    }
+                };
+                Ok(status.map_or(u8::MAX, exit_code))
+            }
+            Err(error) => Err(error),
+        },
+    };
+    // What the command left behind may still ask, until the drain is over.
+    let impatient = async {
+        asked_to_end(&mut relay).await;
+    };
+    let has_run = outcome.is_ok();
+    if has_run && let Err(error) = engine.leave(impatient).await {
+        error!("{error}");
+    }
+    handle.withdraw_files().await;
+    outcome
+}
+
+/// Waits for credentials, and until every file holds them.
+async fn ready(handle: &Handle, options: &Options) -> Result<(), Error> {
+    let reason = match timeout(options.timeout, handle.ready()).await {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(failure)) => failure.to_string(),
+        Err(_) => {
+            let seconds = options.timeout.as_secs();
+            let trouble = handle.trouble().map(|failure| failure.to_string());
+            let trouble = trouble.unwrap_or_else(|| "STS has not answered yet".to_owned());
+            format!("none within {seconds} seconds (--timeout); {trouble}")
+        }
+    };
+    Err(Error::NoCredentials(options.name(), reason))
+}
+
+fn start(handle: &Handle, options: &Options) -> Result<Child, Error> {
+    let mut command = Command::new(
+        options
+            .command
+            .first()
+            .map_or_else(OsString::new, Clone::clone),
+    );
+    command.args(options.command.get(1..).unwrap_or_default());
+    for name in &options.hidden {
+        command.env_remove(name);
+    }
+    command.env("ALIBABA_CLOUD_CREDENTIALS_URI", handle.uri.expose_secret());
+    command.envs(CHOSEN);
+    if let Some(uri) = &handle.container_uri {
+        command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.expose_secret());
+        command.envs(CONTAINER);
+    }
+    command.spawn().map_err(|source| Error::Start {
+        command: options.name(),
+        source,
+    })
+}
+
+impl Options {
+    fn name(&self) -> String {
+        let name = self.command.first().map(|name| name.to_string_lossy());
+        format!("`{}`", name.unwrap_or_default())
+    }
+}
+
+/// Waits for the end of the command, and meanwhile stands in for it.
+async fn accompany(
+    child: &mut Child,
+    relay: &mut Relay,
+    ended: &mut tokio::signal::unix::Signal,
+    handle: &Handle,
+) -> io::Result<ExitStatus> {
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    let id = id.and_then(Pid::from_raw);
+    let mut is_stop_passed_on = false;
+    loop {
+        tokio::select! {
+            status = child.wait() => return status,
+            _ = ended.recv() => process::bury(),
+            received = relay.next() => if let Some(id) = id {
+                pass_on(received, id);
+            },
+            () = handle.stop_asked(), if !is_stop_passed_on => {
+                is_stop_passed_on = true;
+                id.map(|id| send(id, Signal::TERM));
+            }
+        }
+    }
+}
+
+/// Passes a signal on to the command, and stops for a while where the command does.
+fn pass_on(received: Received, command: Pid) {
+    if received.is_for(command) {
+        send(command, received.signal);
+    }
+    if received.is_pause() {
+        // A shell waits for this process to stop, and continues the whole group.
+        let _ = kill_process(getpid(), Signal::STOP);
+    }
+}
+
+fn send(command: Pid, signal: Signal) {
+    if let Err(error) = kill_process(command, signal) {
+        debug!(?signal, "Cannot pass a signal on: {error}");
+    }
+}
+
+async fn asked_to_end(relay: &mut Relay) -> Signal {
+    loop {
+        let received = relay.next().await;
+        if received.is_end() {
+            return received.signal;
+        }
+        if received.is_pause() {
+            let _ = kill_process(getpid(), Signal::STOP);
+        }
+    }
+}
+
+fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code();
+    let code = code.or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok())
+        .unwrap_or(u8::MAX)
+}
+
+fn code_of(signal: Signal) -> u8 {
+    u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)
+}
+
+/// What makes the SDKs' default chains come to the credentials URI, which they ask last.
+const CHOSEN: [(&str, &str); 3] = [
+    ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true"),
+    ("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "true"),
+    // Nothing else switches off the ini file in the home directory.
+    ("ALIBABA_CLOUD_CREDENTIALS_FILE", "/dev/null"),
+];
+
+/// What AWS SDKs need to speak to OSS: it takes no checksums at the end of a body.
+const CONTAINER: [(&str, &str); 2] = [
+    ("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
+    ("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
+];

@@ -1,0 +1,136 @@
+//! The admin listener: probes, and the request to stop. It cannot reach a secret by its types.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use axum::routing::{get, post};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::sink;
+use crate::snapshot::HealthReader;
+use crate::view;
+use crate::view::probe::Verdict;
+
+use super::answer;
+use super::caller::Ends;
+use super::guard::{self, Rules};
+
+/// What the admin router needs.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// How things are.
+    pub health: HealthReader,
+    /// How each file stands.
+    pub files: Vec<watch::Receiver<sink::State>>,
+    /// Whether the process is about to stop.
+    pub stopping: watch::Receiver<bool>,
+    /// Tells that somebody asked for the stop.
+    pub stop: Arc<watch::Sender<bool>>,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// Returns the router of the admin listener.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .route("/startup", get(startup))
+        .route("/stop", post(stop).fallback(not_post))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_get)
+        .with_state(Arc::new(admin))
+}
+
+async fn not_found() -> Response {
+    answer::error(
+        StatusCode::NOT_FOUND,
+        "NotFound",
+        "the probes are /live, /ready and /startup; POST /stop asks the process to leave",
+    )
+}
+
+async fn not_get() -> Response {
+    answer::method_not_allowed("GET, HEAD", "MethodNotAllowed", "probes are asked with GET")
+}
+
+async fn not_post() -> Response {
+    let message = "the process is asked to leave with POST";
+    answer::method_not_allowed("POST", "MethodNotAllowed", message)
+}
+
+async fn live() -> Response {
+    probe(view::probe::live())
+}
+
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    let health = admin.health.health(admin.clock.now());
+    let mut waiting = false;
+    let mut failed = None;
+    for file in &admin.files {
+        match &*file.borrow() {
+            sink::State::Written(_) => {}
+            sink::State::Waiting => waiting = true,
+            sink::State::Failed(failure) => failed = Some(Arc::clone(failure)),
+        }
+    }
+    probe(view::probe::ready(
+        &health,
+        failed.as_deref(),
+        waiting,
+        *admin.stopping.borrow(),
+    ))
+}
+
+async fn startup(State(admin): State<Arc<Admin>>) -> Response {
+    let health = admin.health.health(admin.clock.now());
+    probe(view::probe::startup(&health))
+}
+
+fn probe(verdict: Verdict) -> Response {
+    let status = if verdict.good {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    answer::json(status, verdict.body)
+}
+
+/// Begins the stop, if a program of this pod asks: one that came over loopback, and no web page.
+async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+    let ends = request.extensions().get::<Ends>();
+    let loopback = ends.is_some_and(|ends| ends.peer.ip().is_loopback());
+    let rules = Rules {
+        bound: ends.map_or(IpAddr::from([127, 0, 0, 1]), |ends| ends.local.ip()),
+        methods: &[Method::POST],
+    };
+    let judged = guard::check(
+        request.method(),
+        request.uri(),
+        request.version(),
+        request.headers(),
+        rules,
+    );
+    let refusal = match judged {
+        Ok(()) if loopback => None,
+        Ok(()) => Some((
+            StatusCode::FORBIDDEN,
+            "RemoteRefused",
+            "only a program of the same pod may stop this process, by its loopback address",
+        )),
+        Err(refusal) => Some((refusal.status, refusal.code, refusal.message)),
+    };
+    if let Some((status, code, message)) = refusal {
+        warn!(code, "A request to stop was refused: {message}");
+        return answer::error(status, code, message);
+    }
+    info!("A program asks this process to stop");
+    admin.stop.send_replace(true);
+    answer::json(StatusCode::ACCEPTED, view::stopping())
+}

@@ -1,0 +1,156 @@
+//! Who is at the other end of a connection on this machine: the kernel knows the owner of every socket.
+
+mod diag;
+mod table;
+
+use std::fmt;
+use std::fs;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+
+/// Both ends of an accepted connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// The client's address.
+    pub peer: SocketAddr,
+    /// The address that it connected to.
+    pub local: SocketAddr,
+}
+
+/// The owner of a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The user who opened it; 65534 if this user namespace does not know him.
+    pub uid: u32,
+    /// The number of the socket, which tells the process.
+    inode: u64,
+}
+
+/// The process that holds a socket, as far as `/proc` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its id, as this process sees it.
+    pub pid: u32,
+    /// Its executable, or its name where only that may be read.
+    pub executable: PathBuf,
+}
+
+impl Ends {
+    /// Makes the ends of a connection; IPv4 addresses of a dual-stack socket become what they are.
+    pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
+        let plain =
+            |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
+        Self {
+            peer: plain(peer),
+            local: plain(local),
+        }
+    }
+
+    /// Whether the client is on this machine, more precisely in this network namespace.
+    pub fn is_local(&self) -> bool {
+        let ip = self.peer.ip();
+        // Only an address of this machine can be bound.
+        ip.is_loopback() || ip == self.local.ip() || is_ours(ip)
+    }
+
+    /// Asks the kernel who opened the client's socket; nothing if it is not of this machine or has been closed.
+    ///
+    /// Blocks for some microseconds, or, where the kernel does not answer to sockets of this kind, as long as it takes
+    /// to read the table of connections.
+    pub fn owner(&self) -> Option<Owner> {
+        diag::owner(self).unwrap_or_else(|_| table::owner(self))
+    }
+}
+
+impl Owner {
+    /// Looks for the process; nothing if it is hidden, in another container for instance. Blocks for milliseconds.
+    pub fn program(&self) -> Option<Program> {
+        let wanted = format!("socket:[{}]", self.inode);
+        let processes = fs::read_dir("/proc").ok()?;
+        let pids = processes
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let holds = |pid: &u32| {
+            let open = fs::read_dir(format!("/proc/{pid}/fd"));
+            open.is_ok_and(|mut files| {
+                files.any(|file| {
+                    let link = file.and_then(|file| fs::read_link(file.path()));
+                    link.is_ok_and(|link| link == Path::new(&wanted))
+                })
+            })
+        };
+        let pid = pids.into_iter().find(holds)?;
+        let executable = fs::read_link(format!("/proc/{pid}/exe")).ok();
+        let name = || fs::read_to_string(format!("/proc/{pid}/comm")).ok();
+        let executable = executable.or_else(|| Some(PathBuf::from(name()?.trim_end())));
+        Some(Program {
+            pid,
+            executable: executable?,
+        })
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.uid.fmt(f)
+    }
+}
+
+fn is_ours(ip: IpAddr) -> bool {
+    UdpSocket::bind((ip, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Connects to itself, and returns both sockets and the ends.
+    fn connected(address: &str) -> Option<(TcpStream, TcpStream, Ends)> {
+        let listener = TcpListener::bind(address).ok()?;
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, peer) = listener.accept().unwrap();
+        let ends = Ends::new(peer, server.local_addr().unwrap());
+        Some((client, server, ends))
+    }
+
+    #[test]
+    fn both_ways_of_asking_find_this_user_and_this_process() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Some((_client, _server, ends)) = connected(address) else {
+                crate::testing::skipped("an IPv6 loopback address");
+                continue;
+            };
+            assert!(ends.is_local());
+            let ours = rustix::process::geteuid().as_raw();
+            let by_table = table::owner(&ends).expect("it is in the table");
+            assert_eq!(by_table.uid, ours);
+            match diag::owner(&ends) {
+                Ok(owner) => assert_eq!(owner, Some(by_table)),
+                Err(error) => crate::testing::skipped(&format!("NETLINK_SOCK_DIAG ({error})")),
+            }
+            let program = by_table.program().expect("this process shows itself");
+            assert_eq!(program.pid, std::process::id());
+            assert_eq!(program.executable, std::env::current_exe().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_client_that_has_gone_is_nobody_not_even_root() {
+        let (client, _server, ends) = connected("127.0.0.1:0").unwrap();
+        drop(client);
+        assert_eq!(table::owner(&ends), None);
+        if let Ok(owner) = diag::owner(&ends) {
+            assert_eq!(owner, None);
+        }
+    }
+
+    #[test]
+    fn another_machine_is_not_this_one() {
+        let local = "10.0.0.1:7002".parse().unwrap();
+        assert!(!Ends::new("203.0.113.7:4000".parse().unwrap(), local).is_local());
+        assert!(Ends::new("[::ffff:127.0.0.1]:4000".parse().unwrap(), local).is_local());
+        assert!(Ends::new("10.0.0.1:4000".parse().unwrap(), local).is_local());
+    }
+}

@@ -1,0 +1,71 @@
+//! The kernel's table of connections, `/proc/net/tcp`: for kernels that do not answer questions about single sockets.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Ends, Owner};
+
+/// Looks for the owner of the client's socket.
+pub(super) fn owner(ends: &Ends) -> Option<Owner> {
+    let path = match ends.peer {
+        SocketAddr::V4(_) => "/proc/net/tcp",
+        SocketAddr::V6(_) => "/proc/net/tcp6",
+    };
+    let text = fs::read_to_string(path).ok()?;
+    find(&text, &written(ends.peer), &written(ends.local))
+}
+
+/// Reads `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`.
+fn find(text: &str, client: &str, server: &str) -> Option<Owner> {
+    text.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let ends = (fields.next()?, fields.next()?);
+        if ends != (client, server) {
+            return None;
+        }
+        let uid = fields.nth(4)?.parse().ok()?;
+        let inode = fields.nth(1)?.parse().ok()?;
+        // A socket that its process has closed has no inode, and is listed as root's.
+        (inode != 0).then_some(Owner { uid, inode })
+    })
+}
+
+/// Writes an address as the table does: words in the machine's own order of bytes, the port in the network's.
+fn written(address: SocketAddr) -> String {
+    let octets = match address.ip() {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words = octets.chunks_exact(4).map(|word| {
+        let word = word.try_into().unwrap_or_default();
+        format!("{:08X}", u32::from_ne_bytes(word))
+    });
+    format!("{}:{:04X}", words.collect::<String>(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_socket_and_other_lines_are_passed_over() {
+        let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+        let line = |uid: u32, inode: u32| {
+            format!(
+                "   0: 0100007F:A2C4 0100007F:1B5A 01 00000000:00000000 00:00000000 00000000 {uid:5}        0 {inode} 1 0 20\n"
+            )
+        };
+        let find = |text: &str| find(text, "0100007F:A2C4", "0100007F:1B5A");
+        let text = format!("{head}{}", line(1000, 77));
+        assert_eq!(
+            find(&text),
+            Some(Owner {
+                uid: 1000,
+                inode: 77
+            })
+        );
+        assert_eq!(find(&format!("{head}{}", line(0, 0))), None);
+        assert_eq!(find(head), None);
+        assert_eq!(find(&format!("{head}garbage\n")), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! A configuration file of aliyun-cli whose only profile holds the credentials.
+//!
+//! aliyun-cli reads it at every invocation. It names no region, because a wrong one is worse than none.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret as _;
+use serde::{Deserialize, Serialize};
+
+use crate::credentials::Credentials;
+
+/// Renders credentials. The bytes are wiped when the last reader drops them.
+pub fn render(credentials: &Credentials) -> Bytes {
+    let profile = Profile {
+        name: NAME,
+        mode: "StsToken",
+        access_key_id: &credentials.access_key_id,
+        access_key_secret: credentials.access_key_secret.expose_secret(),
+        sts_token: credentials.security_token.expose_secret(),
+        sts_expiration: credentials.expires_at.timestamp(),
+        output_format: "json",
+        language: "en",
+    };
+    super::secret_json(
+        credentials,
+        &Document {
+            current: NAME,
+            profiles: [profile],
+        },
+    )
+}
+
+/// Reads from a file when its credentials end; nothing if this is not its only profile.
+pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
+    #[derive(Deserialize)]
+    struct File {
+        profiles: Vec<Ending>,
+    }
+    #[derive(Deserialize)]
+    struct Ending {
+        name: String,
+        sts_expiration: i64,
+    }
+    let file: File = serde_json::from_slice(file).ok()?;
+    match file.profiles.as_slice() {
+        [only] if only.name == NAME => DateTime::from_timestamp(only.sts_expiration, 0),
+        _ => None,
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    current: &'a str,
+    profiles: [Profile<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct Profile<'a> {
+    name: &'a str,
+    mode: &'a str,
+    access_key_id: &'a str,
+    access_key_secret: &'a str,
+    sts_token: &'a str,
+    sts_expiration: i64,
+    output_format: &'a str,
+    language: &'a str,
+}
+
+/// The name of the profile.
+const NAME: &str = "ram-sidecar";

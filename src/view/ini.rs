@@ -1,0 +1,35 @@
+//! A configuration file of ossutil: `[Credentials]` for version 1, `[default]` for version 2.
+//!
+//! ossutil reads it at every invocation. It names no endpoint and no region, which belong to the bucket.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret as _;
+
+use crate::credentials::{Credentials, timestamp};
+
+/// Renders credentials. The bytes are wiped when the last reader drops them.
+pub fn render(credentials: &Credentials) -> Bytes {
+    let mut text = super::room(credentials);
+    text.extend_from_slice(super::note(&timestamp(credentials.expires_at)).as_bytes());
+    for section in ["[Credentials]\nlanguage=EN", "[default]"] {
+        for part in [
+            section,
+            "\naccessKeyID=",
+            &credentials.access_key_id,
+            "\naccessKeySecret=",
+            credentials.access_key_secret.expose_secret(),
+            "\nstsToken=",
+            credentials.security_token.expose_secret(),
+            "\n",
+        ] {
+            text.extend_from_slice(part.as_bytes());
+        }
+    }
+    Bytes::from_owner(text)
+}
+
+/// Reads from a file when its credentials end; nothing if it is not such a file.
+pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
+    super::noted_expiration(file)
+}
