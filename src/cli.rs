@@ -146,15 +146,14 @@ fn get(given: &ArgMatches) -> Request {
         let uri = variable(URI).filter(|uri| !uri.is_empty() && !has_settings)?;
         Some(uri.to_string_lossy().into_owned())
     });
-    let origin = match uri {
-        Some(uri) => CredentialsUri::parse(&uri)
+    let origin = if let Some(uri) = uri {
+        CredentialsUri::parse(&uri)
             .map(|uri| get::Origin::Daemon(Box::new(uri)))
-            .map_err(|reason| Mistakes(vec![format!("{name}: {reason}")])),
-        None => {
-            let defaults = vec![("log.level", "warn".to_owned())];
-            let config = checked(given, defaults).outcome;
-            config.map(|config| get::Origin::Settings(Box::new(config)))
-        }
+            .map_err(|reason| Mistakes(vec![format!("{name}: {reason}")]))
+    } else {
+        let defaults = vec![("log.level", "warn".to_owned())];
+        let config = checked(given, defaults).outcome;
+        config.map(|config| get::Origin::Settings(Box::new(config)))
     };
     Request::Get(origin, format)
 }

@@ -18,8 +18,9 @@
 //!                                              └────┬─────┘
 //!                  Subscriber (secrets)             │        HealthReader (no secrets)
 //!                     ┌───────────────────┬─────────┴────┬────────────────────┐
-//!    view::document ─► serve (data)       │              │    view::probe ─► serve (admin)
-//!                     (loopback)         sink (file, atomic)      (pod address)
+//!    view::{document, │         view::format ─► sink     │    view::probe ─► serve::admin
+//!    container,       │        (files, atomic)           │       (pod address)
+//!    metadata} ─► serve::{data, metadata} (loopback)     └─ command (asks a daemon, or is one)
 //! ```
 //!
 //! Nothing flows upward. A client's request never causes a call to STS; at most it waits for the next publication.
@@ -27,7 +28,7 @@
 //! | layer | modules | may use |
 //! | --- | --- | --- |
 //! | 0 words | [`answer`], [`credentials`], [`failure`], [`moment`], [`principal`] | – |
-//! | 1 decisions | [`diagnosis`], [`schedule`], [`sts::endpoint`], [`sts::sign`], [`sts::wire`], [`view`], [`serve::guard`] | layer 0, the read types of [`snapshot`] |
+//! | 1 decisions | [`diagnosis`], [`schedule`], [`sts::endpoint`], [`sts::sign`], [`sts::wire`], [`view`], [`serve::guard`], [`serve::session`] | layer 0, the read types of [`snapshot`] |
 //! | 2 state | [`clock`], [`snapshot`] | layer 0 |
 //! | 3 effects | [`identity`], [`outbound`], [`process`], [`refresh`], [`serve`], [`signal`], [`sink`], [`source`], [`sts`], [`telemetry`] | layers 0 to 2 and, downwards only, `source` → `sts` → `outbound`, `source` → `identity` → `outbound`, `refresh` → `source` |
 //! | 4 composition | [`app`], [`cli`], [`command`], [`config`], [`upstream`], `sandbox` | anything |

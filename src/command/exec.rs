@@ -168,7 +168,9 @@ async fn accompany(
             },
             () = handle.stop_asked(), if !is_stop_passed_on => {
                 is_stop_passed_on = true;
-                id.map(|id| send(id, Signal::TERM));
+                if let Some(id) = id {
+                    send(id, Signal::TERM);
+                }
             }
         }
     }

@@ -266,12 +266,16 @@ fn scalar(value: &Toml) -> Option<String> {
     }
 }
 
-/// Writes an array of texts as JSON, which is how the other layers may write it too.
+/// Writes an array of texts, or of user ids, as JSON, which is how the other layers may write it too.
 fn list(setting: &Setting, value: &Toml) -> Option<String> {
     let Toml::Array(items) = value else {
         return None;
     };
-    let texts: Option<Vec<String>> = items.iter().map(scalar).collect();
+    let text = |item: &Toml| match item {
+        Toml::Integer(number) if setting.value.starts_with("UID") => Some(number.to_string()),
+        other => other.as_str().map(str::to_owned),
+    };
+    let texts: Option<Vec<String>> = items.iter().map(text).collect();
     let texts = texts.filter(|_| setting.is_list())?;
     serde_json::to_string(&texts).ok()
 }

@@ -2,8 +2,8 @@
 
 mod identity;
 mod role;
+mod serve;
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ pub(super) use self::identity::{command, ecs_role_name, metadata_url, provider_a
 pub(super) use self::role::{
     account_id, bucket, derived_session_name, external_id, policy, preset, role_duration,
     session_name, source_identity,
+};
+pub(super) use self::serve::{
+    METADATA, address, address_or_off, key, key_bits, metadata_value, uids,
 };
 
 /// `30s`, `5m`, `1h`, or several of them: `1h30m`.
@@ -111,79 +114,6 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
-        format!("`{text}` is no address; write an IP address and a port, like 127.0.0.1:7002 or [::1]:7002")
-    })
-}
-
-/// An address, or nothing if it is switched off.
-pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
-    if text == "off" {
-        return Ok(None);
-    }
-    let address = address(text).map_err(|reason| format!("{reason}, or off"))?;
-    Ok(Some(address))
-}
-
-/// The address of the ECS metadata service.
-pub(super) const METADATA: [u8; 4] = [100, 100, 100, 200];
-
-/// Reads user ids.
-pub(super) fn uids(text: &str) -> Result<Vec<u32>, String> {
-    let uid = |text: &String| {
-        text.parse()
-            .map_err(|_| format!("`{text}` is no user id; write numbers, like 0,1000"))
-    };
-    list(text)?.iter().map(uid).collect()
-}
-
-/// A value that the metadata dialect gives as it is.
-pub(super) fn metadata_value(text: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
-        return Err("it is no id; use 1 to 64 letters, digits or `-`, `.`, `_`".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-/// Returns how many bits a key has if it is random: by its length, and by the smallest usual alphabet that it is of.
-pub(super) fn key_bits(key: &str) -> u32 {
-    let of = |fits: fn(&u8) -> bool| key.bytes().all(|b| fits(&b) || b"-._~".contains(&b));
-    // In thousandths of a bit a character: the logarithms of 10, 16, 36 and 62.
-    let each = if of(u8::is_ascii_digit) {
-        3322
-    } else if of(u8::is_ascii_hexdigit) {
-        4000
-    } else if of(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
-        || of(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
-    {
-        5170
-    } else {
-        5954
-    };
-    // `aaaa…` is long and no secret.
-    let kinds: std::collections::BTreeSet<u8> = key.bytes().collect();
-    let telling = key.bytes().filter(u8::is_ascii_alphanumeric).count();
-    if kinds.len() < 8 {
-        return 0;
-    }
-    u32::try_from(telling)
-        .unwrap_or(u32::MAX)
-        .saturating_mul(each)
-        / 1000
-}
-
-/// Only characters that no client encodes or un-encodes on the way.
-pub(super) fn key(text: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    if text.is_empty() || text.len() > 128 || !text.bytes().all(fits) || text == "." || text == ".."
-    {
-        return Err("it is no key; use 1 to 128 letters, digits or `-`, `.`, `_`, `~`".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
 pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
     match text {
         "error" => Ok(LevelFilter::ERROR),
@@ -275,25 +205,6 @@ pub(super) fn file(fields: &[(String, String)]) -> Result<sink::Options, Vec<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_key_is_worth_what_its_alphabet_is() {
-        for (key, is_secret) in [
-            ("0", false),
-            ("0123456789abcdef0123456789abcdef", true),
-            ("0123456789abcdef0123456789abcde", false),
-            ("7d444840-9dc0-11d1-b245-5ffdce74fad2", true),
-            ("0123456789abcdefghijkl", false),
-            ("0123456789abcdefghijklmno", true),
-            ("0123456789abcdefGHIJKL", true),
-            ("0123456789abcdefGHIJK", false),
-            ("012345678901234567890123456789012345678", true),
-            ("01234567890123456789012345678901234567", false),
-            ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
-        ] {
-            assert_eq!(key_bits(key) >= 128, is_secret, "{key}: {}", key_bits(key));
-        }
-    }
 
     #[test]
     fn durations_have_units() {

@@ -14,7 +14,8 @@ impl Checker {
         let listen = self.value("serve.listen", parse::address);
         let key = self.value("serve.key", parse::key);
         let allow_remote = self.value("serve.allow_remote", parse::boolean);
-        let allow_uids = self.allow_uids();
+        // What is wrong with it is a mistake, and then there is no configuration.
+        let allow_uids = self.value("serve.allow_uids", parse::uids);
         if let (Some(listen), Some(key), Some(allowed)) = (&listen, &key, allow_remote)
             && !listen.ip().is_loopback()
         {
@@ -37,20 +38,14 @@ impl Checker {
             key: key?.into(),
             admission: Admission {
                 allow_remote: allow_remote?,
-                allow_uids: allow_uids?,
+                allow_uids,
             },
-            container: container?,
+            container,
         })
     }
 
-    fn allow_uids(&mut self) -> Option<Option<Vec<u32>>> {
-        if self.given("serve.allow_uids").is_none() {
-            return Some(None);
-        }
-        self.value("serve.allow_uids", parse::uids).map(Some)
-    }
-
-    fn container(&mut self) -> Option<Option<Container>> {
+    /// Reads the dialect of AWS SDKs; nothing if it is not spoken, or wrongly.
+    fn container(&mut self) -> Option<Container> {
         let enabled = self.value("container.enabled", parse::boolean);
         let file = self.given("container.token_file").is_some();
         let token_file = self.value("container.token_file", token_file);
@@ -58,10 +53,7 @@ impl Checker {
             let origin = self.origin("container.token_file");
             self.problems.push(format!("{origin}: it guards the dialect of AWS SDKs, which is not spoken; set container.enabled (RAM_SIDECAR_CONTAINER) too"));
         }
-        if file && token_file.is_none() {
-            return None;
-        }
-        Some(enabled?.then_some(Container { token_file }))
+        (enabled == Some(true)).then_some(Container { token_file })
     }
 
     /// Reads how the ECS metadata dialect is spoken; nothing if it is not, or wrongly.
@@ -94,7 +86,7 @@ impl Checker {
         let kind = given.or_else(|| chosen.map(|chosen| chosen.kind.to_owned()));
         let default = super::settings::find("identity.metadata_url").and_then(|s| s.default);
         let url = self.given("identity.metadata_url");
-        let url = url.map_or(default.unwrap_or_default(), |given| &given.value);
+        let url = url.map_or_else(|| default.unwrap_or_default(), |given| &given.value);
         let host = url::Url::parse(url).ok();
         let address = host.as_ref().and_then(|url| {
             let ip: IpAddr = url.host_str()?.trim_matches(['[', ']']).parse().ok()?;

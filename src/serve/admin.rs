@@ -1,6 +1,6 @@
 //! The admin listener: probes, and the request to stop. It cannot reach a secret by its types.
 
-use std::net::IpAddr;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -107,7 +107,7 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     let ends = request.extensions().get::<Ends>();
     let loopback = ends.is_some_and(|ends| ends.peer.ip().is_loopback());
     let rules = Rules {
-        bound: ends.map_or(IpAddr::from([127, 0, 0, 1]), |ends| ends.local.ip()),
+        bound: ends.map_or_else(|| Ipv4Addr::LOCALHOST.into(), |ends| ends.local.ip()),
         methods: &[Method::POST],
     };
     let judged = guard::check(

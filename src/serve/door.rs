@@ -86,7 +86,7 @@ impl Door {
         };
         if self.visitors.is_first(visitor.clone()) {
             let program = self.visitors.program(owner).await;
-            tell(&visitor, program);
+            tell(&visitor, program.as_ref());
         }
         next.run(request).await
     }
@@ -159,7 +159,7 @@ fn user_agent(request: &Request) -> String {
     text.chars().take(USER_AGENT).collect()
 }
 
-fn tell(visitor: &Visitor, program: Option<Program>) {
+fn tell(visitor: &Visitor, program: Option<&Program>) {
     let Visitor::Admitted {
         dialect,
         uid,
@@ -169,10 +169,8 @@ fn tell(visitor: &Visitor, program: Option<Program>) {
     else {
         return;
     };
-    let pid = program.as_ref().map(|program| program.pid);
-    let executable = program
-        .as_ref()
-        .map(|program| display(program.executable.display()));
+    let pid = program.map(|program| program.pid);
+    let executable = program.map(|program| display(program.executable.display()));
     let from = ip.as_ref().map(display);
     info!(
         dialect,

@@ -58,7 +58,7 @@ impl Rig {
         state.expect("the file reaches the state").unwrap().clone()
     }
 
-    /// Returns the AccessKeyId that the file holds.
+    /// Returns the `AccessKeyId` that the file holds.
     fn content(&self) -> String {
         let document = fs::read(&self.path).unwrap();
         let document: serde_json::Value = serde_json::from_slice(&document).unwrap();

@@ -142,6 +142,13 @@ fn the_readme_troubleshoots_every_code_in_the_words_of_the_program() {
         "BrowserRefused",
         "ForwardedRefused",
         "HostRefused",
+        "RemoteRefused",
+        "CallerRefused",
+        "ContainerTokenRefused",
+        "ContainerTokenUnusable",
+        "MissingOrInvalidParameters",
+        "Unauthorized",
+        "Forbidden",
     ];
     for row in rows {
         let code = row.split('`').nth(1).unwrap();

@@ -21,6 +21,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("identity/document", EFFECTS),
     ("identity/process/redact", EFFECTS),
     ("identity/profile/config", EFFECTS),
+    ("serve/session", EFFECTS_BUT_SERVE),
     (
         "serve/guard",
         &[
@@ -122,6 +123,12 @@ const EFFECTS: &[&str] = &[
     "sink",
     "source",
     "tokio",
+];
+
+/// A decision that lives among the servers.
+const EFFECTS_BUT_SERVE: &[&str] = &[
+    "app", "axum", "cli", "clock", "config", "hyper", "identity", "outbound", "refresh", "reqwest",
+    "sandbox", "sink", "source", "sts", "tokio",
 ];
 
 #[test]

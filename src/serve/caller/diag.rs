@@ -33,10 +33,10 @@ pub(super) fn owner(ends: &Ends) -> io::Result<Option<Owner>> {
     read(answer.get(..length).unwrap_or_default())
 }
 
-/// Writes `struct nlmsghdr` and `struct inet_diag_req_v2` (linux/inet_diag.h).
+/// Writes `struct nlmsghdr` and `struct inet_diag_req_v2` (`linux/inet_diag.h`).
 fn request(ends: &Ends) -> Vec<u8> {
-    let mut message = Vec::with_capacity(LENGTH);
-    message.extend((LENGTH as u32).to_ne_bytes());
+    let mut message = Vec::new();
+    message.extend(LENGTH.to_ne_bytes());
     message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     message.extend(NLM_F_REQUEST.to_ne_bytes());
     // Sequence number and port: there is one request and one answer.
@@ -93,7 +93,7 @@ fn read(answer: &[u8]) -> io::Result<Option<Owner>> {
 }
 
 /// 16 bytes of header, 8 of selection, 48 of ends.
-const LENGTH: usize = 72;
+const LENGTH: u32 = 72;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;
 const NLMSG_ERROR: u16 = 2;

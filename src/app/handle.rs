@@ -1,0 +1,112 @@
+//! What can be asked of the servers, writers and the loop at work, and told to them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::failure::Failure;
+use crate::sink;
+use crate::snapshot::{Offer, Subscriber};
+
+/// What can be asked of an [`App`](super::App) and told to it.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    /// The address of the credentials, secret and all.
+    pub uri: SecretString,
+    /// The address of the credentials for AWS SDKs, if they are served.
+    pub container_uri: Option<SecretString>,
+    pub(super) subscriber: Subscriber,
+    pub(super) clock: Clock,
+    pub(super) files: Vec<(sink::Options, watch::Receiver<sink::State>)>,
+    pub(super) nudge: Arc<watch::Sender<u64>>,
+    pub(super) stop_asked: watch::Receiver<bool>,
+}
+
+impl Handle {
+    /// Waits until there are good credentials, or it is certain that there will be none.
+    pub async fn credentials(&self) {
+        while !matches!(self.offer(), Offer::Held(_) | Offer::Nothing) {
+            self.subscriber.clone().changed().await;
+        }
+    }
+
+    /// Waits like [`Self::credentials`], and until every file holds them.
+    ///
+    /// Fails as soon as only a human can mend what is wrong.
+    pub async fn ready(&self) -> Result<(), Arc<Failure>> {
+        let mut subscriber = self.subscriber.clone();
+        loop {
+            match subscriber.current().offer(self.clock.now()) {
+                Offer::Nothing => return Ok(()),
+                Offer::Held(_) => break,
+                Offer::Refusal(failure) => return Err(failure),
+                Offer::Wait(_) => subscriber.changed().await,
+            }
+        }
+        for (_, state) in &self.files {
+            let is_written = |state: &sink::State| matches!(state, sink::State::Written(_));
+            // The writer goes away with the whole process.
+            let _ = state.clone().wait_for(is_written).await;
+        }
+        Ok(())
+    }
+
+    /// Says what has been in the way so far, if anything has.
+    pub fn trouble(&self) -> Option<Arc<Failure>> {
+        let failed = |(_, state): &(_, watch::Receiver<sink::State>)| match &*state.borrow() {
+            sink::State::Failed(failure) => Some(Arc::clone(failure)),
+            _ => None,
+        };
+        match self.offer() {
+            Offer::Refusal(failure) | Offer::Wait(Some(failure)) => Some(failure),
+            Offer::Wait(None) => None,
+            Offer::Held(_) | Offer::Nothing => self.files.iter().find_map(failed),
+        }
+    }
+
+    fn offer(&self) -> Offer {
+        self.subscriber.clone().current().offer(self.clock.now())
+    }
+
+    /// Asks for new credentials now.
+    pub fn renew(&self) {
+        self.nudge.send_modify(|count| *count += 1);
+    }
+
+    /// Waits until a program asks this process to stop, on the admin listener. Pends for ever where there is none.
+    pub async fn stop_asked(&self) {
+        if self
+            .stop_asked
+            .clone()
+            .wait_for(|asked| *asked)
+            .await
+            .is_err()
+        {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Removes the files that hold credentials of this process. Best effort.
+    pub async fn withdraw_files(self) {
+        let written = self.files.into_iter().filter_map(|(options, state)| {
+            let sink::State::Written(expires_at) = *state.borrow() else {
+                return None;
+            };
+            Some((options, expires_at))
+        });
+        let written: Vec<_> = written.collect();
+        let removing = tokio::task::spawn_blocking(move || {
+            for (options, expires_at) in written {
+                sink::withdraw(&options, expires_at);
+            }
+        });
+        // A file system that hangs must not keep the process.
+        let _ = tokio::time::timeout(REMOVAL, removing).await;
+    }
+}
+
+/// Removing a file takes no time, unless its file system hangs.
+const REMOVAL: Duration = Duration::from_secs(2);

@@ -1,0 +1,103 @@
+//! Addresses, keys, users and what the metadata dialect says.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use super::list;
+
+pub(in crate::config) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is no address; write an IP address and a port, like 127.0.0.1:7002 or [::1]:7002")
+    })
+}
+
+/// An address, or nothing if it is switched off.
+pub(in crate::config) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let address = address(text).map_err(|reason| format!("{reason}, or off"))?;
+    Ok(Some(address))
+}
+
+/// The address of the ECS metadata service.
+pub(in crate::config) const METADATA: [u8; 4] = [100, 100, 100, 200];
+
+/// Reads user ids.
+pub(in crate::config) fn uids(text: &str) -> Result<Vec<u32>, String> {
+    let uid = |text: &String| {
+        text.parse()
+            .map_err(|_| format!("`{text}` is no user id; write numbers, like 0,1000"))
+    };
+    list(text)?.iter().map(uid).collect()
+}
+
+/// A value that the metadata dialect gives as it is.
+pub(in crate::config) fn metadata_value(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
+        return Err("it is no id; use 1 to 64 letters, digits or `-`, `.`, `_`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Returns how many bits a key has if it is random: by its length, and by the smallest usual alphabet that it is of.
+pub(in crate::config) fn key_bits(key: &str) -> u32 {
+    let of = |fits: fn(&u8) -> bool| key.bytes().all(|b| fits(&b) || b"-._~".contains(&b));
+    // In thousandths of a bit a character: the logarithms of 10, 16, 36 and 62.
+    let each = if of(u8::is_ascii_digit) {
+        3322
+    } else if of(u8::is_ascii_hexdigit) {
+        4000
+    } else if of(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        || of(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
+    {
+        5170
+    } else {
+        5954
+    };
+    // `aaaa…` is long and no secret.
+    let kinds: BTreeSet<u8> = key.bytes().collect();
+    let telling = key.bytes().filter(u8::is_ascii_alphanumeric).count();
+    if kinds.len() < 8 {
+        return 0;
+    }
+    u32::try_from(telling)
+        .unwrap_or(u32::MAX)
+        .saturating_mul(each)
+        / 1000
+}
+
+/// Only characters that no client encodes or un-encodes on the way.
+pub(in crate::config) fn key(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    if text.is_empty() || text.len() > 128 || !text.bytes().all(fits) || text == "." || text == ".."
+    {
+        return Err("it is no key; use 1 to 128 letters, digits or `-`, `.`, `_`, `~`".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_worth_what_its_alphabet_is() {
+        for (key, is_secret) in [
+            ("0", false),
+            ("0123456789abcdef0123456789abcdef", true),
+            ("0123456789abcdef0123456789abcde", false),
+            ("7d444840-9dc0-11d1-b245-5ffdce74fad2", true),
+            ("0123456789abcdefghijkl", false),
+            ("0123456789abcdefghijklmno", true),
+            ("0123456789abcdefGHIJKL", true),
+            ("0123456789abcdefGHIJK", false),
+            ("012345678901234567890123456789012345678", true),
+            ("01234567890123456789012345678901234567", false),
+            ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
+        ] {
+            assert_eq!(key_bits(key) >= 128, is_secret, "{key}: {}", key_bits(key));
+        }
+    }
+}
