@@ -186,3 +186,28 @@ const USER_AGENT: usize = 128;
 
 /// How long a new caller may be looked for; its answer, which may have to be there within a second, waits for it.
 const LOOK: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn visitor(uid: u32) -> Visitor {
+        Visitor::Admitted {
+            dialect: "metadata",
+            uid: Some(uid),
+            ip: None,
+            user_agent: "curl".to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_visitor_is_new_once_and_not_all_are_remembered() {
+        let visitors = Visitors::default();
+        assert!(visitors.is_first(visitor(0)));
+        assert!(!visitors.is_first(visitor(0)));
+        let many = u32::try_from(MEMORY).unwrap() * 2;
+        let told = (1..many).filter(|uid| visitors.is_first(visitor(*uid)));
+        assert_eq!(told.count(), MEMORY - 1);
+        assert_eq!(visitors.known.lock().unwrap().len(), MEMORY + 1);
+    }
+}

@@ -149,3 +149,126 @@ const TOKEN: &str = "x-aliyun-ecs-metadata-token";
 
 /// Clients give up after a second, of which a tenth is for the way.
 const HOLD: Duration = Duration::from_millis(750);
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+    use tokio::time::Instant;
+
+    use super::super::caller::Ends;
+    use super::*;
+    use crate::clock::Clock;
+    use crate::failure::{Failure, Stage};
+    use crate::snapshot::tests::{granted, noon};
+    use crate::snapshot::{self, Publisher};
+
+    struct Rig {
+        publisher: Publisher,
+        clock: Clock,
+        router: TowerToHyperService<Router>,
+    }
+
+    fn start(v2_only: bool) -> Rig {
+        let (publisher, subscriber, _) = snapshot::channel(|_| "credentials".into());
+        let clock = Clock::simulated(noon());
+        let metadata = Metadata {
+            offering: Offering {
+                subscriber,
+                clock: clock.clone(),
+            },
+            role: "job".to_owned(),
+            plain: Plain::default(),
+            v2_only,
+            tokens: Tokens::new([7; 32]),
+        };
+        let bound = [100, 100, 100, 200].into();
+        let router = router(metadata, bound, None, Arc::default());
+        Rig {
+            publisher,
+            clock,
+            router: TowerToHyperService::new(router),
+        }
+    }
+
+    impl Rig {
+        async fn ask(
+            &self,
+            method: &str,
+            path: &str,
+            header: Option<(&str, &str)>,
+        ) -> (u16, String) {
+            let address = "100.100.100.200:80".parse().unwrap();
+            let mut request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("host", "100.100.100.200")
+                .extension(Ends::new(address, address));
+            if let Some((name, value)) = header {
+                request = request.header(name, value);
+            }
+            let request = request.body(Body::empty()).unwrap();
+            let response = self.router.call(request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = to_bytes(response.into_body(), 1 << 16).await.unwrap();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        }
+    }
+
+    const ROLE: &str = "/latest/meta-data/ram/security-credentials/job";
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_comes_within_four_fifths_of_a_second_whatever_happens() {
+        let rig = start(false);
+        let list = "/latest/meta-data/ram/security-credentials/";
+        let asked = Instant::now();
+        assert_eq!(rig.ask("GET", list, None).await, (200, "job".to_owned()));
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+
+        for failure in [None, Some("TimedOut")] {
+            if let Some(code) = failure {
+                let failure = Failure::new(Stage::Sts, code, "slow");
+                rig.publisher.failed(failure, noon());
+            }
+            let asked = Instant::now();
+            assert_eq!(rig.ask("GET", ROLE, None).await.0, 503);
+            assert!(asked.elapsed() < Duration::from_millis(800));
+        }
+
+        let (answer, ()) = tokio::join!(rig.ask("GET", ROLE, None), async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let later = rig.clock.now().after(Duration::from_secs(3600));
+            rig.publisher.renewed(granted("a", later), later);
+        });
+        assert_eq!(answer, (200, "credentials".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_ends_after_the_time_it_was_asked_for() {
+        for v2_only in [false, true] {
+            let rig = start(v2_only);
+            let later = rig.clock.now().after(Duration::from_secs(3600));
+            rig.publisher.renewed(granted("a", later), later);
+            let (status, token) = rig.ask("PUT", "/latest/api/token", Some((TTL, "60"))).await;
+            assert_eq!(status, 200);
+            assert_eq!(rig.ask("GET", ROLE, Some((TOKEN, &token))).await.0, 200);
+            tokio::time::advance(Duration::from_secs(61)).await;
+            assert_eq!(rig.ask("GET", ROLE, Some((TOKEN, &token))).await.0, 401);
+            let without = if v2_only { 403 } else { 200 };
+            assert_eq!(rig.ask("GET", ROLE, None).await.0, without);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_without_a_role_has_no_role_here_either() {
+        let mut rig = start(false);
+        let nobody = snapshot::channel(|_| "".into()).0;
+        std::mem::replace(&mut rig.publisher, nobody).without_role();
+        let list = "/latest/meta-data/ram/security-credentials/";
+        for path in [list, ROLE] {
+            let (status, body) = rig.ask("GET", path, None).await;
+            assert!(status == 404 && body.contains("NoRole"), "{body}");
+        }
+    }
+}

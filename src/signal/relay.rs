@@ -101,3 +101,17 @@ const LAST: i32 = 31;
 
 /// The thread does nothing but pass on a few numbers.
 const STACK: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_passed_on_unless_it_reached_the_other_process_anyway() {
+        let child = Pid::from_raw(77).unwrap();
+        for (sender, is_for_child) in [(None, false), (Some(77), false), (Some(1), true)] {
+            let signal = Signal::INT;
+            assert_eq!(Received { signal, sender }.is_for(child), is_for_child);
+        }
+    }
+}
