@@ -49,7 +49,6 @@ impl Ends {
     /// Whether the client is on this machine, more precisely in this network namespace.
     pub fn is_local(&self) -> bool {
         let ip = self.peer.ip();
-        // Only an address of this machine can be bound.
         ip.is_loopback() || ip == self.local.ip() || is_ours(ip)
     }
 
@@ -96,8 +95,12 @@ impl fmt::Display for Owner {
     }
 }
 
+/// Whether an address is one of this machine: only those can be bound, unless the kernel was told not to mind.
 fn is_ours(ip: IpAddr) -> bool {
-    UdpSocket::bind((ip, 0)).is_ok()
+    let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
+    let switch = format!("/proc/sys/net/{family}/ip_nonlocal_bind");
+    let minds = fs::read_to_string(switch).is_ok_and(|value| value.trim() == "0");
+    minds && UdpSocket::bind((ip, 0)).is_ok()
 }
 
 #[cfg(test)]
