@@ -9,17 +9,17 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getpid, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, waitid};
 use secrecy::ExposeSecret as _;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{debug, error, warn};
 
 use crate::app::{self, App, Handle};
 use crate::config::Config;
 use crate::process::{self, Awaited};
-use crate::signal::relay::{Received, Relay};
+use crate::signal::relay::Relay;
 
 /// What to run, and how.
 #[derive(Debug)]
@@ -157,34 +157,42 @@ async fn accompany(
     handle: &Handle,
 ) -> io::Result<ExitStatus> {
     let id = child.id().and_then(|id| i32::try_from(id).ok());
-    let id = id.and_then(Pid::from_raw);
+    let Some(id) = id.and_then(Pid::from_raw) else {
+        return child.wait().await;
+    };
+    relay.take_pauses()?;
+    let mut pause_until = None;
     let mut is_stop_passed_on = false;
     loop {
         tokio::select! {
             status = child.wait() => return status,
             _ = ended.recv() => process::bury(),
-            received = relay.next() => if let Some(id) = id {
-                pass_on(received, id);
-            },
-            () = handle.stop_asked(), if !is_stop_passed_on => {
-                is_stop_passed_on = true;
-                if let Some(id) = id {
-                    send(id, Signal::TERM);
+            received = relay.next() => {
+                if received.is_for(id) {
+                    send(id, received.signal);
+                }
+                if received.is_pause() {
+                    pause_until = Some(Instant::now() + PAUSE);
                 }
             }
+            () = handle.stop_asked(), if !is_stop_passed_on => {
+                is_stop_passed_on = true;
+                send(id, Signal::TERM);
+            }
+        }
+        // A shell waits for this process to stop, and continues the whole group. Only where the command stopped: it may
+        // take no notice, and without a shell nobody would continue this process.
+        if pause_until.is_some_and(|until| Instant::now() < until) && has_stopped(id) {
+            pause_until = None;
+            let _ = kill_process(getpid(), Signal::STOP);
         }
     }
 }
 
-/// Passes a signal on to the command, and stops for a while where the command does.
-fn pass_on(received: Received, command: Pid) {
-    if received.is_for(command) {
-        send(command, received.signal);
-    }
-    if received.is_pause() {
-        // A shell waits for this process to stop, and continues the whole group.
-        let _ = kill_process(getpid(), Signal::STOP);
-    }
+fn has_stopped(command: Pid) -> bool {
+    let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let found = waitid(WaitId::Pid(command), look);
+    found.is_ok_and(|found| found.is_some_and(|state| state.stopped()))
 }
 
 fn send(command: Pid, signal: Signal) {
@@ -199,9 +207,6 @@ async fn asked_to_end(relay: &mut Relay) -> Signal {
         if received.is_end() {
             return received.signal;
         }
-        if received.is_pause() {
-            let _ = kill_process(getpid(), Signal::STOP);
-        }
     }
 }
 
@@ -215,6 +220,9 @@ fn exit_code(status: ExitStatus) -> u8 {
 fn code_of(signal: Signal) -> u8 {
     u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)
 }
+
+/// How long a command may take to stop when it is asked to pause; many put a terminal in order first.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// What makes the SDKs' default chains come to the credentials URI, which they ask last.
 const CHOSEN: [(&str, &str); 3] = [

@@ -6,9 +6,11 @@
 use std::io;
 
 use rustix::process::{Pid, Signal};
-use signal_hook::consts::{SIGBUS, SIGCHLD, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSTOP};
-use signal_hook::iterator::SignalsInfo;
+use signal_hook::consts::{
+    SIGBUS, SIGCHLD, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU,
+};
 use signal_hook::iterator::exfiltrator::WithOrigin;
+use signal_hook::iterator::{Handle, SignalsInfo};
 use tokio::sync::mpsc;
 
 /// A signal that this process received.
@@ -24,16 +26,21 @@ pub struct Received {
 #[derive(Debug)]
 pub struct Relay {
     received: mpsc::UnboundedReceiver<Received>,
+    handle: Handle,
+    ignored: u64,
 }
 
 impl Relay {
-    /// Starts to receive every signal but those that were ignored: children are to inherit that.
+    /// Starts to receive every signal but those that were ignored, because children are to inherit that, and those that
+    /// pause a process.
     pub fn new() -> io::Result<Self> {
         let ignored = ignored();
-        let is_relayed =
-            |number: &i32| !NOT_RELAYED.contains(number) && ignored >> (number - 1) & 1 == 0;
+        let is_relayed = |number: &i32| {
+            !NOT_RELAYED.contains(number) && !PAUSES.contains(number) && !is_in(ignored, *number)
+        };
         let numbers = (1..=LAST).filter(is_relayed);
         let mut signals = SignalsInfo::<WithOrigin>::new(numbers)?;
+        let handle = signals.handle();
         let (sender, received) = mpsc::unbounded_channel();
         // Its own thread, because the iterator blocks; it ends with the process.
         std::thread::Builder::new()
@@ -53,7 +60,22 @@ impl Relay {
                     }
                 }
             })?;
-        Ok(Self { received })
+        Ok(Self {
+            received,
+            handle,
+            ignored,
+        })
+    }
+
+    /// Starts to receive the signals that pause a process too, which then stands in for another.
+    pub fn take_pauses(&self) -> io::Result<()> {
+        let wanted = PAUSES
+            .iter()
+            .filter(|number| !is_in(self.ignored, **number));
+        for number in wanted {
+            self.handle.add_signal(*number)?;
+        }
+        Ok(())
     }
 
     /// Waits for the next signal. Cancel safe.
@@ -68,7 +90,7 @@ impl Relay {
 impl Received {
     /// Whether it asks a process to stop for a while, to be continued later.
     pub fn is_pause(self) -> bool {
-        [Signal::TSTP, Signal::TTIN, Signal::TTOU].contains(&self.signal)
+        PAUSES.contains(&self.signal.as_raw())
     }
 
     /// Whether it asks a process to end.
@@ -92,6 +114,13 @@ fn ignored() -> u64 {
     // Rust ignores SIGPIPE for itself, and gives its children the default again.
     set.unwrap_or_default() & !(1 << (Signal::PIPE.as_raw() - 1))
 }
+
+fn is_in(set: u64, number: i32) -> bool {
+    set >> (number - 1) & 1 == 1
+}
+
+/// What a terminal sends to pause its foreground group, or those who disturb it.
+const PAUSES: [i32; 3] = [SIGTSTP, SIGTTIN, SIGTTOU];
 
 /// Faults of this process, what cannot be caught, and what children cause.
 const NOT_RELAYED: [i32; 7] = [SIGKILL, SIGSTOP, SIGILL, SIGFPE, SIGSEGV, SIGBUS, SIGCHLD];
