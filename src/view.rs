@@ -96,9 +96,12 @@ fn note(end: &str) -> String {
     format!("{NOTE}{end}\n")
 }
 
-fn noted_expiration(file: &[u8]) -> Option<DateTime<Utc>> {
-    let line = file.split(|byte| *byte == b'\n').next()?;
-    time(std::str::from_utf8(line).ok()?.strip_prefix(NOTE)?)
+/// Reads that comment; nothing if the file has any line that does not begin like one of `lines`.
+fn noted_expiration(file: &[u8], lines: &[&str]) -> Option<DateTime<Utc>> {
+    let (note, rest) = std::str::from_utf8(file).ok()?.split_once('\n')?;
+    let is_ours = |line: &str| lines.iter().any(|start| line.starts_with(start));
+    let end = note.strip_prefix(NOTE)?;
+    rest.lines().all(is_ours).then(|| time(end))?
 }
 
 fn time(text: &str) -> Option<DateTime<Utc>> {

@@ -158,10 +158,12 @@ pub fn token(path: &std::path::Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let read = std::fs::read(path).map(Zeroizing::new);
     let token = read.map_err(|error| format!("cannot read {shown}: {error}"))?;
     // AWS SDKs refuse to send a line break, also a last one.
-    let is_text = token.iter().all(|b| b.is_ascii_graphic() || *b == b' ');
+    // Nor would a space at either end arrive.
+    let is_text = token.iter().all(|b| b.is_ascii_graphic() || *b == b' ')
+        && token.trim_ascii().len() == token.len();
     if token.is_empty() || token.len() > TOKEN || !is_text {
         return Err(format!(
-            "{shown} does not hold 1 to {TOKEN} visible characters and nothing else, not even a line break at the end"
+            "{shown} does not hold 1 to {TOKEN} visible characters and nothing else, not even a line break or a space at the end"
         ));
     }
     Ok(token)

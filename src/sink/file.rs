@@ -38,6 +38,7 @@ pub(super) fn replace(
     credentials: &Credentials,
     now: DateTime<Utc>,
 ) -> io::Result<()> {
+    refuse_foreign(options)?;
     let beside = Beside::of(&options.path)?;
     let temporary = beside.fresh()?;
     let outcome = match options.format {
@@ -60,7 +61,8 @@ pub(super) fn replace(
 
 /// Fills a new directory, and turns the symbolic link that readers go by to it.
 ///
-/// The directory before stays until the next time: a reader may be between two of its files.
+/// The directory before stays until the next time, for a reader that has opened it. One that goes by the path for each
+/// file may meet the old and the new.
 fn swap(
     beside: &Beside<'_>,
     directory: &Path,
@@ -78,7 +80,7 @@ fn swap(
     if options.uid.is_some() || options.gid.is_some() {
         fchown(File::open(directory)?, options.uid, options.gid)?;
     }
-    let before = fs::read_link(&options.path).ok();
+    let before = beside.linked(&options.path);
     let link = beside.fresh()?;
     let target = directory.file_name().unwrap_or_default();
     symlink(target, &link)?;
@@ -118,14 +120,18 @@ pub(super) fn remove(
         return Ok(Some(other));
     }
     let beside = Beside::of(&options.path)?;
-    let directory = fs::read_link(&options.path).ok();
+    let directory = beside.linked(&options.path);
+    if options.format == Format::Ossfs && directory.is_none() {
+        // It is gone, or somebody else's.
+        return Ok(None);
+    }
     match fs::remove_file(&options.path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    if options.format == Format::Ossfs {
+    if let Some(name) = directory {
         // Best effort: what is left over is swept away next time.
-        let _ = directory.map(|name| fs::remove_dir_all(beside.directory.join(name)));
+        let _ = fs::remove_dir_all(beside.directory.join(name));
         beside.sweep(now, &[]);
     }
     Ok(None)
@@ -147,32 +153,46 @@ pub(super) fn expiration(options: &Options) -> Option<DateTime<Utc>> {
 
 /// Writes an empty file beside the file and removes it again, and what killed predecessors left. Blocks.
 pub(super) fn check(options: &Options, now: DateTime<Utc>) -> io::Result<()> {
-    let is_directory = options.format == Format::Ossfs;
-    if let Ok(found) = fs::symlink_metadata(&options.path) {
-        if is_directory && !found.is_symlink() {
-            let what = "it exists and is not a symbolic link, which the directory of files is; remove it, or name another";
-            return Err(io::Error::other(what));
-        }
-        if !is_directory && options.path.is_dir() {
-            return Err(io::Error::other("it is a directory"));
-        }
-        let is_special = fs::metadata(&options.path).is_ok_and(|found| !found.is_file());
-        if !is_directory && is_special {
-            return Err(io::Error::other("it exists and is not a regular file"));
-        }
-        // Somebody's variables or profiles are not ours to lose.
-        let is_empty = fs::metadata(&options.path).is_ok_and(|found| found.len() == 0);
-        if options.format.may_be_foreign() && !is_empty && expiration(options).is_none() {
-            let what = "it exists and holds something else than what ram-sidecar writes; name another file, or remove it";
-            return Err(io::Error::other(what));
-        }
-    }
+    refuse_foreign(options)?;
     let beside = Beside::of(&options.path)?;
     beside.sweep(now, &[fs::read_link(&options.path).ok()]);
     let temporary = beside.fresh()?;
     let outcome = fill(&temporary, options, b"");
     let _ = fs::remove_file(&temporary);
     outcome
+}
+
+/// Fails where something stands at the path that this process must not replace: a special file, a directory, or what
+/// somebody else keeps there and would miss.
+fn refuse_foreign(options: &Options) -> io::Result<()> {
+    let path = &options.path;
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if options.format == Format::Ossfs {
+        return match Beside::of(path)?.linked(path) {
+            Some(_) => Ok(()),
+            None => Err(foreign(
+                "it exists and is not the symbolic link that ram-sidecar makes",
+            )),
+        };
+    }
+    if path.is_dir() {
+        return Err(io::Error::other("it is a directory"));
+    }
+    let target = fs::metadata(path).unwrap_or(found);
+    if !target.is_file() && !target.is_symlink() {
+        return Err(io::Error::other("it exists and is not a regular file"));
+    }
+    // Somebody's variables or profiles are not ours to lose.
+    if options.format.may_be_foreign() && target.len() > 0 && expiration(options).is_none() {
+        return Err(foreign("it exists and is not as ram-sidecar writes it"));
+    }
+    Ok(())
+}
+
+fn foreign(what: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, what)
 }
 
 /// The directory of a file, and the names under which the file is prepared there.
@@ -196,6 +216,14 @@ impl<'a> Beside<'a> {
     fn fresh(&self) -> io::Result<PathBuf> {
         let random = getrandom::u64().map_err(io::Error::other)?;
         Ok(self.directory.join(format!("{}{random:016x}", self.prefix)))
+    }
+
+    /// Returns the directory of files that a symbolic link leads to, by its name here; nothing if it is none of ours.
+    fn linked(&self, link: &Path) -> Option<PathBuf> {
+        let target = fs::read_link(link).ok()?;
+        let is_ours =
+            target.components().count() == 1 && target.to_string_lossy().starts_with(&self.prefix);
+        is_ours.then_some(target)
     }
 
     /// Removes what was prepared here, but for what is `kept`: killed predecessors left it half done, or readers have
@@ -245,7 +273,9 @@ pub(super) fn failure(options: &Options, error: &io::Error) -> Failure {
         options.mode
     );
     let mut failure = Failure::new(Stage::File, "FileNotWritten", message);
-    if error.kind() == io::ErrorKind::ResourceBusy {
+    if error.kind() == io::ErrorKind::AlreadyExists {
+        failure.advice = "name another file, or remove that one: its content would be lost".into();
+    } else if error.kind() == io::ErrorKind::ResourceBusy {
         failure.advice =
             "mount the directory of the file, not the file: a mounted file cannot be replaced"
                 .into();

@@ -30,31 +30,24 @@ pub fn render(credentials: &Credentials) -> Bytes {
     )
 }
 
-/// Reads from a file when its credentials end; nothing if this is not its only profile.
+/// Reads from a file when its credentials end; nothing if there is anything else in it.
 pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
-    #[derive(Deserialize)]
-    struct File {
-        profiles: Vec<Ending>,
-    }
-    #[derive(Deserialize)]
-    struct Ending {
-        name: String,
-        sts_expiration: i64,
-    }
-    let file: File = serde_json::from_slice(file).ok()?;
-    match file.profiles.as_slice() {
-        [only] if only.name == NAME => DateTime::from_timestamp(only.sts_expiration, 0),
-        _ => None,
-    }
+    let Document { current, profiles } = serde_json::from_slice(file).ok()?;
+    let [only] = profiles;
+    let is_ours = current == NAME && only.name == NAME;
+    is_ours.then(|| DateTime::from_timestamp(only.sts_expiration, 0))?
 }
 
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct Document<'a> {
     current: &'a str,
+    #[serde(borrow)]
     profiles: [Profile<'a>; 1],
 }
 
-#[derive(Serialize)]
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct Profile<'a> {
     name: &'a str,
     mode: &'a str,

@@ -22,7 +22,7 @@ pub fn commands(credentials: &Credentials) -> Bytes {
 
 /// Reads from a file when its credentials end; nothing if it is not such a file.
 pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
-    super::noted_expiration(file)
+    super::noted_expiration(file, LINES.as_flattened())
 }
 
 fn lines(credentials: &Credentials, before: &str) -> Bytes {
@@ -31,16 +31,9 @@ fn lines(credentials: &Credentials, before: &str) -> Bytes {
     let token = credentials.security_token.expose_secret();
     let mut text = super::room(credentials);
     text.extend_from_slice(super::note(&timestamp(credentials.expires_at)).as_bytes());
-    for (names, value) in [
-        (["ALIBABA_CLOUD_ACCESS_KEY_ID", "OSS_ACCESS_KEY_ID"], id),
-        (
-            ["ALIBABA_CLOUD_ACCESS_KEY_SECRET", "OSS_ACCESS_KEY_SECRET"],
-            secret,
-        ),
-        (["ALIBABA_CLOUD_SECURITY_TOKEN", "OSS_SESSION_TOKEN"], token),
-    ] {
+    for (names, value) in LINES.iter().zip([id, secret, token]) {
         for name in names {
-            for part in [before, name, "="] {
+            for part in [before, name] {
                 text.extend_from_slice(part.as_bytes());
             }
             quote(&mut text, value);
@@ -65,6 +58,13 @@ fn quote(text: &mut Zeroizing<Vec<u8>>, value: &str) {
     }
     text.push(b'\'');
 }
+
+/// What each line begins with: of the AccessKey ID, the secret and the token.
+const LINES: [[&str; 2]; 3] = [
+    ["ALIBABA_CLOUD_ACCESS_KEY_ID=", "OSS_ACCESS_KEY_ID="],
+    ["ALIBABA_CLOUD_ACCESS_KEY_SECRET=", "OSS_ACCESS_KEY_SECRET="],
+    ["ALIBABA_CLOUD_SECURITY_TOKEN=", "OSS_SESSION_TOKEN="],
+];
 
 #[cfg(test)]
 mod tests {

@@ -152,6 +152,19 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_added_makes_a_file_another_one() {
+        for (name, more) in [("env", "MY_OWN=x\n"), ("ini", "[Bucket-Endpoint]\n")] {
+            let format = Format::named(name, &FILES).unwrap();
+            let file = [&format.file(&credentials("x"))[..], more.as_bytes()].concat();
+            assert_eq!(format.expiration(&file), None, "{name}");
+        }
+        let file = Format::AliyunCli.file(&credentials("x"));
+        let file = String::from_utf8(file.to_vec()).unwrap();
+        let file = file.replace("\"language\"", "\"region_id\":\"cn-hangzhou\",\"language\"");
+        assert_eq!(Format::AliyunCli.expiration(file.as_bytes()), None);
+    }
+
+    #[test]
     fn a_profile_among_others_is_not_taken_for_a_file_of_ours() {
         let file = r#"{"current":"a","profiles":[{"name":"a","mode":"AK"},{"name":"ram-sidecar","sts_expiration":1716291569}]}"#;
         assert_eq!(Format::AliyunCli.expiration(file.as_bytes()), None);

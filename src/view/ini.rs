@@ -31,5 +31,15 @@ pub fn render(credentials: &Credentials) -> Bytes {
 
 /// Reads from a file when its credentials end; nothing if it is not such a file.
 pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
-    super::noted_expiration(file)
+    super::noted_expiration(file, &LINES)
 }
+
+/// What each line begins with.
+const LINES: [&str; 6] = [
+    "[Credentials]",
+    "language=EN",
+    "[default]",
+    "accessKeyID=",
+    "accessKeySecret=",
+    "stsToken=",
+];

@@ -166,17 +166,17 @@ async fn the_stub_of_odps_refuses_what_odps_refuses() {
 }
 
 /// A daemon with an embedded STS, and the file that it keeps.
-struct Sidecar {
+pub(crate) struct Sidecar {
     // Dropped before the directory in which it writes.
     daemon: Daemon,
-    uri: String,
+    pub(crate) uri: String,
     file: PathBuf,
     _scratch: Scratch,
 }
 
 impl Sidecar {
     /// Starts one whose credentials live so short that every SDK asks for them at every fetch.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let scratch = Scratch::new();
         let file = scratch.join("credentials");
         let lifetime = ["--sandbox-lifetime", "170s"];
@@ -196,7 +196,7 @@ impl Sidecar {
     }
 
     /// Returns the credentials that the file holds, whose secrets must be printed nowhere.
-    fn held(&self) -> Value {
+    pub(crate) fn held(&self) -> Value {
         let held = eventually("the daemon writes its file", || {
             let text = std::fs::read(&self.file).ok()?;
             let document = serde_json::from_slice(&text).expect("the file is whole");
@@ -210,7 +210,7 @@ impl Sidecar {
     }
 
     /// Asserts that `fetch` gives what the file holds, before and after a rotation, in each of `ways`.
-    fn assert_followed(&self, ways: &[&str], mut fetch: impl FnMut() -> Value) {
+    pub(crate) fn assert_followed(&self, ways: &[&str], mut fetch: impl FnMut() -> Value) {
         let old = self.agreed(ways, &mut fetch);
         self.daemon.signal("HUP");
         eventually("the daemon rotates its credentials", || {
@@ -348,21 +348,23 @@ async fn example_beside_a_forger(
 
 /// What is wrong with the credentials that a client is served.
 #[derive(Clone, Copy, PartialEq)]
-enum Forgery {
+pub(crate) enum Forgery {
     AccessKeyId,
     Secret,
     Token,
     Lifetime,
 }
 
-const FORGERIES: [Forgery; 4] = [
+/// All of them.
+pub(crate) const FORGERIES: [Forgery; 4] = [
     Forgery::AccessKeyId,
     Forgery::Secret,
     Forgery::Token,
     Forgery::Lifetime,
 ];
 
-fn genuine() -> Issued {
+/// Makes what the stubs know.
+pub(crate) fn genuine() -> Issued {
     Issued {
         access_key_secret: "genuine-secret".to_owned(),
         security_token: "CAIS+genuine/token==".to_owned(),
@@ -371,7 +373,7 @@ fn genuine() -> Issued {
 }
 
 /// Makes the memory of an STS that issued nothing else.
-fn only(mut issued: Issued, forgery: Forgery) -> Lookup {
+pub(crate) fn only(mut issued: Issued, forgery: Forgery) -> Lookup {
     if forgery == Forgery::Lifetime {
         issued.expires_at = now() - TimeDelta::seconds(1);
     }
@@ -408,11 +410,12 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Reads the names that an example printed.
-fn names(output: &Output) -> Vec<String> {
+pub(crate) fn names(output: &Output) -> Vec<String> {
     serde_json::from_slice(&output.stdout).expect("a JSON list of names")
 }
 
-fn triple(credentials: &Value) -> Value {
+/// Returns the three strings of credentials that every reader gets.
+pub(crate) fn triple(credentials: &Value) -> Value {
     FIELDS
         .iter()
         .map(|field| ((*field).to_owned(), credentials[*field].clone()))
@@ -421,6 +424,7 @@ fn triple(credentials: &Value) -> Value {
 
 const FIELDS: [&str; 3] = ["AccessKeyId", "AccessKeySecret", "SecurityToken"];
 
-const ACCESS_KEY_ID: &str = "STS.Example";
+/// Under which the stubs know it.
+pub(crate) const ACCESS_KEY_ID: &str = "STS.Example";
 
 const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];

@@ -10,11 +10,15 @@ mod configuration;
 #[cfg(test)]
 mod confinement;
 #[cfg(test)]
+mod container;
+#[cfg(test)]
 mod diagnoses;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod files;
+#[cfg(test)]
+mod formats;
 #[cfg(test)]
 mod http;
 #[cfg(test)]
@@ -39,6 +43,8 @@ mod stub_metadata;
 mod stub_odps;
 #[cfg(test)]
 mod stub_oss;
+#[cfg(test)]
+mod stub_s3;
 #[cfg(test)]
 mod stubs;
 #[cfg(test)]

@@ -270,6 +270,7 @@ mod tests {
             path: String::new(),
             query: query.to_owned(),
             headers: headers.collect::<HeaderMap>(),
+            ..Request::default()
         }
     }
 

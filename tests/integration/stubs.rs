@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Response, StatusCode};
 use chrono::{DateTime, Utc};
@@ -28,13 +28,17 @@ pub(crate) struct Issued {
 pub(crate) type Lookup = Arc<dyn Fn(&str) -> Option<Issued> + Send + Sync>;
 
 /// One request as a stub sees it.
+#[derive(Default)]
 pub(crate) struct Request {
     pub(crate) method: String,
+    /// The host and the port of the target, which only a proxy is told.
+    pub(crate) authority: Option<String>,
     /// The path as it was sent, still percent-encoded.
     pub(crate) path: String,
     /// The query as it was sent, without the question mark.
     pub(crate) query: String,
     pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Request {
@@ -209,7 +213,9 @@ where
     A: Fn(&Request) -> Option<Reply> + Send + Sync + 'static,
 {
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| async {
-        let request = read(request.into_parts().0);
+        let (head, body) = request.into_parts();
+        let body = to_bytes(Body::new(body), LIMIT);
+        let request = read(head, body.await.map_err(std::io::Error::other)?);
         let Some(reply) = answer(&request) else {
             return std::future::pending().await;
         };
@@ -237,14 +243,19 @@ where
         .await;
 }
 
-fn read(head: Parts) -> Request {
+fn read(head: Parts, body: Bytes) -> Request {
     Request {
         method: head.method.to_string(),
+        authority: head.uri.authority().map(ToString::to_string),
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         headers: head.headers,
+        body,
     }
 }
+
+/// More than any client of a stub sends.
+const LIMIT: usize = 1 << 20;
 
 /// How many seconds a stub that throttles asks for.
 pub(crate) const RETRY_AFTER: u64 = 120;

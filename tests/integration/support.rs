@@ -149,6 +149,12 @@ impl Daemon {
                     self.plant(json[name].as_str().expect("credentials are strings"));
                 }
             }
+            // The dialect of AWS SDKs.
+            Ok(json) if json["SecretAccessKey"].is_string() => {
+                for name in ["SecretAccessKey", "Token"] {
+                    self.plant(json[name].as_str().expect("credentials are strings"));
+                }
+            }
             _ => self.told.lock().unwrap().push(reply.body.clone()),
         }
     }
@@ -236,13 +242,16 @@ pub(crate) fn check(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String
     (code, stdout)
 }
 
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+/// How a process ended.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    /// Its lines.
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
-fn run_command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Ended {
+/// Runs `ram-sidecar name …args` to its end.
+pub(crate) fn run_command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Ended {
     let mut process = Process::start(command(name, args, env));
     let child = &mut process.child;
     let status = eventually("the process ends", || {

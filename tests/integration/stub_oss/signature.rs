@@ -125,6 +125,7 @@ mod tests {
             path: String::new(),
             query: query.to_owned(),
             headers: headers.collect::<HeaderMap>(),
+            ..Request::default()
         }
     }
 

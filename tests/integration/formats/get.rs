@@ -1,0 +1,252 @@
+//! What `get` prints, and why it does not.
+
+use super::*;
+
+const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
+
+/// Prints with `get`, which must succeed and say nothing besides.
+fn printed(args: &[&str], env: &[(&str, &str)]) -> String {
+    let Ended {
+        code,
+        stdout,
+        stderr,
+    } = run_command("get", args, env);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    stdout
+}
+
+#[test]
+fn get_prints_what_the_files_hold_and_the_uri_serves() {
+    for format in ["json", "json-camel", "aliyun-cli", "ini"] {
+        let kept = Kept::start(format);
+        let mut held = kept.settled();
+        for _ in 0..2 {
+            let text = printed(&["--format", format, "--from", &kept.daemon.uri()], &[]);
+            let file = fs::read_to_string(&kept.target).unwrap();
+            assert_eq!(text, file.trim_end(), "{format}");
+            if format == "json" {
+                assert_eq!(text, kept.daemon.credentials().body);
+            }
+            held = kept.rotated(&held);
+        }
+    }
+}
+
+#[test]
+fn get_prints_both_spellings_for_credential_processes_and_json_by_default() {
+    let daemon = Daemon::spawn(&[&["--sandbox"], &LISTEN[..]].concat(), &[]);
+    let uri = daemon.uri();
+    let served: Value = serde_json::from_str(&daemon.credentials().body).unwrap();
+    let text = printed(&["--format", "process", "--from", &uri], &[]);
+    let process: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(triple(&process), triple(&served));
+    assert_eq!(process["Expiration"], served["Expiration"]);
+    for (snake, pascal) in [
+        ("access_key_id", "AccessKeyId"),
+        ("access_key_secret", "AccessKeySecret"),
+        ("sts_token", "SecurityToken"),
+        ("expiration", "Expiration"),
+    ] {
+        assert_eq!(process[snake], served[pascal], "{snake}");
+    }
+    assert_eq!(process["mode"], "StsToken");
+
+    let by_default = printed(&[], &[(URI, &uri)]);
+    assert_eq!(by_default, daemon.credentials().body);
+    // The flag is meant, the variable may stand there for somebody else.
+    let wrong = "http://10.0.0.1/somewhere";
+    assert_eq!(printed(&["--from", &uri], &[(URI, wrong)]), by_default);
+}
+
+#[test]
+fn a_shell_evaluates_what_get_prints() {
+    let daemon = Daemon::spawn(&[&["--sandbox"], &LISTEN[..]].concat(), &[]);
+    let uri = daemon.uri();
+    let served: Value = serde_json::from_str(&daemon.credentials().body).unwrap();
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", "eval \"$(\"$0\" get --format env)\" && env"])
+        .arg(PROGRAM)
+        .env_clear()
+        .env(URI, uri)
+        .envs(environment("PATH").map(|path| ("PATH", path)));
+    let output = finished(&mut shell);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    let exported = String::from_utf8(output.stdout).unwrap();
+    let exported = variables(exported.lines());
+    assert_eq!(read_variables(&exported), triple(&served));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_win_over_the_variable_and_get_mints() {
+    let sts = sts().await;
+    let nobody = Stub::start(|_| Reply::accepted("application/json", "{}".to_owned()));
+    let uri = nobody.endpoint();
+    let (endpoint, role) = (sts.endpoint(), sts.role_arn());
+    let (key_id, secret) = (sts.access_key_id(), sts.access_key_secret());
+    let scratch = Scratch::new();
+    let file = scratch.join("config.toml");
+    fs::write(&file, format!("[sts]\nendpoint = [\"{endpoint}\"]\n")).unwrap();
+    for flags in [
+        ["--sts-endpoint", &endpoint],
+        ["--config", file.to_str().unwrap()],
+    ] {
+        let env = [
+            ("ALIBABA_CLOUD_ROLE_ARN", role.as_str()),
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID", &key_id),
+            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret.expose_secret()),
+            (URI, &uri),
+        ];
+        let Ended {
+            code,
+            stdout,
+            stderr,
+        } = run_command("get", &flags, &env);
+        assert_eq!(code, Some(0), "{stderr}");
+        let minted: Value = serde_json::from_str(&stdout).unwrap();
+        let issued = sts.issued(&id(&minted)).expect("it is of this STS");
+        let (secret, token) = (
+            issued.access_key_secret.expose_secret(),
+            issued.security_token.expose_secret(),
+        );
+        assert_eq!(minted["AccessKeySecret"], *secret);
+        assert_eq!(minted["SecurityToken"], *token);
+        assert!(
+            !stderr.contains(secret) && !stderr.contains(token),
+            "{stderr}"
+        );
+    }
+    assert_eq!(nobody.accepted(), Vec::<String>::new());
+    assert_eq!(sts.request_count(), 2);
+}
+
+/// Runs `get`, which must fail with one sentence and print nothing; returns the sentence.
+fn failed(args: &[&str], env: &[(&str, &str)], expected: i32) -> String {
+    let Ended {
+        code,
+        stdout,
+        stderr,
+    } = run_command("get", args, env);
+    assert_eq!((code, stdout.as_str()), (Some(expected), ""), "{stderr}");
+    stderr
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn get_repeats_why_a_daemon_has_none() {
+    let sts = sts().await;
+    let message = "You are not authorized to do this action.".to_owned();
+    let refusal = Fault::Refusal {
+        status: 403,
+        code: "NoPermission".to_owned(),
+        message,
+    };
+    sts.inject(refusal, Times::UntilHealed);
+    let refused = beside(&sts, &[], &[]);
+    let roleless = Daemon::spawn(&LISTEN, &[("RAM_SIDECAR_ROLE_PRESET", "none")]);
+    for daemon in [refused, roleless] {
+        let uri = format!("http://{}/api/v1/credentials/0", daemon.data());
+        let sentence = eventually("the daemon knows why", || {
+            let reply = daemon.credentials();
+            (reply.text("Code") != "CredentialsPending").then(|| reply.text("Message"))
+        });
+        let told = failed(&["--from", &uri], &[], 69);
+        assert!(told.contains(&sentence), "{sentence}\n{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn get_tells_that_there_is_no_role() {
+    let told = failed(&["--role-preset", "none"], &[], 69);
+    assert!(told.contains("role.preset is none"), "{told}");
+}
+
+#[test]
+fn get_tells_that_no_daemon_runs() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    let uri = format!("http://{address}/api/v1/credentials/planted-key");
+    for told in [
+        failed(&["--from", &uri], &[], 69),
+        failed(&[], &[(URI, &uri)], 69),
+    ] {
+        assert!(told.contains(&address.to_string()), "{told}");
+        assert!(!told.contains("planted-key"), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
+}
+
+#[test]
+fn a_wrong_path_is_told_without_repeating_it() {
+    let daemon = Daemon::spawn(
+        &[&["--sandbox"], &LISTEN[..]].concat(),
+        &[("RAM_SIDECAR_KEY", "planted-right-key")],
+    );
+    let uri = format!(
+        "http://{}/api/v1/credentials/planted-wrong-key",
+        daemon.data()
+    );
+    let told = failed(&["--from", &uri], &[], 69);
+    assert!(
+        told.contains("HTTP 404") && !told.contains("planted"),
+        "{told}"
+    );
+    let text = printed(&["--from", &daemon.uri()], &[]);
+    assert!(!text.contains("planted"));
+}
+
+#[test]
+fn a_bad_address_is_told_with_its_origin_and_not_repeated() {
+    let plain = "http://10.0.0.1/planted";
+    for (args, env, origin) in [
+        (&["--from", plain][..], &[][..], "--from"),
+        (&[], &[(URI, plain)], URI),
+        (&["--from", ""], &[], "--from"),
+        (&["--from", "file:///planted"], &[], "--from"),
+    ] {
+        let told = failed(args, env, 78);
+        assert!(told.contains(origin) && !told.contains("planted"), "{told}");
+    }
+}
+
+#[test]
+fn from_goes_with_no_setting() {
+    let from = ["--from", "http://127.0.0.1:1/x"];
+    for setting in [
+        &["--region", "cn-hangzhou"][..],
+        &["--vpc"],
+        &["--config", "/nowhere"],
+        &["--role-arn", "acs:ram::1:role/x"],
+    ] {
+        let told = failed(&[&from, setting].concat(), &[], 64);
+        assert!(told.contains("cannot be used with"), "{told}");
+    }
+}
+
+#[test]
+fn a_closed_output_and_a_full_one_are_failures() {
+    let daemon = Daemon::spawn(&[&["--sandbox"], &LISTEN[..]].concat(), &[]);
+    let uri = daemon.uri();
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    for (output, reason) in [
+        (Stdio::from(closed), "Broken pipe"),
+        (Stdio::from(full), "No space left on device"),
+    ] {
+        let child = Command::new(PROGRAM)
+            .args(["get", "--from", &uri])
+            .env_clear()
+            .stdout(output)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(71), "{told}");
+        let sentence = "cannot print the credentials: ";
+        assert!(told.contains(sentence) && told.contains(reason), "{told}");
+        daemon.credentials();
+    }
+}
