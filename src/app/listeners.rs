@@ -102,7 +102,7 @@ impl Listeners {
             let role = &metadata.role;
             info!(%address, role, "The ECS metadata dialect is spoken");
             let uids = serve.admission.allow_uids;
-            let router = metadata::router(metadata, address.ip(), uids, visitors);
+            let router = metadata::router(metadata, uids, visitors);
             start("the metadata server", listener, router);
         }
         if let Some((listener, address)) = self.admin {

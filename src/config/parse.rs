@@ -19,9 +19,7 @@ pub(super) use self::role::{
     account_id, bucket, derived_session_name, external_id, policy, preset, role_duration,
     session_name, source_identity,
 };
-pub(super) use self::serve::{
-    METADATA, address, address_or_off, key, key_bits, metadata_value, uids,
-};
+pub(super) use self::serve::{address, address_or_off, key, key_bits, metadata_value, uids};
 
 /// `30s`, `5m`, `1h`, or several of them: `1h30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::serve::data::{self, Admission, Container};
+use crate::serve::metadata;
 use crate::view::metadata::Plain;
 
 use super::checker::Checker;
@@ -102,7 +103,7 @@ impl Checker {
 /// Only addresses that stay on this machine: the dialect has no place for a secret.
 fn metadata_address(text: &str) -> Result<SocketAddr, String> {
     let address = parse::address(text)?;
-    if address.ip().is_loopback() || address.ip() == IpAddr::from(parse::METADATA) {
+    if address.ip().is_loopback() || address.ip() == IpAddr::from(metadata::ADDRESS) {
         return Ok(address);
     }
     Err(format!(

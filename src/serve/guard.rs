@@ -143,7 +143,7 @@ const FORWARDED: Refusal = Refusal {
 const HOST: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     code: "HostRefused",
-    message: "the Host header does not name this machine; use the address in ALIBABA_CLOUD_CREDENTIALS_URI",
+    message: "the Host header does not name this machine; use the address that ram-sidecar listens on, as ALIBABA_CLOUD_CREDENTIALS_URI has it",
 };
 
 #[cfg(test)]

@@ -36,16 +36,12 @@ pub struct Metadata {
     pub tokens: Tokens,
 }
 
-/// Returns the router of the metadata listener that is bound to `bound`.
-pub fn router(
-    metadata: Metadata,
-    bound: IpAddr,
-    allow_uids: Option<Vec<u32>>,
-    visitors: Arc<Visitors>,
-) -> Router {
+/// Returns the router of the metadata listener.
+pub fn router(metadata: Metadata, allow_uids: Option<Vec<u32>>, visitors: Arc<Visitors>) -> Router {
     let door = Arc::new(Door {
         rules: Rules {
-            bound,
+            // Wherever it listens: a rule of the firewall may lead clients here.
+            bound: IpAddr::from(ADDRESS),
             methods: &[Method::GET, Method::HEAD, Method::PUT],
         },
         allow_remote: false,
@@ -144,6 +140,9 @@ fn not_allowed(allow: &'static str, message: &str) -> Response {
     answer::method_not_allowed(allow, "MethodNotAllowed", message)
 }
 
+/// The address of the metadata service, which every client knows by heart.
+pub const ADDRESS: [u8; 4] = [100, 100, 100, 200];
+
 const TTL: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 const TOKEN: &str = "x-aliyun-ecs-metadata-token";
 
@@ -183,8 +182,7 @@ mod tests {
             v2_only,
             tokens: Tokens::new([7; 32]),
         };
-        let bound = [100, 100, 100, 200].into();
-        let router = router(metadata, bound, None, Arc::default());
+        let router = router(metadata, None, Arc::default());
         Rig {
             publisher,
             clock,

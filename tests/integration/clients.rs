@@ -46,7 +46,7 @@ fn curl_follows_a_rotation() {
     if tool("curl").is_none() {
         return;
     }
-    let sidecar = Sidecar::start();
+    let sidecar = Sidecar::start(&[]);
     sidecar.assert_followed(&["curl"], || {
         let mut curl = Command::new("curl");
         curl.args([
@@ -168,7 +168,7 @@ async fn the_stub_of_odps_refuses_what_odps_refuses() {
 /// A daemon with an embedded STS, and the file that it keeps.
 pub(crate) struct Sidecar {
     // Dropped before the directory in which it writes.
-    daemon: Daemon,
+    pub(crate) daemon: Daemon,
     pub(crate) uri: String,
     file: PathBuf,
     _scratch: Scratch,
@@ -176,7 +176,7 @@ pub(crate) struct Sidecar {
 
 impl Sidecar {
     /// Starts one whose credentials live so short that every SDK asks for them at every fetch.
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(args: &[&str]) -> Self {
         let scratch = Scratch::new();
         let file = scratch.join("credentials");
         let lifetime = ["--sandbox-lifetime", "170s"];
@@ -184,7 +184,14 @@ impl Sidecar {
             .to_str()
             .expect("the target directory has a plain name");
         let daemon = Daemon::spawn(
-            &[&["--sandbox"], &lifetime[..], &LISTEN, &["--file", path]].concat(),
+            &[
+                &["--sandbox"],
+                &lifetime[..],
+                &LISTEN,
+                &["--file", path],
+                args,
+            ]
+            .concat(),
             &[],
         );
         Self {
@@ -207,6 +214,16 @@ impl Sidecar {
                 .plant(held[field].as_str().expect("credentials are strings"));
         }
         held
+    }
+
+    /// Asserts that a program, `follow` of some language, gives what the file holds, before and after a rotation.
+    pub(crate) fn assert_followed_by(&self, mut command: Command, ways: &[&str]) {
+        command.args(ways);
+        let mut program = Process::start(command);
+        self.assert_followed(ways, || {
+            let answer = program.ask("fetch");
+            serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{answer}: {error}"))
+        });
     }
 
     /// Asserts that `fetch` gives what the file holds, before and after a rotation, in each of `ways`.
@@ -247,14 +264,8 @@ fn follows_a_rotation(language: Language, ways: &[&str]) {
     let Some(command) = language.program("follow", home.path()) else {
         return;
     };
-    let sidecar = Sidecar::start();
-    let mut command = beside(&sidecar.uri, command);
-    command.args(ways);
-    let mut program = Process::start(command);
-    sidecar.assert_followed(ways, || {
-        let answer = program.ask("fetch");
-        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{answer}: {error}"))
-    });
+    let sidecar = Sidecar::start(&[]);
+    sidecar.assert_followed_by(beside(&sidecar.uri, command), ways);
 }
 
 async fn sts() -> Arc<Sandbox> {

@@ -24,11 +24,15 @@ mod http;
 #[cfg(test)]
 mod identities;
 #[cfg(test)]
+mod instance;
+#[cfg(test)]
 mod layering;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
 mod metadata;
+#[cfg(test)]
+mod namespace;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::process::{Command, Output};
 use std::time::Duration;
 
 use ram_sidecar::clock::Clock;
@@ -17,10 +16,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::http::Reply;
+use crate::namespace::{self, METADATA};
 use crate::serving::LISTEN;
 use crate::stub_metadata::{Fault, Metadata, Mode, role_name};
 use crate::stubs::RETRY_AFTER;
-use crate::support::{Daemon, eventually, required, run};
+use crate::support::{Daemon, eventually, run};
 use crate::upstream::{renew_until, sts};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -284,54 +284,22 @@ async fn a_service_that_hangs_costs_an_attempt_about_a_second() {
 /// Runs the test below in a network where 100.100.100.200 is this machine.
 #[test]
 fn the_services_own_address_is_where_it_is_asked() {
-    let flags = ["--net", "--map-root-user --net"]
-        .into_iter()
-        .find(|flags| in_own_network(flags, "exit 0").status.success());
-    let what = "a network namespace (unshare of util-linux, ip of iproute2, the right to use them)";
-    let Some(flags) = flags else {
-        required(what, false);
-        return;
-    };
-    let name = "metadata::with_nothing_but_the_identity_chosen_the_services_own_address_is_asked";
-    let program = std::env::current_exe().unwrap();
-    let script = format!(
-        "exec '{}' --ignored --exact --nocapture {name}",
-        program.display()
-    );
-    let output = in_own_network(flags, &script);
-    let told = [output.stdout, output.stderr].concat();
-    let told = String::from_utf8_lossy(&told);
-    assert!(
-        output.status.success() && told.contains("1 passed") && !told.contains("SKIPPED"),
-        "{told}"
-    );
+    let name = "with_nothing_but_the_identity_chosen_the_services_own_address_is_asked";
+    namespace::passes(module_path!(), name);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs 100.100.100.200 for itself: the test above runs it in a network of its own"]
 async fn with_nothing_but_the_identity_chosen_the_services_own_address_is_asked() {
-    let address = "100.100.100.200:80";
-    let is_ours = TcpListener::bind(address).is_ok();
-    if !required("a network where 100.100.100.200 is this machine", is_ours) {
+    if !namespace::is_here() {
         return;
     }
-    let (sts, service) = (sts().await, Metadata::start_at(address, Mode::Hardened));
+    let (sts, service) = (sts().await, Metadata::start_at(METADATA, Mode::Hardened));
     let held = attached(&sts, &service).await;
     let daemon = Daemon::spawn(&LISTEN, &[("RAM_SIDECAR_IDENTITY", "ecs_ram_role")]);
     assert_serves(&daemon, &held);
     let served_by = daemon.probe("/ready").text("served_by");
     assert_eq!(served_by, "100.100.100.200");
-}
-
-/// Runs a shell script in a network namespace where 100.100.100.200 is this machine.
-fn in_own_network(flags: &str, script: &str) -> Output {
-    let script = format!(
-        "PATH=$PATH:/usr/sbin:/sbin && ip link set lo up && ip addr add 100.100.100.200/32 dev lo && {script}"
-    );
-    Command::new("sh")
-        .args(["-c", &format!("exec unshare {flags} sh -c \"$0\""), &script])
-        .output()
-        .expect("there is a shell")
 }
 
 /// Starts a daemon on an instance whose metadata service is `service`.

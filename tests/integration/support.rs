@@ -92,14 +92,27 @@ impl Daemon {
         self.address("Probes are served")
     }
 
+    /// Returns the address of the metadata listener.
+    pub(crate) fn metadata(&self) -> SocketAddr {
+        self.address(METADATA)
+    }
+
+    /// Returns the name of the role that the metadata listener gives.
+    pub(crate) fn metadata_role(&self) -> String {
+        self.field(METADATA, "role")
+    }
+
     fn address(&self, message: &str) -> SocketAddr {
+        self.field(message, "address").parse().expect("an address")
+    }
+
+    fn field(&self, message: &str, name: &str) -> String {
         let line = self.logged(message);
         let event: Value = serde_json::from_str(&line).expect("the log is JSON");
-        event["address"]
+        event[name]
             .as_str()
-            .expect("an address")
-            .parse()
-            .expect("an address")
+            .expect("the event has the field")
+            .to_owned()
     }
 
     /// Waits for a line of the log that contains `needle`, and returns it.
@@ -125,6 +138,13 @@ impl Daemon {
     /// Asks a probe.
     pub(crate) fn probe(&self, path: &str) -> Reply {
         let reply = http::get(self.admin(), path);
+        self.learn(&reply);
+        reply
+    }
+
+    /// Sends bytes to the metadata listener.
+    pub(crate) fn raw_metadata(&self, request: &str) -> Reply {
+        let reply = http::raw(self.metadata(), request);
         self.learn(&reply);
         reply
     }
@@ -296,6 +316,8 @@ fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Command {
         .envs(env.iter().copied());
     command
 }
+
+const METADATA: &str = "The ECS metadata dialect is spoken";
 
 const URI_PREFIX: &str = "ALIBABA_CLOUD_CREDENTIALS_URI=";
 

@@ -68,6 +68,11 @@ impl Language {
         Some(command)
     }
 
+    /// Whether it is installed. Blocks like [`Self::program`].
+    pub(crate) fn is_there(self) -> bool {
+        self.prepared().is_some()
+    }
+
     fn prepared(self) -> Option<PathBuf> {
         static PREPARED: [OnceLock<Option<PathBuf>>; 4] = [const { OnceLock::new() }; 4];
         PREPARED[self as usize]

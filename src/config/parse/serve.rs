@@ -20,9 +20,6 @@ pub(in crate::config) fn address_or_off(text: &str) -> Result<Option<SocketAddr>
     Ok(Some(address))
 }
 
-/// The address of the ECS metadata service.
-pub(in crate::config) const METADATA: [u8; 4] = [100, 100, 100, 200];
-
 /// Reads user ids.
 pub(in crate::config) fn uids(text: &str) -> Result<Vec<u32>, String> {
     let uid = |text: &String| {

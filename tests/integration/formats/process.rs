@@ -27,7 +27,7 @@ fn follows_by_process(language: Language, ways: &[&str]) {
     let Some(mut command) = language.program("follow", home.path()) else {
         return;
     };
-    let sidecar = Sidecar::start();
+    let sidecar = Sidecar::start(&[]);
     fs::create_dir(home.join(".aliyun")).unwrap();
     let profile = json!({
         "name": "job",
@@ -36,14 +36,8 @@ fn follows_by_process(language: Language, ways: &[&str]) {
     });
     let configuration = json!({ "current": "job", "profiles": [profile] });
     fs::write(home.join(".aliyun/config.json"), configuration.to_string()).unwrap();
-    command
-        .args(ways)
-        .env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true");
-    let mut program = Process::start(command);
-    sidecar.assert_followed(ways, || {
-        let answer = program.ask("fetch");
-        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{answer}: {error}"))
-    });
+    command.env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true");
+    sidecar.assert_followed_by(command, ways);
 }
 
 #[test]
@@ -52,7 +46,7 @@ fn the_second_oss_sdk_of_go_runs_get_and_follows_a_rotation() {
     let Some(readers) = Language::Go.program("readers", home.path()) else {
         return;
     };
-    let sidecar = Sidecar::start();
+    let sidecar = Sidecar::start(&[]);
     sidecar.assert_followed(&["process"], || {
         let mut reading = copy(&readers);
         let output = finished(reading.args(["process", &process_command(&sidecar.uri)]));

@@ -1,0 +1,84 @@
+//! A network of a test's own, in which 100.100.100.200 is this machine.
+//!
+//! A test that needs it is ignored, and run by another one: in a process of its own, in a network namespace of its own.
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+use crate::support::required;
+
+/// Where the ECS metadata service is.
+pub(crate) const METADATA: &str = "100.100.100.200:80";
+
+/// Makes, of each function of the module `inside`, a test that runs it in a network of its own.
+///
+/// The language of its client stands before it, as packages can only be installed where the internet is.
+macro_rules! in_own_network {
+    ($($language:ident: $($name:ident),+;)+) => {
+        $($(
+            #[test]
+            fn $name() {
+                if $crate::toolchains::Language::$language.is_there() {
+                    let module = concat!(module_path!(), "::in_own_network");
+                    $crate::namespace::passes(module, stringify!($name));
+                }
+            }
+        )+)+
+
+        mod in_own_network {
+            $($(
+                #[test]
+                #[ignore = "needs 100.100.100.200 for itself: the test of the same name runs it in a network of its own"]
+                fn $name() {
+                    if $crate::namespace::is_here() {
+                        super::inside::$name();
+                    }
+                }
+            )+)+
+        }
+    };
+}
+pub(crate) use in_own_network;
+
+/// Runs an ignored test of this program in a network of its own, where it must pass, and skip nothing.
+pub(crate) fn passes(module: &str, name: &str) {
+    let flags = ["--net", "--map-root-user --net"]
+        .into_iter()
+        .find(|flags| in_namespace(flags, "exit 0").status.success());
+    let what = "a network namespace (unshare of util-linux, ip of iproute2, the right to use them)";
+    let Some(flags) = flags else {
+        required(what, false);
+        return;
+    };
+    let program = std::env::current_exe().unwrap();
+    // The names of tests begin below the crate.
+    let (_, module) = module.split_once("::").unwrap();
+    let script = format!(
+        "exec '{}' --ignored --exact --nocapture {module}::{name}",
+        program.display()
+    );
+    let output = in_namespace(flags, &script);
+    let told = [output.stdout, output.stderr].concat();
+    let told = String::from_utf8_lossy(&told);
+    assert!(
+        output.status.success() && told.contains(" 1 passed;") && !told.contains("SKIPPED"),
+        "{told}"
+    );
+}
+
+/// Whether this process is in such a network, and says aloud if not.
+pub(crate) fn is_here() -> bool {
+    let is_here = TcpListener::bind(METADATA).is_ok();
+    required("a network where 100.100.100.200 is this machine", is_here)
+}
+
+/// Runs a shell script in a network namespace where 100.100.100.200 is this machine.
+fn in_namespace(flags: &str, script: &str) -> Output {
+    let script = format!(
+        "PATH=$PATH:/usr/sbin:/sbin && ip link set lo up && ip addr add 100.100.100.200/32 dev lo && {script}"
+    );
+    Command::new("sh")
+        .args(["-c", &format!("exec unshare {flags} sh -c \"$0\""), &script])
+        .output()
+        .expect("there is a shell")
+}
