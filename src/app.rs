@@ -148,6 +148,7 @@ impl App {
                     stopping,
                     stop: Arc::new(stop_ask),
                     clock: clock.clone(),
+                    visitors: Arc::default(),
                 },
             },
             open_files,

@@ -200,6 +200,8 @@ async fn converse(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
         .max_buf_size(HEADERS_MOST)
+        // A client may close its sending half as soon as it has asked.
+        .half_close(true)
         // Clients pool connections without trying again on a reset: one request each.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);

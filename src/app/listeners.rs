@@ -13,7 +13,6 @@ use crate::config::{self, Serve};
 use crate::serve;
 use crate::serve::admin::{self, Admin};
 use crate::serve::data::{self, Data};
-use crate::serve::door::Visitors;
 use crate::serve::metadata::{self, Metadata};
 use crate::serve::offer::Offering;
 
@@ -87,7 +86,7 @@ impl Listeners {
             let stop = told(closing.clone());
             servers.spawn(name, serve::run(listener, router, connections, stop));
         };
-        let visitors = Arc::<Visitors>::default();
+        let visitors = Arc::clone(&admin.visitors);
         for (listener, address) in self.data {
             let data = Data {
                 offering: offering.clone(),

@@ -151,7 +151,7 @@ fn a_chosen_identity_settles_which_of_two_it_is() {
 fn a_secret_key_opens_other_addresses() {
     let flags = [
         ("serve.listen", "10.0.0.5:7002"),
-        ("serve.key", "0123456789abcdefGHIJKL"),
+        ("serve.key", "k3V9q0Z7m1X8c2W6t5R4pu"),
         ("serve.allow_remote", "true"),
     ];
     assert_eq!(checked(&flags, &KEYS, "").serve.listen.port(), 7002);

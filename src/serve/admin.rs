@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::clock::Clock;
 use crate::sink;
@@ -19,6 +19,7 @@ use crate::view::probe::Verdict;
 
 use super::answer;
 use super::caller::Ends;
+use super::door::Visitors;
 use super::guard::{self, Rules};
 
 /// What the admin router needs.
@@ -34,6 +35,8 @@ pub struct Admin {
     pub stop: Arc<watch::Sender<bool>>,
     /// What time it is.
     pub clock: Clock,
+    /// Who was refused so far.
+    pub visitors: Arc<Visitors>,
 }
 
 /// Returns the router of the admin listener.
@@ -127,7 +130,7 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         Err(refusal) => Some((refusal.status, refusal.code, refusal.message)),
     };
     if let Some((status, code, message)) = refusal {
-        warn!(code, "A request to stop was refused: {message}");
+        admin.visitors.refused(code, message, None);
         return answer::error(status, code, message);
     }
     info!("A program asks this process to stop");

@@ -5,7 +5,7 @@ mod table;
 
 use std::fmt;
 use std::fs;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 /// Both ends of an accepted connection.
@@ -31,7 +31,7 @@ pub struct Owner {
 pub struct Program {
     /// Its id, as this process sees it.
     pub pid: u32,
-    /// Its executable, or its name where only that may be read.
+    /// Its executable, or its name where only that may be read. Whoever started it chose the name.
     pub executable: PathBuf,
 }
 
@@ -95,13 +95,27 @@ impl fmt::Display for Owner {
     }
 }
 
-/// Whether an address is one of this machine: only those can be bound, unless the kernel was told not to mind.
+/// Whether an address is one of this machine: only those can be bound.
+///
+/// Where the kernel was told not to mind, the address must at least be the one from which this machine would reach it.
 fn is_ours(ip: IpAddr) -> bool {
-    let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
+    let (family, any) = match ip {
+        IpAddr::V4(_) => ("ipv4", IpAddr::from(Ipv4Addr::UNSPECIFIED)),
+        IpAddr::V6(_) => ("ipv6", IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+    };
     let switch = format!("/proc/sys/net/{family}/ip_nonlocal_bind");
-    let minds = fs::read_to_string(switch).is_ok_and(|value| value.trim() == "0");
-    minds && UdpSocket::bind((ip, 0)).is_ok()
+    if fs::read_to_string(switch).is_ok_and(|value| value.trim() == "0") {
+        return UdpSocket::bind((ip, 0)).is_ok();
+    }
+    let reached_from = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, DISCARD))?;
+        socket.local_addr()
+    });
+    reached_from.is_ok_and(|from| from.ip() == ip)
 }
+
+/// Nothing is sent there: connecting only chooses the way.
+const DISCARD: u16 = 9;
 
 #[cfg(test)]
 mod tests {

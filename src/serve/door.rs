@@ -1,6 +1,7 @@
 //! The door of a listener that gives credentials: who may come in, and a line in the log about each who came.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,10 +12,10 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use tracing::field::display;
-use tracing::{debug, info, warn};
+use tracing::{Instrument as _, debug, info, warn};
 
 use super::answer;
-use super::caller::{Ends, Owner, Program};
+use super::caller::{Ends, Owner};
 use super::guard::{self, Refusal, Rules};
 
 /// Whom a listener admits.
@@ -32,32 +33,29 @@ pub struct Door {
     pub visitors: Arc<Visitors>,
 }
 
-/// Who has come so far.
+/// Who has come so far, and was told of.
 #[derive(Debug, Default)]
 pub struct Visitors {
-    known: Mutex<HashSet<Visitor>>,
-    is_looking: AtomicBool,
+    admitted: Memory<Visitor>,
+    refused: Memory<(&'static str, Option<u32>)>,
+    is_proxy_known: AtomicBool,
+    /// One look for a process at a time.
+    looking: tokio::sync::Mutex<()>,
 }
 
 /// What tells one from the other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Visitor {
-    Admitted {
-        dialect: &'static str,
-        uid: Option<u32>,
-        /// The address, if it is not of this machine.
-        ip: Option<IpAddr>,
-        user_agent: String,
-    },
-    Refused {
-        code: &'static str,
-        uid: Option<u32>,
-    },
-    /// Somebody who uses a proxy.
-    Proxied,
-    /// One more than are remembered.
-    TooMany,
+struct Visitor {
+    dialect: &'static str,
+    uid: Option<u32>,
+    /// The address, if it is not of this machine.
+    ip: Option<IpAddr>,
+    user_agent: String,
 }
+
+/// Remembers what was told, up to [`MEMORY`] of it.
+#[derive(Debug)]
+struct Memory<T>(Mutex<HashSet<T>>);
 
 impl Door {
     /// Lets a request in, or refuses it.
@@ -71,24 +69,24 @@ impl Door {
         if let Err(refusal) = admitted {
             return self.refuse(&refusal, uid);
         }
-        // A target with an authority is meant for a proxy.
-        if request.uri().authority().is_some() && self.visitors.is_first(Visitor::Proxied) {
-            warn!(
-                "A client sends its requests for credentials as if to a proxy (HTTP_PROXY is set in the job): the proxy would see the credentials; unset HTTP_PROXY and http_proxy for it, because Python's SDK ignores NO_PROXY"
-            );
-        }
-        let ip = ends.filter(|_| !is_local).map(|ends| ends.peer.ip());
-        let visitor = Visitor::Admitted {
+        let is_proxied = request.uri().authority().is_some();
+        let visitor = Visitor {
             dialect: (self.dialect)(request.uri().path()),
             uid,
-            ip,
+            ip: ends.filter(|_| !is_local).map(|ends| ends.peer.ip()),
             user_agent: user_agent(&request),
         };
-        if self.visitors.is_first(visitor.clone()) {
-            let program = self.visitors.program(owner).await;
-            tell(&visitor, program.as_ref());
+        let response = next.run(request).await;
+        // Whoever does not know the key has not come for credentials.
+        let has_come =
+            response.status().is_success() || response.status() == StatusCode::SERVICE_UNAVAILABLE;
+        if has_come {
+            if is_proxied {
+                self.visitors.proxied();
+            }
+            self.visitors.came(visitor, owner).await;
         }
-        next.run(request).await
+        response
     }
 
     fn judge(&self, request: &Request) -> Result<(), Refusal> {
@@ -107,11 +105,7 @@ impl Door {
             code,
             message,
         } = *refusal;
-        if self.visitors.is_first(Visitor::Refused { code, uid }) {
-            warn!(code, uid, "A request was refused: {message}");
-        } else {
-            debug!(code, uid, "A request was refused");
-        }
+        self.visitors.refused(code, message, uid);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             let allow = if self.rules.methods.contains(&Method::PUT) {
                 "GET, HEAD, PUT"
@@ -125,28 +119,79 @@ impl Door {
 }
 
 impl Visitors {
-    /// Whether this one has not come before. The memory is bounded; whoever finds it full is not told of.
-    fn is_first(&self, visitor: Visitor) -> bool {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() < MEMORY {
-            return known.insert(visitor);
+    /// Tells of a caller, the first time. The answer waits for that, but not for long: until it is there, the caller is
+    /// there to be looked at.
+    async fn came(self: &Arc<Self>, visitor: Visitor, owner: Option<Owner>) {
+        if self.admitted.is_new(&visitor) {
+            let telling = Arc::clone(self).tell(visitor, owner);
+            // On its own: a caller that goes away is told of all the same.
+            let telling = tokio::spawn(telling.in_current_span());
+            let _ = tokio::time::timeout(LOOK, telling).await;
         }
-        if !known.contains(&visitor) && known.insert(Visitor::TooMany) {
-            warn!("Too many different callers have come; no others are told of");
-        }
-        false
     }
 
-    /// Looks for the process of a caller, one at a time and not for long: it waits for its answer.
-    async fn program(&self, owner: Option<Owner>) -> Option<Program> {
-        let owner = owner?;
-        if self.is_looking.swap(true, Ordering::Relaxed) {
-            return None;
+    async fn tell(self: Arc<Self>, visitor: Visitor, owner: Option<Owner>) {
+        let program = match owner {
+            Some(owner) => {
+                let _turn = self.looking.lock().await;
+                let looking = tokio::task::spawn_blocking(move || owner.program());
+                looking.await.ok().flatten()
+            }
+            None => None,
+        };
+        let Visitor {
+            dialect,
+            uid,
+            ip,
+            user_agent,
+        } = visitor;
+        let pid = program.as_ref().map(|program| program.pid);
+        // As a text, which is escaped: whoever started the program chose its name.
+        let executable = program.map(|program| program.executable.to_string_lossy().into_owned());
+        let from = ip.map(display);
+        info!(
+            dialect,
+            uid, pid, executable, from, user_agent, "A new caller asks for credentials"
+        );
+    }
+
+    /// Warns of a client that asks as if through a proxy, the first time.
+    fn proxied(&self) {
+        if !self.is_proxy_known.swap(true, Ordering::Relaxed) {
+            warn!(
+                "A client sends its requests for credentials as if to a proxy (HTTP_PROXY is set in the job): the proxy would see the credentials; unset HTTP_PROXY and http_proxy for it, because Python's SDK ignores NO_PROXY"
+            );
         }
-        let looking = tokio::task::spawn_blocking(move || owner.program());
-        let found = tokio::time::timeout(LOOK, looking).await;
-        self.is_looking.store(false, Ordering::Relaxed);
-        found.ok()?.ok()?
+    }
+
+    /// Warns of a refusal, the first time that this user meets it.
+    pub(super) fn refused(&self, code: &'static str, message: &str, uid: Option<u32>) {
+        if self.refused.is_new(&(code, uid)) {
+            warn!(code, uid, "A request was refused: {message}");
+        } else {
+            debug!(code, uid, "A request was refused");
+        }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Memory<T> {
+    /// Whether this has not been seen before, and can be remembered.
+    fn is_new(&self, thing: &T) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(thing) || known.len() == MEMORY {
+            return false;
+        }
+        known.insert(thing.clone());
+        if known.len() == MEMORY {
+            warn!("Too many different callers have come; no others are told of");
+        }
+        true
+    }
+}
+
+impl<T> Default for Memory<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
     }
 }
 
@@ -157,25 +202,6 @@ fn user_agent(request: &Request) -> String {
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     text.chars().take(USER_AGENT).collect()
-}
-
-fn tell(visitor: &Visitor, program: Option<&Program>) {
-    let Visitor::Admitted {
-        dialect,
-        uid,
-        ip,
-        user_agent,
-    } = visitor
-    else {
-        return;
-    };
-    let pid = program.map(|program| program.pid);
-    let executable = program.map(|program| display(program.executable.display()));
-    let from = ip.as_ref().map(display);
-    info!(
-        dialect,
-        uid, pid, executable, from, user_agent, "A new caller asks for credentials"
-    );
 }
 
 /// Far more than the programs of a job.
@@ -191,23 +217,13 @@ const LOOK: Duration = Duration::from_millis(50);
 mod tests {
     use super::*;
 
-    fn visitor(uid: u32) -> Visitor {
-        Visitor::Admitted {
-            dialect: "metadata",
-            uid: Some(uid),
-            ip: None,
-            user_agent: "curl".to_owned(),
-        }
-    }
-
     #[test]
-    fn each_visitor_is_new_once_and_not_all_are_remembered() {
-        let visitors = Visitors::default();
-        assert!(visitors.is_first(visitor(0)));
-        assert!(!visitors.is_first(visitor(0)));
-        let many = u32::try_from(MEMORY).unwrap() * 2;
-        let told = (1..many).filter(|uid| visitors.is_first(visitor(*uid)));
+    fn each_is_new_once_and_not_all_are_remembered() {
+        let memory = Memory::default();
+        assert!(memory.is_new(&0));
+        assert!(!memory.is_new(&0));
+        let told = (1..2 * MEMORY).filter(|number| memory.is_new(number));
         assert_eq!(told.count(), MEMORY - 1);
-        assert_eq!(visitors.known.lock().unwrap().len(), MEMORY + 1);
+        assert_eq!(memory.0.lock().unwrap().len(), MEMORY);
     }
 }

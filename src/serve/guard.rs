@@ -41,7 +41,12 @@ pub fn check(
     if headers.keys().any(from_a_page) {
         return Err(BROWSER);
     }
-    if headers.contains_key("x-forwarded-for") || headers.contains_key(header::FORWARDED) {
+    let from_a_proxy = |name: &header::HeaderName| {
+        [header::FORWARDED, header::VIA].contains(name)
+            || name == "x-real-ip"
+            || name.as_str().starts_with("x-forwarded-")
+    };
+    if headers.keys().any(from_a_proxy) {
         return Err(FORWARDED);
     }
     let mut hosts = headers.get_all(header::HOST).iter();
@@ -91,12 +96,21 @@ pub const READ: &[Method] = &[Method::GET, Method::HEAD];
 /// A rebinding attack needs a name that it controls; an IP address cannot be rebound.
 fn is_ours(host: &str, bound: IpAddr) -> bool {
     // Swift's SDK sends the whole URI.
-    let host = host.split_once("://").map_or(host, |(_, rest)| rest);
-    let host = host.split(['/', '?']).next().unwrap_or_default();
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map_or("", |(address, _)| address),
-        None => host.split_once(':').map_or(host, |(name, _)| name),
+    let host = match host.strip_prefix("http://") {
+        Some(rest) => rest.split(['/', '?']).next().unwrap_or_default(),
+        None => host,
     };
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').unwrap_or_default(),
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let is_port = |text: &str| {
+        let digits = text.strip_prefix(':').unwrap_or_default();
+        digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
+    };
+    if !port.is_empty() && !is_port(port) {
+        return false;
+    }
     if name.eq_ignore_ascii_case("localhost") {
         return true;
     }
@@ -194,6 +208,14 @@ mod tests {
             ("", "HostRefused"),
             ("[::1", "HostRefused"),
             ("[fe80::1]", "HostRefused"),
+            ("[::1]evil", "HostRefused"),
+            ("[::1]@evil", "HostRefused"),
+            ("127.0.0.1:x", "HostRefused"),
+            ("127.0.0.1:", "HostRefused"),
+            ("127.0.0.1:99999", "HostRefused"),
+            ("localhost:7002:9", "HostRefused"),
+            ("localhost/evil", "HostRefused"),
+            ("ftp://localhost", "HostRefused"),
         ] {
             assert_eq!(
                 judged(&Method::GET, "/x", Version::HTTP_11, &[("host", host)]),
@@ -227,6 +249,9 @@ mod tests {
             get(&[host, ("forwarded", "for=1.2.3.4")]),
             "ForwardedRefused"
         );
+        for proxy in ["via", "x-real-ip", "x-forwarded-proto", "x-forwarded-host"] {
+            assert_eq!(get(&[host, (proxy, "x")]), "ForwardedRefused", "{proxy}");
+        }
         assert_eq!(get(&[host, ("host", "evil.example")]), "HostRefused");
         assert_eq!(get(&[]), "HostRefused");
         assert_eq!(judged(&Method::GET, "/x", Version::HTTP_10, &[]), "ok");

@@ -146,8 +146,8 @@ pub const ADDRESS: [u8; 4] = [100, 100, 100, 200];
 const TTL: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 const TOKEN: &str = "x-aliyun-ecs-metadata-token";
 
-/// Clients give up after a second, of which a tenth is for the way.
-const HOLD: Duration = Duration::from_millis(750);
+/// Clients give up after a second, and a new one is looked at before it gets its answer.
+const HOLD: Duration = Duration::from_millis(700);
 
 #[cfg(test)]
 mod tests {

@@ -146,7 +146,7 @@ const CASES: &[Case] = &[
     flag(&["--listen", "7002"], &["--listen: `7002` is no address"]),
     flag(&["--listen", "0.0.0.0:7002"], &["--listen: 0.0.0.0 can be reached from other machines; listen on 127.0.0.1, or set serve.allow_remote",
         "RAM_SIDECAR_KEY: other machines can reach 0.0.0.0, so serve.key must be a random secret of at least 128 bits"]),
-    flag(&["--listen", "0.0.0.0:7002", "--key", "0123456789abcdef0123456789abcdef"], &["--listen: 0.0.0.0 can be reached from other machines"]),
+    flag(&["--listen", "0.0.0.0:7002", "--key", "9d464f0d525a17d6b379b2c1660ebe17"], &["--listen: 0.0.0.0 can be reached from other machines"]),
     flag(&["--listen", "0.0.0.0:7002", "--allow-remote", "--key", "0123456789abcdefghijkl"], &["--key: other machines can reach 0.0.0.0"]),
     flag(&["--allow-uids", "root"], &["--allow-uids: `root` is no user id; write numbers, like 0,1000"]),
     flag(&["--allow-uids", "0,"], &["--allow-uids: it is empty or has an empty entry"]),

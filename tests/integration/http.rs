@@ -68,7 +68,8 @@ pub(crate) fn received(mut stream: TcpStream) -> Reply {
     parse(&String::from_utf8(received).expect("answers are text"))
 }
 
-fn parse(received: &str) -> Reply {
+/// Reads an answer.
+pub(crate) fn parse(received: &str) -> Reply {
     let Some((head, body)) = received.split_once("\r\n\r\n") else {
         return Reply::default();
     };

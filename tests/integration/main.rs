@@ -16,6 +16,8 @@ mod diagnoses;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
+mod door;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod formats;

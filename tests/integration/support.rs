@@ -48,21 +48,28 @@ impl Daemon {
 
     /// Starts it like [`Self::spawn`], with so many open files at the most.
     pub(crate) fn spawn_limited(files: u64, args: &[&str]) -> Self {
-        let mut limited = Command::new("prlimit");
-        limited.arg(format!("--nofile={files}:{files}"));
-        let inner = command("serve", args, &[]);
-        limited
+        let limit = format!("--nofile={files}:{files}");
+        Self::spawn_under(&["prlimit", &limit], args, &[])
+    }
+
+    /// Starts it like [`Self::spawn`], by a program that becomes it.
+    pub(crate) fn spawn_under(starter: &[&str], args: &[&str], env: &[(&str, &str)]) -> Self {
+        let (program, words) = starter.split_first().expect("a program");
+        let inner = command("serve", args, env);
+        let mut outer = Command::new(program);
+        outer
+            .args(words)
             .arg(inner.get_program())
             .args(inner.get_args())
             .env_clear();
-        limited.envs(
+        outer.envs(
             inner
                 .get_envs()
                 .filter_map(|(name, value)| Some((name, value?))),
         );
         Self {
-            process: Process::start(limited),
-            secrets: Mutex::default(),
+            process: Process::start(outer),
+            secrets: Mutex::new(secrets(env)),
             told: Mutex::default(),
         }
     }

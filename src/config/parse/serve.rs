@@ -53,12 +53,14 @@ pub(in crate::config) fn key_bits(key: &str) -> u32 {
     } else {
         5954
     };
-    // `aaaa…` is long and no secret.
+    // `aaaa…` and `abcd…` are long and no secrets.
     let kinds: BTreeSet<u8> = key.bytes().collect();
-    let telling = key.bytes().filter(u8::is_ascii_alphanumeric).count();
-    if kinds.len() < 8 {
+    let pairs = key.bytes().zip(key.bytes().skip(1));
+    let steps: BTreeSet<u8> = pairs.map(|(one, next)| next.wrapping_sub(one)).collect();
+    if kinds.len() < 8 || steps.len() < 8 {
         return 0;
     }
+    let telling = key.bytes().filter(u8::is_ascii_alphanumeric).count();
     u32::try_from(telling)
         .unwrap_or(u32::MAX)
         .saturating_mul(each)
@@ -83,15 +85,17 @@ mod tests {
     fn a_key_is_worth_what_its_alphabet_is() {
         for (key, is_secret) in [
             ("0", false),
-            ("0123456789abcdef0123456789abcdef", true),
-            ("0123456789abcdef0123456789abcde", false),
+            ("9d464f0d525a17d6b379b2c1660ebe17", true),
+            ("9d464f0d525a17d6b379b2c1660ebe1", false),
             ("7d444840-9dc0-11d1-b245-5ffdce74fad2", true),
-            ("0123456789abcdefghijkl", false),
-            ("0123456789abcdefghijklmno", true),
-            ("0123456789abcdefGHIJKL", true),
-            ("0123456789abcdefGHIJK", false),
-            ("012345678901234567890123456789012345678", true),
-            ("01234567890123456789012345678901234567", false),
+            ("k3v9q0z7m1x8c2w6t5r4pu", false),
+            ("k3v9q0z7m1x8c2w6t5r4puyjd", true),
+            ("k3V9q0Z7m1X8c2W6t5R4pu", true),
+            ("k3V9q0Z7m1X8c2W6t5R4p", false),
+            ("317029458860213947582013648957203148602", true),
+            ("31702945886021394758201364895720314860", false),
+            ("0123456789abcdef0123456789abcdef", false),
+            ("abcdefghijklmnopqrstuvwxyz", false),
             ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false),
         ] {
             assert_eq!(key_bits(key) >= 128, is_secret, "{key}: {}", key_bits(key));

@@ -7,12 +7,24 @@ use super::{Ends, Owner};
 
 /// Looks for the owner of the client's socket.
 pub(super) fn owner(ends: &Ends) -> Option<Owner> {
-    let path = match ends.peer {
-        SocketAddr::V4(_) => "/proc/net/tcp",
-        SocketAddr::V6(_) => "/proc/net/tcp6",
+    let search = |table, client: SocketAddr, server: SocketAddr| {
+        let text = fs::read_to_string(table).ok()?;
+        find(&text, &written(client), &written(server))
     };
-    let text = fs::read_to_string(path).ok()?;
-    find(&text, &written(ends.peer), &written(ends.local))
+    let Ends { peer, local } = *ends;
+    if peer.is_ipv6() {
+        return search("/proc/net/tcp6", peer, local);
+    }
+    // A client with a socket for both families, as Java has, stands in the other table.
+    search("/proc/net/tcp", peer, local)
+        .or_else(|| search("/proc/net/tcp6", mapped(peer), mapped(local)))
+}
+
+fn mapped(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),
+        IpAddr::V6(_) => address,
+    }
 }
 
 /// Reads `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`.

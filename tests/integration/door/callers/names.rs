@@ -1,0 +1,117 @@
+//! Names that callers choose, and what the log makes of them.
+
+use serde_json::Value;
+
+use super::super::{Dialect, dialects, exchange, lines, output, speaker};
+use super::INFO;
+use crate::support::{Daemon, Scratch, eventually, required};
+
+#[test]
+fn a_user_agent_can_say_what_it_likes_in_either_format() {
+    for format in ["json", "text"] {
+        let daemon = speaker(
+            &["--log-format", format],
+            &[("RAM_SIDECAR_LOG", "info"), ("NO_COLOR", "1")],
+        );
+        let dialect = text_dialect(&daemon, format);
+        for agent in [
+            &b"\x1b[2J\x1b]0;title\x07"[..],
+            b"a\nlevel=ERROR",
+            b"a\rb",
+            b"a\n b",
+            b"\x9b31m",
+            b"\xc2\x9b31m",
+            b"\xff\xfe",
+            "\u{202e}gnp".as_bytes(),
+            b"a\tb",
+            br#"x" uid=0 pid=1 executable="/bin/true"#,
+            br#"x","level":"ERROR","message":"faked"#,
+            br"x\u001b[2J",
+            &[b'u'; 4000],
+        ] {
+            let mut request = format!(
+                "GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: ",
+                dialect.path()
+            )
+            .into_bytes();
+            request.extend(agent);
+            request.extend(b"\r\n\r\n");
+            exchange(dialect.address, &request);
+        }
+        eventually("the last is told of", || lines(&daemon, &["uuuu"]).pop());
+        assert_is_clean(&daemon, format);
+        let told = daemon.stderr();
+        assert!(
+            !told.contains(&"u".repeat(129)) && told.contains(&"u".repeat(128)),
+            "{told}"
+        );
+        assert!(format == "json" || !told.contains("x\" uid=0"), "{told}");
+    }
+}
+
+#[test]
+fn a_program_can_have_any_name_where_the_log_is_json() {
+    assert_a_program_can_have_any_name("json");
+}
+
+#[test]
+fn a_program_can_have_any_name_where_the_log_is_text() {
+    assert_a_program_can_have_any_name("text");
+}
+
+fn assert_a_program_can_have_any_name(format: &str) {
+    let Ok(curl) = std::fs::canonicalize("/usr/bin/curl") else {
+        required("/usr/bin/curl", false);
+        return;
+    };
+    let scratch = Scratch::new();
+    let program = scratch.join("cu\nFAKED \u{1b}[2Jrl");
+    std::fs::copy(curl, &program).unwrap();
+    let daemon = speaker(&["--log-format", format], &INFO);
+    let dialect = text_dialect(&daemon, format);
+    let uri = format!("http://{}{}", dialect.address, dialect.path());
+    // On a busy machine a program may be looked for in vain.
+    let mut agents = (0..).map(|number| format!("User-Agent:{number}"));
+    eventually("its program is found", || {
+        let (program, agent) = (program.to_str()?, agents.next()?);
+        output(&[program, "-sf", "--noproxy", "*", "-H", &agent, &uri]);
+        lines(&daemon, &["FAKED"]).pop()
+    });
+    assert_is_clean(&daemon, format);
+}
+
+/// Finds the data listener in a log of either format.
+fn text_dialect(daemon: &Daemon, format: &str) -> Dialect {
+    if format == "json" {
+        let [dialect, ..] = dialects(daemon);
+        return dialect;
+    }
+    let uri = daemon.uri();
+    let (address, _) = uri
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    Dialect {
+        name: "credentials_uri",
+        address: address.parse().unwrap(),
+        prefix: "/api/v1/credentials/",
+        last: "0",
+    }
+}
+
+/// Asserts that every line of the log is an event, and that a terminal would show it as it is.
+fn assert_is_clean(daemon: &Daemon, format: &str) {
+    for line in daemon.stderr().lines() {
+        let is_event = if format == "json" {
+            serde_json::from_str::<Value>(line).is_ok_and(|event| event["level"] != "ERROR")
+        } else {
+            line.starts_with("20") && line.contains("Z ") && !line.contains(" ERROR ")
+        };
+        assert!(is_event, "{line:?}");
+        assert!(
+            !line.chars().any(|c| c.is_control() || c == '\u{202e}'),
+            "{line:?}"
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! `completions` and `manual`: every command and flag is in both.
+
+use ram_sidecar::cli;
+
+use super::super::{has, output};
+use crate::support::{Scratch, required, run_command};
+
+/// Every word that a user may have to write: commands, and flags with their dashes.
+fn words() -> (Vec<String>, Vec<String>) {
+    let mut command = cli::command();
+    command.build();
+    let (mut names, mut flags) = (Vec::new(), Vec::new());
+    for sub in command.get_subcommands() {
+        names.push(sub.get_name().to_owned());
+        let longs = sub
+            .get_arguments()
+            .filter_map(|argument| argument.get_long());
+        flags.extend(longs.map(str::to_owned));
+    }
+    flags.sort_unstable();
+    flags.dedup();
+    (names, flags)
+}
+
+#[test]
+fn completions_of_every_shell_know_every_command_and_flag() {
+    let (names, flags) = words();
+    assert!(names.len() > 8 && flags.len() > 30, "{names:?} {flags:?}");
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let printed = run_command("completions", &[shell], &[]);
+        assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""));
+        for word in names.iter().chain(&flags) {
+            assert!(
+                printed.stdout.contains(word.as_str()),
+                "{shell} does not know {word}"
+            );
+        }
+        let parses = match shell {
+            "bash" => Some(["bash", "-n"]),
+            "fish" => Some(["fish", "--no-execute"]),
+            "zsh" => Some(["zsh", "-n"]),
+            _ => None,
+        };
+        if let Some([program, flag]) = parses.filter(|words| words[0] == "bash" || has(words[0])) {
+            let scratch = Scratch::new();
+            let file = scratch.join("completions");
+            std::fs::write(&file, &printed.stdout).unwrap();
+            let ran = output(&[program, flag, file.to_str().unwrap()]);
+            assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
+        }
+    }
+    for wrong in [&[][..], &["tcsh"]] {
+        assert_eq!(run_command("completions", wrong, &[]).code, Some(64));
+    }
+}
+
+#[test]
+fn the_manual_can_be_read_and_names_every_command_and_flag() {
+    let printed = run_command("manual", &[], &[]);
+    assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""));
+    let source = printed.stdout;
+    assert!(
+        source.lines().any(|line| line.starts_with(".TH ")),
+        "{source}"
+    );
+    let scratch = Scratch::new();
+    let file = scratch.join("ram-sidecar.1");
+    std::fs::write(&file, &source).unwrap();
+    let file = file.to_str().unwrap();
+    // As `man -l` does.
+    let text = if required("groff", has("groff")) {
+        let ran = output(&[
+            "groff",
+            "-Kutf8",
+            "-man",
+            "-Tutf8",
+            "-ww",
+            "-P-cbou",
+            "-rLL=200n",
+            file,
+        ]);
+        assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
+        // Typographers know more than one kind of dash.
+        String::from_utf8_lossy(&ran.stdout).replace(['\u{2010}', '\u{2212}'], "-")
+    } else {
+        source.replace('\\', "")
+    };
+    let (names, flags) = words();
+    for name in names {
+        let heading = format!("RAM SIDECAR {}", name.to_uppercase());
+        assert!(
+            name == "help" || text.contains(&heading),
+            "no section {heading}\n{text}"
+        );
+    }
+    for flag in flags {
+        assert!(
+            text.contains(&format!("--{flag}")),
+            "the manual does not name --{flag}"
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! Listeners that other machines reach, and must not.
+
+use crate::support::{Ended, run, run_command};
+
+const KEY: &str = "3f1c8a9be07d42655b8e6f0c97a1d2e4";
+
+#[test]
+fn every_part_that_is_missing_for_other_machines_is_named_at_once() {
+    let (remote, key) = (
+        "can be reached from other machines; listen on 127.0.0.1, or set serve.allow_remote",
+        "serve.key must be a random secret of at least 128 bits",
+    );
+    for address in [
+        "0.0.0.0:0",
+        "[::]:0",
+        "10.177.0.1:7002",
+        "100.100.100.200:7002",
+    ] {
+        refused(&["--listen", address], &[], &[remote, key]);
+        refused(
+            &["--listen", address, "--allow-remote=false"],
+            &[("RAM_SIDECAR_KEY", KEY)],
+            &[remote],
+        );
+        refused(&["--listen", address, "--allow-remote"], &[], &[key]);
+    }
+    for weak in [
+        "0",
+        "password",
+        "00000000000000000000000000000000",
+        "abababababababababababababababababababab",
+        "0123456789abcdef0123456789abcde",
+        "012345678901234567890123456789012345",
+        "abcdefghijklmnopqrstuvwx",
+        "-._~-._~-._~-._~-._~-._~-._~-._~-._~-._~",
+    ] {
+        refused(
+            &["--listen", "0.0.0.0:0", "--allow-remote"],
+            &[("RAM_SIDECAR_KEY", weak)],
+            &[key],
+        );
+    }
+    let metadata = "can be reached from other machines, and the metadata dialect has no secret";
+    for address in [
+        "0.0.0.0:80",
+        "[::]:80",
+        "10.177.0.1:80",
+        "100.100.100.201:80",
+        "169.254.169.254:80",
+        "[::ffff:10.0.0.1]:80",
+    ] {
+        refused(&["--metadata-listen", address], &[], &[metadata]);
+        refused(
+            &["--listen", "0.0.0.0:0", "--metadata-listen", address],
+            &[],
+            &[remote, key, metadata],
+        );
+    }
+}
+
+#[test]
+fn the_metadata_dialect_is_not_spoken_where_the_identity_asks_for_it() {
+    let sentence = "is where the identity asks the metadata service of the instance, and would then ask this process";
+    let node = ("ALIBABA_CLOUD_ECS_METADATA", "node");
+    for (listen, env) in [
+        ("100.100.100.200:80", &[node][..]),
+        (
+            "100.100.100.200:80",
+            &[("RAM_SIDECAR_IDENTITY", "ecs_ram_role")],
+        ),
+        (
+            "127.0.0.1:7009",
+            &[
+                node,
+                ("ALIBABA_CLOUD_IMDS_ENDPOINT", "http://127.0.0.1:7009"),
+            ],
+        ),
+        (
+            "[::1]:7009",
+            &[node, ("ALIBABA_CLOUD_IMDS_ENDPOINT", "http://[::1]:7009/")],
+        ),
+    ] {
+        let (code, told) = run(&["--metadata-listen", listen], env);
+        assert_eq!(code, Some(78), "{told}");
+        assert!(told.contains(sentence), "{listen}: {told}");
+    }
+}
+
+/// Asserts that a start is refused, with exactly these mistakes in this order.
+fn refused(args: &[&str], env: &[(&str, &str)], mistakes: &[&str]) {
+    let args = [&["--sandbox", "--admin-listen", "off"], args].concat();
+    let Ended { code, stderr, .. } = run_command("serve", &args, env);
+    assert_eq!(code, Some(78), "{args:?}: {stderr}");
+    let told: Vec<&str> = stderr.lines().skip(1).collect();
+    assert_eq!(told.len(), mistakes.len(), "{args:?}: {stderr}");
+    for (line, mistake) in told.iter().zip(mistakes) {
+        assert!(line.contains(mistake), "{line}\n{mistake}");
+    }
+}
