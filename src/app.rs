@@ -118,10 +118,8 @@ impl App {
             let key = serve.key.expose_secret();
             SecretString::from(format!("http://{address}{prefix}{key}"))
         };
-        let container_uri = serve
-            .container
-            .as_ref()
-            .map(|_| uri(data::CONTAINER_PREFIX));
+        let container = serve.container.clone();
+        let container_uri = container.as_ref().map(|_| uri(data::CONTAINER_PREFIX));
         let uri = uri(data::PREFIX);
         let (sinks, files) = sinks(&upstream, files, &subscriber, &clock).await?;
         let (source, guard) = upstream::source(upstream, session, &clock).await?;
@@ -176,6 +174,7 @@ impl App {
             handle: Handle {
                 uri,
                 container_uri,
+                container_token_file: container.and_then(|container| container.token_file),
                 subscriber,
                 clock,
                 files,

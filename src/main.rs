@@ -7,10 +7,12 @@ use std::process::ExitCode;
 
 use ram_sidecar::app::Error;
 use ram_sidecar::cli::{self, Question, Request};
+use ram_sidecar::command::exec::Ending;
 use ram_sidecar::command::{self, Admin, exec, get};
 use ram_sidecar::config::{Checked, Config};
 use ram_sidecar::view::format::Format;
 use ram_sidecar::{process, telemetry, upstream};
+use signal_hook::consts::SIGINT;
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
@@ -108,7 +110,12 @@ fn exec(config: Config, options: exec::Options) -> ExitCode {
     telemetry::start(&config.log);
     let outcome = block_on(config.files.len(), exec::run(config, options));
     match outcome {
-        Ok(Ok(code)) => ExitCode::from(code),
+        Ok(Ok(Ending::Code(code))) => ExitCode::from(code),
+        Ok(Ok(Ending::Interrupted)) => {
+            // It returns only if it failed.
+            let _ = signal_hook::low_level::emulate_default_handler(SIGINT);
+            ExitCode::from(INTERRUPTED)
+        }
         Ok(Err(error)) => {
             let code = match &error {
                 exec::Error::App(error) => code(error),
@@ -205,3 +212,6 @@ const EX_CONFIG: u8 = 78;
 /// The codes of shells for a command that is not there, and for one that cannot be run.
 const NOT_FOUND: u8 = 127;
 const NOT_EXECUTABLE: u8 = 126;
+
+/// The code of shells for a command that was interrupted.
+const INTERRUPTED: u8 = 130;

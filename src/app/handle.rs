@@ -1,5 +1,6 @@
 //! What can be asked of the servers, writers and the loop at work, and told to them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub struct Handle {
     pub uri: SecretString,
     /// The address of the credentials for AWS SDKs, if they are served.
     pub container_uri: Option<SecretString>,
+    /// The file that holds the token which AWS SDKs must send, if one is demanded.
+    pub container_token_file: Option<PathBuf>,
     pub(super) subscriber: Subscriber,
     pub(super) clock: Clock,
     pub(super) files: Vec<(sink::Options, watch::Receiver<sink::State>)>,

@@ -53,55 +53,69 @@ pub enum Error {
     },
 }
 
-/// Runs the command and returns its exit code: 128 and the number of the signal if it was killed.
-pub async fn run(config: Config, options: Options) -> Result<u8, Error> {
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// With the exit code of the command: 128 and the number of the signal if it was killed.
+    Code(u8),
+    /// The command was interrupted from a terminal, and so is to be this process: a script that a shell runs goes on
+    /// after a program that ends by itself.
+    Interrupted,
+}
+
+/// Runs the command to its end.
+pub async fn run(config: Config, options: Options) -> Result<Ending, Error> {
     // No limit may change: the command would inherit it.
     process::hide();
     let system = |what| move |source| app::Error::System { what, source };
     let mut relay = Relay::new().map_err(system("listen to signals"))?;
-    let mut ended = signal(SignalKind::child()).map_err(system("listen to SIGCHLD"))?;
+    let mut changed = signal(SignalKind::child()).map_err(system("listen to SIGCHLD"))?;
     let App { handle, mut engine } = App::start(config, process::open_files()).await?;
     if options.has_proxy {
         warn!(
             "HTTP_PROXY is set: Python's SDK would send its requests for credentials there and ignores NO_PROXY; unset HTTP_PROXY and http_proxy for such a command"
         );
     }
-    let outcome = tokio::select! {
-        ready = ready(&handle, &options) => match ready {
-            Ok(()) => None,
-            Err(error) => Some(Err(error)),
-        },
-        signal = asked_to_end(&mut relay) => Some(Ok(code_of(signal))),
-        ended = engine.ended() => Some(Err(ended.into())),
+    let waited = tokio::select! {
+        biased;
+        signal = asked_to_end(&mut relay) => Ok(Some(signal)),
+        () = handle.stop_asked() => Ok(Some(Signal::TERM)),
+        ended = engine.ended() => Err(ended.into()),
+        ready = ready(&handle, &options) => ready.map(|()| None),
     };
-    let outcome = match outcome {
-        Some(outcome) => outcome,
-        None => match start(&handle, &options) {
-            Ok(mut child) => {
-                let _awaited = Awaited::new(child.id());
-                let status = tokio::select! {
-                    status = accompany(&mut child, &mut relay, &mut ended, &handle) => status,
-                    // The command is not to lose its work; its credentials are good for a while.
-                    broken = engine.ended() => {
-                        error!("{broken}");
-                        accompany(&mut child, &mut relay, &mut ended, &handle).await
-                    }
-                };
-                Ok(status.map_or(u8::MAX, exit_code))
-            }
-            Err(error) => Err(error),
-        },
+    let started = match waited {
+        Ok(None) => start(&handle, &options),
+        Ok(Some(signal)) => {
+            handle.withdraw_files().await;
+            return Ok(Ending::Code(code_of(signal)));
+        }
+        Err(error) => Err(error),
+    };
+    let mut child = match started {
+        Ok(child) => child,
+        Err(error) => {
+            handle.withdraw_files().await;
+            return Err(error);
+        }
+    };
+    let _awaited = Awaited::new(child.id());
+    let status = tokio::select! {
+        status = accompany(&mut child, &mut relay, &mut changed, &handle) => status,
+        // The command is not to lose its work; its credentials are good for a while.
+        broken = engine.ended() => {
+            error!("{broken}");
+            accompany(&mut child, &mut relay, &mut changed, &handle).await
+        }
     };
     // What the command left behind may still ask, until the drain is over.
     let impatient = async {
         asked_to_end(&mut relay).await;
     };
-    let has_run = outcome.is_ok();
-    if has_run && let Err(error) = engine.leave(impatient).await {
+    if let Err(error) = engine.leave(impatient).await {
         error!("{error}");
     }
     handle.withdraw_files().await;
-    outcome
+    Ok(status.map_or(Ending::Code(u8::MAX), ending))
 }
 
 /// Waits for credentials, and until every file holds them.
@@ -136,6 +150,9 @@ fn start(handle: &Handle, options: &Options) -> Result<Child, Error> {
         command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.expose_secret());
         command.envs(CONTAINER);
     }
+    if let Some(file) = &handle.container_token_file {
+        command.env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file);
+    }
     command.spawn().map_err(|source| Error::Start {
         command: options.name(),
         source,
@@ -153,7 +170,7 @@ impl Options {
 async fn accompany(
     child: &mut Child,
     relay: &mut Relay,
-    ended: &mut tokio::signal::unix::Signal,
+    changed: &mut tokio::signal::unix::Signal,
     handle: &Handle,
 ) -> io::Result<ExitStatus> {
     let id = child.id().and_then(|id| i32::try_from(id).ok());
@@ -166,7 +183,16 @@ async fn accompany(
     loop {
         tokio::select! {
             status = child.wait() => return status,
-            _ = ended.recv() => process::bury(),
+            _ = changed.recv() => {
+                process::bury();
+                let is_pausing = pause_until.is_some_and(|until| Instant::now() < until);
+                // A shell waits for this process to stop, and continues the whole group. Only where the command stopped:
+                // it may take no notice, and then nobody would continue this process.
+                if has_stopped(id) && (is_pausing || has_terminal()) {
+                    pause_until = None;
+                    let _ = kill_process(getpid(), Signal::STOP);
+                }
+            }
             received = relay.next() => {
                 if received.is_for(id) {
                     send(id, received.signal);
@@ -180,19 +206,19 @@ async fn accompany(
                 send(id, Signal::TERM);
             }
         }
-        // A shell waits for this process to stop, and continues the whole group. Only where the command stopped: it may
-        // take no notice, and without a shell nobody would continue this process.
-        if pause_until.is_some_and(|until| Instant::now() < until) && has_stopped(id) {
-            pause_until = None;
-            let _ = kill_process(getpid(), Signal::STOP);
-        }
     }
 }
 
+/// Whether the command has stopped since it was last asked.
 fn has_stopped(command: Pid) -> bool {
-    let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
     let found = waitid(WaitId::Pid(command), look);
     found.is_ok_and(|found| found.is_some_and(|state| state.stopped()))
+}
+
+/// Whether a terminal controls this process: then a shell does.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
 }
 
 fn send(command: Pid, signal: Signal) {
@@ -210,11 +236,15 @@ async fn asked_to_end(relay: &mut Relay) -> Signal {
     }
 }
 
-fn exit_code(status: ExitStatus) -> u8 {
+fn ending(status: ExitStatus) -> Ending {
+    let interrupt = Signal::INT.as_raw();
+    if status.signal() == Some(interrupt) && !getpid().is_init() && has_terminal() {
+        return Ending::Interrupted;
+    }
     let code = status.code();
     let code = code.or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(u8::MAX)
+    let code = code.and_then(|code| u8::try_from(code).ok());
+    Ending::Code(code.unwrap_or(u8::MAX))
 }
 
 fn code_of(signal: Signal) -> u8 {

@@ -1,11 +1,12 @@
 //! Every signal that can be caught, and who sent it: for a process that stands in for another.
 //!
 //! What a terminal sends reaches every process of the foreground group by itself, the other one included. What a process
-//! sends has one addressee, and is to be passed on. Real-time signals are not among them.
+//! sends has one addressee, and is to be passed on. Not among them are real-time signals, and those by which a terminal
+//! stops whoever disturbs it: they may be meant for this process alone, which writes a log.
 
 use std::io;
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, getpid, getsid};
 use signal_hook::consts::{
     SIGBUS, SIGCHLD, SIGFPE, SIGILL, SIGKILL, SIGSEGV, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU,
 };
@@ -31,12 +32,12 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts to receive every signal but those that were ignored, because children are to inherit that, and those that
-    /// pause a process.
+    /// Starts to receive every signal but those that were ignored, because children are to inherit that, and the one that
+    /// pauses a process.
     pub fn new() -> io::Result<Self> {
         let ignored = ignored();
         let is_relayed = |number: &i32| {
-            !NOT_RELAYED.contains(number) && !PAUSES.contains(number) && !is_in(ignored, *number)
+            !NOT_RELAYED.contains(number) && *number != SIGTSTP && !is_in(ignored, *number)
         };
         let numbers = (1..=LAST).filter(is_relayed);
         let mut signals = SignalsInfo::<WithOrigin>::new(numbers)?;
@@ -67,13 +68,10 @@ impl Relay {
         })
     }
 
-    /// Starts to receive the signals that pause a process too, which then stands in for another.
+    /// Starts to receive the signal that pauses a process too, which then stands in for another.
     pub fn take_pauses(&self) -> io::Result<()> {
-        let wanted = PAUSES
-            .iter()
-            .filter(|number| !is_in(self.ignored, **number));
-        for number in wanted {
-            self.handle.add_signal(*number)?;
+        if !is_in(self.ignored, SIGTSTP) {
+            self.handle.add_signal(SIGTSTP)?;
         }
         Ok(())
     }
@@ -90,7 +88,7 @@ impl Relay {
 impl Received {
     /// Whether it asks a process to stop for a while, to be continued later.
     pub fn is_pause(self) -> bool {
-        PAUSES.contains(&self.signal.as_raw())
+        self.signal == Signal::TSTP
     }
 
     /// Whether it asks a process to end.
@@ -98,10 +96,20 @@ impl Received {
         [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP].contains(&self.signal)
     }
 
-    /// Whether it has to be passed on to the process `other`, which may have sent it itself.
+    /// Whether it has to be passed on to the process `other`.
     pub fn is_for(self, other: Pid) -> bool {
-        self.sender
-            .is_some_and(|sender| sender != other.as_raw_pid())
+        match self.sender {
+            // It may have sent it itself, to its group. And what this process causes, by writing into a broken pipe for
+            // instance, is nobody else's business.
+            Some(sender) => sender != other.as_raw_pid() && sender != getpid().as_raw_pid(),
+            // A terminal that goes away tells the leader of the session alone, and a timer that was set before this
+            // program replaced another one is the other's.
+            None => match self.signal {
+                Signal::HUP | Signal::CONT => getsid(None).is_ok_and(|leader| leader == getpid()),
+                Signal::ALARM => true,
+                _ => false,
+            },
+        }
     }
 }
 
@@ -119,11 +127,10 @@ fn is_in(set: u64, number: i32) -> bool {
     set >> (number - 1) & 1 == 1
 }
 
-/// What a terminal sends to pause its foreground group, or those who disturb it.
-const PAUSES: [i32; 3] = [SIGTSTP, SIGTTIN, SIGTTOU];
-
-/// Faults of this process, what cannot be caught, and what children cause.
-const NOT_RELAYED: [i32; 7] = [SIGKILL, SIGSTOP, SIGILL, SIGFPE, SIGSEGV, SIGBUS, SIGCHLD];
+/// Faults of this process, what cannot be caught, what children cause, and what stops whoever disturbs a terminal.
+const NOT_RELAYED: [i32; 9] = [
+    SIGKILL, SIGSTOP, SIGILL, SIGFPE, SIGSEGV, SIGBUS, SIGCHLD, SIGTTIN, SIGTTOU,
+];
 
 /// Beyond it are the real-time signals.
 const LAST: i32 = 31;
@@ -138,9 +145,16 @@ mod tests {
     #[test]
     fn a_signal_is_passed_on_unless_it_reached_the_other_process_anyway() {
         let child = Pid::from_raw(77).unwrap();
-        for (sender, is_for_child) in [(None, false), (Some(77), false), (Some(1), true)] {
-            let signal = Signal::INT;
-            assert_eq!(Received { signal, sender }.is_for(child), is_for_child);
+        let ours = getpid().as_raw_pid();
+        for (signal, sender, is_for_child) in [
+            (Signal::INT, None, false),
+            (Signal::INT, Some(77), false),
+            (Signal::INT, Some(1), true),
+            (Signal::PIPE, Some(ours), false),
+            (Signal::ALARM, None, true),
+        ] {
+            let received = Received { signal, sender };
+            assert_eq!(received.is_for(child), is_for_child, "{received:?}");
         }
     }
 }

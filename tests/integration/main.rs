@@ -18,6 +18,8 @@ mod documents;
 #[cfg(test)]
 mod door;
 #[cfg(test)]
+mod exec;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod formats;

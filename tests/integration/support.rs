@@ -207,11 +207,7 @@ impl Daemon {
 
     /// Waits for its end and returns its exit code.
     pub(crate) fn ended(&mut self) -> Option<i32> {
-        let child = &mut self.process.child;
-        let status = eventually("the daemon ends", || {
-            child.try_wait().expect("it is our child")
-        });
-        status.code()
+        self.process.ended()
     }
 
     /// Returns everything that it logged so far.
@@ -368,16 +364,35 @@ impl Process {
         self.child.id()
     }
 
+    /// Waits for its end and returns its exit code.
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        let child = &mut self.child;
+        let status = eventually("the process ends", || {
+            child.try_wait().expect("it is our child")
+        });
+        status.code()
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("standard input is a pipe");
+        writeln!(stdin, "{line}").expect("the process reads its standard input");
+    }
+
     /// Writes a line to its standard input and returns the line that it prints in answer.
     pub(crate) fn ask(&mut self, question: &str) -> String {
-        let stdin = self.stdin.as_mut().expect("standard input is a pipe");
-        writeln!(stdin, "{question}").expect("the process reads its standard input");
+        self.tell(question);
         let index = self.answers;
         self.answers += 1;
         let answer = self
             .stdout
             .wait_for(ANSWER_DEADLINE, |lines| lines.get(index).cloned());
         answer.unwrap_or_else(|| panic!("no answer to `{question}`; {}", self.stderr()))
+    }
+
+    /// Returns the lines of its standard output so far.
+    pub(crate) fn stdout(&self) -> Vec<String> {
+        self.stdout.seen.lock().unwrap().lines.clone()
     }
 
     /// Returns what it wrote to standard error so far.

@@ -1,0 +1,191 @@
+//! Exit codes: the command's own, and those of a command that never ran.
+
+use ram_sidecar::sandbox::{Fault, Options, Sandbox, Times};
+use rustix::process::Signal;
+use secrecy::ExposeSecret as _;
+
+use super::{ended, exec, kill, plain, sandboxed};
+use crate::support::{Process, Scratch, eventually};
+
+#[test]
+fn the_exit_code_is_kept() {
+    for code in [0, 1, 7, 255] {
+        let exit = format!("exit {code}");
+        let (ended, _, complaint) = ended(sandboxed(&["sh", "-c", &exit]));
+        assert_eq!((ended, complaint.as_str()), (Some(code), ""));
+    }
+}
+
+#[test]
+fn a_command_that_a_signal_killed_ends_with_128_and_its_number() {
+    for (name, number) in [("TERM", 15), ("KILL", 9), ("SEGV", 11), ("INT", 2)] {
+        let suicide = format!("kill -{name} $$");
+        let (code, ..) = ended(sandboxed(&["sh", "-c", &suicide]));
+        assert_eq!(code, Some(128 + number), "{name}");
+    }
+}
+
+#[test]
+fn a_command_that_cannot_be_run_is_named() {
+    let scratch = Scratch::new();
+    let file = scratch.join("plain");
+    std::fs::write(&file, "no program").unwrap();
+    let file = super::text(&file);
+    for (word, expected) in [
+        ("no-such-command", 127),
+        ("/no/such/command", 127),
+        (file, 126),
+        ("/usr", 126),
+    ] {
+        let (code, output, complaint) = ended(sandboxed(&[word]));
+        assert_eq!((code, output.as_str()), (Some(expected), ""), "{complaint}");
+        let sentence = format!("ram-sidecar: cannot start `{word}`: ");
+        assert!(complaint.starts_with(&sentence), "{complaint}");
+    }
+}
+
+#[test]
+fn nothing_to_run_is_wrong_usage() {
+    for words in [
+        &["exec", "--sandbox"][..],
+        &["exec", "--sandbox", "--"],
+        &["exec", "--sandbox", "true"],
+        &["exec", "--timeout", "soon", "--", "true"],
+    ] {
+        let (code, output, complaint) = ended(plain(&[&[super::EXECUTABLE], words].concat()));
+        assert_eq!((code, output.as_str()), (Some(64), ""), "{words:?}");
+        assert!(!complaint.is_empty());
+    }
+}
+
+#[test]
+fn bad_settings_are_refused_before_anything_runs() {
+    let (code, output, complaint) = ended(exec(&["--sandbox", "--drain", "x"], &["echo", "ran"]));
+    assert_eq!((code, output.as_str()), (Some(78), ""), "{complaint}");
+    assert!(complaint.contains("--drain: `x`"), "{complaint}");
+}
+
+#[test]
+fn an_address_in_use_keeps_the_command_from_running() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, output, complaint) =
+        ended(exec(&["--sandbox", "--listen", &address], &["echo", "ran"]));
+    assert_eq!((code, output.as_str()), (Some(71), ""), "{complaint}");
+    assert!(complaint.contains("serve.listen"), "{complaint}");
+}
+
+/// Nothing listens there.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+fn without_sts(settings: &[&str]) -> std::process::Command {
+    let settings = [&["--sts-endpoint", NOWHERE], settings].concat();
+    let mut command = exec(&settings, &["echo", "ran"]);
+    command
+        .env("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1234567890123456:role/r")
+        .env("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIofNobody")
+        .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "SecretOfNobody");
+    command
+}
+
+#[test]
+fn a_command_without_credentials_is_not_started() {
+    let (code, output, complaint) = ended(without_sts(&["--timeout", "1s"]));
+    assert_eq!((code, output.as_str()), (Some(69), ""), "{complaint}");
+    for part in [
+        "`echo` was not started, because there are no credentials for it: none within 1 seconds (--timeout)",
+        "Connection refused",
+        "127.0.0.1:1",
+    ] {
+        assert!(complaint.contains(part), "{part}: {complaint}");
+    }
+    assert!(!complaint.contains("SecretOfNobody"), "{complaint}");
+}
+
+#[test]
+fn a_refusal_that_only_a_human_can_mend_is_told_at_once() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let sts = runtime
+        .block_on(Sandbox::start(Options::default()))
+        .unwrap();
+    let refusal = Fault::Refusal {
+        status: 403,
+        code: "NoPermission".to_owned(),
+        message: "You are not authorized".to_owned(),
+    };
+    sts.inject(refusal, Times::UntilHealed);
+    // Far beyond the patience of this test.
+    let mut command = exec(
+        &["--timeout", "1h", "--sts-endpoint", &sts.endpoint()],
+        &["echo", "ran"],
+    );
+    command
+        .env("ALIBABA_CLOUD_ROLE_ARN", sts.role_arn())
+        .env("ALIBABA_CLOUD_ACCESS_KEY_ID", sts.access_key_id())
+        .env(
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+            sts.access_key_secret().expose_secret(),
+        );
+    let mut exec = Process::start(command);
+    assert_eq!(exec.ended(), Some(69));
+    assert_eq!(exec.stdout(), Vec::<String>::new());
+    assert!(exec.stderr().contains("NoPermission"), "{}", exec.stderr());
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_credentials() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+        let mut exec = waiting(&[]);
+        kill(exec.id(), signal);
+        assert_eq!(exec.ended(), Some(code));
+        assert_eq!(exec.stdout(), Vec::<String>::new());
+    }
+}
+
+fn waiting(settings: &[&str]) -> Process {
+    let exec = Process::start(without_sts(&[&["--timeout", "1h"], settings].concat()));
+    eventually("it has asked in vain", || {
+        exec.stderr().contains("No credentials").then_some(())
+    });
+    exec
+}
+
+#[test]
+fn nobody_is_served_on_after_a_wait_in_vain() {
+    let mut exec = waiting(&["--drain", "1h"]);
+    kill(exec.id(), Signal::TERM);
+    assert_eq!(exec.ended(), Some(143));
+}
+
+#[test]
+fn a_request_to_stop_ends_the_wait_for_credentials() {
+    let mut exec = waiting(&["--admin-listen", "127.0.0.1:0", "--log-level", "info"]);
+    super::stopping::ask_to_stop(&exec);
+    assert_eq!(exec.ended(), Some(143));
+    assert_eq!(exec.stdout(), Vec::<String>::new());
+}
+
+#[test]
+fn no_role_is_no_reason_not_to_run() {
+    let (code, output, complaint) = ended(exec(&["--role-preset", "none"], &["echo", "ran"]));
+    assert_eq!((code, output.as_str()), (Some(0), "ran"), "{complaint}");
+}
+
+#[test]
+fn the_command_is_started_when_sts_comes_back() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let sts = runtime
+        .block_on(Sandbox::start(Options::default()))
+        .unwrap();
+    sts.inject(Fault::InternalError, Times::Next(2));
+    let mut command = exec(&["--sts-endpoint", &sts.endpoint()], &["echo", "ran"]);
+    command
+        .env("ALIBABA_CLOUD_ROLE_ARN", sts.role_arn())
+        .env("ALIBABA_CLOUD_ACCESS_KEY_ID", sts.access_key_id())
+        .env(
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+            sts.access_key_secret().expose_secret(),
+        );
+    let (code, output, complaint) = ended(command);
+    assert_eq!((code, output.as_str()), (Some(0), "ran"), "{complaint}");
+}
