@@ -6,9 +6,9 @@
 # Credentials are served on the loopback address, so the container shares the network namespace of the job: the same pod,
 # `--network container:<job>`, or `--network host`. That is why no port is exposed: a published port reaches nothing.
 #
-# There is no HEALTHCHECK, because the image has neither a shell nor an HTTP client to run one with. In Kubernetes the
-# kubelet asks by itself: `httpGet` probes for /live, /ready and /startup. It comes to the address of the pod, so set
-# RAM_SIDECAR_ADMIN_LISTEN=0.0.0.0:7003 (admin.listen); that listener has no access to the credentials.
+# In Kubernetes, probes run `/ram-sidecar health live`, `ready` or `startup`. For `httpGet` probes the kubelet comes to the
+# address of the pod, so set RAM_SIDECAR_ADMIN_LISTEN=0.0.0.0:7003 (admin.listen); that listener has no access to the
+# credentials.
 #
 # A file to keep the credentials in (RAM_SIDECAR_FILE) needs a volume that user 65532 can write to.
 
@@ -31,5 +31,6 @@ FROM scratch
 COPY --from=build /out/ram-sidecar /ram-sidecar
 # A number, because there is no /etc/passwd; Kubernetes checks runAsNonRoot against it.
 USER 65532:65532
+HEALTHCHECK CMD ["/ram-sidecar", "health", "live"]
 ENTRYPOINT ["/ram-sidecar"]
 CMD ["serve"]

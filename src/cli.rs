@@ -1,12 +1,14 @@
 //! The command line, and the only reader of the environment.
 
 mod definition;
+mod rendered;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use clap::error::ErrorKind;
 use clap_complete::Shell;
 
 use crate::command::{exec, get};
@@ -16,7 +18,8 @@ use crate::identity::CredentialsUri;
 use crate::process;
 use crate::view::format::{Format, PRINTED};
 
-pub use self::definition::{command, manual};
+pub use self::definition::command;
+pub use self::rendered::{completions, manual};
 
 /// What was asked for.
 #[derive(Debug)]
@@ -60,7 +63,9 @@ pub enum Question {
 ///
 /// Fails with clap's error: wrong usage, or the help that was asked for.
 pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, clap::Error> {
-    let matches = command().try_get_matches_from(arguments)?;
+    let matches = command()
+        .try_get_matches_from(arguments)
+        .map_err(with_dashes)?;
     let Some((name, given)) = matches.subcommand() else {
         return Ok(Request::Serve(Box::new(
             checked(&matches, Vec::new()).outcome,
@@ -85,6 +90,25 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, cl
         "manual" => Request::Manual,
         _ => Request::Serve(Box::new(checked(given, Vec::new()).outcome)),
     })
+}
+
+/// Says what is missing where the command of `exec` stands without `--`.
+fn with_dashes(error: clap::Error) -> clap::Error {
+    let usage = error.to_string();
+    if error.kind() == ErrorKind::UnknownArgument && usage.contains("Usage: ram-sidecar exec") {
+        let message = "put -- before the command: ram-sidecar exec [OPTIONS] -- CMD ARGS...";
+        return command().error(
+            ErrorKind::MissingRequiredArgument,
+            format!("{}; {message}", first(&usage)),
+        );
+    }
+    error
+}
+
+/// Returns what is wrong, out of a message of clap.
+fn first(message: &str) -> &str {
+    let line = message.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line)
 }
 
 fn exec(given: &ArgMatches) -> Request {

@@ -46,11 +46,7 @@ fn run(request: Request) -> ExitCode {
         Request::Get(Err(mistakes), _) | Request::Ask(Err(mistakes), _) => {
             fail(&mistakes, EX_CONFIG)
         }
-        Request::Completions(shell) => {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut cli::command(), "ram-sidecar", &mut text);
-            print(&text)
-        }
+        Request::Completions(shell) => print(cli::completions(shell).as_bytes()),
         Request::Manual => {
             let mut text = Vec::new();
             match cli::manual(&mut text) {

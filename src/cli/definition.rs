@@ -1,12 +1,10 @@
 //! The definition of the command line, made from the table of settings.
 
 use std::ffi::OsString;
-use std::io;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command, value_parser};
 use clap_complete::Shell;
-use clap_mangen::Man;
 
 use crate::config;
 use crate::config::settings::{SETTINGS, Setting};
@@ -30,25 +28,6 @@ pub fn command() -> Command {
             completions(),
             Command::new("manual").about("Prints the manual page, for `man -l -`"),
         ])
-}
-
-/// Renders the manual page: every command, one after the other.
-///
-/// Fails only if `out` does.
-pub fn manual(out: &mut dyn io::Write) -> io::Result<()> {
-    let mut command = command();
-    command.build();
-    Man::new(command.clone()).render(out)?;
-    for sub in command.get_subcommands() {
-        let man = Man::new(sub.clone());
-        let name = sub.get_display_name().unwrap_or_else(|| sub.get_name());
-        writeln!(out, ".SH \"{}\"", name.to_uppercase().replace('-', " "))?;
-        man.render_description_section(out)?;
-        man.render_synopsis_section(out)?;
-        man.render_options_section(out)?;
-        man.render_extra_section(out)?;
-    }
-    Ok(())
 }
 
 fn serve() -> Command {
@@ -121,7 +100,9 @@ Exit codes: 0 printed, 69 there are none, 64 usage, 78 configuration.",
 
 fn wait() -> Command {
     let command = Command::new("wait")
-        .about("Returns when a running daemon is ready: it has credentials, and every file of its holds them")
+        .about(
+            "Returns when a running daemon is ready: it has credentials, and its files hold them",
+        )
         .after_help("Exit codes: 0 ready, 69 not in time, 64 usage, 78 configuration.")
         .arg(timeout("60s", "How long to wait"));
     with_admin(command)
@@ -143,8 +124,8 @@ fn health() -> Command {
 
 fn stop() -> Command {
     let command = Command::new("stop")
-        .about("Asks a running daemon to leave, from any container of its pod; without this program, `curl -X POST http://127.0.0.1:7003/stop` does the same")
-        .after_help("Exit codes: 0 it leaves, 69 it does not, 64 usage, 78 configuration.");
+        .about("Asks a running daemon to leave, from any container of its pod")
+        .after_help("Without this program, `curl -X POST http://127.0.0.1:7003/stop` does the same.\nExit codes: 0 it leaves, 69 it does not, 64 usage, 78 configuration.");
     with_admin(command)
 }
 

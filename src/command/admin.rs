@@ -53,6 +53,12 @@ impl Admin {
         let answer = self.client.call(call).await.map_err(|failure| {
             format!("no ram-sidecar answers at {} (admin.listen): {}; start one, or correct --admin-listen or RAM_SIDECAR_ADMIN_LISTEN", self.address, failure.message)
         })?;
+        if matches!(answer.status, 404 | 405) {
+            return Err(format!(
+                "what answers at {} is no admin listener of ram-sidecar; correct --admin-listen or RAM_SIDECAR_ADMIN_LISTEN",
+                self.address
+            ));
+        }
         Ok(Told::read(&answer))
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::credentials::Credentials;
-use crate::failure::Failure;
+use crate::failure::{Failure, Stage};
 use crate::identity::{CredentialsUri, Proof};
 use crate::source::Source as _;
 use crate::upstream;
@@ -23,9 +23,12 @@ pub enum Origin {
 /// Why there is nothing to print.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// They could not be obtained.
+    /// They could not be minted.
     #[error("{0}")]
     Failure(Failure),
+    /// The daemon does not answer, or says no.
+    #[error("{}", of_daemon_in_words(.0))]
+    Daemon(Failure),
     /// What answers does not say when its credentials end.
     #[error(
         "what answers there gives an AccessKey without an end, which is never passed on; give the address of a ram-sidecar"
@@ -51,10 +54,25 @@ pub async fn run(origin: Origin, format: Format) -> Result<Bytes, Error> {
 }
 
 async fn of_daemon(mut uri: CredentialsUri) -> Result<Credentials, Error> {
-    let proof = uri.proof(&Clock::machine()).await.map_err(Error::Failure)?;
+    let proof = uri.proof(&Clock::machine()).await.map_err(Error::Daemon)?;
     match proof {
         Proof::Granted(granted) => Ok(granted.credentials),
         Proof::Keys(_) | Proof::Token { .. } => Err(Error::NotTemporary),
+    }
+}
+
+/// The remedies of a daemon that has another one for its identity are not those of a user who asks.
+fn of_daemon_in_words(failure: &Failure) -> String {
+    let message = &failure.message;
+    match failure.stage {
+        // It says itself what to change.
+        Stage::Identity if failure.code != "ExpiredAnswer" => message.clone(),
+        Stage::Transport => format!(
+            "{message}; start a ram-sidecar there, or correct --from or ALIBABA_CLOUD_CREDENTIALS_URI"
+        ),
+        _ => format!(
+            "{message}; let --from or ALIBABA_CLOUD_CREDENTIALS_URI name the credentials of a ram-sidecar"
+        ),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::sts::endpoint::Endpoint;
 use crate::{identity, sink};
 
 #[cfg(feature = "sandbox")]
-use super::layers::Origin;
+use super::layers::{FOR_CLIENTS, Origin};
 use super::layers::{Given, Layers};
 use super::role::Choice;
 use super::{Cloud, Input, Session, Shown, Upstream, parse, settings};
@@ -145,6 +145,8 @@ impl Checker {
         let given = self.layers.given();
         let (flags, ignored): (Vec<&Origin>, Vec<&Origin>) = given
             .filter(|(key, _)| replaced.iter().any(|start| key.starts_with(start)))
+            // It tells clients where to ask, and is here no setting.
+            .filter(|(_, given)| given.origin != Origin::Variable(FOR_CLIENTS))
             .map(|(_, given)| &given.origin)
             .partition(|origin| matches!(origin, Origin::Flag(_)));
         let ignored = ignored.iter().map(ToString::to_string).collect();

@@ -154,7 +154,7 @@ pub const SETTINGS: &[Setting] = &[
     unflagged("identity.command", "RAM_SIDECAR_COMMAND", "WORD…", None,
         "A program that prints credentials, and its arguments; in the variable a JSON array"),
     setting("identity.timeout", "identity-timeout", "RAM_SIDECAR_IDENTITY_TIMEOUT", "DURATION", Some("30s"),
-        "How long that program may take, 1s to 5m"),
+        "How long the program of identity.command may take, 1s to 5m"),
     setting("sts.endpoint", "sts-endpoint", "ALIBABA_CLOUD_STS_ENDPOINT", "HOST,…", None,
         "STS endpoints, tried in this order: host names or https:// URLs; by default that of the region, else sts.aliyuncs.com"),
     setting("sts.region", "region", "ALIBABA_CLOUD_STS_REGION", "REGION", None,

@@ -190,5 +190,5 @@ const TABLE: &[Entry] = &[
     entry("ProcessOutputUnusable", Verdict::Retry,
         "let the program print nothing but one JSON object of AccessKeyId, AccessKeySecret, SecurityToken and Expiration, or of access_key_id, access_key_secret, sts_token and expiration"),
     // A file cannot be written.
-    entry("FileNotWritten", Verdict::Retry, "make its directory exist, writable for this user, with free space; it is tried again"),
+    entry("FileNotWritten", Verdict::Retry, "make its directory exist, writable for this user, with free space"),
 ];

@@ -68,11 +68,13 @@ pub fn router(data: Data, bound: IpAddr, admission: Admission, visitors: Arc<Vis
         dialect,
         visitors,
     });
-    let mut router = Router::new().route(&format!("{PREFIX}{{key}}"), get(credentials));
-    if data.container.is_some() {
-        router = router.route(&format!("{CONTAINER_PREFIX}{{key}}"), get(container));
-    }
-    router
+    let container = match data.container {
+        Some(_) => get(container),
+        None => get(no_container),
+    };
+    Router::new()
+        .route(&format!("{PREFIX}{{key}}"), get(credentials))
+        .route(&format!("{CONTAINER_PREFIX}{{key}}"), container)
         .fallback(not_found)
         .layer(middleware::from_fn(move |request: Request, next| {
             Arc::clone(&door).pass(request, next)
@@ -167,6 +169,14 @@ pub fn token(path: &std::path::Path) -> Result<Zeroizing<Vec<u8>>, String> {
         ));
     }
     Ok(token)
+}
+
+async fn no_container() -> Response {
+    answer::error(
+        StatusCode::NOT_FOUND,
+        "NotFound",
+        "the dialect of AWS SDKs is not spoken here; set container.enabled (RAM_SIDECAR_CONTAINER)",
+    )
 }
 
 async fn not_found() -> Response {

@@ -38,7 +38,7 @@ pub(super) fn replace(
     credentials: &Credentials,
     now: DateTime<Utc>,
 ) -> io::Result<()> {
-    refuse_foreign(options)?;
+    refuse_foreign(options, options.format.may_be_foreign())?;
     let beside = Beside::of(&options.path)?;
     let temporary = beside.fresh()?;
     let outcome = match options.format {
@@ -153,7 +153,7 @@ pub(super) fn expiration(options: &Options) -> Option<DateTime<Utc>> {
 
 /// Writes an empty file beside the file and removes it again, and what killed predecessors left. Blocks.
 pub(super) fn check(options: &Options, now: DateTime<Utc>) -> io::Result<()> {
-    refuse_foreign(options)?;
+    refuse_foreign(options, true)?;
     let beside = Beside::of(&options.path)?;
     beside.sweep(now, &[fs::read_link(&options.path).ok()]);
     let temporary = beside.fresh()?;
@@ -162,9 +162,9 @@ pub(super) fn check(options: &Options, now: DateTime<Utc>) -> io::Result<()> {
     outcome
 }
 
-/// Fails where something stands at the path that this process must not replace: a special file, a directory, or what
-/// somebody else keeps there and would miss.
-fn refuse_foreign(options: &Options) -> io::Result<()> {
+/// Fails where something stands at the path that this process must not replace: a special file, a directory, or, if that
+/// `matters`, what somebody else keeps there and would miss.
+fn refuse_foreign(options: &Options, matters: bool) -> io::Result<()> {
     let path = &options.path;
     let Ok(found) = fs::symlink_metadata(path) else {
         return Ok(());
@@ -178,14 +178,16 @@ fn refuse_foreign(options: &Options) -> io::Result<()> {
         };
     }
     if path.is_dir() {
-        return Err(io::Error::other("it is a directory"));
+        return Err(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "it is a directory",
+        ));
     }
     let target = fs::metadata(path).unwrap_or(found);
     if !target.is_file() && !target.is_symlink() {
         return Err(io::Error::other("it exists and is not a regular file"));
     }
-    // Somebody's variables or profiles are not ours to lose.
-    if options.format.may_be_foreign() && target.len() > 0 && expiration(options).is_none() {
+    if matters && target.len() > 0 && expiration(options).is_none() {
         return Err(foreign("it exists and is not as ram-sidecar writes it"));
     }
     Ok(())
@@ -273,7 +275,9 @@ pub(super) fn failure(options: &Options, error: &io::Error) -> Failure {
         options.mode
     );
     let mut failure = Failure::new(Stage::File, "FileNotWritten", message);
-    if error.kind() == io::ErrorKind::AlreadyExists {
+    if error.kind() == io::ErrorKind::IsADirectory {
+        failure.advice = "name a file in it".into();
+    } else if error.kind() == io::ErrorKind::AlreadyExists {
         failure.advice = "name another file, or remove that one: its content would be lost".into();
     } else if error.kind() == io::ErrorKind::ResourceBusy {
         failure.advice =

@@ -101,12 +101,17 @@ fn token_of(json: &Value) -> String {
 #[test]
 fn a_path_that_cannot_be_written_ends_the_start() {
     let scratch = Scratch::new();
-    for (file, reason) in [
+    for (file, reason, remedy) in [
         (
             scratch.join("missing/credentials"),
             "No such file or directory",
+            "make its directory exist",
         ),
-        (scratch.path().to_owned(), "it is a directory"),
+        (
+            scratch.path().to_owned(),
+            "it is a directory",
+            "name a file in it",
+        ),
     ] {
         let file = file.to_str().unwrap();
         let (code, told) = run(&[&LISTEN[..], &["--sandbox", "--file", file]].concat(), &[]);
@@ -115,7 +120,7 @@ fn a_path_that_cannot_be_written_ends_the_start() {
         for part in [
             &format!("cannot write {file} (mode 0600) as user"),
             reason,
-            "make its directory exist",
+            remedy,
         ] {
             assert!(sentence.contains(part), "{part}: {sentence}");
         }

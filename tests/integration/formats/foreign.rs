@@ -20,6 +20,11 @@ fn what_somebody_else_keeps_is_never_overwritten() {
             r#"{"current":"me","profiles":[{"name":"me"},{"name":"ram-sidecar","sts_expiration":1}]}"#,
         ),
         (
+            "json",
+            r#"{"current":"me","profiles":[{"name":"me","mode":"AK"}]}"#,
+        ),
+        ("json-camel", "a note"),
+        (
             "ini",
             "[Credentials]\nlanguage=EN\naccessKeyID=LTAIexample\n",
         ),

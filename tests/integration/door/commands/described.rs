@@ -55,6 +55,27 @@ fn completions_of_every_shell_know_every_command_and_flag() {
 }
 
 #[test]
+fn bash_completes_what_stands_after_a_command() {
+    let printed = run_command("completions", &["bash"], &[]);
+    let scratch = Scratch::new();
+    let file = scratch.join("completions");
+    std::fs::write(&file, &printed.stdout).unwrap();
+    let script = r#"source "$0"; function=$(complete -p ram-sidecar | sed 's/.*-F \([^ ]*\).*/\1/')
+        COMP_WORDS=(ram-sidecar "$1" "$2") COMP_CWORD=2; "$function" ram-sidecar "$2" "$1"; echo "${COMPREPLY[@]}""#;
+    for (command, begun, completed) in [
+        ("get", "--form", "--format"),
+        ("serve", "--role-a", "--role-arn"),
+        ("health", "", "ready"),
+    ] {
+        let file = file.to_str().unwrap();
+        let ran = output(&["bash", "-c", script, file, command, begun]);
+        let words = String::from_utf8_lossy(&ran.stdout).into_owned();
+        let is_completed = words.split_whitespace().any(|word| word == completed);
+        assert!(is_completed, "{command} {begun}: {ran:?}");
+    }
+}
+
+#[test]
 fn the_manual_can_be_read_and_names_every_command_and_flag() {
     let printed = run_command("manual", &[], &[]);
     assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""));
