@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::refresh::Refresher;
 use crate::serve::admin::Admin;
 use crate::serve::data;
-use crate::serve::metadata::Metadata;
+use crate::serve::metadata::{self, Metadata};
 use crate::serve::offer::Offering;
 use crate::serve::session::Tokens;
 use crate::sink::{self, Sink};
@@ -29,6 +29,7 @@ use crate::{config, schedule, snapshot, upstream, view};
 pub use self::engine::Engine;
 use self::engine::Tasks;
 pub use self::handle::Handle;
+use self::handle::Kept;
 use self::listeners::{Listeners, Rooms};
 
 /// Why it cannot serve, or not any more.
@@ -119,6 +120,10 @@ impl App {
             SecretString::from(format!("http://{address}{prefix}{key}"))
         };
         let container = serve.container.clone();
+        let is_instance = metadata
+            .as_ref()
+            .is_some_and(|options| options.listen == (metadata::ADDRESS, 80).into());
+        let allow_uids = serve.admission.allow_uids.clone();
         let container_uri = container.as_ref().map(|_| uri(data::CONTAINER_PREFIX));
         let uri = uri(data::PREFIX);
         let (sinks, files) = sinks(&upstream, files, &subscriber, &clock).await?;
@@ -142,11 +147,12 @@ impl App {
                 metadata,
                 admin: Admin {
                     health,
-                    files: files.iter().map(|(_, state)| state.clone()).collect(),
+                    files: files.iter().map(|kept| kept.state.clone()).collect(),
                     stopping,
                     stop: Arc::new(stop_ask),
                     clock: clock.clone(),
                     visitors: Arc::default(),
+                    allow_uids,
                 },
             },
             open_files,
@@ -174,7 +180,10 @@ impl App {
             handle: Handle {
                 uri,
                 container_uri,
-                container_token_file: container.and_then(|container| container.token_file),
+                container_token_file: container
+                    .and_then(|container| container.token_file)
+                    .map(|file| file.path().to_owned()),
+                is_instance,
                 subscriber,
                 clock,
                 files,
@@ -221,17 +230,12 @@ fn role_name(source: Option<&Chain>) -> String {
     name.unwrap_or("ram-sidecar").to_owned()
 }
 
-type Sinks = (
-    Vec<Sink>,
-    Vec<(sink::Options, watch::Receiver<sink::State>)>,
-);
-
 async fn sinks(
     upstream: &Upstream,
     files: Vec<sink::Options>,
     subscriber: &Subscriber,
     clock: &Clock,
-) -> Result<Sinks, Error> {
+) -> Result<(Vec<Sink>, Vec<Kept>), Error> {
     let (mut sinks, mut states) = (Vec::new(), Vec::new());
     if matches!(upstream, Upstream::Nothing) {
         info!("This job has no role: the URI answers 404, and no file is written");
@@ -240,7 +244,11 @@ async fn sinks(
     for options in files {
         let sink = Sink::new(options.clone(), subscriber.clone(), clock.clone()).await;
         let sink = sink.map_err(Error::File)?;
-        states.push((options, sink.state()));
+        states.push(Kept {
+            options,
+            state: sink.state(),
+            mark: sink.mark(),
+        });
         sinks.push(sink);
     }
     Ok((sinks, states))

@@ -61,8 +61,9 @@ fn runtime(files: usize) -> Result<Runtime, ExitCode> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        // One for each file, which may hang, and some for DNS and the identity; none lingers when it is not needed.
-        .max_blocking_threads(4 + files)
+        // One for each file, which may hang, one for the look at a caller, and some for DNS and the identity; none lingers
+        // when it is not needed.
+        .max_blocking_threads(5 + files)
         .thread_keep_alive(std::time::Duration::from_secs(1))
         .build()
         .map_err(|error| fail(&format_args!("cannot start the runtime: {error}"), EX_OSERR))
@@ -95,7 +96,7 @@ fn check(checked: Checked, json: bool) -> ExitCode {
 
 fn serve(config: Config) -> ExitCode {
     telemetry::start(&config.log);
-    match block_on(config.files.len(), command::serve::run(config)) {
+    match block_on(files(&config), command::serve::run(config)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => fail(&error, code(&error)),
         Err(code) => code,
@@ -104,7 +105,7 @@ fn serve(config: Config) -> ExitCode {
 
 fn exec(config: Config, options: exec::Options) -> ExitCode {
     telemetry::start(&config.log);
-    let outcome = block_on(config.files.len(), exec::run(config, options));
+    let outcome = block_on(files(&config), exec::run(config, options));
     match outcome {
         Ok(Ok(Ending::Code(code))) => ExitCode::from(code),
         Ok(Ok(Ending::Interrupted)) => {
@@ -125,6 +126,13 @@ fn exec(config: Config, options: exec::Options) -> ExitCode {
         }
         Err(code) => code,
     }
+}
+
+/// Counts the files that are written or read while serving.
+fn files(config: &Config) -> usize {
+    let container = config.serve.container.as_ref();
+    let token = container.is_some_and(|container| container.token_file.is_some());
+    config.files.len() + usize::from(token)
 }
 
 fn code(error: &Error) -> u8 {

@@ -11,6 +11,7 @@ pub mod guard;
 pub mod metadata;
 pub mod offer;
 pub mod session;
+pub mod token;
 
 use std::collections::VecDeque;
 use std::future::Future;

@@ -3,7 +3,9 @@
 //! A reader sees the old document or the new one, whole, and never an expired one: the file is replaced by a rename
 //! within its directory, and removed when the credentials end without a successor.
 
+mod beside;
 mod file;
+mod own;
 
 use std::convert::Infallible;
 use std::io;
@@ -21,6 +23,7 @@ use crate::moment::Moment;
 use crate::snapshot::{Offer, Subscriber};
 
 pub use self::file::Options;
+pub use self::own::Mark;
 
 /// How a file stands.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +31,8 @@ pub enum State {
     /// Nothing has been written yet.
     #[default]
     Waiting,
-    /// It holds what is served, which ends then.
-    Written(DateTime<Utc>),
+    /// It holds what is served.
+    Written,
     /// It does not, and why.
     Failed(Arc<Failure>),
 }
@@ -41,6 +44,7 @@ pub struct Sink {
     subscriber: Subscriber,
     clock: Clock,
     state: watch::Sender<State>,
+    mark: watch::Sender<Option<Mark>>,
 }
 
 impl Sink {
@@ -60,12 +64,18 @@ impl Sink {
             subscriber,
             clock,
             state: watch::Sender::default(),
+            mark: watch::Sender::default(),
         })
     }
 
     /// Returns a reader of how the file stands.
     pub fn state(&self) -> watch::Receiver<State> {
         self.state.subscribe()
+    }
+
+    /// Returns a reader of what tells the file that was written last from others.
+    pub fn mark(&self) -> watch::Receiver<Option<Mark>> {
+        self.mark.subscribe()
     }
 
     /// Follows the credentials for ever.
@@ -77,6 +87,8 @@ impl Sink {
             let now = self.clock.now();
             let outcome = self.step(&state.offer(now), &mut disk, now).await;
             let mut wake = disk.as_ref().map(|written| written.deadline);
+            let mark = disk.as_ref().and_then(|written| written.mark);
+            self.mark.send_replace(mark);
             match outcome {
                 Ok(()) => {
                     self.succeeded(disk.as_ref());
@@ -113,6 +125,7 @@ impl Sink {
             generation: 0,
             expires_at,
             deadline: now.after(left),
+            mark: None,
         }
     }
 
@@ -126,8 +139,9 @@ impl Sink {
             .filter(|written| now.is_past(written.deadline))
         {
             let (options, ended, wall) = (self.options.clone(), written.expires_at, now.wall);
+            let mark = written.mark;
             let successor = self
-                .blocking(move || file::remove(&options, ended, wall))
+                .blocking(move || file::remove(&options, ended, mark, wall))
                 .await?;
             *disk = successor.map(|expires_at| self.foreign(expires_at));
         }
@@ -152,12 +166,14 @@ impl Sink {
             written.deadline = held.deadline;
         } else {
             let (options, content) = (self.options.clone(), Arc::clone(held));
-            self.blocking(move || file::replace(&options, &content.credentials, now.wall))
-                .await?;
+            let known = disk.as_ref().and_then(|written| written.mark);
+            let work = move || file::replace(&options, &content.credentials, known, now.wall);
+            let mark = self.blocking(work).await?;
             *disk = Some(Written {
                 generation: held.generation,
                 expires_at: held.credentials.expires_at,
                 deadline: held.deadline,
+                mark: Some(mark),
             });
         }
         Ok(())
@@ -180,10 +196,11 @@ impl Sink {
         if matches!(&*self.state.borrow(), State::Failed(_)) {
             info!(path = %self.options.path.display(), "The file can be written again");
         }
-        let ours = disk.filter(|written| written.generation > 0);
-        self.state.send_replace(match ours {
-            Some(written) => State::Written(written.expires_at),
-            None => State::Waiting,
+        let is_ours = disk.is_some_and(|written| written.generation > 0);
+        self.state.send_replace(if is_ours {
+            State::Written
+        } else {
+            State::Waiting
         });
     }
 
@@ -198,9 +215,9 @@ impl Sink {
 }
 
 /// Removes a file that this process wrote, unless another process has written it since. Best effort; blocks.
-pub fn withdraw(options: &Options, expires_at: DateTime<Utc>) {
-    if file::expiration(options) == Some(expires_at) {
-        let _ = file::remove(options, expires_at, expires_at);
+pub fn withdraw(options: &Options, mark: Mark) {
+    if Mark::at(&options.path) == Some(mark) {
+        let _ = file::discard(options);
     }
 }
 
@@ -229,6 +246,8 @@ struct Written {
     expires_at: DateTime<Utc>,
     /// When it must be gone.
     deadline: Moment,
+    /// What tells it from another; none for what a predecessor wrote.
+    mark: Option<Mark>,
 }
 
 async fn sleep_until(clock: &Clock, wake: Option<Moment>) {

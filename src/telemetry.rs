@@ -1,5 +1,7 @@
 //! The log: one line an event, on standard error.
 
+mod lines;
+
 use std::io::IsTerminal as _;
 
 use tracing::level_filters::LevelFilter;
@@ -34,7 +36,7 @@ pub fn start(options: &Options) {
         .format
         .unwrap_or(if terminal { Format::Text } else { Format::Json });
     let lines = fmt::layer()
-        .with_writer(std::io::stderr)
+        .with_writer(lines::Lines::of_stderr(format))
         .with_timer(ChronoUtc::new("%Y-%m-%dT%H:%M:%S%.3fZ".to_owned()))
         .with_ansi(false)
         .with_target(false);

@@ -21,11 +21,21 @@ pub struct Handle {
     pub container_uri: Option<SecretString>,
     /// The file that holds the token which AWS SDKs must send, if one is demanded.
     pub container_token_file: Option<PathBuf>,
+    /// Whether the metadata dialect is spoken where every client looks for it.
+    pub is_instance: bool,
     pub(super) subscriber: Subscriber,
     pub(super) clock: Clock,
-    pub(super) files: Vec<(sink::Options, watch::Receiver<sink::State>)>,
+    pub(super) files: Vec<Kept>,
     pub(super) nudge: Arc<watch::Sender<u64>>,
     pub(super) stop_asked: watch::Receiver<bool>,
+}
+
+/// A file that is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) options: sink::Options,
+    pub(super) state: watch::Receiver<sink::State>,
+    pub(super) mark: watch::Receiver<Option<sink::Mark>>,
 }
 
 impl Handle {
@@ -49,8 +59,8 @@ impl Handle {
                 Offer::Wait(_) => subscriber.changed().await,
             }
         }
-        for (_, state) in &self.files {
-            let is_written = |state: &sink::State| matches!(state, sink::State::Written(_));
+        for Kept { state, .. } in &self.files {
+            let is_written = |state: &sink::State| matches!(state, sink::State::Written);
             // The writer goes away with the whole process.
             let _ = state.clone().wait_for(is_written).await;
         }
@@ -59,7 +69,7 @@ impl Handle {
 
     /// Says what has been in the way so far, if anything has.
     pub fn trouble(&self) -> Option<Arc<Failure>> {
-        let failed = |(_, state): &(_, watch::Receiver<sink::State>)| match &*state.borrow() {
+        let failed = |kept: &Kept| match &*kept.state.borrow() {
             sink::State::Failed(failure) => Some(Arc::clone(failure)),
             _ => None,
         };
@@ -92,18 +102,16 @@ impl Handle {
         }
     }
 
-    /// Removes the files that hold credentials of this process. Best effort.
+    /// Removes the files that this process has written. Best effort.
     pub async fn withdraw_files(self) {
-        let written = self.files.into_iter().filter_map(|(options, state)| {
-            let sink::State::Written(expires_at) = *state.borrow() else {
-                return None;
-            };
-            Some((options, expires_at))
+        let written = self.files.into_iter().filter_map(|file| {
+            let mark = *file.mark.borrow();
+            Some((file.options, mark?))
         });
         let written: Vec<_> = written.collect();
         let removing = tokio::task::spawn_blocking(move || {
-            for (options, expires_at) in written {
-                sink::withdraw(&options, expires_at);
+            for (options, mark) in written {
+                sink::withdraw(&options, mark);
             }
         });
         // A file system that hangs must not keep the process.

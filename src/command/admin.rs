@@ -81,9 +81,13 @@ impl Told {
             file_message: Option<String>,
         }
         let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let said = body.message.or(body.file_message).or(body.status);
+        let told = body.message.as_ref().or(body.file_message.as_ref());
+        let said = told.or(body.status.as_ref()).cloned();
+        let is_well = |status: &str| ["live", "ready", "started", "stopping"].contains(&status);
         Self {
-            good: (200..300).contains(&answer.status),
+            // Another program may listen there, and like every path.
+            good: (200..300).contains(&answer.status)
+                && body.status.as_deref().is_some_and(is_well),
             message: said.unwrap_or_else(|| {
                 format!(
                     "it answers HTTP {} and not as a ram-sidecar does",

@@ -146,6 +146,9 @@ fn start(handle: &Handle, options: &Options) -> Result<Child, Error> {
     }
     command.env("ALIBABA_CLOUD_CREDENTIALS_URI", handle.uri.expose_secret());
     command.envs(CHOSEN);
+    if handle.is_instance {
+        command.env_remove(METADATA_DISABLED);
+    }
     if let Some(uri) = &handle.container_uri {
         command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.expose_secret());
         command.envs(CONTAINER);
@@ -254,9 +257,12 @@ fn code_of(signal: Signal) -> u8 {
 /// How long a command may take to stop when it is asked to pause; many put a terminal in order first.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// Where this process is the metadata service itself, the SDKs' providers of that are not to be kept from it.
+const METADATA_DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
+
 /// What makes the SDKs' default chains come to the credentials URI, which they ask last.
 const CHOSEN: [(&str, &str); 3] = [
-    ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true"),
+    (METADATA_DISABLED, "true"),
     ("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "true"),
     // Nothing else switches off the ini file in the home directory.
     ("ALIBABA_CLOUD_CREDENTIALS_FILE", "/dev/null"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::sleep;
 
 use super::Admin;
 
@@ -11,7 +11,6 @@ use super::Admin;
 ///
 /// Fails after `timeout` with the last reason why not.
 pub async fn run(admin: &Admin, timeout: Duration) -> Result<(), String> {
-    let deadline = Instant::now() + timeout;
     let mut reason = String::from("it does not answer");
     let ready = async {
         loop {
@@ -23,7 +22,7 @@ pub async fn run(admin: &Admin, timeout: Duration) -> Result<(), String> {
             sleep(PAUSE).await;
         }
     };
-    let waited = timeout_at(deadline, ready).await;
+    let waited = tokio::time::timeout(timeout, ready).await;
     waited.map_err(|_| format!("not ready within {} seconds: {reason}", timeout.as_secs()))
 }
 

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::serve::data::{self, Admission, Container};
+use crate::serve::data::{Admission, Container};
 use crate::serve::metadata;
+use crate::serve::token::TokenFile;
 use crate::view::metadata::Plain;
 
 use super::checker::Checker;
@@ -112,7 +113,7 @@ fn metadata_address(text: &str) -> Result<SocketAddr, String> {
     ))
 }
 
-fn token_file(text: &str) -> Result<PathBuf, String> {
+fn token_file(text: &str) -> Result<TokenFile, String> {
     let path = PathBuf::from(text);
     if !path.is_absolute() {
         return Err(
@@ -120,8 +121,7 @@ fn token_file(text: &str) -> Result<PathBuf, String> {
                 .into(),
         );
     }
-    data::token(&path).map_err(|reason| format!("{reason}; give a file that holds the token"))?;
-    Ok(path)
+    TokenFile::new(path).map_err(|reason| format!("{reason}; give a file that holds the token"))
 }
 
 /// As much as nobody guesses.

@@ -37,6 +37,8 @@ pub struct Admin {
     pub clock: Clock,
     /// Who was refused so far.
     pub visitors: Arc<Visitors>,
+    /// The only users who may ask for the stop, if they are restricted.
+    pub allow_uids: Option<Vec<u32>>,
 }
 
 /// Returns the router of the admin listener.
@@ -78,7 +80,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let mut failed = None;
     for file in &admin.files {
         match &*file.borrow() {
-            sink::State::Written(_) => {}
+            sink::State::Written => {}
             sink::State::Waiting => waiting = true,
             sink::State::Failed(failure) => failed = Some(Arc::clone(failure)),
         }
@@ -108,7 +110,11 @@ fn probe(verdict: Verdict) -> Response {
 /// Begins the stop, if a program of this pod asks: one that came over loopback, and no web page.
 async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     let ends = request.extensions().get::<Ends>();
-    let loopback = ends.is_some_and(|ends| ends.peer.ip().is_loopback());
+    // At both ends: a proxy of the pod's traffic may come from a loopback address to the pod's own.
+    let is_loopback = |ends: &Ends| ends.peer.ip().is_loopback() && ends.local.ip().is_loopback();
+    let loopback = ends.is_some_and(is_loopback);
+    let uid = ends.and_then(|ends| ends.owner().ok().flatten());
+    let uid = uid.map(|owner| owner.uid);
     let rules = Rules {
         bound: ends.map_or_else(|| Ipv4Addr::LOCALHOST.into(), |ends| ends.local.ip()),
         methods: &[Method::POST],
@@ -121,7 +127,9 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         rules,
     );
     let refusal = match judged {
-        Ok(()) if loopback => None,
+        Ok(()) if loopback => guard::admit(true, uid, false, admin.allow_uids.as_deref())
+            .err()
+            .map(|refusal| (refusal.status, refusal.code, refusal.message)),
         Ok(()) => Some((
             StatusCode::FORBIDDEN,
             "RemoteRefused",
@@ -130,7 +138,7 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         Err(refusal) => Some((refusal.status, refusal.code, refusal.message)),
     };
     if let Some((status, code, message)) = refusal {
-        admin.visitors.refused(code, message, None);
+        admin.visitors.refused(code, message, uid);
         return answer::error(status, code, message);
     }
     info!("A program asks this process to stop");

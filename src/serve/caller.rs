@@ -5,6 +5,7 @@ mod table;
 
 use std::fmt;
 use std::fs;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ pub struct Ends {
 /// The owner of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// The user who opened it; 65534 if this user namespace does not know him.
+    /// The user who opened it.
     pub uid: u32,
     /// The number of the socket, which tells the process.
     inode: u64,
@@ -52,12 +53,16 @@ impl Ends {
         ip.is_loopback() || ip == self.local.ip() || is_ours(ip)
     }
 
-    /// Asks the kernel who opened the client's socket; nothing if it is not of this machine or has been closed.
+    /// Asks the kernel who opened the client's socket; nothing if it is not of this machine, has been closed, or belongs
+    /// to a user whom this user namespace does not know.
+    ///
+    /// Fails where neither way of asking works, for want of file descriptors for instance.
     ///
     /// Blocks for some microseconds, or, where the kernel does not answer to sockets of this kind, as long as it takes
     /// to read the table of connections.
-    pub fn owner(&self) -> Option<Owner> {
-        diag::owner(self).unwrap_or_else(|_| table::owner(self))
+    pub fn owner(&self) -> io::Result<Option<Owner>> {
+        let found = diag::owner(self).or_else(|_| table::owner(self))?;
+        Ok(found.filter(|owner| owner.uid != OVERFLOW || knows_everybody()))
     }
 }
 
@@ -114,6 +119,15 @@ fn is_ours(ip: IpAddr) -> bool {
     reached_from.is_ok_and(|from| from.ip() == ip)
 }
 
+/// Whether every user has a number of his own in this user namespace.
+fn knows_everybody() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Stands for every user whom a user namespace does not know; elsewhere it is nobody.
+const OVERFLOW: u32 = 65_534;
+
 /// Nothing is sent there: connecting only chooses the way.
 const DISCARD: u16 = 9;
 
@@ -141,7 +155,7 @@ mod tests {
             };
             assert!(ends.is_local());
             let ours = rustix::process::geteuid().as_raw();
-            let by_table = table::owner(&ends).expect("it is in the table");
+            let by_table = table::owner(&ends).unwrap().expect("it is in the table");
             assert_eq!(by_table.uid, ours);
             match diag::owner(&ends) {
                 Ok(owner) => assert_eq!(owner, Some(by_table)),
@@ -157,7 +171,7 @@ mod tests {
     fn a_client_that_has_gone_is_nobody_not_even_root() {
         let (client, _server, ends) = connected("127.0.0.1:0").unwrap();
         drop(client);
-        assert_eq!(table::owner(&ends), None);
+        assert_eq!(table::owner(&ends).unwrap(), None);
         if let Ok(owner) = diag::owner(&ends) {
             assert_eq!(owner, None);
         }

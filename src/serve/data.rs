@@ -1,7 +1,6 @@
 //! The credentials at their secret path: the document of `credentials_uri`, and the one that AWS SDKs expect.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +12,6 @@ use axum::response::Response;
 use axum::routing::get;
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
-use tracing::warn;
-use zeroize::Zeroizing;
 
 use crate::view;
 
@@ -22,6 +19,7 @@ use super::answer;
 use super::door::{Door, Visitors};
 use super::guard::{self, Rules};
 use super::offer::Offering;
+use super::token::{TokenFile, Unusable};
 
 /// The path of the credentials, but for its last segment.
 pub const PREFIX: &str = "/api/v1/credentials/";
@@ -41,10 +39,10 @@ pub struct Data {
 }
 
 /// The dialect of AWS SDKs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Container {
     /// The file that holds what the `Authorization` header must be, if one is demanded. Read anew for every request.
-    pub token_file: Option<PathBuf>,
+    pub token_file: Option<TokenFile>,
 }
 
 /// Whom the data listener admits.
@@ -121,54 +119,21 @@ impl Data {
 
     /// Returns what a request is told whose `Authorization` is not the demanded one.
     async fn unauthorized(&self, given: &[u8]) -> Option<Response> {
-        let container = self.container.as_ref()?;
-        let path = container.token_file.clone()?;
-        let reading = tokio::task::spawn_blocking(move || token(&path));
-        let read = tokio::time::timeout(FILE, reading).await;
-        let token = match read {
-            Ok(Ok(Ok(token))) => token,
-            failed => {
-                let why = match failed {
-                    Ok(Ok(Err(why))) => why,
-                    _ => "its file system does not answer".to_owned(),
-                };
-                warn!("container.token_file cannot be used: {why}");
-                let message = "the file of container.token_file cannot be used; the log of ram-sidecar says why";
-                return Some(answer::error(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "ContainerTokenUnusable",
-                    message,
-                ));
-            }
-        };
-        let is_right: bool = token.as_slice().ct_eq(given).into();
-        (!is_right).then(|| {
-            answer::error(
+        let file = self.container.as_ref()?.token_file.as_ref()?;
+        match file.holds(given).await {
+            Ok(true) => None,
+            Ok(false) => Some(answer::error(
                 StatusCode::UNAUTHORIZED,
                 "ContainerTokenRefused",
                 "the Authorization header is not the content of container.token_file; let AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE name the same file",
-            )
-        })
+            )),
+            Err(Unusable) => Some(answer::error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ContainerTokenUnusable",
+                "the file of container.token_file cannot be used; the log of ram-sidecar says why",
+            )),
+        }
     }
-}
-
-/// Reads an authorization token: text that an HTTP header can carry, as botocore sends it. Blocks.
-///
-/// Fails with the reason, which repeats nothing of it.
-pub fn token(path: &std::path::Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let shown = path.display();
-    let read = std::fs::read(path).map(Zeroizing::new);
-    let token = read.map_err(|error| format!("cannot read {shown}: {error}"))?;
-    // AWS SDKs refuse to send a line break, also a last one.
-    // Nor would a space at either end arrive.
-    let is_text = token.iter().all(|b| b.is_ascii_graphic() || *b == b' ')
-        && token.trim_ascii().len() == token.len();
-    if token.is_empty() || token.len() > TOKEN || !is_text {
-        return Err(format!(
-            "{shown} does not hold 1 to {TOKEN} visible characters and nothing else, not even a line break or a space at the end"
-        ));
-    }
-    Ok(token)
 }
 
 async fn no_container() -> Response {
@@ -192,12 +157,6 @@ const HOLD: Duration = Duration::from_secs(4);
 
 /// botocore gives up after two seconds.
 const CONTAINER_HOLD: Duration = Duration::from_millis(1500);
-
-/// Reading a file takes no time, unless its file system hangs.
-const FILE: Duration = Duration::from_millis(400);
-
-/// More than any token, less than a header may have.
-const TOKEN: usize = 4096;
 
 #[cfg(test)]
 mod tests {

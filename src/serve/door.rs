@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::Hash;
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,6 +38,7 @@ pub struct Door {
 #[derive(Debug, Default)]
 pub struct Visitors {
     admitted: Memory<Visitor>,
+    users: Memory<Option<u32>>,
     refused: Memory<(&'static str, Option<u32>)>,
     is_proxy_known: AtomicBool,
     /// One look for a process at a time.
@@ -61,7 +63,12 @@ impl Door {
     /// Lets a request in, or refuses it.
     pub async fn pass(self: Arc<Self>, request: Request, next: Next) -> Response {
         let ends = request.extensions().get::<Ends>().copied();
-        let owner = ends.as_ref().and_then(Ends::owner);
+        let owner = match ends.as_ref().map(Ends::owner).transpose() {
+            Ok(owner) => owner.flatten(),
+            // Nobody is refused because this process is in need.
+            Err(error) if self.allow_uids.is_some() => return self.visitors.unknown(&error),
+            Err(_) => None,
+        };
         let uid = owner.map(|owner| owner.uid);
         let is_local = ends.is_some_and(|ends| ends.is_local());
         let admitted = guard::admit(is_local, uid, self.allow_remote, self.allow_uids.as_deref())
@@ -122,7 +129,8 @@ impl Visitors {
     /// Tells of a caller, the first time. The answer waits for that, but not for long: until it is there, the caller is
     /// there to be looked at.
     async fn came(self: &Arc<Self>, visitor: Visitor, owner: Option<Owner>) {
-        if self.admitted.is_new(&visitor) {
+        // Each user is told of, however many programs another one invents.
+        if self.admitted.is_new(&visitor) | self.users.is_new(&visitor.uid) {
             let telling = Arc::clone(self).tell(visitor, owner);
             // On its own: a caller that goes away is told of all the same.
             let telling = tokio::spawn(telling.in_current_span());
@@ -153,6 +161,20 @@ impl Visitors {
             dialect,
             uid, pid, executable, from, user_agent, "A new caller asks for credentials"
         );
+    }
+
+    /// Answers where it cannot be found out who asks.
+    fn unknown(&self, error: &io::Error) -> Response {
+        let (code, message) = (
+            "CallerUnknown",
+            "serve.allow_uids is set, and whose connection this is cannot be found out now; try again, and look into the log of ram-sidecar",
+        );
+        self.refused(
+            code,
+            &format!("cannot ask the kernel who asks: {error}"),
+            None,
+        );
+        answer::error(StatusCode::SERVICE_UNAVAILABLE, code, message)
     }
 
     /// Warns of a client that asks as if through a proxy, the first time.

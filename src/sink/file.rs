@@ -1,14 +1,15 @@
 //! One file, or one directory of files, written so that nobody ever reads half of it.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{
-    DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, symlink,
+    MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown, symlink,
 };
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use rustix::process::geteuid;
 use tracing::debug;
 use zeroize::Zeroizing;
 
@@ -16,6 +17,9 @@ use crate::credentials::Credentials;
 use crate::failure::{Failure, Stage};
 use crate::view::format::Format;
 use crate::view::ossfs;
+
+use super::beside::Beside;
+use super::own::{Mark, refuse_foreign};
 
 /// One file to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,31 +36,33 @@ pub struct Options {
     pub gid: Option<u32>,
 }
 
-/// Puts these credentials in place of the old ones. Blocks.
+/// Puts these credentials in place of the old ones, which have the mark `known`, and returns their mark. Blocks.
 pub(super) fn replace(
     options: &Options,
     credentials: &Credentials,
+    known: Option<Mark>,
     now: DateTime<Utc>,
-) -> io::Result<()> {
-    refuse_foreign(options, options.format.may_be_foreign())?;
+) -> io::Result<Mark> {
+    refuse_foreign(options, options.format.may_be_foreign(), known)?;
     let beside = Beside::of(&options.path)?;
     let temporary = beside.fresh()?;
     let outcome = match options.format {
         Format::Ossfs => swap(&beside, &temporary, options, credentials, now),
-        format => fill(&temporary, options, &format.file(credentials))
-            .and_then(|()| fs::rename(&temporary, &options.path)),
+        format => create(&temporary)
+            .and_then(|file| fill(file, options, &format.file(credentials)))
+            .and_then(|mark| fs::rename(&temporary, &options.path).map(|()| mark)),
     };
     if outcome.is_err() {
         // Also what was never made; the error that matters is the first.
         let _ = fs::remove_file(&temporary).or_else(|_| fs::remove_dir_all(&temporary));
     }
-    outcome?;
+    let mark = outcome?;
     // The new file is in place. That its name survives a power cut is more than some file systems promise.
     let synced = File::open(beside.directory).and_then(|directory| directory.sync_all());
     if let Err(error) = synced {
         debug!(path = %options.path.display(), "Cannot sync the directory of the file: {error}");
     }
-    Ok(())
+    Ok(mark)
 }
 
 /// Fills a new directory, and turns the symbolic link that readers go by to it.
@@ -69,72 +75,106 @@ fn swap(
     options: &Options,
     credentials: &Credentials,
     now: DateTime<Utc>,
-) -> io::Result<()> {
+) -> io::Result<Mark> {
+    let name = directory.file_name().unwrap_or_default();
+    // By descriptors from here on: where others may write beside it, they may put another directory in its place.
+    let parent = File::open(beside.directory)?;
+    mkdirat(&parent, name, Mode::RWXU)?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let inside = File::from(openat(&parent, name, flags, Mode::empty())?);
+    let found = inside.metadata()?;
+    if found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
+        let what = "somebody else has put another directory in the place of the new one";
+        return Err(io::Error::other(what));
+    }
+    for (name, content) in ossfs::render(credentials) {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = openat(&inside, name, flags, Mode::RUSR | Mode::WUSR)?;
+        fill(file.into(), options, &content)?;
+    }
     // Whoever may read a file may also look into the directory.
     let mode = options.mode | (options.mode & 0o444) >> 2;
-    DirBuilder::new().mode(0o700).create(directory)?;
-    for (name, content) in ossfs::render(credentials) {
-        fill(&directory.join(name), options, &content)?;
-    }
-    fs::set_permissions(directory, Permissions::from_mode(mode))?;
-    if options.uid.is_some() || options.gid.is_some() {
-        fchown(File::open(directory)?, options.uid, options.gid)?;
-    }
+    give(&inside, mode, options)?;
     let before = beside.linked(&options.path);
     let link = beside.fresh()?;
-    let target = directory.file_name().unwrap_or_default();
-    symlink(target, &link)?;
+    symlink(name, &link)?;
+    let mark = fs::symlink_metadata(&link).map(|found| Mark::of(&found));
     if let Err(error) = fs::rename(&link, &options.path) {
         let _ = fs::remove_file(&link);
         return Err(error);
     }
-    beside.sweep(now, &[Some(PathBuf::from(target)), before]);
-    Ok(())
+    beside.sweep(now, &[Some(PathBuf::from(name)), before]);
+    mark
 }
 
-fn fill(temporary: &Path, options: &Options, content: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new()
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
-        .open(temporary)?;
-    // Not by open(2): the umask would have its say. Before the content: nobody else may read it even for a moment.
-    // Before the owner: only root may change the mode of what it has given away.
-    file.set_permissions(Permissions::from_mode(options.mode))?;
-    if options.uid.is_some() || options.gid.is_some() {
-        fchown(&file, options.uid, options.gid)?;
-    }
-    file.write_all(content)?;
-    file.sync_all()
+        .open(path)
 }
 
-/// Removes the document that ends at `ended`, if it is there. Blocks.
+fn fill(mut file: File, options: &Options, content: &[u8]) -> io::Result<Mark> {
+    // Before the content: nobody else may read it even for a moment.
+    give(&file, options.mode, options)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    Ok(Mark::of(&file.metadata()?))
+}
+
+/// Sets owner and mode. Not by open(2): the umask would have its say.
 ///
-/// Another process may keep the same file: a document that still is good at `now` stays, and its end is returned.
+/// The group first: it is not to be let in that was there before. The user last: only root may change the mode of what
+/// it has given away.
+fn give(file: &File, mode: u32, options: &Options) -> io::Result<()> {
+    if options.gid.is_some() {
+        fchown(file, None, options.gid)?;
+    }
+    file.set_permissions(Permissions::from_mode(mode))?;
+    if options.uid.is_some() {
+        fchown(file, options.uid, None)?;
+    }
+    Ok(())
+}
+
+/// Removes the document that ends at `ended` and has the mark `known`, if it is there. Blocks.
+///
+/// Another process may keep the same file: a document that still is good at `now` stays, and its end is returned. What is
+/// no such document stays too.
 pub(super) fn remove(
     options: &Options,
     ended: DateTime<Utc>,
+    known: Option<Mark>,
     now: DateTime<Utc>,
 ) -> io::Result<Option<DateTime<Utc>>> {
-    if let Some(other) = expiration(options).filter(|other| *other != ended && *other > now) {
-        return Ok(Some(other));
+    let is_ours = known.is_some() && known == Mark::at(&options.path);
+    match expiration(options) {
+        _ if is_ours => discard(options)?,
+        Some(other) if other != ended && other > now => return Ok(Some(other)),
+        Some(_) => discard(options)?,
+        None => {}
     }
+    Ok(None)
+}
+
+/// Removes a file, and of a directory of files all of it. Blocks.
+pub(super) fn discard(options: &Options) -> io::Result<()> {
     let beside = Beside::of(&options.path)?;
     let directory = beside.linked(&options.path);
     if options.format == Format::Ossfs && directory.is_none() {
         // It is gone, or somebody else's.
-        return Ok(None);
+        return Ok(());
     }
     match fs::remove_file(&options.path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    if let Some(name) = directory {
+    if let Some(name) = directory.filter(|_| options.format == Format::Ossfs) {
         // Best effort: what is left over is swept away next time.
         let _ = fs::remove_dir_all(beside.directory.join(name));
-        beside.sweep(now, &[]);
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Reads when the document in a file ends; nothing if there is none. Blocks.
@@ -153,117 +193,19 @@ pub(super) fn expiration(options: &Options) -> Option<DateTime<Utc>> {
 
 /// Writes an empty file beside the file and removes it again, and what killed predecessors left. Blocks.
 pub(super) fn check(options: &Options, now: DateTime<Utc>) -> io::Result<()> {
-    refuse_foreign(options, true)?;
+    refuse_foreign(options, true, None)?;
     let beside = Beside::of(&options.path)?;
     beside.sweep(now, &[fs::read_link(&options.path).ok()]);
     let temporary = beside.fresh()?;
-    let outcome = fill(&temporary, options, b"");
+    let outcome = create(&temporary).and_then(|file| fill(file, options, b""));
     let _ = fs::remove_file(&temporary);
-    outcome
-}
-
-/// Fails where something stands at the path that this process must not replace: a special file, a directory, or, if that
-/// `matters`, what somebody else keeps there and would miss.
-fn refuse_foreign(options: &Options, matters: bool) -> io::Result<()> {
-    let path = &options.path;
-    let Ok(found) = fs::symlink_metadata(path) else {
-        return Ok(());
-    };
-    if options.format == Format::Ossfs {
-        return match Beside::of(path)?.linked(path) {
-            Some(_) => Ok(()),
-            None => Err(foreign(
-                "it exists and is not the symbolic link that ram-sidecar makes",
-            )),
-        };
-    }
-    if path.is_dir() {
-        return Err(io::Error::new(
-            io::ErrorKind::IsADirectory,
-            "it is a directory",
-        ));
-    }
-    let target = fs::metadata(path).unwrap_or(found);
-    if !target.is_file() && !target.is_symlink() {
-        return Err(io::Error::other("it exists and is not a regular file"));
-    }
-    if matters && target.len() > 0 && expiration(options).is_none() {
-        return Err(foreign("it exists and is not as ram-sidecar writes it"));
-    }
-    Ok(())
-}
-
-fn foreign(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::AlreadyExists, what)
-}
-
-/// The directory of a file, and the names under which the file is prepared there.
-struct Beside<'a> {
-    directory: &'a Path,
-    prefix: String,
-}
-
-impl<'a> Beside<'a> {
-    fn of(path: &'a Path) -> io::Result<Self> {
-        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::other("it names no file"));
-        };
-        Ok(Self {
-            directory,
-            prefix: format!(".{}.ram-sidecar-", name.to_string_lossy()),
-        })
-    }
-
-    /// Returns a name that nobody else uses: two processes may keep the same file, on a volume that they share.
-    fn fresh(&self) -> io::Result<PathBuf> {
-        let random = getrandom::u64().map_err(io::Error::other)?;
-        Ok(self.directory.join(format!("{}{random:016x}", self.prefix)))
-    }
-
-    /// Returns the directory of files that a symbolic link leads to, by its name here; nothing if it is none of ours.
-    fn linked(&self, link: &Path) -> Option<PathBuf> {
-        let target = fs::read_link(link).ok()?;
-        let is_ours =
-            target.components().count() == 1 && target.to_string_lossy().starts_with(&self.prefix);
-        is_ours.then_some(target)
-    }
-
-    /// Removes what was prepared here, but for what is `kept`: killed predecessors left it half done, or readers have
-    /// finished with it. What is young belongs to a process that is at work.
-    fn sweep(&self, now: DateTime<Utc>, kept: &[Option<PathBuf>]) {
-        let Ok(entries) = fs::read_dir(self.directory) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let is_kept = kept.iter().flatten().any(|kept| kept.as_os_str() == name);
-            if is_kept || !name.to_string_lossy().starts_with(&self.prefix) {
-                continue;
-            }
-            let modified = entry.metadata().and_then(|found| found.modified());
-            if modified.is_ok_and(|at| is_abandoned(at, now)) {
-                // Another process may be faster, or own it.
-                let path = entry.path();
-                let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
-            }
-        }
-    }
-}
-
-/// Whether nobody can be at work on what was modified then. A time that is no date is long past.
-fn is_abandoned(modified: SystemTime, now: DateTime<Utc>) -> bool {
-    let since = modified
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
-    let at = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-    now - at > ABANDONED
+    outcome.map(|_| ())
 }
 
 /// Explains what went wrong with the file.
 pub(super) fn failure(options: &Options, error: &io::Error) -> Failure {
     let path = options.path.display();
-    let user = rustix::process::geteuid().as_raw();
+    let user = geteuid().as_raw();
     let owner = match (options.uid, options.gid) {
         (None, None) => String::new(),
         (Some(uid), None) => format!(" owned by user {uid}"),
@@ -291,6 +233,3 @@ pub(super) fn failure(options: &Options, error: &io::Error) -> Failure {
 
 /// No document is as large; a file that is belongs to somebody else.
 const LIMIT: u64 = 1 << 20;
-
-/// A write takes milliseconds, and seconds on a bad day.
-const ABANDONED: TimeDelta = TimeDelta::minutes(1);

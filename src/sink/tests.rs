@@ -67,7 +67,7 @@ impl Rig {
 }
 
 fn is_written(state: &State) -> bool {
-    matches!(state, State::Written(_))
+    matches!(state, State::Written)
 }
 
 fn is_failed(state: &State) -> bool {
@@ -172,11 +172,7 @@ async fn what_a_predecessor_left_stays_as_long_as_it_is_good() {
         let end = crate::credentials::timestamp(end);
         format!(r#"{{"Code":"Success","AccessKeyId":"STS.old","Expiration":"{end}"}}"#)
     };
-    for (content, stays) in [
-        (ends_in(600), true),
-        (ends_in(-600), false),
-        ("mine".to_owned(), true),
-    ] {
+    for (content, stays) in [(ends_in(600), true), (ends_in(-600), false)] {
         let path = testing::directory("sink").join("credentials");
         fs::write(&path, &content).unwrap();
         let mut rig = start(path).await;
@@ -198,6 +194,7 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
         generation: 7,
         expires_at: deadline.wall,
         deadline,
+        mark: Mark::at(&path),
     };
     let (publisher, mut subscriber, _) = snapshot::channel(|_| "new".into());
     let clock = Clock::machine();
@@ -209,6 +206,7 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
         subscriber,
         clock,
         state: watch::Sender::default(),
+        mark: watch::Sender::default(),
     };
 
     let mut disk = Some(written(now.after(HOUR)));
@@ -253,7 +251,7 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
     };
     let later = now + chrono::TimeDelta::hours(1);
     fs::write(&path, document(later)).unwrap();
-    let kept = file::remove(&options(&path), now, now).unwrap();
+    let kept = file::remove(&options(&path), now, None, now).unwrap();
     assert_eq!(
         kept.map(crate::credentials::timestamp),
         Some(crate::credentials::timestamp(later))
@@ -261,8 +259,56 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
 
     fs::write(&path, document(now)).unwrap();
     assert_eq!(
-        file::remove(&options(&path), now - chrono::TimeDelta::hours(1), now).unwrap(),
+        file::remove(
+            &options(&path),
+            now - chrono::TimeDelta::hours(1),
+            None,
+            now
+        )
+        .unwrap(),
         None
     );
     assert!(!path.exists());
+}
+
+#[test]
+fn only_what_this_process_wrote_is_withdrawn_also_where_another_wrote_the_same() {
+    for format in [Format::Json, Format::Ossfs] {
+        let path = testing::directory("sink").join("credentials");
+        let options = Options {
+            format,
+            ..options(&path)
+        };
+        let credentials = snapshot::tests::credentials("x");
+        let write = || file::replace(&options, &credentials, None, noon().wall).unwrap();
+        let (ours, theirs) = (write(), write());
+        assert_ne!(ours, theirs);
+        withdraw(&options, ours);
+        assert_eq!(file::expiration(&options), Some(credentials.expires_at));
+        withdraw(&options, theirs);
+        assert!(fs::symlink_metadata(&path).is_err());
+    }
+}
+
+#[test]
+fn a_file_that_was_given_away_is_known_again_and_replaced() {
+    if !rustix::process::geteuid().is_root() {
+        return testing::skipped("root");
+    }
+    let path = testing::directory("sink").join("variables");
+    let options = Options {
+        format: Format::Env,
+        mode: 0o400,
+        uid: Some(65_532),
+        ..options(&path)
+    };
+    let credentials = snapshot::tests::credentials("x");
+    let mark = file::replace(&options, &credentials, None, noon().wall).unwrap();
+    assert_eq!(Mark::at(&path), Some(mark));
+    let found = fs::metadata(&path).unwrap();
+    assert_eq!((found.uid(), found.mode() & 0o7777), (65_532, 0o400));
+    // Somebody changes it: then its content counts.
+    fs::write(&path, "MY_OWN=x").unwrap();
+    let refused = file::replace(&options, &credentials, Some(mark), noon().wall);
+    assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
 }

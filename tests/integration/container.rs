@@ -159,7 +159,10 @@ fn a_token_file_that_cannot_be_used_lets_nobody_in_and_heals() {
             "No such file or directory",
         ),
         // Not even root reads it.
-        (|path| fs::create_dir(path).unwrap(), "Is a directory"),
+        (
+            |path| fs::create_dir(path).unwrap(),
+            "is not a regular file",
+        ),
     ];
     for (make, reason) in unusable {
         make(path);

@@ -144,6 +144,7 @@ fn the_readme_troubleshoots_every_code_in_the_words_of_the_program() {
         "HostRefused",
         "RemoteRefused",
         "CallerRefused",
+        "CallerUnknown",
         "ContainerTokenRefused",
         "ContainerTokenUnusable",
         "MissingOrInvalidParameters",

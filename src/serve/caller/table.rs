@@ -1,23 +1,27 @@
 //! The kernel's table of connections, `/proc/net/tcp`: for kernels that do not answer questions about single sockets.
 
 use std::fs;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Ends, Owner};
 
 /// Looks for the owner of the client's socket.
-pub(super) fn owner(ends: &Ends) -> Option<Owner> {
+pub(super) fn owner(ends: &Ends) -> io::Result<Option<Owner>> {
     let search = |table, client: SocketAddr, server: SocketAddr| {
-        let text = fs::read_to_string(table).ok()?;
-        find(&text, &written(client), &written(server))
+        let text = fs::read_to_string(table)?;
+        Ok(find(&text, &written(client), &written(server)))
     };
     let Ends { peer, local } = *ends;
     if peer.is_ipv6() {
         return search("/proc/net/tcp6", peer, local);
     }
     // A client with a socket for both families, as Java has, stands in the other table.
-    search("/proc/net/tcp", peer, local)
-        .or_else(|| search("/proc/net/tcp6", mapped(peer), mapped(local)))
+    match search("/proc/net/tcp", peer, local)? {
+        // A machine without IPv6 has no such table.
+        None => Ok(search("/proc/net/tcp6", mapped(peer), mapped(local)).unwrap_or_default()),
+        found => Ok(found),
+    }
 }
 
 fn mapped(address: SocketAddr) -> SocketAddr {

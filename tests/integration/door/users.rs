@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::{Dialect, dialects, has, has_ipv6_loopback, is_root, lines, output, speaker};
+use crate::http;
 use crate::support::{eventually, required, run};
 
 const NOBODY: &str = "65534";
@@ -49,6 +50,21 @@ fn an_allowed_user_is_served_in_every_dialect() {
         assert_eq!(dialect.ask().status, 200, "{}", dialect.name);
     }
     assert_eq!(lines(&daemon, &["CallerRefused"]), [""; 0]);
+}
+
+#[test]
+fn a_user_who_is_not_allowed_cannot_stop_it_either() {
+    let ours = rustix::process::geteuid().as_raw();
+    let mut daemon = speaker(&["--allow-uids", &(ours + 1).to_string()], &[]);
+    let stop = "POST /stop HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    let reply = http::raw(daemon.admin(), stop);
+    assert_eq!(
+        (reply.status, reply.text("Code")),
+        (403, "CallerRefused".to_owned())
+    );
+    assert_eq!(daemon.probe("/ready").status, 200);
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended(), Some(0));
 }
 
 /// Java's sockets are of IPv6, whatever they connect to.

@@ -135,3 +135,26 @@ fn what_somebody_adds_to_a_file_of_ours_stays_and_shows_in_readiness() {
     assert!(told.contains("name another file"), "{told}");
     assert_eq!(fs::read_to_string(&kept.target).unwrap(), text);
 }
+
+#[test]
+fn what_somebody_put_there_outlives_the_credentials_that_were_there() {
+    let scratch = Scratch::new();
+    let target = scratch.join("variables");
+    let file = format!("{},format=env", target.display());
+    let args = ["--sandbox", "--sandbox-lifetime", "3s", "--file", &file];
+    let daemon = Daemon::spawn(&[&LISTEN[..], &args].concat(), &[]);
+    daemon.uri();
+    eventually("the file is written", || target.exists().then_some(()));
+    fs::write(&target, "MY_OWN=keep-me\n").unwrap();
+    let ends = || -> chrono::DateTime<chrono::Utc> {
+        let ready: Value = serde_json::from_str(&daemon.probe("/ready").body).unwrap();
+        ready["expires_at"].as_str().unwrap().parse().unwrap()
+    };
+    let end = ends();
+    eventually("they end, and have successors", || {
+        (now() > end && ends() > end).then_some(())
+    });
+    let told = daemon.probe("/ready").text("file_message");
+    assert!(told.contains("name another file"), "{told}");
+    assert_eq!(fs::read_to_string(&target).unwrap(), "MY_OWN=keep-me\n");
+}

@@ -1,0 +1,108 @@
+//! The file of the token that AWS SDKs must send: mounted, and therefore read anew for every request.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use subtle::ConstantTimeEq as _;
+use tokio::sync::Semaphore;
+use tracing::warn;
+use zeroize::Zeroizing;
+
+/// The file.
+#[derive(Clone, Debug)]
+pub struct TokenFile {
+    path: PathBuf,
+    /// One reading at a time, also of a file that hangs: it holds up a single thread.
+    turn: Arc<Semaphore>,
+    /// Why it could not be used the last time, which was told.
+    trouble: Arc<Mutex<Option<String>>>,
+}
+
+/// The file cannot be used; the log says why.
+#[derive(Debug)]
+pub(super) struct Unusable;
+
+impl TokenFile {
+    /// Takes a file that can be used now.
+    ///
+    /// Fails with the reason why it cannot. Blocks.
+    pub fn new(path: PathBuf) -> Result<Self, String> {
+        read(&path)?;
+        Ok(Self {
+            path,
+            turn: Arc::new(Semaphore::new(1)),
+            trouble: Arc::default(),
+        })
+    }
+
+    /// Returns where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it holds exactly this.
+    pub(super) async fn holds(&self, given: &[u8]) -> Result<bool, Unusable> {
+        let read = tokio::time::timeout(PATIENCE, self.read()).await;
+        let read = read.unwrap_or_else(|_| Err("its file system does not answer".to_owned()));
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        match read {
+            Ok(token) => {
+                *trouble = None;
+                Ok(token.as_slice().ct_eq(given).into())
+            }
+            Err(why) => {
+                if trouble.as_ref() != Some(&why) {
+                    warn!("container.token_file cannot be used: {why}");
+                    *trouble = Some(why);
+                }
+                Err(Unusable)
+            }
+        }
+    }
+
+    async fn read(&self) -> Result<Zeroizing<Vec<u8>>, String> {
+        let ended = |_| "the working thread ended".to_owned();
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let path = self.path.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            read(&path)
+        });
+        reading.await.map_err(ended)?
+    }
+}
+
+/// Reads a token: text that an HTTP header can carry, as botocore sends it. Blocks.
+///
+/// Fails with the reason, which repeats nothing of it.
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    let shown = path.display();
+    let failed = |error| format!("cannot read {shown}: {error}");
+    // Opening a pipe would wait for its writer.
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(format!("{shown} is not a regular file"));
+    }
+    let mut token = Zeroizing::new(Vec::with_capacity(MOST + 1));
+    let file = File::open(path).map_err(failed)?;
+    file.take(MOST as u64 + 1)
+        .read_to_end(&mut token)
+        .map_err(failed)?;
+    // AWS SDKs refuse to send a line break, also a last one. Nor would a space at either end arrive.
+    let is_text = token.iter().all(|b| b.is_ascii_graphic() || *b == b' ')
+        && token.trim_ascii().len() == token.len();
+    if token.is_empty() || token.len() > MOST || !is_text {
+        return Err(format!(
+            "{shown} does not hold 1 to {MOST} visible characters and nothing else, not even a line break or a space at the end"
+        ));
+    }
+    Ok(token)
+}
+
+/// Reading a file takes no time, unless its file system hangs.
+const PATIENCE: Duration = Duration::from_millis(400);
+
+/// More than any token, less than a header may have.
+const MOST: usize = 4096;
