@@ -14,10 +14,10 @@ pub mod session;
 pub mod token;
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -29,10 +29,11 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::ReadBuf;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
-use tracing::{Instrument as _, debug, warn};
+use tracing::{Instrument as _, Span, debug, warn};
 
 use self::caller::Ends;
 
@@ -57,6 +58,8 @@ pub async fn run(
     limit: usize,
     stop: impl Future<Output = ()>,
 ) {
+    let span = Span::current();
+    let room = Arc::new(Room { router, span });
     let mut connections = Connections::default();
     let mut stop = pin!(stop);
     let mut is_refused = false;
@@ -68,9 +71,9 @@ pub async fn run(
             () = connections.ended() => {}
             () = sleep_until(full_until.unwrap_or_else(Instant::now)), if full_until.is_some() => {}
             accepted = listener.accept(), if full_until.is_none() => match accepted {
-                Ok((stream, peer)) => {
+                Ok((stream, _)) => {
                     is_refused = false;
-                    connections.open(stream, peer, router.clone());
+                    connections.open(stream, Arc::clone(&room));
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_refused, true) {
@@ -83,6 +86,12 @@ pub async fn run(
     }
     drop(listener);
     connections.finish().await;
+}
+
+/// Where all the connections of a listener lead; one of it, because a crowd may be silent.
+struct Room {
+    router: Router,
+    span: Span,
 }
 
 #[derive(Default)]
@@ -100,11 +109,9 @@ struct Connection {
 }
 
 impl Connections {
-    fn open(&mut self, stream: TcpStream, peer: SocketAddr, router: Router) {
+    fn open(&mut self, stream: TcpStream, room: Arc<Room>) {
         let busy = Arc::new(AtomicBool::new(false));
-        let task = self
-            .tasks
-            .spawn(serve(stream, peer, router, Arc::clone(&busy)).in_current_span());
+        let task = self.tasks.spawn(serve(stream, room, Arc::clone(&busy)));
         self.open.push_back(Connection {
             task,
             busy,
@@ -164,24 +171,40 @@ impl Connections {
     }
 }
 
-async fn serve(stream: TcpStream, peer: SocketAddr, router: Router, busy: Arc<AtomicBool>) {
+/// Waits for the first byte, and then converses.
+///
+/// Not an `async fn`, which would keep its arguments twice: there may be thousands of silent connections.
+fn serve(
+    stream: TcpStream,
+    room: Arc<Room>,
+    busy: Arc<AtomicBool>,
+) -> impl Future<Output = ()> + Send {
     let opened = Instant::now();
-    // A silent connection costs its socket and no buffer. Not by `readable`: tokio takes an accepted socket for readable
-    // until a reading has told otherwise.
-    let first_byte = timeout_at(opened + HEADERS, stream.peek(&mut [0])).await;
-    if matches!(first_byte, Ok(Ok(1..)))
-        && let Ok(local) = stream.local_addr()
-    {
-        // Boxed, so that silent connections do not make room for it either.
-        Box::pin(converse(
-            stream,
-            Ends::new(peer, local),
-            router,
-            busy,
-            opened,
-        ))
-        .await;
+    async move {
+        // A silent connection costs its socket and no buffer. Not by `readable`: tokio takes an accepted socket for
+        // readable until a reading has told otherwise.
+        let has_begun = {
+            let mut first_byte = [0];
+            let peek =
+                poll_fn(|context| stream.poll_peek(context, &mut ReadBuf::new(&mut first_byte)));
+            matches!(timeout_at(opened + HEADERS, peek).await, Ok(Ok(1..)))
+        };
+        if has_begun && let Ok(conversation) = conversation(stream, &room, busy, opened) {
+            conversation.await;
+        }
     }
+}
+
+/// Prepares the conversation. Boxed, so that silent connections do not make room for it either.
+fn conversation(
+    stream: TcpStream,
+    room: &Room,
+    busy: Arc<AtomicBool>,
+    opened: Instant,
+) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    let ends = Ends::new(stream.peer_addr()?, stream.local_addr()?);
+    let conversation = converse(stream, ends, room.router.clone(), busy, opened);
+    Ok(Box::pin(conversation.instrument(room.span.clone())))
 }
 
 async fn converse(
