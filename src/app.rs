@@ -247,7 +247,7 @@ async fn sinks(
         states.push(Kept {
             options,
             state: sink.state(),
-            mark: sink.mark(),
+            shelf: sink.shelf(),
         });
         sinks.push(sink);
     }

@@ -63,9 +63,16 @@ pub enum Question {
 ///
 /// Fails with clap's error: wrong usage, or the help that was asked for.
 pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, clap::Error> {
-    let matches = command()
-        .try_get_matches_from(arguments)
-        .map_err(with_dashes)?;
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let has_dashes = arguments.iter().any(|argument| argument == "--");
+    let matches = command().try_get_matches_from(arguments);
+    let matches = matches.map_err(|error| {
+        if has_dashes {
+            error
+        } else {
+            with_dashes(error)
+        }
+    })?;
     let Some((name, given)) = matches.subcommand() else {
         return Ok(Request::Serve(Box::new(
             checked(&matches, Vec::new()).outcome,
@@ -95,7 +102,8 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, cl
 /// Says what is missing where the command of `exec` stands without `--`.
 fn with_dashes(error: clap::Error) -> clap::Error {
     let usage = error.to_string();
-    if error.kind() == ErrorKind::UnknownArgument && usage.contains("Usage: ram-sidecar exec") {
+    let is_of_exec = usage.contains("Usage: ram-sidecar exec") && !usage.contains("'-");
+    if error.kind() == ErrorKind::UnknownArgument && is_of_exec {
         let message = "put -- before the command: ram-sidecar exec [OPTIONS] -- CMD ARGS...";
         return command().error(
             ErrorKind::MissingRequiredArgument,

@@ -236,13 +236,17 @@ pub fn check(input: &Input<'_>) -> Checked {
 
 /// Checks `admin.listen` alone: what the commands need that ask a running daemon.
 ///
-/// Other mistakes are no reason why a probe should fail: the daemon runs.
+/// Other mistakes are no reason why a probe should fail, because the daemon runs; but what a file says that cannot be read
+/// is not known.
 pub fn admin(input: &Input<'_>) -> Result<Option<SocketAddr>, Mistakes> {
     let mut checker = Checker {
         layers: Layers::gather(input),
         problems: Vec::new(),
     };
     let admin = checker.value("admin.listen", parse::address_or_off);
+    if checker.layers.is_file_lost && checker.given("admin.listen").is_none() {
+        return Err(Mistakes(checker.layers.problems));
+    }
     admin.ok_or(Mistakes(checker.problems))
 }
 

@@ -144,10 +144,10 @@ fn code(error: &Error) -> u8 {
 }
 
 fn get(origin: get::Origin, format: Format) -> ExitCode {
-    process::protect();
     if let get::Origin::Settings(config) = &origin {
         telemetry::start(&config.log);
     }
+    process::protect();
     match block_on(0, get::run(origin, format)) {
         Ok(Ok(text)) => {
             let line = if text.ends_with(b"\n") {
@@ -201,8 +201,7 @@ fn print(text: &[u8]) -> ExitCode {
 }
 
 fn fail(reason: &dyn Display, code: u8) -> ExitCode {
-    // Nothing can be done about a closed standard error.
-    let _ = writeln!(std::io::stderr(), "ram-sidecar: {reason}");
+    telemetry::tell(&format!("ram-sidecar: {reason}"));
     ExitCode::from(code)
 }
 

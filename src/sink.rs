@@ -23,7 +23,7 @@ use crate::moment::Moment;
 use crate::snapshot::{Offer, Subscriber};
 
 pub use self::file::Options;
-pub use self::own::Mark;
+pub use self::own::Shelf;
 
 /// How a file stands.
 #[derive(Clone, Debug, Default)]
@@ -44,7 +44,7 @@ pub struct Sink {
     subscriber: Subscriber,
     clock: Clock,
     state: watch::Sender<State>,
-    mark: watch::Sender<Option<Mark>>,
+    shelf: Shelf,
 }
 
 impl Sink {
@@ -64,7 +64,7 @@ impl Sink {
             subscriber,
             clock,
             state: watch::Sender::default(),
-            mark: watch::Sender::default(),
+            shelf: Shelf::default(),
         })
     }
 
@@ -73,9 +73,9 @@ impl Sink {
         self.state.subscribe()
     }
 
-    /// Returns a reader of what tells the file that was written last from others.
-    pub fn mark(&self) -> watch::Receiver<Option<Mark>> {
-        self.mark.subscribe()
+    /// Returns what has the file removed in the end.
+    pub fn shelf(&self) -> Shelf {
+        self.shelf.clone()
     }
 
     /// Follows the credentials for ever.
@@ -87,8 +87,6 @@ impl Sink {
             let now = self.clock.now();
             let outcome = self.step(&state.offer(now), &mut disk, now).await;
             let mut wake = disk.as_ref().map(|written| written.deadline);
-            let mark = disk.as_ref().and_then(|written| written.mark);
-            self.mark.send_replace(mark);
             match outcome {
                 Ok(()) => {
                     self.succeeded(disk.as_ref());
@@ -125,7 +123,6 @@ impl Sink {
             generation: 0,
             expires_at,
             deadline: now.after(left),
-            mark: None,
         }
     }
 
@@ -139,9 +136,9 @@ impl Sink {
             .filter(|written| now.is_past(written.deadline))
         {
             let (options, ended, wall) = (self.options.clone(), written.expires_at, now.wall);
-            let mark = written.mark;
+            let kept = self.shelf.clone();
             let successor = self
-                .blocking(move || file::remove(&options, ended, mark, wall))
+                .blocking(move || file::remove(&options, ended, kept.mark(), wall))
                 .await?;
             *disk = successor.map(|expires_at| self.foreign(expires_at));
         }
@@ -166,14 +163,13 @@ impl Sink {
             written.deadline = held.deadline;
         } else {
             let (options, content) = (self.options.clone(), Arc::clone(held));
-            let known = disk.as_ref().and_then(|written| written.mark);
-            let work = move || file::replace(&options, &content.credentials, known, now.wall);
-            let mark = self.blocking(work).await?;
+            let kept = self.shelf.clone();
+            let work = move || file::replace(&options, &content.credentials, &kept, now.wall);
+            self.blocking(work).await?;
             *disk = Some(Written {
                 generation: held.generation,
                 expires_at: held.credentials.expires_at,
                 deadline: held.deadline,
-                mark: Some(mark),
             });
         }
         Ok(())
@@ -214,13 +210,6 @@ impl Sink {
     }
 }
 
-/// Removes a file that this process wrote, unless another process has written it since. Best effort; blocks.
-pub fn withdraw(options: &Options, mark: Mark) {
-    if Mark::at(&options.path) == Some(mark) {
-        let _ = file::discard(options);
-    }
-}
-
 fn ended<T>(outcome: Result<io::Result<T>, JoinError>) -> io::Result<T> {
     outcome.unwrap_or_else(|_| Err(io::Error::other("the working thread ended")))
 }
@@ -246,8 +235,6 @@ struct Written {
     expires_at: DateTime<Utc>,
     /// When it must be gone.
     deadline: Moment,
-    /// What tells it from another; none for what a predecessor wrote.
-    mark: Option<Mark>,
 }
 
 async fn sleep_until(clock: &Clock, wake: Option<Moment>) {

@@ -2,7 +2,7 @@
 
 mod lines;
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
@@ -27,6 +27,14 @@ pub enum Format {
     Text,
     /// For log collectors.
     Json,
+}
+
+/// Says something to whoever started this process; gives up where nobody takes it.
+pub fn tell(what: &str) {
+    if lines::wait(std::io::stderr(), &lines::PATIENCE) {
+        // Nothing can be done about a closed standard error.
+        let _ = writeln!(std::io::stderr(), "{what}");
+    }
 }
 
 /// Starts logging. Does nothing when something already logs.

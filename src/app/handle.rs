@@ -35,7 +35,7 @@ pub struct Handle {
 pub(super) struct Kept {
     pub(super) options: sink::Options,
     pub(super) state: watch::Receiver<sink::State>,
-    pub(super) mark: watch::Receiver<Option<sink::Mark>>,
+    pub(super) shelf: sink::Shelf,
 }
 
 impl Handle {
@@ -104,14 +104,9 @@ impl Handle {
 
     /// Removes the files that this process has written. Best effort.
     pub async fn withdraw_files(self) {
-        let written = self.files.into_iter().filter_map(|file| {
-            let mark = *file.mark.borrow();
-            Some((file.options, mark?))
-        });
-        let written: Vec<_> = written.collect();
         let removing = tokio::task::spawn_blocking(move || {
-            for (options, mark) in written {
-                sink::withdraw(&options, mark);
+            for Kept { options, shelf, .. } in self.files {
+                shelf.clear(&options);
             }
         });
         // A file system that hangs must not keep the process.

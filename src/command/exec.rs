@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, 
 use secrecy::ExposeSecret as _;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tracing::{debug, error, warn};
 
 use crate::app::{self, App, Handle};
@@ -86,6 +86,8 @@ pub async fn run(config: Config, options: Options) -> Result<Ending, Error> {
     let started = match waited {
         Ok(None) => start(&handle, &options),
         Ok(Some(signal)) => {
+            // What writes must not go on.
+            drop(engine);
             handle.withdraw_files().await;
             return Ok(Ending::Code(code_of(signal)));
         }
@@ -94,6 +96,7 @@ pub async fn run(config: Config, options: Options) -> Result<Ending, Error> {
     let mut child = match started {
         Ok(child) => child,
         Err(error) => {
+            drop(engine);
             handle.withdraw_files().await;
             return Err(error);
         }
@@ -181,18 +184,17 @@ async fn accompany(
         return child.wait().await;
     };
     relay.take_pauses()?;
-    let mut pause_until = None;
+    let mut is_pause_asked = false;
     let mut is_stop_passed_on = false;
     loop {
         tokio::select! {
             status = child.wait() => return status,
             _ = changed.recv() => {
                 process::bury();
-                let is_pausing = pause_until.is_some_and(|until| Instant::now() < until);
-                // A shell waits for this process to stop, and continues the whole group. Only where the command stopped:
-                // it may take no notice, and then nobody would continue this process.
-                if has_stopped(id) && (is_pausing || has_terminal()) {
-                    pause_until = None;
+                // A shell waits for this process to stop, and continues the whole group. Only where the command stopped as
+                // for a shell: nobody continues this process where somebody else has stopped the command alone.
+                if has_paused(id) && (is_pause_asked || has_terminal()) {
+                    is_pause_asked = false;
                     let _ = kill_process(getpid(), Signal::STOP);
                 }
             }
@@ -200,9 +202,7 @@ async fn accompany(
                 if received.is_for(id) {
                     send(id, received.signal);
                 }
-                if received.is_pause() {
-                    pause_until = Some(Instant::now() + PAUSE);
-                }
+                is_pause_asked |= received.is_pause();
             }
             () = handle.stop_asked(), if !is_stop_passed_on => {
                 is_stop_passed_on = true;
@@ -212,11 +212,14 @@ async fn accompany(
     }
 }
 
-/// Whether the command has stopped since it was last asked.
-fn has_stopped(command: Pid) -> bool {
+/// Whether the command has stopped since it was last asked, by a signal of a terminal's.
+fn has_paused(command: Pid) -> bool {
     let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
-    let found = waitid(WaitId::Pid(command), look);
-    found.is_ok_and(|found| found.is_some_and(|state| state.stopped()))
+    let found = waitid(WaitId::Pid(command), look).ok().flatten();
+    let signal = found.and_then(|state| state.stopping_signal());
+    [Signal::TSTP, Signal::TTIN, Signal::TTOU]
+        .iter()
+        .any(|pause| signal == Some(pause.as_raw()))
 }
 
 /// Whether a terminal controls this process: then a shell does.
@@ -253,9 +256,6 @@ fn ending(status: ExitStatus) -> Ending {
 fn code_of(signal: Signal) -> u8 {
     u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)
 }
-
-/// How long a command may take to stop when it is asked to pause; many put a terminal in order first.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where this process is the metadata service itself, the SDKs' providers of that are not to be kept from it.
 const METADATA_DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";

@@ -50,6 +50,8 @@ pub(super) struct Layers {
     /// `file` is a list, and in TOML a list of tables.
     pub(super) files: Vec<(Origin, Vec<(String, String)>)>,
     pub(super) problems: Vec<String>,
+    /// Whether the file could not be read at all: then it may have said anything.
+    pub(super) is_file_lost: bool,
 }
 
 impl Layers {
@@ -149,6 +151,7 @@ impl Layers {
             Ok(text) => text,
             Err(error) => {
                 let path = path.display();
+                self.is_file_lost = true;
                 self.problems.push(format!("{path}: cannot read the configuration file: {error}; correct --config or RAM_SIDECAR_CONFIG"));
                 return;
             }
@@ -164,6 +167,7 @@ impl Layers {
                         + 1
                 });
                 let path = path.display();
+                self.is_file_lost = true;
                 self.problems.push(format!(
                     "{path}: line {line} is not TOML: {}",
                     error.message()

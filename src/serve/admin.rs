@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::routing::{get, post};
+use rustix::process::geteuid;
 use tokio::sync::watch;
 use tracing::info;
 
@@ -113,8 +114,14 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     // At both ends: a proxy of the pod's traffic may come from a loopback address to the pod's own.
     let is_loopback = |ends: &Ends| ends.peer.ip().is_loopback() && ends.local.ip().is_loopback();
     let loopback = ends.is_some_and(is_loopback);
-    let uid = ends.and_then(|ends| ends.owner().ok().flatten());
-    let uid = uid.map(|owner| owner.uid);
+    let uid = match ends.map(Ends::owner).transpose() {
+        Ok(owner) => owner.flatten().map(|owner| owner.uid),
+        Err(error) if admin.allow_uids.is_some() => return admin.visitors.unknown(&error),
+        Err(_) => None,
+    };
+    // Whoever may send this process a signal.
+    let is_own = uid == Some(geteuid().as_raw());
+    let allow_uids = admin.allow_uids.as_deref().filter(|_| !is_own);
     let rules = Rules {
         bound: ends.map_or_else(|| Ipv4Addr::LOCALHOST.into(), |ends| ends.local.ip()),
         methods: &[Method::POST],
@@ -127,7 +134,7 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         rules,
     );
     let refusal = match judged {
-        Ok(()) if loopback => guard::admit(true, uid, false, admin.allow_uids.as_deref())
+        Ok(()) if loopback => guard::admit(true, uid, false, allow_uids)
             .err()
             .map(|refusal| (refusal.status, refusal.code, refusal.message)),
         Ok(()) => Some((

@@ -164,7 +164,7 @@ impl Visitors {
     }
 
     /// Answers where it cannot be found out who asks.
-    fn unknown(&self, error: &io::Error) -> Response {
+    pub(super) fn unknown(&self, error: &io::Error) -> Response {
         let (code, message) = (
             "CallerUnknown",
             "serve.allow_uids is set, and whose connection this is cannot be found out now; try again, and look into the log of ram-sidecar",

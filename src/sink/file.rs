@@ -19,7 +19,7 @@ use crate::view::format::Format;
 use crate::view::ossfs;
 
 use super::beside::Beside;
-use super::own::{Mark, refuse_foreign};
+use super::own::{Mark, Shelf, refuse_foreign};
 
 /// One file to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,33 +36,39 @@ pub struct Options {
     pub gid: Option<u32>,
 }
 
-/// Puts these credentials in place of the old ones, which have the mark `known`, and returns their mark. Blocks.
+/// Puts these credentials in place of the old ones, and keeps their mark on the `shelf`. Blocks.
+///
+/// Fails too where the shelf has been cleared: then this process wants no file any more.
 pub(super) fn replace(
     options: &Options,
     credentials: &Credentials,
-    known: Option<Mark>,
+    shelf: &Shelf,
     now: DateTime<Utc>,
-) -> io::Result<Mark> {
-    refuse_foreign(options, options.format.may_be_foreign(), known)?;
+) -> io::Result<()> {
+    refuse_foreign(options, options.format.may_be_foreign(), shelf.mark())?;
     let beside = Beside::of(&options.path)?;
+    let before = beside.linked(&options.path);
     let temporary = beside.fresh()?;
     let outcome = match options.format {
-        Format::Ossfs => swap(&beside, &temporary, options, credentials, now),
+        Format::Ossfs => swap(&beside, &temporary, options, credentials, shelf),
         format => create(&temporary)
             .and_then(|file| fill(file, options, &format.file(credentials)))
-            .and_then(|mark| fs::rename(&temporary, &options.path).map(|()| mark)),
+            .and_then(|()| shelf.put(&temporary, &options.path)),
     };
     if outcome.is_err() {
         // Also what was never made; the error that matters is the first.
         let _ = fs::remove_file(&temporary).or_else(|_| fs::remove_dir_all(&temporary));
     }
-    let mark = outcome?;
+    outcome?;
+    if options.format == Format::Ossfs {
+        beside.sweep(now, &[beside.linked(&options.path), before]);
+    }
     // The new file is in place. That its name survives a power cut is more than some file systems promise.
     let synced = File::open(beside.directory).and_then(|directory| directory.sync_all());
     if let Err(error) = synced {
         debug!(path = %options.path.display(), "Cannot sync the directory of the file: {error}");
     }
-    Ok(mark)
+    Ok(())
 }
 
 /// Fills a new directory, and turns the symbolic link that readers go by to it.
@@ -74,37 +80,35 @@ fn swap(
     directory: &Path,
     options: &Options,
     credentials: &Credentials,
-    now: DateTime<Utc>,
-) -> io::Result<Mark> {
+    shelf: &Shelf,
+) -> io::Result<()> {
     let name = directory.file_name().unwrap_or_default();
     // By descriptors from here on: where others may write beside it, they may put another directory in its place.
     let parent = File::open(beside.directory)?;
     mkdirat(&parent, name, Mode::RWXU)?;
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let inside = File::from(openat(&parent, name, flags, Mode::empty())?);
-    let found = inside.metadata()?;
-    if found.uid() != geteuid().as_raw() || found.mode() & 0o077 != 0 {
-        let what = "somebody else has put another directory in the place of the new one";
-        return Err(io::Error::other(what));
-    }
+    let owner = inside.metadata()?.uid();
     for (name, content) in ossfs::render(credentials) {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = openat(&inside, name, flags, Mode::RUSR | Mode::WUSR)?;
-        fill(file.into(), options, &content)?;
+        let file = File::from(openat(&inside, name, flags, Mode::RUSR | Mode::WUSR)?);
+        // Compared with each other: a network file system may have its own idea of who this process is.
+        if file.metadata()?.uid() != owner {
+            let what = "somebody else has put another directory in the place of the new one";
+            return Err(io::Error::other(what));
+        }
+        fill(file, options, &content)?;
     }
     // Whoever may read a file may also look into the directory.
     let mode = options.mode | (options.mode & 0o444) >> 2;
     give(&inside, mode, options)?;
-    let before = beside.linked(&options.path);
     let link = beside.fresh()?;
     symlink(name, &link)?;
-    let mark = fs::symlink_metadata(&link).map(|found| Mark::of(&found));
-    if let Err(error) = fs::rename(&link, &options.path) {
+    let swapped = shelf.put(&link, &options.path);
+    if swapped.is_err() {
         let _ = fs::remove_file(&link);
-        return Err(error);
     }
-    beside.sweep(now, &[Some(PathBuf::from(name)), before]);
-    mark
+    swapped
 }
 
 fn create(path: &Path) -> io::Result<File> {
@@ -115,12 +119,11 @@ fn create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn fill(mut file: File, options: &Options, content: &[u8]) -> io::Result<Mark> {
+fn fill(mut file: File, options: &Options, content: &[u8]) -> io::Result<()> {
     // Before the content: nobody else may read it even for a moment.
     give(&file, options.mode, options)?;
     file.write_all(content)?;
-    file.sync_all()?;
-    Ok(Mark::of(&file.metadata()?))
+    file.sync_all()
 }
 
 /// Sets owner and mode. Not by open(2): the umask would have its say.
@@ -183,12 +186,15 @@ pub(super) fn expiration(options: &Options) -> Option<DateTime<Utc>> {
         Format::Ossfs => options.path.join(ossfs::EXPIRATION),
         _ => options.path.clone(),
     };
+    options.format.expiration(&content(&path)?)
+}
+
+/// Reads a file that may be one of credentials. Blocks.
+pub(super) fn content(path: &Path) -> Option<Zeroizing<Vec<u8>>> {
     // Opening a pipe would wait for its writer.
-    let is_document = fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() < LIMIT);
-    let content = is_document
-        .then(|| fs::read(&path).map(Zeroizing::new))?
-        .ok()?;
-    options.format.expiration(&content)
+    let is_document = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() < LIMIT);
+    let content = is_document.then(|| fs::read(path))?.ok()?;
+    Some(Zeroizing::new(content))
 }
 
 /// Writes an empty file beside the file and removes it again, and what killed predecessors left. Blocks.
@@ -199,7 +205,7 @@ pub(super) fn check(options: &Options, now: DateTime<Utc>) -> io::Result<()> {
     let temporary = beside.fresh()?;
     let outcome = create(&temporary).and_then(|file| fill(file, options, b""));
     let _ = fs::remove_file(&temporary);
-    outcome.map(|_| ())
+    outcome
 }
 
 /// Explains what went wrong with the file.

@@ -4,15 +4,16 @@ use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::view::format::Format;
+use crate::view::format::{FILES, Format};
 
 use super::beside::Beside;
-use super::file::{Options, expiration};
+use super::file::{Options, content, discard};
 
 /// What tells a file, or a symbolic link, from another that has taken its place, and from itself after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub(super) struct Mark {
     device: u64,
     inode: u64,
     modified: (i64, i64),
@@ -27,13 +28,58 @@ impl Mark {
             .map(|found| Self::of(&found))
     }
 
-    pub(super) fn of(found: &Metadata) -> Self {
+    fn of(found: &Metadata) -> Self {
         Self {
             device: found.dev(),
             inode: found.ino(),
             modified: (found.mtime(), found.mtime_nsec()),
             size: found.size(),
         }
+    }
+}
+
+/// What this process wrote last, and whether it may write on.
+#[derive(Clone, Debug, Default)]
+pub struct Shelf(Arc<Mutex<Slot>>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    mark: Option<Mark>,
+    is_cleared: bool,
+}
+
+impl Shelf {
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.slot().mark
+    }
+
+    /// Renames what is ready, and remembers it. Blocks.
+    ///
+    /// Fails after [`Self::clear`]: the two exclude each other, however long the file system takes.
+    pub(super) fn put(&self, ready: &Path, path: &Path) -> io::Result<()> {
+        let mut slot = self.slot();
+        if slot.is_cleared {
+            return Err(io::Error::other("this process is about to end"));
+        }
+        // Of what is closed: some file systems date a file only then.
+        let mark = Mark::at(ready);
+        fs::rename(ready, path)?;
+        slot.mark = mark;
+        Ok(())
+    }
+
+    /// Ends all writing, and removes what was written last, unless somebody else has replaced it. Best effort; blocks.
+    pub fn clear(&self, options: &Options) {
+        let mut slot = self.slot();
+        slot.is_cleared = true;
+        let mark = slot.mark.take();
+        if mark.is_some() && mark == Mark::at(&options.path) {
+            let _ = discard(options);
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -65,12 +111,15 @@ pub(super) fn refuse_foreign(
             "it is a directory",
         ));
     }
-    let target = fs::metadata(path).unwrap_or(found);
-    if !target.is_file() && !target.is_symlink() {
+    let Ok(target) = fs::metadata(path) else {
+        // A link that leads nowhere.
+        return Ok(());
+    };
+    if !target.is_file() {
         return Err(io::Error::other("it exists and is not a regular file"));
     }
-    let is_ours =
-        target.len() == 0 || expiration(options).is_some() || is_given_away(options, &target);
+    // In whatever format: the settings may have changed.
+    let is_ours = target.len() == 0 || is_credentials(path) || is_given_away(options, &target);
     if matters && !is_ours {
         return Err(foreign("it exists and is not as ram-sidecar writes it"));
     }
@@ -81,7 +130,15 @@ pub(super) fn refuse_foreign(
 fn is_given_away(options: &Options, found: &Metadata) -> bool {
     let is_unreadable = File::open(&options.path)
         .is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
-    is_unreadable && options.uid == Some(found.uid()) && found.mode() & 0o7777 == options.mode
+    is_unreadable && options.uid == Some(found.uid())
+}
+
+/// Whether a file holds credentials as this program writes them, and nothing else. Blocks.
+fn is_credentials(path: &Path) -> bool {
+    let content = content(path).unwrap_or_default();
+    FILES
+        .iter()
+        .any(|(_, format)| format.expiration(&content).is_some())
 }
 
 fn foreign(what: &'static str) -> io::Error {

@@ -189,12 +189,11 @@ async fn what_a_predecessor_left_stays_as_long_as_it_is_good() {
 async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
     // The longest of names leaves no room for a temporary one.
     let path = testing::directory("sink").join("n".repeat(255));
-    fs::write(&path, "old").unwrap();
+    fs::write(&path, r#"{"Expiration":"2020-01-01T00:00:00Z"}"#).unwrap();
     let written = |deadline: Moment| Written {
         generation: 7,
         expires_at: deadline.wall,
         deadline,
-        mark: Mark::at(&path),
     };
     let (publisher, mut subscriber, _) = snapshot::channel(|_| "new".into());
     let clock = Clock::machine();
@@ -206,7 +205,7 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
         subscriber,
         clock,
         state: watch::Sender::default(),
-        mark: watch::Sender::default(),
+        shelf: Shelf::default(),
     };
 
     let mut disk = Some(written(now.after(HOUR)));
@@ -272,7 +271,7 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
 }
 
 #[test]
-fn only_what_this_process_wrote_is_withdrawn_also_where_another_wrote_the_same() {
+fn only_what_this_process_wrote_is_removed_in_the_end_also_where_another_wrote_the_same() {
     for format in [Format::Json, Format::Ossfs] {
         let path = testing::directory("sink").join("credentials");
         let options = Options {
@@ -280,35 +279,43 @@ fn only_what_this_process_wrote_is_withdrawn_also_where_another_wrote_the_same()
             ..options(&path)
         };
         let credentials = snapshot::tests::credentials("x");
-        let write = || file::replace(&options, &credentials, None, noon().wall).unwrap();
-        let (ours, theirs) = (write(), write());
-        assert_ne!(ours, theirs);
-        withdraw(&options, ours);
+        let write = |shelf| file::replace(&options, &credentials, shelf, noon().wall);
+        let (ours, theirs) = (Shelf::default(), Shelf::default());
+        write(&ours).unwrap();
+        write(&theirs).unwrap();
+        ours.clear(&options);
         assert_eq!(file::expiration(&options), Some(credentials.expires_at));
-        withdraw(&options, theirs);
+        theirs.clear(&options);
         assert!(fs::symlink_metadata(&path).is_err());
+        // A write that comes too late leaves nothing behind.
+        assert!(write(&theirs).is_err());
+        let left = fs::read_dir(path.parent().unwrap()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().path()).collect();
+        assert!(
+            left.iter().all(|path| path.is_dir()) && left.len() < 3,
+            "{left:?}"
+        );
     }
 }
 
 #[test]
-fn a_file_that_was_given_away_is_known_again_and_replaced() {
-    if !rustix::process::geteuid().is_root() {
-        return testing::skipped("root");
-    }
+fn what_was_changed_since_is_judged_by_its_content() {
     let path = testing::directory("sink").join("variables");
     let options = Options {
         format: Format::Env,
         mode: 0o400,
-        uid: Some(65_532),
         ..options(&path)
     };
     let credentials = snapshot::tests::credentials("x");
-    let mark = file::replace(&options, &credentials, None, noon().wall).unwrap();
-    assert_eq!(Mark::at(&path), Some(mark));
-    let found = fs::metadata(&path).unwrap();
-    assert_eq!((found.uid(), found.mode() & 0o7777), (65_532, 0o400));
-    // Somebody changes it: then its content counts.
+    let shelf = Shelf::default();
+    let write = || file::replace(&options, &credentials, &shelf, noon().wall);
+    write().unwrap();
+    write().unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o400);
+    fs::remove_file(&path).unwrap();
     fs::write(&path, "MY_OWN=x").unwrap();
-    let refused = file::replace(&options, &credentials, Some(mark), noon().wall);
-    assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    assert_eq!(write().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    // In another format of ours it is not lost.
+    fs::write(&path, Format::Json.file(&credentials)).unwrap();
+    write().unwrap();
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,11 +13,12 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::Format;
 
-/// Standard error, which loses lines rather than time where it is a pipe that nobody empties.
+/// Standard error, which loses lines rather than time where nobody takes them.
 #[derive(Clone, Debug)]
 pub(super) struct Lines {
     format: Format,
-    /// A description of the pipe of our own: what is set for it does not concern others who write there.
+    /// A description of the pipe of our own, if it is one that can be had: what is set for it does not concern others who
+    /// write there.
     pipe: Option<Arc<File>>,
     lost: Arc<AtomicU64>,
 }
@@ -51,18 +53,37 @@ impl Lines {
         }
     }
 
-    fn put(&self, mut pipe: &File, line: &[u8]) -> io::Result<usize> {
+    fn put(&self, line: &[u8]) -> io::Result<usize> {
         let lost = self.lost.load(Ordering::Relaxed);
         if lost > 0 {
-            pipe.write_all(self.note(lost).as_bytes())?;
+            self.raw(self.note(lost).as_bytes(), &NONE)?;
             self.lost.store(0, Ordering::Relaxed);
-        } else {
-            // Once: a reader may only be slow, and it takes all that piled up.
-            let mut ready = [PollFd::new(pipe, PollFlags::OUT)];
-            let _ = poll(&mut ready, Some(&PATIENCE));
+            return self.raw(line, &NONE);
         }
-        pipe.write(line)
+        // Once: a reader may only be slow, and it takes all that piled up.
+        self.raw(line, &PATIENCE)
     }
+
+    fn raw(&self, line: &[u8], patience: &Timespec) -> io::Result<usize> {
+        match &self.pipe {
+            Some(pipe) => {
+                wait(pipe, patience);
+                (&**pipe).write(line)
+            }
+            // What has room takes this much of a line without waiting.
+            None if wait(io::stderr(), patience) => {
+                io::stderr().write(line.get(..AT_ONCE).unwrap_or(line))
+            }
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+/// Waits until there is room; whether there is.
+pub(super) fn wait(output: impl AsFd, patience: &Timespec) -> bool {
+    let mut room = [PollFd::new(&output, PollFlags::OUT)];
+    // Where one cannot ask one does not wait.
+    poll(&mut room, Some(patience)).is_ok_and(|ready| ready > 0)
 }
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -75,10 +96,7 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let Some(pipe) = &self.pipe else {
-            return io::stderr().write(line);
-        };
-        match self.put(pipe, line) {
+        match self.put(line) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
                 Ok(line.len())
@@ -93,10 +111,18 @@ impl Write for Lines {
 }
 
 /// How long the first line may wait that finds no room.
-const PATIENCE: Timespec = Timespec {
+pub(super) const PATIENCE: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
+
+const NONE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
+/// A pipe that is ready takes a page.
+const AT_ONCE: usize = 4096;
 
 #[cfg(test)]
 mod tests {
