@@ -41,24 +41,20 @@ pub(super) struct Kept {
 impl Handle {
     /// Waits until there are good credentials, or it is certain that there will be none.
     pub async fn credentials(&self) {
-        while !matches!(self.offer(), Offer::Held(_) | Offer::Nothing) {
-            self.subscriber.clone().changed().await;
-        }
+        let is_settled = |offer| matches!(offer, Offer::Held(_) | Offer::Nothing).then_some(());
+        self.offered(is_settled).await;
     }
 
     /// Waits like [`Self::credentials`], and until every file holds them.
     ///
     /// Fails as soon as only a human can mend what is wrong.
     pub async fn ready(&self) -> Result<(), Arc<Failure>> {
-        let mut subscriber = self.subscriber.clone();
-        loop {
-            match subscriber.current().offer(self.clock.now()) {
-                Offer::Nothing => return Ok(()),
-                Offer::Held(_) => break,
-                Offer::Refusal(failure) => return Err(failure),
-                Offer::Wait(_) => subscriber.changed().await,
-            }
-        }
+        let settled = |offer| match offer {
+            Offer::Held(_) | Offer::Nothing => Some(Ok(())),
+            Offer::Refusal(failure) => Some(Err(failure)),
+            Offer::Wait(_) => None,
+        };
+        self.offered(settled).await?;
         for Kept { state, .. } in &self.files {
             let is_written = |state: &sink::State| matches!(state, sink::State::Written);
             // The writer goes away with the whole process.
@@ -77,6 +73,18 @@ impl Handle {
             Offer::Refusal(failure) | Offer::Wait(Some(failure)) => Some(failure),
             Offer::Wait(None) => None,
             Offer::Held(_) | Offer::Nothing => self.files.iter().find_map(failed),
+        }
+    }
+
+    /// Waits for an offer in which `decided` finds something.
+    async fn offered<T>(&self, decided: impl Fn(Offer) -> Option<T>) -> T {
+        // One for the whole wait: it remembers what it has seen.
+        let mut subscriber = self.subscriber.clone();
+        loop {
+            if let Some(decided) = decided(subscriber.current().offer(self.clock.now())) {
+                return decided;
+            }
+            subscriber.changed().await;
         }
     }
 
@@ -116,3 +124,53 @@ impl Handle {
 
 /// Removing a file takes no time, unless its file system hangs.
 const REMOVAL: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use std::future::{Future as _, poll_fn};
+    use std::pin::pin;
+    use std::task::Poll;
+
+    use super::*;
+    use crate::failure::Stage;
+    use crate::snapshot;
+    use crate::snapshot::tests::{granted, noon};
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_credentials_sleeps_through_what_brings_none() {
+        let (publisher, subscriber, _) = snapshot::channel(|_| "credentials".into());
+        let handle = Handle {
+            uri: "uri".to_owned().into(),
+            container_uri: None,
+            container_token_file: None,
+            is_instance: false,
+            subscriber,
+            clock: Clock::simulated(noon()),
+            files: Vec::new(),
+            nudge: Arc::new(watch::channel(0).0),
+            stop_asked: watch::channel(false).1,
+        };
+        publisher.failed(Failure::new(Stage::Sts, "TimedOut", "slow"), noon());
+        let mut waiting = pin!(handle.credentials());
+        let mut times = 0;
+        let few = poll_fn(|context| {
+            times += 1;
+            let polled = waiting.as_mut().poll(context).map(|()| true);
+            if times > 10 {
+                Poll::Ready(false)
+            } else {
+                polled
+            }
+        });
+        let brought = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            let later = noon().after(Duration::from_secs(3600));
+            publisher.renewed(granted("a", later), later);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            is_over = few => assert!(is_over, "it was woken again and again for nothing"),
+            () = brought => {}
+        }
+    }
+}

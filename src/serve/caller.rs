@@ -3,7 +3,6 @@
 mod diag;
 mod table;
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -91,12 +90,6 @@ impl Owner {
             pid,
             executable: executable?,
         })
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.uid.fmt(f)
     }
 }
 
