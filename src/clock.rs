@@ -3,7 +3,7 @@
 mod alarm;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
@@ -16,7 +16,14 @@ use crate::moment::Moment;
 #[derive(Clone, Debug)]
 pub struct Clock {
     base: Base,
-    wall_shift_ms: Arc<AtomicI64>,
+    shifts: Arc<Shifts>,
+}
+
+/// How far both clocks are from their base.
+#[derive(Debug, Default)]
+struct Shifts {
+    wall_ms: AtomicI64,
+    boot_ms: AtomicU64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +37,7 @@ impl Clock {
     pub fn machine() -> Self {
         Self {
             base: Base::Machine,
-            wall_shift_ms: Arc::default(),
+            shifts: Arc::default(),
         }
     }
 
@@ -41,14 +48,22 @@ impl Clock {
                 start,
                 origin: Instant::now(),
             },
-            wall_shift_ms: Arc::default(),
+            shifts: Arc::default(),
         }
     }
 
     /// Sets the wall clock of this clock, and of its clones, `shift` further, as an administrator or NTP would.
     pub fn shift_wall(&self, shift: TimeDelta) {
-        self.wall_shift_ms
+        self.shifts
+            .wall_ms
             .fetch_add(shift.num_milliseconds(), Ordering::Relaxed);
+    }
+
+    /// Lets both clocks go on for `span` while no timer does, as if the machine had been suspended. For simulations.
+    pub fn suspend(&self, span: Duration) {
+        let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        self.shifts.boot_ms.fetch_add(span_ms, Ordering::Relaxed);
+        self.shift_wall(TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX));
     }
 
     /// Returns the present moment.
@@ -60,7 +75,8 @@ impl Clock {
             },
             Base::Simulated { start, origin } => start.after(origin.elapsed()),
         };
-        now.wall += TimeDelta::milliseconds(self.wall_shift_ms.load(Ordering::Relaxed));
+        now.wall += TimeDelta::milliseconds(self.shifts.wall_ms.load(Ordering::Relaxed));
+        now.boot += Duration::from_millis(self.shifts.boot_ms.load(Ordering::Relaxed));
         now
     }
 

@@ -2,6 +2,10 @@
 
 mod cause;
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,8 +59,17 @@ pub struct Call<'a> {
 /// The client.
 #[derive(Clone, Debug)]
 pub struct Outbound {
-    client: reqwest::Client,
+    carrier: Arc<dyn Carrier>,
 }
+
+/// What carries one call to its service, and the answer back: the network, or a simulation of it.
+pub trait Carrier: fmt::Debug + Send + Sync {
+    /// Makes a call and reads the whole answer, whatever its status. Cancel safe.
+    fn carry<'a>(&'a self, call: Call<'a>) -> Carried<'a>;
+}
+
+/// A call that is under way.
+pub type Carried<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
 
 /// The client could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -86,45 +99,62 @@ impl Outbound {
         let client = builder
             .build()
             .map_err(|error| Error::Client(error.into()))?;
-        Ok(Self { client })
+        Ok(Self::over(client))
     }
 
-    /// Makes a call and reads the whole answer, whatever its status.
-    pub async fn call(&self, call: Call<'_>) -> Result<Answer, Failure> {
-        let mut request = self.client.request(call.method, call.url);
-        for (name, value) in call.headers {
-            let mut value = HeaderValue::from_str(value).map_err(|_| {
-                let message = format!("cannot send the header {name}: its value is no text");
-                Failure::new(Stage::Transport, "RequestFailed", message)
-            })?;
-            value.set_sensitive(true);
-            request = request.header(*name, value);
+    /// Makes a client whose calls are carried by `carrier`.
+    pub fn over(carrier: impl Carrier + 'static) -> Self {
+        Self {
+            carrier: Arc::new(carrier),
         }
-        if let Some(form) = call.form {
-            request = request.body(Bytes::from_owner(form));
-        }
-        let place = place(call.url);
-        let failed = |error| cause::failure(&place, error);
-        let mut response = request.send().await.map_err(failed)?;
-        // At its full size from the start: a growing vector would leave unwiped copies behind.
-        let mut body = Zeroizing::new(Vec::with_capacity(BODY_LIMIT));
-        while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if body.len() + chunk.len() > BODY_LIMIT {
-                let message = format!("{place} answered more than {BODY_LIMIT} bytes");
-                return Err(Failure::new(Stage::Answer, "AnswerTooLarge", message));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let headers = response.headers();
-        let request_id = headers.get("x-acs-request-id");
-        Ok(Answer {
-            status: response.status().as_u16(),
-            date: date(headers),
-            retry_after: retry_after(headers),
-            request_id: request_id.and_then(|id| Some(id.to_str().ok()?.to_owned())),
-            body,
-        })
     }
+
+    /// Makes a call and reads the whole answer, whatever its status. Cancel safe.
+    pub async fn call(&self, call: Call<'_>) -> Result<Answer, Failure> {
+        self.carrier.carry(call).await
+    }
+}
+
+impl Carrier for reqwest::Client {
+    fn carry<'a>(&'a self, call: Call<'a>) -> Carried<'a> {
+        Box::pin(send(self, call))
+    }
+}
+
+async fn send(client: &reqwest::Client, call: Call<'_>) -> Result<Answer, Failure> {
+    let mut request = client.request(call.method, call.url);
+    for (name, value) in call.headers {
+        let mut value = HeaderValue::from_str(value).map_err(|_| {
+            let message = format!("cannot send the header {name}: its value is no text");
+            Failure::new(Stage::Transport, "RequestFailed", message)
+        })?;
+        value.set_sensitive(true);
+        request = request.header(*name, value);
+    }
+    if let Some(form) = call.form {
+        request = request.body(Bytes::from_owner(form));
+    }
+    let place = place(call.url);
+    let failed = |error| cause::failure(&place, error);
+    let mut response = request.send().await.map_err(failed)?;
+    // At its full size from the start: a growing vector would leave unwiped copies behind.
+    let mut body = Zeroizing::new(Vec::with_capacity(BODY_LIMIT));
+    while let Some(chunk) = response.chunk().await.map_err(failed)? {
+        if body.len() + chunk.len() > BODY_LIMIT {
+            let message = format!("{place} answered more than {BODY_LIMIT} bytes");
+            return Err(Failure::new(Stage::Answer, "AnswerTooLarge", message));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let headers = response.headers();
+    let request_id = headers.get("x-acs-request-id");
+    Ok(Answer {
+        status: response.status().as_u16(),
+        date: date(headers),
+        retry_after: retry_after(headers),
+        request_id: request_id.and_then(|id| Some(id.to_str().ok()?.to_owned())),
+        body,
+    })
 }
 
 fn tls(roots: Option<Vec<CertificateDer<'static>>>) -> Result<ClientConfig, Error> {

@@ -82,6 +82,13 @@ impl CredentialsUri {
         self.loopback.then_some(self.port)
     }
 
+    /// Asks through this client, instead of one of its own.
+    #[must_use]
+    pub fn through(mut self, client: Outbound) -> Self {
+        self.client = Some(client);
+        self
+    }
+
     /// Asks once. Cancel safe.
     pub async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
         let asked_at = clock.now();

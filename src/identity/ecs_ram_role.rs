@@ -57,6 +57,13 @@ impl EcsRamRole {
         }
     }
 
+    /// Asks through this client, instead of one of its own.
+    #[must_use]
+    pub fn through(mut self, client: Outbound) -> Self {
+        self.client = Some(client);
+        self
+    }
+
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.role == other.role && self.metadata == other.metadata
     }
