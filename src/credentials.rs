@@ -59,23 +59,42 @@ pub struct Granted {
     pub served_by: String,
 }
 
+/// When something was asked for, and what is known of the clock of whoever answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// When, by the clocks of this machine.
+    pub at: Moment,
+    /// How far this machine's wall clock is ahead of the other.
+    pub skew: TimeDelta,
+    /// By how much the skew may be wrong: nobody knows when, between question and answer, the other looked at its clock.
+    pub blur: Duration,
+}
+
 impl Granted {
-    /// Works out how long credentials may be offered that were asked for at `asked_at`, never longer than `at_most`.
+    /// Works out how long credentials may be offered that were asked for, never longer than `at_most`.
     ///
-    /// Nothing, if they have already ended. The wall clock is `skew` ahead of the issuer's.
+    /// Nothing, if they have already ended. An end that lies more than a minute beyond what was asked for is taken for a
+    /// mistake of the issuer's clock, and nobody is told of it.
     pub fn new(
-        credentials: Credentials,
-        asked_at: Moment,
-        skew: TimeDelta,
+        mut credentials: Credentials,
+        asked: Asked,
         at_most: Duration,
         served_by: &str,
     ) -> Option<Self> {
-        let left = credentials.expires_at - (asked_at.wall - skew);
-        let lifetime = left.to_std().ok()?.min(at_most);
-        let good_for = lifetime.saturating_sub(ROUNDING);
+        let Asked { at, skew, blur } = asked;
+        let by_issuer = at.wall - skew;
+        let longest = TimeDelta::from_std(at_most).ok();
+        if let Some(end) = longest.and_then(|longest| by_issuer.checked_add_signed(longest))
+            && credentials.expires_at - end > TOLERABLE_EXCESS
+        {
+            credentials.expires_at = end;
+        }
+        let left = (credentials.expires_at - by_issuer).to_std().ok()?;
         // From the moment of asking, not of the answer: the deadline errs to the early side.
+        let lifetime = left.saturating_sub(blur).min(at_most);
+        let good_for = lifetime.saturating_sub(ROUNDING);
         (!good_for.is_zero()).then(|| Self {
-            deadline: asked_at.after(good_for),
+            deadline: at.after(good_for),
             credentials,
             lifetime,
             skew,
@@ -188,6 +207,9 @@ pub fn timestamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// What a clock that has been learnt, a slow answer and rounding add up to.
+const TOLERABLE_EXCESS: TimeDelta = TimeDelta::minutes(1);
+
 /// The `Date` header and `Expiration` are whole seconds.
 const ROUNDING: Duration = Duration::from_secs(1);
 
@@ -231,9 +253,13 @@ mod tests {
     fn credentials_are_offered_until_a_second_before_their_end_and_never_longer_than_asked_for() {
         let now = crate::snapshot::tests::noon();
         let credentials = crate::snapshot::tests::credentials("x");
+        let asked = |skew, blur| Asked {
+            at: now,
+            skew: TimeDelta::seconds(skew),
+            blur: Duration::from_secs(blur),
+        };
         let granted = |skew, at_most| {
-            let skew = TimeDelta::seconds(skew);
-            Granted::new(credentials.clone(), now, skew, at_most, "here").map(|granted| {
+            Granted::new(credentials.clone(), asked(skew, 0), at_most, "here").map(|granted| {
                 (
                     granted.lifetime.as_secs(),
                     now.until(granted.deadline).as_secs(),
@@ -248,6 +274,29 @@ mod tests {
         assert_eq!(granted(600, hour), Some((3600, 3599)));
         assert_eq!(granted(-3600, hour), None);
         assert_eq!(granted(-7200, hour), None);
+
+        // A slow answer may have been made at any time since the question.
+        let slow = Granted::new(credentials.clone(), asked(0, 5), Duration::MAX, "here");
+        assert_eq!(slow.unwrap().lifetime.as_secs(), 3595);
+    }
+
+    #[test]
+    fn an_end_beyond_what_was_asked_for_is_told_to_nobody() {
+        let now = crate::snapshot::tests::noon();
+        let told = |beyond| {
+            let mut credentials = crate::snapshot::tests::credentials("x");
+            credentials.expires_at += TimeDelta::seconds(beyond);
+            let asked = Asked {
+                at: now,
+                skew: TimeDelta::zero(),
+                blur: Duration::ZERO,
+            };
+            let hour = Duration::from_secs(3600);
+            let granted = Granted::new(credentials, asked, hour, "here").unwrap();
+            (granted.credentials.expires_at - now.wall).num_seconds()
+        };
+        assert_eq!([told(0), told(60), told(61)], [3600, 3660, 3600]);
+        assert_eq!(told(10 * 365 * 86_400), 3600);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
 use crate::clock::Clock;
@@ -38,10 +39,13 @@ impl<S: Source> Refresher<S> {
         let mut reporter = Reporter::default();
         let mut is_asked_for = false;
         loop {
+            // By a clock that nobody sets: a storm of signals, or a wall clock that jumps to and fro, is no hot loop.
+            let earliest = Instant::now() + schedule::FLOOR;
             let started = self.clock.now();
             let next = self.attempt(started, is_asked_for, &mut reporter).await;
             reporter.attempted(&self.publisher.current(), self.clock.now());
-            is_asked_for = self.wait(started, next, &mut reporter).await;
+            is_asked_for = self.wait(next, &mut reporter).await;
+            sleep_until(earliest).await;
         }
     }
 
@@ -52,7 +56,7 @@ impl<S: Source> Refresher<S> {
         reporter: &mut Reporter,
     ) -> Moment {
         let patience = self.source.patience();
-        let outcome = tokio::time::timeout(patience, self.source.mint())
+        let outcome = timeout(patience, self.source.mint())
             .await
             .unwrap_or_else(|_| Err(Failure::timed_out(patience)));
         match outcome {
@@ -60,7 +64,7 @@ impl<S: Source> Refresher<S> {
                 granted,
                 passed_over,
             }) => {
-                report_skew(granted.skew);
+                reporter.skew(granted.skew);
                 reporter.passed_over(&passed_over, &granted.served_by);
                 // Whoever asks for a renewal wants what there is now.
                 let held = self
@@ -95,8 +99,8 @@ impl<S: Source> Refresher<S> {
     }
 
     /// Waits until `next` or a nudge, and notices an expiry on the way. Returns whether it was a nudge.
-    async fn wait(&mut self, started: Moment, next: Moment, reporter: &mut Reporter) -> bool {
-        let is_asked_for = loop {
+    async fn wait(&mut self, next: Moment, reporter: &mut Reporter) -> bool {
+        loop {
             let state = self.publisher.current();
             let expiry = state.held().map(|held| held.deadline);
             let now = self.clock.now();
@@ -112,18 +116,15 @@ impl<S: Source> Refresher<S> {
                 () = self.publisher.poked() => {}
                 () = nudged(&mut self.nudges) => {
                     info!("Renewing at once, as asked");
-                    break true;
+                    return true;
                 }
             }
             let now = self.clock.now();
             reporter.observed(&state, now);
             if now.is_past(next) {
-                break false;
+                return false;
             }
-        };
-        // Whatever ended the wait: a storm of signals, or a wall clock that jumps to and fro, is not a hot loop.
-        self.clock.sleep_until(started.after(schedule::FLOOR)).await;
-        is_asked_for
+        }
     }
 }
 
@@ -143,16 +144,6 @@ async fn nudged(nudges: &mut watch::Receiver<u64>) {
     }
 }
 
-fn report_skew(skew: TimeDelta) {
-    if skew.abs() > TOLERABLE_SKEW {
-        let ahead_seconds = skew.num_seconds();
-        warn!(
-            ahead_seconds,
-            "This machine's clock differs from that of STS; set it (NTP), because clients judge the expiry by it"
-        );
-    }
-}
-
 /// Tells each change once.
 #[derive(Debug, Default)]
 struct Reporter {
@@ -165,6 +156,8 @@ struct Reporter {
     is_keeping: bool,
     /// The codes for which services were passed over.
     passed_over: Vec<String>,
+    /// The skew that was told of.
+    skew: TimeDelta,
 }
 
 impl Reporter {
@@ -200,6 +193,23 @@ impl Reporter {
         }
     }
 
+    /// Tells of a clock that is wrong, and again only if it goes otherwise wrong.
+    fn skew(&mut self, skew: TimeDelta) {
+        if (skew - self.skew).abs() <= TOLERABLE_SKEW {
+            return;
+        }
+        self.skew = skew;
+        let ahead_seconds = skew.num_seconds();
+        if skew.abs() > TOLERABLE_SKEW {
+            warn!(
+                ahead_seconds,
+                "This machine's clock differs from that of STS; set it (NTP), because clients judge the expiry by it"
+            );
+        } else {
+            info!(ahead_seconds, "This machine's clock is right again");
+        }
+    }
+
     /// Tells once that what was obtained is not taken.
     fn kept(&mut self, granted: &Granted) {
         let ends_at = timestamp(granted.credentials.expires_at);
@@ -230,7 +240,7 @@ impl Reporter {
             tell(state, failure, now);
         } else {
             warn!(
-                "The credentials expired while this machine slept or its clock was set; renewing"
+                "The credentials expired before they were renewed: they are short, or this machine slept or its clock was set; renewing"
             );
         }
     }

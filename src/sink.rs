@@ -128,6 +128,10 @@ impl Sink {
 
     /// Brings the file one step closer to what is offered; `disk` is what it holds.
     async fn step(&self, offer: &Offer, disk: &mut Option<Written>, now: Moment) -> io::Result<()> {
+        if disk.is_none() && !matches!(offer, Offer::Held(_)) {
+            // What was out of reach when it ended may be back: its file system was away.
+            *disk = self.inherited().await;
+        }
         // A successor first: readers look again just when the file's content ends, and must not find it missing.
         let replaced = self.replace(offer, disk, now).await;
         // And though that may fail: nobody shall read what has ended.

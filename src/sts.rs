@@ -15,9 +15,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::answer::Answer;
 use crate::clock::Clock;
-use crate::credentials::{Granted, Keys, RoleRequest};
+use crate::credentials::{Asked, Granted, Keys, RoleRequest};
 use crate::failure::{Failure, Stage, Verdict};
-use crate::moment::Moment;
 use crate::outbound::{self, Call};
 use crate::principal::Caller;
 
@@ -60,9 +59,8 @@ struct Request<'a> {
 /// An answer of success, and what surrounds it.
 struct Answered<'a> {
     answer: &'a Answer,
-    asked_at: Moment,
+    asked: Asked,
     host: &'a str,
-    skew: TimeDelta,
 }
 
 impl Sts {
@@ -161,14 +159,13 @@ impl Sts {
         let read = |answered: &Answered<'_>| {
             let Answered {
                 answer,
-                asked_at,
+                asked,
                 host,
-                skew,
             } = *answered;
-            let made_at = asked_at.wall - skew;
+            let made_at = asked.at.wall - asked.skew;
             let credentials = wire::granted(action, host, answer, made_at, secrets)?;
             // Never longer than was asked for: a service clock that is wrong must not prolong a life.
-            Granted::new(credentials, asked_at, skew, role.duration, host).ok_or_else(|| {
+            Granted::new(credentials, asked, role.duration, host).ok_or_else(|| {
                 let message = format!(
                     "{action} at {host} answered with credentials that have already expired"
                 );
@@ -246,11 +243,15 @@ impl Sts {
             .and_then(|date| wire::skew(asked_at.wall, round_trip, date));
         place.skew = learnt.or(place.skew);
         wire::accepted(request.action, host, &answer, request.secrets)?;
+        let asked = Asked {
+            at: asked_at,
+            skew: place.skew.unwrap_or_default(),
+            blur: round_trip / 2,
+        };
         read(&Answered {
             answer: &answer,
-            asked_at,
+            asked,
             host,
-            skew: place.skew.unwrap_or_default(),
         })
     }
 

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use crate::credentials::{Credentials, Granted, Keys, is_key_text};
+use crate::credentials::{Asked, Credentials, Granted, Keys, is_key_text};
 use crate::failure::{Failure, Stage};
 use crate::moment::Moment;
 
@@ -101,7 +101,13 @@ impl Document {
         };
         let skew = date.map_or(TimeDelta::zero(), |date| asked_at.wall - date);
         let skew = skew.min(TimeDelta::zero());
-        Granted::new(credentials, asked_at, skew, Duration::MAX, source)
+        let asked = Asked {
+            at: asked_at,
+            skew,
+            // The date was written after the question, so the life that it leaves is too short if anything.
+            blur: Duration::ZERO,
+        };
+        Granted::new(credentials, asked, Duration::MAX, source)
             .map(Proof::Granted)
             .ok_or_else(|| {
                 let message = format!("{source} gave credentials that have already expired");

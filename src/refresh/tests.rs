@@ -404,6 +404,48 @@ async fn a_nudge_renews_at_once_and_a_storm_of_them_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_in_the_second_of_an_attempt_makes_no_second_one() {
+    let mut simulation = Simulation::start(|_| Act::Fail("ConnectFailed"));
+    simulation.run(100).await;
+    let mut seen = simulation.attempts().len();
+    for _ in 0..20 {
+        while simulation.attempts().len() == seen {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        seen = simulation.attempts().len();
+        simulation.clock.shift_wall(TimeDelta::hours(1));
+        simulation.nudge.send_modify(|count| *count += 1);
+        // Which looks at how far the attempts are apart.
+        simulation.second(false).await;
+    }
+}
+
+#[test]
+fn a_wrong_clock_is_told_of_once_and_again_when_it_is_otherwise_wrong() {
+    let seconds = TimeDelta::seconds;
+    let mut reporter = Reporter::default();
+    let mut told = |skew| {
+        let before = reporter.skew;
+        reporter.skew(seconds(skew));
+        reporter.skew != before
+    };
+    let cases = [
+        (0, false),
+        (30, false),
+        (31, true),
+        (33, false),
+        (40, false),
+        (62, true),
+    ];
+    for (skew, is_news) in cases
+        .into_iter()
+        .chain([(-5, true), (0, false), (-3600, true)])
+    {
+        assert_eq!(told(skew), is_news, "{skew}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_is_visible_while_the_old_credentials_are_served() {
     let mut simulation = Simulation::start(|at| {
         if at == 0 {

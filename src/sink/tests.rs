@@ -2,7 +2,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use chrono::TimeDelta;
+
 use super::*;
+use crate::failure::Stage;
 use crate::snapshot::tests::{granted, noon};
 use crate::snapshot::{self, Publisher};
 use crate::testing;
@@ -146,6 +149,37 @@ async fn an_expired_file_is_removed() {
 }
 
 #[tokio::test]
+async fn an_expired_file_that_was_out_of_reach_is_removed_when_it_is_back() {
+    let directory = testing::directory("sink");
+    let (disk, aside) = (directory.join("disk"), directory.join("aside"));
+    fs::create_dir(&disk).unwrap();
+    let mut rig = start(disk.join("credentials")).await;
+    rig.renew("a", HOUR);
+    rig.until(is_written).await;
+
+    fs::rename(&disk, &aside).unwrap();
+    // The clock is set, and the credentials end while their file is away.
+    rig.clock.shift_wall(TimeDelta::hours(2));
+    let fail = || {
+        let failure = Failure::new(Stage::Sts, "TimedOut", "down");
+        rig.publisher.failed(failure, rig.clock.now());
+    };
+    fail();
+    rig.state.clone().wait_for(is_waiting).await.unwrap();
+
+    fs::rename(&aside, &disk).unwrap();
+    let removed = async {
+        while rig.path.exists() {
+            fail();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), removed)
+        .await
+        .expect("it is removed");
+}
+
+#[tokio::test]
 async fn what_cannot_be_written_is_refused_at_once_with_the_path_and_the_reason() {
     let directory = testing::directory("sink");
     fs::write(directory.join("file"), "").unwrap();
@@ -168,7 +202,7 @@ async fn what_cannot_be_written_is_refused_at_once_with_the_path_and_the_reason(
 #[tokio::test]
 async fn what_a_predecessor_left_stays_as_long_as_it_is_good() {
     let ends_in = |seconds| {
-        let end = Clock::machine().now().wall + chrono::TimeDelta::seconds(seconds);
+        let end = Clock::machine().now().wall + TimeDelta::seconds(seconds);
         let end = crate::credentials::timestamp(end);
         format!(r#"{{"Code":"Success","AccessKeyId":"STS.old","Expiration":"{end}"}}"#)
     };
@@ -248,7 +282,7 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
             crate::credentials::timestamp(end)
         )
     };
-    let later = now + chrono::TimeDelta::hours(1);
+    let later = now + TimeDelta::hours(1);
     fs::write(&path, document(later)).unwrap();
     let kept = file::remove(&options(&path), now, None, now).unwrap();
     assert_eq!(
@@ -258,13 +292,7 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
 
     fs::write(&path, document(now)).unwrap();
     assert_eq!(
-        file::remove(
-            &options(&path),
-            now - chrono::TimeDelta::hours(1),
-            None,
-            now
-        )
-        .unwrap(),
+        file::remove(&options(&path), now - TimeDelta::hours(1), None, now).unwrap(),
         None
     );
     assert!(!path.exists());
