@@ -88,10 +88,13 @@ impl<S: Source> Refresher<S> {
                 next
             }
             Err(failure) => {
-                let failures = self.publisher.current().failures().saturating_add(1);
-                let delay = schedule::after_failure(failures, &failure, (self.dice)());
+                let (state, now) = (self.publisher.current(), self.clock.now());
+                let failures = state.failures().saturating_add(1);
+                let left = state.held().map(|held| now.until(held.deadline));
+                let left = left.filter(|left| !left.is_zero());
+                let delay = schedule::after_failure(failures, &failure, left, (self.dice)());
                 debug!(code = %failure.code, failures, ?delay, "An attempt failed");
-                let next = self.clock.now().after(delay);
+                let next = now.after(delay);
                 self.publisher.failed(failure, next);
                 next
             }

@@ -30,13 +30,25 @@ pub fn after_kept(answered: Duration, remaining: Duration, dice: Dice) -> Durati
 ///
 /// Full jitter between a floor and a cap that doubles up to a minute. Throttling raises the floor, to what the service
 /// asked for if it did. What only a human can mend is tried about once a minute, for ever.
-pub fn after_failure(failures: u32, failure: &Failure, dice: Dice) -> Duration {
-    let doubled = |base: Duration| base.saturating_mul(1 << failures.min(10)).min(CAP);
+///
+/// A quota is a lottery among all who share it. Whoever has good credentials, with so much `left` of them, leaves the
+/// tickets to those who have none or will soon have none: the cap of the throttled goes by what is left, up to five
+/// minutes.
+pub fn after_failure(
+    failures: u32,
+    failure: &Failure,
+    left: Option<Duration>,
+    dice: Dice,
+) -> Duration {
+    let doubled = |base: Duration| base.saturating_mul(1 << failures.min(10));
     let asked_for = failure.retry_after.unwrap_or_default().min(PATIENCE);
     let (floor, cap) = match failure.verdict {
         Verdict::Fatal => (CAP.mul_f64(0.9), CAP),
-        Verdict::Retry => (FLOOR, doubled(FLOOR)),
-        Verdict::Throttled => (THROTTLED, doubled(THROTTLED)),
+        Verdict::Retry => (FLOOR, doubled(FLOOR).min(CAP)),
+        Verdict::Throttled => {
+            let most = left.map_or(URGENT, |left| (left / TICKETS).clamp(PRESSING, PATIENCE));
+            (THROTTLED, doubled(THROTTLED).min(most))
+        }
     };
     asked_for.max(floor) + cap.saturating_sub(floor).mul_f64(dice)
 }
@@ -58,6 +70,14 @@ const LATEST: f64 = 0.46;
 const CAP: Duration = Duration::from_secs(60);
 /// The least pause after a refusal for want of quota.
 pub const THROTTLED: Duration = Duration::from_secs(5);
+
+/// The longest pause of the throttled who have no good credentials: a start of 10,000 at 100 calls a second is over
+/// soon after the quota allows it (`benches/fleet`).
+const URGENT: Duration = Duration::from_secs(30);
+/// The same of those whose credentials are about to end.
+const PRESSING: Duration = Duration::from_secs(10);
+/// What is left of a life is time for so many attempts, and in truth for more: the pauses become shorter on the way.
+const TICKETS: u32 = 8;
 
 /// The longest pause that a service may ask for: a third of the shortest lifetime that STS grants.
 pub const PATIENCE: Duration = Duration::from_secs(300);
@@ -119,16 +139,16 @@ mod tests {
         for dice in DICE {
             let mut last_cap = Duration::ZERO;
             for failures in (1..200).chain([u32::MAX]) {
-                let retry = after_failure(failures, &failed("TimedOut"), dice);
+                let retry = after_failure(failures, &failed("TimedOut"), None, dice);
                 assert!(
                     retry >= FLOOR && retry <= minute,
                     "{failures} {dice} {retry:?}"
                 );
-                let throttled = after_failure(failures, &failed("Throttling.User"), dice);
+                let throttled = after_failure(failures, &failed("Throttling.User"), None, dice);
                 assert!(throttled >= Duration::from_secs(5) && throttled <= minute);
-                let fatal = after_failure(failures, &failed("NoPermission"), dice);
+                let fatal = after_failure(failures, &failed("NoPermission"), None, dice);
                 assert!(fatal >= Duration::from_secs(54) && fatal <= minute);
-                let cap = after_failure(failures, &failed("TimedOut"), 1.0);
+                let cap = after_failure(failures, &failed("TimedOut"), None, 1.0);
                 assert!(cap >= last_cap);
                 last_cap = cap;
             }
@@ -137,12 +157,42 @@ mod tests {
     }
 
     #[test]
+    fn the_throttled_wait_the_longer_the_more_time_they_have() {
+        let throttled = failed("Throttling.User");
+        let longest = |left: Option<u64>| {
+            after_failure(100, &throttled, left.map(Duration::from_secs), 1.0).as_secs()
+        };
+        let cases = [
+            (None, 30),
+            (Some(1), 10),
+            (Some(80), 10),
+            (Some(800), 100),
+            (Some(2400), 300),
+            (Some(40_000), 300),
+        ];
+        for (left, most) in cases {
+            assert_eq!(longest(left), most, "{left:?}");
+        }
+        // Nobody else does.
+        for code in ["TimedOut", "NoPermission"] {
+            let plenty = Some(Duration::from_secs(40_000));
+            assert_eq!(after_failure(100, &failed(code), plenty, 1.0), CAP);
+        }
+    }
+
+    #[test]
     fn what_the_service_asks_for_is_honoured_within_reason() {
         let mut failure = failed("Throttling");
         failure.retry_after = Some(Duration::from_secs(120));
-        assert_eq!(after_failure(1, &failure, 0.0), Duration::from_secs(120));
-        assert!(after_failure(1, &failure, 0.9) > Duration::from_secs(120));
+        assert_eq!(
+            after_failure(1, &failure, None, 0.0),
+            Duration::from_secs(120)
+        );
+        assert!(after_failure(1, &failure, None, 0.9) > Duration::from_secs(120));
         failure.retry_after = Some(Duration::from_secs(86_400));
-        assert_eq!(after_failure(1, &failure, 0.0), Duration::from_secs(300));
+        assert_eq!(
+            after_failure(1, &failure, None, 0.0),
+            Duration::from_secs(300)
+        );
     }
 }

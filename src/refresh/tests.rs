@@ -272,8 +272,8 @@ const CASES: &[Case] = &[
             }
         },
         seconds: HOUR,
-        gaps: &[(1, 303)],
-        attempts: 14,
+        gaps: &[(1, 301)],
+        attempts: 21,
     },
     Case {
         name: "a throttle's Retry-After is kept",

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use chrono::DateTime;
+use ram_sidecar::failure::Verdict;
 use ram_sidecar::sink;
 use ram_sidecar::snapshot::{Offer, Phase};
 use serde_json::Value;
@@ -207,7 +208,12 @@ fn due(attempt: &Attempt, now: Duration) -> Duration {
             .max(CAP),
         Err(failure) => {
             let asked_for = failure.retry_after.unwrap_or_default();
-            asked_for.min(Duration::from_secs(300)) + CAP
+            let cap = match failure.verdict {
+                // They leave the quota to those who have less time.
+                Verdict::Throttled => PATIENCE,
+                Verdict::Fatal | Verdict::Retry => CAP,
+            };
+            asked_for.min(PATIENCE) + cap
         }
     };
     debug_assert!(*ended <= now, "it has ended");
@@ -224,7 +230,7 @@ fn recovered(
 ) -> Checked {
     let now = world.truth();
     let pause = world.state().pause_until;
-    let pause = pause.min(circumstances.troubled + Duration::from_secs(300));
+    let pause = pause.min(circumstances.troubled + PATIENCE);
     let mut limit = LONGEST_ATTEMPT + CAP;
     if circumstances.clock_set + Duration::from_secs(3600) > now {
         // STS refuses the first signature with a wrong time, and a timer may be a slice late.
@@ -235,10 +241,19 @@ fn recovered(
         .max(circumstances.clock_set)
         .max(circumstances.started)
         .max(pause);
+    let health = daemon.health.health(world.clock().now());
+    let failure = health.failure.as_deref();
+    if failure.is_some_and(|failure| failure.verdict == Verdict::Throttled) {
+        limit += PATIENCE;
+    }
     if now < since + limit {
         return Ok(());
     }
-    let health = daemon.health.health(world.clock().now());
+    let code = failure.map(|failure| &*failure.code);
+    if code == Some("InvalidTimeStamp.Expired") && health.failures == 1 {
+        // The first call since the clock was set, however long ago; it has taught the right time.
+        return Ok(());
+    }
     ensure(health.phase == Phase::Fresh, || {
         format!("all has been well since {since:?}, but not with {setup:?}: {health:?}")
     })
@@ -315,6 +330,9 @@ const SLICE: Duration = Duration::from_secs(31);
 const SETTLING: Duration = Duration::from_secs(32);
 
 const CAP: Duration = Duration::from_secs(60);
+
+/// The longest pause that STS may ask for, and that a throttled daemon makes of its own while it has plenty left.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A token file, two calls of ten seconds to each of two endpoints, and what explains a refusal.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(5 + 30 + 2);
