@@ -207,11 +207,6 @@ impl fmt::Display for Mistakes {
 
 impl std::error::Error for Mistakes {}
 
-/// Reads a span of time: `30s`, `5m`, `1h`, or several of them.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    parse::duration(text)
-}
-
 /// Checks everything that was given.
 pub fn check(input: &Input<'_>) -> Checked {
     let checker = Checker {

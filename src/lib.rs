@@ -27,7 +27,7 @@
 //!
 //! | layer | modules | may use |
 //! | --- | --- | --- |
-//! | 0 words | [`answer`], [`credentials`], [`failure`], [`moment`], [`principal`] | – |
+//! | 0 words | [`answer`], [`credentials`], [`duration`], [`failure`], [`moment`], [`principal`] | – |
 //! | 1 decisions | [`diagnosis`], [`schedule`], [`sts::endpoint`], [`sts::sign`], [`sts::wire`], [`view`], [`serve::guard`], [`serve::session`] | layer 0, the read types of [`snapshot`] |
 //! | 2 state | [`clock`], [`snapshot`] | layer 0 |
 //! | 3 effects | [`identity`], [`outbound`], [`process`], [`refresh`], [`serve`], [`signal`], [`sink`], [`source`], [`sts`], [`telemetry`] | layers 0 to 2 and, downwards only, `source` → `sts` → `outbound`, `source` → `identity` → `outbound`, `refresh` → `source` |
@@ -43,6 +43,7 @@ pub mod command;
 pub mod config;
 pub mod credentials;
 pub mod diagnosis;
+pub mod duration;
 pub mod failure;
 pub mod identity;
 pub mod moment;

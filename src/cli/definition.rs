@@ -6,8 +6,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command, value_parser};
 use clap_complete::Shell;
 
-use crate::config;
 use crate::config::settings::{SETTINGS, Setting};
+use crate::duration;
 use crate::view::format::PRINTED;
 
 /// Returns the definition of the command line.
@@ -146,7 +146,7 @@ fn timeout(default: &'static str, help: &'static str) -> Arg {
         .long("timeout")
         .value_name("DURATION")
         .default_value(default)
-        .value_parser(config::duration)
+        .value_parser(duration::parse)
         .help(help)
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+pub(super) use crate::duration::parse as duration;
 use crate::sink;
 use crate::sts::sign::Signature;
 use crate::telemetry;
@@ -20,38 +21,6 @@ pub(super) use self::role::{
     session_name, source_identity,
 };
 pub(super) use self::serve::{address, address_or_off, key, key_bits, metadata_value, uids};
-
-/// `30s`, `5m`, `1h`, or several of them: `1h30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    let how = "write it like 30s, 5m or 1h";
-    if text.bytes().all(|b| b.is_ascii_digit()) && !text.is_empty() {
-        return Err(format!("`{text}` has no unit; {how}"));
-    }
-    let mut seconds = 0_u64;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, tail) = rest.split_at(digits);
-        let unit = match tail.chars().next() {
-            Some('s') => 1,
-            Some('m') => 60,
-            Some('h') => 3600,
-            _ => return Err(format!("`{text}` is not a duration; {how}")),
-        };
-        let number: u64 = number
-            .parse()
-            .map_err(|_| format!("`{text}` is not a duration; {how}"))?;
-        seconds = number
-            .checked_mul(unit)
-            .and_then(|more| seconds.checked_add(more))
-            .ok_or_else(|| format!("`{text}` is too long; {how}"))?;
-        rest = tail.get(1..).unwrap_or_default();
-    }
-    if text.is_empty() {
-        return Err(format!("it is empty; {how}"));
-    }
-    Ok(Duration::from_secs(seconds))
-}
 
 /// STS counts in whole seconds, of which the first may be all but over.
 #[cfg(feature = "sandbox")]
@@ -197,38 +166,5 @@ pub(super) fn file(fields: &[(String, String)]) -> Result<sink::Options, Vec<Str
         Ok(options)
     } else {
         Err(problems)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_have_units() {
-        for (text, seconds) in [
-            ("30s", 30),
-            ("5m", 300),
-            ("1h", 3600),
-            ("1h30m", 5400),
-            ("0s", 0),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
-        }
-        for bad in [
-            "",
-            "0",
-            "30",
-            "h",
-            "1d",
-            "1.5h",
-            "-1s",
-            "1h ",
-            "99999999999999999999h",
-            "9999999999999999999h",
-            "1é",
-        ] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
     }
 }

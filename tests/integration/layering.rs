@@ -8,6 +8,7 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     // Words.
     ("answer", ANY),
     ("credentials", ANY),
+    ("duration", ANY),
     ("moment", ANY),
     ("principal", ANY),
     ("failure", ANY),

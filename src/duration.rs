@@ -1,0 +1,98 @@
+//! Spans of time as people write them: `30s`, `5m`, `1h30m`.
+
+use std::time::Duration;
+
+/// Reads whole seconds: `30s`, `5m`, `1h`, or several of them.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    read(text, &["h", "m", "s"], "write it like 30s, 5m or 1h")
+}
+
+/// Reads milliseconds too: `200ms`, `1s500ms`.
+pub fn parse_fine(text: &str) -> Result<Duration, String> {
+    read(
+        text,
+        &["h", "m", "s", "ms"],
+        "write it like 200ms, 2s or 5m",
+    )
+}
+
+fn read(text: &str, units: &[&str], how: &str) -> Result<Duration, String> {
+    if text.is_empty() {
+        return Err(format!("it is empty; {how}"));
+    }
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(format!("`{text}` has no unit; {how}"));
+    }
+    let wrong = || format!("`{text}` is not a duration; {how}");
+    let mut sum = 0_u64;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (number, tail) = split(rest, u8::is_ascii_digit);
+        let (unit, tail) = split(tail, u8::is_ascii_lowercase);
+        let milliseconds = match unit {
+            _ if !units.contains(&unit) => return Err(wrong()),
+            "h" => 3_600_000,
+            "m" => 60_000,
+            "s" => 1000,
+            _ => 1,
+        };
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        sum = number
+            .checked_mul(milliseconds)
+            .and_then(|more| sum.checked_add(more))
+            .ok_or_else(|| format!("`{text}` is too long; {how}"))?;
+        rest = tail;
+    }
+    Ok(Duration::from_millis(sum))
+}
+
+/// Splits after the bytes of ASCII that fit.
+fn split(text: &str, fits: fn(&u8) -> bool) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(fits).count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_sums_of_numbers_with_units() {
+        for (text, milliseconds) in [
+            ("0s", 0),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("1m1m", 120_000),
+        ] {
+            let span = Ok(Duration::from_millis(milliseconds));
+            assert_eq!((parse(text), parse_fine(text)), (span.clone(), span));
+        }
+        assert_eq!(parse_fine("1s500ms"), Ok(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn what_is_no_span_is_told_how_to_be_one() {
+        for (text, reason) in [
+            ("", "it is empty; write it like 30s, 5m or 1h"),
+            ("30", "`30` has no unit; write it like 30s, 5m or 1h"),
+            ("200ms", "`200ms` is not a duration; "),
+            ("1d", "`1d` is not a duration; "),
+            ("s", "`s` is not a duration; "),
+            ("-5s", "`-5s` is not a duration; "),
+            ("1.5s", "`1.5s` is not a duration; "),
+            ("5 s", "`5 s` is not a duration; "),
+            ("1h ", "`1h ` is not a duration; "),
+            ("1中", "`1中` is not a duration; "),
+            ("99999999999999999999s", "is not a duration; "),
+            ("9999999999999999h", "is too long; "),
+        ] {
+            let told = parse(text).unwrap_err();
+            assert!(told.contains(reason), "{told}");
+        }
+        let told = parse_fine("1d").unwrap_err();
+        assert_eq!(
+            told,
+            "`1d` is not a duration; write it like 200ms, 2s or 5m"
+        );
+    }
+}
