@@ -41,6 +41,7 @@ mod acs3;
 mod actions;
 mod answer;
 mod fault;
+mod faults;
 mod gate;
 mod issue;
 mod oidc;
@@ -67,7 +68,7 @@ pub use self::policy::InvalidPolicy;
 pub use self::record::Seen;
 pub use self::token::Flaw;
 
-use self::fault::Faults;
+use self::faults::Faults;
 use self::random::Random;
 use self::record::Record;
 use self::server::State;
