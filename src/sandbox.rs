@@ -26,7 +26,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,6 +47,7 @@ mod issue;
 mod oidc;
 mod options;
 mod parameters;
+mod plan;
 mod policy;
 mod random;
 mod record;
@@ -64,6 +65,7 @@ pub use self::account::AccessKey;
 pub use self::fault::{Fault, Times};
 pub use self::issue::Issued;
 pub use self::options::Options;
+pub use self::plan::{FAULTS, Plan, lifetime};
 pub use self::policy::InvalidPolicy;
 pub use self::record::Seen;
 pub use self::token::Flaw;
@@ -82,13 +84,17 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Binds loopback and serves on the current tokio runtime.
+    /// Binds loopback and serves on the current tokio runtime. Refuses an address that other machines reach.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
     pub async fn start(options: Options) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await?;
+        if !options.listen.ip().is_loopback() {
+            let reason = "other machines can reach it, and nothing here is for them";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+        }
+        let listener = TcpListener::bind(options.listen).await?;
         let address = listener.local_addr()?;
         let random = Random::seeded().map_err(io::Error::other)?;
         let clock = options.clock.clone();
@@ -98,7 +104,7 @@ impl Sandbox {
             clock,
             random,
             world: Mutex::new(world),
-            faults: Faults::none(),
+            faults: Faults::planned(options.faults),
             record: Record::empty(),
         });
         let server = tokio::spawn(server::serve(listener, Arc::clone(&state)).in_current_span());
@@ -111,7 +117,7 @@ impl Sandbox {
         })
     }
 
-    /// Returns the URL of the server: `http://127.0.0.1:<port>`.
+    /// Returns the URL of the server, such as `http://127.0.0.1:7005`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -203,9 +209,14 @@ impl Sandbox {
         self.state.faults.inject(fault, times);
     }
 
+    /// Lets things go wrong by a plan, in place of all faults before it. What hangs meets the new ones.
+    pub fn rehearse(&self, plan: Plan) {
+        self.state.faults.replace(plan);
+    }
+
     /// Takes all faults back, and answers what hangs.
     pub fn heal(&self) {
-        self.state.faults.heal();
+        self.state.faults.replace(Plan::default());
     }
 
     /// Sets how long credentials live, whatever `DurationSeconds` asks for; `None` obeys it.

@@ -3,7 +3,7 @@
 //! Until axum 0.9: `axum::serve` has neither a header timeout nor a connection cap.
 
 pub mod admin;
-mod answer;
+pub(crate) mod answer;
 pub mod caller;
 pub mod data;
 pub mod door;
@@ -87,6 +87,10 @@ pub async fn run(
     drop(listener);
     connections.finish().await;
 }
+
+/// Stands among the extensions of an answer that must not be sent: the connection is closed in its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Unanswered;
 
 /// Where all the connections of a listener lead; one of it, because a crowd may be silent.
 struct Room {
@@ -218,7 +222,14 @@ async fn converse(
     let service = service_fn(move |mut request: Request<Incoming>| {
         busy.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(ends);
-        service.call(request)
+        let answer = service.call(request);
+        async move {
+            let Ok(answer) = answer.await;
+            match answer.extensions().get() {
+                Some(Unanswered) => Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
+                None => Ok(answer),
+            }
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -22,6 +22,8 @@ pub(super) struct Scene<'a> {
     pub(super) random: &'a Random,
     /// Overrides the duration that is asked for.
     pub(super) lifetime: Option<Lifetime>,
+    /// Whether roles trust nobody, whatever their policies say.
+    pub(super) is_denied: bool,
 }
 
 /// Performs a call and returns the fields of the answer.
@@ -96,7 +98,8 @@ fn assume_role(
         .map(|id| ("sts:ExternalId", vec![id]))
         .into_iter()
         .collect();
-    if !permitted || !role.trust.trusts(Section::Ram, &names, &context) {
+    let is_trusted = !scene.is_denied && role.trust.trusts(Section::Ram, &names, &context);
+    if !permitted || !is_trusted {
         let message = "You are not authorized to do this action. You should be authorized by RAM.";
         return Err(no_permission(message));
     }
@@ -141,10 +144,8 @@ fn assume_role_with_oidc(
         ("oidc:sub", vec![claims.subject.as_str()]),
         ("oidc:aud", claims.audiences()),
     ]);
-    if !role
-        .trust
-        .trusts(Section::Federated, &[provider_arn], &context)
-    {
+    let trust = &role.trust;
+    if scene.is_denied || !trust.trusts(Section::Federated, &[provider_arn], &context) {
         return Err(unauthenticated("There is no permission"));
     }
     let lifetime = lifetime(world, role, &asked, scene)?;

@@ -65,6 +65,14 @@ impl Refusal {
         )
     }
 
+    pub(super) fn unavailable() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            "The request has failed due to a temporary failure of the server.",
+        )
+    }
+
     /// Renders the documented error object.
     pub(super) fn answer(self, request_id: &str, host: &str) -> Answer {
         let body = json!({

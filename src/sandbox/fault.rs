@@ -30,14 +30,20 @@ pub enum Fault {
     },
     /// `InternalError` with HTTP 500.
     InternalError,
+    /// `ServiceUnavailable` with HTTP 503.
+    Unavailable,
+    /// The role trusts nobody. The request is performed up to there.
+    Denied,
     /// A web page with HTTP 200, as from a captive portal.
     Html,
     /// The first half of the answer. The request is performed.
     TruncatedJson,
     /// Nothing, with HTTP 200.
     EmptyBody,
-    /// No answer until the faults are healed; then the request is performed.
+    /// No answer until the faults change; then the request meets what they are.
     Hang,
+    /// The end of the connection, without an answer.
+    Down,
     /// HTTP 302 without a body.
     Redirect {
         /// Sent as `Location`.
@@ -59,19 +65,22 @@ pub enum Times {
 }
 
 impl Fault {
-    /// Returns its name for the record.
+    /// Returns its name in plans and in the record.
     pub(super) fn name(&self) -> &'static str {
         match self {
-            Self::Refusal { .. } => "Refusal",
-            Self::Throttling { .. } => "Throttling",
-            Self::InternalError => "InternalError",
-            Self::Html => "Html",
-            Self::TruncatedJson => "TruncatedJson",
-            Self::EmptyBody => "EmptyBody",
-            Self::Hang => "Hang",
-            Self::Redirect { .. } => "Redirect",
-            Self::ExpiredCredentials => "ExpiredCredentials",
-            Self::Lifetime(_) => "Lifetime",
+            Self::Refusal { .. } => "refusal",
+            Self::Throttling { .. } => "throttle",
+            Self::InternalError => "error",
+            Self::Unavailable => "unavailable",
+            Self::Denied => "deny",
+            Self::Html => "html",
+            Self::TruncatedJson => "truncated",
+            Self::EmptyBody => "empty",
+            Self::Hang => "hang",
+            Self::Down => "down",
+            Self::Redirect { .. } => "redirect",
+            Self::ExpiredCredentials => "expired",
+            Self::Lifetime(_) => "lifetime",
         }
     }
 
@@ -97,6 +106,7 @@ impl Fault {
                 Some(answer.hinting(*retry_after, *acs_retry_after))
             }
             Self::InternalError => Some(Refusal::internal().answer(request_id, host)),
+            Self::Unavailable => Some(Refusal::unavailable().answer(request_id, host)),
             Self::Html => Some(Answer {
                 status: StatusCode::OK,
                 code: None,
@@ -113,7 +123,12 @@ impl Fault {
                     .extend(location.map(|location| (LOCATION, location)));
                 Some(answer)
             }
-            Self::TruncatedJson | Self::Hang | Self::ExpiredCredentials | Self::Lifetime(_) => None,
+            Self::Denied
+            | Self::TruncatedJson
+            | Self::Hang
+            | Self::Down
+            | Self::ExpiredCredentials
+            | Self::Lifetime(_) => None,
         }
     }
 

@@ -1,59 +1,109 @@
-//! The faults that calls meet, for as long as the sandbox is told so.
+//! The faults that calls meet: those that were injected one by one, and after them the plan in force.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use chrono::TimeDelta;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::sandbox::fault::{Fault, Times};
+use crate::sandbox::issue::Lifetime;
+use crate::sandbox::plan::Plan;
+use crate::sandbox::random::Random;
 
-/// The faults that lie ahead, first injected first met.
+/// What lies ahead.
 pub(super) struct Faults {
-    ahead: Mutex<VecDeque<(Fault, Times)>>,
-    healed: watch::Sender<()>,
+    ahead: Mutex<Ahead>,
+    changed: watch::Sender<()>,
+}
+
+struct Ahead {
+    /// First injected, first met.
+    injected: VecDeque<(Fault, Times)>,
+    plan: Plan,
+    planned_at: Instant,
+}
+
+/// What one call meets.
+pub(super) struct Met {
+    pub(super) fault: Option<Fault>,
+    /// How late the answer comes.
+    pub(super) latency: Duration,
+    /// Overrides the duration that is asked for.
+    pub(super) lifetime: Option<Lifetime>,
+    /// Tells that the faults are others now.
+    pub(super) changed: watch::Receiver<()>,
 }
 
 impl Faults {
-    pub(super) fn none() -> Self {
+    pub(super) fn planned(plan: Plan) -> Self {
         Self {
-            ahead: Mutex::default(),
-            healed: watch::Sender::new(()),
+            ahead: Mutex::new(Ahead {
+                injected: VecDeque::new(),
+                plan,
+                planned_at: Instant::now(),
+            }),
+            changed: watch::Sender::new(()),
         }
     }
 
     pub(super) fn inject(&self, fault: Fault, times: Times) {
-        self.lock().push_back((fault, times));
+        self.lock().injected.push_back((fault, times));
     }
 
-    pub(super) fn heal(&self) {
-        self.lock().clear();
-        self.healed.send_replace(());
-    }
-
-    /// Takes the fault that the present request meets, and what tells when it is healed.
-    pub(super) fn next(&self) -> Option<(Fault, watch::Receiver<()>)> {
+    /// Takes back all that lies ahead, and puts a plan in its place.
+    pub(super) fn replace(&self, plan: Plan) {
         let mut ahead = self.lock();
-        while let Some((fault, times)) = ahead.front_mut() {
-            let met = match times {
-                Times::UntilHealed => return Some((fault.clone(), self.healed.subscribe())),
-                Times::Next(0) => None,
-                Times::Next(left) => {
+        ahead.injected.clear();
+        ahead.plan = plan;
+        ahead.planned_at = Instant::now();
+        drop(ahead);
+        self.changed.send_replace(());
+    }
+
+    /// Decides what the present call meets.
+    pub(super) fn meet(&self, random: &Random) -> Met {
+        let mut ahead = self.lock();
+        let age = ahead.planned_at.elapsed();
+        let fault = ahead
+            .next_injected()
+            .or_else(|| ahead.plan.fault(age, random.dice()));
+        let imposed = fault.as_ref().and_then(Fault::lifetime);
+        Met {
+            lifetime: imposed.or_else(|| ahead.plan.lifetime().map(Lifetime::Lasts)),
+            latency: ahead.plan.latency(random.dice()),
+            fault,
+            // Subscribed while the lock is held, so that no change is missed.
+            changed: self.changed.subscribe(),
+        }
+    }
+
+    /// Returns how far the clock of the sandbox is ahead of its own.
+    pub(super) fn skew(&self) -> TimeDelta {
+        self.lock().plan.skew()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Ahead> {
+        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ahead {
+    fn next_injected(&mut self) -> Option<Fault> {
+        loop {
+            let (fault, times) = self.injected.front_mut()?;
+            match times {
+                Times::UntilHealed => return Some(fault.clone()),
+                Times::Next(left @ 1..) => {
                     *left -= 1;
-                    Some(fault.clone())
+                    return Some(fault.clone());
                 }
-            };
-            if met.is_none() || *times == Times::Next(0) {
-                ahead.pop_front();
-            }
-            if let Some(fault) = met {
-                // Subscribed while the lock is held, so that no healing is missed.
-                return Some((fault, self.healed.subscribe()));
+                Times::Next(0) => {
+                    self.injected.pop_front();
+                }
             }
         }
-        None
-    }
-
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(Fault, Times)>> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

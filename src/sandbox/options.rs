@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,6 +10,7 @@ use serde_json::json;
 use crate::clock::Clock;
 use crate::sandbox::issue::Ledger;
 use crate::sandbox::oidc::{Keys, Provider};
+use crate::sandbox::plan::Plan;
 use crate::sandbox::policy::TrustPolicy;
 use crate::sandbox::random::Random;
 use crate::sandbox::world::{Nonces, Owner, User, World};
@@ -16,12 +18,14 @@ use crate::sandbox::world::{Nonces, Owner, User, World};
 /// What a sandbox is started with.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The port on 127.0.0.1; 0 takes a free one.
-    pub port: u16,
+    /// The address, a loopback one; port 0 takes a free port.
+    pub listen: SocketAddr,
     /// The clock of the sandbox, which tests may shift.
     pub clock: Clock,
     /// How long credentials live, whatever `DurationSeconds` asks for; `None` obeys it.
     pub lifetime: Option<Duration>,
+    /// What goes wrong from the start.
+    pub faults: Plan,
     /// The account: 16 digits.
     pub account_id: String,
     /// The name of the RAM user.
@@ -45,9 +49,10 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            port: 0,
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
             clock: Clock::machine(),
             lifetime: None,
+            faults: Plan::default(),
             account_id: "1234567890123456".to_owned(),
             user_name: "sandbox-user".to_owned(),
             role_name: "sandbox-role".to_owned(),

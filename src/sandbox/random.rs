@@ -54,6 +54,13 @@ impl Random {
         text
     }
 
+    /// Throws the dice: from 0 to less than 1.
+    pub(super) fn dice(&self) -> f64 {
+        let mut bytes = [0; 4];
+        self.fill(&mut bytes);
+        f64::from(u32::from_be_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+    }
+
     fn fill(&self, destination: &mut [u8]) {
         for chunk in destination.chunks_mut(32) {
             for (byte, fresh) in chunk.iter_mut().zip(self.block()) {

@@ -8,18 +8,21 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State as Shared;
 use axum::http::{Request, Response};
+use chrono::{DateTime, Utc};
 use tokio::net::TcpListener;
+use tokio::time::sleep;
 use tracing::debug;
 
 use crate::clock::Clock;
 use crate::sandbox::actions::{ACTIONS, Scene, perform};
 use crate::sandbox::answer::{Answer, Refusal};
 use crate::sandbox::fault::Fault;
-use crate::sandbox::faults::Faults;
+use crate::sandbox::faults::{Faults, Met};
 use crate::sandbox::random::Random;
 use crate::sandbox::record::{Record, Seen};
 use crate::sandbox::request::{self, Call};
 use crate::sandbox::world::World;
+use crate::serve::Unanswered;
 
 /// What the server and its owner share.
 pub(super) struct State {
@@ -31,6 +34,11 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Returns what time it is here.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.clock.now().wall + self.faults.skew()
+    }
+
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,25 +58,32 @@ async fn respond(state: &State, request: Request<Body>) -> Response<Body> {
     let host = request::host(request.headers());
     let call = request::read(request).await;
 
-    let met = state.faults.next();
+    let mut met = state.faults.meet(&state.random);
     let seen = see(
         state,
         &request_id,
         call.as_ref().ok(),
-        met.as_ref().map(|(fault, _)| fault),
+        met.fault.as_ref().map(Fault::name),
     );
     state.record.arrived(seen.clone());
-
-    let fault = match met {
-        Some((Fault::Hang, mut healed)) => {
-            // The sender lives in the state that is borrowed here.
-            let _ = healed.changed().await;
-            None
+    while met.fault == Some(Fault::Hang) {
+        // The sender lives in the state that is borrowed here.
+        let _ = met.changed.changed().await;
+        met = state.faults.meet(&state.random);
+    }
+    if met.fault == Some(Fault::Down) {
+        debug!(request_id, "Sandbox STS closes a connection");
+        let mut nothing = Response::new(Body::empty());
+        nothing.extensions_mut().insert(Unanswered);
+        return nothing;
+    }
+    let answer = decide(state, call, &met, &request_id, &host);
+    if !met.latency.is_zero() {
+        tokio::select! {
+            () = sleep(met.latency) => {}
+            _ = met.changed.changed() => {}
         }
-        Some((fault, _)) => Some(fault),
-        None => None,
-    };
-    let answer = decide(state, call, fault.as_ref(), &request_id, &host);
+    }
 
     let (status, code) = (answer.status.as_u16(), answer.code.as_deref());
     state.record.answered(&request_id, status, code);
@@ -81,24 +96,25 @@ async fn respond(state: &State, request: Request<Body>) -> Response<Body> {
         request_id,
         "Sandbox STS answered"
     );
-    answer.response(&request_id, state.clock.now().wall)
+    answer.response(&request_id, state.now())
 }
 
 fn decide(
     state: &State,
     call: Result<Call, Refusal>,
-    fault: Option<&Fault>,
+    met: &Met,
     request_id: &str,
     host: &str,
 ) -> Answer {
+    let fault = met.fault.as_ref();
     if let Some(answer) = fault.and_then(|fault| fault.instead(request_id, host)) {
         return answer;
     }
-    let lifetime = fault.and_then(Fault::lifetime);
     let scene = Scene {
-        now: state.clock.now().wall,
+        now: state.now(),
         random: &state.random,
-        lifetime,
+        lifetime: met.lifetime,
+        is_denied: fault == Some(&Fault::Denied),
     };
     let mut answer = match call.and_then(|call| perform(&mut state.world(), &call, &scene)) {
         Ok(fields) => Answer::success(fields, request_id),
@@ -110,7 +126,7 @@ fn decide(
     answer
 }
 
-fn see(state: &State, request_id: &str, call: Option<&Call>, fault: Option<&Fault>) -> Seen {
+fn see(state: &State, request_id: &str, call: Option<&Call>, fault: Option<&'static str>) -> Seen {
     let param = |name| call.and_then(|call| call.params.get(name));
     // What stands where an AccessKeyId belongs may be anything; only what looks like one is repeated.
     let is_id = |id: &&str| {
@@ -120,12 +136,12 @@ fn see(state: &State, request_id: &str, call: Option<&Call>, fault: Option<&Faul
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
     };
     Seen {
-        arrived_at: state.clock.now().wall,
+        arrived_at: state.now(),
         action: param("Action").and_then(|sent| ACTIONS.into_iter().find(|known| *known == sent)),
         access_key_id: param("AccessKeyId").filter(is_id).map(str::to_owned),
         status: None,
         code: None,
-        fault: fault.map(Fault::name),
+        fault,
         request_id: request_id.to_owned(),
     }
 }

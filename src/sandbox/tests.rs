@@ -6,6 +6,7 @@ mod client;
 mod faults;
 mod gate;
 mod oidc;
+mod plan;
 mod v3;
 mod wire;
 mod world;

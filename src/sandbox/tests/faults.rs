@@ -32,7 +32,7 @@ async fn a_fault_takes_as_many_answers_as_it_was_given_and_no_more() {
     assert_eq!(assume(&sandbox).await.status, 200);
 
     let faults: Vec<_> = sandbox.requests().iter().map(|seen| seen.fault).collect();
-    let (refusal, internal) = (Some("Refusal"), Some("InternalError"));
+    let (refusal, internal) = (Some("refusal"), Some("error"));
     assert_eq!(faults, [refusal, refusal, internal, internal, None]);
 }
 
