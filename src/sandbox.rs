@@ -40,6 +40,7 @@ mod account;
 mod acs3;
 mod actions;
 mod answer;
+mod control;
 mod fault;
 mod faults;
 mod gate;
@@ -108,7 +109,8 @@ impl Sandbox {
             record: Record::empty(),
         });
         let server = tokio::spawn(server::serve(listener, Arc::clone(&state)).in_current_span());
-        info!(%address, role_arn, "Sandbox STS listens; nothing it issues is valid anywhere else");
+        let faults_at = format!("http://{address}{}", control::PATH);
+        info!(%address, role_arn, faults_at, "Sandbox STS listens; nothing it issues is valid anywhere else");
         Ok(Self {
             address,
             role_arn,

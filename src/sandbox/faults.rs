@@ -1,6 +1,6 @@
 //! The faults that calls meet: those that were injected one by one, and after them the plan in force.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::sandbox::issue::Lifetime;
 use crate::sandbox::plan::Plan;
 use crate::sandbox::random::Random;
 
-/// What lies ahead.
+/// What lies ahead, and what was met.
 pub(super) struct Faults {
     ahead: Mutex<Ahead>,
     changed: watch::Sender<()>,
@@ -24,6 +24,8 @@ struct Ahead {
     injected: VecDeque<(Fault, Times)>,
     plan: Plan,
     planned_at: Instant,
+    /// How many calls have met each fault, by its name.
+    met: BTreeMap<&'static str, u64>,
 }
 
 /// What one call meets.
@@ -44,6 +46,7 @@ impl Faults {
                 injected: VecDeque::new(),
                 plan,
                 planned_at: Instant::now(),
+                met: BTreeMap::new(),
             }),
             changed: watch::Sender::new(()),
         }
@@ -70,6 +73,9 @@ impl Faults {
         let fault = ahead
             .next_injected()
             .or_else(|| ahead.plan.fault(age, random.dice()));
+        if let Some(fault) = &fault {
+            *ahead.met.entry(fault.name()).or_default() += 1;
+        }
         let imposed = fault.as_ref().and_then(Fault::lifetime);
         Met {
             lifetime: imposed.or_else(|| ahead.plan.lifetime().map(Lifetime::Lasts)),
@@ -83,6 +89,12 @@ impl Faults {
     /// Returns how far the clock of the sandbox is ahead of its own.
     pub(super) fn skew(&self) -> TimeDelta {
         self.lock().plan.skew()
+    }
+
+    /// Returns the plan in force as it was written, and how many calls have met each fault.
+    pub(super) fn told(&self) -> (String, BTreeMap<&'static str, u64>) {
+        let ahead = self.lock();
+        (ahead.plan.as_str().to_owned(), ahead.met.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Ahead> {

@@ -1,6 +1,7 @@
 //! A bounded record of what arrived, for those who test against the sandbox.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
@@ -29,6 +30,7 @@ pub struct Seen {
 pub(super) struct Record {
     latest: Mutex<VecDeque<Seen>>,
     count: watch::Sender<u64>,
+    answers: AtomicU64,
 }
 
 impl Record {
@@ -36,6 +38,7 @@ impl Record {
         Self {
             latest: Mutex::default(),
             count: watch::Sender::new(0),
+            answers: AtomicU64::new(0),
         }
     }
 
@@ -52,6 +55,7 @@ impl Record {
 
     /// Completes what was noted with the answer.
     pub(super) fn answered(&self, request_id: &str, status: u16, code: Option<&str>) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
         let mut latest = self.lock();
         if let Some(seen) = latest
             .iter_mut()
@@ -69,6 +73,11 @@ impl Record {
 
     pub(super) fn count(&self) -> watch::Receiver<u64> {
         self.count.subscribe()
+    }
+
+    /// Returns how many requests have been answered so far.
+    pub(super) fn answers(&self) -> u64 {
+        self.answers.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Seen>> {

@@ -114,7 +114,8 @@ pub(super) fn unknown_api() -> Refusal {
     )
 }
 
-async fn receive(body: Body) -> Result<Bytes, Refusal> {
+/// Reads a body to its end, which must come soon.
+pub(super) async fn receive(body: Body) -> Result<Bytes, Refusal> {
     // STS documents neither refusal: it takes 10 MB, and its patience is not known.
     let Ok(received) = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_LIMIT)).await else {
         let message = "The sandbox waited too long for the request body.";

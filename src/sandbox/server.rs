@@ -16,6 +16,7 @@ use tracing::debug;
 use crate::clock::Clock;
 use crate::sandbox::actions::{ACTIONS, Scene, perform};
 use crate::sandbox::answer::{Answer, Refusal};
+use crate::sandbox::control;
 use crate::sandbox::fault::Fault;
 use crate::sandbox::faults::{Faults, Met};
 use crate::sandbox::random::Random;
@@ -54,6 +55,9 @@ pub(super) async fn serve(listener: TcpListener, state: Arc<State>) {
 }
 
 async fn respond(state: &State, request: Request<Body>) -> Response<Body> {
+    if control::is_meant(request.uri().path()) {
+        return control::respond(state, request).await;
+    }
     let request_id = state.random.uuid();
     let host = request::host(request.headers());
     let call = request::read(request).await;

@@ -9,7 +9,7 @@ use crate::snapshot::{Held, Offer};
 use crate::view;
 
 /// Answers with JSON.
-pub(super) fn json(status: StatusCode, body: Bytes) -> Response {
+pub(crate) fn json(status: StatusCode, body: Bytes) -> Response {
     with(status, "application/json", body)
 }
 
@@ -32,12 +32,12 @@ fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Response
 }
 
 /// Answers with an error.
-pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response {
+pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response {
     json(status, view::error(code, message))
 }
 
 /// Says that a method is not answered, and which are.
-pub(super) fn method_not_allowed(allow: &'static str, code: &str, message: &str) -> Response {
+pub(crate) fn method_not_allowed(allow: &'static str, code: &str, message: &str) -> Response {
     let mut response = error(StatusCode::METHOD_NOT_ALLOWED, code, message);
     let headers = response.headers_mut();
     headers.insert(header::ALLOW, HeaderValue::from_static(allow));
