@@ -2,6 +2,8 @@
 
 mod definition;
 mod rendered;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -39,6 +41,9 @@ pub enum Request {
     },
     /// A question to the admin listener of a running daemon.
     Ask(Result<Listen, Mistakes>, Question),
+    /// `sandbox`.
+    #[cfg(feature = "sandbox")]
+    Sandbox(Box<Result<config::Alone, Mistakes>>),
     /// `completions`.
     Completions(Shell),
     /// `manual`.
@@ -91,6 +96,11 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, cl
         }
         "wait" => asked(given, Question::Wait(seconds(given))),
         "stop" => asked(given, Question::Stop),
+        #[cfg(feature = "sandbox")]
+        "sandbox" => Request::Sandbox(Box::new(config::alone(&config::Input {
+            sandbox: Some(sandbox::alone(given)),
+            ..input(given, Vec::new())
+        }))),
         "completions" => {
             Request::Completions(given.get_one("shell").copied().unwrap_or(Shell::Bash))
         }
@@ -226,17 +236,8 @@ fn input(matches: &ArgMatches, defaults: Vec<(&'static str, String)>) -> config:
         host_name: process::host_name(),
         defaults,
         #[cfg(feature = "sandbox")]
-        sandbox: sandbox(matches),
+        sandbox: sandbox::asked_for(matches),
     }
-}
-
-#[cfg(feature = "sandbox")]
-fn sandbox(matches: &ArgMatches) -> Option<config::Sandbox> {
-    let is_asked_for = matches.try_get_one::<bool>("sandbox").ok().flatten();
-    is_asked_for.copied().unwrap_or_default().then(|| {
-        let lifetime = matches.get_one::<String>("sandbox-lifetime").cloned();
-        config::Sandbox { lifetime }
-    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]

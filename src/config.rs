@@ -5,6 +5,8 @@ mod identity;
 mod layers;
 mod parse;
 mod role;
+#[cfg(feature = "sandbox")]
+mod sandbox;
 mod serve;
 pub mod settings;
 
@@ -25,6 +27,9 @@ use crate::sts::sign::Signature;
 use crate::view::metadata::Plain;
 use crate::{sink, telemetry};
 
+#[cfg(feature = "sandbox")]
+pub use self::sandbox::{Alone, Sandbox, alone};
+
 use self::checker::Checker;
 use self::layers::Layers;
 
@@ -43,14 +48,6 @@ pub struct Input<'a> {
     /// What was said of the embedded STS, if it was asked for.
     #[cfg(feature = "sandbox")]
     pub sandbox: Option<Sandbox>,
-}
-
-/// What was said of the embedded STS.
-#[cfg(feature = "sandbox")]
-#[derive(Debug)]
-pub struct Sandbox {
-    /// How long its credentials live, whatever is asked for.
-    pub lifetime: Option<String>,
 }
 
 impl fmt::Debug for Input<'_> {
@@ -92,8 +89,8 @@ pub enum Upstream {
     /// From the embedded STS.
     #[cfg(feature = "sandbox")]
     Sandbox {
-        /// How long its credentials live, whatever is asked for.
-        lifetime: Option<Duration>,
+        /// What it is started with.
+        options: Box<crate::sandbox::Options>,
         /// Where settings of a real role were given that have no effect.
         ignored: Vec<String>,
     },
@@ -253,16 +250,15 @@ fn checked(mut checker: Checker, input: &Input<'_>) -> Result<Config, Mistakes> 
     let admin = checker.value("admin.listen", parse::address_or_off);
     let files = checker.files();
     let drain = checker.value("shutdown.drain", parse::duration);
-    let level = checker.value("log.level", parse::level);
-    let format = checker.value("log.format", parse::format);
+    let log = checker.log();
 
     let Checker {
         layers,
         mut problems,
     } = checker;
     problems.splice(0..0, layers.problems);
-    match (upstream, session, serve, admin, drain, level) {
-        (Some(upstream), Some(session), Some(serve), Some(admin), Some(drain), Some(level))
+    match (upstream, session, serve, admin, drain, log) {
+        (Some(upstream), Some(session), Some(serve), Some(admin), Some(drain), Some(log))
             if problems.is_empty() =>
         {
             Ok(Config {
@@ -273,7 +269,7 @@ fn checked(mut checker: Checker, input: &Input<'_>) -> Result<Config, Mistakes> 
                 admin,
                 files,
                 drain,
-                log: telemetry::Options { level, format },
+                log,
             })
         }
         _ => Err(Mistakes(problems)),

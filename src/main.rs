@@ -46,6 +46,11 @@ fn run(request: Request) -> ExitCode {
         Request::Get(Err(mistakes), _) | Request::Ask(Err(mistakes), _) => {
             fail(&mistakes, EX_CONFIG)
         }
+        #[cfg(feature = "sandbox")]
+        Request::Sandbox(alone) => match *alone {
+            Ok(alone) => sandbox(alone),
+            Err(mistakes) => fail(&mistakes, EX_CONFIG),
+        },
         Request::Completions(shell) => print(cli::completions(shell).as_bytes()),
         Request::Manual => {
             let mut text = Vec::new();
@@ -97,6 +102,16 @@ fn check(checked: Checked, json: bool) -> ExitCode {
 fn serve(config: Config) -> ExitCode {
     telemetry::start(&config.log);
     match block_on(files(&config), command::serve::run(config)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => fail(&error, code(&error)),
+        Err(code) => code,
+    }
+}
+
+#[cfg(feature = "sandbox")]
+fn sandbox(alone: ram_sidecar::config::Alone) -> ExitCode {
+    telemetry::start(&alone.log);
+    match block_on(0, command::sandbox::run(alone.sandbox)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => fail(&error, code(&error)),
         Err(code) => code,

@@ -56,7 +56,7 @@ pub async fn source(
         Upstream::Nothing => Ok((None, None)),
         Upstream::Cloud(cloud) => Ok((Some(chain(*cloud, session, clock)?), None)),
         #[cfg(feature = "sandbox")]
-        Upstream::Sandbox { lifetime, ignored } => {
+        Upstream::Sandbox { options, ignored } => {
             if !ignored.is_empty() {
                 let ignored = ignored.join(", ");
                 warn!(
@@ -64,7 +64,7 @@ pub async fn source(
                     "The sandbox takes the place of a role that is configured"
                 );
             }
-            let (cloud, sandbox) = embedded(lifetime, clock).await?;
+            let (cloud, sandbox) = embedded(*options, clock).await?;
             Ok((Some(chain(cloud, session, clock)?), Some(sandbox)))
         }
     }
@@ -140,7 +140,7 @@ fn places(
 
 #[cfg(feature = "sandbox")]
 async fn embedded(
-    lifetime: Option<Duration>,
+    options: crate::sandbox::Options,
     clock: &Clock,
 ) -> Result<(Cloud, crate::sandbox::Sandbox), Error> {
     use crate::identity::{AccessKey, Identity, Value};
@@ -148,17 +148,16 @@ async fn embedded(
     use crate::sts::sign::Signature;
 
     let failed = Error::Sandbox;
-    // As long as a role may allow: the sandbox is for trying out any duration.
-    let max_session = Duration::from_secs(43_200);
+    let address = options.listen;
     let options = Options {
         clock: clock.clone(),
-        lifetime,
-        max_session,
-        ..Options::default()
+        ..options
     };
-    let sandbox = Sandbox::start(options)
-        .await
-        .map_err(|error| failed(error.to_string()))?;
+    let sandbox = Sandbox::start(options).await.map_err(|error| {
+        failed(format!(
+            "cannot listen on {address}: {error}; stop what uses it, or change --sandbox-listen"
+        ))
+    })?;
     let identity = Identity::AccessKey(AccessKey {
         id: Value::Given(sandbox.access_key_id().into()),
         secret: Value::Given(sandbox.access_key_secret()),

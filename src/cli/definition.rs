@@ -10,6 +10,9 @@ use crate::config::settings::{SETTINGS, Setting};
 use crate::duration;
 use crate::view::format::PRINTED;
 
+#[cfg(feature = "sandbox")]
+use super::sandbox::{sandbox, with_sandbox};
+
 /// Returns the definition of the command line.
 pub fn command() -> Command {
     Command::new("ram-sidecar")
@@ -25,6 +28,9 @@ pub fn command() -> Command {
             health(),
             check(),
             stop(),
+        ])
+        .subcommands(sandbox())
+        .subcommands([
             completions(),
             Command::new("manual").about("Prints the manual page, for `man -l -`"),
         ])
@@ -179,6 +185,15 @@ fn config_argument() -> Arg {
         .help("A TOML file with any of these settings [env: RAM_SIDECAR_CONFIG]")
 }
 
+/// Gives a command the settings of a section, and no others.
+#[cfg(feature = "sandbox")]
+pub(super) fn with_section(command: Command, section: &str) -> Command {
+    let settings = SETTINGS
+        .iter()
+        .filter(|setting| setting.key.starts_with(section));
+    command.args(settings.filter_map(argument))
+}
+
 fn argument(setting: &'static Setting) -> Option<Arg> {
     let default = setting
         .default
@@ -201,27 +216,14 @@ fn argument(setting: &'static Setting) -> Option<Arg> {
     })
 }
 
-#[cfg(feature = "sandbox")]
-fn with_sandbox(command: Command) -> Command {
-    command
-        .arg(
-            Arg::new("sandbox")
-                .long("sandbox")
-                .action(ArgAction::SetTrue)
-                .help("Use an embedded STS with an account, a user and a role of its own; no cloud account needed"),
-        )
-        .arg(
-            Arg::new("sandbox-lifetime")
-                .long("sandbox-lifetime")
-                .value_name("DURATION")
-                .requires("sandbox")
-                .help("How long the sandbox's credentials live, whatever is asked for: to watch clients follow a rotation"),
-        )
-}
-
 #[cfg(not(feature = "sandbox"))]
 fn with_sandbox(command: Command) -> Command {
     command
+}
+
+#[cfg(not(feature = "sandbox"))]
+fn sandbox() -> [Command; 0] {
+    []
 }
 
 const AFTER_HELP: &str = "\

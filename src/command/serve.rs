@@ -1,14 +1,13 @@
 //! `serve`: the daemon.
 
-use std::io::{self, Write as _};
-
 use secrecy::ExposeSecret as _;
-use tracing::debug;
 
 use crate::app::{App, Error, Handle};
 use crate::config::Config;
 use crate::process;
 use crate::signal::{Request, Signals};
+
+use super::announce;
 
 /// Serves until a signal, or until a program of the pod asks for the stop.
 pub async fn run(config: Config) -> Result<(), Error> {
@@ -20,7 +19,10 @@ pub async fn run(config: Config) -> Result<(), Error> {
     let App { handle, mut engine } = App::start(config, process::raise_open_files()).await?;
     let first = async {
         handle.credentials().await;
-        announce(&handle);
+        announce(&format!(
+            "ALIBABA_CLOUD_CREDENTIALS_URI={}\n",
+            handle.uri.expose_secret()
+        ));
         std::future::pending::<()>().await;
     };
     tokio::select! {
@@ -36,16 +38,5 @@ pub async fn run(config: Config) -> Result<(), Error> {
 async fn stopped(signals: &mut Signals, handle: &Handle) {
     while signals.next().await == Request::Renew {
         handle.renew();
-    }
-}
-
-/// Prints the one line of standard output.
-fn announce(handle: &Handle) {
-    let uri = handle.uri.expose_secret();
-    let line = format!("ALIBABA_CLOUD_CREDENTIALS_URI={uri}\n");
-    let mut out = io::stdout().lock();
-    // Whoever started this may have closed its standard output; that is no reason to stop serving.
-    if let Err(error) = out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
-        debug!("Cannot print the credentials URI: {error}");
     }
 }

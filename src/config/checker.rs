@@ -5,10 +5,8 @@ use rustls::pki_types::pem::PemObject as _;
 
 use crate::credentials::RoleArn;
 use crate::sts::endpoint::Endpoint;
-use crate::{identity, sink};
+use crate::{identity, sink, telemetry};
 
-#[cfg(feature = "sandbox")]
-use super::layers::{FOR_CLIENTS, Origin};
 use super::layers::{Given, Layers};
 use super::role::Choice;
 use super::{Cloud, Input, Session, Shown, Upstream, parse, settings};
@@ -129,49 +127,6 @@ impl Checker {
         })
     }
 
-    /// The environment and the file may hold a real job's settings: its role is set aside and reported, its credentials
-    /// files are not touched. A flag is a contradiction.
-    #[cfg(feature = "sandbox")]
-    fn sandbox(&mut self, sandbox: &super::Sandbox) -> Option<Upstream> {
-        let replaced = [
-            "role.arn",
-            "role.preset",
-            "role.account_id",
-            "role.oss_bucket",
-            "role.via",
-            "identity.",
-            "sts.",
-        ];
-        let given = self.layers.given();
-        let (flags, ignored): (Vec<&Origin>, Vec<&Origin>) = given
-            .filter(|(key, _)| replaced.iter().any(|start| key.starts_with(start)))
-            // It tells clients where to ask, and is here no setting.
-            .filter(|(_, given)| given.origin != Origin::Variable(FOR_CLIENTS))
-            .map(|(_, given)| &given.origin)
-            .partition(|origin| matches!(origin, Origin::Flag(_)));
-        let ignored = ignored.iter().map(ToString::to_string).collect();
-        for origin in flags {
-            self.problems.push(format!("{origin}: --sandbox brings its own role, identity and STS; drop one of the two flags"));
-        }
-        for (origin, _) in &self.layers.files {
-            if !matches!(origin, Origin::Flag(_)) {
-                self.problems.push(format!("{origin}: --sandbox would put credentials that are valid nowhere in the place of real ones; unset it, or name another file with --file"));
-            }
-        }
-        match sandbox
-            .lifetime
-            .as_deref()
-            .map(parse::sandbox_lifetime)
-            .transpose()
-        {
-            Ok(lifetime) => Some(Upstream::Sandbox { lifetime, ignored }),
-            Err(reason) => {
-                self.problems.push(format!("--sandbox-lifetime: {reason}"));
-                None
-            }
-        }
-    }
-
     /// Reads the name of the session, or derives one.
     pub(super) fn session_name(&mut self, input: &Input<'_>) -> Option<String> {
         match self.given("role.session_name") {
@@ -246,6 +201,12 @@ impl Checker {
             return None;
         }
         Some(vec![Endpoint::of(region.as_deref(), vpc)])
+    }
+
+    pub(super) fn log(&mut self) -> Option<telemetry::Options> {
+        let level = self.value("log.level", parse::level);
+        let format = self.value("log.format", parse::format);
+        level.map(|level| telemetry::Options { level, format })
     }
 
     pub(super) fn files(&mut self) -> Vec<sink::Options> {

@@ -5,7 +5,6 @@ mod role;
 mod serve;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
@@ -21,18 +20,6 @@ pub(super) use self::role::{
     session_name, source_identity,
 };
 pub(super) use self::serve::{address, address_or_off, key, key_bits, metadata_value, uids};
-
-/// STS counts in whole seconds, of which the first may be all but over.
-#[cfg(feature = "sandbox")]
-pub(super) fn sandbox_lifetime(text: &str) -> Result<Duration, String> {
-    let duration = duration(text)?;
-    if duration.as_secs() < 2 {
-        return Err(format!(
-            "`{text}` is over before it begins; choose 2s or more"
-        ));
-    }
-    Ok(duration)
-}
 
 /// Reads several values: a JSON array, or one text with commas.
 pub(super) fn list(text: &str) -> Result<Vec<String>, String> {

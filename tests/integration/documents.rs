@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ram_sidecar::config::settings::SETTINGS;
 use ram_sidecar::failure;
+use ram_sidecar::sandbox::FAULTS;
 
 use crate::support::{Scratch, run};
 
@@ -154,6 +155,17 @@ fn the_readme_troubleshoots_every_code_in_the_words_of_the_program() {
     for row in rows {
         let code = row.split('`').nth(1).unwrap();
         assert!(own.contains(&code), "{code} is no code");
+    }
+}
+
+#[test]
+fn the_readme_has_every_fault_in_the_words_of_the_help() {
+    let readme = document("README.md");
+    let table = readme.split("## Rehearse an outage").nth(1);
+    let table = table.expect("a section");
+    for (usage, meaning) in FAULTS {
+        let row = format!("| `{usage}` | {meaning} |");
+        assert!(table.contains(&row), "README's row should be\n{row}");
     }
 }
 

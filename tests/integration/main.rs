@@ -38,6 +38,8 @@ mod metadata;
 #[cfg(test)]
 mod namespace;
 #[cfg(test)]
+mod rehearsal;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod serving;

@@ -310,7 +310,8 @@ fn secrets(env: &[(&str, &str)]) -> Vec<String> {
         .collect()
 }
 
-fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Command {
+/// Makes `ram-sidecar name …args`, which logs everything, with a cleared environment plus `PATH` and `env`.
+pub(crate) fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ram-sidecar"));
     command.arg(name).args(args).env_clear();
     command.envs(environment("PATH").map(|path| ("PATH", path)));

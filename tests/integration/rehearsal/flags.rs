@@ -1,0 +1,103 @@
+//! Mistakes in the flags, and the flags of the commands that embed the sandbox.
+
+use std::net::TcpListener;
+
+use super::ask;
+use crate::serving::LISTEN;
+use crate::support::{Daemon, check, run_command};
+
+#[test]
+fn every_mistake_in_the_flags_is_told_at_once() {
+    let sandbox = [
+        "--listen",
+        "0.0.0.0:7005",
+        "--lifetime",
+        "1s",
+        "--fault",
+        "nope,latency=1d",
+        "--log-level",
+        "loud",
+    ];
+    let embedded = [
+        "--sandbox",
+        "--sandbox-listen",
+        "0.0.0.0:7005",
+        "--sandbox-lifetime",
+        "1s",
+        "--fault",
+        "nope",
+        "--fault",
+        "latency=1d",
+    ];
+    for (name, args, prefix, last) in [
+        (
+            "sandbox",
+            &sandbox[..],
+            "",
+            Some("--log-level: `loud` is no level; "),
+        ),
+        ("serve", &embedded, "sandbox-", None),
+    ] {
+        let ended = run_command(name, args, &[]);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (Some(78), ""),
+            "{}",
+            ended.stderr
+        );
+        let mut lines = ended.stderr.lines().skip(1);
+        for mistake in [
+            &*format!("--{prefix}listen: 0.0.0.0:7005 can be reached from other machines; listen on 127.0.0.1 or [::1]"),
+            &format!("--{prefix}lifetime: `1s` is over before it begins; choose 2s or more"),
+            "--fault: `nope` is no fault; there are down, hang, ",
+            "--fault: latency: `1d` is not a duration; ",
+        ]
+        .into_iter()
+        .chain(last)
+        {
+            let told = lines.next().unwrap_or_default().trim_start();
+            assert!(told.starts_with(mistake), "\n{told}\n{mistake}");
+        }
+        assert_eq!(lines.next(), None);
+    }
+}
+
+#[test]
+fn flags_of_the_sandbox_are_wrong_usage_without_it() {
+    for args in [
+        &["serve", "--fault", "down"][..],
+        &["serve", "--sandbox-listen", "127.0.0.1:0"],
+        &["exec", "--fault", "down", "--", "true"],
+        &["check", "--fault", "down"],
+        &["get", "--sandbox"],
+        &["sandbox", "--sandbox-lifetime", "1m"],
+        &["sandbox", "--role-arn", "x"],
+        &["sandbox", "stray"],
+    ] {
+        let ended = run_command(args[0], &args[1..], &[]);
+        assert_eq!(ended.code, Some(64), "{args:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn every_command_that_embeds_the_sandbox_takes_its_faults() {
+    let (code, report) = check(&["--sandbox", "--fault", "deny"], &[]);
+    assert_eq!(code, Some(69), "{report}");
+    assert!(report.contains("NoPermission"), "{report}");
+
+    let ended = run_command("exec", &["--sandbox", "--fault", "deny", "--", "true"], &[]);
+    assert_eq!(ended.code, Some(69), "{}", ended.stderr);
+    assert!(ended.stderr.contains("NoPermission"), "{}", ended.stderr);
+}
+
+#[test]
+fn the_embedded_sandbox_listens_where_it_is_told_to() {
+    let place = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = place.local_addr().unwrap();
+    drop(place);
+    let told = address.to_string();
+    let args = [&["--sandbox", "--sandbox-listen", &told], &LISTEN[..]].concat();
+    let daemon = Daemon::spawn(&args, &[]);
+    daemon.uri();
+    assert_eq!(ask(address, "GET", "").text("Faults"), "");
+}
