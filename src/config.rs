@@ -96,6 +96,13 @@ pub enum Upstream {
     },
 }
 
+impl Upstream {
+    /// Whether programs may be started for credentials.
+    pub fn runs_programs(&self) -> bool {
+        matches!(self, Self::Cloud(cloud) if cloud.identity.runs_programs())
+    }
+}
+
 /// Which role to ask which STS for, and as whom.
 #[derive(Debug)]
 pub struct Cloud {

@@ -129,6 +129,11 @@ impl Identity {
         }
     }
 
+    /// Whether programs may be started for the proof: a profile can say so at any time.
+    pub fn runs_programs(&self) -> bool {
+        matches!(self, Self::Process(_) | Self::Profile(_))
+    }
+
     /// Returns the most roles that may belong to the identity itself.
     pub fn most_roles(&self) -> usize {
         match self {

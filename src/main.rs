@@ -16,6 +16,8 @@ use signal_hook::consts::SIGINT;
 use tokio::runtime::Runtime;
 
 fn main() -> ExitCode {
+    // Before anything secret is read.
+    process::hide();
     match cli::read(std::env::args_os()) {
         Ok(request) => run(request),
         Err(error) => {
@@ -83,7 +85,8 @@ fn block_on<T>(files: usize, future: impl Future<Output = T>) -> Result<T, ExitC
 }
 
 fn check(checked: Checked, json: bool) -> ExitCode {
-    process::protect();
+    let config = checked.outcome.as_ref().ok();
+    process::protect(config.is_some_and(|config| config.upstream.runs_programs()));
     let report = match block_on(0, command::check::run(checked)) {
         Ok(report) => report,
         Err(code) => return code,
@@ -100,6 +103,7 @@ fn check(checked: Checked, json: bool) -> ExitCode {
 }
 
 fn serve(config: Config) -> ExitCode {
+    process::protect(config.upstream.runs_programs());
     telemetry::start(&config.log);
     match block_on(files(&config), command::serve::run(config)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -119,6 +123,7 @@ fn sandbox(alone: ram_sidecar::config::Alone) -> ExitCode {
 }
 
 fn exec(config: Config, options: exec::Options) -> ExitCode {
+    // No limit may change, nor the umask or what the command may become: it would inherit that.
     telemetry::start(&config.log);
     let outcome = block_on(files(&config), exec::run(config, options));
     match outcome {
@@ -159,10 +164,14 @@ fn code(error: &Error) -> u8 {
 }
 
 fn get(origin: get::Origin, format: Format) -> ExitCode {
-    if let get::Origin::Settings(config) = &origin {
+    let settings = match &origin {
+        get::Origin::Settings(config) => Some(config),
+        get::Origin::Daemon(_) => None,
+    };
+    process::protect(settings.is_some_and(|config| config.upstream.runs_programs()));
+    if let Some(config) = settings {
         telemetry::start(&config.log);
     }
-    process::protect();
     match block_on(0, get::run(origin, format)) {
         Ok(Ok(text)) => {
             let line = if text.ends_with(b"\n") {

@@ -1,18 +1,28 @@
 //! The limits of this process, its name, and the children that fall to it.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use rustix::fs::Mode;
 use rustix::process::{
     DumpableBehavior, Pid, Resource, Rlimit, WaitOptions, getpid, getrlimit, set_dumpable_behavior,
-    setrlimit, waitpid,
+    setrlimit, umask, waitpid,
 };
+use rustix::thread::set_no_new_privs;
 
-/// Keeps memory out of core dumps and away from debuggers of the same user.
+/// Keeps memory and environment out of core dumps and away from other processes of the same user.
 ///
-/// Best effort: where the kernel refuses, the process runs on.
-pub fn protect() {
-    hide();
+/// Children inherit nothing of it. Best effort: where the kernel refuses, the process runs on.
+pub fn hide() {
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+}
+
+/// Rules core dumps out for children too, and keeps what is created from everybody else; `runs_programs` tells whether
+/// programs are started for credentials.
+///
+/// Call it before there is a second thread. Not for a process whose children are to find the world as it is: see
+/// [`as_started`] for the umask; the limit cannot be taken back. Best effort like [`hide`].
+pub fn protect(runs_programs: bool) {
     let _ = setrlimit(
         Resource::Core,
         Rlimit {
@@ -20,11 +30,25 @@ pub fn protect() {
             maximum: Some(0),
         },
     );
+    let before = umask(PRIVATE);
+    UMASK.get_or_init(|| before);
+    // A program may be sudo, or have capabilities of its own.
+    if !runs_programs {
+        let _ = set_no_new_privs(true);
+    }
 }
 
-/// Does the same as [`protect`] without a limit that children would inherit.
-pub fn hide() {
-    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+/// Starts a program with the umask that this process was started with.
+///
+/// Other threads have that umask too meanwhile: whoever creates a file says its mode.
+pub fn as_started<T>(start: impl FnOnce() -> T) -> T {
+    let Some(before) = UMASK.get() else {
+        return start();
+    };
+    let ours = umask(*before);
+    let started = start();
+    umask(ours);
+    started
 }
 
 /// Raises the limit of open files as far as it is useful and allowed, and returns it.
@@ -102,3 +126,9 @@ fn awaited() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
 
 /// Enough for every connection the servers admit.
 const USEFUL: u64 = 16_384;
+
+/// Everything for this user, nothing for others.
+const PRIVATE: Mode = Mode::RWXG.union(Mode::RWXO);
+
+/// The umask that this process was started with, if it has changed that.
+static UMASK: OnceLock<Mode> = OnceLock::new();

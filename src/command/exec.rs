@@ -65,8 +65,6 @@ pub enum Ending {
 
 /// Runs the command to its end.
 pub async fn run(config: Config, options: Options) -> Result<Ending, Error> {
-    // No limit may change: the command would inherit it.
-    process::hide();
     let system = |what| move |source| app::Error::System { what, source };
     let mut relay = Relay::new().map_err(system("listen to signals"))?;
     let mut changed = signal(SignalKind::child()).map_err(system("listen to SIGCHLD"))?;

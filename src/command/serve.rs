@@ -11,7 +11,6 @@ use super::announce;
 
 /// Serves until a signal, or until a program of the pod asks for the stop.
 pub async fn run(config: Config) -> Result<(), Error> {
-    process::protect();
     let mut signals = Signals::new().map_err(|source| Error::System {
         what: "listen to signals",
         source,

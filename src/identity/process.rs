@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::failure::{Failure, Stage};
-use crate::process::{Awaited, bury};
+use crate::process::{Awaited, as_started, bury};
 
 use super::Proof;
 use super::document::Document;
@@ -48,15 +48,15 @@ impl Process {
         bury();
         let name = self.name();
         let arguments = self.command.get(1..).unwrap_or_default();
-        let started = Command::new(name)
+        let mut command = Command::new(name);
+        command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
-            .kill_on_drop(true)
-            .spawn();
-        let mut child = started.map_err(|error| {
+            .kill_on_drop(true);
+        let mut child = as_started(|| command.spawn()).map_err(|error| {
             let message = format!("cannot start {name}: {error}");
             Failure::new(Stage::Identity, "ProcessNotStarted", message)
         })?;

@@ -24,6 +24,8 @@ mod files;
 #[cfg(test)]
 mod formats;
 #[cfg(test)]
+mod hardening;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod identities;

@@ -10,7 +10,7 @@ use crate::support::{Daemon, eventually, run};
 /// Free ports on both listeners.
 pub(crate) const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
 
-fn sandbox(args: &[&str], env: &[(&str, &str)]) -> Daemon {
+pub(crate) fn sandbox(args: &[&str], env: &[(&str, &str)]) -> Daemon {
     Daemon::spawn(&[&["--sandbox"], &LISTEN[..], args].concat(), env)
 }
 

@@ -54,19 +54,7 @@ impl Daemon {
 
     /// Starts it like [`Self::spawn`], by a program that becomes it.
     pub(crate) fn spawn_under(starter: &[&str], args: &[&str], env: &[(&str, &str)]) -> Self {
-        let (program, words) = starter.split_first().expect("a program");
-        let inner = command("serve", args, env);
-        let mut outer = Command::new(program);
-        outer
-            .args(words)
-            .arg(inner.get_program())
-            .args(inner.get_args())
-            .env_clear();
-        outer.envs(
-            inner
-                .get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        );
+        let outer = under(starter, &command("serve", args, env));
         Self {
             process: Process::start(outer),
             secrets: Mutex::new(secrets(env)),
@@ -319,6 +307,18 @@ pub(crate) fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Comman
         .env("RAM_SIDECAR_LOG", "trace")
         .envs(env.iter().copied());
     command
+}
+
+/// Makes a command that starts another, by a program that becomes it if one is given, with nothing but its variables.
+pub(crate) fn under(starter: &[&str], inner: &Command) -> Command {
+    let starter = starter.iter().map(AsRef::as_ref);
+    let inner_words = std::iter::once(inner.get_program()).chain(inner.get_args());
+    let mut words = starter.chain(inner_words);
+    let mut outer = Command::new(words.next().expect("a program"));
+    outer.args(words).env_clear();
+    let variables = inner.get_envs();
+    outer.envs(variables.filter_map(|(name, value)| Some((name, value?))));
+    outer
 }
 
 const METADATA: &str = "The ECS metadata dialect is spoken";

@@ -110,7 +110,7 @@ fn aws_sdks_get_the_token_that_they_must_send() {
 /// A script that says how it finds the world.
 ///
 /// The real-time signals that C libraries keep for themselves are ignored in whatever they start.
-const LOOK: &str = r#"pwd; umask; ulimit -S -a; ulimit -H -a; grep ^SigBlk /proc/self/status
+const LOOK: &str = r#"pwd; umask; ulimit -S -a; ulimit -H -a; grep -E "^(SigBlk|NoNewPrivs):" /proc/self/status
 while read -r name set; do [ "$name" = SigIgn: ] && printf "%x\n" $((0x$set & 0x7fffffff)); done < /proc/self/status
 ls /proc/self/fd; cat /proc/self/oom_score_adj; cat"#;
 
