@@ -110,6 +110,16 @@ mod tests {
     }
 
     #[test]
+    fn a_life_without_end_is_renewed_within_hours() {
+        let decades = Duration::from_secs(356_852 * 3600);
+        for lifetime in [decades, Duration::MAX] {
+            for dice in DICE {
+                assert!(after_success(lifetime, dice) < Duration::from_secs(6 * 3600));
+            }
+        }
+    }
+
+    #[test]
     fn short_lives_do_not_make_a_hot_loop() {
         for lifetime in [
             Duration::ZERO,
@@ -177,6 +187,35 @@ mod tests {
         for code in ["TimedOut", "NoPermission"] {
             let plenty = Some(Duration::from_secs(40_000));
             assert_eq!(after_failure(100, &failed(code), plenty, 1.0), CAP);
+        }
+    }
+
+    #[test]
+    fn a_fleet_that_started_or_failed_together_does_not_come_back_together() {
+        let seconds = |wait: Duration| wait.as_secs_f64();
+        let spread = |wait: &dyn Fn(Dice) -> Duration| {
+            let waits = (0..1000).map(|one| seconds(wait(f64::from(one) / 1000.0)));
+            let mut waits: Vec<f64> = waits.collect();
+            waits.sort_by(f64::total_cmp);
+            // The longest gap between two neighbours, and the most of a thousand that come in one second.
+            let gap = waits.windows(2).map(|pair| pair[1] - pair[0]);
+            let crowd = waits.iter().map(|from| {
+                let together = |at: &&f64| (*from..from + 1.0).contains(*at);
+                waits.iter().filter(together).count()
+            });
+            (gap.fold(0.0, f64::max), crowd.max().unwrap())
+        };
+        let hour = Duration::from_secs(3600);
+        let renewals = spread(&|dice| after_success(hour, dice));
+        assert!(renewals.0 < 1.0 && renewals.1 <= 6, "{renewals:?}");
+        // However long it fails, also where the delay has reached its cap.
+        for failures in [6, 60, u32::MAX] {
+            let retries = spread(&|dice| after_failure(failures, &failed("TimedOut"), None, dice));
+            assert!(retries.0 < 1.0 && retries.1 <= 18, "{retries:?}");
+            let throttled = spread(&|dice| {
+                after_failure(failures, &failed("Throttling.User"), Some(hour), dice)
+            });
+            assert!(throttled.0 < 1.0 && throttled.1 <= 20, "{throttled:?}");
         }
     }
 
