@@ -3,6 +3,7 @@
 mod callers;
 mod commands;
 mod hostile;
+mod ipv4;
 mod mistakes;
 mod network;
 mod remote;

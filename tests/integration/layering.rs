@@ -184,6 +184,25 @@ fn no_native_tls_stands_in_the_lock_file() {
     }
 }
 
+#[test]
+fn every_dependency_is_pinned_by_its_content_and_of_the_public_registry() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap();
+    let packages: Vec<&str> = lock.split("[[package]]").skip(1).collect();
+    assert!(packages.len() > 50, "only {} packages", packages.len());
+    let ours = format!("name = \"{}\"", env!("CARGO_PKG_NAME"));
+    for package in packages {
+        if package.contains(&ours) {
+            continue;
+        }
+        let source = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
+        let is_pinned = package.contains(source) && package.contains("checksum = \"");
+        assert!(is_pinned, "{package}");
+    }
+    // Nothing of ours runs while it is built.
+    assert!(!root.join("build.rs").exists());
+}
+
 fn sources(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {

@@ -66,4 +66,6 @@ mod tls;
 #[cfg(test)]
 mod toolchains;
 #[cfg(test)]
+mod traffic;
+#[cfg(test)]
 mod upstream;
