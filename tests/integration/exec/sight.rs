@@ -194,6 +194,23 @@ fn its_memory_is_closed_to_others_while_the_command_is_as_open_as_ever() {
 }
 
 #[test]
+fn a_proxy_that_would_see_the_credentials_is_warned_of() {
+    let (_, _, complaint) = ended(sandboxed(&["true"]));
+    assert_eq!(complaint, "");
+    for name in ["HTTP_PROXY", "http_proxy"] {
+        let mut command = sandboxed(&["true"]);
+        command.env(name, "http://proxy.invalid:3128");
+        let (code, _, complaint) = ended(command);
+        assert_eq!(code, Some(0), "{complaint}");
+        assert_eq!(
+            complaint.matches("unset HTTP_PROXY").count(),
+            1,
+            "{complaint}"
+        );
+    }
+}
+
+#[test]
 fn two_at_once_do_not_meet() {
     let (Some(mut one), Some(mut two)) = (
         Job::start(&["--sandbox"], &[]),
