@@ -34,10 +34,10 @@ pub struct Refresher<S> {
 }
 
 impl<S: Source> Refresher<S> {
-    /// Runs for ever.
+    /// Runs for ever. What is held from the start, because a predecessor obtained it, is renewed when it is due.
     pub async fn run(mut self) -> Infallible {
         let mut reporter = Reporter::default();
-        let mut is_asked_for = false;
+        let mut is_asked_for = self.resume(&mut reporter).await;
         loop {
             // By a clock that nobody sets: a storm of signals, or a wall clock that jumps to and fro, is no hot loop.
             let earliest = Instant::now() + schedule::FLOOR;
@@ -47,6 +47,16 @@ impl<S: Source> Refresher<S> {
             is_asked_for = self.wait(next, &mut reporter).await;
             sleep_until(earliest).await;
         }
+    }
+
+    /// Waits as after the attempt that gave what is held already, if anything is. Returns whether a nudge ended the wait.
+    async fn resume(&mut self, reporter: &mut Reporter) -> bool {
+        let (state, now) = (self.publisher.current(), self.clock.now());
+        let Some(held) = state.held() else {
+            return false;
+        };
+        reporter.resumed(held, state.phase(now));
+        !now.is_past(held.renew_at) && self.wait(now, held.renew_at, reporter).await
     }
 
     async fn attempt(
@@ -164,6 +174,12 @@ struct Reporter {
 }
 
 impl Reporter {
+    /// Takes note of what was told of when it was taken over.
+    fn resumed(&mut self, held: &Held, phase: Phase) {
+        self.generation = held.generation;
+        self.phase = Some(phase);
+    }
+
     fn attempted(&mut self, state: &Snapshot, now: Moment) {
         if let Some(failure) = state.failure() {
             let entered = self.enter(state, now) || self.code != failure.code;

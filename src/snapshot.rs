@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Notify, watch};
 
 use crate::credentials::{Credentials, Granted};
@@ -53,6 +53,10 @@ pub struct Held {
     pub credentials: Credentials,
     /// When they stop being good, by the clocks of this machine.
     pub deadline: Moment,
+    /// When to ask for their successor.
+    pub renew_at: Moment,
+    /// How far this machine's wall clock was ahead of the giver's.
+    pub skew: TimeDelta,
     /// The rendered document.
     pub document: Bytes,
     /// Counts the credentials, from 1: any change of them is a new generation.
@@ -163,6 +167,7 @@ impl Publisher {
         let Granted {
             credentials,
             deadline,
+            skew,
             served_by,
             ..
         } = granted;
@@ -176,6 +181,8 @@ impl Publisher {
                 held: Some(Arc::new(Held {
                     credentials,
                     deadline,
+                    renew_at: next_attempt,
+                    skew,
                     document,
                     generation,
                     served_by,
@@ -281,7 +288,6 @@ pub struct Health {
 pub(crate) mod tests {
     use super::*;
     use crate::failure::Stage;
-    use chrono::TimeDelta;
 
     pub(crate) fn noon() -> Moment {
         let wall = DateTime::from_timestamp(1_716_287_969, 0).unwrap();

@@ -50,6 +50,26 @@ struct Log {
     ends: Vec<Duration>,
 }
 
+impl Log {
+    /// Makes credentials that were asked for at a moment of the clock, which is so long after the start.
+    fn grant(&mut self, asked_at: Moment, elapsed: Duration, lifetime: Duration) -> Granted {
+        self.ends.push(elapsed + lifetime);
+        Granted {
+            credentials: Credentials {
+                access_key_id: (self.ends.len() - 1).to_string(),
+                access_key_secret: "secret".into(),
+                security_token: "token".into(),
+                issued_at: asked_at.wall,
+                expires_at: asked_at.wall + lifetime,
+            },
+            deadline: asked_at.after(lifetime),
+            lifetime,
+            skew: TimeDelta::zero(),
+            served_by: "script".to_owned(),
+        }
+    }
+}
+
 impl Source for Script {
     async fn mint(&mut self) -> Result<Minted, Failure> {
         let elapsed = self.started.elapsed();
@@ -69,21 +89,7 @@ impl Source for Script {
             }
             Act::Hang => std::future::pending().await,
         };
-        let mut log = self.log.lock().unwrap();
-        log.ends.push(elapsed + lifetime);
-        let granted = Granted {
-            credentials: Credentials {
-                access_key_id: (log.ends.len() - 1).to_string(),
-                access_key_secret: "secret".into(),
-                security_token: "token".into(),
-                issued_at: asked_at.wall,
-                expires_at: asked_at.wall + lifetime,
-            },
-            deadline: asked_at.after(lifetime),
-            lifetime,
-            skew: TimeDelta::zero(),
-            served_by: "script".to_owned(),
-        };
+        let granted = self.log.lock().unwrap().grant(asked_at, elapsed, lifetime);
         Ok(Minted {
             granted,
             passed_over: Vec::new(),
@@ -107,6 +113,11 @@ struct Simulation {
 
 impl Simulation {
     fn start(act: fn(u64) -> Act) -> Self {
+        Self::resume(act, None)
+    }
+
+    /// Starts with credentials that a predecessor has obtained, if any: how long they last, and when to renew them.
+    fn resume(act: fn(u64) -> Act, left: Option<(u64, u64)>) -> Self {
         let wall: DateTime<Utc> = DateTime::from_timestamp(1_716_287_969, 0).unwrap();
         let clock = Clock::simulated(Moment {
             wall,
@@ -122,6 +133,12 @@ impl Simulation {
             act,
             log: Arc::clone(&log),
         };
+        if let Some((lasts, renew_after)) = left {
+            let now = clock.now();
+            let lifetime = Duration::from_secs(lasts);
+            let granted = log.lock().unwrap().grant(now, Duration::ZERO, lifetime);
+            publisher.renewed(granted, now.after(Duration::from_secs(renew_after)));
+        }
         let refresher = Refresher {
             source,
             publisher,
@@ -178,6 +195,11 @@ impl Simulation {
             }
         }
         gaps
+    }
+
+    fn offers(&mut self) -> bool {
+        let offer = self.subscriber.current().offer(self.clock.now());
+        matches!(offer, Offer::Held(_))
     }
 
     fn attempts(&self) -> Vec<Duration> {
@@ -508,4 +530,41 @@ async fn what_is_too_short_to_live_on_replaces_nothing_that_lasts_longer_unless_
     simulation.nudge.send_modify(|count| *count += 1);
     simulation.run(5).await;
     assert_ne!(id(&mut simulation), "0", "who asks gets what there is");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_predecessor_obtained_is_offered_at_once_and_renewed_when_it_is_due() {
+    for (lasts, renew_after, attempts) in [
+        (40 * MINUTE, 7 * MINUTE, [7 * MINUTE, 7 * MINUTE + 1548]),
+        // Past its time: one attempt at once, and no other for it.
+        (20 * MINUTE, 0, [0, 1548]),
+    ] {
+        let mut simulation = Simulation::resume(|_| Act::Grant(HOUR), Some((lasts, renew_after)));
+        assert!(simulation.offers(), "before any attempt");
+        assert_eq!(simulation.run(40 * MINUTE).await, []);
+        let begun: Vec<u64> = simulation
+            .attempts()
+            .iter()
+            .map(Duration::as_secs)
+            .collect();
+        assert_eq!(begun, attempts);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_predecessor_obtained_ends_on_time_when_sts_stays_away() {
+    let left = Some((20 * MINUTE, 0));
+    let mut simulation = Simulation::resume(|_| Act::Fail("ConnectFailed"), left);
+    assert_eq!(simulation.run(HOUR).await, [(20 * MINUTE, HOUR + 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_nudge_renews_what_a_predecessor_obtained() {
+    let left = Some((40 * MINUTE, 20 * MINUTE));
+    let mut simulation = Simulation::resume(|_| Act::Grant(HOUR), left);
+    simulation.run(100).await;
+    assert_eq!(simulation.attempts().len(), 0);
+    simulation.nudge.send_modify(|count| *count += 1);
+    simulation.run(1).await;
+    assert_eq!(simulation.attempts().len(), 1);
 }
