@@ -8,7 +8,9 @@ mod file;
 mod own;
 
 use std::convert::Infallible;
+use std::fmt::Debug;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +22,34 @@ use tracing::{info, warn};
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::moment::Moment;
-use crate::snapshot::{Offer, Subscriber};
+use crate::snapshot::{Held, Offer, Subscriber};
 
 pub use self::file::Options;
 pub use self::own::Shelf;
+
+/// What can be kept under a path: it holds credentials, and says when they end.
+pub trait Kept: Clone + Debug + Send + Sync + 'static {
+    /// Whether it says more of them than they say themselves, and must be written again when their deadline is another.
+    const TELLS_DEADLINE: bool;
+
+    /// Returns where it is.
+    fn path(&self) -> &Path;
+
+    /// Checks that it can be written. Blocks.
+    fn check(&self, now: DateTime<Utc>) -> io::Result<()>;
+
+    /// Reads when the credentials in it end; nothing if there are none. Blocks.
+    fn expiration(&self) -> Option<DateTime<Utc>>;
+
+    /// Puts these credentials in place of the old ones, and keeps their mark among `ours`. Blocks.
+    fn replace(&self, held: &Held, ours: &Shelf, now: Moment) -> io::Result<()>;
+
+    /// Removes it. Blocks.
+    fn discard(&self) -> io::Result<()>;
+
+    /// Explains why it cannot be written.
+    fn failure(&self, error: &io::Error) -> Failure;
+}
 
 /// How a file stands.
 #[derive(Clone, Debug, Default)]
@@ -39,28 +65,24 @@ pub enum State {
 
 /// Keeps one file.
 #[derive(Debug)]
-pub struct Sink {
-    options: Options,
+pub struct Sink<K = Options> {
+    kept: K,
     subscriber: Subscriber,
     clock: Clock,
     state: watch::Sender<State>,
     shelf: Shelf,
 }
 
-impl Sink {
+impl<K: Kept> Sink<K> {
     /// Checks that the file can be written, by writing and removing an empty one beside it.
-    pub async fn new(
-        options: Options,
-        subscriber: Subscriber,
-        clock: Clock,
-    ) -> Result<Self, Failure> {
-        let (checked, now) = (options.clone(), clock.now().wall);
-        let checking = tokio::task::spawn_blocking(move || file::check(&checked, now));
+    pub async fn new(kept: K, subscriber: Subscriber, clock: Clock) -> Result<Self, Failure> {
+        let (checked, now) = (kept.clone(), clock.now().wall);
+        let checking = tokio::task::spawn_blocking(move || checked.check(now));
         let outcome = tokio::time::timeout(PATIENCE, checking).await;
         let outcome = outcome.map_err(|_| hung()).and_then(ended);
-        outcome.map_err(|error| file::failure(&options, &error))?;
+        outcome.map_err(|error| kept.failure(&error))?;
         Ok(Self {
-            options,
+            kept,
             subscriber,
             clock,
             state: watch::Sender::default(),
@@ -107,11 +129,8 @@ impl Sink {
 
     /// Looks at what a predecessor left. It may still be good, and then it stays until it ends.
     async fn inherited(&self) -> Option<Written> {
-        let options = self.options.clone();
-        let expires_at = self
-            .blocking(move || Ok(file::expiration(&options)))
-            .await
-            .ok()??;
+        let kept = self.kept.clone();
+        let expires_at = self.blocking(move || Ok(kept.expiration())).await.ok()??;
         Some(self.foreign(expires_at))
     }
 
@@ -139,10 +158,10 @@ impl Sink {
             .as_ref()
             .filter(|written| now.is_past(written.deadline))
         {
-            let (options, ended, wall) = (self.options.clone(), written.expires_at, now.wall);
-            let kept = self.shelf.clone();
+            let (kept, ended, wall) = (self.kept.clone(), written.expires_at, now.wall);
+            let ours = self.shelf.clone();
             let successor = self
-                .blocking(move || file::remove(&options, ended, kept.mark(), wall))
+                .blocking(move || remove(&kept, ended, &ours, wall))
                 .await?;
             *disk = successor.map(|expires_at| self.foreign(expires_at));
         }
@@ -161,15 +180,16 @@ impl Sink {
         };
         let written = disk
             .as_mut()
-            .filter(|written| written.generation == held.generation);
+            .filter(|written| written.generation == held.generation)
+            .filter(|written| !K::TELLS_DEADLINE || written.deadline == held.deadline);
         if let Some(written) = written {
             // The same credentials may turn out to last longer: their deadline goes by what is known of the clocks.
             written.deadline = held.deadline;
         } else {
-            let (options, content) = (self.options.clone(), Arc::clone(held));
-            let kept = self.shelf.clone();
-            let work = move || file::replace(&options, &content.credentials, &kept, now.wall);
-            self.blocking(work).await?;
+            let (kept, content) = (self.kept.clone(), Arc::clone(held));
+            let ours = self.shelf.clone();
+            self.blocking(move || kept.replace(&content, &ours, now))
+                .await?;
             *disk = Some(Written {
                 generation: held.generation,
                 expires_at: held.credentials.expires_at,
@@ -194,7 +214,7 @@ impl Sink {
 
     fn succeeded(&self, disk: Option<&Written>) {
         if matches!(&*self.state.borrow(), State::Failed(_)) {
-            info!(path = %self.options.path.display(), "The file can be written again");
+            info!(path = %self.kept.path().display(), "The file can be written again");
         }
         let is_ours = disk.is_some_and(|written| written.generation > 0);
         self.state.send_replace(if is_ours {
@@ -205,13 +225,32 @@ impl Sink {
     }
 
     fn failed(&self, error: &io::Error) {
-        let failure = file::failure(&self.options, error);
+        let failure = self.kept.failure(error);
         let told = matches!(&*self.state.borrow(), State::Failed(known) if **known == failure);
         if !told {
-            warn!(path = %self.options.path.display(), "{failure}");
+            warn!(path = %self.kept.path().display(), "{failure}");
         }
         self.state.send_replace(State::Failed(Arc::new(failure)));
     }
+}
+
+/// Removes the document that ends at `ended` or is the one on the `shelf`, if it is there. Blocks.
+///
+/// Another process may keep the same file: a document that still is good at `now` stays, and its end is returned. What is
+/// no such document stays too.
+fn remove(
+    kept: &impl Kept,
+    ended: DateTime<Utc>,
+    shelf: &Shelf,
+    now: DateTime<Utc>,
+) -> io::Result<Option<DateTime<Utc>>> {
+    match kept.expiration() {
+        _ if shelf.holds(kept.path()) => kept.discard()?,
+        Some(other) if other != ended && other > now => return Ok(Some(other)),
+        Some(_) => kept.discard()?,
+        None => {}
+    }
+    Ok(None)
 }
 
 fn ended<T>(outcome: Result<io::Result<T>, JoinError>) -> io::Result<T> {

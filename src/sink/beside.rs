@@ -1,11 +1,12 @@
 //! What stands beside a file: the names under which its successor is prepared.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use tracing::debug;
 
 /// The directory of a file, and the names under which the file is prepared there.
 pub(super) struct Beside<'a> {
@@ -36,6 +37,15 @@ impl<'a> Beside<'a> {
         let is_ours =
             target.components().count() == 1 && target.to_string_lossy().starts_with(&self.prefix);
         is_ours.then_some(target)
+    }
+
+    /// Makes a new name last. That it survives a power cut is more than some file systems promise.
+    pub(super) fn sync(&self) {
+        let synced = File::open(self.directory).and_then(|directory| directory.sync_all());
+        if let Err(error) = synced {
+            let directory = self.directory.display();
+            debug!(%directory, "Cannot sync the directory of a file: {error}");
+        }
     }
 
     /// Removes what was prepared here, but for what is `kept`: killed predecessors left it half done, or readers have

@@ -10,16 +10,18 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::process::geteuid;
-use tracing::debug;
 use zeroize::Zeroizing;
 
 use crate::credentials::Credentials;
 use crate::failure::{Failure, Stage};
+use crate::moment::Moment;
+use crate::snapshot::Held;
 use crate::view::format::Format;
 use crate::view::ossfs;
 
+use super::Kept;
 use super::beside::Beside;
-use super::own::{Mark, Shelf, refuse_foreign};
+use super::own::{Shelf, refuse_foreign};
 
 /// One file to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,35 @@ pub struct Options {
     pub gid: Option<u32>,
 }
 
+impl Kept for Options {
+    const TELLS_DEADLINE: bool = false;
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn check(&self, now: DateTime<Utc>) -> io::Result<()> {
+        refuse_foreign(self, true, None)?;
+        prepare(&self.path, &give_to(self), now)
+    }
+
+    fn expiration(&self) -> Option<DateTime<Utc>> {
+        expiration(self)
+    }
+
+    fn replace(&self, held: &Held, ours: &Shelf, now: Moment) -> io::Result<()> {
+        replace(self, &held.credentials, ours, now.wall)
+    }
+
+    fn discard(&self) -> io::Result<()> {
+        discard(self)
+    }
+
+    fn failure(&self, error: &io::Error) -> Failure {
+        failure(self, error)
+    }
+}
+
 /// Puts these credentials in place of the old ones, and keeps their mark on the `shelf`. Blocks.
 ///
 /// Fails too where the shelf has been cleared: then this process wants no file any more.
@@ -46,29 +77,59 @@ pub(super) fn replace(
     now: DateTime<Utc>,
 ) -> io::Result<()> {
     refuse_foreign(options, options.format.may_be_foreign(), shelf.mark())?;
+    if options.format != Format::Ossfs {
+        let content = options.format.file(credentials);
+        return put(&options.path, &content, &give_to(options), shelf);
+    }
     let beside = Beside::of(&options.path)?;
     let before = beside.linked(&options.path);
     let temporary = beside.fresh()?;
-    let outcome = match options.format {
-        Format::Ossfs => swap(&beside, &temporary, options, credentials, shelf),
-        format => create(&temporary)
-            .and_then(|file| fill(file, options, &format.file(credentials)))
-            .and_then(|()| shelf.put(&temporary, &options.path)),
-    };
+    let outcome = swap(&beside, &temporary, options, credentials, shelf);
     if outcome.is_err() {
         // Also what was never made; the error that matters is the first.
-        let _ = fs::remove_file(&temporary).or_else(|_| fs::remove_dir_all(&temporary));
+        let _ = fs::remove_dir_all(&temporary);
     }
     outcome?;
-    if options.format == Format::Ossfs {
-        beside.sweep(now, &[beside.linked(&options.path), before]);
-    }
-    // The new file is in place. That its name survives a power cut is more than some file systems promise.
-    let synced = File::open(beside.directory).and_then(|directory| directory.sync_all());
-    if let Err(error) = synced {
-        debug!(path = %options.path.display(), "Cannot sync the directory of the file: {error}");
-    }
+    beside.sweep(now, &[beside.linked(&options.path), before]);
+    beside.sync();
     Ok(())
+}
+
+/// Puts a file with this content in place of what stands at the path, and keeps its mark on the `shelf`. Blocks.
+///
+/// It is for the user of this process alone until `give` makes it another's, before it has any content.
+pub(crate) fn put(
+    path: &Path,
+    content: &[u8],
+    give: &impl Fn(&File) -> io::Result<()>,
+    shelf: &Shelf,
+) -> io::Result<()> {
+    let beside = Beside::of(path)?;
+    let temporary = beside.fresh()?;
+    let outcome = create(&temporary)
+        .and_then(|file| fill(file, give, content))
+        .and_then(|()| shelf.put(&temporary, path));
+    if outcome.is_err() {
+        // Also what was never made; the error that matters is the first.
+        let _ = fs::remove_file(&temporary);
+    }
+    outcome?;
+    beside.sync();
+    Ok(())
+}
+
+/// Writes an empty file beside the path and removes it again, and what killed predecessors left. Blocks.
+pub(crate) fn prepare(
+    path: &Path,
+    give: &impl Fn(&File) -> io::Result<()>,
+    now: DateTime<Utc>,
+) -> io::Result<()> {
+    let beside = Beside::of(path)?;
+    beside.sweep(now, &[fs::read_link(path).ok()]);
+    let temporary = beside.fresh()?;
+    let outcome = create(&temporary).and_then(|file| fill(file, give, b""));
+    let _ = fs::remove_file(&temporary);
+    outcome
 }
 
 /// Fills a new directory, and turns the symbolic link that readers go by to it.
@@ -97,7 +158,7 @@ fn swap(
             let what = "somebody else has put another directory in the place of the new one";
             return Err(io::Error::other(what));
         }
-        fill(file, options, &content)?;
+        fill(file, &give_to(options), &content)?;
     }
     // Whoever may read a file may also look into the directory.
     let mode = options.mode | (options.mode & 0o444) >> 2;
@@ -119,11 +180,16 @@ fn create(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-fn fill(mut file: File, options: &Options, content: &[u8]) -> io::Result<()> {
+fn fill(mut file: File, give: &impl Fn(&File) -> io::Result<()>, content: &[u8]) -> io::Result<()> {
     // Before the content: nobody else may read it even for a moment.
-    give(&file, options.mode, options)?;
+    give(&file)?;
     file.write_all(content)?;
     file.sync_all()
+}
+
+/// Returns what makes a file as the options say.
+fn give_to(options: &Options) -> impl Fn(&File) -> io::Result<()> {
+    |file| give(file, options.mode, options)
 }
 
 /// Sets owner and mode. Not by open(2): the umask would have its say.
@@ -139,26 +205,6 @@ fn give(file: &File, mode: u32, options: &Options) -> io::Result<()> {
         fchown(file, options.uid, None)?;
     }
     Ok(())
-}
-
-/// Removes the document that ends at `ended` and has the mark `known`, if it is there. Blocks.
-///
-/// Another process may keep the same file: a document that still is good at `now` stays, and its end is returned. What is
-/// no such document stays too.
-pub(super) fn remove(
-    options: &Options,
-    ended: DateTime<Utc>,
-    known: Option<Mark>,
-    now: DateTime<Utc>,
-) -> io::Result<Option<DateTime<Utc>>> {
-    let is_ours = known.is_some() && known == Mark::at(&options.path);
-    match expiration(options) {
-        _ if is_ours => discard(options)?,
-        Some(other) if other != ended && other > now => return Ok(Some(other)),
-        Some(_) => discard(options)?,
-        None => {}
-    }
-    Ok(None)
 }
 
 /// Removes a file, and of a directory of files all of it. Blocks.
@@ -197,17 +243,6 @@ pub(super) fn content(path: &Path) -> Option<Zeroizing<Vec<u8>>> {
     Some(Zeroizing::new(content))
 }
 
-/// Writes an empty file beside the file and removes it again, and what killed predecessors left. Blocks.
-pub(super) fn check(options: &Options, now: DateTime<Utc>) -> io::Result<()> {
-    refuse_foreign(options, true, None)?;
-    let beside = Beside::of(&options.path)?;
-    beside.sweep(now, &[fs::read_link(&options.path).ok()]);
-    let temporary = beside.fresh()?;
-    let outcome = create(&temporary).and_then(|file| fill(file, options, b""));
-    let _ = fs::remove_file(&temporary);
-    outcome
-}
-
 /// Explains what went wrong with the file.
 pub(super) fn failure(options: &Options, error: &io::Error) -> Failure {
     let path = options.path.display();
@@ -222,17 +257,28 @@ pub(super) fn failure(options: &Options, error: &io::Error) -> Failure {
         "cannot write {path} (mode {:04o}{owner}) as user {user}: {error}",
         options.mode
     );
-    let mut failure = Failure::new(Stage::File, "FileNotWritten", message);
-    if error.kind() == io::ErrorKind::IsADirectory {
-        failure.advice = "name a file in it".into();
-    } else if error.kind() == io::ErrorKind::AlreadyExists {
-        failure.advice = "name another file, or remove that one: its content would be lost".into();
-    } else if error.kind() == io::ErrorKind::ResourceBusy {
-        failure.advice =
-            "mount the directory of the file, not the file: a mounted file cannot be replaced"
-                .into();
-    } else if error.kind() == io::ErrorKind::PermissionDenied && !owner.is_empty() {
+    let mut failure = not_written(message, error);
+    if error.kind() == io::ErrorKind::PermissionDenied && !owner.is_empty() {
         failure.advice = "only root may give a file away: remove uid and gid, or grant CAP_CHOWN; the directory must be writable too".into();
+    }
+    failure
+}
+
+/// Adds to a message what to change.
+pub(crate) fn not_written(message: String, error: &io::Error) -> Failure {
+    let mut failure = Failure::new(Stage::File, "FileNotWritten", message);
+    match error.kind() {
+        io::ErrorKind::IsADirectory => failure.advice = "name a file in it".into(),
+        io::ErrorKind::AlreadyExists => {
+            failure.advice =
+                "name another file, or remove that one: its content would be lost".into();
+        }
+        io::ErrorKind::ResourceBusy => {
+            failure.advice =
+                "mount the directory of the file, not the file: a mounted file cannot be replaced"
+                    .into();
+        }
+        _ => {}
     }
     failure
 }

@@ -53,6 +53,12 @@ impl Shelf {
         self.slot().mark
     }
 
+    /// Whether what stands at a path is what this process wrote last. Blocks.
+    pub fn holds(&self, path: &Path) -> bool {
+        let mark = self.mark();
+        mark.is_some() && mark == Mark::at(path)
+    }
+
     /// Renames what is ready, and remembers it. Blocks.
     ///
     /// Fails after [`Self::clear`]: the two exclude each other, however long the file system takes.

@@ -235,7 +235,7 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
     publisher.renewed(granted("new", now.after(HOUR)), now);
     let offer = subscriber.current().offer(now);
     let sink = Sink {
-        options: options(&path),
+        kept: options(&path),
         subscriber,
         clock,
         state: watch::Sender::default(),
@@ -284,7 +284,7 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
     };
     let later = now + TimeDelta::hours(1);
     fs::write(&path, document(later)).unwrap();
-    let kept = file::remove(&options(&path), now, None, now).unwrap();
+    let kept = remove(&options(&path), now, &Shelf::default(), now).unwrap();
     assert_eq!(
         kept.map(crate::credentials::timestamp),
         Some(crate::credentials::timestamp(later))
@@ -292,7 +292,13 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
 
     fs::write(&path, document(now)).unwrap();
     assert_eq!(
-        file::remove(&options(&path), now - TimeDelta::hours(1), None, now).unwrap(),
+        remove(
+            &options(&path),
+            now - TimeDelta::hours(1),
+            &Shelf::default(),
+            now
+        )
+        .unwrap(),
         None
     );
     assert!(!path.exists());
