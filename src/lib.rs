@@ -18,7 +18,7 @@
 //!                                              └────┬─────┘
 //!                  Subscriber (secrets)             │        HealthReader (no secrets)
 //!                     ┌───────────────────┬─────────┴────┬────────────────────┐
-//!    view::{document, │         view::format ─► sink     │    view::probe ─► serve::admin
+//!    view::{document, │  view::format, state ─► sink     │    view::probe ─► serve::admin
 //!    container,       │        (files, atomic)           │       (pod address)
 //!    metadata} ─► serve::{data, metadata} (loopback)     └─ command (asks a daemon, or is one)
 //! ```
@@ -28,9 +28,9 @@
 //! | layer | modules | may use |
 //! | --- | --- | --- |
 //! | 0 words | [`answer`], [`credentials`], [`duration`], [`failure`], [`moment`], [`principal`] | – |
-//! | 1 decisions | [`diagnosis`], [`schedule`], [`sts::endpoint`], [`sts::sign`], [`sts::wire`], [`view`], [`serve::guard`], [`serve::session`] | layer 0, the read types of [`snapshot`] |
+//! | 1 decisions | [`diagnosis`], [`schedule`], `state::{binding, document}`, [`sts::endpoint`], [`sts::sign`], [`sts::wire`], [`view`], [`serve::guard`], [`serve::session`] | layer 0, the read types of [`snapshot`] |
 //! | 2 state | [`clock`], [`snapshot`] | layer 0 |
-//! | 3 effects | [`identity`], [`outbound`], [`process`], [`refresh`], [`serve`], [`signal`], [`sink`], [`source`], [`sts`], [`telemetry`] | layers 0 to 2 and, downwards only, `source` → `sts` → `outbound`, `source` → `identity` → `outbound`, `refresh` → `source` |
+//! | 3 effects | [`identity`], [`outbound`], [`process`], [`refresh`], [`serve`], [`signal`], [`sink`], [`source`], [`state`], [`sts`], [`telemetry`] | layers 0 to 2 and, downwards only, `source` → `sts` → `outbound`, `source` → `identity` → `outbound`, `refresh` → `source`, `state` → `sink` |
 //! | 4 composition | [`app`], [`cli`], [`command`], [`config`], [`upstream`], `sandbox` | anything |
 //!
 //! `tests/integration/layering.rs` holds the code to this table.
@@ -59,6 +59,7 @@ pub mod signal;
 pub mod sink;
 pub mod snapshot;
 pub mod source;
+pub mod state;
 pub mod sts;
 pub mod telemetry;
 #[cfg(test)]

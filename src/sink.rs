@@ -25,6 +25,7 @@ use crate::moment::Moment;
 use crate::snapshot::{Held, Offer, Subscriber};
 
 pub use self::file::Options;
+pub(crate) use self::file::{not_written, prepare, put};
 pub use self::own::Shelf;
 
 /// What can be kept under a path: it holds credentials, and says when they end.

@@ -20,6 +20,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ("sts/wire", EFFECTS),
     ("sts/endpoint", EFFECTS),
     ("identity/document", EFFECTS),
+    ("state/binding", EFFECTS),
+    ("state/document", EFFECTS),
     ("identity/process/redact", EFFECTS),
     ("identity/profile/config", EFFECTS),
     ("serve/session", EFFECTS_BUT_SERVE),
@@ -54,6 +56,13 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
     ),
     (
         "sink",
+        &[
+            "app", "cli", "config", "identity", "outbound", "refresh", "sandbox", "serve",
+            "source", "sts",
+        ],
+    ),
+    (
+        "state",
         &[
             "app", "cli", "config", "identity", "outbound", "refresh", "sandbox", "serve",
             "source", "sts",

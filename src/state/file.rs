@@ -1,0 +1,106 @@
+//! The file of a state, judged by what was opened: its path may lead elsewhere a moment later.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use zeroize::Zeroizing;
+
+use super::Refusal;
+use super::document::is_state;
+
+/// Reads a file that nobody but this user can have written or can read; nothing if there is none. Blocks.
+pub(super) fn private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
+    let file = match open_regular(path) {
+        Err(Refusal::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        opened => opened?,
+    };
+    let found = file.metadata().map_err(Refusal::Unreadable)?;
+    let (owner, user) = (found.uid(), geteuid().as_raw());
+    if owner != user {
+        return Err(Refusal::Owner { owner, user });
+    }
+    let mode = found.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(Refusal::Mode(mode));
+    }
+    if found.len() > LIMIT {
+        return Err(Refusal::Size);
+    }
+    read(file).map(Some)
+}
+
+/// Fails where something stands at the path that must not be replaced: what is no state somebody else would miss. Blocks.
+pub(super) fn refuse_foreign(path: &Path) -> io::Result<()> {
+    let foreign = |what| io::Error::new(io::ErrorKind::AlreadyExists, what);
+    let content = match open_regular(path) {
+        // A link is replaced itself, and not what it leads to.
+        Err(Refusal::Link) => return Ok(()),
+        Err(Refusal::Kind) => return Err(foreign("it exists and is not a regular file")),
+        Err(Refusal::Unreadable(error)) => {
+            return match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            };
+        }
+        Err(other) => return Err(io::Error::other(other.to_string())),
+        Ok(file) => read(file).map_err(|refusal| io::Error::other(refusal.to_string()))?,
+    };
+    if is_state(&content) {
+        return Ok(());
+    }
+    Err(foreign("it exists and is not as ram-sidecar writes it"))
+}
+
+/// Returns when a file was changed last, its name and its owner included; in the far future if that is not known. Blocks.
+pub(super) fn changed_at(path: &Path) -> DateTime<Utc> {
+    let changed = fs::metadata(path).ok().and_then(|found| {
+        let nanoseconds = u32::try_from(found.ctime_nsec()).ok()?;
+        DateTime::from_timestamp(found.ctime(), nanoseconds)
+    });
+    changed.unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+fn open_regular(path: &Path) -> Result<File, Refusal> {
+    // Opening a pipe would wait for its writer, and opening a terminal might make it ours.
+    let flags =
+        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match open(path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::LOOP) if is_link(path) => return Err(Refusal::Link),
+        // A socket.
+        Err(Errno::NXIO) => return Err(Refusal::Kind),
+        Err(error) => return Err(Refusal::Unreadable(error.into())),
+    };
+    let found = file.metadata().map_err(Refusal::Unreadable)?;
+    if found.is_file() {
+        Ok(file)
+    } else {
+        Err(Refusal::Kind)
+    }
+}
+
+/// Links in the directories before it may lead round in a circle, too.
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
+}
+
+fn read(file: File) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    let size = file.metadata().map_err(Refusal::Unreadable)?.len();
+    let size = usize::try_from(size.min(LIMIT)).unwrap_or_default();
+    // One byte more, so that the end is found without growing: that would leave a copy behind.
+    let mut content = Zeroizing::new(Vec::with_capacity(size + 1));
+    let read = file.take(LIMIT).read_to_end(&mut content);
+    read.map_err(Refusal::Unreadable)?;
+    Ok(content)
+}
+
+/// No state is as large; tokens have some thousand characters.
+const LIMIT: u64 = 1 << 20;
