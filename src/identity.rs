@@ -12,6 +12,7 @@ mod oidc;
 mod process;
 mod profile;
 
+use std::path::Path;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -114,6 +115,33 @@ impl Identity {
             }
             (Self::EcsRamRole(one), Self::EcsRamRole(other)) => one.is_like(other),
             _ => false,
+        }
+    }
+
+    /// Returns the kind, and whatever else tells this identity from others: names, and where its proof comes from.
+    ///
+    /// Some of it may be a secret.
+    pub fn coordinates(&self) -> Vec<String> {
+        let mut coordinates = vec![self.kind().to_owned()];
+        coordinates.extend(match self {
+            Self::AccessKey(access_key) => access_key.coordinates(),
+            Self::CredentialsUri(uri) => vec![uri.url().to_owned()],
+            Self::EcsRamRole(role) => role.coordinates(),
+            Self::Oidc(oidc) => {
+                let file = oidc.token_file.path().display();
+                vec![oidc.provider_arn.clone(), file.to_string()]
+            }
+            Self::Process(process) => process.command.clone(),
+            Self::Profile(profile) => profile.coordinates(),
+        });
+        coordinates
+    }
+
+    /// Returns the file that says who we are, if what it says may change: a profile is of another identity then.
+    pub fn told_in(&self) -> Option<&Path> {
+        match self {
+            Self::Profile(profile) => Some(profile.path()),
+            _ => None,
         }
     }
 

@@ -32,6 +32,25 @@ impl AccessKey {
         Ok(keys)
     }
 
+    /// Says which AccessKey it is: by its ID, or by the files that it is in. A secret that is mended changes nothing.
+    pub(super) fn coordinates(&self) -> Vec<String> {
+        let path = |value: &Value| match value {
+            Value::Given(_) => String::new(),
+            Value::File(file) => file.path().display().to_string(),
+        };
+        let id = match &self.id {
+            Value::Given(id) => id.expose_secret().to_owned(),
+            Value::File(_) => String::new(),
+        };
+        let token = self.token.as_ref().map(path);
+        vec![
+            id,
+            path(&self.id),
+            path(&self.secret),
+            token.unwrap_or_default(),
+        ]
+    }
+
     async fn read(&mut self) -> Result<Keys, Failure> {
         Ok(Keys {
             access_key_id: self.id.read().await?.expose_secret().to_owned(),

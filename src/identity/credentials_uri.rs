@@ -89,6 +89,10 @@ impl CredentialsUri {
         self
     }
 
+    pub(super) fn url(&self) -> &str {
+        self.url.expose_secret()
+    }
+
     /// Asks once. Cancel safe.
     pub async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
         let asked_at = clock.now();

@@ -64,6 +64,11 @@ impl EcsRamRole {
         self
     }
 
+    pub(super) fn coordinates(&self) -> Vec<String> {
+        let role = self.role.clone().unwrap_or_default();
+        vec![self.metadata.url.clone(), role]
+    }
+
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.role == other.role && self.metadata == other.metadata
     }

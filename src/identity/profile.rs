@@ -5,7 +5,7 @@
 mod config;
 mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::DateTime;
@@ -61,6 +61,20 @@ impl Profile {
             defaults,
             last: None,
         }
+    }
+
+    /// Returns where the file is.
+    pub(super) fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    pub(super) fn coordinates(&self) -> Vec<String> {
+        vec![
+            self.file.path().display().to_string(),
+            self.name.clone().unwrap_or_default(),
+            self.defaults.session_name.clone(),
+            self.defaults.metadata.url.clone(),
+        ]
     }
 
     pub(super) async fn standing(&mut self, clock: &Clock) -> Result<Standing, Failure> {
