@@ -3,6 +3,7 @@
 mod engine;
 mod handle;
 mod listeners;
+mod succession;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,7 +23,7 @@ use crate::serve::metadata::{self, Metadata};
 use crate::serve::offer::Offering;
 use crate::serve::session::Tokens;
 use crate::sink::{self, Sink};
-use crate::snapshot::Subscriber;
+use crate::snapshot::{Publisher, Subscriber};
 use crate::source::Chain;
 use crate::{config, schedule, snapshot, upstream, view};
 
@@ -107,6 +108,7 @@ impl App {
             metadata,
             admin,
             files,
+            state,
             drain,
             ..
         } = config;
@@ -127,6 +129,8 @@ impl App {
         let container_uri = container.as_ref().map(|_| uri(data::CONTAINER_PREFIX));
         let uri = uri(data::PREFIX);
         let (sinks, files) = sinks(&upstream, files, &subscriber, &clock).await?;
+        let left = (state, &upstream, &session);
+        let keeper = succession::begin(left, &publisher, &subscriber, &clock).await?;
         let (source, guard) = upstream::source(upstream, session, &clock).await?;
 
         let (nudge, nudges) = watch::channel(0);
@@ -148,6 +152,7 @@ impl App {
                 admin: Admin {
                     health,
                     files: files.iter().map(|kept| kept.state.clone()).collect(),
+                    state: keeper.as_ref().map(Sink::state),
                     stopping,
                     stop: Arc::new(stop_ask),
                     clock: clock.clone(),
@@ -163,19 +168,10 @@ impl App {
         for sink in sinks {
             tasks.spawn_endless("a file writer", sink.run());
         }
-        match source {
-            Some(source) => {
-                let refresher = Refresher {
-                    source,
-                    publisher,
-                    clock: clock.clone(),
-                    dice,
-                    nudges,
-                };
-                tasks.spawn_endless("the refresher", refresher.run());
-            }
-            None => publisher.without_role(),
+        if let Some(keeper) = keeper {
+            tasks.spawn_endless("the keeper of the state", keeper.run());
         }
+        obtain(&mut tasks, source, publisher, &clock, nudges);
         Ok(Self {
             handle: Handle {
                 uri,
@@ -200,6 +196,27 @@ impl App {
             },
         })
     }
+}
+
+/// Sets the loop to work that obtains credentials, if the job is to have any.
+fn obtain(
+    tasks: &mut Tasks,
+    source: Option<Chain>,
+    publisher: Publisher,
+    clock: &Clock,
+    nudges: watch::Receiver<u64>,
+) {
+    let Some(source) = source else {
+        return publisher.without_role();
+    };
+    let refresher = Refresher {
+        source,
+        publisher,
+        clock: clock.clone(),
+        dice,
+        nudges,
+    };
+    tasks.spawn_endless("the refresher", refresher.run());
 }
 
 /// Prepares to speak the metadata dialect.

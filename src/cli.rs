@@ -177,7 +177,8 @@ fn get(given: &ArgMatches) -> Request {
         .get_one::<String>("format")
         .map_or("json", String::as_str);
     let format = Format::named(format, &PRINTED).unwrap_or(Format::Json);
-    let is_given = |name: &str| given.contains_id(name);
+    // Not every command has every flag.
+    let is_given = |name: &str| given.try_contains_id(name).unwrap_or_default();
     let has_settings = is_given("config")
         || SETTINGS
             .iter()

@@ -9,6 +9,7 @@ mod role;
 mod sandbox;
 mod serve;
 pub mod settings;
+mod state;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -73,6 +74,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// `file`.
     pub files: Vec<sink::Options>,
+    /// `state.file`; none where nothing obtains credentials that a successor could use.
+    pub state: Option<PathBuf>,
     /// `shutdown.drain`.
     pub drain: Duration,
     /// `log.*`.
@@ -256,6 +259,8 @@ fn checked(mut checker: Checker, input: &Input<'_>) -> Result<Config, Mistakes> 
     let metadata = checker.metadata_dialect();
     let admin = checker.value("admin.listen", parse::address_or_off);
     let files = checker.files();
+    let state = checker.state(&files);
+    let is_real = matches!(upstream, Some(Upstream::Cloud(_)));
     let drain = checker.value("shutdown.drain", parse::duration);
     let log = checker.log();
 
@@ -275,6 +280,7 @@ fn checked(mut checker: Checker, input: &Input<'_>) -> Result<Config, Mistakes> 
                 metadata,
                 admin,
                 files,
+                state: state.filter(|_| is_real),
                 drain,
                 log,
             })

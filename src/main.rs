@@ -114,6 +114,7 @@ fn serve(config: Config) -> ExitCode {
 
 #[cfg(feature = "sandbox")]
 fn sandbox(alone: ram_sidecar::config::Alone) -> ExitCode {
+    process::protect(false);
     telemetry::start(&alone.log);
     match block_on(0, command::sandbox::run(alone.sandbox)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -152,7 +153,7 @@ fn exec(config: Config, options: exec::Options) -> ExitCode {
 fn files(config: &Config) -> usize {
     let container = config.serve.container.as_ref();
     let token = container.is_some_and(|container| container.token_file.is_some());
-    config.files.len() + usize::from(token)
+    config.files.len() + usize::from(token) + usize::from(config.state.is_some())
 }
 
 fn code(error: &Error) -> u8 {

@@ -56,7 +56,7 @@ impl<S: Source> Refresher<S> {
             return false;
         };
         reporter.resumed(held, state.phase(now));
-        !now.is_past(held.renew_at) && self.wait(now, held.renew_at, reporter).await
+        !now.is_past(held.renew_at) && self.wait(held.renew_at, reporter).await
     }
 
     async fn attempt(

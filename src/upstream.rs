@@ -1,5 +1,6 @@
 //! Builds what credentials come from: the identity, the client of STS, and the embedded STS if that was asked for.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -12,6 +13,7 @@ use crate::failure;
 use crate::outbound::{self, Outbound};
 use crate::schedule;
 use crate::source::Chain;
+use crate::state::{Binding, Store};
 use crate::sts::endpoint::Endpoint;
 use crate::sts::{Place, Sts};
 
@@ -42,6 +44,15 @@ pub fn span(upstream: &Upstream) -> Span {
     }
 }
 
+/// Returns the store of a state for what these settings obtain.
+pub fn store(cloud: &Cloud, session: &Session, path: PathBuf) -> Store {
+    let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
+    let identity = cloud.identity.coordinates();
+    let binding = Binding::new(&identity, &endpoints, &roles(cloud, session));
+    let told_in = cloud.identity.told_in().map(Path::to_owned);
+    Store::new(path, binding, told_in)
+}
+
 /// Builds the source of credentials; none for a job without a role.
 #[cfg_attr(
     not(feature = "sandbox"),
@@ -54,7 +65,7 @@ pub async fn source(
 ) -> Result<(Option<Chain>, Guard), Error> {
     match upstream {
         Upstream::Nothing => Ok((None, None)),
-        Upstream::Cloud(cloud) => Ok((Some(chain(*cloud, session, clock)?), None)),
+        Upstream::Cloud(cloud) => Ok((Some(chain(*cloud, &session, clock)?), None)),
         #[cfg(feature = "sandbox")]
         Upstream::Sandbox { options, ignored } => {
             if !ignored.is_empty() {
@@ -65,12 +76,12 @@ pub async fn source(
                 );
             }
             let (cloud, sandbox) = embedded(*options, clock).await?;
-            Ok((Some(chain(cloud, session, clock)?), Some(sandbox)))
+            Ok((Some(chain(cloud, &session, clock)?), Some(sandbox)))
         }
     }
 }
 
-fn chain(cloud: Cloud, session: Session, clock: &Clock) -> Result<Chain, Error> {
+fn chain(cloud: Cloud, session: &Session, clock: &Clock) -> Result<Chain, Error> {
     let roles = roles(&cloud, session);
     let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
     let (identity, endpoints) = (cloud.identity.kind(), endpoints.join(", "));
@@ -95,28 +106,21 @@ fn chain(cloud: Cloud, session: Session, clock: &Clock) -> Result<Chain, Error> 
 }
 
 /// Returns the roles to assume one after the other: those on the way are asked for no longer than one step takes.
-fn roles(cloud: &Cloud, session: Session) -> Vec<RoleRequest> {
-    let Session {
-        name,
-        duration,
-        external_id,
-        source_identity,
-        policy,
-    } = session;
+fn roles(cloud: &Cloud, session: &Session) -> Vec<RoleRequest> {
     let step = |arn: &RoleArn| RoleRequest {
         arn: arn.clone(),
-        session_name: name.clone(),
+        session_name: session.name.clone(),
         duration: STEP,
         policy: None,
         external_id: None,
-        source_identity: source_identity.clone(),
+        source_identity: session.source_identity.clone(),
     };
     let mut roles: Vec<RoleRequest> = cloud.via.iter().map(step).collect();
     if let Some(arn) = &cloud.role {
         roles.push(RoleRequest {
-            duration,
-            policy,
-            external_id,
+            duration: session.duration,
+            policy: session.policy.clone(),
+            external_id: session.external_id.clone(),
             ..step(arn)
         });
     }

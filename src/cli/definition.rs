@@ -40,20 +40,20 @@ fn serve() -> Command {
     let command = Command::new("serve")
         .about("Assumes the role, keeps its credentials fresh, and serves them")
         .after_help(AFTER_HELP);
-    with_sandbox(with_settings(command))
+    with_sandbox(with_settings(command).args(of_daemon().filter_map(argument)))
 }
 
 fn check() -> Command {
     let command = Command::new("check")
         .about("Obtains credentials once with these settings, and explains what it found or what to change")
-        .after_help("It prints no secret and changes nothing. Exit codes: 0 credentials were obtained, 69 they were not, 64 usage.")
+        .after_help("It prints no secret and changes nothing, and neither reads nor writes a state. Exit codes: 0 credentials were obtained, 69 they were not, 64 usage.")
         .arg(
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
                 .help("Print the report as JSON"),
         );
-    with_sandbox(with_settings(command))
+    with_sandbox(with_settings(command).args(of_daemon().filter_map(argument)))
 }
 
 fn exec() -> Command {
@@ -62,6 +62,7 @@ fn exec() -> Command {
         .after_help(
             "The command gets ALIBABA_CLOUD_CREDENTIALS_URI and what makes the SDKs come to it, but none of this process's own identity.
 Signals are passed on, its exit code is kept (128 + n if signal n killed it). By default: a free port, a random serve.key, no admin listener, warnings only.
+It keeps no state: state.file, in the environment or the file, is for serve.
 Exit codes before it starts: 64 usage, 69 no credentials in time, 71 cannot bind or write, 78 configuration, 126 and 127 it cannot be started or found.",
         )
         .arg(timeout("30s", "How long the first credentials may take"));
@@ -167,14 +168,28 @@ fn with_admin(command: Command) -> Command {
 }
 
 fn flags() -> impl Iterator<Item = &'static str> {
-    let flagged = SETTINGS.iter().filter(|setting| setting.flag.is_some());
+    let flagged = of_all().filter(|setting| setting.flag.is_some());
     flagged.map(|setting| setting.key)
 }
 
 fn with_settings(command: Command) -> Command {
     command
         .arg(config_argument())
-        .args(SETTINGS.iter().filter_map(argument))
+        .args(of_all().filter_map(argument))
+}
+
+/// Returns the settings whose flags every command takes that obtains credentials.
+fn of_all() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(|setting| !is_of_daemon(setting))
+}
+
+/// Returns the settings whose flags only the daemon takes: elsewhere they would promise what is not done.
+fn of_daemon() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(|setting| is_of_daemon(setting))
+}
+
+fn is_of_daemon(setting: &Setting) -> bool {
+    setting.key == "state.file"
 }
 
 fn config_argument() -> Arg {

@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::app::{self, App, Handle};
 use crate::config::Config;
@@ -64,7 +64,12 @@ pub enum Ending {
 }
 
 /// Runs the command to its end.
-pub async fn run(config: Config, options: Options) -> Result<Ending, Error> {
+pub async fn run(mut config: Config, options: Options) -> Result<Ending, Error> {
+    // A successor would run the command again, which is a matter of whoever starts it.
+    if let Some(path) = config.state.take() {
+        let path = path.display();
+        info!(%path, "exec keeps no state, and leaves that of a daemon alone");
+    }
     let system = |what| move |source| app::Error::System { what, source };
     let mut relay = Relay::new().map_err(system("listen to signals"))?;
     let mut changed = signal(SignalKind::child()).map_err(system("listen to SIGCHLD"))?;

@@ -3,7 +3,6 @@
 use secrecy::ExposeSecret as _;
 
 use crate::app::Error;
-use crate::process;
 use crate::sandbox::{Options, Sandbox};
 use crate::signal::{Request, Signals};
 
@@ -11,7 +10,6 @@ use super::announce;
 
 /// Serves until a signal.
 pub async fn run(options: Options) -> Result<(), Error> {
-    process::protect();
     let mut signals = Signals::new().map_err(|source| Error::System {
         what: "listen to signals",
         source,

@@ -60,6 +60,7 @@ impl Checker {
             "role.via",
             "identity.",
             "sts.",
+            "state.",
         ];
         let settings = self.layers.given();
         let (flags, ignored): (Vec<&Origin>, Vec<&Origin>) = settings
@@ -70,7 +71,13 @@ impl Checker {
             .partition(|origin| matches!(origin, Origin::Flag(_)));
         let ignored = ignored.iter().map(ToString::to_string).collect();
         for origin in flags {
-            self.problems.push(format!("{origin}: --sandbox brings its own role, identity and STS; drop one of the two flags"));
+            let reason = if matches!(origin, Origin::Flag("state")) {
+                "what --sandbox issues is void after its end, so that no state is kept"
+            } else {
+                "--sandbox brings its own role, identity and STS"
+            };
+            self.problems
+                .push(format!("{origin}: {reason}; drop one of the two flags"));
         }
         for (origin, _) in &self.layers.files {
             if !matches!(origin, Origin::Flag(_)) {

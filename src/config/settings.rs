@@ -195,6 +195,8 @@ pub const SETTINGS: &[Setting] = &[
         "Where /live, /ready, /startup and /stop are served, or off"),
     setting("file", "file", "RAM_SIDECAR_FILE", "PATH[,format=F][,mode=0600][,uid=N][,gid=N]", None,
         "A file to keep the credentials in, as json, json-camel (pyodps), ossfs (a directory), env, aliyun-cli or ini (ossutil); repeat the flag for more, separate several in the variable with a colon"),
+    setting("state.file", "state", "RAM_SIDECAR_STATE", "PATH", None,
+        "A file for this process's successor, which serves the credentials in it at once while they are good; a secret, for a volume in memory that nobody else sees"),
     setting("shutdown.drain", "drain", "RAM_SIDECAR_DRAIN", "DURATION", Some("0s"),
         "How long to serve on after SIGTERM, so that the job's last checkpoint still has credentials"),
     setting("log.level", "log-level", "RAM_SIDECAR_LOG", "LEVEL", Some("info"),

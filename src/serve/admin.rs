@@ -30,6 +30,8 @@ pub struct Admin {
     pub health: HealthReader,
     /// How each file stands.
     pub files: Vec<watch::Receiver<sink::State>>,
+    /// How the state for a successor stands, if one is kept.
+    pub state: Option<watch::Receiver<sink::State>>,
     /// Whether the process is about to stop.
     pub stopping: watch::Receiver<bool>,
     /// Tells that somebody asked for the stop.
@@ -86,10 +88,16 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
             sink::State::Failed(failure) => failed = Some(Arc::clone(failure)),
         }
     }
+    let state = admin.state.as_ref().map(|state| state.borrow().clone());
+    let not_kept = match state {
+        Some(sink::State::Failed(failure)) => Some(failure),
+        _ => None,
+    };
     probe(view::probe::ready(
         &health,
         failed.as_deref(),
         waiting,
+        not_kept.as_deref(),
         *admin.stopping.borrow(),
     ))
 }

@@ -27,16 +27,18 @@ pub fn live() -> Verdict {
 /// Passes once credentials have been obtained, and ever after; at once where there is no role to obtain any for.
 pub fn startup(health: &Health) -> Verdict {
     let started = health.generation > 0 || health.phase == Phase::Roleless;
-    verdict(health, None, started, "started", "starting")
+    verdict(health, (None, None), started, "started", "starting")
 }
 
 /// Passes while there are good credentials and every file holds them, until the stop.
 ///
-/// `file` is a failure of a file; `pending_file` says that one is yet to be written.
+/// `file` is a failure of a file; `pending_file` says that one is yet to be written. `state` is a failure of the state,
+/// which is told only: nobody misses it before a restart.
 pub fn ready(
     health: &Health,
     file: Option<&Failure>,
     pending_file: bool,
+    state: Option<&Failure>,
     stopping: bool,
 ) -> Verdict {
     let valid = matches!(
@@ -46,7 +48,7 @@ pub fn ready(
     let good = valid && file.is_none() && !pending_file && !stopping;
     verdict(
         health,
-        file,
+        (file, state),
         good,
         "ready",
         if stopping { "stopping" } else { "not ready" },
@@ -55,7 +57,7 @@ pub fn ready(
 
 fn verdict(
     health: &Health,
-    file: Option<&Failure>,
+    (file, state): (Option<&Failure>, Option<&Failure>),
     good: bool,
     yes: &'static str,
     no: &'static str,
@@ -80,6 +82,7 @@ fn verdict(
         code: failure.or(file).map(|failure| &*failure.code),
         message: failure.map(ToString::to_string),
         file_message: file.map(ToString::to_string),
+        state_message: state.map(ToString::to_string),
     };
     Verdict {
         good,
@@ -109,6 +112,8 @@ struct Report<'a> {
     message: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file_message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_message: Option<String>,
 }
 
 #[cfg(test)]
@@ -151,9 +156,13 @@ mod tests {
                 &health(phase, false),
                 file.then_some(&failure),
                 pending,
+                Some(&failure),
                 stopping,
             );
             assert_eq!(verdict.good, good, "{phase:?} {file} {pending} {stopping}");
+            let body = std::str::from_utf8(&verdict.body).unwrap();
+            assert!(body.contains(r#""state_message":"cannot write"#), "{body}");
+            assert_eq!(body.contains("FileNotWritten"), file, "{body}");
         }
     }
 
@@ -167,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_probe_gives_the_diagnosis() {
-        let body = ready(&health(Phase::Pending, true), None, false, false).body;
+        let body = ready(&health(Phase::Pending, true), None, false, None, false).body;
         let body = std::str::from_utf8(&body).unwrap();
         assert!(body.contains(r#""Code":"NoPermission""#), "{body}");
         assert!(
