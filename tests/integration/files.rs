@@ -161,10 +161,10 @@ fn a_vanished_directory_shows_in_readiness_and_heals() {
 }
 
 /// A file system of 16 KiB, unmounted on drop.
-struct SmallDisk(Scratch);
+pub(crate) struct SmallDisk(pub(crate) Scratch);
 
 impl SmallDisk {
-    fn mount() -> Option<Self> {
+    pub(crate) fn mount() -> Option<Self> {
         let scratch = Scratch::new();
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=16k", "tmpfs"])

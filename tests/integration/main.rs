@@ -48,6 +48,8 @@ mod serving;
 #[cfg(test)]
 mod signing;
 #[cfg(test)]
+mod state;
+#[cfg(test)]
 mod sts_sdk;
 #[cfg(test)]
 mod stub_metadata;

@@ -1,0 +1,341 @@
+//! The state: what a daemon that was killed leaves to its successor.
+
+mod refused;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use ram_sidecar::clock::Clock;
+use ram_sidecar::sandbox::{Fault, Sandbox, Times};
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+use crate::files::SmallDisk;
+use crate::http::Reply;
+use crate::serving::LISTEN;
+use crate::support::{Daemon, Scratch, eventually, run, run_command};
+use crate::upstream::{beside, renew_until, sts};
+
+/// Starts a daemon that keeps its state at `path`.
+fn start(sts: &Sandbox, path: &Path) -> Daemon {
+    beside(sts, &["--state", path.to_str().unwrap()], &[])
+}
+
+/// Returns the variables with which a process asks `sts` as [`start`] does.
+fn settings(sts: &Sandbox, path: &Path) -> [(&'static str, String); 5] {
+    let secret = sts.access_key_secret();
+    [
+        ("ALIBABA_CLOUD_STS_ENDPOINT", sts.endpoint()),
+        ("ALIBABA_CLOUD_ROLE_ARN", sts.role_arn()),
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", sts.access_key_id()),
+        (
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+            secret.expose_secret().to_owned(),
+        ),
+        ("RAM_SIDECAR_STATE", path.to_str().unwrap().to_owned()),
+    ]
+}
+
+/// Returns the `AccessKeyId` in a state, once it has been written.
+fn id_in(path: &Path) -> Option<String> {
+    let state: Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    Some(state["state"]["access_key_id"].as_str()?.to_owned())
+}
+
+/// Waits until the state holds what is served, and returns that.
+fn kept(daemon: &Daemon, path: &Path) -> Reply {
+    daemon.uri();
+    eventually("the state is kept", || {
+        let reply = daemon.credentials();
+        (id_in(path) == Some(reply.text("AccessKeyId"))).then_some(reply)
+    })
+}
+
+fn now() -> DateTime<Utc> {
+    Clock::machine().now().wall
+}
+
+fn time(reply: &Reply, name: &str) -> DateTime<Utc> {
+    reply.text(name).parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_was_killed_serves_the_same_again_at_once_and_asks_nobody() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let path = scratch.join("state");
+    let first = start(&sts, &path);
+    let before = kept(&first, &path);
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    let beside = fs::read_dir(scratch.path()).unwrap().count();
+    assert_eq!(beside, 1, "nothing lies beside it");
+    // Its end is a SIGKILL.
+    drop(first);
+    for _ in 0..3 {
+        let successor = start(&sts, &path);
+        let reply = successor.credentials();
+        assert_eq!((reply.status, &reply.body), (200, &before.body));
+        successor.logged("Serving the credentials that a predecessor left");
+        successor.uri();
+        let ready = successor.probe("/ready");
+        assert_eq!((ready.status, ready.text("phase")), (200, "fresh".into()));
+        assert_eq!(successor.probe("/startup").status, 200);
+        assert_eq!(sts.request_count(), 1, "{}", successor.stderr());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_sts_that_is_gone_is_not_missed_before_the_end() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let path = scratch.join("state");
+    let settings = settings(&sts, &path);
+    let env = settings
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let first = Daemon::spawn(&LISTEN, &env);
+    let before = kept(&first, &path);
+    drop(first);
+    drop(Arc::into_inner(sts).expect("nobody else has it"));
+
+    let successor = Daemon::spawn(&LISTEN, &env);
+    let reply = successor.credentials();
+    assert_eq!((reply.status, &reply.body), (200, &before.body));
+    let ready = renew_until(&successor, "it is missed", |ready| {
+        ready.text("phase") == "failing"
+    });
+    assert_eq!(ready.status, 200);
+    assert_eq!(successor.credentials().body, before.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_comes_when_it_would_have_come() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let path = scratch.join("state");
+    sts.set_lifetime(Some(Duration::from_secs(20)));
+    let first = start(&sts, &path);
+    let before = kept(&first, &path);
+    drop(first);
+
+    let successor = start(&sts, &path);
+    let mut readings = 0;
+    let renewed = eventually("it is renewed", || {
+        let reply = successor.credentials();
+        assert_eq!(reply.status, 200, "{reply:?}");
+        readings += 1;
+        (reply.body != before.body).then_some(reply)
+    });
+    // After 40 to 46 percent of the life; times are told in whole seconds, rounded down.
+    let waited = time(&renewed, "LastUpdated") - time(&before, "LastUpdated");
+    let expected = TimeDelta::seconds(7)..TimeDelta::seconds(16);
+    assert!(expected.contains(&waited), "{waited}");
+    assert!(readings > 10 && sts.request_count() == 2);
+    eventually("the state follows", || {
+        (id_in(&path) == Some(renewed.text("AccessKeyId"))).then_some(())
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_was_missed_is_tried_at_once_while_the_old_is_served_to_its_end() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let path = scratch.join("state");
+    sts.set_lifetime(Some(Duration::from_secs(24)));
+    let first = start(&sts, &path);
+    let before = kept(&first, &path);
+    drop(first);
+    let due = time(&before, "LastUpdated") + TimeDelta::seconds(12);
+    eventually("its time passes", || (now() > due).then_some(()));
+
+    sts.inject(Fault::InternalError, Times::UntilHealed);
+    let successor = start(&sts, &path);
+    let reply = successor.credentials();
+    assert_eq!((reply.status, &reply.body), (200, &before.body));
+    successor.logged("Cannot renew, still serving the credentials in hand");
+    let gone = eventually("it ends", || {
+        let (reply, now) = (successor.credentials(), now());
+        let end = time(&before, "Expiration") + TimeDelta::milliseconds(500);
+        assert!(reply.status != 200 || now < end, "served at {now}");
+        (reply.status != 200).then_some(reply)
+    });
+    assert_eq!(gone.text("Code"), "InternalError");
+    eventually("no state lingers", || (!path.exists()).then_some(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_that_was_asked_for_replaces_the_state() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let path = scratch.join("state");
+    drop({
+        let first = start(&sts, &path);
+        kept(&first, &path);
+        first
+    });
+    let successor = start(&sts, &path);
+    let before = kept(&successor, &path);
+    successor.signal("HUP");
+    let after = eventually("it is renewed", || {
+        let reply = successor.credentials();
+        (reply.body != before.body).then_some(reply)
+    });
+    assert_eq!(kept(&successor, &path).body, after.body);
+    drop(successor);
+    assert_eq!(start(&sts, &path).credentials().body, after.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_are_passed_through_are_kept_too() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let path = scratch.join("state");
+    let other = beside(&sts, &[], &[]);
+    let uri = other.uri();
+    let env = [
+        ("RAM_SIDECAR_IDENTITY", "credentials_uri"),
+        ("ALIBABA_CLOUD_CREDENTIALS_URI", uri.as_str()),
+        ("RAM_SIDECAR_STATE", path.to_str().unwrap()),
+    ];
+    let first = Daemon::spawn(&LISTEN, &env);
+    let before = kept(&first, &path);
+    drop((first, other));
+    let successor = Daemon::spawn(&LISTEN, &env);
+    let reply = successor.credentials();
+    assert_eq!((reply.status, &reply.body), (200, &before.body));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_shows_in_the_probe_which_passes_and_heals() {
+    let Some(disk) = SmallDisk::mount() else {
+        return;
+    };
+    let sts = sts().await;
+    let path = disk.0.join("state");
+    let daemon = start(&sts, &path);
+    kept(&daemon, &path);
+    let ballast = disk.0.join("ballast");
+    let _ = fs::write(&ballast, vec![0; 64 * 1024]);
+    let ready = renew_until(&daemon, "it is missed", |ready| {
+        ready.body.contains("state_message")
+    });
+    assert_eq!(ready.status, 200);
+    let sentence = ready.text("state_message");
+    for part in [
+        &format!("cannot keep the state in {} as user ", path.display()),
+        "No space left on device",
+        "with free space",
+    ] {
+        assert!(sentence.contains(part), "{part}: {sentence}");
+    }
+    daemon.logged("cannot keep the state");
+    let before = daemon.credentials();
+    assert_ne!(id_in(&path), Some(before.text("AccessKeyId")));
+    assert!(id_in(&path).is_some(), "the old state is whole");
+
+    fs::remove_file(&ballast).unwrap();
+    eventually("it heals", || {
+        (!daemon.probe("/ready").body.contains("state_message")).then_some(())
+    });
+    assert_eq!(id_in(&path), Some(before.text("AccessKeyId")));
+}
+
+#[test]
+fn a_state_that_cannot_be_written_at_all_ends_the_start() {
+    let scratch = Scratch::new();
+    let env = [
+        ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/job"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted"),
+    ];
+    for (path, reason, remedy) in [
+        (
+            scratch.join("missing/state"),
+            "No such file or directory",
+            "make its directory exist",
+        ),
+        (
+            scratch.path().to_owned(),
+            "it is a directory",
+            "name a file in it",
+        ),
+    ] {
+        let path = path.to_str().unwrap();
+        let (code, told) = run(&[&LISTEN[..], &["--state", path]].concat(), &env);
+        assert_eq!(code, Some(71), "{told}");
+        let sentence = told.lines().last().unwrap();
+        for part in [&format!("cannot keep the state in {path}"), reason, remedy] {
+            assert!(sentence.contains(part), "{part}: {sentence}");
+        }
+    }
+    for (path, reason) in [
+        ("state", "is not absolute"),
+        ("/", "names no file"),
+        ("/run/", "names no file"),
+    ] {
+        let (code, told) = run(&["--state", path], &env);
+        assert_eq!(code, Some(78));
+        assert!(
+            told.contains(&format!("--state: `{path}` {reason}")),
+            "{told}"
+        );
+    }
+    let (code, told) = run(&["--state", "/run/a", "--file", "/run/a"], &env);
+    assert_eq!(code, Some(78));
+    assert!(
+        told.contains("--state: /run/a is a file for credentials too"),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_serve_keeps_one_and_no_sandbox_does() {
+    let scratch = Scratch::new();
+    let path = scratch.join("state");
+    let path_text = path.to_str().unwrap();
+    for name in ["exec", "get"] {
+        let words = if name == "exec" {
+            &["--", "true"][..]
+        } else {
+            &[]
+        };
+        let ended = run_command(name, &[&["--state", path_text][..], words].concat(), &[]);
+        assert_eq!(ended.code, Some(64), "{}", ended.stderr);
+        assert!(ended.stderr.contains("'--state'"), "{}", ended.stderr);
+    }
+    let (code, told) = run(&["--sandbox", "--state", path_text], &[]);
+    assert_eq!(code, Some(78));
+    assert!(told.contains("no state is kept"), "{told}");
+
+    let env = [("RAM_SIDECAR_STATE", path_text)];
+    let daemon = Daemon::spawn(&[&LISTEN[..], &["--sandbox"]].concat(), &env);
+    daemon.uri();
+    let told = daemon.logged("The sandbox takes the place");
+    assert!(told.contains("RAM_SIDECAR_STATE"), "{told}");
+
+    // What a daemon left is not theirs.
+    let sts = sts().await;
+    let daemon = start(&sts, &path);
+    let before = kept(&daemon, &path);
+    drop(daemon);
+    let state = fs::read(&path).unwrap();
+    let settings = settings(&sts, &path);
+    let env = settings
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let count = sts.request_count();
+    for (name, args) in [
+        ("exec", &["--", "true"][..]),
+        ("get", &[]),
+        ("check", &[]),
+        ("check", &["--state", path_text]),
+    ] {
+        let ended = run_command(name, args, &env);
+        assert_eq!(ended.code, Some(0), "{name}: {}", ended.stderr);
+        assert!(
+            !ended.stdout.contains(&before.text("AccessKeyId")),
+            "{name}"
+        );
+    }
+    assert!(sts.request_count() >= count + 4, "each has asked by itself");
+    assert_eq!(fs::read(&path).unwrap(), state);
+}

@@ -1,0 +1,243 @@
+//! A state in doubt: it is ignored with a sentence, and the daemon goes on as if there were none.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use ram_sidecar::sandbox::{Fault, Sandbox, Times};
+use secrecy::ExposeSecret as _;
+
+use crate::support::{Daemon, Scratch, eventually, required};
+use crate::upstream::{beside, sts, with};
+
+use super::{kept, now, start, time};
+
+/// Does something to the state at a path.
+type Spoil<'a> = Box<dyn Fn(&Path) + 'a>;
+
+/// A state that is good, of a daemon that was killed.
+struct Rig {
+    sts: Arc<Sandbox>,
+    scratch: Scratch,
+    path: PathBuf,
+    /// The state, to the byte.
+    state: Vec<u8>,
+    /// The `AccessKeyId` in it.
+    id: String,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let (sts, scratch) = (sts().await, Scratch::new());
+        let path = scratch.join("state");
+        let daemon = start(&sts, &path);
+        let id = kept(&daemon, &path).text("AccessKeyId");
+        drop(daemon);
+        let state = fs::read(&path).unwrap();
+        Self {
+            sts,
+            scratch,
+            path,
+            state,
+            id,
+        }
+    }
+
+    /// Puts a state in its place, as its writer would.
+    fn put(&self, content: &[u8]) {
+        let _ = fs::remove_file(&self.path);
+        fs::write(&self.path, content).unwrap();
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Says that a daemon ignores the state for this reason, and obtains new credentials.
+    fn ignored(&self, daemon: &Daemon, asked: u64, reason: &str) {
+        let told = daemon.logged("The state in");
+        let event: serde_json::Value = serde_json::from_str(&told).unwrap();
+        let sentence = event["message"].as_str().unwrap();
+        let start = format!("The state in {} is ignored: ", self.path.display());
+        assert!(sentence.starts_with(&start), "{sentence}");
+        assert!(sentence.contains(reason), "{reason}: {sentence}");
+        assert!(sentence.ends_with("; new credentials are obtained"));
+        let reply = daemon.credentials();
+        assert_eq!(reply.status, 200, "{reason}: {reply:?}");
+        assert_ne!(reply.text("AccessKeyId"), self.id, "{reason}");
+        assert!(self.sts.request_count() > asked, "{reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_of_another_role_session_or_identity_are_never_served() {
+    let rig = Rig::new().await;
+    let sts = &rig.sts;
+    let trust = format!(
+        r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{{"RAM":["{}"]}}}}]}}"#,
+        sts.user_arn()
+    );
+    let other_role = sts
+        .add_role("second", &trust, Duration::from_secs(7200))
+        .unwrap();
+    let policy =
+        r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:*","Resource":"*"}]}"#;
+    let role = ["--role-arn", other_role.as_str()];
+    let obtained_otherwise = "but obtained with another identity, session name";
+    let of_other = format!("credentials of {}, and now", sts.role_arn());
+    let none: &[(&str, &str)] = &[];
+    let policy = [("RAM_SIDECAR_POLICY", policy)];
+    for (args, env, reason) in [
+        (&role[..], none, of_other.as_str()),
+        (&["--role-session-name", "other"], none, obtained_otherwise),
+        (&["--duration", "30m"], none, obtained_otherwise),
+        (&["--source-identity", "alice"], none, obtained_otherwise),
+        (&[], &policy, obtained_otherwise),
+    ] {
+        rig.put(&rig.state);
+        let asked = sts.request_count();
+        let args = [&["--state", rig.path.to_str().unwrap()], args].concat();
+        let daemon = beside(sts, &args, env);
+        rig.ignored(&daemon, asked, reason);
+    }
+
+    // The same user with another AccessKey: nobody can tell that it is the same.
+    rig.put(&rig.state);
+    let asked = sts.request_count();
+    sts.rotate_access_key();
+    rig.ignored(&start(sts, &rig.path), asked, obtained_otherwise);
+
+    rig.put(&rig.state);
+    let (asked, key) = (sts.request_count(), sts.access_key());
+    let (id, secret) = (rig.scratch.join("id"), rig.scratch.join("secret"));
+    fs::write(&id, &key.id).unwrap();
+    fs::write(&secret, key.secret.expose_secret()).unwrap();
+    let files = [
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID_FILE", id.to_str().unwrap()),
+        (
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE",
+            secret.to_str().unwrap(),
+        ),
+    ];
+    let args = ["--state", rig.path.to_str().unwrap()];
+    rig.ignored(&with(sts, &args, &files), asked, obtained_otherwise);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_doubt_is_ignored_and_replaced() {
+    let rig = Rig::new().await;
+    let text = String::from_utf8(rig.state.clone()).unwrap();
+    let half = &rig.state[..rig.state.len() / 2];
+    let edited = text.replace("\"access_key_id\":\"STS.", "\"access_key_id\":\"STS.x");
+    let later = text.replace("{\"ram-sidecar-state\":1", "{\"ram-sidecar-state\":2");
+    let mode = |mode| {
+        move |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
+    };
+    let link = |path: &Path| {
+        let target = path.with_file_name("target");
+        fs::rename(path, &target).unwrap();
+        symlink(&target, path).unwrap();
+    };
+    let mut cases: Vec<(&str, Spoil<'_>)> = vec![
+        (
+            "its mode 0644 lets other users at it",
+            Box::new(mode(0o644)),
+        ),
+        (
+            "its mode 0620 lets other users at it",
+            Box::new(mode(0o620)),
+        ),
+        ("it is a symbolic link", Box::new(link)),
+        ("it is damaged", Box::new(|_| rig.put(half))),
+        ("it is damaged", Box::new(|_| rig.put(b""))),
+        ("it is damaged", Box::new(|_| rig.put(edited.as_bytes()))),
+        ("format version 2", Box::new(|_| rig.put(later.as_bytes()))),
+    ];
+    if required("root", rustix::process::geteuid().is_root()) {
+        let give = |path: &Path| chown(path, Some(65_534), None).unwrap();
+        cases.push(("it belongs to user 65534", Box::new(give)));
+    }
+    for (reason, spoil) in cases {
+        rig.put(&rig.state);
+        spoil(&rig.path);
+        let asked = rig.sts.request_count();
+        let daemon = start(&rig.sts, &rig.path);
+        rig.ignored(&daemon, asked, reason);
+        let told = daemon.logged("is ignored");
+        assert!(told.contains("WARN"), "{told}");
+        let new = kept(&daemon, &rig.path);
+        let found = fs::symlink_metadata(&rig.path).unwrap();
+        assert!(found.is_file() && found.permissions().mode() & 0o7777 == 0o600);
+        drop(daemon);
+        let successor = start(&rig.sts, &rig.path);
+        assert_eq!(successor.credentials().body, new.body, "{reason}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_state_is_ignored_and_left_alone() {
+    let rig = Rig::new().await;
+    let pipe = |path: &Path| {
+        fs::remove_file(path).unwrap();
+        let made = Command::new("mkfifo")
+            .args(["-m", "600"])
+            .arg(path)
+            .status();
+        assert!(made.unwrap().success());
+    };
+    let cases: [(&str, &str, Spoil<'_>); 2] = [
+        (
+            "it is not a regular file",
+            "it exists and is not a regular file",
+            Box::new(pipe),
+        ),
+        (
+            "it does not hold a state of ram-sidecar",
+            "it exists and is not as ram-sidecar writes it",
+            Box::new(|_| rig.put(b"[role]\narn = 'mine'\n")),
+        ),
+    ];
+    for (reason, not_kept, spoil) in cases {
+        spoil(&rig.path);
+        let before = fs::symlink_metadata(&rig.path).unwrap();
+        let asked = rig.sts.request_count();
+        let daemon = start(&rig.sts, &rig.path);
+        rig.ignored(&daemon, asked, reason);
+        let ready = eventually("it is told", || {
+            Some(daemon.probe("/ready")).filter(|ready| ready.body.contains("state_message"))
+        });
+        assert_eq!(ready.status, 200);
+        let sentence = ready.text("state_message");
+        assert!(sentence.contains(not_kept), "{sentence}");
+        assert!(sentence.contains("name another file"), "{sentence}");
+        let found = fs::symlink_metadata(&rig.path).unwrap();
+        assert_eq!(
+            (found.file_type(), found.len()),
+            (before.file_type(), before.len())
+        );
+        fs::remove_file(&rig.path).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_have_ended_are_not_served() {
+    let (sts, scratch) = (sts().await, Scratch::new());
+    let path = scratch.join("state");
+    sts.set_lifetime(Some(Duration::from_secs(8)));
+    let first = start(&sts, &path);
+    let before = kept(&first, &path);
+    drop(first);
+    let end = time(&before, "Expiration") + TimeDelta::seconds(1);
+    eventually("they end", || (now() > end).then_some(()));
+    sts.inject(Fault::InternalError, Times::UntilHealed);
+    let successor = start(&sts, &path);
+    let told = successor.logged("is ignored");
+    assert!(
+        told.contains("the credentials in it have ended, at"),
+        "{told}"
+    );
+    assert!(told.contains("INFO"), "{told}");
+    assert_eq!(successor.credentials().status, 503);
+    eventually("no state lingers", || (!path.exists()).then_some(()));
+}
