@@ -46,11 +46,22 @@ pub fn after_failure(
         Verdict::Fatal => (CAP.mul_f64(0.9), CAP),
         Verdict::Retry => (FLOOR, doubled(FLOOR).min(CAP)),
         Verdict::Throttled => {
-            let most = left.map_or(URGENT, |left| (left / TICKETS).clamp(PRESSING, PATIENCE));
+            let most = left.map_or(URGENT, at_ease);
             (THROTTLED, doubled(THROTTLED).min(most))
         }
     };
     asked_for.max(floor) + cap.saturating_sub(floor).mul_f64(dice)
+}
+
+/// Returns the longest pause of the throttled who have good credentials for so long.
+///
+/// 10 s up to four minutes before the end, 35 s at seven, 72 s at ten, and five minutes from twenty on: with the square,
+/// because the more of those wait who can, the more often the others win.
+fn at_ease(left: Duration) -> Duration {
+    // What is passed through may claim any life, whose square is no duration.
+    let left = left.min(LONGEST);
+    left.mul_f64(left.as_secs_f64() / 5000.0)
+        .clamp(2 * THROTTLED, PATIENCE)
 }
 
 /// The least time between two attempts, whatever asks for them.
@@ -74,11 +85,6 @@ pub const THROTTLED: Duration = Duration::from_secs(5);
 /// The longest pause of the throttled who have no good credentials: a start of 10,000 at 100 calls a second is over
 /// soon after the quota allows it (`benches/fleet`).
 const URGENT: Duration = Duration::from_secs(30);
-/// The same of those whose credentials are about to end.
-const PRESSING: Duration = Duration::from_secs(10);
-/// What is left of a life is time for so many attempts, and in truth for more: the pauses become shorter on the way.
-const TICKETS: u32 = 8;
-
 /// The longest pause that a service may ask for: a third of the shortest lifetime that STS grants.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -175,10 +181,11 @@ mod tests {
         let cases = [
             (None, 30),
             (Some(1), 10),
-            (Some(80), 10),
-            (Some(800), 100),
-            (Some(2400), 300),
-            (Some(40_000), 300),
+            (Some(223), 10),
+            (Some(600), 72),
+            (Some(1225), 300),
+            (Some(43_200), 300),
+            (Some(u64::MAX), 300),
         ];
         for (left, most) in cases {
             assert_eq!(longest(left), most, "{left:?}");

@@ -110,6 +110,10 @@ impl<K: Kept> Sink<K> {
             let now = self.clock.now();
             let outcome = self.step(&state.offer(now), &mut disk, now).await;
             let mut wake = disk.as_ref().map(|written| written.deadline);
+            if wake.is_none() && state.held().is_some() {
+                // What has ended may be out of reach, and come back.
+                wake = Some(now.after(RETRY_MOST));
+            }
             match outcome {
                 Ok(()) => {
                     self.succeeded(disk.as_ref());
@@ -288,7 +292,8 @@ async fn sleep_until(clock: &Clock, wake: Option<Moment>) {
     }
 }
 
-/// A failed write is tried again after a pause that grows from the first to the second.
+/// A failed write is tried again after a pause that grows from the first to the second, which is also how often a file
+/// that has ended out of reach is looked for.
 const RETRY: Duration = Duration::from_secs(2);
 const RETRY_MOST: Duration = Duration::from_secs(30);
 

@@ -174,8 +174,18 @@ pub(crate) struct Attempt {
 pub(crate) struct Attempts(Arc<Mutex<Vec<Attempt>>>);
 
 impl Attempts {
-    pub(crate) fn all(&self) -> Vec<Attempt> {
-        self.0.lock().unwrap().clone()
+    /// Returns the attempts from a number on.
+    pub(crate) fn from(&self, number: usize) -> Vec<Attempt> {
+        self.0.lock().unwrap()[number..].to_vec()
+    }
+
+    /// Counts those that have failed and began after `since`.
+    pub(crate) fn failed(&self, since: Duration) -> usize {
+        let attempts = self.0.lock().unwrap();
+        let recent = attempts.iter().rev().take_while(|a| a.began > since);
+        recent
+            .filter(|a| matches!(a.ended, Some((_, Err(_)))))
+            .count()
     }
 }
 

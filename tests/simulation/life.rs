@@ -322,11 +322,6 @@ impl Life {
         let mut pause = self
             .luck
             .span(Duration::from_millis(100), Duration::from_secs(most));
-        let now = self.world.truth();
-        let (Token::Fresh(until) | Token::Amiss(until)) = self.token;
-        if self.setup.has_token {
-            pause = pause.min(until.saturating_sub(now) + Duration::from_millis(1));
-        }
         // The edge of a life is where lies would be told.
         let state = self.daemon.subscriber.current();
         if let Some(held) = state.held()
@@ -337,6 +332,12 @@ impl Life {
             if !left.is_zero() && left < Duration::from_secs(1800) {
                 pause = left.saturating_sub(Duration::from_secs(1)) + Duration::from_millis(around);
             }
+        }
+        // The kubelet is never late.
+        let (Token::Fresh(until) | Token::Amiss(until)) = self.token;
+        if self.setup.has_token {
+            let rest = until.saturating_sub(self.world.truth());
+            pause = pause.min(rest + Duration::from_millis(1));
         }
         pause
     }

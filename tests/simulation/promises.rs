@@ -164,31 +164,27 @@ impl Promises {
         daemon: &Daemon,
         circumstances: &Circumstances,
     ) -> Checked {
-        let all = daemon.attempts.all();
         let now = world.awake();
-        let from = self.attempts.saturating_sub(1);
-        self.attempts = all.len();
-        for pair in all[from..].windows(2) {
+        // The last one that has been looked at, and those since.
+        let attempts = daemon.attempts.from(self.attempts);
+        self.attempts += attempts.len().saturating_sub(1);
+        for pair in attempts.windows(2) {
             let pause = pair[1].began.saturating_sub(pair[0].began);
             ensure(pause >= Duration::from_secs(1), || {
                 format!("two attempts within {pause:?}")
             })?;
-            ensure(pair[1].began <= due(&pair[0], pair[1].began), || {
+            ensure(pair[1].began <= due(&pair[0]), || {
                 format!("an attempt came late, at {:?}: {pair:?}", pair[1].began)
             })?;
         }
-        if let Some(last) = all.last() {
-            ensure(now <= due(last, now), || {
+        if let Some(last) = attempts.last() {
+            ensure(now <= due(last), || {
                 format!("no attempt is made any more since {last:?}")
             })?;
         }
-        // A tenth of an hour of failures costs what the backoff allows, whatever the luck.
-        let recent = all.iter().rev().take_while(|a| a.began + WINDOW > now);
-        let failed = recent.filter(|a| matches!(a.ended, Some((_, Err(_)))));
-        let (failed, is_nudged) = (
-            failed.count(),
-            circumstances.nudged + WINDOW > world.truth(),
-        );
+        // Failures cost what the backoff allows, whatever the luck.
+        let failed = daemon.attempts.failed(now.saturating_sub(WINDOW));
+        let is_nudged = circumstances.nudged + WINDOW > world.truth();
         ensure(failed <= MOST_FAILURES || is_nudged, || {
             format!("{failed} attempts failed within {WINDOW:?}")
         })
@@ -196,7 +192,7 @@ impl Promises {
 }
 
 /// Returns the latest time at which an attempt must be followed by another.
-fn due(attempt: &Attempt, now: Duration) -> Duration {
+fn due(attempt: &Attempt) -> Duration {
     let Some((ended, outcome)) = &attempt.ended else {
         // Under way, or given up by the refresher.
         return attempt.began + LONGEST_ATTEMPT + CAP;
@@ -216,7 +212,6 @@ fn due(attempt: &Attempt, now: Duration) -> Duration {
             asked_for.min(PATIENCE) + cap
         }
     };
-    debug_assert!(*ended <= now, "it has ended");
     // A timer that the machine slept through notices late.
     *ended + wait + SLICE
 }
