@@ -59,6 +59,7 @@ mod session_policy;
 #[cfg(test)]
 mod tests;
 mod token;
+mod verify;
 mod wildcard;
 mod world;
 
@@ -70,6 +71,7 @@ pub use self::plan::{FAULTS, Plan, lifetime};
 pub use self::policy::InvalidPolicy;
 pub use self::record::Seen;
 pub use self::token::Flaw;
+pub use self::verify::verified;
 
 use self::faults::Faults;
 use self::random::Random;

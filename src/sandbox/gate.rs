@@ -43,16 +43,21 @@ pub(super) fn authenticate(
 
     let (caller, secret) = key_owner(world, key_id)?;
     check_timestamp(timestamp, now)?;
-    match &call.acs3 {
-        Some(signed) => signed.check(&secret)?,
-        None => check_rpc_signature(call, &secret)?,
-    }
+    check_signature(call, &secret)?;
     if !world.nonces.use_up(key_id, nonce, now) {
         let message = "Specified signature nonce was used already.";
         return Err(Refusal::bad("SignatureNonceUsed", message));
     }
     check_token(&caller, params.get("SecurityToken"), now)?;
     Ok(caller)
+}
+
+/// Refuses a call that is not signed with `secret`.
+pub(super) fn check_signature(call: &Call, secret: &SecretString) -> Result<(), Refusal> {
+    match &call.acs3 {
+        Some(signed) => signed.check(secret),
+        None => check_rpc_signature(call, secret),
+    }
 }
 
 fn check_scheme(params: &Params) -> Result<(), Refusal> {
