@@ -14,6 +14,8 @@ mod container;
 #[cfg(test)]
 mod diagnoses;
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod door;
