@@ -146,15 +146,19 @@ async fn send(client: &reqwest::Client, call: Call<'_>) -> Result<Answer, Failur
         }
         body.extend_from_slice(&chunk);
     }
-    let headers = response.headers();
+    Ok(answer(response.status().as_u16(), response.headers(), body))
+}
+
+/// Reads what the head of an answer says; its body is taken as it is.
+pub fn answer(status: u16, headers: &HeaderMap, body: Zeroizing<Vec<u8>>) -> Answer {
     let request_id = headers.get("x-acs-request-id");
-    Ok(Answer {
-        status: response.status().as_u16(),
+    Answer {
+        status,
         date: date(headers),
         retry_after: retry_after(headers),
         request_id: request_id.and_then(|id| Some(id.to_str().ok()?.to_owned())),
         body,
-    })
+    }
 }
 
 fn tls(roots: Option<Vec<CertificateDer<'static>>>) -> Result<ClientConfig, Error> {
