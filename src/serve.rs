@@ -29,7 +29,7 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -211,8 +211,11 @@ fn conversation(
     Ok(Box::pin(conversation.instrument(room.span.clone())))
 }
 
-async fn converse(
-    stream: TcpStream,
+/// Reads one request and answers it, or gives the client up: each side has its time, and the head its size.
+///
+/// `busy` is set when the request has arrived. What the client may take counts from `opened`. Cancel safe.
+pub async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     ends: Ends,
     router: Router,
     busy: Arc<AtomicBool>,

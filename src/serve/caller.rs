@@ -1,7 +1,7 @@
 //! Who is at the other end of a connection on this machine: the kernel knows the owner of every socket.
 
-mod diag;
-mod table;
+pub mod diag;
+pub mod table;
 
 use std::fs;
 use std::io;

@@ -64,7 +64,7 @@ fn request(ends: &Ends) -> Vec<u8> {
 }
 
 /// Reads `struct nlmsghdr` and `struct inet_diag_msg`, or `struct nlmsgerr`.
-fn read(answer: &[u8]) -> io::Result<Option<Owner>> {
+pub fn read(answer: &[u8]) -> io::Result<Option<Owner>> {
     let garbled = || io::Error::other("the kernel answers strangely");
     let number = |at: usize| {
         let bytes = answer.get(at..at + 4)?.try_into().ok()?;

@@ -10,7 +10,7 @@ use super::{Ends, Owner};
 pub(super) fn owner(ends: &Ends) -> io::Result<Option<Owner>> {
     let search = |table, client: SocketAddr, server: SocketAddr| {
         let text = fs::read_to_string(table)?;
-        Ok(find(&text, &written(client), &written(server)))
+        Ok(find(&text, client, server))
     };
     let Ends { peer, local } = *ends;
     if peer.is_ipv6() {
@@ -31,12 +31,14 @@ fn mapped(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Reads `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`.
-fn find(text: &str, client: &str, server: &str) -> Option<Owner> {
+/// Looks for the owner of the client's socket in a table of lines
+/// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`.
+pub fn find(text: &str, client: SocketAddr, server: SocketAddr) -> Option<Owner> {
+    let (client, server) = (written(client), written(server));
     text.lines().skip(1).find_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let ends = (fields.next()?, fields.next()?);
-        if ends != (client, server) {
+        if ends != (client.as_str(), server.as_str()) {
             return None;
         }
         let uid = fields.nth(4)?.parse().ok()?;
@@ -71,7 +73,8 @@ mod tests {
                 "   0: 0100007F:A2C4 0100007F:1B5A 01 00000000:00000000 00:00000000 00000000 {uid:5}        0 {inode} 1 0 20\n"
             )
         };
-        let find = |text: &str| find(text, "0100007F:A2C4", "0100007F:1B5A");
+        let ends = ["127.0.0.1:41668", "127.0.0.1:7002"].map(|end| end.parse().unwrap());
+        let find = |text: &str| find(text, ends[0], ends[1]);
         let text = format!("{head}{}", line(1000, 77));
         assert_eq!(
             find(&text),
