@@ -26,8 +26,8 @@ pub use self::credentials_uri::CredentialsUri;
 pub use self::ecs_ram_role::{EcsRamRole, Metadata, is_role_name};
 pub use self::file::{File, Value};
 pub use self::oidc::{Oidc, claims, is_provider_arn};
-pub use self::process::Process;
-pub use self::profile::{Defaults, Profile};
+pub use self::process::{Process, complaint};
+pub use self::profile::{Defaults, Meaning, Profile};
 
 /// A configured identity.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::failure::{Failure, Stage};
+use crate::moment::Moment;
 use crate::process::{Awaited, as_started, bury};
 
 use super::Proof;
@@ -35,8 +36,13 @@ impl Process {
     pub(super) async fn proof(&self, clock: &Clock) -> Result<Proof, Failure> {
         let asked_at = clock.now();
         let output = self.run().await?;
+        self.understood(&output, asked_at)
+    }
+
+    /// Reads what the program has printed, which was started at `asked_at`.
+    pub fn understood(&self, output: &[u8], asked_at: Moment) -> Result<Proof, Failure> {
         let name = self.name();
-        let document = Document::read(&output).map_err(|reason| {
+        let document = Document::read(output).map_err(|reason| {
             let message = format!("{name} ended well, but its output cannot be used: {reason}");
             Failure::new(Stage::Identity, "ProcessOutputUnusable", message)
         })?;
@@ -74,7 +80,7 @@ impl Process {
         };
         let outcome = tokio::time::timeout(self.timeout, finished).await;
         drop(group);
-        let told = redact::shown(&String::from_utf8_lossy(whole_words(&told)));
+        let told = complaint(&told);
         let told = if told.is_empty() {
             String::new()
         } else {
@@ -136,6 +142,11 @@ async fn drain(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) -> io::
         kept.extend_from_slice(&chunk[..length.min(room)]);
     }
     Ok(())
+}
+
+/// Makes what a program has said on its standard error fit to be shown, as far as it was kept.
+pub fn complaint(told: &[u8]) -> String {
+    redact::shown(&String::from_utf8_lossy(whole_words(told)))
 }
 
 /// Leaves out a last word that was cut off: the half of a key does not look like one.

@@ -15,11 +15,14 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::clock::Clock;
 use crate::credentials::{Keys, RoleArn, RoleRequest, is_key_text};
 use crate::failure::{Failure, Stage, scrub};
+use crate::moment::Moment;
 
 use super::document::Document;
 use super::ecs_ram_role::is_role_name;
 use super::oidc::is_provider_arn;
-use super::{CredentialsUri, EcsRamRole, File, Identity, Metadata, Oidc, Process, ROLES, Standing};
+use super::{
+    CredentialsUri, EcsRamRole, File, Identity, Metadata, Oidc, Process, Proof, ROLES, Standing,
+};
 
 use self::config::{Config, Entry};
 
@@ -44,6 +47,15 @@ pub struct Defaults {
     pub metadata: Metadata,
     /// The certificate authorities to trust, instead of the bundled ones.
     pub roots: Option<Vec<CertificateDer<'static>>>,
+}
+
+/// What a profile stands for, without its roles.
+#[derive(Debug)]
+pub enum Meaning {
+    /// The keys in it.
+    Proof(Proof),
+    /// Another kind of identity.
+    Identity(Box<Identity>),
 }
 
 /// What a profile stands for on its own.
@@ -79,7 +91,21 @@ impl Profile {
 
     pub(super) async fn standing(&mut self, clock: &Clock) -> Result<Standing, Failure> {
         let text = self.file.read_as(|text| Ok(text), LIMIT).await?;
-        let (base, roles, name) = Config::read(text.expose_secret())
+        let (meaning, roles) = self.meaning(text.expose_secret(), clock.now())?;
+        let standing = match meaning {
+            Meaning::Proof(proof) => Standing::from(proof),
+            Meaning::Identity(identity) => {
+                let last = self.last.take().filter(|last| last.is_like(&identity));
+                let identity = self.last.insert(last.unwrap_or(identity));
+                identity.standing(clock).await?
+            }
+        };
+        Ok(Standing { roles, ..standing })
+    }
+
+    /// Reads what the profile stands for in the text of its file, and the roles that belong to it.
+    pub fn meaning(&self, text: &str, now: Moment) -> Result<(Meaning, Vec<RoleRequest>), Failure> {
+        let (base, roles, name) = Config::read(text)
             .and_then(|config| {
                 let name = self.name.as_deref().unwrap_or(&config.current);
                 let (base, roles) = resolve(&config, name, &self.defaults)?;
@@ -91,19 +117,14 @@ impl Profile {
                 let message = format!("cannot use {}: {reason}", self.file.path().display());
                 Failure::new(Stage::Identity, "ProfileUnusable", message)
             })?;
-        let standing = match base {
+        let meaning = match base {
             Base::Keys(document) => {
                 let source = format!("the profile {}", scrub(&name, &[]));
-                let proof = document.proof(clock.now(), None, &source)?;
-                Standing::from(proof)
+                Meaning::Proof(document.proof(now, None, &source)?)
             }
-            Base::Identity(identity) => {
-                let last = self.last.take().filter(|last| last.is_like(&identity));
-                let identity = self.last.insert(last.unwrap_or_else(|| Box::new(identity)));
-                identity.standing(clock).await?
-            }
+            Base::Identity(identity) => Meaning::Identity(Box::new(identity)),
         };
-        Ok(Standing { roles, ..standing })
+        Ok((meaning, roles))
     }
 
     pub(super) fn patience(&self) -> Duration {
