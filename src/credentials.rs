@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Datelike as _, SecondsFormat, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::moment::Moment;
@@ -207,6 +207,20 @@ pub fn timestamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
+/// Reads a time as STS and the SDKs write it, also with a fraction, which is dropped, or an offset.
+///
+/// Nothing if it is no time, or one that [`timestamp`] could not write.
+pub fn time(text: &str) -> Option<DateTime<Utc>> {
+    let time = DateTime::parse_from_rfc3339(text).ok()?;
+    time_of(time.timestamp())
+}
+
+/// Returns the time that many seconds after 1970, unless its year has more than four digits: no client reads such a one.
+pub fn time_of(seconds: i64) -> Option<DateTime<Utc>> {
+    let time = DateTime::from_timestamp(seconds, 0)?;
+    (0..=9999).contains(&time.year()).then_some(time)
+}
+
 /// What a clock that has been learnt, a slow answer and rounding add up to.
 const TOLERABLE_EXCESS: TimeDelta = TimeDelta::minutes(1);
 
@@ -319,5 +333,24 @@ mod tests {
     fn timestamps_have_exactly_twenty_characters() {
         let at = DateTime::from_timestamp(1_716_287_969, 987_654_321).unwrap();
         assert_eq!(timestamp(at), "2024-05-21T10:39:29Z");
+    }
+
+    #[test]
+    fn times_that_no_client_reads_are_none() {
+        for (text, written) in [
+            ("2024-05-21T10:39:29Z", Some("2024-05-21T10:39:29Z")),
+            ("2024-05-21T12:39:29.5+02:00", Some("2024-05-21T10:39:29Z")),
+            ("2024-05-21T23:59:60Z", Some("2024-05-21T23:59:59Z")),
+            ("9999-12-31T23:59:59Z", Some("9999-12-31T23:59:59Z")),
+            ("9999-12-31T23:59:59-01:00", None),
+            ("0000-01-01T00:00:00+01:00", None),
+            ("10000-01-01T00:00:00Z", None),
+            ("tomorrow", None),
+            ("", None),
+        ] {
+            assert_eq!(time(text).map(timestamp).as_deref(), written, "{text}");
+        }
+        assert_eq!(time_of(253_402_300_800), None);
+        assert_eq!(time_of(i64::MAX), None);
     }
 }

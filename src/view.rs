@@ -18,7 +18,7 @@ use secrecy::ExposeSecret as _;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, time};
 use crate::failure::Failure;
 
 /// The body of an error: never empty, because Java's SDK takes that for a transport failure, and free of secrets,
@@ -102,11 +102,6 @@ fn noted_expiration(file: &[u8], lines: &[&str]) -> Option<DateTime<Utc>> {
     let is_ours = |line: &str| lines.iter().any(|start| line.starts_with(start));
     let end = note.strip_prefix(NOTE)?;
     rest.lines().all(is_ours).then(|| time(end))?
-}
-
-fn time(text: &str) -> Option<DateTime<Utc>> {
-    let time = DateTime::parse_from_rfc3339(text).ok()?;
-    Some(time.to_utc())
 }
 
 const NOTE: &str = "# Written by ram-sidecar; these credentials end at ";

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use crate::credentials::{Asked, Credentials, Granted, Keys, is_key_text};
+use crate::credentials::{Asked, Credentials, Granted, Keys, is_key_text, time};
 use crate::failure::{Failure, Stage};
 use crate::moment::Moment;
 
@@ -47,10 +47,6 @@ impl Document {
             return Err("a key in it is empty or garbled".to_owned());
         }
         let expiration = raw.expiration.or(raw.snake_expiration);
-        let time = |text: &str| {
-            let time = DateTime::parse_from_rfc3339(text).ok()?;
-            Some(time.to_utc())
-        };
         let expires_at = match expiration.as_deref() {
             None | Some("") => None,
             // Not repeated: fields may have been mixed up.

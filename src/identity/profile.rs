@@ -8,12 +8,11 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use chrono::DateTime;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::clock::Clock;
-use crate::credentials::{Keys, RoleArn, RoleRequest, is_key_text};
+use crate::credentials::{Keys, RoleArn, RoleRequest, is_key_text, time_of};
 use crate::failure::{Failure, Stage, scrub};
 use crate::moment::Moment;
 
@@ -232,7 +231,7 @@ fn keys(entry: &Entry) -> Result<Base, String> {
             access_key_secret: secret.clone(),
             security_token: token.cloned(),
         },
-        expires_at: ends.and_then(|seconds| DateTime::from_timestamp(seconds, 0)),
+        expires_at: ends.and_then(time_of),
         updated_at: None,
     }))
 }

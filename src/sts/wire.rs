@@ -9,7 +9,7 @@ use serde_json::error::Category;
 use zeroize::Zeroizing;
 
 use crate::answer::Answer;
-use crate::credentials::{Credentials, RoleRequest, is_key_text};
+use crate::credentials::{Credentials, RoleRequest, is_key_text, time};
 use crate::failure::{Failure, Stage, Verdict, is_known, scrub};
 use crate::principal::Caller;
 
@@ -177,7 +177,7 @@ pub fn granted(
     whole("AccessKeyId", &access_key_id)?;
     whole("AccessKeySecret", access_key_secret.expose_secret())?;
     whole("SecurityToken", security_token.expose_secret())?;
-    let expires_at = DateTime::parse_from_rfc3339(&expiration).map_err(|_| {
+    let expires_at = time(&expiration).ok_or_else(|| {
         let shown = scrub(&expiration, secrets);
         unusable(format!(
             "its Expiration `{shown}` is not a time like 2024-05-21T10:39:29Z"
@@ -188,7 +188,7 @@ pub fn granted(
         access_key_secret,
         security_token,
         issued_at: made_at,
-        expires_at: expires_at.to_utc(),
+        expires_at,
     })
 }
 
@@ -318,6 +318,10 @@ mod tests {
             (
                 &GOOD.replace("2015-04-09T11:52:19Z", "tomorrow"),
                 "Expiration `tomorrow`",
+            ),
+            (
+                &GOOD.replace("2015-04-09T11:52:19Z", "9999-12-31T23:59:59-01:00"),
+                "is not a time like",
             ),
         ];
         for (body, reason) in cases {

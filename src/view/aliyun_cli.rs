@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, time_of};
 
 /// Renders credentials. The bytes are wiped when the last reader drops them.
 pub fn render(credentials: &Credentials) -> Bytes {
@@ -35,7 +35,7 @@ pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
     let Document { current, profiles } = serde_json::from_slice(file).ok()?;
     let [only] = profiles;
     let is_ours = current == NAME && only.name == NAME;
-    is_ours.then(|| DateTime::from_timestamp(only.sts_expiration, 0))?
+    is_ours.then(|| time_of(only.sts_expiration))?
 }
 
 #[derive(Deserialize, Serialize)]
