@@ -12,7 +12,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::advice::{advice, codes, is_known};
-pub use self::scrub::scrub;
+pub use self::scrub::{breaks_a_line, scrub};
 
 /// One failed attempt, explained.
 #[derive(Clone, Debug, PartialEq)]

@@ -27,10 +27,15 @@ pub fn scrub(text: &str, secrets: &[&str]) -> String {
     }
     let line: String = shown
         .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if breaks_a_line(c) { ' ' } else { c })
         .take(MESSAGE_LIMIT)
         .collect();
     line.trim().trim_end_matches(['.', ':', ' ']).to_owned()
+}
+
+/// Whether a terminal or a viewer of logs may begin another line there, or do something stranger.
+pub fn breaks_a_line(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 fn is_token_char(c: char) -> bool {
@@ -99,6 +104,7 @@ mod tests {
             &["planted-secret"],
         );
         assert_eq!(shown, "The role not exists: acs:ram::1:role/x. next");
+        assert_eq!(scrub("a\u{85}b\u{2028}c\u{2029}d\re", &[]), "a b c d e");
         assert_eq!(scrub(&"ab ".repeat(1000), &[]).chars().count(), 1000);
     }
 
