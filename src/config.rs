@@ -3,6 +3,7 @@
 mod checker;
 mod identity;
 mod layers;
+mod mistakes;
 mod parse;
 mod role;
 #[cfg(feature = "sandbox")]
@@ -33,6 +34,8 @@ pub use self::sandbox::{Alone, Sandbox, alone};
 
 use self::checker::Checker;
 use self::layers::Layers;
+
+pub use self::mistakes::Mistakes;
 
 /// What was given, unchecked.
 pub struct Input<'a> {
@@ -197,23 +200,6 @@ pub struct Candidate {
     pub is_taken: bool,
 }
 
-/// Everything that is wrong with a configuration, a sentence each.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Mistakes(pub Vec<String>);
-
-impl fmt::Display for Mistakes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let count = self.0.len();
-        let plural = if count == 1 { "" } else { "s" };
-        write!(f, "{count} configuration mistake{plural}:")?;
-        self.0
-            .iter()
-            .try_for_each(|mistake| write!(f, "\n  {mistake}"))
-    }
-}
-
-impl std::error::Error for Mistakes {}
-
 /// Checks everything that was given.
 pub fn check(input: &Input<'_>) -> Checked {
     let checker = Checker {
@@ -247,9 +233,9 @@ pub fn admin(input: &Input<'_>) -> Result<Option<SocketAddr>, Mistakes> {
     };
     let admin = checker.value("admin.listen", parse::address_or_off);
     if checker.layers.is_file_lost && checker.given("admin.listen").is_none() {
-        return Err(Mistakes(checker.layers.problems));
+        return Err(Mistakes::of(&checker.layers.problems));
     }
-    admin.ok_or(Mistakes(checker.problems))
+    admin.ok_or_else(|| Mistakes::of(&checker.problems))
 }
 
 fn checked(mut checker: Checker, input: &Input<'_>) -> Result<Config, Mistakes> {
@@ -285,7 +271,7 @@ fn checked(mut checker: Checker, input: &Input<'_>) -> Result<Config, Mistakes> 
                 log,
             })
         }
-        _ => Err(Mistakes(problems)),
+        _ => Err(Mistakes::of(&problems)),
     }
 }
 

@@ -4,6 +4,14 @@ use super::*;
 use crate::testing;
 
 fn checked(flags: &[(&'static str, &str)], variables: &[(&str, &str)], toml: &str) -> Config {
+    outcome(flags, variables, toml).unwrap()
+}
+
+fn outcome(
+    flags: &[(&'static str, &str)],
+    variables: &[(&str, &str)],
+    toml: &str,
+) -> Result<Config, Mistakes> {
     let file = testing::directory("config").join("config.toml");
     std::fs::write(&file, toml).unwrap();
     let variables: HashMap<String, OsString> = variables
@@ -22,7 +30,7 @@ fn checked(flags: &[(&'static str, &str)], variables: &[(&str, &str)], toml: &st
         #[cfg(feature = "sandbox")]
         sandbox: None,
     };
-    check(&input).outcome.unwrap()
+    check(&input).outcome
 }
 
 fn cloud(config: Config) -> Cloud {
@@ -155,4 +163,24 @@ fn a_secret_key_opens_other_addresses() {
         ("serve.allow_remote", "true"),
     ];
     assert_eq!(checked(&flags, &KEYS, "").serve.listen.port(), 7002);
+}
+
+#[test]
+fn a_mistake_is_one_line_of_some_length_whatever_it_repeats() {
+    let long = "x".repeat(10_000);
+    let toml = format!("\"a\\nb\" = 1\n[sts]\nregion = \"c\\u2028d\"\n[role]\narn = \"{long}\\n\"");
+    let mistakes = outcome(&[("role.duration", &long)], &[], &toml).unwrap_err();
+    assert!(mistakes.0.len() >= 4, "{mistakes}");
+    for mistake in &mistakes.0 {
+        assert!(mistake.chars().count() <= 2001, "{mistake}");
+        assert!(
+            !mistake.contains(crate::failure::breaks_a_line),
+            "{mistake}"
+        );
+    }
+    let duration = mistakes
+        .0
+        .iter()
+        .find(|mistake| mistake.starts_with("--duration: `xx"));
+    assert!(duration.is_some_and(|mistake| mistake.ends_with("write it like 30s, 5m or 1h")));
 }
