@@ -2,6 +2,8 @@
 //!
 //! aliyun-cli reads it at every invocation. It names no region, because a wrong one is worse than none.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
@@ -12,19 +14,19 @@ use crate::credentials::{Credentials, time_of};
 /// Renders credentials. The bytes are wiped when the last reader drops them.
 pub fn render(credentials: &Credentials) -> Bytes {
     let profile = Profile {
-        name: NAME,
-        mode: "StsToken",
-        access_key_id: &credentials.access_key_id,
-        access_key_secret: credentials.access_key_secret.expose_secret(),
-        sts_token: credentials.security_token.expose_secret(),
+        name: NAME.into(),
+        mode: "StsToken".into(),
+        access_key_id: credentials.access_key_id.as_str().into(),
+        access_key_secret: credentials.access_key_secret.expose_secret().into(),
+        sts_token: credentials.security_token.expose_secret().into(),
         sts_expiration: credentials.expires_at.timestamp(),
-        output_format: "json",
-        language: "en",
+        output_format: "json".into(),
+        language: "en".into(),
     };
     super::secret_json(
         credentials,
         &Document {
-            current: NAME,
+            current: NAME.into(),
             profiles: [profile],
         },
     )
@@ -41,22 +43,31 @@ pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Document<'a> {
-    current: &'a str,
+    #[serde(borrow)]
+    current: Cow<'a, str>,
     #[serde(borrow)]
     profiles: [Profile<'a>; 1],
 }
 
+/// Texts are borrowed, unless JSON had to escape something in them.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Profile<'a> {
-    name: &'a str,
-    mode: &'a str,
-    access_key_id: &'a str,
-    access_key_secret: &'a str,
-    sts_token: &'a str,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    mode: Cow<'a, str>,
+    #[serde(borrow)]
+    access_key_id: Cow<'a, str>,
+    #[serde(borrow)]
+    access_key_secret: Cow<'a, str>,
+    #[serde(borrow)]
+    sts_token: Cow<'a, str>,
     sts_expiration: i64,
-    output_format: &'a str,
-    language: &'a str,
+    #[serde(borrow)]
+    output_format: Cow<'a, str>,
+    #[serde(borrow)]
+    language: Cow<'a, str>,
 }
 
 /// The name of the profile.

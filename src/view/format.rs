@@ -165,6 +165,16 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_have_to_be_quoted_make_no_file_a_foreign_one() {
+        let mut credentials = credentials("x");
+        credentials.access_key_id.push_str("\"\\'$#");
+        for (name, format) in FILES.iter().filter(|(_, format)| *format != Format::Ossfs) {
+            let end = format.expiration(&format.file(&credentials));
+            assert_eq!(end, Some(credentials.expires_at), "{name}");
+        }
+    }
+
+    #[test]
     fn a_profile_among_others_is_not_taken_for_a_file_of_ours() {
         let file = r#"{"current":"a","profiles":[{"name":"a","mode":"AK"},{"name":"ram-sidecar","sts_expiration":1716291569}]}"#;
         assert_eq!(Format::AliyunCli.expiration(file.as_bytes()), None);
