@@ -1,0 +1,267 @@
+//! HTTP requests, through the parser and the routers that are in service, with the limits that connections have there.
+//!
+//! The first line chooses: `d` the credentials, `m` the metadata dialect, `a` the admin listener; then `r` a client on
+//! another machine, `e` no credentials yet, `v` tokens are demanded, `c` the dialect of AWS SDKs, `o` a client that keeps its
+//! sending half open, `s` one that is read in small pieces. The rest is what the client sends.
+//!
+//! What may be answered with credentials is judged by a reading of the request that shares nothing with the one in service.
+
+#![no_main]
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use libfuzzer_sys::fuzz_target;
+use ram_sidecar::clock::Clock;
+use ram_sidecar::credentials::{Credentials, Granted};
+use ram_sidecar::serve;
+use ram_sidecar::serve::admin::{self, Admin};
+use ram_sidecar::serve::caller::Ends;
+use ram_sidecar::serve::data::{self, Admission, Container, Data};
+use ram_sidecar::serve::metadata::{self, Metadata};
+use ram_sidecar::serve::offer::Offering;
+use ram_sidecar::serve::session::Tokens;
+use ram_sidecar::snapshot;
+use ram_sidecar::view::document;
+use ram_sidecar_fuzz::http::{Request, has_body, is_cut, read};
+use ram_sidecar_fuzz::{PLANTED, clock, noon, run};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+const KEY: &str = "key0Of1The2Path3";
+const ROLE: &str = "job";
+
+/// Tokens are issued under this key.
+const TOKEN_KEY: [u8; 32] = [7; 32];
+
+fuzz_target!(|data: &[u8]| {
+    let end = data.iter().position(|byte| *byte == b'\n');
+    let (choice, request) = data.split_at(end.map_or(data.len(), |end| end + 1));
+    let scene = Scene::new(choice);
+    run(scene.play(request));
+});
+
+/// Which listener, and who asks.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a letter of the input"
+)]
+struct Scene {
+    listener: u8,
+    is_remote: bool,
+    is_empty: bool,
+    demands_token: bool,
+    has_container: bool,
+    stays_open: bool,
+    is_slow: bool,
+}
+
+impl Scene {
+    fn new(choice: &[u8]) -> Self {
+        let has = |flag| choice.iter().skip(1).any(|given| *given == flag);
+        Self {
+            listener: choice.first().copied().unwrap_or(b'd'),
+            is_remote: has(b'r'),
+            is_empty: has(b'e'),
+            demands_token: has(b'v'),
+            has_container: has(b'c'),
+            stays_open: has(b'o'),
+            is_slow: has(b's'),
+        }
+    }
+
+    async fn play(&self, request: &[u8]) {
+        let clock = clock();
+        let (publisher, subscriber, health) = snapshot::channel(document::render);
+        if !self.is_empty {
+            publisher.renewed(granted(), noon().after(Duration::from_secs(1800)));
+        }
+        let offering = Offering {
+            subscriber,
+            clock: clock.clone(),
+        };
+        let (stop, stopping) = watch::channel(false);
+        let stop = Arc::new(stop);
+        let (local, router) = match self.listener {
+            b'm' => (IpAddr::from(metadata::ADDRESS), self.metadata(offering)),
+            b'a' => {
+                let admin = Admin {
+                    health,
+                    files: Vec::new(),
+                    stopping: stopping.clone(),
+                    stop: Arc::clone(&stop),
+                    clock: clock.clone(),
+                    visitors: Arc::default(),
+                    allow_uids: None,
+                };
+                (Ipv4Addr::LOCALHOST.into(), admin::router(admin))
+            }
+            _ => (Ipv4Addr::LOCALHOST.into(), self.data(offering)),
+        };
+        let peer = if self.is_remote {
+            IpAddr::from([203, 0, 113, 7])
+        } else {
+            local
+        };
+        let ends = Ends::new(SocketAddr::new(peer, 40_001), SocketAddr::new(local, 80));
+        let answered = self.converse(request, ends, router).await;
+        drop(publisher);
+
+        let is_secret = |part: &[u8]| answered.windows(part.len()).any(|w| w == part);
+        let is_told = is_secret(PLANTED.as_bytes());
+        let asked = Request::read(request);
+        let is_due = asked
+            .as_ref()
+            .is_some_and(|asked| self.is_for_credentials(asked, &clock));
+        // Of a body that breaks off hyper makes an end at once, and a slow reader has not got the whole answer by then.
+        if self.is_slow && has_body(request) && is_cut(&answered) {
+            assert!(!is_told || is_due);
+            return;
+        }
+        let Some(answer) = read(&answered, request) else {
+            assert!(!*stopping.borrow());
+            return;
+        };
+        assert_eq!(
+            is_told,
+            answer.status == 200 && self.listener != b'a' && holds(&answer.body)
+        );
+        if is_told {
+            assert!(!self.is_empty && !self.is_remote && is_due);
+        }
+        if *stopping.borrow() {
+            assert_eq!(
+                (self.listener, answer.status, self.is_remote),
+                (b'a', 202, false)
+            );
+            let is_stop = |asked: &Request| {
+                asked.method == b"POST"
+                    && asked.path == b"/stop"
+                    && asked.comes_from_a_program(local)
+            };
+            assert!(asked.as_ref().is_some_and(is_stop));
+        } else {
+            assert_ne!(answer.status, 202);
+        }
+        // And the other way round: a plain request of this kind is always answered with them.
+        if let Some(plain) = Request::plain(request)
+            && !self.is_empty
+            && !self.is_remote
+            && !self.stays_open
+            && self.is_for_credentials(&plain, &clock)
+        {
+            assert!(
+                is_told,
+                "{} for {:?}",
+                answer.status,
+                String::from_utf8_lossy(request)
+            );
+        }
+    }
+
+    fn data(&self, offering: Offering) -> Router {
+        let data = Data {
+            offering,
+            key: KEY.into(),
+            container: self.has_container.then_some(Container { token_file: None }),
+        };
+        data::router(
+            data,
+            Ipv4Addr::LOCALHOST.into(),
+            Admission::default(),
+            Arc::default(),
+        )
+    }
+
+    fn metadata(&self, offering: Offering) -> Router {
+        let metadata = Metadata {
+            offering,
+            role: ROLE.to_owned(),
+            plain: ram_sidecar::view::metadata::Plain {
+                region: Some("cn-hangzhou".to_owned()),
+                ..Default::default()
+            },
+            v2_only: self.demands_token,
+            tokens: Tokens::new(TOKEN_KEY),
+        };
+        metadata::router(metadata, None, Arc::default())
+    }
+
+    /// Sends what the client sends, and returns what it gets, which is all there within the life of a connection.
+    async fn converse(&self, request: &[u8], ends: Ends, router: Router) -> Vec<u8> {
+        let opened = Instant::now();
+        let room = if self.is_slow { 7 } else { 1 << 16 };
+        let (client, server) = tokio::io::duplex(room);
+        let (mut from, mut to) = tokio::io::split(client);
+        let serving = serve::converse(server, ends, router, Arc::default(), opened);
+        let sending = async {
+            // The server may have answered and gone.
+            let _ = to.write_all(request).await;
+            if !self.stays_open {
+                let _ = to.shutdown().await;
+            }
+        };
+        let mut answered = Vec::new();
+        let receiving = async {
+            let _ = from.read_to_end(&mut answered).await;
+        };
+        tokio::join!(serving, sending, receiving);
+        assert!(opened.elapsed() <= LIFE, "{:?}", opened.elapsed());
+        answered
+    }
+
+    /// Whether a request may be answered with credentials.
+    fn is_for_credentials(&self, asked: &Request, clock: &Clock) -> bool {
+        let small = asked.path.to_ascii_lowercase();
+        let path = |start: &str, end: &str, given: &[u8]| given == [start, end].concat().as_bytes();
+        match self.listener {
+            b'm' => {
+                let token = asked.first(b"x-aliyun-ecs-metadata-token");
+                let has_token = match token {
+                    Some(token) => Tokens::new(TOKEN_KEY).is_good(token, clock.now().boot),
+                    None => !self.demands_token,
+                };
+                asked.method == b"GET"
+                    && path("/latest/meta-data/ram/security-credentials/", ROLE, &small)
+                    && asked.comes_from_a_program(metadata::ADDRESS.into())
+                    && has_token
+            }
+            b'a' => false,
+            _ => {
+                asked.method == b"GET"
+                    && (path("/api/v1/credentials/", KEY, &asked.path)
+                        || (self.has_container && path("/api/v1/container/", KEY, &asked.path)))
+                    && asked.comes_from_a_program(Ipv4Addr::LOCALHOST.into())
+            }
+        }
+    }
+}
+
+fn holds(body: &[u8]) -> bool {
+    body.windows(PLANTED.len()).any(|w| w == PLANTED.as_bytes())
+}
+
+fn granted() -> Granted {
+    let now = noon();
+    let hour = Duration::from_secs(3600);
+    let credentials = Credentials {
+        access_key_id: "STS.Example".to_owned(),
+        access_key_secret: PLANTED.into(),
+        security_token: format!("token+of/{PLANTED}==").into(),
+        issued_at: now.wall,
+        expires_at: now.after(hour).wall,
+    };
+    Granted {
+        credentials,
+        deadline: now.after(hour),
+        lifetime: hour,
+        skew: chrono::TimeDelta::zero(),
+        served_by: "sts.aliyuncs.com".to_owned(),
+    }
+}
+
+/// No connection lives longer.
+const LIFE: Duration = Duration::from_secs(15);

@@ -1,0 +1,64 @@
+//! The file of profiles of aliyun-cli. What a profile stands for is read, and not used: it may be a program to run.
+
+#![no_main]
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use ram_sidecar::identity::{Defaults, File, Identity, Meaning, Metadata, Profile, Proof, ROLES};
+use ram_sidecar_fuzz::{PLANTED, check_failure, check_granted, check_keys, is_planted, noon};
+
+fuzz_target!(|text: &str| {
+    let name = text.contains("\"named\"").then(|| "named".to_owned());
+    let defaults = Defaults {
+        session_name: "trainer-0".to_owned(),
+        timeout: Duration::from_secs(1),
+        metadata: Metadata {
+            url: "http://100.100.100.200".to_owned(),
+            allow_v1: false,
+            disabled: false,
+        },
+        roots: None,
+    };
+    let file = File::new(PathBuf::from("/home/job/.aliyun/config.json"));
+    match Profile::new(file, name, defaults).meaning(text, noon()) {
+        Ok((meaning, roles)) => {
+            assert!(roles.len() <= ROLES);
+            check(&meaning);
+        }
+        Err(failure) => {
+            let is_secret = |key: &str| {
+                // The address of another server has a key in its path.
+                matches!(key, "access_key_secret" | "sts_token")
+            };
+            check_failure(&failure, &[]);
+            // Of what is no JSON nothing is repeated.
+            let is_hidden = is_planted(text.as_bytes(), &is_secret)
+                || serde_json::from_str::<serde_json::Value>(text).is_err();
+            assert!(
+                !(is_hidden && failure.to_string().contains(PLANTED)),
+                "{failure}"
+            );
+        }
+    }
+});
+
+fn check(meaning: &Meaning) {
+    match meaning {
+        Meaning::Proof(Proof::Keys(keys)) => check_keys(keys),
+        Meaning::Proof(Proof::Granted(granted)) => {
+            assert!(!granted.credentials.access_key_id.starts_with("LTAI"));
+            check_granted(granted, noon(), Duration::MAX);
+        }
+        Meaning::Proof(Proof::Token { .. }) => unreachable!("a file of profiles has no token"),
+        Meaning::Identity(identity) => match &**identity {
+            Identity::Process(process) => {
+                assert!(process.command.first().is_some_and(|word| !word.is_empty()));
+            }
+            Identity::AccessKey(_) | Identity::Profile(_) => unreachable!("it stands for itself"),
+            // Their secrets do not show.
+            other => assert!(!format!("{other:?}").contains(PLANTED)),
+        },
+    }
+}
