@@ -10,6 +10,12 @@
 //! simulated: so many calls a second for the whole account, the rest is refused with `Throttling.User` and costs no quota;
 //! an answer takes 20 ms. All sidecars start within one second. After twelve hours STS cannot be reached for 20 minutes,
 //! and then grants a tenth of the quota for an hour. The same arguments give the same figures.
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "figures of a day fit"
+)]
 #![expect(clippy::print_stdout, reason = "the figures are the point")]
 #![expect(clippy::expect_used, reason = "a bench may fail loudly")]
 
@@ -313,7 +319,7 @@ without credentials after the first: {} times; least left of a life at its renew
     }
 }
 
-/// Throws the dice (SplitMix64), the same ones in every run.
+/// Throws the dice (`SplitMix64`), the same ones in every run.
 fn dice() -> f64 {
     thread_local!(static STATE: Cell<u64> = const { Cell::new(1) });
     let mut mixed = STATE.get().wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -44,7 +44,7 @@ pub fn alone(input: &Input<'_>) -> Result<Alone, Mistakes> {
     let log = checker.log();
     match (sandbox, log) {
         (Some(sandbox), Some(log)) if checker.problems.is_empty() => Ok(Alone { sandbox, log }),
-        _ => Err(Mistakes(checker.problems)),
+        _ => Err(Mistakes::of(&checker.problems)),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-/// A stream of chance (SplitMix64): the same for the same seed.
+/// A stream of chance (`SplitMix64`): the same for the same seed.
 #[derive(Clone, Debug)]
 pub(crate) struct Luck(u64);
 
