@@ -23,6 +23,7 @@ use ram_sidecar::serve::session::Tokens;
 use ram_sidecar::sink::{self, Sink};
 use ram_sidecar::snapshot::{self, HealthReader, Subscriber};
 use ram_sidecar::source::{Chain, Minted, Source};
+use ram_sidecar::state::{Binding, Store};
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
 use ram_sidecar::sts::{Place, Sts};
@@ -45,6 +46,8 @@ pub(crate) struct Setup {
     pub(crate) has_token: bool,
     /// Whether the job's role is assumed through another.
     pub(crate) has_via: bool,
+    /// Whether a state is kept for a successor.
+    pub(crate) has_state: bool,
     /// The directory of the token file and of the file of credentials.
     pub(crate) directory: PathBuf,
 }
@@ -93,6 +96,18 @@ impl Daemon {
             gid: None,
         };
         let sink = Sink::new(options, subscriber.clone(), clock.clone()).await?;
+        let mut tasks = JoinSet::new();
+        if setup.has_state {
+            let binding = Binding::new(&[KEY_ID.to_owned()], &[], &roles(setup));
+            let store = Store::new(setup.directory.join("state"), binding, None);
+            let keeper = Sink::new(store.clone(), subscriber.clone(), clock.clone()).await?;
+            match store.load(&clock).await {
+                Ok(Some(left)) => publisher.renewed(left.granted, left.renew_at),
+                Ok(None) => world.note("there is no state"),
+                Err(refusal) => world.note(&format!("the state is ignored: {refusal}")),
+            }
+            tasks.spawn(keeper.run());
+        }
         let (nudge, nudges) = watch::channel(0);
         let attempts = Attempts::default();
         let refresher = Refresher {
@@ -110,7 +125,6 @@ impl Daemon {
             subscriber: subscriber.clone(),
             clock,
         });
-        let mut tasks = JoinSet::new();
         let file = sink.state();
         tasks.spawn(sink.run());
         tasks.spawn(refresher.run());
@@ -146,6 +160,10 @@ fn chain(setup: &Setup, world: &World) -> Chain {
     });
     let clock = world.clock().clone();
     let sts = Sts::new(places.collect(), Signature::V1, clock.clone());
+    Chain::new(identity, sts, roles(setup), clock)
+}
+
+fn roles(setup: &Setup) -> Vec<RoleRequest> {
     let role = |arn, duration| RoleRequest {
         arn: RoleArn::parse(arn).unwrap(),
         session_name: SESSION.to_owned(),
@@ -158,7 +176,7 @@ fn chain(setup: &Setup, world: &World) -> Chain {
     if setup.has_via {
         roles.insert(0, role(VIA, Duration::from_secs(900)));
     }
-    Chain::new(identity, sts, roles, clock)
+    roles
 }
 
 /// One attempt of the refresher, by the time that stands still while the machine is suspended.

@@ -13,7 +13,7 @@ use ram_sidecar::snapshot::Offer;
 
 use crate::daemon::{Daemon, Dialect, Setup};
 use crate::luck::{self, Luck};
-use crate::promises::{Checked, Circumstances, Promises, ensure, judged};
+use crate::promises::{Checked, Circumstances, Promises, ensure, held, judged};
 use crate::timeline::{BEGINNING, Timeline};
 use crate::trouble::Trouble;
 use crate::world::{MARK, Met, World, date};
@@ -55,15 +55,11 @@ impl fmt::Display for Tally {
     }
 }
 
-/// Lives through `span` of true time; fails with the promise that was broken.
-pub(crate) async fn lived(
-    seed: u64,
-    span: Duration,
-    directory: &Path,
-    timeline: &Timeline,
-) -> Checked<Tally> {
+/// Lives through it to its end; fails with the promise that was broken.
+pub(crate) async fn lived(seed: u64, directory: &Path, timeline: &Timeline) -> Checked<Tally> {
     let mut life = Life::begin(seed, directory, timeline).await?;
-    while life.world.truth() < span {
+    let days = if life.is_calm { 60 } else { 2 };
+    while life.world.truth() < Duration::from_secs(days * 86_400) {
         life.step().await?;
     }
     life.tally.simulated = life.world.truth();
@@ -73,6 +69,8 @@ pub(crate) async fn lived(
 
 struct Life {
     luck: Luck,
+    /// Whether little happens in it, as in most.
+    is_calm: bool,
     world: World,
     setup: Setup,
     daemon: Daemon,
@@ -102,8 +100,10 @@ impl Life {
     async fn begin(seed: u64, directory: &Path, timeline: &Timeline) -> Checked<Self> {
         luck::load_dice(seed);
         let mut luck = Luck::new(seed, "life");
+        let is_calm = luck.happens(0.5);
         let setup = Setup {
             duration: Duration::from_secs(luck.of(&[3600, 3600, 3600, 900, 1800, 7200, 43_200])),
+            has_state: luck.happens(0.5),
             endpoints: luck.of(&[1, 1, 2]),
             has_token: luck.happens(0.5),
             has_via: luck.happens(0.2),
@@ -134,6 +134,7 @@ impl Life {
         let daemon = daemon.map_err(|failure| failure.to_string())?;
         Ok(Self {
             luck,
+            is_calm,
             world,
             setup,
             daemon,
@@ -160,16 +161,16 @@ impl Life {
         }
         self.disk();
         self.clocks();
-        if self.luck.happens(0.01) {
+        if self.happens(0.01) {
             self.restart().await?;
         }
-        if self.luck.happens(0.02) {
+        if self.happens(0.02) {
             let times = self.luck.of(&[1, 1, 30]);
             self.world.note(&format!("SIGHUP, {times} times"));
             self.circumstances.nudged = self.world.truth();
             self.daemon.nudge.send_modify(|count| *count += times);
         }
-        if self.luck.happens(0.1) {
+        if self.happens(0.1) {
             self.readers
                 .burst(&self.world, &self.daemon, &mut self.luck);
         }
@@ -190,6 +191,12 @@ impl Life {
                 &self.circumstances,
             )
             .await
+    }
+
+    /// Whether something happens that is so probable at a step of an eventful life.
+    fn happens(&mut self, probability: f64) -> bool {
+        let share = if self.is_calm { 0.2 } else { 1.0 };
+        self.luck.happens(probability * share)
     }
 
     /// Begins and ends what is wrong with STS and the way there.
@@ -222,11 +229,12 @@ impl Life {
     /// Rotates the token file, spoils it, mends it.
     fn token(&mut self) {
         let now = self.world.truth();
+        let happens = self.happens(0.01);
         match self.token {
             Token::Fresh(until) | Token::Amiss(until) if until <= now => {
                 rotate(&mut self.token, &self.world, &self.setup);
             }
-            Token::Fresh(_) if self.luck.happens(0.01) => {
+            Token::Fresh(_) if happens => {
                 let path = self.setup.token_file();
                 let how = self.luck.below(4);
                 match how {
@@ -257,7 +265,7 @@ impl Life {
             fs::rename(&aside, self.setup.disk()).unwrap();
             self.world.note("the disk is back");
             self.circumstances.disk_troubled = now;
-        } else if self.disk_gone.is_none() && self.luck.happens(0.01) {
+        } else if self.disk_gone.is_none() && self.happens(0.01) {
             fs::rename(self.setup.disk(), &aside).unwrap();
             self.world.note("the disk is gone");
             let span = self
@@ -269,7 +277,7 @@ impl Life {
 
     /// Sets the wall clock, or suspends the machine.
     fn clocks(&mut self) {
-        if self.luck.happens(0.008) {
+        if self.happens(0.008) {
             let skew = self.world.skew();
             let shift = if self.luck.happens(0.4) {
                 -skew
@@ -289,7 +297,7 @@ impl Life {
             self.world.clock().shift_wall(shift);
             self.circumstances.clock_set = self.world.truth();
         }
-        if self.luck.happens(0.008) {
+        if self.happens(0.008) {
             let span = self
                 .luck
                 .span(Duration::from_secs(1), Duration::from_secs(10 * 3600));
@@ -306,8 +314,17 @@ impl Life {
             return Ok(());
         }
         self.world.note("the daemon is killed and started again");
+        let before = self.promises.bound(&self.world, &self.circumstances);
         let daemon = Daemon::start(&self.setup, &self.world).await;
         self.daemon = daemon.map_err(|failure| format!("it does not start: {failure}"))?;
+        if self.setup.has_state
+            && let Some(before) = before
+        {
+            let after = held(&self.daemon);
+            ensure(after == Some(before), || {
+                format!("{before} was held and is good, and the successor begins with {after:?}")
+            })?;
+        }
         self.promises = Promises::default();
         self.circumstances.started = self.world.truth();
         self.circumstances.started_skewed = !self.world.skew().is_zero();
@@ -317,8 +334,11 @@ impl Life {
 
     /// Draws how long nothing new happens.
     fn pause(&mut self) -> Duration {
-        let is_calm = self.storm.is_none() && self.disk_gone.is_none();
-        let most = if is_calm { 1500 } else { 300 };
+        let most = match (self.storm, self.disk_gone) {
+            (None, None) if self.is_calm => 3 * 3600,
+            (None, None) => 1500,
+            _ => 300,
+        };
         let mut pause = self
             .luck
             .span(Duration::from_millis(100), Duration::from_secs(most));

@@ -37,6 +37,13 @@ pub(crate) struct Promises {
     attempts: usize,
 }
 
+/// Returns the number of what a daemon holds.
+pub(crate) fn held(daemon: &Daemon) -> Option<usize> {
+    let state = daemon.subscriber.clone().current();
+    let held = state.held()?;
+    Some(Issue::number(&held.credentials.access_key_id).expect("keys are of this world"))
+}
+
 /// Why a promise is broken.
 pub(crate) type Checked<T = ()> = Result<T, String>;
 
@@ -62,10 +69,8 @@ impl Promises {
     }
 
     /// What is held is never lost, and only ever followed by what was issued later.
-    fn forward(&mut self, world: &World, daemon: &mut Daemon) -> Checked {
-        let state = daemon.subscriber.current();
-        let id = state.held().map(|held| &held.credentials.access_key_id);
-        let held = id.map(|id| Issue::number(id).expect("keys are of this world"));
+    fn forward(&mut self, world: &World, daemon: &Daemon) -> Checked {
+        let held = held(daemon);
         ensure(self.held <= held, || {
             format!("{:?} was held, and now {held:?} is", self.held)
         })?;
@@ -74,6 +79,14 @@ impl Promises {
             self.held_since = world.truth();
         }
         Ok(())
+    }
+
+    /// Returns what is held and must be offered, whatever blurs its end: nobody has set the clock since it was issued.
+    pub(crate) fn bound(&self, world: &World, circumstances: &Circumstances) -> Option<usize> {
+        let held = self.held?;
+        let issue = world.state().ledger.get(held)?.clone();
+        let is_good = world.truth() + BLUR < issue.ends;
+        (is_good && circumstances.clock_set < issue.issued).then_some(held)
     }
 
     /// Every dialect answers what the facts call for.
@@ -85,14 +98,10 @@ impl Promises {
     ) -> Checked {
         let offer = daemon.subscriber.current().offer(world.clock().now());
         let is_held = matches!(offer, Offer::Held(_));
-        if let Some(held) = self.held {
-            let ends = world.state().ledger[held].ends;
-            // Nobody has set the clock since it arrived, and it is good for longer than anything can blur.
-            let must = world.truth() + BLUR < ends && circumstances.clock_set < self.held_since;
-            ensure(is_held || !must, || {
-                format!("{held} is good until {ends:?} and is not offered")
-            })?;
-        }
+        let bound = self.bound(world, circumstances);
+        ensure(is_held || bound.is_none(), || {
+            format!("{bound:?} is good and is not offered")
+        })?;
         if matches!(offer, Offer::Wait(_)) {
             // Whoever asks is held; the readers of the simulation do.
             return Ok(());

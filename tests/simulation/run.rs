@@ -74,7 +74,7 @@ fn life(seed: u64) -> (Checked<Tally>, Timeline) {
         .build()
         .expect("a runtime");
     let live = || {
-        let living = lived(seed, SPAN, &directory.0, &timeline);
+        let living = lived(seed, &directory.0, &timeline);
         tracing::dispatcher::with_default(&timeline.subscriber(), || runtime.block_on(living))
     };
     let outcome = catch_unwind(AssertUnwindSafe(live));
@@ -124,6 +124,3 @@ fn number(name: &str) -> Option<u64> {
 fn say(text: &str) {
     eprintln!("{text}");
 }
-
-/// The length of a life: long enough for a few long outages.
-const SPAN: Duration = Duration::from_secs(2 * 86_400);

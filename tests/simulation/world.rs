@@ -76,6 +76,7 @@ pub(crate) struct Met {
 pub(crate) struct Issue {
     /// Whether it is of the job's role.
     pub(crate) is_for_job: bool,
+    pub(crate) issued: Duration,
     /// When it really ends.
     pub(crate) ends: Duration,
     /// Whether all of it was told to the daemon.
@@ -271,6 +272,7 @@ impl World {
         let whole = |span: Duration| Duration::from_secs((truth + span).as_secs());
         state.ledger.push(Issue {
             is_for_job: role == JOB,
+            issued: truth,
             ends: if is_over {
                 Duration::ZERO
             } else {
