@@ -115,14 +115,11 @@ impl<S: Source> Refresher<S> {
     async fn wait(&mut self, next: Moment, reporter: &mut Reporter) -> bool {
         loop {
             let state = self.publisher.current();
-            let expiry = state.held().map(|held| held.deadline);
             let now = self.clock.now();
-            let wake = match expiry {
-                Some(expiry) if !now.is_past(expiry) && now.until(expiry) < now.until(next) => {
-                    expiry
-                }
-                _ => next,
-            };
+            let expiry = state.held().map(|held| held.deadline);
+            let ahead = expiry.filter(|expiry| !now.is_past(*expiry));
+            let either = [Some(next), ahead].into_iter().flatten();
+            let wake = either.min_by_key(|at| now.until(*at)).unwrap_or(next);
             tokio::select! {
                 () = self.clock.sleep_until(wake) => {}
                 // Somebody waits for a renewal that the clock may already call for.
