@@ -1,7 +1,12 @@
 //! What several unit tests need.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tracing::level_filters::LevelFilter;
+use tracing::subscriber::DefaultGuard;
 
 /// Makes a new, empty directory.
 pub(crate) fn directory(name: &str) -> PathBuf {
@@ -26,4 +31,50 @@ pub(crate) fn skipped(what: &str) {
     eprintln!("SKIPPED: {what} not found");
     let is_ci = std::env::var_os("CI").is_some_and(|value| value == "true");
     assert!(!is_ci, "CI must not skip: {what} not found");
+}
+
+/// What this thread logs from now on, a line an event.
+#[derive(Debug)]
+pub(crate) struct Log {
+    written: Written,
+    _guard: DefaultGuard,
+}
+
+impl Log {
+    /// Begins, until the drop.
+    pub(crate) fn start() -> Self {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(LevelFilter::DEBUG)
+            .with_target(false)
+            .without_time()
+            .with_writer(move || writer.clone())
+            .finish();
+        Self {
+            written,
+            _guard: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    /// Takes the lines since the last time, without the blanks around them.
+    pub(crate) fn take(&self) -> Vec<String> {
+        let bytes = std::mem::take(&mut *self.written.0.lock().unwrap());
+        let text = String::from_utf8(bytes).unwrap();
+        text.lines().map(|line| line.trim().to_owned()).collect()
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -3,6 +3,8 @@
 //! Whatever the script, each simulated second must keep the promises: nothing expired is offered, nothing valid is
 //! withheld, and attempts are at least a second apart.
 
+mod reporter;
+
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -311,6 +313,19 @@ const CASES: &[Case] = &[
         attempts: 2,
     },
     Case {
+        name: "whoever is throttled and has time leaves the quota to others",
+        act: |at| {
+            if at == 0 {
+                Act::Grant(HOUR)
+            } else {
+                Act::Fail("Throttling.User")
+            }
+        },
+        seconds: HOUR,
+        gaps: &[(HOUR, HOUR + 1)],
+        attempts: 60,
+    },
+    Case {
         name: "garbage and expired answers for ever make no hot loop",
         act: |at| {
             Act::Fail(if at % 2 == 0 {
@@ -530,6 +545,37 @@ async fn what_is_too_short_to_live_on_replaces_nothing_that_lasts_longer_unless_
     simulation.nudge.send_modify(|count| *count += 1);
     simulation.run(5).await;
     assert_ne!(id(&mut simulation), "0", "who asks gets what there is");
+}
+
+#[test]
+fn only_what_lasts_and_is_another_is_better_than_a_short_answer() {
+    use crate::snapshot::tests::{granted, noon};
+    for (name, lifetime, ends_after, left) in [
+        ("b", 899, 899, Some(1000)),
+        ("b", 899, 999, Some(1000)),
+        // It ends with what is held, or later.
+        ("b", 899, 1000, None),
+        ("b", 899, 1001, None),
+        // It is long enough to live on.
+        ("b", 900, 899, None),
+        ("b", 901, 899, None),
+        // It is what is held, and what is known of it is newer.
+        ("a", 899, 899, None),
+    ] {
+        let after = |seconds| noon().after(Duration::from_secs(seconds));
+        let (publisher, _, _) = snapshot::channel(|_| Bytes::new());
+        publisher.renewed(granted("a", after(1000)), noon());
+        let mut answer = granted(name, after(ends_after));
+        answer.lifetime = Duration::from_secs(lifetime);
+        let state = publisher.current();
+        let held = state.held().map(AsRef::as_ref);
+        assert_eq!(
+            better(held, &answer, noon()),
+            left.map(Duration::from_secs),
+            "{name} {lifetime} {ends_after}"
+        );
+        assert_eq!(better(None, &answer, noon()), None);
+    }
 }
 
 #[tokio::test(start_paused = true)]
