@@ -50,11 +50,11 @@ fn repeats(word: &str, secrets: &[&str]) -> bool {
         secrets
             .iter()
             .filter(|secret| !secret.is_empty())
-            .any(|secret| form.contains(secret) || (form.len() >= TELLING && overlap(form, secret)))
+            .any(|secret| form.contains(secret) || overlap(form, secret))
     })
 }
 
-/// Whether some stretch of [`TELLING`] bytes stands in both.
+/// Whether some stretch of [`TELLING`] bytes stands in both; never if one of them is shorter.
 fn overlap(form: &str, secret: &str) -> bool {
     form.as_bytes().windows(TELLING).any(|piece| {
         secret
@@ -106,6 +106,19 @@ mod tests {
         assert_eq!(shown, "The role not exists: acs:ram::1:role/x. next");
         assert_eq!(scrub("a\u{85}b\u{2028}c\u{2029}d\re", &[]), "a b c d e");
         assert_eq!(scrub(&"ab ".repeat(1000), &[]).chars().count(), 1000);
+        // Nor do long words or settings that are empty cost anything of it.
+        let told = "AuthenticationFail.OIDCToken.Expired";
+        assert_eq!(scrub(told, &["planted-secret", ""]), told);
+    }
+
+    #[test]
+    fn a_secret_takes_no_more_of_the_message_with_it_than_itself() {
+        let told = "key=planted-secret, and more";
+        assert_eq!(scrub(told, &["planted-secret"]), "key=…, and more");
+        // Of what stands behind them there is as much as fits.
+        let secret = "s".repeat(500);
+        let told = format!("{secret} {secret} {}", "ab ".repeat(300));
+        assert!(scrub(&told, &[&secret]).chars().count() > 900);
     }
 
     #[test]
