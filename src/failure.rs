@@ -140,6 +140,69 @@ mod tests {
     }
 
     #[test]
+    fn every_stage_has_a_name_of_its_own() {
+        let stages = [
+            (Stage::Identity, "identity"),
+            (Stage::Transport, "transport"),
+            (Stage::Sts, "sts"),
+            (Stage::Answer, "answer"),
+            (Stage::File, "file"),
+        ];
+        for (stage, name) in stages {
+            assert_eq!(stage.name(), name);
+        }
+    }
+
+    #[test]
+    fn the_table_is_told_entry_by_entry() {
+        let known: Vec<_> = codes().collect();
+        assert!(known.contains(&"NoPermission") && known.contains(&"Throttling*"));
+        for code in known {
+            assert!(is_known(code), "{code}");
+            assert_ne!(advice(code), advice("SomethingNew"), "{code}");
+        }
+        assert_eq!(
+            advice("InvalidProtocol.NeedSsl"),
+            "use https:// in sts.endpoint"
+        );
+    }
+
+    #[test]
+    fn a_chain_tells_each_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{text}")]
+        struct Link {
+            text: &'static str,
+            source: Option<Box<Self>>,
+        }
+        let link = |text, source: Option<Link>| Link {
+            text,
+            source: source.map(Box::new),
+        };
+        let told = |outer| {
+            chain(&link(
+                outer,
+                Some(link("no route", Some(link("gone", None)))),
+            ))
+        };
+        assert_eq!(told("cannot connect"), "cannot connect: no route: gone");
+        assert_eq!(
+            told("cannot connect: no route"),
+            "cannot connect: no route: gone"
+        );
+    }
+
+    #[test]
+    fn an_attempt_that_used_up_its_time_says_how_much() {
+        let failure = Failure::timed_out(Duration::from_secs(15));
+        assert_eq!(
+            (&*failure.code, failure.verdict),
+            ("TimedOut", Verdict::Retry)
+        );
+        assert_eq!(failure.message, "no answer within 15 seconds");
+    }
+
+    #[test]
     fn a_sentence_names_what_why_and_the_remedy() {
         let mut failure = Failure::new(Stage::Sts, "EntityNotExist.Role", "STS knows no such role");
         failure.request_id = Some("ABC".into());
