@@ -133,4 +133,93 @@ mod tests {
         let at = DateTime::UNIX_EPOCH;
         assert_ne!(Stamp::new(at).unwrap().nonce, Stamp::new(at).unwrap().nonce);
     }
+
+    fn parameters() -> Parameters {
+        let pairs = [
+            ("Action", "AssumeRole"),
+            ("Format", "JSON"),
+            ("Policy", r#"{"a b":"*~ü"}"#),
+            ("RoleArn", "acs:ram::1:role/r"),
+            ("Version", "2015-04-01"),
+        ];
+        pairs
+            .map(|(name, value)| (name, Zeroizing::new(value.to_owned())))
+            .into()
+    }
+
+    fn keys() -> Keys {
+        Keys {
+            access_key_id: "STS.id".into(),
+            access_key_secret: "secret".into(),
+            security_token: Some("to+ken".into()),
+        }
+    }
+
+    fn stamp() -> Stamp {
+        Stamp {
+            timestamp: "2024-05-21T10:39:29Z".into(),
+            nonce: "n-1".into(),
+        }
+    }
+
+    fn sent(signed: &Signed) -> (&str, Vec<(&str, &str)>, Option<&str>) {
+        let headers = signed.headers.iter();
+        (
+            &signed.query,
+            headers
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect(),
+            signed.form.as_ref().map(|form| form.as_str()),
+        )
+    }
+
+    const A_FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+
+    // The expected signatures were computed with another implementation of each.
+
+    #[test]
+    fn v1_puts_everything_into_the_form() {
+        let signed = signed(
+            Signature::V1,
+            "sts.aliyuncs.com",
+            parameters(),
+            &keys(),
+            &stamp(),
+        );
+        let form = "AccessKeyId=STS.id&Action=AssumeRole&Format=JSON&Policy=%7B%22a%20b%22%3A%22%2A~%C3%BC%22%7D\
+            &RoleArn=acs%3Aram%3A%3A1%3Arole%2Fr&SecurityToken=to%2Bken&Signature=ArjEtKxLcGWvblA9aZtBxMpEyKc%3D\
+            &SignatureMethod=HMAC-SHA1&SignatureNonce=n-1&SignatureVersion=1.0&Timestamp=2024-05-21T10%3A39%3A29Z\
+            &Version=2015-04-01";
+        assert_eq!(sent(&signed), ("", vec![A_FORM], Some(form)));
+    }
+
+    #[test]
+    fn v3_puts_who_asks_into_headers_and_the_rest_into_the_query() {
+        let host = "sts.aliyuncs.com:8443";
+        let signed = signed(Signature::V3, host, parameters(), &keys(), &stamp());
+        let query = "?Format=JSON&Policy=%7B%22a%20b%22%3A%22%2A~%C3%BC%22%7D&RoleArn=acs%3Aram%3A%3A1%3Arole%2Fr";
+        let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let authorization = "ACS3-HMAC-SHA256 Credential=STS.id,SignedHeaders=host;x-acs-action;x-acs-content-sha256;\
+            x-acs-date;x-acs-security-token;x-acs-signature-nonce;x-acs-version,\
+            Signature=a3737127462c133f68be7c967a8ea78d6c4ee595d9b06fa6a3ec12d45d48c28b";
+        let headers = vec![
+            ("x-acs-action", "AssumeRole"),
+            ("x-acs-content-sha256", of_nothing),
+            ("x-acs-date", "2024-05-21T10:39:29Z"),
+            ("x-acs-signature-nonce", "n-1"),
+            ("x-acs-version", "2015-04-01"),
+            ("x-acs-security-token", "to+ken"),
+            ("authorization", authorization),
+        ];
+        assert_eq!(sent(&signed), (query, headers, None));
+    }
+
+    #[test]
+    fn what_is_not_signed_is_stamped_all_the_same() {
+        let form = "Action=AssumeRole&Format=JSON&Policy=%7B%22a%20b%22%3A%22%2A~%C3%BC%22%7D\
+            &RoleArn=acs%3Aram%3A%3A1%3Arole%2Fr&SignatureNonce=n-1&Timestamp=2024-05-21T10%3A39%3A29Z\
+            &Version=2015-04-01";
+        let unsigned = unsigned(parameters(), &stamp());
+        assert_eq!(sent(&unsigned), ("", vec![A_FORM], Some(form)));
+    }
 }

@@ -262,6 +262,7 @@ fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SecretStr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::RoleArn;
 
     const GOOD: &str = r#"{"RequestId":"6894B13B","AssumedRoleUser":{"AssumedRoleId":"3:alice","Arn":"acs:ram::1:role/r/alice"},
         "Credentials":{"SecurityToken":"CAIStoken","Expiration":"2015-04-09T11:52:19Z","AccessKeySecret":"wyLTSmsy","AccessKeyId":"STS.L4aB"}}"#;
@@ -282,6 +283,47 @@ mod tests {
         let (action, host) = ("AssumeRole", "sts.aliyuncs.com");
         accepted(action, host, &answer, &secrets)?;
         granted(action, host, &answer, made_at, &secrets)
+    }
+
+    #[test]
+    fn every_part_of_the_role_is_asked_for_where_the_action_has_it() {
+        let mut role = RoleRequest {
+            arn: RoleArn::parse("acs:ram::1:role/r").unwrap(),
+            session_name: "job".into(),
+            duration: Duration::from_secs(900),
+            policy: Some("{}".into()),
+            external_id: Some("ours".into()),
+            source_identity: Some("alice".into()),
+        };
+        let pairs = |parameters: Parameters| {
+            let pairs = parameters.iter();
+            let pairs = pairs.map(|(name, value)| format!("{name}={}", value.as_str()));
+            pairs.collect::<Vec<_>>().join(" ")
+        };
+        let common = "Format=JSON Policy={} RoleArn=acs:ram::1:role/r RoleSessionName=job";
+        assert_eq!(
+            pairs(assume_role(&role)),
+            format!(
+                "Action=AssumeRole DurationSeconds=900 ExternalId=ours {common} SourceIdentity=alice Version=2015-04-01"
+            )
+        );
+        let with_a_token =
+            assume_role_with_oidc(&role, "acs:ram::1:oidc-provider/p", &"ey.J".into());
+        assert_eq!(
+            pairs(with_a_token),
+            "Action=AssumeRoleWithOIDC DurationSeconds=900 Format=JSON OIDCProviderArn=acs:ram::1:oidc-provider/p \
+             OIDCToken=ey.J Policy={} RoleArn=acs:ram::1:role/r RoleSessionName=job Version=2015-04-01"
+        );
+        (role.policy, role.external_id, role.source_identity) = (None, None, None);
+        assert_eq!(
+            pairs(assume_role(&role)),
+            "Action=AssumeRole DurationSeconds=900 Format=JSON RoleArn=acs:ram::1:role/r RoleSessionName=job \
+             Version=2015-04-01"
+        );
+        assert_eq!(
+            pairs(get_caller_identity()),
+            "Action=GetCallerIdentity Format=JSON Version=2015-04-01"
+        );
     }
 
     #[test]
@@ -379,6 +421,13 @@ mod tests {
             learnt(at(998_800)),
             Some(TimeDelta::milliseconds(1_200_500))
         );
+        let century = TimeDelta::days(36_500) - TimeDelta::milliseconds(500);
+        let ahead = |by| skew(at(0) + century + by, Duration::from_secs(2), at(0));
+        assert_eq!(
+            ahead(TimeDelta::milliseconds(-1)).map(|skew| skew.num_days()),
+            Some(36_499)
+        );
+        assert_eq!(ahead(TimeDelta::zero()), None);
         assert_eq!(learnt(DateTime::<Utc>::MAX_UTC), None);
         assert_eq!(learnt(DateTime::<Utc>::MIN_UTC), None);
     }
@@ -386,10 +435,13 @@ mod tests {
     #[test]
     fn the_status_judges_what_the_table_does_not_know() {
         let body = r#"{"Code":"Strange.New","Message":"?"}"#;
+        let known = r#"{"Code":"NoPermission"}"#;
         for (status, body, code, verdict) in [
             (500, body, "Strange.New", Verdict::Retry),
             (400, body, "Strange.New", Verdict::Fatal),
             (429, body, "Strange.New", Verdict::Throttled),
+            (500, known, "NoPermission", Verdict::Fatal),
+            (429, known, "NoPermission", Verdict::Throttled),
             (429, "slow down", "Throttling", Verdict::Throttled),
             (502, "<html>", "ServiceUnavailable", Verdict::Retry),
             (403, "no", "UnexpectedAnswer", Verdict::Retry),
