@@ -286,6 +286,8 @@ pub struct Health {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use tokio::time::timeout;
+
     use super::*;
     use crate::failure::Stage;
 
@@ -416,5 +418,38 @@ pub(crate) mod tests {
             2,
             "the same key"
         );
+    }
+
+    #[test]
+    fn a_success_that_brings_nothing_better_forgets_the_failures_only() {
+        let (publisher, _, health) = started();
+        publisher.renewed(granted("a", noon().after(HOUR)), noon());
+        publisher.failed(failure("TimedOut"), noon());
+        publisher.kept(noon().after(HOUR / 2));
+        let told = health.health(noon());
+        assert_eq!((told.phase, told.generation), (Phase::Fresh, 1));
+        assert_eq!((told.failures, told.failure), (0, None));
+        assert_eq!(told.next_attempt_after, Some(HOUR / 2));
+        assert_eq!(told.remaining, Some(HOUR));
+        assert_eq!(told.expires_at, Some(noon().wall + HOUR));
+        assert_eq!(told.served_by.as_deref(), Some("sts.aliyuncs.com"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_with_what_it_waits_for_and_with_nothing_else() {
+        let (publisher, mut subscriber, _) = started();
+        assert!(timeout(HOUR, subscriber.changed()).await.is_err());
+        publisher.failed(failure("TimedOut"), noon());
+        assert!(timeout(HOUR, subscriber.changed()).await.is_ok());
+        publisher.failed(failure("TimedOut"), noon());
+        subscriber.current();
+        assert!(timeout(HOUR, subscriber.changed()).await.is_err(), "seen");
+
+        assert!(timeout(HOUR, publisher.poked()).await.is_err());
+        subscriber.poke();
+        assert!(timeout(HOUR, publisher.poked()).await.is_ok());
+
+        drop(publisher);
+        assert!(timeout(HOUR, subscriber.changed()).await.is_err(), "gone");
     }
 }
