@@ -69,7 +69,7 @@ fn at_ease(left: Duration) -> Duration {
 /// No answer of STS, expired, short or garbage, and no storm of signals makes a hot loop.
 pub const FLOOR: Duration = Duration::from_secs(1);
 
-/// The shortest lifetime that leaves the widest client window (1860 s) and a minute at the latest renewal.
+/// The shortest lifetime that leaves the window of most SDKs (900 s) and three minutes at the latest renewal.
 pub const COMFORTABLE: Duration = Duration::from_secs(34 * 60);
 
 /// The longest session that STS grants; what is passed through may claim any lifetime.
@@ -113,6 +113,10 @@ mod tests {
         // The promise behind the numbers: with the default hour, 31 minutes and a margin are always left.
         let hour = Duration::from_secs(3600);
         assert!(after_success(hour, 0.0) + Duration::from_secs(1920) <= hour);
+        let least = Duration::from_secs(900 + 180);
+        assert!(after_success(COMFORTABLE, 0.0) + least <= COMFORTABLE);
+        let minute_less = COMFORTABLE - Duration::from_secs(60);
+        assert!(after_success(minute_less, 0.0) + least > minute_less);
     }
 
     #[test]
