@@ -105,3 +105,40 @@ fn noted_expiration(file: &[u8], lines: &[&str]) -> Option<DateTime<Utc>> {
 }
 
 const NOTE: &str = "# Written by ram-sidecar; these credentials end at ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Stage;
+
+    #[test]
+    fn every_error_has_a_code_and_a_message() {
+        let failure = Failure::new(Stage::Sts, "InvalidProtocol.NeedSsl", "STS said \"no\"");
+        assert_eq!(
+            diagnosis(&failure),
+            r#"{"Code":"InvalidProtocol.NeedSsl","Message":"STS said \"no\"; use https:// in sts.endpoint"}"#
+        );
+        for (body, start) in [
+            (
+                no_role(),
+                r#"{"Code":"NoRole","Message":"this job has no RAM role"#,
+            ),
+            (
+                pending(),
+                r#"{"Code":"CredentialsPending","Message":"credentials are"#,
+            ),
+            (stopping(), r#"{"status":"stopping"}"#),
+        ] {
+            assert!(body.starts_with(start.as_bytes()), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn there_is_room_for_long_tokens_twice_and_not_much_more() {
+        let mut credentials = crate::snapshot::tests::credentials("x");
+        credentials.access_key_secret = "s".repeat(100).into();
+        credentials.security_token = "t".repeat(5000).into();
+        let capacity = room(&credentials).capacity();
+        assert!((10_200..20_000).contains(&capacity), "{capacity}");
+    }
+}

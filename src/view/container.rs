@@ -30,3 +30,17 @@ struct Document<'a> {
     token: &'a str,
     expiration: &'a str,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::tests::credentials;
+
+    #[test]
+    fn the_document_has_the_names_that_aws_documents() {
+        assert_eq!(
+            render(&credentials("x")),
+            r#"{"AccessKeyId":"STS.x","SecretAccessKey":"secret-of-x","Token":"token-of-x","Expiration":"2024-05-21T11:39:29Z"}"#
+        );
+    }
+}

@@ -73,18 +73,39 @@ mod tests {
 
     #[test]
     fn a_shell_takes_every_value_literally() {
-        let awkward = "a b'c\"$(d)`e`\\f;g\n*?~#";
         let mut credentials = credentials("x");
-        credentials.access_key_secret = awkward.into();
-        let script = commands(&credentials);
-        let program = format!(
-            "{}printf %s \"$ALIBABA_CLOUD_ACCESS_KEY_SECRET\"",
-            std::str::from_utf8(&script).unwrap()
+        for value in ["a b'c\"$(d)`e`\\f;g\n*?~#", "A+z-./:=@_9", ""] {
+            credentials.access_key_secret = value.into();
+            let script = commands(&credentials);
+            let program = format!(
+                "set -u\n{}printf %s \"$ALIBABA_CLOUD_ACCESS_KEY_SECRET\"",
+                std::str::from_utf8(&script).unwrap()
+            );
+            let shell = std::process::Command::new("env")
+                .args(["-i", "sh", "-c", &program])
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8_lossy(&shell.stdout), value);
+        }
+    }
+
+    #[test]
+    fn only_what_needs_quotes_has_them_and_each_command_exports() {
+        let mut credentials = credentials("x");
+        credentials.access_key_secret = "it's".into();
+        credentials.security_token = "to+ken/=".into();
+        let script = String::from_utf8(commands(&credentials).to_vec()).unwrap();
+        let lines: Vec<&str> = script.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "export ALIBABA_CLOUD_ACCESS_KEY_ID=STS.x",
+                "export OSS_ACCESS_KEY_ID=STS.x",
+                r"export ALIBABA_CLOUD_ACCESS_KEY_SECRET='it'\''s'",
+                r"export OSS_ACCESS_KEY_SECRET='it'\''s'",
+                "export ALIBABA_CLOUD_SECURITY_TOKEN=to+ken/=",
+                "export OSS_SESSION_TOKEN=to+ken/=",
+            ]
         );
-        let shell = std::process::Command::new("sh")
-            .args(["-c", &program])
-            .output()
-            .unwrap();
-        assert_eq!(String::from_utf8_lossy(&shell.stdout), awkward);
     }
 }

@@ -175,6 +175,25 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_of_another_name_is_not_ours() {
+        let file = Format::AliyunCli.file(&credentials("x"));
+        let file = String::from_utf8(file.to_vec()).unwrap();
+        for key in ["current", "name"] {
+            let ours = format!("\"{key}\":\"ram-sidecar\"");
+            assert!(file.contains(&ours), "{key}");
+            let renamed = file.replace(&ours, &format!("\"{key}\":\"mine\""));
+            assert_eq!(Format::AliyunCli.expiration(renamed.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn what_people_keep_themselves_is_told_from_what_only_programs_write() {
+        let foreign = FILES.iter().filter(|(_, format)| format.may_be_foreign());
+        let foreign: Vec<&str> = foreign.map(|(name, _)| *name).collect();
+        assert_eq!(foreign, ["env", "aliyun-cli", "ini"]);
+    }
+
+    #[test]
     fn a_profile_among_others_is_not_taken_for_a_file_of_ours() {
         let file = r#"{"current":"a","profiles":[{"name":"a","mode":"AK"},{"name":"ram-sidecar","sts_expiration":1716291569}]}"#;
         assert_eq!(Format::AliyunCli.expiration(file.as_bytes()), None);

@@ -96,6 +96,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_key_has_its_own_value_and_one_that_is_not_known_none() {
+        let known = Plain {
+            region: Some("cn-hangzhou".into()),
+            zone: Some("cn-hangzhou-b".into()),
+            instance: Some("i-1".into()),
+            owner: Some("7".into()),
+        };
+        for (key, value) in [
+            (Key::Region, "cn-hangzhou"),
+            (Key::Zone, "cn-hangzhou-b"),
+            (Key::Instance, "i-1"),
+            (Key::Owner, "7"),
+        ] {
+            assert_eq!(known.render(key), Some(Bytes::from(value)));
+            assert_eq!(Plain::default().render(key), None);
+        }
+    }
+
+    #[test]
     fn paths_are_read_without_regard_to_case_and_nothing_else_is_known() {
         for (path, expected) in [
             ("/latest/api/token", Some(Asked::Token)),
@@ -117,6 +136,11 @@ mod tests {
                 Some(Asked::Role("Job")),
             ),
             ("/latest/meta-data/region-id", Some(Asked::Key(Key::Region))),
+            ("/latest/meta-data/zone-id", Some(Asked::Key(Key::Zone))),
+            (
+                "/latest/meta-data/instance-id",
+                Some(Asked::Key(Key::Instance)),
+            ),
             (
                 "/latest/meta-data/Owner-Account-Id",
                 Some(Asked::Key(Key::Owner)),

@@ -30,3 +30,29 @@ pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
 
 /// The file that tells when the others end.
 pub const EXPIRATION: &str = "Expiration";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::tests::credentials;
+
+    #[test]
+    fn every_value_is_a_file_of_its_own_and_one_tells_the_end() {
+        let credentials = credentials("x");
+        let files = render(&credentials);
+        let texts = files.each_ref().map(|(name, file)| (*name, &file[..]));
+        assert_eq!(
+            texts,
+            [
+                ("AccessKeyId", &b"STS.x"[..]),
+                ("AccessKeySecret", b"secret-of-x"),
+                ("SecurityToken", b"token-of-x"),
+                (EXPIRATION, b"2024-05-21T11:39:29Z"),
+            ]
+        );
+        let [.., (_, end)] = files;
+        assert_eq!(expiration(&end), Some(credentials.expires_at));
+        assert_eq!(expiration(b"soon"), None);
+        assert_eq!(expiration(b"\xff"), None);
+    }
+}

@@ -179,6 +179,7 @@ mod tests {
         let body = ready(&health(Phase::Pending, true), None, false, None, false).body;
         let body = std::str::from_utf8(&body).unwrap();
         assert!(body.contains(r#""Code":"NoPermission""#), "{body}");
+        assert!(body.contains(r#""stage":"sts""#), "{body}");
         assert!(
             body.contains("AssumeRole was refused; let the role's trust policy"),
             "{body}"
