@@ -108,6 +108,11 @@ mod tests {
     }
 
     #[test]
+    fn the_key_is_not_shown() {
+        assert_eq!(format!("{:?}", Tokens::new([7; 32])), "Tokens { .. }");
+    }
+
+    #[test]
     fn a_time_to_live_is_a_number_of_seconds_within_six_hours() {
         for (text, seconds) in [
             ("1", Some(1)),
