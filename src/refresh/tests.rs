@@ -323,7 +323,7 @@ const CASES: &[Case] = &[
         },
         seconds: HOUR,
         gaps: &[(HOUR, HOUR + 1)],
-        attempts: 60,
+        attempts: 70,
     },
     Case {
         name: "garbage and expired answers for ever make no hot loop",
