@@ -121,7 +121,7 @@ fn whole(day: &Day) -> String {
         );
     }
     svg.push_str(&panel.frame(
-        "Calls a second over a day: red the busiest second of each minute, blue what was granted on average (red ground: outage; yellow: a tenth of the quota)",
+        "Calls a second: red the busiest of each minute, blue granted on average (ground: red outage, yellow a tenth of the quota)",
         &marks,
         &[0.0, 100.0, 200.0, 300.0, 400.0],
     ));

@@ -58,7 +58,7 @@ impl fmt::Display for Tally {
 /// Lives through it to its end; fails with the promise that was broken.
 pub(crate) async fn lived(seed: u64, directory: &Path, timeline: &Timeline) -> Checked<Tally> {
     let mut life = Life::begin(seed, directory, timeline).await?;
-    let days = if life.is_calm { 60 } else { 2 };
+    let days = if life.is_calm { 90 } else { 2 };
     while life.world.truth() < Duration::from_secs(days * 86_400) {
         life.step().await?;
     }
@@ -102,7 +102,11 @@ impl Life {
         let mut luck = Luck::new(seed, "life");
         let is_calm = luck.happens(0.5);
         let setup = Setup {
-            duration: Duration::from_secs(luck.of(&[3600, 3600, 3600, 900, 1800, 7200, 43_200])),
+            duration: Duration::from_secs(if is_calm {
+                luck.of(&[3600, 7200, 43_200, 43_200])
+            } else {
+                luck.of(&[3600, 3600, 3600, 900, 1800, 7200, 43_200])
+            }),
             has_state: luck.happens(0.5),
             endpoints: luck.of(&[1, 1, 2]),
             has_token: luck.happens(0.5),
@@ -195,7 +199,7 @@ impl Life {
 
     /// Whether something happens that is so probable at a step of an eventful life.
     fn happens(&mut self, probability: f64) -> bool {
-        let share = if self.is_calm { 0.2 } else { 1.0 };
+        let share = if self.is_calm { 0.05 } else { 1.0 };
         self.luck.happens(probability * share)
     }
 
@@ -339,9 +343,10 @@ impl Life {
             (None, None) => 1500,
             _ => 300,
         };
+        let least = if self.is_calm { 5000 } else { 100 };
         let mut pause = self
             .luck
-            .span(Duration::from_millis(100), Duration::from_secs(most));
+            .span(Duration::from_millis(least), Duration::from_secs(most));
         // The edge of a life is where lies would be told.
         let state = self.daemon.subscriber.current();
         if let Some(held) = state.held()
