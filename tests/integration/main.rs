@@ -42,6 +42,8 @@ mod metadata;
 #[cfg(test)]
 mod namespace;
 #[cfg(test)]
+mod ordeal;
+#[cfg(test)]
 mod rehearsal;
 #[cfg(test)]
 mod roles;

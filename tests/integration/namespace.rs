@@ -1,6 +1,6 @@
-//! A network of a test's own, in which 100.100.100.200 is this machine.
+//! A network of a test's own, in which 100.100.100.200 is this machine, and file systems of a test's own.
 //!
-//! A test that needs it is ignored, and run by another one: in a process of its own, in a network namespace of its own.
+//! A test that needs them is ignored, and run by another one: in a process of its own, in a namespace of its own.
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
@@ -50,15 +50,39 @@ pub(crate) fn passes(module: &str, name: &str) {
         required(what, false);
         return;
     };
+    assert_passed(&in_namespace(flags, &alone(module, name)));
+}
+
+/// Runs an ignored test of this program where its user may mount a file system that nobody else sees. It must pass there,
+/// and skip nothing.
+pub(crate) fn passes_with_mounts(module: &str, name: &str) {
+    let run = |script: &str| {
+        let flags = ["--map-root-user", "--mount"];
+        let mut unshare = Command::new("unshare");
+        unshare.args(flags).args(["sh", "-c", script]).output()
+    };
+    let is_there = run("exit 0").is_ok_and(|output| output.status.success());
+    if required(
+        "a mount namespace (unshare of util-linux, the right to use it)",
+        is_there,
+    ) {
+        assert_passed(&run(&alone(module, name)).unwrap());
+    }
+}
+
+/// Returns the shell script that runs nothing but one ignored test of this program.
+fn alone(module: &str, name: &str) -> String {
     let program = std::env::current_exe().unwrap();
     // The names of tests begin below the crate.
     let (_, module) = module.split_once("::").unwrap();
-    let script = format!(
+    format!(
         "exec '{}' --ignored --exact --nocapture {module}::{name}",
         program.display()
-    );
-    let output = in_namespace(flags, &script);
-    let told = [output.stdout, output.stderr].concat();
+    )
+}
+
+fn assert_passed(output: &Output) {
+    let told = [&output.stdout[..], &output.stderr].concat();
     let told = String::from_utf8_lossy(&told);
     assert!(
         output.status.success() && told.contains(" 1 passed;") && !told.contains("SKIPPED"),

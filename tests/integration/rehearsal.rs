@@ -14,14 +14,19 @@ mod flags;
 mod start;
 
 /// A running `ram-sidecar sandbox`, killed on drop; its log is searched for the secrets that it printed.
-struct Sandbox {
+pub(crate) struct Sandbox {
     process: Process,
     env: Vec<(String, String)>,
 }
 
 impl Sandbox {
-    fn start(args: &[&str]) -> Self {
-        let args = [&["--listen", "127.0.0.1:0"], args].concat();
+    pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", args)
+    }
+
+    /// Starts it where a daemon has looked for it already.
+    pub(crate) fn start_at(address: &str, args: &[&str]) -> Self {
+        let args = [&["--listen", address], args].concat();
         let process = Process::start(command("sandbox", &args, &[]));
         let env = eventually("it prints how to be reached", || {
             let lines = process.stdout();
@@ -32,17 +37,17 @@ impl Sandbox {
         Self { process, env }
     }
 
-    fn value(&self, name: &str) -> &str {
+    pub(crate) fn value(&self, name: &str) -> &str {
         let found = self.env.iter().find(|(known, _)| known == name);
         &found.unwrap_or_else(|| panic!("{name} is not printed")).1
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         let endpoint = self.value("ALIBABA_CLOUD_STS_ENDPOINT");
         endpoint.strip_prefix("http://").unwrap().parse().unwrap()
     }
 
-    fn env(&self) -> Vec<(&str, &str)> {
+    pub(crate) fn env(&self) -> Vec<(&str, &str)> {
         let pairs = self.env.iter();
         pairs
             .map(|(name, value)| (name.as_str(), value.as_str()))
@@ -50,21 +55,21 @@ impl Sandbox {
     }
 
     /// Starts a daemon in the environment that was printed, and no other.
-    fn daemon(&self) -> Daemon {
+    pub(crate) fn daemon(&self) -> Daemon {
         Daemon::spawn(&LISTEN, &self.env())
     }
 
-    fn ask(&self, method: &str, body: &str) -> Reply {
+    pub(crate) fn ask(&self, method: &str, body: &str) -> Reply {
         ask(self.address(), method, body)
     }
 
-    fn set(&self, faults: &str) {
+    pub(crate) fn set(&self, faults: &str) {
         let reply = self.ask("PUT", faults);
         assert_eq!(reply.status, 200, "{reply:?}");
         assert_eq!(reply.text("Faults"), faults);
     }
 
-    fn heal(&self) {
+    pub(crate) fn heal(&self) {
         let reply = self.ask("DELETE", "");
         assert_eq!(
             (reply.status, reply.text("Faults").as_str()),

@@ -182,8 +182,11 @@ impl Daemon {
     /// Sends the signal `name`: `HUP`, `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let signal = match name {
+            "CONT" => Signal::CONT,
             "HUP" => Signal::HUP,
             "INT" => Signal::INT,
+            "KILL" => Signal::KILL,
+            "STOP" => Signal::STOP,
             "TERM" => Signal::TERM,
             _ => panic!("{name} is no signal that tests send"),
         };
