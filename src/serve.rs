@@ -14,7 +14,7 @@ pub mod session;
 pub mod token;
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -29,7 +29,8 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -175,7 +176,7 @@ impl Connections {
     }
 }
 
-/// Waits for the first byte, and then converses.
+/// Waits for the request, and then converses.
 ///
 /// Not an `async fn`, which would keep its arguments twice: there may be thousands of silent connections.
 fn serve(
@@ -185,21 +186,51 @@ fn serve(
 ) -> impl Future<Output = ()> + Send {
     let opened = Instant::now();
     async move {
-        // A silent connection costs its socket and no buffer. Not by `readable`: tokio takes an accepted socket for
-        // readable until a reading has told otherwise.
-        let has_begun = {
-            let mut first_byte = [0];
-            let peek =
-                poll_fn(|context| stream.poll_peek(context, &mut ReadBuf::new(&mut first_byte)));
-            matches!(timeout_at(opened + HEADERS, peek).await, Ok(Ok(1..)))
-        };
-        if has_begun && let Ok(conversation) = conversation(stream, &room, busy, opened) {
+        let arrival = timeout_at(opened + HEADERS, arrival(&stream)).await;
+        if !matches!(arrival, Ok(Ok(()))) {
+            // What is left unread would make the close a reset. Not by tokio, which knows that there is nothing new.
+            let _ = recv(&stream, &mut [0; HEADERS_MOST][..], RecvFlags::empty());
+        } else if let Ok(conversation) = conversation(stream, &room, busy, opened) {
             conversation.await;
         }
     }
 }
 
-/// Prepares the conversation. Boxed, so that silent connections do not make room for it either.
+/// Waits until the whole head of a request is there, and leaves it there.
+///
+/// A connection that is silent, or never ends its question, costs its socket and no buffer: there may be thousands of
+/// them, and an allocator gives back little of what they had.
+async fn arrival(stream: &TcpStream) -> io::Result<()> {
+    loop {
+        // Tokio takes an accepted socket for readable until a reading has told otherwise.
+        let ready = stream.ready(Interest::READABLE).await?;
+        match stream.try_io(Interest::READABLE, || peek(stream)) {
+            // It told otherwise, which has no effect on an end: that stays.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !ready.is_read_closed() => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Looks whether the whole head is there, and would block if not.
+fn peek(stream: &TcpStream) -> io::Result<()> {
+    let mut head = [0; HEADERS_MOST];
+    let (length, _) = recv(stream, &mut head[..], RecvFlags::PEEK)?;
+    match head.get(..length) {
+        None | Some([]) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Some(head) if is_partial(head) => Err(io::ErrorKind::WouldBlock.into()),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Whether more may make a request of this. What is none, or too long, is for hyper to refuse.
+fn is_partial(head: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER; MANY_HEADERS];
+    let parsed = httparse::Request::new(&mut headers).parse(head);
+    head.len() < HEADERS_MOST && parsed.is_ok_and(|status| status.is_partial())
+}
+
+/// Prepares the conversation. Boxed, so that connections that wait do not make room for it either.
 fn conversation(
     stream: TcpStream,
     room: &Room,
@@ -261,6 +292,9 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// Ten times what the most talkative SDK sends; hyper's own minimum is 8 KiB.
 const HEADERS_MOST: usize = 16 * 1024;
+
+/// Beyond so many headers hyper refuses a request.
+const MANY_HEADERS: usize = 100;
 
 /// The whole life of a connection: headers, the wait for first credentials, the answer.
 const WHOLE: Duration = Duration::from_secs(15);

@@ -14,7 +14,7 @@ use crate::support::{Daemon, required};
 const CLIENTS: usize = 2000;
 
 /// Lets this process open as many sockets as it is allowed to.
-fn enough_files() -> bool {
+pub(crate) fn enough_files() -> bool {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let _ = setrlimit(
         Resource::Nofile,

@@ -4,6 +4,7 @@
 //! and not expired, and that nobody is refused while credentials are held.
 
 mod absence;
+mod crowd;
 mod disk;
 mod idleness;
 mod kill;
