@@ -115,7 +115,7 @@ mod tests {
         assert!(after_success(hour, 0.0) + Duration::from_secs(1920) <= hour);
         let least = Duration::from_secs(900 + 180);
         assert!(after_success(COMFORTABLE, 0.0) + least <= COMFORTABLE);
-        let minute_less = COMFORTABLE - Duration::from_secs(60);
+        let minute_less = COMFORTABLE.saturating_sub(Duration::from_secs(60));
         assert!(after_success(minute_less, 0.0) + least > minute_less);
     }
 
