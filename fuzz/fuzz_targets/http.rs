@@ -91,6 +91,7 @@ impl Scene {
                 let admin = Admin {
                     health,
                     files: Vec::new(),
+                    state: None,
                     stopping: stopping.clone(),
                     stop: Arc::clone(&stop),
                     clock: clock.clone(),

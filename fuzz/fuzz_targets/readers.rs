@@ -10,8 +10,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
-use ram_sidecar::config;
 use ram_sidecar::credentials::{RoleArn, is_key_text};
+use ram_sidecar::duration;
 use ram_sidecar::identity::{AccessKey, CredentialsUri, File, Identity, Value, claims};
 use ram_sidecar::outbound;
 use ram_sidecar::serve::caller::{diag, table};
@@ -166,10 +166,10 @@ fn check_role(text: &str) {
 }
 
 fn check_duration(text: &str) {
-    if let Ok(duration) = config::duration(text) {
-        assert_eq!(duration.subsec_nanos(), 0);
-        let seconds = duration.as_secs();
-        assert_eq!(config::duration(&format!("{seconds}s")), Ok(duration));
+    if let Ok(span) = duration::parse(text) {
+        assert_eq!(span.subsec_nanos(), 0);
+        let seconds = span.as_secs();
+        assert_eq!(duration::parse(&format!("{seconds}s")), Ok(span));
     }
 }
 

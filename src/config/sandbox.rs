@@ -42,6 +42,10 @@ pub fn alone(input: &Input<'_>) -> Result<Alone, Mistakes> {
         .as_ref()
         .and_then(|given| checker.embedded(given));
     let log = checker.log();
+    if checker.layers.is_file_lost {
+        // It may have said how to log.
+        checker.problems.append(&mut checker.layers.problems);
+    }
     match (sandbox, log) {
         (Some(sandbox), Some(log)) if checker.problems.is_empty() => Ok(Alone { sandbox, log }),
         _ => Err(Mistakes::of(&checker.problems)),

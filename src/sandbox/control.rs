@@ -30,7 +30,10 @@ pub(super) async fn respond(state: &State, request: Request<Body>) -> Response<B
         bound: ends.map_or_else(|| Ipv4Addr::LOCALHOST.into(), |ends| ends.local.ip()),
         methods: METHODS,
     };
-    let judged = guard::check(&head.method, &head.uri, head.version, &head.headers, rules);
+    // Loopback addresses may be routed here.
+    let is_local = ends.is_some_and(Ends::is_local);
+    let judged = guard::admit(is_local, None, false, None)
+        .and_then(|()| guard::check(&head.method, &head.uri, head.version, &head.headers, rules));
     if let Err(refusal) = judged {
         let (code, message) = (refusal.code, refusal.message);
         return if refusal.status == StatusCode::METHOD_NOT_ALLOWED {

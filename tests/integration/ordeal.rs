@@ -212,7 +212,7 @@ impl Drop for Over<'_> {
 const EARLY: TimeDelta = TimeDelta::seconds(3);
 
 /// How much later than the doors the file may be, on a machine that is busy.
-const LAG: TimeDelta = TimeDelta::seconds(1);
+const LAG: TimeDelta = TimeDelta::seconds(3);
 
 /// Some hundred looks a second in every place, and a CPU for others.
 const PACE: Duration = Duration::from_millis(8);

@@ -56,4 +56,4 @@ fn ticks(daemon: &Daemon) -> u64 {
 const SPAN: Duration = Duration::from_secs(10);
 
 /// Some attempts of a build without optimisations that logs at trace level; a loop would take a thousand.
-const MOST: u64 = 5;
+const MOST: u64 = 30;
