@@ -187,3 +187,100 @@ pub const ROLES: usize = 4;
 
 /// Reading files takes no time, unless their file system hangs.
 const FILES: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn role(url: &str, name: &str, disabled: bool) -> Identity {
+        let metadata = Metadata {
+            url: url.to_owned(),
+            allow_v1: false,
+            disabled,
+        };
+        Identity::EcsRamRole(EcsRamRole::new(metadata, Some(name.to_owned())))
+    }
+
+    fn oidc(provider: &str, path: &str) -> Identity {
+        Identity::Oidc(Oidc {
+            provider_arn: format!("acs:ram::1:oidc-provider/{provider}"),
+            token_file: File::new(path.into()),
+        })
+    }
+
+    fn process(command: &[&str]) -> Identity {
+        Identity::Process(Process {
+            command: command.iter().map(|word| (*word).to_owned()).collect(),
+            timeout: FILES,
+        })
+    }
+
+    fn profile(path: &str, name: Option<&str>) -> Identity {
+        let defaults = Defaults {
+            session_name: "job".into(),
+            timeout: FILES,
+            metadata: Metadata {
+                url: "http://127.0.0.1:1".into(),
+                allow_v1: false,
+                disabled: false,
+            },
+            roots: None,
+        };
+        let file = File::new(path.into());
+        Identity::Profile(Profile::new(file, name.map(str::to_owned), defaults))
+    }
+
+    /// Every one is another, and each can be made twice.
+    fn all() -> Vec<Identity> {
+        vec![
+            role("http://127.0.0.1:1", "a", false),
+            role("http://127.0.0.1:1", "b", false),
+            role("http://127.0.0.1:2", "a", false),
+            oidc("a", "/token"),
+            oidc("b", "/token"),
+            oidc("a", "/other"),
+            process(&["/bin/giver"]),
+            process(&["/bin/giver", "again"]),
+            profile("/config.json", None),
+            profile("/config.json", Some("a")),
+            profile("/other.json", None),
+        ]
+    }
+
+    #[test]
+    fn an_identity_has_the_coordinates_of_itself_and_of_no_other() {
+        for (index, one) in all().iter().enumerate() {
+            for (number, other) in all().iter().enumerate() {
+                let is_one = one.coordinates() == other.coordinates();
+                assert_eq!(is_one, index == number, "{one:?} {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_keeps_something_between_attempts_goes_on_where_the_same_stopped() {
+        for (index, one) in all().iter().enumerate() {
+            for (number, other) in all().iter().enumerate() {
+                let keeps = matches!(one, Identity::EcsRamRole(_) | Identity::Oidc(_));
+                assert_eq!(one.is_like(other), keeps && index == number, "{one:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_profile_alone_may_become_another_identity_by_its_file() {
+        for identity in all() {
+            let is_profile = identity.kind() == "profile";
+            assert_eq!(identity.told_in().is_some(), is_profile, "{identity:?}");
+        }
+        let path = Path::new("/config.json");
+        assert_eq!(profile("/config.json", None).told_in(), Some(path));
+    }
+
+    #[tokio::test]
+    async fn where_the_metadata_service_is_forbidden_it_is_not_asked() {
+        let mut role = role("http://127.0.0.1:1", "a", true);
+        let refusal = role.standing(&Clock::machine()).await.unwrap_err();
+        assert_eq!(refusal.code, "MetadataDisabled");
+    }
+}
