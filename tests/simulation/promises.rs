@@ -160,7 +160,10 @@ impl Promises {
         ensure(now < ends || is_excused, || {
             format!("the file holds {number}, which ended at {ends:?}")
         })?;
-        if is_settled(circumstances.disk_troubled) && now > self.held_since + SETTLING {
+        if is_settled(circumstances.disk_troubled)
+            && is_settled(circumstances.clock_set)
+            && is_settled(self.held_since)
+        {
             let is_failed = matches!(&*daemon.file.borrow(), sink::State::Failed(_));
             ensure(!is_failed, || "the writer has given up".to_owned())?;
             // What is back from a disk that was away may still be good, when what is held is not any more.
