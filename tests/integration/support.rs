@@ -210,8 +210,7 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         // All that was printed has been read once the process is gone.
-        let _ = self.process.child.kill();
-        let _ = self.process.child.wait();
+        end(&mut self.process.child);
         if std::thread::panicking() {
             return;
         }
@@ -407,10 +406,30 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        end(&mut self.child);
     }
+}
+
+/// Ends a child, unless it has ended by itself. Where coverage is measured, it gets the time to write down its own.
+fn end(child: &mut Child) {
+    let is_there = |child: &mut Child| matches!(child.try_wait(), Ok(None));
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.filter(|_| environment(COVERAGE).is_some());
+    // The second signal cuts a drain short.
+    for _ in 0..2 {
+        let Some(pid) = pid.filter(|_| is_there(child)) else {
+            break;
+        };
+        let _ = kill_process(pid, Signal::TERM);
+        for _ in 0..COVERAGE_POLLS {
+            if !is_there(child) {
+                break;
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
 }
 
 #[derive(Default)]
@@ -523,6 +542,12 @@ pub(crate) fn environment(name: &str) -> Option<OsString> {
 }
 
 const POLL: Duration = Duration::from_millis(20);
+
+/// Set where the programs are instrumented, by `.ci/coverage`: they write down what they have run through when they end.
+const COVERAGE: &str = "LLVM_PROFILE_FILE";
+
+/// A second and a half.
+const COVERAGE_POLLS: u32 = 75;
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
