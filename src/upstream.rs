@@ -3,8 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256};
 use tracing::{Span, info, warn};
+use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::config::{Cloud, Session, Upstream};
@@ -47,10 +51,20 @@ pub fn span(upstream: &Upstream) -> Span {
 /// Returns the store of a state for what these settings obtain.
 pub fn store(cloud: &Cloud, session: &Session, path: PathBuf) -> Store {
     let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
-    let identity = cloud.identity.coordinates();
+    let mut identity = cloud.identity.coordinates();
+    // What a file says of us is another identity as soon as it says something else, or another file is in its place.
+    identity.extend(cloud.identity.told_in().map(digest));
     let binding = Binding::new(&identity, &endpoints, &roles(cloud, session));
     let told_in = cloud.identity.told_in().map(Path::to_owned);
     Store::new(path, binding, told_in)
+}
+
+/// Returns the digest of a small file; of none that cannot be read, and is then no identity either. Blocks.
+fn digest(path: &Path) -> String {
+    let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    let content = is_file.then(|| std::fs::read(path).ok()).flatten();
+    let content = Zeroizing::new(content.unwrap_or_default());
+    STANDARD.encode(Sha256::digest(&*content))
 }
 
 /// Builds the source of credentials; none for a job without a role.

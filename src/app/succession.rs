@@ -33,6 +33,12 @@ pub(super) async fn begin(
     match store.load(clock).await {
         Ok(None) => info!(%path, "There is no state of a predecessor yet"),
         Ok(Some(Left { granted, renew_at })) => {
+            // Without a role only the source knows whose they are by now.
+            let renew_at = if cloud.role.is_some() {
+                renew_at
+            } else {
+                clock.now()
+            };
             let credentials = &granted.credentials;
             info!(
                 %path,

@@ -92,7 +92,10 @@ impl Document {
             security_token: token.clone(),
             access_key_id: keys.access_key_id,
             access_key_secret: keys.access_key_secret,
-            issued_at: updated_at.or(date).unwrap_or(asked_at.wall),
+            issued_at: updated_at
+                .filter(|updated_at| *updated_at < expires_at)
+                .or(date)
+                .unwrap_or(asked_at.wall),
             expires_at,
         };
         let skew = date.map_or(TimeDelta::zero(), |date| asked_at.wall - date);

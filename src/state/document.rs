@@ -94,14 +94,10 @@ impl Record {
             }
             // What was learnt of the wall clock may be wrong by now: it shortens a life, and prolongs none.
             let ends_at = self.deadline.wall.min(self.credentials.expires_at);
-            let by_wall = |until: DateTime<Utc>, written: Moment| {
-                let left = (until - now.wall).to_std().unwrap_or_default();
-                now.after(left.min(self.written_at.until(written)))
-            };
-            (
-                by_wall(ends_at, self.deadline),
-                by_wall(self.renew_at.wall, self.renew_at),
-            )
+            let left = (ends_at - now.wall).to_std().unwrap_or_default();
+            let left = left.min(self.written_at.until(self.deadline));
+            // A wall clock may have been restored from a disk, and STS tells the time.
+            (now.after(left), now)
         };
         if now.is_past(deadline) {
             let ended_at = timestamp(self.credentials.expires_at);
