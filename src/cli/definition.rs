@@ -183,7 +183,8 @@ fn of_all() -> impl Iterator<Item = &'static Setting> {
     SETTINGS.iter().filter(|setting| !is_of_daemon(setting))
 }
 
-/// Returns the settings whose flags only the daemon takes: elsewhere they would promise what is not done.
+/// Returns the settings whose flags only the daemon takes, and `check`, which explains them: elsewhere they would promise
+/// what is not done.
 fn of_daemon() -> impl Iterator<Item = &'static Setting> {
     SETTINGS.iter().filter(|setting| is_of_daemon(setting))
 }

@@ -21,6 +21,7 @@ use crate::world::{MARK, Met, World, date};
 /// What a life came to.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
+    pub(crate) lives: u64,
     pub(crate) simulated: Duration,
     pub(crate) steps: u64,
     pub(crate) calls: u64,
@@ -30,6 +31,7 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn add(&mut self, other: Self) {
+        self.lives += other.lives;
         self.simulated += other.simulated;
         self.steps += other.steps;
         self.calls += other.calls;
@@ -42,6 +44,7 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let days = self.simulated.as_secs() / 86_400;
         let Self {
+            lives,
             steps,
             calls,
             answers,
@@ -50,7 +53,7 @@ impl fmt::Display for Tally {
         } = self;
         write!(
             f,
-            "{days} days, {steps} steps, {calls} calls to STS, {answers} answers to readers, {restarts} restarts"
+            "{lives} lives of {days} days, {steps} steps, {calls} calls to STS, {answers} answers to readers, {restarts} restarts"
         )
     }
 }
@@ -62,6 +65,7 @@ pub(crate) async fn lived(seed: u64, directory: &Path, timeline: &Timeline) -> C
     while life.world.truth() < Duration::from_secs(days * 86_400) {
         life.step().await?;
     }
+    life.tally.lives = 1;
     life.tally.simulated = life.world.truth();
     life.tally.calls = life.world.state().calls;
     Ok(life.tally)

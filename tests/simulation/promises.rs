@@ -35,9 +35,6 @@ pub(crate) struct Promises {
     held: Option<usize>,
     held_since: Duration,
     attempts: usize,
-    steps: u64,
-    /// What was shown last.
-    shown: Option<usize>,
 }
 
 /// Returns the number of what a daemon holds.
@@ -94,7 +91,7 @@ impl Promises {
 
     /// Every dialect answers what the facts call for.
     async fn serving(
-        &mut self,
+        &self,
         world: &World,
         daemon: &mut Daemon,
         circumstances: &Circumstances,
@@ -109,12 +106,6 @@ impl Promises {
             // Whoever asks is held; the readers of the simulation do.
             return Ok(());
         }
-        // Asking costs the most; what is the same as a step ago is asked for every now and then.
-        self.steps += 1;
-        if is_held && self.shown == self.held && !self.steps.is_multiple_of(8) {
-            return Ok(());
-        }
-        self.shown = self.held.filter(|_| is_held);
         let mut shown = Vec::new();
         for dialect in Dialect::ALL {
             let (status, body) = daemon.doors.ask(dialect).await;
