@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::moment::Moment;
@@ -24,12 +25,18 @@ pub struct Clock {
 struct Shifts {
     wall_ms: AtomicI64,
     boot_ms: AtomicU64,
+    changed: Notify,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Base {
     Machine,
-    Simulated { start: Moment, origin: Instant },
+    Simulated {
+        start: Moment,
+        origin: Instant,
+        /// Whether sleepers are told when the clocks are set, as by the timers of the kernel.
+        tells: bool,
+    },
 }
 
 impl Clock {
@@ -42,11 +49,15 @@ impl Clock {
     }
 
     /// Starts at `start` and runs with tokio's time, so that a paused runtime controls it.
-    pub fn simulated(start: Moment) -> Self {
+    ///
+    /// Where it `tells`, sleepers notice at once that it is set or suspended; else within [`SLICE`], as where the kernel
+    /// has no timers for that.
+    pub fn simulated(start: Moment, tells: bool) -> Self {
         Self {
             base: Base::Simulated {
                 start,
                 origin: Instant::now(),
+                tells,
             },
             shifts: Arc::default(),
         }
@@ -54,6 +65,12 @@ impl Clock {
 
     /// Sets the wall clock of this clock, and of its clones, `shift` further, as an administrator or NTP would.
     pub fn shift_wall(&self, shift: TimeDelta) {
+        self.drift_wall(shift);
+        self.shifts.changed.notify_waiters();
+    }
+
+    /// Lets the wall clock gain or lose something bit by bit, which nobody is told of.
+    pub fn drift_wall(&self, shift: TimeDelta) {
         self.shifts
             .wall_ms
             .fetch_add(shift.num_milliseconds(), Ordering::Relaxed);
@@ -73,7 +90,7 @@ impl Clock {
                 wall: wall(),
                 boot: boot(),
             },
-            Base::Simulated { start, origin } => start.after(origin.elapsed()),
+            Base::Simulated { start, origin, .. } => start.after(origin.elapsed()),
         };
         now.wall += TimeDelta::milliseconds(self.shifts.wall_ms.load(Ordering::Relaxed));
         now.boot += Duration::from_millis(self.shifts.boot_ms.load(Ordering::Relaxed));
@@ -85,14 +102,25 @@ impl Clock {
     /// Where the kernel cannot tell of a suspension or of a wall clock that is set, it may return up to [`SLICE`] late.
     pub async fn sleep_until(&self, deadline: Moment) {
         loop {
+            // Before the clocks are read, so that no change goes unnoticed.
+            let changed = self.shifts.changed.notified();
             let rest = self.now().until(deadline);
             if rest.is_zero() {
                 return;
             }
-            let is_real = matches!(self.base, Base::Machine);
-            let wait = || self.now().until(deadline);
-            if !is_real || alarm::wait(wait).await.is_err() {
-                tokio::time::sleep(rest.min(SLICE)).await;
+            match self.base {
+                Base::Machine => {
+                    let wait = || self.now().until(deadline);
+                    if alarm::wait(wait).await.is_err() {
+                        tokio::time::sleep(rest.min(SLICE)).await;
+                    }
+                }
+                Base::Simulated { tells: true, .. } => {
+                    let _ = tokio::time::timeout(rest, changed).await;
+                }
+                Base::Simulated { tells: false, .. } => {
+                    tokio::time::sleep(rest.min(SLICE)).await;
+                }
             }
         }
     }
@@ -121,25 +149,29 @@ fn boot() -> Duration {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_deadline_is_noticed_within_a_slice_of_the_wall_clock_being_set() {
-        let clock = Clock::simulated(Clock::machine().now());
+    /// Sleeps for an hour while the wall clock is set after 100 s, and returns how long it took.
+    async fn slept(tells: bool) -> Duration {
+        let clock = Clock::simulated(Clock::machine().now(), tells);
         let started = Instant::now();
         let setter = clock.clone();
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(100)).await;
             setter.shift_wall(TimeDelta::hours(2));
         });
+        let deadline = clock.now().after(Duration::from_secs(3600));
+        clock.sleep_until(deadline).await;
+        started.elapsed()
+    }
 
-        clock
-            .sleep_until(clock.now().after(Duration::from_secs(3600)))
-            .await;
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_noticed_within_a_slice_of_the_wall_clock_being_set() {
+        let took = slept(false).await.as_secs();
+        assert!((100..=130).contains(&took), "{took}");
+    }
 
-        let took = started.elapsed();
-        assert!(
-            took >= Duration::from_secs(100) && took <= Duration::from_secs(130),
-            "{took:?}"
-        );
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_noticed_at_once_by_who_is_told_that_the_clock_is_set() {
+        assert_eq!(slept(true).await.as_secs(), 100);
     }
 
     #[test]

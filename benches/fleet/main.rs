@@ -90,11 +90,12 @@ impl Second {
 }
 
 async fn lived(sidecars: u32, quota: u32) -> Day {
+    let beginning = Moment {
+        wall: DateTime::from_timestamp(1_716_287_969, 0).expect("a date"),
+        boot: Duration::ZERO,
+    };
     let service = Service(Arc::new(Shared {
-        clock: Clock::simulated(Moment {
-            wall: DateTime::from_timestamp(1_716_287_969, 0).expect("a date"),
-            boot: Duration::ZERO,
-        }),
+        clock: Clock::simulated(beginning, true),
         origin: Instant::now(),
         quota,
         seconds: Mutex::new(vec![Second::default(); SPAN + 60]),

@@ -59,7 +59,7 @@ pub fn run<T>(work: impl Future<Output = T>) -> T {
 
 /// Returns a clock that stands at [`NOON`].
 pub fn clock() -> Clock {
-    Clock::simulated(noon())
+    Clock::simulated(noon(), true)
 }
 
 /// Returns the present.

@@ -145,7 +145,7 @@ mod tests {
             container_token_file: None,
             is_instance: false,
             subscriber,
-            clock: Clock::simulated(noon()),
+            clock: Clock::simulated(noon(), true),
             files: Vec::new(),
             nudge: Arc::new(watch::channel(0).0),
             stop_asked: watch::channel(false).1,

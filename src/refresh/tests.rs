@@ -121,10 +121,8 @@ impl Simulation {
     /// Starts with credentials that a predecessor has obtained, if any: how long they last, and when to renew them.
     fn resume(act: fn(u64) -> Act, left: Option<(u64, u64)>) -> Self {
         let wall: DateTime<Utc> = DateTime::from_timestamp(1_716_287_969, 0).unwrap();
-        let clock = Clock::simulated(Moment {
-            wall,
-            boot: Duration::from_secs(77),
-        });
+        let boot = Duration::from_secs(77);
+        let clock = Clock::simulated(Moment { wall, boot }, false);
         let (publisher, subscriber, health) = snapshot::channel(|_| Bytes::new());
         let (nudge, nudges) = watch::channel(0);
         let log = Arc::<Mutex<Log>>::default();

@@ -181,7 +181,7 @@ mod tests {
 
     fn start() -> Rig {
         let (publisher, subscriber, _) = snapshot::channel(|_| Bytes::from_static(b"credentials"));
-        let clock = Clock::simulated(noon());
+        let clock = Clock::simulated(noon(), true);
         let data = Data {
             offering: Offering {
                 subscriber,

@@ -171,7 +171,7 @@ mod tests {
 
     fn start(v2_only: bool) -> Rig {
         let (publisher, subscriber, _) = snapshot::channel(|_| "credentials".into());
-        let clock = Clock::simulated(noon());
+        let clock = Clock::simulated(noon(), true);
         let metadata = Metadata {
             offering: Offering {
                 subscriber,
