@@ -103,20 +103,23 @@ impl<K: Kept> Sink<K> {
 
     /// Follows the credentials for ever.
     pub async fn run(mut self) -> Infallible {
-        let mut disk = self.inherited().await;
+        let mut disk = Disk {
+            written: self.inherited().await,
+            ended: None,
+        };
         let mut failures = 0_u32;
         loop {
             let state = self.subscriber.current();
             let now = self.clock.now();
             let outcome = self.step(&state.offer(now), &mut disk, now).await;
-            let mut wake = disk.as_ref().map(|written| written.deadline);
+            let mut wake = disk.written.as_ref().map(|written| written.deadline);
             if wake.is_none() && state.held().is_some() {
                 // What has ended may be out of reach, and come back.
                 wake = Some(now.after(RETRY_MOST));
             }
             match outcome {
                 Ok(()) => {
-                    self.succeeded(disk.as_ref());
+                    self.succeeded(disk.written.as_ref());
                     failures = 0;
                 }
                 Err(error) => {
@@ -150,25 +153,29 @@ impl<K: Kept> Sink<K> {
         }
     }
 
-    /// Brings the file one step closer to what is offered; `disk` is what it holds.
-    async fn step(&self, offer: &Offer, disk: &mut Option<Written>, now: Moment) -> io::Result<()> {
-        if disk.is_none() && !matches!(offer, Offer::Held(_)) {
+    /// Brings the file one step closer to what is offered; `disk` is what is known of it.
+    async fn step(&self, offer: &Offer, disk: &mut Disk, now: Moment) -> io::Result<()> {
+        if disk.written.is_none() && !matches!(offer, Offer::Held(_)) {
             // What was out of reach when it ended may be back: its file system was away.
-            *disk = self.inherited().await;
+            disk.written = self.inherited().await.map(|mut written| {
+                if disk.ended.is_some_and(|ended| written.expires_at <= ended) {
+                    written.deadline = now;
+                }
+                written
+            });
         }
         // A successor first: readers look again just when the file's content ends, and must not find it missing.
-        let replaced = self.replace(offer, disk, now).await;
+        let replaced = self.replace(offer, &mut disk.written, now).await;
         // And though that may fail: nobody shall read what has ended.
-        if let Some(written) = disk
-            .as_ref()
-            .filter(|written| now.is_past(written.deadline))
-        {
+        let is_over = |written: &&Written| now.is_past(written.deadline);
+        if let Some(written) = disk.written.as_ref().filter(is_over) {
             let (kept, ended, wall) = (self.kept.clone(), written.expires_at, now.wall);
             let ours = self.shelf.clone();
             let successor = self
                 .blocking(move || remove(&kept, ended, &ours, wall))
                 .await?;
-            *disk = successor.map(|expires_at| self.foreign(expires_at));
+            disk.ended = disk.ended.max(Some(ended));
+            disk.written = successor.map(|expires_at| self.foreign(expires_at));
         }
         replaced
     }
@@ -272,6 +279,14 @@ fn retry_at(now: Moment, failures: u32, deadline: Option<Moment>) -> Moment {
     let is_sooner =
         |deadline: &Moment| !now.is_past(*deadline) && now.until(*deadline) < now.until(again);
     deadline.filter(is_sooner).unwrap_or(again)
+}
+
+/// What is known of the file.
+#[derive(Debug)]
+struct Disk {
+    written: Option<Written>,
+    /// The latest end of anything that was to be removed. The wall clock may be too wrong to tell that it has passed.
+    ended: Option<DateTime<Utc>>,
 }
 
 /// What the file holds.

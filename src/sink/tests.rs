@@ -151,23 +151,43 @@ async fn an_expired_file_is_removed() {
 #[tokio::test]
 async fn an_expired_file_that_was_out_of_reach_is_removed_when_it_is_back() {
     let directory = testing::directory("sink");
-    let (disk, aside) = (directory.join("disk"), directory.join("aside"));
-    fs::create_dir(&disk).unwrap();
-    let mut rig = start(disk.join("credentials")).await;
+    let mut rig = start(on_disk(&directory)).await;
     rig.renew("a", HOUR);
     rig.until(is_written).await;
-
-    fs::rename(&disk, &aside).unwrap();
+    fs::rename(directory.join("disk"), directory.join("aside")).unwrap();
     // The clock is set, and the credentials end while their file is away.
     rig.clock.shift_wall(TimeDelta::hours(2));
+    comes_back_and_goes(&rig, &directory).await;
+}
+
+#[tokio::test]
+async fn it_is_removed_by_what_was_known_of_its_end_and_not_by_a_wrong_wall_clock() {
+    let directory = testing::directory("sink");
+    let mut rig = start(on_disk(&directory)).await;
+    let now = rig.clock.now();
+    let mut granted = granted("a", now.after(Duration::from_secs(2)));
+    granted.credentials.expires_at = now.wall + HOUR;
+    rig.publisher.renewed(granted, now);
+    rig.until(is_written).await;
+    fs::rename(directory.join("disk"), directory.join("aside")).unwrap();
+    comes_back_and_goes(&rig, &directory).await;
+}
+
+/// Makes the file system that comes and goes, and returns where the file is on it.
+fn on_disk(directory: &Path) -> PathBuf {
+    fs::create_dir(directory.join("disk")).unwrap();
+    directory.join("disk/credentials")
+}
+
+/// Brings the file system back when the credentials have ended, and expects the file to be removed.
+async fn comes_back_and_goes(rig: &Rig, directory: &Path) {
     let fail = || {
         let failure = Failure::new(Stage::Sts, "TimedOut", "down");
         rig.publisher.failed(failure, rig.clock.now());
     };
     fail();
     rig.state.clone().wait_for(is_waiting).await.unwrap();
-
-    fs::rename(&aside, &disk).unwrap();
+    fs::rename(directory.join("aside"), directory.join("disk")).unwrap();
     let removed = async {
         while rig.path.exists() {
             fail();
@@ -224,10 +244,13 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
     // The longest of names leaves no room for a temporary one.
     let path = testing::directory("sink").join("n".repeat(255));
     fs::write(&path, r#"{"Expiration":"2020-01-01T00:00:00Z"}"#).unwrap();
-    let written = |deadline: Moment| Written {
-        generation: 7,
-        expires_at: deadline.wall,
-        deadline,
+    let until = |deadline: Moment| Disk {
+        written: Some(Written {
+            generation: 7,
+            expires_at: deadline.wall,
+            deadline,
+        }),
+        ended: None,
     };
     let (publisher, mut subscriber, _) = snapshot::channel(|_| "new".into());
     let clock = Clock::machine();
@@ -242,13 +265,16 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
         shelf: Shelf::default(),
     };
 
-    let mut disk = Some(written(now.after(HOUR)));
+    let mut disk = until(now.after(HOUR));
     sink.step(&offer, &mut disk, now).await.unwrap_err();
-    assert!(path.exists() && disk.is_some(), "what is good stays");
+    assert!(
+        path.exists() && disk.written.is_some(),
+        "what is good stays"
+    );
 
-    disk = Some(written(now));
+    disk = until(now);
     sink.step(&offer, &mut disk, now).await.unwrap_err();
-    assert!(!path.exists() && disk.is_none());
+    assert!(!path.exists() && disk.written.is_none());
 }
 
 #[test]
