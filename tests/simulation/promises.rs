@@ -131,16 +131,14 @@ impl Promises {
         let now = world.truth();
         let is_settled = |since: Duration| now >= since + SETTLING;
         let Ok(content) = fs::read_to_string(setup.file()) else {
-            let is_due = self.held.is_some_and(|held| {
-                now + BLUR < world.state().ledger[held].ends
-                    && now > self.held_since + Duration::from_secs(1)
-            });
-            return ensure(
-                !is_due
-                    || !is_settled(circumstances.disk_troubled)
-                    || circumstances.clock_set >= self.held_since,
-                || "the file is missing".to_owned(),
-            );
+            // Not just before its end, when the one or the other may be first to notice.
+            let soon = world.clock().now().after(Duration::from_secs(1));
+            let offer = daemon.subscriber.clone().current().offer(soon);
+            let is_due = matches!(offer, Offer::Held(_))
+                && now > self.held_since + Duration::from_secs(1)
+                && is_settled(circumstances.disk_troubled)
+                && is_settled(circumstances.clock_set);
+            return ensure(!is_due, || "the file is missing".to_owned());
         };
         let number = read(world, Dialect::Uri, &content)
             .map_err(|reason| format!("the file: {reason}: {content}"))?;
