@@ -241,6 +241,11 @@ fn input(matches: &ArgMatches, defaults: Vec<(&'static str, String)>) -> config:
     }
 }
 
+/// Whether systemd has started this process and wants to be told how it is.
+pub fn is_service() -> bool {
+    variable("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name)

@@ -105,7 +105,10 @@ fn check(checked: Checked, json: bool) -> ExitCode {
 fn serve(config: Config) -> ExitCode {
     process::protect(config.upstream.runs_programs());
     telemetry::start(&config.log);
-    match block_on(files(&config), command::serve::run(config)) {
+    match block_on(
+        files(&config),
+        command::serve::run(config, cli::is_service()),
+    ) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => fail(&error, code(&error)),
         Err(code) => code,

@@ -134,7 +134,8 @@ impl Snapshot {
         self.failures
     }
 
-    fn health(&self, now: Moment) -> Health {
+    /// Returns how things are at `now`.
+    pub fn health(&self, now: Moment) -> Health {
         Health {
             phase: self.phase(now),
             expires_at: self.held.as_ref().map(|held| held.credentials.expires_at),

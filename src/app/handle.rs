@@ -1,5 +1,6 @@
 //! What can be asked of the servers, writers and the loop at work, and told to them.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::failure::Failure;
 use crate::sink;
-use crate::snapshot::{Offer, Subscriber};
+use crate::snapshot::{Health, Offer, Subscriber};
 
 /// What can be asked of an [`App`](super::App) and told to it.
 #[derive(Clone, Debug)]
@@ -84,6 +85,16 @@ impl Handle {
             if let Some(decided) = decided(subscriber.current().offer(self.clock.now())) {
                 return decided;
             }
+            subscriber.changed().await;
+        }
+    }
+
+    /// Tells how things are, now and whenever they have changed, for ever.
+    pub async fn follow(&self, mut tell: impl AsyncFnMut(Health)) -> Infallible {
+        let mut subscriber = self.subscriber.clone();
+        loop {
+            let health = subscriber.current().health(self.clock.now());
+            tell(health).await;
             subscriber.changed().await;
         }
     }

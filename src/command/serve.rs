@@ -1,5 +1,7 @@
 //! `serve`: the daemon.
 
+mod systemd;
+
 use secrecy::ExposeSecret as _;
 
 use crate::app::{App, Error, Handle};
@@ -9,8 +11,8 @@ use crate::signal::{Request, Signals};
 
 use super::announce;
 
-/// Serves until a signal, or until a program of the pod asks for the stop.
-pub async fn run(config: Config) -> Result<(), Error> {
+/// Serves until a signal, or until a program of the pod asks for the stop; tells systemd how things are if it `is_service`.
+pub async fn run(config: Config, is_service: bool) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(|source| Error::System {
         what: "listen to signals",
         source,
@@ -24,11 +26,21 @@ pub async fn run(config: Config) -> Result<(), Error> {
         ));
         std::future::pending::<()>().await;
     };
+    let told = async {
+        if is_service {
+            handle.follow(systemd::tell).await;
+        }
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = stopped(&mut signals, &handle) => {}
         () = handle.stop_asked() => {}
         ended = engine.ended() => return Err(ended),
         () = first => {}
+        () = told => {}
+    }
+    if is_service {
+        systemd::stopping().await;
     }
     engine.leave(stopped(&mut signals, &handle)).await
 }

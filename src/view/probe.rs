@@ -55,6 +55,24 @@ pub fn ready(
     )
 }
 
+/// Says how things are, in one line for a person.
+pub fn status(health: &Health) -> String {
+    let until = health.expires_at.map(timestamp).unwrap_or_default();
+    let why = health.failure.as_deref();
+    let why = why
+        .map(|failure| format!(": {failure}"))
+        .unwrap_or_default();
+    match health.phase {
+        Phase::Roleless => "This job has no role".to_owned(),
+        Phase::Pending => format!("Waiting for the first credentials{why}"),
+        Phase::Fresh => format!("Serving credentials until {until}"),
+        Phase::Failing => {
+            format!("Serving credentials until {until}, but they cannot be renewed{why}")
+        }
+        Phase::Expired => format!("The credentials have expired and cannot be renewed{why}"),
+    }
+}
+
 fn verdict(
     health: &Health,
     (file, state): (Option<&Failure>, Option<&Failure>),
@@ -172,6 +190,23 @@ mod tests {
         assert!(startup(&health(Phase::Expired, true)).good);
         assert!(startup(&health(Phase::Roleless, false)).good);
         assert!(!startup(&health(Phase::Pending, true)).good);
+    }
+
+    #[test]
+    fn the_status_is_one_line_with_the_diagnosis() {
+        for (phase, failed, begins) in [
+            (Phase::Roleless, false, "This job has no role"),
+            (Phase::Pending, false, "Waiting for the first credentials"),
+            (Phase::Pending, true, "Waiting for the first credentials: "),
+            (Phase::Fresh, false, "Serving credentials until "),
+            (Phase::Failing, true, "Serving credentials until "),
+            (Phase::Expired, true, "The credentials have expired"),
+        ] {
+            let status = status(&health(phase, failed));
+            assert!(status.starts_with(begins), "{status}");
+            assert_eq!(status.contains("was refused; let the"), failed, "{status}");
+            assert!(!status.contains('\n'), "{status}");
+        }
     }
 
     #[test]
