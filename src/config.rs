@@ -4,7 +4,7 @@ mod checker;
 mod identity;
 mod layers;
 mod mistakes;
-mod parse;
+pub(crate) mod parse;
 mod role;
 #[cfg(feature = "sandbox")]
 mod sandbox;

@@ -16,6 +16,16 @@ pub fn parse_fine(text: &str) -> Result<Duration, String> {
     )
 }
 
+/// Writes whole seconds in the way that [`parse`] reads.
+pub fn written(span: Duration) -> String {
+    let seconds = span.as_secs();
+    match (seconds % 3600, seconds % 60) {
+        (0, _) if seconds > 0 => format!("{}h", seconds / 3600),
+        (_, 0) if seconds > 0 => format!("{}m", seconds / 60),
+        _ => format!("{seconds}s"),
+    }
+}
+
 fn read(text: &str, units: &[&str], how: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err(format!("it is empty; {how}"));
@@ -68,6 +78,22 @@ mod tests {
             assert_eq!((parse(text), parse_fine(text)), (span.clone(), span));
         }
         assert_eq!(parse_fine("1s500ms"), Ok(Duration::from_millis(1500)));
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (900, "15m"),
+            (3600, "1h"),
+            (5400, "90m"),
+            (5401, "5401s"),
+        ] {
+            let span = Duration::from_secs(seconds);
+            assert_eq!(written(span), text);
+            assert_eq!(parse(text), Ok(span));
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@
 //! | 1 decisions | [`diagnosis`], [`schedule`], `state::{binding, document}`, [`sts::endpoint`], [`sts::sign`], [`sts::wire`], [`view`], [`serve::guard`], [`serve::session`] | layer 0, the read types of [`snapshot`] |
 //! | 2 state | [`clock`], [`snapshot`] | layer 0 |
 //! | 3 effects | [`identity`], [`outbound`], [`process`], [`refresh`], [`serve`], [`signal`], [`sink`], [`source`], [`state`], [`sts`], [`telemetry`] | layers 0 to 2 and, downwards only, `source` → `sts` → `outbound`, `source` → `identity` → `outbound`, `refresh` → `source`, `state` → `sink` |
-//! | 4 composition | [`app`], [`cli`], [`command`], [`config`], [`upstream`], `sandbox` | anything |
+//! | 4 composition | [`app`], [`cli`], [`command`], [`config`], [`upstream`], `inject`, `sandbox` | anything |
 //!
 //! `tests/integration/layering.rs` holds the code to this table.
 
@@ -46,6 +46,8 @@ pub mod diagnosis;
 pub mod duration;
 pub mod failure;
 pub mod identity;
+#[cfg(feature = "inject")]
+pub mod inject;
 pub mod moment;
 pub mod outbound;
 pub mod principal;

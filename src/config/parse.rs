@@ -8,21 +8,22 @@ use std::path::PathBuf;
 
 use tracing::level_filters::LevelFilter;
 
-pub(super) use crate::duration::parse as duration;
+pub(crate) use crate::duration::parse as duration;
 use crate::sink;
 use crate::sts::sign::Signature;
 use crate::telemetry;
 use crate::view::format::{FILES, Format};
 
-pub(super) use self::identity::{command, ecs_role_name, metadata_url, provider_arn, timeout};
+pub(crate) use self::identity::provider_arn;
+pub(super) use self::identity::{command, ecs_role_name, metadata_url, timeout};
+pub(crate) use self::role::{account_id, role_duration};
 pub(super) use self::role::{
-    account_id, bucket, derived_session_name, external_id, policy, preset, role_duration,
-    session_name, source_identity,
+    bucket, derived_session_name, external_id, policy, preset, session_name, source_identity,
 };
 pub(super) use self::serve::{address, address_or_off, key, key_bits, metadata_value, uids};
 
 /// Reads several values: a JSON array, or one text with commas.
-pub(super) fn list(text: &str) -> Result<Vec<String>, String> {
+pub(crate) fn list(text: &str) -> Result<Vec<String>, String> {
     let how = "write it like a,b or [\"a\", \"b\"]";
     // `[::1]:8443` begins with a bracket too.
     let is_json = text
@@ -48,7 +49,7 @@ pub(super) fn signature(text: &str) -> Result<Signature, String> {
     }
 }
 
-pub(super) fn region(text: &str) -> Result<String, String> {
+pub(crate) fn region(text: &str) -> Result<String, String> {
     if !text.is_empty()
         && text
             .bytes()
@@ -60,7 +61,7 @@ pub(super) fn region(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) fn boolean(text: &str) -> Result<bool, String> {
+pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),

@@ -32,6 +32,8 @@ const FORBIDDEN: &[(&str, &[&str])] = &[
             "sandbox", "sink", "source", "sts", "tokio",
         ],
     ),
+    // It knows what the daemon's settings are called, and how they are read.
+    ("inject", EFFECTS_BUT_WORDS),
     // State.
     (
         "clock",
@@ -139,6 +141,12 @@ const EFFECTS: &[&str] = &[
 const EFFECTS_BUT_SERVE: &[&str] = &[
     "app", "axum", "cli", "clock", "config", "hyper", "identity", "outbound", "refresh", "reqwest",
     "sandbox", "sink", "source", "sts", "tokio",
+];
+
+/// A decision above the settings and the identities, whose words it checks.
+const EFFECTS_BUT_WORDS: &[&str] = &[
+    "app", "axum", "cli", "clock", "command", "hyper", "outbound", "refresh", "reqwest", "sandbox",
+    "serve", "sink", "source", "sts", "tokio",
 ];
 
 #[test]

@@ -76,7 +76,7 @@ pub(in crate::config) fn ecs_role_name(text: &str) -> Result<String, String> {
     }
 }
 
-pub(in crate::config) fn provider_arn(text: &str) -> Result<String, String> {
+pub(crate) fn provider_arn(text: &str) -> Result<String, String> {
     if is_provider_arn(text) {
         Ok(text.to_owned())
     } else {

@@ -8,7 +8,7 @@ use crate::config::role::Preset;
 
 use super::duration;
 
-pub(in crate::config) fn role_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn role_duration(text: &str) -> Result<Duration, String> {
     let duration = duration(text)?;
     if (900..=43_200).contains(&duration.as_secs()) {
         Ok(duration)
@@ -27,7 +27,7 @@ pub(in crate::config) fn preset(text: &str) -> Result<Preset, String> {
     }
 }
 
-pub(in crate::config) fn account_id(text: &str) -> Result<String, String> {
+pub(crate) fn account_id(text: &str) -> Result<String, String> {
     if !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_digit()) {
         Ok(text.to_owned())
     } else {

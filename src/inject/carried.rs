@@ -1,0 +1,105 @@
+//! What a pod says itself: annotations, labels, and what ACK's webhook for RRSA has set up in it.
+
+use serde_json::{Map, Value};
+
+use super::shape::{has_named, objects, text_of};
+use super::sidecar::TOKEN;
+use super::wanted::{PLACES, Wanted, Word};
+
+/// Whether a pod, or its namespace, asks for the sidecar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opted {
+    /// It does.
+    In,
+    /// It asks for none.
+    Out,
+    /// It says nothing.
+    Unsaid,
+}
+
+/// Reads the labels of an object: ours, and where there is none ACK's.
+pub fn opted(labels: Option<&Value>) -> Opted {
+    let label = |name: &str| labels?.get(name)?.as_str();
+    match (label("ram-sidecar/inject"), label(ACK_INJECTION)) {
+        (Some("true"), _) | (None, Some("on")) => Opted::In,
+        (Some(_), _) => Opted::Out,
+        (None, _) => Opted::Unsaid,
+    }
+}
+
+impl Wanted {
+    /// Returns what is wanted of a pod: its annotations say it first, then what its service account brought, then this.
+    #[must_use]
+    pub fn of_pod(&self, pod: &Value) -> Self {
+        annotated(pod).or(&carried(pod)).or(self)
+    }
+}
+
+/// Reads annotations: ours, and where there is none ACK's.
+fn annotated(pod: &Value) -> Wanted {
+    let mut wanted = Wanted::default();
+    let annotations = pod
+        .get("metadata")
+        .and_then(|metadata| metadata.get("annotations"))
+        .and_then(Value::as_object);
+    let Some(annotations) = annotations else {
+        return wanted;
+    };
+    for place in PLACES {
+        let said = said(annotations, place.annotation).or_else(|| said(annotations, place.ack));
+        if let Some((name, text)) = said {
+            wanted.say(place.word, text, format!("the annotation {name}"));
+        }
+    }
+    wanted
+}
+
+fn said<'a>(
+    annotations: &'a Map<String, Value>,
+    name: Option<&'static str>,
+) -> Option<(&'static str, &'a str)> {
+    let name = name?;
+    let text = annotations.get(name)?.as_str()?;
+    (!text.is_empty()).then_some((name, text))
+}
+
+/// Reads what ACK's webhook for RRSA has set up from the settings of the service account.
+fn carried(pod: &Value) -> Wanted {
+    let mut wanted = Wanted::default();
+    let Some(spec) = pod
+        .get("spec")
+        .filter(|spec| has_named(spec, "volumes", TOKEN))
+    else {
+        return wanted;
+    };
+    let containers = objects(spec, "containers").chain(objects(spec, "initContainers"));
+    for container in containers {
+        let value = |name: &str| {
+            let variable =
+                objects(container, "env").find(|entry| text_of(entry, "name") == name)?;
+            Some(text_of(variable, "value")).filter(|value| !value.is_empty())
+        };
+        if value("ALIBABA_CLOUD_ROLE_ARN").is_none()
+            || value("ALIBABA_CLOUD_OIDC_PROVIDER_ARN").is_none()
+        {
+            continue;
+        }
+        for (word, variable) in CARRIED {
+            if let Some(value) = value(variable) {
+                let name = text_of(container, "name");
+                wanted.say(word, value, format!("{variable} of the container {name}"));
+            }
+        }
+        break;
+    }
+    wanted
+}
+
+const CARRIED: [(Word, &str); 4] = [
+    (Word::Role, "ALIBABA_CLOUD_ROLE_ARN"),
+    (Word::OidcProviderArn, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN"),
+    (Word::Region, "ALIBABA_CLOUD_STS_REGION"),
+    (Word::Vpc, "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED"),
+];
+
+const ACK_INJECTION: &str = "pod-identity.alibabacloud.com/injection";

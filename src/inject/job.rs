@@ -1,0 +1,113 @@
+//! What the job's containers get: the variables that lead SDKs to the sidecar, and the file.
+
+use serde_json::{Map, Value, json};
+
+use super::Refusal;
+use super::shape::{list, name_of, text_of};
+use super::sidecar::{CREDENTIALS, CREDENTIALS_PATH};
+
+/// Leads one container to the sidecar. Whatever it has set itself stays, and is told.
+///
+/// With `is_metadata` the SDKs may ask the ECS metadata service, which is the sidecar.
+pub(super) fn lead(
+    container: &mut Map<String, Value>,
+    is_metadata: bool,
+) -> Result<Vec<String>, Refusal> {
+    let name = name_of(container).to_owned();
+    let mut notes = Vec::new();
+    variables(container, &name, is_metadata, &mut notes)?;
+    mount(container, &name, &mut notes)?;
+    Ok(notes)
+}
+
+fn variables(
+    container: &mut Map<String, Value>,
+    name: &str,
+    is_metadata: bool,
+    notes: &mut Vec<String>,
+) -> Result<(), Refusal> {
+    let env = list(container, "env")?;
+    let has = |env: &[Value], name: &str| env.iter().any(|entry| text_of(entry, "name") == name);
+    let first: Vec<&str> = FIRST
+        .iter()
+        .copied()
+        .filter(|variable| has(env, variable))
+        .collect();
+    if !first.is_empty() {
+        notes.push(format!(
+            "container {name} has {} in its environment, which SDKs take before the sidecar's credentials: remove what is not meant",
+            first.join(" and ")
+        ));
+    }
+    // Kubernetes fills $(…) only with what stands before.
+    let ours = [
+        json!({ "name": POD_UID, "valueFrom": { "fieldRef": { "fieldPath": "metadata.uid" } } }),
+        json!({ "name": "ALIBABA_CLOUD_CREDENTIALS_URI", "value": format!("http://127.0.0.1:7002/api/v1/credentials/$({POD_UID})") }),
+        // Else the SDKs' default chains ask the node for its role first.
+        json!({ "name": NO_METADATA, "value": "true" }),
+    ];
+    let mut kept = Vec::new();
+    for variable in ours {
+        let variable_name = text_of(&variable, "name").to_owned();
+        if is_metadata && variable_name == NO_METADATA {
+            // The SDKs' ecs_ram_role refuses to be made with it.
+            if has(env, NO_METADATA) {
+                notes.push(format!("container {name} sets {NO_METADATA}, with which no SDK asks the metadata service"));
+            }
+        } else if has(env, &variable_name) {
+            kept.push(variable_name);
+        } else {
+            env.push(variable);
+        }
+    }
+    if !kept.is_empty() {
+        notes.push(format!(
+            "container {name} keeps its own {}",
+            kept.join(" and ")
+        ));
+    }
+    Ok(())
+}
+
+fn mount(
+    container: &mut Map<String, Value>,
+    name: &str,
+    notes: &mut Vec<String>,
+) -> Result<(), Refusal> {
+    let mounts = list(container, "volumeMounts")?;
+    let path_of = |mount: &Value| text_of(mount, "mountPath").trim_end_matches('/').to_owned();
+    if mounts
+        .iter()
+        .any(|mount| path_of(mount) == CREDENTIALS_PATH)
+    {
+        notes.push(format!(
+            "container {name} keeps its own mount at {CREDENTIALS_PATH}"
+        ));
+        return Ok(());
+    }
+    let above = mounts.iter().find(|mount| {
+        // Nothing can be mounted in what cannot be written to, unless it is there.
+        mount.get("readOnly") == Some(&Value::Bool(true))
+            && CREDENTIALS_PATH.starts_with(&format!("{}/", path_of(mount)))
+    });
+    if let Some(above) = above {
+        let path = text_of(above, "mountPath");
+        notes.push(format!("container {name} gets no file of credentials, because it mounts {path} read-only, and {CREDENTIALS_PATH} would be in it"));
+        return Ok(());
+    }
+    mounts.push(json!({ "name": CREDENTIALS, "mountPath": CREDENTIALS_PATH, "readOnly": true }));
+    Ok(())
+}
+
+/// The sidecar's key.
+const POD_UID: &str = "RAM_SIDECAR_POD_UID";
+
+const NO_METADATA: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
+
+/// What the SDKs' default chains take before anything of the sidecar.
+const FIRST: &[&str] = &[
+    "ALIBABA_CLOUD_ACCESS_KEY_ID",
+    "ALIBABA_CLOUD_ROLE_ARN",
+    "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+    "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+];
