@@ -1,6 +1,8 @@
 //! The command line, and the only reader of the environment.
 
 mod definition;
+#[cfg(feature = "inject")]
+mod inject;
 mod rendered;
 #[cfg(feature = "sandbox")]
 mod sandbox;
@@ -44,6 +46,11 @@ pub enum Request {
     /// `sandbox`.
     #[cfg(feature = "sandbox")]
     Sandbox(Box<Result<config::Alone, Mistakes>>),
+    /// `inject`; or what is wrong with its flags.
+    #[cfg(feature = "inject")]
+    Inject(Result<crate::command::inject::Options, Vec<String>>),
+    /// `metadata-address`.
+    MetadataAddress,
     /// `completions`.
     Completions(Shell),
     /// `manual`.
@@ -101,6 +108,9 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, cl
             sandbox: Some(sandbox::alone(given)),
             ..input(given, Vec::new())
         }))),
+        #[cfg(feature = "inject")]
+        "inject" => Request::Inject(inject::options(given)),
+        "metadata-address" => Request::MetadataAddress,
         "completions" => {
             Request::Completions(given.get_one("shell").copied().unwrap_or(Shell::Bash))
         }

@@ -9,6 +9,9 @@ pub mod check;
 pub mod exec;
 pub mod get;
 pub mod health;
+#[cfg(feature = "inject")]
+pub mod inject;
+pub mod metadata_address;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod serve;

@@ -9,6 +9,8 @@ mod shape;
 mod sidecar;
 mod wanted;
 mod wish;
+pub mod workload;
+pub mod yaml;
 
 use serde_json::{Map, Value, json};
 
@@ -37,9 +39,7 @@ pub struct Refusal(pub String);
 pub fn inject(pod: &Value, wish: &Wish) -> Result<Injected, Refusal> {
     let mut pod = pod.clone();
     if is_injected(&pod) {
-        let notes = vec![format!(
-            "has a container {NAME} already, and is left as it is"
-        )];
+        let notes = vec![already()];
         return Ok(Injected { pod, notes });
     }
     let spec = pod.get_mut("spec").and_then(Value::as_object_mut);
@@ -54,6 +54,10 @@ pub fn inject(pod: &Value, wish: &Wish) -> Result<Injected, Refusal> {
 pub fn is_injected(pod: &Value) -> bool {
     let spec = pod.get("spec").unwrap_or(&Value::Null);
     LISTS.iter().any(|list| has_named(spec, list, NAME))
+}
+
+fn already() -> String {
+    format!("has a container {NAME} already, and is left as it is")
 }
 
 struct Injection<'a> {

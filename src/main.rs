@@ -53,6 +53,15 @@ fn run(request: Request) -> ExitCode {
             Ok(alone) => sandbox(alone),
             Err(mistakes) => fail(&mistakes, EX_CONFIG),
         },
+        #[cfg(feature = "inject")]
+        Request::Inject(options) => match options {
+            Ok(options) => inject(&options),
+            Err(mistakes) => fail(&all(&mistakes), EX_USAGE),
+        },
+        Request::MetadataAddress => match command::metadata_address::run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(reason) => fail(&reason, EX_OSERR),
+        },
         Request::Completions(shell) => print(cli::completions(shell).as_bytes()),
         Request::Manual => {
             let mut text = Vec::new();
@@ -222,6 +231,39 @@ fn ask(listen: SocketAddr, question: Question) -> ExitCode {
     }
 }
 
+#[cfg(feature = "inject")]
+fn inject(options: &command::inject::Options) -> ExitCode {
+    let output = match command::inject::run(options) {
+        Ok(output) => output,
+        Err(error) if error.is_of_reading => return fail(&all(&error.reasons), EX_OSERR),
+        Err(error) => return fail(&all(&error.reasons), EX_DATAERR),
+    };
+    for note in &output.notes {
+        telemetry::tell(note);
+    }
+    let mut out = std::io::stdout().lock();
+    // Half of a manifest must not pass for the whole.
+    match out
+        .write_all(output.manifest.as_bytes())
+        .and_then(|()| out.flush())
+    {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(
+            &format_args!("cannot print the manifests: {error}"),
+            EX_OSERR,
+        ),
+    }
+}
+
+/// Tells one mistake as it is, and several in a list.
+#[cfg(feature = "inject")]
+fn all(mistakes: &[String]) -> String {
+    match mistakes {
+        [one] => one.clone(),
+        several => format!("{} mistakes:\n  {}", several.len(), several.join("\n  ")),
+    }
+}
+
 /// Prints what was generated. A closed output is nobody's concern.
 fn print(text: &[u8]) -> ExitCode {
     let _ = std::io::stdout().write_all(text);
@@ -235,6 +277,8 @@ fn fail(reason: &dyn Display, code: u8) -> ExitCode {
 
 /// The codes of sysexits.h.
 const EX_USAGE: u8 = 64;
+#[cfg(feature = "inject")]
+const EX_DATAERR: u8 = 65;
 const EX_UNAVAILABLE: u8 = 69;
 const EX_SOFTWARE: u8 = 70;
 const EX_OSERR: u8 = 71;

@@ -10,6 +10,8 @@ use crate::config::settings::{SETTINGS, Setting};
 use crate::duration;
 use crate::view::format::PRINTED;
 
+#[cfg(feature = "inject")]
+use super::inject::inject;
 #[cfg(feature = "sandbox")]
 use super::sandbox::{sandbox, with_sandbox};
 
@@ -30,7 +32,11 @@ pub fn command() -> Command {
             stop(),
         ])
         .subcommands(sandbox())
+        .subcommands(inject())
         .subcommands([
+            Command::new("metadata-address")
+                .about("Gives this network namespace 100.100.100.200, where --metadata-listen is to serve it: for an init container")
+                .after_help("It needs the capability NET_ADMIN, and changes nothing where the address is there.\nExit codes: 0 it is there, 71 it cannot be added, 64 usage."),
             completions(),
             Command::new("manual").about("Prints the manual page, for `man -l -`"),
         ])
@@ -239,6 +245,11 @@ fn with_sandbox(command: Command) -> Command {
 
 #[cfg(not(feature = "sandbox"))]
 fn sandbox() -> [Command; 0] {
+    []
+}
+
+#[cfg(not(feature = "inject"))]
+fn inject() -> [Command; 0] {
     []
 }
 

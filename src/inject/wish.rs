@@ -242,10 +242,12 @@ impl<'a> Checker<'a> {
 
     fn role(&mut self, identity: Option<&Identity>, words: &Words) -> Option<RoleArn> {
         let Some(said) = self.wanted.said(Word::Role) else {
-            if matches!(
+            // Nobody knows yet whether an identity that is still to be said needs one.
+            let is_passed_through = matches!(
                 identity,
-                Some(Identity::Oidc { .. } | Identity::AccessKey { .. })
-            ) {
+                Some(Identity::EcsRamRole | Identity::CredentialsUri { .. } | Identity::Sandbox)
+            );
+            if !is_passed_through {
                 self.missing(
                     "nothing says which role: give --role, or the annotation ram-sidecar/role",
                 );

@@ -1,0 +1,113 @@
+//! The flags of what adds the sidecar to pods.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::command::inject::Options;
+use crate::inject::{PLACES, Wanted};
+
+/// Defines `inject`.
+pub(super) fn inject() -> [Command; 1] {
+    let command = Command::new("inject")
+        .about("Adds the sidecar to the pods of manifests: YAML or JSON in, YAML out")
+        .after_help(AFTER_HELP)
+        .arg(
+            Arg::new("filename")
+                .short('f')
+                .long("filename")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .action(ArgAction::Append)
+                .help("A file of manifests, or - for standard input; repeat the flag for more; by default standard input"),
+        );
+    [with_words(command)]
+}
+
+/// Gives a command the flags that say what to add.
+pub(super) fn with_words(command: Command) -> Command {
+    let words = PLACES.iter().filter_map(|place| {
+        let flag = place.flag?;
+        let argument = Arg::new(flag).long(flag).help(place.help);
+        Some(match place.value {
+            Some(value) if value.ends_with('…') => {
+                argument.value_name(value).action(ArgAction::Append)
+            }
+            Some(value) => argument.value_name(value),
+            None => argument.action(ArgAction::SetTrue),
+        })
+    });
+    command.args(words).arg(
+        Arg::new("env")
+            .long("env")
+            .value_name("NAME=VALUE")
+            .action(ArgAction::Append)
+            .help("A further setting of the sidecar, by its variable; repeat the flag for more; never a secret"),
+    )
+}
+
+/// Returns what the flags say.
+pub(super) fn wanted(given: &ArgMatches) -> Wanted {
+    let mut wanted = Wanted::default();
+    for place in PLACES {
+        let Some(flag) = place.flag else { continue };
+        let text = if place.value.is_some() {
+            let values = given.get_many::<String>(flag).unwrap_or_default();
+            values.cloned().collect::<Vec<String>>().join(",")
+        } else if given.get_flag(flag) {
+            "true".to_owned()
+        } else {
+            continue;
+        };
+        if !text.is_empty() {
+            wanted.say(place.word, text, format!("--{flag}"));
+        }
+    }
+    for setting in given.get_many::<String>("env").unwrap_or_default() {
+        wanted.add_env(setting);
+    }
+    wanted
+}
+
+/// Reads the command line of `inject`.
+///
+/// Fails with all mistakes in it.
+pub(super) fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
+    let wanted = wanted(given);
+    let mut mistakes = wanted.mistakes();
+    let files = given.get_many::<PathBuf>("filename").unwrap_or_default();
+    let mut files: Vec<Option<PathBuf>> = files
+        .map(|path| (path.as_os_str() != "-").then(|| path.clone()))
+        .collect();
+    if files.is_empty() {
+        if std::io::stdin().is_terminal() {
+            mistakes.push(
+                "nothing says what to read: give -f FILE, or a manifest on standard input"
+                    .to_owned(),
+            );
+        }
+        files.push(None);
+    }
+    if files.iter().filter(|file| file.is_none()).count() > 1 {
+        mistakes.push("-f -: standard input can be read once; drop all but one".to_owned());
+    }
+    if mistakes.is_empty() {
+        Ok(Options { files, wanted })
+    } else {
+        Err(mistakes)
+    }
+}
+
+const AFTER_HELP: &str = "\
+A native sidecar is an init container that stays: Kubernetes 1.29 or later. Pods are found in every kind that has a template
+with spec.containers. What the user has set stays; what was done is told on standard error, a line for each pod. Nothing is
+printed unless all went well, and comments are lost.
+
+Annotations of a pod beat the flags: ram-sidecar/role, /identity, /oidc-provider-arn, /secret, /image, /classic, /metadata,
+/duration, /skip-containers, /only-containers; so do those of ACK (pod-identity.alibabacloud.com/role-name, …), and what its
+webhook has put into the pod. A pod with the label ram-sidecar/inject: \"false\" is left alone.
+
+    kubectl apply -f <(ram-sidecar inject -f job.yaml --role ROLE --oidc-provider-arn ARN)
+
+Exit codes: 0 printed, 64 usage, 65 a manifest that cannot be used, 71 cannot read or print.";

@@ -1,0 +1,104 @@
+//! JSON values, one after the other; nothing of them may stand twice.
+
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use super::{Document, MOST, weight_of};
+
+/// Reads all values but nulls; nothing if it is no JSON, or none that can be used.
+pub(super) fn read(text: &str) -> Option<Vec<Document>> {
+    let mut weight = 0;
+    let mut documents = Vec::new();
+    let (mut rest, mut line) = skip(text, 0, 1)?;
+    while !rest.is_empty() {
+        let mut reader = serde_json::Deserializer::from_str(rest);
+        let value = Strict(&mut weight).deserialize(&mut reader).ok()?;
+        // The stream knows how far it is, but takes no seed.
+        let mut stream =
+            serde_json::Deserializer::from_str(rest).into_iter::<serde::de::IgnoredAny>();
+        stream.next()?.ok()?;
+        if !value.is_null() {
+            documents.push(Document { value, line });
+        }
+        (rest, line) = skip(rest, stream.byte_offset(), line)?;
+    }
+    Some(documents)
+}
+
+/// Skips so many bytes and the white space after them, and counts the lines.
+fn skip(text: &str, length: usize, line: usize) -> Option<(&str, usize)> {
+    let rest = text.get(length..)?.trim_start();
+    let skipped = text.get(..text.len() - rest.len())?;
+    Some((rest, line + skipped.matches('\n').count()))
+}
+
+/// Reads a value; refuses keys that stand twice, and too much.
+struct Strict<'a>(&'a mut usize);
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        *self.0 += 1;
+        if *self.0 > MOST {
+            return Err(D::Error::custom("too much"));
+        }
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        *self.0 += weight_of(value);
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(Strict(self.0))? {
+            list.push(item);
+        }
+        Ok(list.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = fields.next_key::<String>()? {
+            *self.0 += weight_of(&name);
+            let value = fields.next_value_seed(Strict(self.0))?;
+            if object.insert(name, value).is_some() {
+                return Err(A::Error::custom("a key stands twice"));
+            }
+        }
+        Ok(object.into())
+    }
+}
