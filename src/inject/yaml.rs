@@ -67,7 +67,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Document>, Mistake> {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     // Most JSON is YAML, but not all: YAML knows no surrogates.
     if text.trim_start().starts_with('{')
-        && let Some(documents) = json::read(text)
+        && let Some(documents) = json::read(text)?
     {
         return Ok(documents);
     }
@@ -113,6 +113,11 @@ const MOST: usize = 1_000_000;
 
 /// Bytes of a text that count as a value.
 const PIECE: usize = 64;
+
+fn too_much() -> String {
+    "it stands for more than a million values, or 64 MiB of text; no cluster takes so much at once"
+        .to_owned()
+}
 
 fn weight_of(text: &str) -> usize {
     1 + text.len() / PIECE

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 use serde_json::{Map, Value};
 
-use super::{DEEPEST, Document, MOST, Mistake, scalar, weight_of};
+use super::{DEEPEST, Document, MOST, Mistake, scalar, too_much, weight_of};
 
 /// Reads all documents but the empty ones.
 pub(super) fn read(text: &str) -> Result<Vec<Document>, Mistake> {
@@ -280,9 +280,4 @@ fn name_of(key: Value) -> Result<String, String> {
         Value::Number(name) => Err(format!("the key {name} is a number; put it in quotes")),
         _ => Err("a key is no text; Kubernetes takes no others".to_owned()),
     }
-}
-
-fn too_much() -> String {
-    "it stands for more than a million values, or 64 MiB of text; no cluster takes so much at once"
-        .to_owned()
 }

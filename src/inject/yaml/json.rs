@@ -6,16 +6,30 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::{Document, MOST, weight_of};
+use super::{Document, MOST, Mistake, too_much, weight_of};
 
 /// Reads all values but nulls; nothing if it is no JSON, or none that can be used.
-pub(super) fn read(text: &str) -> Option<Vec<Document>> {
+///
+/// Fails if it stands for too much.
+pub(super) fn read(text: &str) -> Result<Option<Vec<Document>>, Mistake> {
     let mut weight = 0;
+    let documents = documents(text, &mut weight);
+    if weight > MOST {
+        return Err(Mistake {
+            line: 1,
+            column: 1,
+            reason: too_much(),
+        });
+    }
+    Ok(documents)
+}
+
+fn documents(text: &str, weight: &mut usize) -> Option<Vec<Document>> {
     let mut documents = Vec::new();
     let (mut rest, mut line) = skip(text, 0, 1)?;
     while !rest.is_empty() {
         let mut reader = serde_json::Deserializer::from_str(rest);
-        let value = Strict(&mut weight).deserialize(&mut reader).ok()?;
+        let value = Strict(weight).deserialize(&mut reader).ok()?;
         // The stream knows how far it is, but takes no seed.
         let mut stream =
             serde_json::Deserializer::from_str(rest).into_iter::<serde::de::IgnoredAny>();

@@ -11,29 +11,27 @@ pub(super) fn plain(text: &str) -> Result<Value, String> {
     if let Some(word) = word(text) {
         return Ok(word);
     }
-    match text.bytes().next() {
-        Some(b'.') if is_infinite_or_not_a_number(text) => Err(not_finite(text)),
-        Some(b'+' | b'-' | b'0'..=b'9') if is_infinite_or_not_a_number(text) => {
-            Err(not_finite(text))
-        }
-        Some(b'.' | b'+' | b'-' | b'0'..=b'9') => {
-            // In front of a point no sign and no underscore is understood.
-            let digits = if text.starts_with('.') {
-                text.to_owned()
-            } else {
-                text.replace('_', "")
-            };
-            Ok(number(&digits).unwrap_or_else(|| text.into()))
-        }
-        _ => Ok(text.into()),
+    if is_infinite_or_not_a_number(text) {
+        return Err(format!(
+            "`{text}` is a number that Kubernetes has not; put it in quotes if it is a text"
+        ));
     }
+    let is_number = match text.bytes().next() {
+        // Only where it begins with a point, an underscore must divide digits.
+        Some(b'.') => underscores_divide_digits(text),
+        Some(b'+' | b'-' | b'0'..=b'9') => true,
+        _ => false,
+    };
+    let number = is_number.then(|| number(&text.replace('_', ""))).flatten();
+    Ok(number.unwrap_or_else(|| text.into()))
 }
 
 /// What a scalar with a tag of YAML's own stands for.
 pub(super) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
-    let wrong = || Err(format!("`{text}` is no {tag}; write it without the tag"));
+    if !matches!(tag, "null" | "bool" | "int" | "float" | "binary") {
+        return Ok(text.into());
+    }
     match (tag, plain(text)?) {
-        ("str" | "timestamp", _) => Ok(text.into()),
         ("null", Value::Null) => Ok(Value::Null),
         ("bool", value @ Value::Bool(_)) => Ok(value),
         ("int", Value::Number(number)) if !number.is_f64() => Ok(number.into()),
@@ -47,8 +45,7 @@ pub(super) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
                 |text| Ok(text.into()),
             )
         }
-        ("null" | "bool" | "int" | "float", _) => wrong(),
-        _ => Ok(text.into()),
+        _ => Err(format!("`{text}` is no {tag}; write it without the tag")),
     }
 }
 
@@ -80,8 +77,14 @@ fn is_infinite_or_not_a_number(text: &str) -> bool {
     matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN")
 }
 
-fn not_finite(text: &str) -> String {
-    format!("`{text}` is a number that Kubernetes has not; put it in quotes if it is a text")
+fn underscores_divide_digits(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_digit = |at: Option<usize>| {
+        let byte = at.and_then(|at| bytes.get(at));
+        byte.is_some_and(u8::is_ascii_digit)
+    };
+    let mut underscores = bytes.iter().enumerate().filter(|(_, b)| **b == b'_');
+    underscores.all(|(at, _)| is_digit(at.checked_sub(1)) && is_digit(at.checked_add(1)))
 }
 
 fn number(text: &str) -> Option<Value> {

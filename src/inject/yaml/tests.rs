@@ -1,13 +1,337 @@
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use super::*;
 
 fn one(text: &str) -> Value {
-    let mut documents = read(text.as_bytes()).unwrap();
+    let mut documents = read(text.as_bytes()).unwrap_or_else(|told| panic!("{text}: {told}"));
     assert_eq!(documents.len(), 1, "{text}");
     documents.remove(0).value
 }
 
-fn mistake(text: &str) -> Mistake {
-    read(text.as_bytes()).unwrap_err()
+/// Whether both are the same to whoever reads JSON, which does not tell 1 from 1.0.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => {
+            one == other || one.as_f64() == other.as_f64()
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .zip(other)
+                    .all(|(one, other)| is_same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .all(|(name, one)| other.get(name).is_some_and(|other| is_same(one, other)))
+        }
+        _ => one == other,
+    }
+}
+
+#[test]
+fn yaml_is_what_kubernetes_takes_it_for() {
+    let table = include_str!("../../../tests/data/kubernetes-yaml.txt");
+    let mut count = 0;
+    for line in table.lines().filter(|line| !line.starts_with('#')) {
+        let (yaml, expected) = line.split_once(" => ").unwrap();
+        let yaml: String = serde_json::from_str(yaml).unwrap();
+        let read = read(yaml.as_bytes());
+        if expected == "refused" {
+            assert!(read.is_err(), "{yaml:?}: {read:?}");
+        } else {
+            let expected: Value = serde_json::from_str(expected).unwrap();
+            let read = read.unwrap_or_else(|told| panic!("{yaml:?}: {told}"));
+            let [document] = &read[..] else {
+                panic!("{yaml:?}: {read:?}");
+            };
+            assert!(
+                is_same(&document.value, &expected),
+                "{yaml:?}: {document:?}"
+            );
+        }
+        count += 1;
+    }
+    assert!(count > 120, "only {count} were read");
+}
+
+#[test]
+fn what_readers_disagree_on_is_refused() {
+    for (yaml, told) in [
+        (
+            "a: 1\nb: 2\na: 3",
+            "line 3, column 1: the key `a` stands twice; remove one of them",
+        ),
+        (
+            "on: 1\n'true': 2",
+            "line 2, column 1: the key `true` stands twice",
+        ),
+        (
+            "1.5: a",
+            "line 1, column 1: the key 1.5 is a number; put it in quotes",
+        ),
+        (
+            "b: &b {a: 1}\nc:\n  a: 3\n  <<: *b",
+            "`<<` stands after the key `a` that it has too",
+        ),
+        ("<<: {a: 1}\n<<: {b: 1}", "`<<` stands twice"),
+        ("<<: 1", "`<<` takes an object or a list of objects"),
+        ("? [a]\n: b", "a key is no text"),
+        ("~: b", "a key is no text"),
+        ("a: .inf", "`.inf` is a number that Kubernetes has not"),
+        ("a: !!int x", "`x` is no int; write it without the tag"),
+        ("a: !!binary //8=", "it is no text in base64"),
+        (
+            "{\"a\": 1, \"a\": 2}",
+            "line 1, column 10: the key `a` stands twice",
+        ),
+    ] {
+        let mistake = read(yaml.as_bytes()).unwrap_err().to_string();
+        assert!(mistake.contains(told), "{yaml:?}: {mistake}");
+    }
+}
+
+#[test]
+fn what_is_broken_is_told_with_its_place() {
+    for (yaml, told) in [
+        (&b"a: \"b"[..], "line 1, column 4: "),
+        (b"a: b\nc: [1, 2", "line 3, column 1: "),
+        (b"a: b\n\tc: d", "line 1, column 4: "),
+        (
+            b"a: b\nc: \0",
+            "line 2, column 4: the character U+0000 must not stand in YAML",
+        ),
+        (
+            b"a: \xe4\xb8\xad\x1b",
+            "line 1, column 5: the character U+001B",
+        ),
+        (
+            b"a: b\nc: \xff",
+            "line 2, column 4: it is no UTF-8 from here on",
+        ),
+        (b"\xff\xfea\0", "line 1, column 1: it is no UTF-8"),
+        (b"a: *b", "line 1, column 4: "),
+        (
+            b"a: &a [*a]",
+            "line 1, column 8: an alias stands inside of what it names",
+        ),
+        (b"a: &a 1\n---\na: *a", "line 3, column 4: an alias "),
+        (b"a: b: c", "line 1, column "),
+        (b"{\"a\": 1", "line 1, column "),
+        (b"a: \xe2\x80\xa8", "line 1, column 4: the character U+2028"),
+    ] {
+        let mistake = read(yaml).unwrap_err().to_string();
+        assert!(mistake.starts_with(told), "{yaml:?}: {mistake}");
+        assert_eq!(mistake.lines().count(), 1, "{mistake}");
+    }
+}
+
+#[test]
+fn documents_come_in_order_and_empty_ones_not_at_all() {
+    let yaml = "\u{feff}# nothing\n---\na: 1\n---\n---\n# nothing\n---\nb: 2\n...\n---\n- c\n";
+    let documents = read(yaml.as_bytes()).unwrap();
+    let values: Vec<&Value> = documents.iter().map(|document| &document.value).collect();
+    assert_eq!(values, [&json!({"a": 1}), &json!({"b": 2}), &json!(["c"])]);
+    let lines: Vec<usize> = documents.iter().map(|document| document.line).collect();
+    assert_eq!(lines, [2, 7, 10]);
+    assert_eq!(read(b""), Ok(Vec::new()));
+}
+
+#[test]
+fn json_is_read_with_what_yaml_does_not_know() {
+    let json =
+        "{\"a\": \"\\ud83d\\ude00\\/\",\n\t\"b\": 1}\n\n{\"c\": [null, 1.5, -2, true]}\nnull\n";
+    let documents = read(json.as_bytes()).unwrap();
+    let [first, second] = &documents[..] else {
+        panic!("{documents:?}");
+    };
+    assert_eq!(first.value, json!({ "a": "\u{1F600}/", "b": 1 }));
+    assert_eq!((first.line, second.line), (1, 4));
+    assert_eq!(second.value, json!({ "c": [null, 1.5, -2, true] }));
+    // What begins like JSON may be YAML.
+    assert_eq!(one("{a: b}"), json!({ "a": "b" }));
+}
+
+#[test]
+fn hostile_input_ends_soon() {
+    let laughs: String = (1..=20)
+        .map(|level| {
+            let below = level - 1;
+            format!(
+                "a{level}: &a{level} [{}]\n",
+                vec![format!("*a{below}"); 9].join(", ")
+            )
+        })
+        .collect();
+    let laughs = format!("a0: &a0 ha\n{laughs}");
+    let anchors: String = (0..99).map(|level| format!("&a{level} [")).collect();
+    let long = format!(
+        "a: &a {}\nb: [{}]",
+        "x".repeat(100_000),
+        "*a, ".repeat(10_000)
+    );
+    let merges: String = (1..=5000)
+        .map(|level| format!("- &m{level}\n  <<: *m{}\n  k{level}: 1\n", level - 1))
+        .collect();
+    let merges = format!("- &m0 {{a: 1}}\n{merges}");
+    let too_much = "it stands for more than a million values";
+    let too_deep = "it is nested more than 100 deep";
+    for (name, yaml, told) in [
+        ("laughs", laughs, too_much),
+        ("a long text", long, too_much),
+        ("merges", merges, too_much),
+        ("lists", "- ".repeat(1 << 17), too_deep),
+        ("brackets", "[".repeat(1 << 17), ""),
+        ("braces", "{\"a\":".repeat(1 << 17), ""),
+        ("braces of YAML", "{a: ".repeat(1 << 17), ""),
+        ("elements", format!("[{}]", "1,".repeat(MOST)), too_much),
+        (
+            "anchors",
+            format!("{anchors}{}{}", "1,".repeat(20_000), "]".repeat(99)),
+            too_much,
+        ),
+        ("question marks", "? ".repeat(1 << 17), ""),
+        ("quotes", "\"".repeat(1 << 17), ""),
+        ("colons", ":".repeat(1 << 17), ""),
+        ("dashes", "-\n".repeat(1 << 17), ""),
+        ("documents", "---\n".repeat(1 << 17), "no mistake"),
+        ("objects of JSON", "{}\n".repeat(MOST + 1), too_much),
+        ("size", " ".repeat(LARGEST + 1), "it has more than 16 MiB"),
+    ] {
+        let begun = Instant::now();
+        let mistake =
+            read(yaml.as_bytes()).map_or_else(|told| told.to_string(), |_| "no mistake".to_owned());
+        assert!(mistake.contains(told), "{name}: {mistake}");
+        let took = begun.elapsed();
+        assert!(
+            took < Duration::from_secs(20),
+            "{name}: {took:?}, {mistake}"
+        );
+    }
+}
+
+#[test]
+fn what_is_written_is_read_as_the_same_by_everybody() {
+    let texts = [
+        "",
+        " ",
+        "a",
+        "a b",
+        " a",
+        "a ",
+        "0644",
+        "1e3",
+        "y",
+        "No",
+        "on",
+        "~",
+        "null",
+        "NaN",
+        ".inf",
+        "<<",
+        "=",
+        "a: b",
+        "a:",
+        "a #b",
+        "#a",
+        "- a",
+        "-",
+        "--- a",
+        "...",
+        "?",
+        "? a",
+        ":a",
+        "[a]",
+        "{a}",
+        "a,b",
+        "*a",
+        "&a",
+        "!a",
+        "|",
+        ">",
+        "%a",
+        "@a",
+        "`a`",
+        "'a'",
+        "\"a\"",
+        "a\\b",
+        "a\tb",
+        "\ta",
+        "a\nb",
+        "a\nb\n",
+        "a\n\nb\n\n\n",
+        "\na",
+        "\n",
+        "a\n ",
+        "a\n \n",
+        "  a\nb",
+        "\ta\nb",
+        "a\n\tb\n",
+        "a\n  b\n   \nc\n",
+        "a\r\nb",
+        "a\rb",
+        "a\n---\nb",
+        "a\n# b\n",
+        "\0",
+        "\u{7f}",
+        "\u{85}",
+        "\u{a0}",
+        "\u{2028}",
+        "\u{feff}",
+        "\u{fffe}",
+        "\u{1F600}",
+        "中文",
+        "12:30:45",
+        "0x",
+        "1_0",
+        "+1",
+        "/a/b",
+        "_a",
+        "http://a:80/b?c=d",
+        "$(A)",
+        "acs:ram::1:role/a",
+        "a\\nb",
+        "2001-01-01",
+        "0o7",
+    ];
+    for text in texts {
+        for value in [
+            json!({ "a": text }),
+            json!([text, [text, [text]], [{ "a": text, "b": [text] }]]),
+            json!({ text: text, "b": { text: [text, { text: text }] } }),
+        ] {
+            let yaml = write(&value);
+            assert_eq!(one(&yaml), value, "{yaml}");
+            assert!(yaml.ends_with('\n') && !yaml.starts_with("---"), "{yaml}");
+            // A reader that splits documents by lines must not find one.
+            assert!(!yaml.contains("\n---"), "{yaml}");
+        }
+    }
+    for value in [
+        json!(0),
+        json!(-1),
+        json!(u64::MAX),
+        json!(i64::MIN),
+        json!(0.1),
+        json!(1e20),
+        json!(1e-7),
+        json!(-1.5e300),
+        json!(5e-324),
+        json!(1.0),
+        json!(null),
+        json!(true),
+        json!([]),
+        json!({}),
+    ] {
+        let value = json!({ "a": value, "b": [value] });
+        let yaml = write(&value);
+        assert_eq!(one(&yaml), value, "{yaml}");
+    }
+    let long = "k".repeat(5000);
+    let value = json!({ &long: [{ &long: { "a": &long } }], "中".repeat(900): 1 });
+    assert_eq!(one(&write(&value)), value);
 }
