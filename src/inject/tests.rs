@@ -1,5 +1,9 @@
 //! What is added to pods, and what is not.
 
+mod pods;
+mod restricted;
+mod words;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -75,6 +79,321 @@ fn a_pod_that_has_it_is_left_as_it_is() {
         twice.notes,
         ["has a container ram-sidecar already, and is left as it is"]
     );
+}
+
+#[test]
+fn a_classic_sidecar_stands_last_and_outlasts_the_job() {
+    let mut pod = pod();
+    pod["spec"]["initContainers"] = json!([{ "name": "data", "image": "x" }]);
+    pod["spec"]["restartPolicy"] = json!("Never");
+    for (grace, drain) in [
+        (None, "28s"),
+        (Some(600), "598s"),
+        (Some(1), "0s"),
+        (Some(0), "0s"),
+    ] {
+        if let Some(grace) = grace {
+            pod["spec"]["terminationGracePeriodSeconds"] = json!(grace);
+        }
+        let wanted = wanted(&[(Word::Classic, "true")]).or(&rrsa());
+        let Injected { pod, notes } = injected(&pod, &wanted);
+        let spec = &pod["spec"];
+        assert_eq!(objects_of(&spec["containers"]), ["main", "ram-sidecar"]);
+        assert!(spec["containers"][1].get("restartPolicy").is_none());
+        assert_eq!(variable(&spec["containers"][1], "RAM_SIDECAR_DRAIN"), drain);
+        // It is not there yet.
+        assert_eq!(
+            spec["initContainers"],
+            json!([{ "name": "data", "image": "x" }])
+        );
+        assert!(notes[0].ends_with("for the container main"), "{notes:?}");
+        let end = "ends only when the sidecar does: let the job's container end with `curl -X POST http://127.0.0.1:7003/stop`";
+        assert_eq!(notes[1..], [end]);
+    }
+    pod["spec"]["restartPolicy"] = json!("Always");
+    let wanted = wanted(&[(Word::Classic, "true")]).or(&rrsa());
+    assert_eq!(injected(&pod, &wanted).notes.len(), 1);
+}
+
+#[test]
+fn the_metadata_address_comes_before_the_sidecar_and_lets_it_listen() {
+    let wanted = wanted(&[(Word::Metadata, "true")]).or(&rrsa());
+    let Injected { pod: after, notes } = injected(&pod(), &wanted);
+    let spec = &after["spec"];
+    assert_eq!(
+        objects_of(&spec["initContainers"]),
+        ["ram-sidecar-address", "ram-sidecar"]
+    );
+    let address = &spec["initContainers"][0];
+    assert_eq!(address["args"], json!(["metadata-address"]));
+    assert_eq!(address["securityContext"]["runAsNonRoot"], false);
+    assert_eq!(
+        address["securityContext"]["capabilities"],
+        json!({ "add": ["NET_ADMIN"], "drop": ["ALL"] })
+    );
+    let listen = variable(&spec["initContainers"][1], "RAM_SIDECAR_METADATA_LISTEN");
+    assert_eq!(listen, "100.100.100.200:80");
+    let sysctl = json!([{ "name": "net.ipv4.ip_unprivileged_port_start", "value": "0" }]);
+    assert_eq!(spec["securityContext"]["sysctls"], sysctl);
+    // With it the SDKs would not ask.
+    assert!(!after.to_string().contains("METADATA_DISABLED"));
+    assert_eq!(
+        notes[1..],
+        [
+            "needs a namespace with the privileged Pod Security level, because ram-sidecar-address has the capability NET_ADMIN"
+        ]
+    );
+
+    let mut theirs = pod();
+    theirs["spec"]["securityContext"] =
+        json!({ "sysctls": [{ "name": "net.ipv4.ip_unprivileged_port_start", "value": "80" }] });
+    theirs["spec"]["containers"][0]["env"] =
+        json!([{ "name": "ALIBABA_CLOUD_ECS_METADATA_DISABLED", "value": "true" }]);
+    let Injected { pod: after, notes } = injected(&theirs, &wanted);
+    assert_eq!(
+        after["spec"]["securityContext"],
+        theirs["spec"]["securityContext"]
+    );
+    assert!(
+        notes.contains(
+            &"keeps its own net.ipv4.ip_unprivileged_port_start, which must be at most 80"
+                .to_owned()
+        ),
+        "{notes:?}"
+    );
+    assert!(notes.contains(&"container main sets ALIBABA_CLOUD_ECS_METADATA_DISABLED, with which no SDK asks the metadata service".to_owned()), "{notes:?}");
+}
+
+#[test]
+fn what_the_user_has_set_stays_and_is_told() {
+    let theirs = json!({ "spec": {
+        "hostNetwork": true,
+        "volumes": [{ "name": "ram-sidecar-state", "emptyDir": {} }, { "name": "rrsa-oidc-token", "emptyDir": {} }],
+        "containers": [
+            {
+                "name": "own",
+                "env": [
+                    { "name": "ALIBABA_CLOUD_CREDENTIALS_URI", "value": "http://localhost:1/" },
+                    { "name": "ALIBABA_CLOUD_ACCESS_KEY_ID", "value": "LTAI" },
+                ],
+                "volumeMounts": [{ "name": "x", "mountPath": "/mnt/.alibabacloud/" }],
+            },
+            { "name": "below", "volumeMounts": [{ "name": "x", "mountPath": "/mnt", "readOnly": true }] },
+            { "name": "beside", "volumeMounts": [{ "name": "x", "mountPath": "/mnt" }] },
+        ],
+    } });
+    let Injected { pod, notes } = injected(&theirs, &rrsa());
+    let containers = &pod["spec"]["containers"];
+    assert_eq!(
+        containers[0]["env"][0],
+        theirs["spec"]["containers"][0]["env"][0]
+    );
+    assert_eq!(
+        containers[0]["volumeMounts"],
+        theirs["spec"]["containers"][0]["volumeMounts"]
+    );
+    assert_eq!(
+        containers[1]["volumeMounts"],
+        theirs["spec"]["containers"][1]["volumeMounts"]
+    );
+    assert_eq!(containers[2]["volumeMounts"].as_array().unwrap().len(), 2);
+    let volumes = objects_of(&pod["spec"]["volumes"]);
+    assert_eq!(
+        volumes,
+        [
+            "ram-sidecar-state",
+            "rrsa-oidc-token",
+            "ram-sidecar-credentials"
+        ]
+    );
+    assert_eq!(
+        notes[1..],
+        [
+            "container own has ALIBABA_CLOUD_ACCESS_KEY_ID in its environment, which SDKs take before the sidecar's credentials: remove what is not meant",
+            "container own keeps its own ALIBABA_CLOUD_CREDENTIALS_URI",
+            "container own keeps its own mount at /mnt/.alibabacloud",
+            "container below gets no file of credentials, because it mounts /mnt read-only, and /mnt/.alibabacloud would be in it",
+            "keeps its own volume ram-sidecar-state",
+            "shares the node's network: no other pod of this node may use its ports 7002 and 7003",
+        ]
+    );
+}
+
+#[test]
+fn containers_are_skipped_and_chosen_by_name_and_skipping_wins() {
+    let mut theirs = pod();
+    theirs["spec"]["containers"] = json!([{ "name": "a" }, { "name": "b" }, { "name": "c" }]);
+    theirs["spec"]["initContainers"] = json!([{ "name": "i" }]);
+    let words = [
+        (Word::SkipContainers, "b, nobody"),
+        (Word::OnlyContainers, "a,b,i"),
+    ];
+    let Injected { pod, notes } = injected(&theirs, &wanted(&words).or(&rrsa()));
+    assert!(notes[0].ends_with(", for the containers i, a"), "{notes:?}");
+    assert_eq!(notes[1..], ["has no container nobody to skip or to choose"]);
+    assert_eq!(pod["spec"]["containers"][1], json!({ "name": "b" }));
+    let words = [(Word::OnlyContainers, "nobody")];
+    let notes = injected(&theirs, &wanted(&words).or(&rrsa())).notes;
+    assert!(notes[0].ends_with(", for no container"), "{notes:?}");
+}
+
+#[test]
+fn pods_that_cannot_have_it_are_refused_with_the_reason() {
+    let wish = rrsa().checked().unwrap();
+    let metadata = wanted(&[(Word::Metadata, "true")])
+        .or(&rrsa())
+        .checked()
+        .unwrap();
+    for (spec, wish, told) in [
+        (json!(null), &wish, "spec is no object"),
+        (json!({}), &wish, "spec.containers is empty"),
+        (json!({ "containers": {} }), &wish, "containers is no list"),
+        (
+            json!({ "containers": [1] }),
+            &wish,
+            "containers holds what is no container",
+        ),
+        (
+            json!({ "containers": [{ "name": "a", "env": "A=b" }] }),
+            &wish,
+            "container a: env is no list",
+        ),
+        (
+            json!({ "containers": [{}], "volumes": {} }),
+            &wish,
+            "volumes is no list",
+        ),
+        (
+            json!({ "containers": [{}], "initContainers": "a" }),
+            &wish,
+            "initContainers is no list",
+        ),
+        (
+            json!({ "containers": [{}], "securityContext": 1 }),
+            &metadata,
+            "securityContext is no object",
+        ),
+        (
+            json!({ "containers": [{}], "os": { "name": "windows" } }),
+            &wish,
+            "it is a pod for Windows",
+        ),
+        (
+            json!({ "containers": [{}], "nodeSelector": { "kubernetes.io/os": "windows" } }),
+            &wish,
+            "it is a pod for Windows",
+        ),
+        (
+            json!({ "containers": [{}], "hostNetwork": true }),
+            &metadata,
+            "with hostNetwork it would take the node's own way",
+        ),
+        (
+            json!({ "containers": [{ "name": "ram-sidecar-address" }] }),
+            &metadata,
+            "it has a container ram-sidecar-address but none ram-sidecar",
+        ),
+    ] {
+        let refusal = inject(&json!({ "spec": spec }), wish)
+            .unwrap_err()
+            .to_string();
+        assert!(refusal.starts_with(told), "{spec}: {refusal}");
+    }
+}
+
+#[test]
+fn each_identity_brings_what_it_needs_and_nothing_else() {
+    let role = [(Word::Role, ROLE)];
+    let of = |words: &[(Word, &str)]| injected(&pod(), &wanted(words).or(&wanted(&role))).pod;
+    let volumes = |pod: &Value| objects_of(&pod["spec"]["volumes"]).join(" ");
+    let ours = "ram-sidecar-credentials ram-sidecar-state";
+
+    let keyed = of(&[(Word::Secret, "job-key")]);
+    assert_eq!(volumes(&keyed), format!("{ours} ram-sidecar-access-key"));
+    assert_eq!(
+        keyed["spec"]["volumes"][2]["secret"],
+        json!({ "secretName": "job-key" })
+    );
+    let sidecar = &keyed["spec"]["initContainers"][0];
+    assert_eq!(variable(sidecar, "RAM_SIDECAR_IDENTITY"), "access_key");
+    assert_eq!(
+        variable(sidecar, "ALIBABA_CLOUD_ACCESS_KEY_ID_FILE"),
+        "/var/run/secrets/ram-sidecar/access-key-id"
+    );
+    assert_eq!(
+        variable(sidecar, "ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE"),
+        "/var/run/secrets/ram-sidecar/access-key-secret"
+    );
+
+    let node = of(&[(Word::Identity, "ecs_ram_role")]);
+    assert_eq!(volumes(&node), ours);
+    assert_eq!(
+        variable(&node["spec"]["initContainers"][0], "RAM_SIDECAR_IDENTITY"),
+        "ecs_ram_role"
+    );
+
+    let other = of(&[(Word::CredentialsUri, "https://a.example/b")]);
+    assert_eq!(volumes(&other), ours);
+    let sidecar = &other["spec"]["initContainers"][0];
+    assert_eq!(
+        variable(sidecar, "ALIBABA_CLOUD_CREDENTIALS_URI"),
+        "https://a.example/b"
+    );
+
+    let sandbox = of(&[(Word::Identity, "sandbox")]);
+    assert_eq!(volumes(&sandbox), "ram-sidecar-credentials");
+    let sidecar = &sandbox["spec"]["initContainers"][0];
+    let args = json!([
+        "serve",
+        "--sandbox",
+        "--file",
+        "/mnt/.alibabacloud/credentials,mode=0644"
+    ]);
+    assert_eq!(sidecar["args"], args);
+    assert_eq!(objects_of(&sidecar["env"]), ["RAM_SIDECAR_KEY", "POD_NAME"]);
+}
+
+#[test]
+fn what_ack_has_set_up_is_taken_from_the_pod() {
+    let mut theirs = pod();
+    theirs["spec"]["volumes"] = json!([{ "name": "rrsa-oidc-token", "projected": {} }]);
+    theirs["spec"]["containers"][0]["env"] = json!([
+        { "name": "ALIBABA_CLOUD_ROLE_ARN", "value": ROLE },
+        { "name": "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "value": PROVIDER },
+        { "name": "ALIBABA_CLOUD_OIDC_TOKEN_FILE", "value": "/var/run/secrets/ack.alibabacloud.com/rrsa-tokens/token" },
+        { "name": "ALIBABA_CLOUD_STS_REGION", "value": "cn-hangzhou" },
+        { "name": "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "value": "true" },
+    ]);
+    let Injected { pod, notes } = injected(&theirs, &Wanted::default());
+    let sidecar = &pod["spec"]["initContainers"][0];
+    for (name, value) in [
+        ("ALIBABA_CLOUD_ROLE_ARN", ROLE),
+        ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", PROVIDER),
+        ("ALIBABA_CLOUD_STS_REGION", "cn-hangzhou"),
+        ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "true"),
+    ] {
+        assert_eq!(variable(sidecar, name), value);
+    }
+    assert_eq!(pod["spec"]["volumes"][0], theirs["spec"]["volumes"][0]);
+    assert!(
+        notes[1].starts_with(
+            "container main has ALIBABA_CLOUD_ROLE_ARN and ALIBABA_CLOUD_OIDC_PROVIDER_ARN and"
+        ),
+        "{notes:?}"
+    );
+    // Variables of another origin are not meant for us.
+    theirs["spec"]["volumes"] = json!([]);
+    let told = Wanted::default().of_pod(&theirs).checked().unwrap_err();
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+/// Returns the value of a variable.
+fn variable<'a>(container: &'a Value, name: &str) -> &'a str {
+    let env = container["env"].as_array().unwrap();
+    let variable = env.iter().find(|variable| variable["name"] == name);
+    variable.unwrap_or_else(|| panic!("{name} is not set"))["value"]
+        .as_str()
+        .unwrap()
 }
 
 fn objects_of(list: &Value) -> Vec<&str> {

@@ -180,6 +180,15 @@ impl Wanted {
         self
     }
 
+    /// Returns the name of the identity: the one that is said, or the only one whose settings are there.
+    pub(super) fn identity(&self) -> Option<&str> {
+        match (self.said(Word::Identity), &self.implied()[..]) {
+            (Some(said), _) => Some(&said.text),
+            (None, [(name, _)]) => Some(name),
+            (None, _) => None,
+        }
+    }
+
     /// Returns the identities whose settings are there, and the word of each that says so.
     pub(super) fn implied(&self) -> Vec<(&'static str, Word)> {
         [

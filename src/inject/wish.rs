@@ -184,26 +184,9 @@ impl<'a> Checker<'a> {
     }
 
     fn identity(&mut self, words: &Words) -> Option<Identity> {
-        let implied = self.wanted.implied();
-        let name = match (self.wanted.said(Word::Identity), &implied[..]) {
-            (Some(said), _) => said.text.as_str(),
-            (None, [(name, _)]) => name,
-            (None, []) => {
-                self.missing("nothing says how the sidecar proves who it is: give --oidc-provider-arn (RRSA), --secret (an AccessKey) or --identity");
-                return None;
-            }
-            (None, several) => {
-                let places = several
-                    .iter()
-                    .filter_map(|(_, word)| self.wanted.said(*word));
-                let places: Vec<&str> = places.map(|said| said.place.as_str()).collect();
-                let told = format!(
-                    "{} are settings of different identities: say which with --identity",
-                    places.join(" and ")
-                );
-                self.problems.push(told);
-                return None;
-            }
+        let Some(name) = self.wanted.identity() else {
+            self.nobody();
+            return None;
         };
         let needed = |checker: &mut Self, value: &Option<String>, word, what: &str| {
             if checker.wanted.said(word).is_none() {
@@ -242,11 +225,11 @@ impl<'a> Checker<'a> {
 
     fn role(&mut self, identity: Option<&Identity>, words: &Words) -> Option<RoleArn> {
         let Some(said) = self.wanted.said(Word::Role) else {
-            // Nobody knows yet whether an identity that is still to be said needs one.
-            let is_passed_through = matches!(
-                identity,
-                Some(Identity::EcsRamRole | Identity::CredentialsUri { .. } | Identity::Sandbox)
-            );
+            let passed_through = ["ecs_ram_role", "credentials_uri", "sandbox"];
+            let is_passed_through = self
+                .wanted
+                .identity()
+                .is_some_and(|name| passed_through.contains(&name));
             if !is_passed_through {
                 self.missing(
                     "nothing says which role: give --role, or the annotation ram-sidecar/role",
@@ -274,6 +257,23 @@ impl<'a> Checker<'a> {
             return None;
         };
         RoleArn::parse(&format!("acs:ram::{account}:role/{}", said.text)).ok()
+    }
+
+    /// Tells why nothing says who the sidecar is.
+    fn nobody(&mut self) {
+        let implied = self.wanted.implied();
+        let places = implied
+            .iter()
+            .filter_map(|(_, word)| self.wanted.said(*word));
+        let places: Vec<&str> = places.map(|said| said.place.as_str()).collect();
+        if places.is_empty() {
+            self.missing("nothing says how the sidecar proves who it is: give --oidc-provider-arn (RRSA), --secret (an AccessKey) or --identity");
+        } else {
+            let places = places.join(" and ");
+            self.missing(&format!(
+                "{places} are settings of different identities: say which with --identity"
+            ));
+        }
     }
 
     fn value<T>(&mut self, word: Word, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {

@@ -121,7 +121,7 @@ fn what_is_broken_is_told_with_its_place() {
         ),
         (b"a: &a 1\n---\na: *a", "line 3, column 4: an alias "),
         (b"a: b: c", "line 1, column "),
-        (b"{\"a\": 1", "line 1, column "),
+        (b"{\"a\": 1", "line 2, column 1: "),
         (b"a: \xe2\x80\xa8", "line 1, column 4: the character U+2028"),
     ] {
         let mistake = read(yaml).unwrap_err().to_string();
