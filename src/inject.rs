@@ -4,9 +4,11 @@
 //! left as it is.
 
 mod carried;
+mod check;
 mod job;
 mod shape;
 mod sidecar;
+mod values;
 mod wanted;
 mod wish;
 pub mod workload;

@@ -36,7 +36,7 @@ fn variables(
     if !first.is_empty() {
         notes.push(format!(
             "container {name} has {} in its environment, which SDKs take before the sidecar's credentials: remove what is not meant",
-            first.join(" and ")
+            first.join(", ")
         ));
     }
     // Kubernetes fills $(…) only with what stands before.

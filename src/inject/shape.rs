@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::Refusal;
+use crate::failure::breaks_a_line;
 
 /// Returns the list of a field, which is made where there is none.
 ///
@@ -63,3 +64,16 @@ pub(super) fn name_of(object: &Map<String, Value>) -> &str {
 pub(super) fn has_named(value: &Value, field: &str, name: &str) -> bool {
     objects(value, field).any(|item| text_of(item, "name") == name)
 }
+
+/// Makes one line of what repeats a text from outside.
+pub(super) fn line(told: &str) -> String {
+    let one = |c: char| if breaks_a_line(c) { ' ' } else { c };
+    let mut line: String = told.chars().map(one).take(LONGEST).collect();
+    if told.chars().nth(LONGEST).is_some() {
+        line.push('…');
+    }
+    line
+}
+
+/// Longer than any line that does not repeat a text of that length.
+const LONGEST: usize = 4000;

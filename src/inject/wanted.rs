@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::settings::SETTINGS;
-
 /// One thing that can be said of an injection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Word {
@@ -201,51 +199,3 @@ impl Wanted {
         .collect()
     }
 }
-
-/// Splits a setting of the sidecar.
-///
-/// Refuses secrets, which would stand in the manifest in the clear, what injection itself sets, and what is no setting.
-pub(super) fn setting(text: &str) -> Result<(String, String), String> {
-    let how = "write it like HTTPS_PROXY=http://proxy:3128";
-    let Some((name, value)) = text.split_once('=') else {
-        // It may be a secret that was put in the wrong place.
-        return Err(format!("it has no `=`; {how}"));
-    };
-    let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
-    if !name.bytes().all(in_alphabet) || name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
-        return Err(format!("`{name}` is no name of a variable; {how}"));
-    }
-    let setting = SETTINGS.iter().find(|setting| setting.variable == name);
-    if setting.is_some_and(|setting| !setting.in_file) {
-        return Err(format!(
-            "{name} is a secret, and manifests are no place for one; put it into a Secret and name that with --secret"
-        ));
-    }
-    if let Some((_, instead)) = OWN.iter().find(|(own, _)| *own == name) {
-        return Err(format!("{name} is set by the injection itself; {instead}"));
-    }
-    if setting.is_none() && name.starts_with("RAM_SIDECAR_") {
-        return Err(format!(
-            "{name} is no setting; `ram-sidecar serve --help` lists them"
-        ));
-    }
-    Ok((name.to_owned(), value.to_owned()))
-}
-
-/// What the injection sets, and what to do instead.
-const OWN: &[(&str, &str)] = &[
-    ("ALIBABA_CLOUD_CREDENTIALS_URI", "use --credentials-uri"),
-    ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "use --oidc-provider-arn"),
-    ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "drop it"),
-    ("ALIBABA_CLOUD_ROLE_ARN", "use --role"),
-    ("ALIBABA_CLOUD_STS_REGION", "use --region"),
-    ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "use --vpc"),
-    ("ALIBABA_CLOUD_ACCESS_KEY_ID_FILE", "use --secret"),
-    ("ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "use --secret"),
-    ("POD_NAME", "drop it"),
-    ("RAM_SIDECAR_DURATION", "use --duration"),
-    ("RAM_SIDECAR_IDENTITY", "use --identity"),
-    ("RAM_SIDECAR_KEY", "drop it"),
-    ("RAM_SIDECAR_LISTEN", "drop it"),
-    ("RAM_SIDECAR_METADATA_LISTEN", "use --metadata"),
-];

@@ -5,10 +5,9 @@
 use serde_json::Value;
 
 use super::carried::{Opted, opted};
-use super::shape::text_of;
+use super::shape::{line, text_of};
 use super::wanted::{Wanted, Word};
 use super::{Injected, already, inject, is_injected};
-use crate::failure::breaks_a_line;
 
 /// What there is to say about documents, a line each, beginning with the kind and the name of the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -140,12 +139,6 @@ fn title(object: &Value) -> String {
     format!("{kind}/{name}")
 }
 
-/// Makes one line of what repeats a text from outside.
-fn line(told: &str) -> String {
-    let one = |c: char| if breaks_a_line(c) { ' ' } else { c };
-    told.chars().map(one).take(LONGEST).collect()
-}
-
 /// Kinds whose pods are described elsewhere, and what to do about it.
 const ELSEWHERE: &[(&str, &str)] = &[
     (
@@ -159,6 +152,3 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 const BY_WEBHOOK: &str = "is left as it is, because it holds no template of pods: let its pods carry the label ram-sidecar/inject, and `ram-sidecar webhook` add the sidecar when they are made";
-
-/// Longer than any line that does not repeat a text of that length.
-const LONGEST: usize = 4000;

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 use serde_json::{Map, Value};
 
+use super::super::shape::line;
 use super::{DEEPEST, Document, MOST, Mistake, scalar, too_much, weight_of};
 
 /// Reads all documents but the empty ones.
@@ -15,20 +16,20 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, Mistake> {
         let (event, span) = event.map_err(|error| scanned(&error))?;
         builder
             .take(event, span.start)
-            .map_err(|reason| mistake(span.start, reason))?;
+            .map_err(|reason| mistake(span.start, &reason))?;
     }
     Ok(builder.documents)
 }
 
 fn scanned(error: &ScanError) -> Mistake {
-    mistake(*error.marker(), error.info().to_owned())
+    mistake(*error.marker(), error.info())
 }
 
-fn mistake(at: Marker, reason: String) -> Mistake {
+fn mistake(at: Marker, reason: &str) -> Mistake {
     Mistake {
         line: at.line().max(1),
         column: at.col() + 1,
-        reason,
+        reason: line(reason),
     }
 }
 
@@ -40,6 +41,7 @@ struct Builder {
     /// What aliases name, and what it weighs.
     anchors: HashMap<usize, (Value, usize)>,
     weight: usize,
+    /// Where the document begins.
     line: usize,
 }
 
@@ -70,10 +72,14 @@ enum Key {
 
 impl Builder {
     fn take(&mut self, event: Event<'_>, at: Marker) -> Result<(), String> {
+        if self.line == 0 && !matches!(event, Event::StreamStart | Event::DocumentStart(_)) {
+            self.line = at.line();
+        }
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd => Ok(()),
             Event::DocumentStart(_) => {
-                self.line = at.line();
+                // Comments and the line that divides documents are none of it.
+                self.line = 0;
                 Ok(())
             }
             Event::DocumentEnd => {

@@ -6,7 +6,7 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::{Document, MOST, Mistake, too_much, weight_of};
+use super::{DEEPEST, Document, MOST, Mistake, too_much, weight_of};
 
 /// Reads all values but nulls; nothing if it is no JSON, or none that can be used.
 ///
@@ -29,7 +29,7 @@ fn documents(text: &str, weight: &mut usize) -> Option<Vec<Document>> {
     let (mut rest, mut line) = skip(text, 0, 1)?;
     while !rest.is_empty() {
         let mut reader = serde_json::Deserializer::from_str(rest);
-        let value = Strict(weight).deserialize(&mut reader).ok()?;
+        let value = Strict(weight, 0).deserialize(&mut reader).ok()?;
         // The stream knows how far it is, but takes no seed.
         let mut stream =
             serde_json::Deserializer::from_str(rest).into_iter::<serde::de::IgnoredAny>();
@@ -49,15 +49,15 @@ fn skip(text: &str, length: usize, line: usize) -> Option<(&str, usize)> {
     Some((rest, line + skipped.matches('\n').count()))
 }
 
-/// Reads a value; refuses keys that stand twice, and too much.
-struct Strict<'a>(&'a mut usize);
+/// Reads a value so deep in others; refuses keys that stand twice, and too much.
+struct Strict<'a>(&'a mut usize, usize);
 
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
         *self.0 += 1;
-        if *self.0 > MOST {
+        if *self.0 > MOST || self.1 > DEEPEST {
             return Err(D::Error::custom("too much"));
         }
         reader.deserialize_any(self)
@@ -98,7 +98,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Strict(self.0))? {
+        while let Some(item) = items.next_element_seed(Strict(self.0, self.1 + 1))? {
             list.push(item);
         }
         Ok(list.into())
@@ -108,7 +108,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut object = Map::new();
         while let Some(name) = fields.next_key::<String>()? {
             *self.0 += weight_of(&name);
-            let value = fields.next_value_seed(Strict(self.0))?;
+            let value = fields.next_value_seed(Strict(self.0, self.1 + 1))?;
             if object.insert(name, value).is_some() {
                 return Err(A::Error::custom("a key stands twice"));
             }

@@ -137,7 +137,7 @@ fn documents_come_in_order_and_empty_ones_not_at_all() {
     let values: Vec<&Value> = documents.iter().map(|document| &document.value).collect();
     assert_eq!(values, [&json!({"a": 1}), &json!({"b": 2}), &json!(["c"])]);
     let lines: Vec<usize> = documents.iter().map(|document| document.line).collect();
-    assert_eq!(lines, [2, 7, 10]);
+    assert_eq!(lines, [3, 8, 11]);
     assert_eq!(read(b""), Ok(Vec::new()));
 }
 
