@@ -32,6 +32,8 @@ mod http;
 #[cfg(test)]
 mod identities;
 #[cfg(test)]
+mod inject;
+#[cfg(test)]
 mod instance;
 #[cfg(test)]
 mod layering;
