@@ -83,8 +83,8 @@ fn every_kind_becomes_what_stands_beside_it() {
             stderr,
         } = inject(&args, "");
         assert_eq!(code, Some(0), "{file}: {stderr}");
-        let notes: String = stderr.lines().map(|note| format!("# {note}\n")).collect();
-        let printed = format!("{notes}{stdout}");
+        let notes: Vec<String> = stderr.lines().map(|note| format!("# {note}\n")).collect();
+        let printed = notes.concat() + &stdout;
         let beside = path.with_extension("out.yaml");
         if is_writing {
             fs::write(&beside, &printed).unwrap();
@@ -273,7 +273,7 @@ fn expensive_input_is_refused_within_bounded_memory() {
     ) {
         return;
     }
-    let laughs: String = (1..20)
+    let laughs: Vec<String> = (1..20)
         .map(|level| {
             format!(
                 "a{level}: &a{level} [{}]\n",
@@ -281,14 +281,12 @@ fn expensive_input_is_refused_within_bounded_memory() {
             )
         })
         .collect();
+    let keys: Vec<String> = (0..1_000_000).map(|key| format!("k{key}: 1\n")).collect();
     for (name, input) in [
-        ("laughs", format!("a0: &a0 ha\n{laughs}")),
+        ("laughs", format!("a0: &a0 ha\n{}", laughs.concat())),
         ("elements", format!("a: [{}]\n", "1,".repeat(4 << 20))),
         ("depth", "[".repeat(8 << 20)),
-        (
-            "keys",
-            (0..1_000_000).map(|key| format!("k{key}: 1\n")).collect(),
-        ),
+        ("keys", keys.concat()),
         (
             "a long text",
             format!(

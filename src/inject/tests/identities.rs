@@ -1,8 +1,11 @@
 //! What each identity brings, and what another webhook has brought already.
 
+use std::ffi::OsString;
+
 use serde_json::{Value, json};
 
 use super::{PROVIDER, ROLE, injected, objects_of, pod, variable, wanted};
+use crate::config;
 use crate::inject::{Injected, Wanted, Word};
 
 #[test]
@@ -89,4 +92,61 @@ fn what_ack_has_set_up_is_taken_from_the_pod() {
     theirs["spec"]["volumes"] = json!([]);
     let told = Wanted::default().of_pod(&theirs).checked().unwrap_err();
     assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[test]
+fn what_the_sidecar_is_told_is_a_configuration_that_it_takes() {
+    let role = [(Word::Role, ROLE)];
+    let identities = [
+        &[(Word::OidcProviderArn, PROVIDER)][..],
+        &[(Word::Secret, "job-key")],
+        &[(Word::CredentialsUri, "https://a.example/b")],
+        &[(Word::Identity, "ecs_ram_role")],
+    ];
+    let more = [
+        &[][..],
+        &[(Word::Classic, "true"), (Word::Duration, "90m")],
+        &[(Word::Region, "cn-hangzhou"), (Word::Vpc, "true")],
+        &[(Word::Metadata, "true")],
+    ];
+    for identity in identities {
+        for more in more {
+            if more == [(Word::Metadata, "true")] && identity[0].1 == "ecs_ram_role" {
+                continue;
+            }
+            let words = [&role, identity, more].concat();
+            let pod = injected(&pod(), &wanted(&words)).pod;
+            let containers = ["initContainers", "containers"].map(|list| pod["spec"][list].clone());
+            let mut containers = containers.iter().filter_map(Value::as_array).flatten();
+            let sidecar = containers
+                .find(|container| container["name"] == "ram-sidecar")
+                .unwrap();
+            let variable = |name: &str| {
+                let env = sidecar["env"].as_array().unwrap();
+                let variable = env.iter().find(|variable| variable["name"] == name)?;
+                // What the downward API fills in.
+                let field = variable["valueFrom"]["fieldRef"]["fieldPath"].as_str();
+                let value = match field {
+                    Some("metadata.uid") => "1c1d4e3a-6a0f-4b7c-9a44-0f3f3d0a7b11",
+                    Some("metadata.name") => "trainer-0",
+                    _ => variable["value"].as_str().unwrap(),
+                };
+                Some(OsString::from(value))
+            };
+            let checked = config::check(&config::Input {
+                flags: Vec::new(),
+                variable: &variable,
+                file: None,
+                host_name: "node".to_owned(),
+                defaults: Vec::new(),
+                #[cfg(feature = "sandbox")]
+                sandbox: None,
+            });
+            let config = checked
+                .outcome
+                .unwrap_or_else(|told| panic!("{words:?}: {told}"));
+            assert_eq!(config.files.len(), 1, "{words:?}");
+            assert!(config.state.is_some(), "{words:?}");
+        }
+    }
 }

@@ -270,10 +270,9 @@ fn is_merge(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> bool {
 fn resolve(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
     match tag {
         Some(tag) if tag.is_yaml_core_schema() => scalar::tagged(&tag.suffix, text),
-        // What it means is somebody else's business.
-        Some(_) => Ok(text.into()),
         None if style == ScalarStyle::Plain => scalar::plain(text),
-        None => Ok(text.into()),
+        // What another tag means is somebody else's business.
+        Some(_) | None => Ok(text.into()),
     }
 }
 
