@@ -52,7 +52,7 @@ async fn it_tells_what_it_found_and_obtained_and_no_secret() {
         "  access_key is present (ALIBABA_CLOUD_ACCESS_KEY_ID): taken",
         "  oidc is present (ALIBABA_CLOUD_OIDC_TOKEN_FILE): not taken",
         "  STS takes it for acs:ram::1234567890123456:user/sandbox-user, account 1234567890123456",
-        "    session policy {\"Statement\":",
+        "    session policy {\"",
         " ms for the last call",
         "  this machine's clock is 0 s ahead of it",
         "  STS.Sandbox",

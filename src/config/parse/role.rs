@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_policy_is_checked_and_compacted() {
-        let good = "{ \"Version\": \"1\",\n \"Statement\": [] }";
+        let good = "{ \"Statement\": [],\n \"Version\": \"1\" }";
         assert_eq!(
             policy(good).as_deref(),
             Ok(r#"{"Statement":[],"Version":"1"}"#)
