@@ -6,6 +6,7 @@
 mod carried;
 mod check;
 mod job;
+pub mod patch;
 mod shape;
 mod sidecar;
 mod values;
