@@ -3,6 +3,7 @@
 //! Nothing of the pod's is changed or lost: fields are added, items are put into lists. A pod that has the sidecar already is
 //! left as it is.
 
+pub mod admission;
 mod carried;
 mod check;
 mod job;
@@ -20,7 +21,7 @@ use serde_json::{Map, Value, json};
 use self::shape::{has_named, list, name_of, object, text_of};
 use self::sidecar::{ACCESS_KEY, ADDRESS, CREDENTIALS, NAME, STATE};
 
-pub use self::carried::{Opted, opted};
+pub use self::carried::{Annotations, Opted, opted};
 pub use self::wanted::{PLACES, Place, Said, Wanted, Word};
 pub use self::wish::{Identity, Mode, Wish};
 

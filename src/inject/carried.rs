@@ -6,6 +6,9 @@ use super::shape::{has_named, objects, text_of};
 use super::sidecar::TOKEN;
 use super::wanted::{PLACES, Wanted, Word};
 
+/// Annotations by their names.
+pub type Annotations = Map<String, Value>;
+
 /// Whether a pod, or its namespace, asks for the sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opted {
@@ -22,8 +25,8 @@ pub fn opted(labels: Option<&Value>) -> Opted {
     let label = |name: &str| labels?.get(name)?.as_str();
     match (label("ram-sidecar/inject"), label(ACK_INJECTION)) {
         (Some("true"), _) | (None, Some("on")) => Opted::In,
-        (Some(_), _) => Opted::Out,
-        (None, _) => Opted::Unsaid,
+        (Some(_), _) | (None, Some(_)) => Opted::Out,
+        (None, None) => Opted::Unsaid,
     }
 }
 
@@ -31,31 +34,38 @@ impl Wanted {
     /// Returns what is wanted of a pod: its annotations say it first, then what its service account brought, then this.
     #[must_use]
     pub fn of_pod(&self, pod: &Value) -> Self {
-        annotated(pod).or(&carried(pod)).or(self)
+        self.of_pod_and_account(pod, &Annotations::new())
+    }
+
+    /// Returns what is wanted of a pod whose service account has annotations too: they come after its own.
+    #[must_use]
+    pub fn of_pod_and_account(&self, pod: &Value, account: &Annotations) -> Self {
+        let annotations = pod
+            .get("metadata")
+            .and_then(|metadata| metadata.get("annotations"))
+            .and_then(Value::as_object);
+        let own = annotations.map(|annotations| annotated(annotations, "the annotation"));
+        own.unwrap_or_default()
+            .or(&annotated(account, "the service account's annotation"))
+            .or(&carried(pod))
+            .or(self)
     }
 }
 
 /// Reads annotations: ours, and where there is none ACK's.
-fn annotated(pod: &Value) -> Wanted {
+fn annotated(annotations: &Annotations, place_of: &str) -> Wanted {
     let mut wanted = Wanted::default();
-    let annotations = pod
-        .get("metadata")
-        .and_then(|metadata| metadata.get("annotations"))
-        .and_then(Value::as_object);
-    let Some(annotations) = annotations else {
-        return wanted;
-    };
     for place in PLACES {
         let said = said(annotations, place.annotation).or_else(|| said(annotations, place.ack));
         if let Some((name, text)) = said {
-            wanted.say(place.word, text, format!("the annotation {name}"));
+            wanted.say(place.word, text, format!("{place_of} {name}"));
         }
     }
     wanted
 }
 
 fn said<'a>(
-    annotations: &'a Map<String, Value>,
+    annotations: &'a Annotations,
     name: Option<&'static str>,
 ) -> Option<(&'static str, &'a str)> {
     let name = name?;

@@ -275,7 +275,7 @@ fn labels_ask_for_the_sidecar_or_for_none() {
         ),
         (
             json!({ "pod-identity.alibabacloud.com/injection": "off" }),
-            Opted::Unsaid,
+            Opted::Out,
         ),
         (
             json!({ "pod-identity.alibabacloud.com/injection": "on", "ram-sidecar/inject": "false" }),
