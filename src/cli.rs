@@ -6,6 +6,8 @@ mod inject;
 mod rendered;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+#[cfg(feature = "inject")]
+mod webhook;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -51,6 +53,9 @@ pub enum Request {
     Inject(Result<crate::command::inject::Options, Vec<String>>),
     /// `metadata-address`.
     MetadataAddress,
+    /// `webhook`.
+    #[cfg(feature = "inject")]
+    Webhook(Box<Result<crate::command::webhook::Options, Mistakes>>),
     /// `completions`.
     Completions(Shell),
     /// `manual`.
@@ -111,6 +116,8 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, cl
         #[cfg(feature = "inject")]
         "inject" => Request::Inject(inject::options(given)),
         "metadata-address" => Request::MetadataAddress,
+        #[cfg(feature = "inject")]
+        "webhook" => Request::Webhook(Box::new(webhook::read(given, &input(given, Vec::new())))),
         "completions" => {
             Request::Completions(given.get_one("shell").copied().unwrap_or(Shell::Bash))
         }

@@ -17,6 +17,8 @@ pub mod sandbox;
 pub mod serve;
 pub mod stop;
 pub mod wait;
+#[cfg(feature = "inject")]
+pub mod webhook;
 
 pub use self::admin::Admin;
 

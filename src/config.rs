@@ -11,6 +11,8 @@ mod sandbox;
 mod serve;
 pub mod settings;
 mod state;
+#[cfg(feature = "inject")]
+pub mod webhook;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -62,6 +62,11 @@ fn run(request: Request) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(reason) => fail(&reason, EX_OSERR),
         },
+        #[cfg(feature = "inject")]
+        Request::Webhook(options) => match *options {
+            Ok(options) => webhook(options),
+            Err(mistakes) => fail(&mistakes, EX_CONFIG),
+        },
         Request::Completions(shell) => print(cli::completions(shell).as_bytes()),
         Request::Manual => {
             let mut text = Vec::new();
@@ -129,6 +134,17 @@ fn sandbox(alone: ram_sidecar::config::Alone) -> ExitCode {
     process::protect(false);
     telemetry::start(&alone.log);
     match block_on(0, command::sandbox::run(alone.sandbox)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => fail(&error, code(&error)),
+        Err(code) => code,
+    }
+}
+
+#[cfg(feature = "inject")]
+fn webhook(options: command::webhook::Options) -> ExitCode {
+    process::protect(false);
+    telemetry::start(&options.log);
+    match block_on(0, command::webhook::run(options)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => fail(&error, code(&error)),
         Err(code) => code,

@@ -14,6 +14,8 @@ use crate::view::format::PRINTED;
 use super::inject::inject;
 #[cfg(feature = "sandbox")]
 use super::sandbox::{sandbox, with_sandbox};
+#[cfg(feature = "inject")]
+use super::webhook::webhook;
 
 /// Returns the definition of the command line.
 pub fn command() -> Command {
@@ -33,6 +35,7 @@ pub fn command() -> Command {
         ])
         .subcommands(sandbox())
         .subcommands(inject())
+        .subcommands(webhook())
         .subcommands([
             Command::new("metadata-address")
                 .about("Gives this network namespace 100.100.100.200, where --metadata-listen is to serve it: for an init container")
@@ -208,7 +211,7 @@ fn config_argument() -> Arg {
 }
 
 /// Gives a command the settings of a section, and no others.
-#[cfg(feature = "sandbox")]
+#[cfg(any(feature = "inject", feature = "sandbox"))]
 pub(super) fn with_section(command: Command, section: &str) -> Command {
     let settings = SETTINGS
         .iter()
@@ -250,6 +253,11 @@ fn sandbox() -> [Command; 0] {
 
 #[cfg(not(feature = "inject"))]
 fn inject() -> [Command; 0] {
+    []
+}
+
+#[cfg(not(feature = "inject"))]
+fn webhook() -> [Command; 0] {
     []
 }
 

@@ -1,0 +1,103 @@
+//! The flags of `webhook`, and the variables that say the same.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use super::definition::with_section;
+use super::inject::{wanted, with_words};
+use super::variable;
+use crate::command::webhook::Options;
+use crate::config::webhook::{OWN, Own, Webhook};
+use crate::config::{self, Input, Mistakes};
+use crate::inject::{PLACES, Said, Wanted};
+
+/// Defines `webhook`.
+pub(super) fn webhook() -> [Command; 1] {
+    let command = Command::new("webhook")
+        .about("Adds the sidecar to pods as they are created: a mutating admission webhook")
+        .after_help(AFTER_HELP)
+        .args(OWN.iter().map(argument));
+    let command = with_words(command).mut_args(|word| {
+        let known = PLACES.iter().filter_map(|place| place.flag);
+        let Some(flag) = known.into_iter().find(|flag| word.get_id() == flag) else {
+            return word;
+        };
+        let help = word.get_help().map(ToString::to_string).unwrap_or_default();
+        word.help(format!("{help} [env: {}]", name(flag)))
+    });
+    [with_section(command, "log.")]
+}
+
+/// Reads what was given, and checks it.
+pub(super) fn read(given: &ArgMatches, input: &Input<'_>) -> Result<Options, Mistakes> {
+    let said = OWN
+        .iter()
+        .filter_map(|own| Some((own.flag, said(given, own.flag)?)));
+    let said = said.collect();
+    config::webhook::webhook(
+        input,
+        Webhook {
+            said,
+            defaults: defaults(given),
+        },
+    )
+}
+
+/// Returns what is wanted where nobody says more; a flag counts before its variable.
+fn defaults(given: &ArgMatches) -> Wanted {
+    let mut variables = Wanted::default();
+    for place in PLACES {
+        if let Some(Said { text, place: at }) = place.flag.and_then(by_variable) {
+            variables.say(place.word, text, at);
+        }
+    }
+    wanted(given).or(&variables)
+}
+
+/// Returns what was said, by a flag or else by its variable.
+fn said(given: &ArgMatches, flag: &'static str) -> Option<Said> {
+    let by_flag = given.get_many::<String>(flag).and_then(Iterator::last);
+    let by_flag = by_flag.map(|text| Said {
+        text: text.clone(),
+        place: format!("--{flag}"),
+    });
+    by_flag.or_else(|| by_variable(flag))
+}
+
+/// An empty variable is an absent one.
+fn by_variable(flag: &str) -> Option<Said> {
+    let place = name(flag);
+    let text = variable(&place)?.to_string_lossy().into_owned();
+    (!text.is_empty()).then_some(Said { text, place })
+}
+
+fn argument(own: &Own) -> Arg {
+    let default = own.default.map(|default| format!(" [default: {default}]"));
+    let (help, variable) = (own.help, name(own.flag));
+    let help = format!("{help} [env: {variable}]{}", default.unwrap_or_default());
+    let argument = Arg::new(own.flag)
+        .long(own.flag)
+        .action(ArgAction::Append)
+        .help(help);
+    match own.value {
+        Some(value) => argument.value_name(value),
+        // The flag alone switches it on.
+        None => argument
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true"),
+    }
+}
+
+/// Returns the variable that says the same as a flag.
+fn name(flag: &str) -> String {
+    let name = flag.to_ascii_uppercase().replace('-', "_");
+    format!("RAM_SIDECAR_WEBHOOK_{name}")
+}
+
+const AFTER_HELP: &str = "\
+The flags of `inject` say here what is wanted where neither the pod nor its service account says more: annotations of the
+pod beat those of its service account, which beat flags.
+
+POST /inject takes an AdmissionReview of admission.k8s.io/v1; GET /live and /ready are the probes, by https as well.
+SIGTERM stops, after the drain. Exit codes: 0 stopped, 64 usage, 71 cannot bind, 78 configuration.";
