@@ -79,3 +79,6 @@ mod toolchains;
 mod traffic;
 #[cfg(test)]
 mod upstream;
+#[cfg(feature = "inject")]
+#[cfg(test)]
+mod webhook;

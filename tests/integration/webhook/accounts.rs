@@ -1,0 +1,294 @@
+//! Service accounts, asked of an API server that is a stub behind TLS.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::Instant;
+
+use crate::tls::Front;
+
+use super::*;
+
+/// An API server, and the files by which it is reached.
+struct Cluster {
+    front: Front,
+    answer: Arc<Mutex<Answer>>,
+    /// The heads of the requests that came.
+    asked: Arc<Mutex<Vec<String>>>,
+    scratch: Scratch,
+}
+
+#[derive(Clone)]
+enum Answer {
+    Status(u16, String),
+    Silence,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let behind = listener.local_addr().unwrap().to_string();
+        let answer = Arc::new(Mutex::new(Answer::Status(404, "{}".to_owned())));
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let (answers, heads) = (Arc::clone(&answer), Arc::clone(&asked));
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (answers, heads) = (Arc::clone(&answers), Arc::clone(&heads));
+                tokio::spawn(async move {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(stream.read_u8().await.unwrap());
+                    }
+                    heads.lock().unwrap().push(String::from_utf8(head).unwrap());
+                    let answer = answers.lock().unwrap().clone();
+                    match answer {
+                        Answer::Silence => std::future::pending().await,
+                        Answer::Status(status, body) => {
+                            let length = body.len();
+                            let text = format!(
+                                "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n\r\n{body}"
+                            );
+                            stream.write_all(text.as_bytes()).await.unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        let front = Front::start(&behind).await;
+        let scratch = Scratch::new();
+        fs::write(scratch.join("ca.crt"), &front.ca).unwrap();
+        let cluster = Self {
+            front,
+            answer,
+            asked,
+            scratch,
+        };
+        cluster.rotate("first");
+        cluster
+    }
+
+    fn rotate(&self, token: &str) {
+        fs::write(
+            self.scratch.join("token"),
+            format!("planted-token-{token}\n"),
+        )
+        .unwrap();
+    }
+
+    fn answers(&self, status: u16, body: &str) {
+        *self.answer.lock().unwrap() = Answer::Status(status, body.to_owned());
+    }
+
+    fn has(&self, annotations: &Value) {
+        let account = json!({
+            "kind": "ServiceAccount",
+            "apiVersion": "v1",
+            "metadata": { "name": "default", "annotations": annotations },
+        });
+        self.answers(200, &account.to_string());
+    }
+
+    fn webhook(&self, args: &[&str]) -> Webhook {
+        let url = format!("https://{}", self.front.address);
+        let (token, ca) = (self.scratch.join("token"), self.scratch.join("ca.crt"));
+        let own = [
+            "--read-service-accounts",
+            "--kubernetes-url",
+            &url,
+            "--kubernetes-token-file",
+            token.to_str().unwrap(),
+            "--kubernetes-ca-file",
+            ca.to_str().unwrap(),
+        ];
+        Webhook::start(&[&WANTED[..], &own, args].concat())
+    }
+
+    /// Returns the head of the last request.
+    fn last(&self) -> String {
+        self.asked
+            .lock()
+            .unwrap()
+            .last()
+            .cloned()
+            .unwrap_or_default()
+    }
+}
+
+fn role(pod: &Value, response: &Value) -> Value {
+    let injected = patched(pod, response);
+    let env = injected["spec"]["initContainers"][0]["env"].clone();
+    let env = env.as_array().unwrap().clone();
+    let found = env.iter().find(|v| v["name"] == "ALIBABA_CLOUD_ROLE_ARN");
+    found.unwrap()["value"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn annotations_of_the_account_count_and_the_token_is_read_anew() {
+    let cluster = Cluster::start().await;
+    let webhook = cluster.webhook(&[]);
+    let client = webhook.client();
+    let mut pod = pod();
+
+    // There is no such account, or it says nothing.
+    assert_eq!(
+        role(&pod, &client.review(&pod).await),
+        "acs:ram::1:role/job"
+    );
+    let head = cluster.last();
+    assert!(
+        head.starts_with("GET /api/v1/namespaces/team/serviceaccounts/default HTTP/1.1\r\n"),
+        "{head}"
+    );
+    assert!(
+        head.contains("authorization: Bearer planted-token-first\r\n"),
+        "{head}"
+    );
+
+    cluster.rotate("second");
+    cluster.has(&json!({ "pod-identity.alibabacloud.com/role-name": "theirs" }));
+    pod["spec"]["serviceAccountName"] = "trainer".into();
+    assert_eq!(
+        role(&pod, &client.review(&pod).await),
+        "acs:ram::1:role/theirs"
+    );
+    let head = cluster.last();
+    assert!(
+        head.starts_with("GET /api/v1/namespaces/team/serviceaccounts/trainer "),
+        "{head}"
+    );
+    assert!(head.contains("Bearer planted-token-second\r\n"), "{head}");
+
+    pod["metadata"]["annotations"] = json!({ "ram-sidecar/role": "own" });
+    assert_eq!(
+        role(&pod, &client.review(&pod).await),
+        "acs:ram::1:role/own"
+    );
+
+    // Nobody is asked for a pod that is left alone.
+    let before = cluster.asked.lock().unwrap().len();
+    pod["metadata"]["labels"] = json!({ "ram-sidecar/inject": "false" });
+    client.review(&pod).await;
+    assert_eq!(cluster.asked.lock().unwrap().len(), before);
+    assert!(!webhook.process.stderr().contains("planted-token"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_known_of_an_account_follows_the_policy_and_says_what_to_change() {
+    let cluster = Cluster::start().await;
+    let (fail, ignore) = (
+        cluster.webhook(&[]),
+        cluster.webhook(&["--failure-policy", "ignore"]),
+    );
+    let mut named = pod();
+    named["spec"]["serviceAccountName"] = "../../../secrets/x".into();
+    let whole = || {
+        cluster.rotate("first");
+        fs::write(cluster.scratch.join("ca.crt"), &cluster.front.ca).unwrap();
+        cluster.has(&json!({}));
+    };
+    let other = Authority::new();
+    let other = other.certify("x", &KeyPair::generate().unwrap());
+    let rows: [(&dyn Fn(), &Value, &str); 9] = [
+        (
+            &|| cluster.answers(403, "{}"),
+            &pod(),
+            "let the webhook's service account `get` the resource `serviceaccounts` in team",
+        ),
+        (
+            &|| cluster.answers(401, "{}"),
+            &pod(),
+            "does not take the token",
+        ),
+        (
+            &|| cluster.answers(500, "planted-password"),
+            &pod(),
+            "answers with status 500",
+        ),
+        (
+            &|| cluster.answers(200, "planted-password"),
+            &pod(),
+            "answers with something else",
+        ),
+        (
+            &|| fs::remove_file(cluster.scratch.join("token")).unwrap(),
+            &pod(),
+            "automountServiceAccountToken",
+        ),
+        (
+            &|| fs::remove_file(cluster.scratch.join("ca.crt")).unwrap(),
+            &pod(),
+            "correct --kubernetes-ca-file",
+        ),
+        (
+            &|| fs::write(cluster.scratch.join("ca.crt"), "").unwrap(),
+            &pod(),
+            "holds no certificate",
+        ),
+        (
+            &|| fs::write(cluster.scratch.join("ca.crt"), &other).unwrap(),
+            &pod(),
+            "certificate",
+        ),
+        (&|| {}, &named, "is no name of one"),
+    ];
+    for (break_it, pod, told) in rows {
+        whole();
+        break_it();
+        let response = fail.client().review(pod).await;
+        assert_eq!(response["allowed"], false, "{told}");
+        let message = response["status"]["message"].as_str().unwrap();
+        assert!(
+            message.contains("cannot read the service account team/") && message.contains(told),
+            "{message}"
+        );
+        assert!(!message.contains(PLANTED));
+        let response = ignore.client().review(pod).await;
+        assert_eq!(
+            (&response["allowed"], response.get("patch")),
+            (&true.into(), None),
+            "{told}"
+        );
+    }
+    assert!(!fail.process.stderr().contains("planted-"));
+    whole();
+    assert_eq!(fail.client().review(&pod()).await["allowed"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_hangs_is_waited_for_within_the_time_of_a_review_and_holds_up_nobody() {
+    let cluster = Cluster::start().await;
+    let webhook = cluster.webhook(&[]);
+    let client = webhook.client();
+    *cluster.answer.lock().unwrap() = Answer::Silence;
+    let began = Instant::now();
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.review(&pod()).await })
+        })
+        .collect();
+    eventually("all are asked", || {
+        (cluster.asked.lock().unwrap().len() == 20).then_some(())
+    });
+    // Others go on.
+    let mut out = pod();
+    out["metadata"]["labels"] = json!({ "ram-sidecar/inject": "false" });
+    assert_eq!(client.review(&out).await["allowed"], true);
+    assert_eq!(client.get("/live").await.status, 200);
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+    for waiting in waiting {
+        let response = waiting.await.unwrap();
+        assert_eq!(response["allowed"], false);
+    }
+    // The API server waits ten seconds by default.
+    assert!(
+        began.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
+}

@@ -1,0 +1,207 @@
+//! The certificate: its forms, its rotation, and what is wrong with it.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::door::has;
+use crate::support::required;
+
+use super::*;
+
+/// Returns the certificate that a client is shown.
+async fn shown(client: &Client) -> CertificateDer<'static> {
+    let stream = client.connect().await.unwrap();
+    let (_, connection) = stream.get_ref();
+    connection.peer_certificates().unwrap()[0].clone()
+}
+
+fn der(pem: &str) -> CertificateDer<'static> {
+    use rustls::pki_types::pem::PemObject as _;
+    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_replaced_under_load_and_no_handshake_fails() {
+    let webhook = Webhook::start(&WANTED);
+    let client = webhook.client();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let askers: Vec<_> = (0..4)
+        .map(|_| {
+            let (client, asked) = (client.clone(), Arc::clone(&asked));
+            tokio::spawn(async move {
+                while asked.fetch_add(1, Ordering::Relaxed) < REVIEWS {
+                    client.review(&pod()).await;
+                }
+            })
+        })
+        .collect();
+    let mut rotations = 0;
+    while asked.load(Ordering::Relaxed) < REVIEWS {
+        let pair = webhook.authority.issue(NAME);
+        webhook.files.replace(&pair);
+        // The very next handshake has it.
+        assert_eq!(shown(&client).await, der(&pair.certificate));
+        rotations += 1;
+    }
+    for asker in askers {
+        asker.await.expect("every review is answered");
+    }
+    assert!(rotations > 10, "only {rotations} rotations");
+    assert_eq!(webhook.count("The certificate in use is kept"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pair_that_cannot_be_used_keeps_the_one_that_can() {
+    let webhook = Webhook::start(&WANTED);
+    let client = webhook.client();
+    let before = shown(&client).await;
+    let (one, other) = (webhook.authority.issue(NAME), webhook.authority.issue(NAME));
+    let garbage = "-----BEGIN PRIVATE KEY-----\nplanted-password\n-----END PRIVATE KEY-----\n";
+    for (certificate, key, told) in [
+        (
+            one.certificate.as_str(),
+            other.key.as_str(),
+            "is not that of the certificate",
+        ),
+        ("", "", "holds no certificate"),
+        (&one.certificate, "", "holds no private key"),
+        (&one.certificate, garbage, "holds no private key"),
+        (&one.certificate, &one.certificate, "holds no private key"),
+        (&one.key, &one.key, "holds no certificate"),
+        (
+            "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
+            &one.key,
+            "issue both anew",
+        ),
+    ] {
+        let kept = webhook.count("The certificate in use is kept");
+        webhook.files.put(certificate, key);
+        for _ in 0..3 {
+            assert_eq!(shown(&client).await, before, "{told}");
+        }
+        assert!(
+            webhook
+                .logged("The certificate in use is kept")
+                .contains(""),
+            "{told}"
+        );
+        assert!(
+            webhook.count(told) >= 1,
+            "{told}: {}",
+            webhook.process.stderr()
+        );
+        let now = webhook.count("The certificate in use is kept");
+        assert!(now <= kept + 1, "each reason is told once");
+    }
+    fs::remove_file(webhook.files.scratch.join("..data")).unwrap();
+    assert_eq!(shown(&client).await, before);
+    webhook.logged("cannot read");
+
+    webhook.files.replace(&one);
+    assert_eq!(shown(&client).await, der(&one.certificate));
+    webhook.logged("were read anew");
+    assert!(!webhook.process.stderr().contains(PLANTED));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_taken_in_every_usual_form_and_certificates_with_their_chain() {
+    if !required("openssl", has("openssl")) {
+        return;
+    }
+    let webhook = Webhook::start(&WANTED);
+    let client = webhook.client();
+    let root = pem("CERTIFICATE", &webhook.authority.root());
+    for (generate, label) in [
+        (
+            &["ecparam", "-name", "prime256v1", "-genkey", "-noout"][..],
+            "EC PRIVATE KEY",
+        ),
+        (&["genrsa", "-traditional", "2048"], "RSA PRIVATE KEY"),
+    ] {
+        let bare = openssl(generate, "");
+        assert!(bare.contains(label), "openssl writes another form");
+        let wrapped = openssl(&["pkcs8", "-topk8", "-nocrypt"], &bare);
+        let key = KeyPair::from_pem(&wrapped).unwrap();
+        for text in [&bare, &wrapped] {
+            let certificate = webhook.authority.certify(NAME, &key);
+            webhook.files.put(&format!("{certificate}{root}"), text);
+            assert_eq!(
+                shown(&client).await,
+                der(&certificate),
+                "{}",
+                webhook.process.stderr()
+            );
+        }
+        // Of one with a password nothing is taken.
+        let before = shown(&client).await;
+        let encrypted = openssl(&["pkcs8", "-topk8", "-passout", "pass:x"], &bare);
+        webhook
+            .files
+            .put(&webhook.authority.certify(NAME, &key), &encrypted);
+        assert_eq!(shown(&client).await, before);
+        webhook.logged("one that has no password");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_versions_of_tls_are_spoken_and_a_client_that_refuses_is_told_of_once() {
+    let webhook = Webhook::start(&WANTED);
+    for version in rustls::ALL_VERSIONS {
+        let client = Client {
+            address: webhook.address(),
+            config: webhook.authority.client(&[version]),
+        };
+        assert_eq!(client.review(&pod()).await["allowed"], true);
+    }
+    let other = Client {
+        address: webhook.address(),
+        config: Authority::new().client(rustls::ALL_VERSIONS),
+    };
+    for _ in 0..3 {
+        assert!(
+            other.connect().await.is_err(),
+            "another authority vouches for nothing"
+        );
+    }
+    assert!(
+        webhook
+            .logged("A client refuses the certificate")
+            .contains("caBundle")
+    );
+    assert_eq!(webhook.client().review(&pod()).await["allowed"], true);
+    assert_eq!(webhook.count("A client refuses the certificate"), 1);
+    // What is no TLS at all gets no answer, and hurts nobody.
+    assert_eq!(
+        http::raw(webhook.address(), "GET /live HTTP/1.1\r\n\r\n").status,
+        0
+    );
+    assert_eq!(webhook.client().get("/live").await.status, 200);
+}
+
+fn openssl(words: &[&str], input: &str) -> String {
+    let mut child = Command::new("openssl")
+        .args(words)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let ended = child.wait_with_output().unwrap();
+    assert!(ended.status.success(), "openssl {words:?}");
+    String::from_utf8(ended.stdout).unwrap()
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
+}
+
+/// How many reviews a rotation must not hurt.
+const REVIEWS: usize = 200;

@@ -1,0 +1,152 @@
+//! Crowds, and those that mean no good.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::load::enough_files;
+
+use super::*;
+
+/// As long as the API server waits by default.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// In KiB: what it may take at its worst, of a container's limit of 128 MiB.
+const MOST: u64 = 96 * 1024;
+
+/// What is read of a body at once.
+const SMALL: usize = 30 * 1024;
+
+/// What is read when there is room.
+const LARGE: usize = 3 * 1024 * 1024;
+
+/// The beginning of a handshake, recorded of a real client.
+fn hello(authority: &Authority) -> Vec<u8> {
+    let name = ServerName::try_from(NAME).unwrap();
+    let mut client =
+        rustls::ClientConnection::new(authority.client(rustls::ALL_VERSIONS), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+/// Has a pod reviewed as the API server would wait for it.
+async fn in_time(client: &Client, beside: &str) {
+    let began = Instant::now();
+    let review = tokio::time::timeout(PATIENCE, client.review(&pod())).await;
+    assert!(
+        review.is_ok(),
+        "no answer beside {beside} within {:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_thousand_connections_that_stop_halfway_keep_no_review_waiting_and_are_closed() {
+    if !enough_files() {
+        return;
+    }
+    let webhook = Webhook::start(&WANTED);
+    let client = webhook.client();
+    let hello = hello(&webhook.authority);
+    let kinds: [(&str, &[u8]); 3] = [
+        ("silent connections", b""),
+        ("handshakes that do not end", &hello[..hello.len() - 1]),
+        ("handshakes that are not answered", &hello),
+    ];
+    for (kind, bytes) in kinds {
+        let mut crowd = Vec::new();
+        for _ in 0..2000 {
+            let mut stream = TcpStream::connect(webhook.address()).await.unwrap();
+            // It may have been closed to make room.
+            let _ = stream.write_all(bytes).await;
+            crowd.push(stream);
+        }
+        in_time(&client, kind).await;
+        for mut stream in crowd {
+            let mut rest = Vec::new();
+            let read = stream.read_to_end(&mut rest);
+            let closed = tokio::time::timeout(Duration::from_secs(20), read).await;
+            assert!(closed.is_ok(), "one of the {kind} stays open");
+        }
+    }
+    // What it takes of these is kept until they are given up.
+    let mut crowd = Vec::new();
+    for size in std::iter::repeat_n(SMALL, 520).chain(std::iter::repeat_n(LARGE, 8)) {
+        let request = posted(&"x".repeat(size));
+        if let Ok(mut stream) = client.connect().await {
+            let half = &request.as_bytes()[..request.len() - 1];
+            // It may be closed to make room.
+            let _ = tokio::time::timeout(Duration::from_millis(100), stream.write_all(half)).await;
+            crowd.push(stream);
+        }
+    }
+    in_time(&client, "bodies that do not end").await;
+    drop(crowd);
+    let most = webhook.status("VmHWM");
+
+    assert!(most < MOST, "{most} KiB");
+    assert_eq!(webhook.status("Threads"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hundred_reviews_of_three_megabytes_at_a_time_are_answered_within_bounds() {
+    let webhook = Webhook::start(&WANTED);
+    let client = webhook.client();
+    let mut large = pod();
+    large["metadata"]["annotations"] = json!({ "large": "x".repeat(3 * 1024 * 1024 - 2000) });
+    let body: Arc<str> = review(&large).into();
+    let reviews: Vec<_> = (0..100)
+        .map(|_| {
+            let (client, body) = (client.clone(), Arc::clone(&body));
+            tokio::spawn(async move { client.post(&body).await })
+        })
+        .collect();
+    // A usual one overtakes them.
+    in_time(&client, "a hundred large ones").await;
+    let mut answered = 0;
+    for review in reviews {
+        // On a slow machine the last ones wait too long for their turn, and are cut off.
+        let reply = review.await.unwrap();
+        answered += usize::from(reply.is_ok_and(|reply| reply.status == 200));
+    }
+    assert!(answered > 20, "only {answered}");
+    let most = webhook.status("VmHWM");
+
+    assert!(most < MOST, "{most} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_body_does_not_become_much_memory() {
+    let webhook = Webhook::start(&WANTED);
+    let client = webhook.client();
+    // As many values as are read, in the form that takes the most of memory for each.
+    let object = "{\"\":{}},";
+    let mut costly = pod();
+    costly["spec"]["nodeSelector"] = "@".into();
+    let costly = review(&costly).replace("\"@\"", &format!("[{}0]", object.repeat(21_000)));
+    for _ in 0..3 {
+        let reply = client.post(&costly).await.unwrap();
+        assert_eq!(reply.status, 200, "{reply:?}");
+    }
+    let containers: Vec<Value> = (0..100)
+        .map(|i| json!({ "name": format!("c{i}"), "image": "x" }))
+        .collect();
+    let mut most = pod();
+    most["spec"]["containers"] = containers.into();
+    assert_eq!(client.review(&most).await["allowed"], true);
+    most["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({ "name": "c", "image": "x" }));
+    let response = client.review(&most).await;
+    assert!(
+        response["status"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("more than 100 containers")
+    );
+    let most = webhook.status("VmHWM");
+
+    assert!(most < MOST, "{most} KiB");
+}

@@ -1,0 +1,178 @@
+//! What it is started with.
+
+use crate::support::run_command;
+
+use super::*;
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let scratch = Scratch::new();
+    let absent = scratch.join("absent");
+    let absent = absent.to_str().unwrap();
+    let args = [
+        "--tls-cert",
+        absent,
+        "--tls-key",
+        absent,
+        "--failure-policy",
+        "Perhaps",
+        "--read-service-accounts",
+        "--drain",
+        "5",
+        "--role",
+        "a role",
+        "--identity",
+        "process",
+        "--env",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET=planted-password",
+    ];
+    let variables = [
+        ("RAM_SIDECAR_WEBHOOK_LISTEN", "localhost"),
+        ("RAM_SIDECAR_WEBHOOK_VPC", "perhaps"),
+        ("RAM_SIDECAR_LOG", "loud"),
+    ];
+    let ended = run_command("webhook", &args, &variables);
+    assert_eq!(ended.code, Some(78));
+    let told = ended.stderr;
+    for place in [
+        "RAM_SIDECAR_WEBHOOK_LISTEN: `localhost` is no address",
+        "--tls-cert, --tls-key: cannot read ",
+        "--failure-policy: `Perhaps` is no policy; choose Fail or Ignore",
+        "--read-service-accounts: this is no pod of a cluster",
+        "--drain: `5` has no unit",
+        "--role: `a role` is no role",
+        "--identity: `process` is no identity of a pod",
+        "--env: ALIBABA_CLOUD_ACCESS_KEY_SECRET is a secret",
+        "RAM_SIDECAR_WEBHOOK_VPC: `perhaps`",
+        "RAM_SIDECAR_LOG: `loud`",
+    ] {
+        assert!(told.contains(place), "{place}\n{told}");
+    }
+    assert!(
+        told.starts_with("ram-sidecar: 11 configuration mistakes:"),
+        "{told}"
+    );
+    assert!(!told.contains(PLANTED));
+}
+
+#[test]
+fn the_api_server_is_named_by_the_cluster_or_by_a_flag_and_encrypted() {
+    let files = Files::new();
+    files.replace(&Authority::new().issue(NAME));
+    let (certificate, key) = (files.certificate(), files.key());
+    let fixed = [
+        "--tls-cert",
+        certificate.to_str().unwrap(),
+        "--tls-key",
+        key.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+        "--drain",
+        "wrong, so that it does not start",
+        "--read-service-accounts",
+    ];
+    let told = |more: &[&str], variables: &[(&str, &str)]| {
+        let ended = run_command("webhook", &[&fixed[..], more].concat(), variables);
+        assert_eq!(ended.code, Some(78));
+        ended.stderr
+    };
+    for url in [
+        "http://10.0.0.1:6443",
+        "10.0.0.1:6443",
+        "https://a:b@c",
+        "https://c/path",
+        "https://c?q",
+    ] {
+        let told = told(&["--kubernetes-url", url], &[]);
+        assert!(told.contains("--kubernetes-url: it is "), "{url}: {told}");
+    }
+    for host in ["10.0.0.1", "fd00::1"] {
+        let variables = [
+            ("KUBERNETES_SERVICE_HOST", host),
+            ("KUBERNETES_SERVICE_PORT", "443"),
+        ];
+        let told = told(&[], &variables);
+        assert!(
+            told.starts_with("ram-sidecar: 1 configuration mistake:"),
+            "{told}"
+        );
+    }
+    let wrong = [
+        ("KUBERNETES_SERVICE_HOST", "a b"),
+        ("KUBERNETES_SERVICE_PORT", "443"),
+    ];
+    assert!(
+        told(&[], &wrong)
+            .contains("KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT: it is no address")
+    );
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_setting() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let files = Files::new();
+    files.replace(&Authority::new().issue(NAME));
+    let (certificate, key) = (files.certificate(), files.key());
+    let args = [
+        "--tls-cert",
+        certificate.to_str().unwrap(),
+        "--tls-key",
+        key.to_str().unwrap(),
+        "--listen",
+        &address,
+    ];
+    let ended = run_command("webhook", &args, &[]);
+    assert_eq!(ended.code, Some(71));
+    assert!(
+        ended.stderr.contains(&address) && ended.stderr.contains("--listen"),
+        "{}",
+        ended.stderr
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variable_says_what_a_flag_says_and_the_flag_counts() {
+    let authority = Authority::new();
+    let files = Files::new();
+    files.replace(&authority.issue(NAME));
+    let (certificate, key) = (files.certificate(), files.key());
+    let variables = [
+        ("RAM_SIDECAR_WEBHOOK_LISTEN", "127.0.0.1:0"),
+        (
+            "RAM_SIDECAR_WEBHOOK_TLS_CERT",
+            certificate.to_str().unwrap(),
+        ),
+        ("RAM_SIDECAR_WEBHOOK_TLS_KEY", key.to_str().unwrap()),
+        ("RAM_SIDECAR_WEBHOOK_IDENTITY", "ecs_ram_role"),
+        ("RAM_SIDECAR_WEBHOOK_ROLE", "acs:ram::1:role/variable"),
+        ("RAM_SIDECAR_WEBHOOK_IMAGE", "registry/ram-sidecar:1"),
+        ("RAM_SIDECAR_WEBHOOK_CLASSIC", "true"),
+    ];
+    let args = [
+        "--role",
+        "acs:ram::1:role/flag",
+        "--env",
+        "HTTPS_PROXY=http://proxy:3128",
+    ];
+    let webhook = Webhook {
+        process: Process::start(command("webhook", &args, &variables)),
+        authority,
+        files,
+    };
+    let pod = pod();
+    let injected = patched(&pod, &webhook.client().review(&pod).await);
+    let sidecar = &injected["spec"]["containers"][1];
+    assert_eq!(sidecar["image"], "registry/ram-sidecar:1");
+    let variables = sidecar["env"].as_array().unwrap();
+    for (name, value) in [
+        ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/flag"),
+        ("RAM_SIDECAR_IDENTITY", "ecs_ram_role"),
+        ("HTTPS_PROXY", "http://proxy:3128"),
+    ] {
+        assert!(
+            variables.contains(&json!({ "name": name, "value": value })),
+            "{name}"
+        );
+    }
+}
