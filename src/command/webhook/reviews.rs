@@ -253,8 +253,8 @@ const MOST: usize = 4 * 1024 * 1024;
 /// How much is read of what is too large.
 const MOST_READ: usize = 16 * 1024 * 1024;
 
-/// What every connection may keep in memory: several times what a usual review has.
-const SMALL: usize = 64 * 1024;
+/// What every connection may keep in memory: more than a usual review has.
+const SMALL: usize = 32 * 1024;
 
 /// How long a body may take: some megabytes a second is slow in a cluster.
 const BODY: Duration = Duration::from_secs(5);
