@@ -1,20 +1,28 @@
 # The image holds the static binary and nothing else. The certificate authorities are part of the binary.
 #
-#     docker build -t ram-sidecar .
-#     docker run --rm --network host ram-sidecar serve --sandbox
+#     docker build -t ram-sidecar:0.1.0 .
+#     docker run --rm --network host ram-sidecar:0.1.0 serve --sandbox
 #
 # Credentials are served on the loopback address, so the container shares the network namespace of the job: the same pod,
 # `--network container:<job>`, or `--network host`. That is why no port is exposed: a published port reaches nothing.
 #
+# It needs no capability, and writes to no place but those that it is told: `--read-only --cap-drop all
+# --security-opt no-new-privileges` are fine. A file to keep the credentials in (RAM_SIDECAR_FILE) needs a volume that user
+# 65532 can write to.
+#
 # In Kubernetes, probes run `/ram-sidecar health live`, `ready` or `startup`. For `httpGet` probes the kubelet comes to the
 # address of the pod, so set RAM_SIDECAR_ADMIN_LISTEN=0.0.0.0:7003 (admin.listen); that listener has no access to the
-# credentials.
+# credentials. config/kubernetes holds manifests.
 #
-# A file to keep the credentials in (RAM_SIDECAR_FILE) needs a volume that user 65532 can write to.
+# For 64-bit Arm, build on such a machine, or with `docker buildx build --platform linux/arm64`, which emulates one where
+# QEMU is registered with the kernel (binfmt_misc). Nothing else differs: the base image must have that platform.
 
+# Any image with this Rust, a C compiler and binutils, of a glibc that comes with its static archive.
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 
 FROM ${RUST_IMAGE} AS build
+# The features of the crate, separated by commas: `default` are those that Cargo.toml names, an empty text is none.
+ARG FEATURES=default
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
@@ -23,14 +31,20 @@ COPY src src
 # 64-bit Arm.
 RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
  && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin ram-sidecar --target "$target" \
+      --no-default-features --features "$FEATURES" \
  && install -D -m 0755 "target/$target/release/ram-sidecar" /out/ram-sidecar
 # A binary that asks for a loader does not start in an empty image.
 RUN readelf --program-headers --wide /out/ram-sidecar >/tmp/headers && ! grep -w INTERP /tmp/headers
 
 FROM scratch
+LABEL org.opencontainers.image.title="ram-sidecar" \
+      org.opencontainers.image.description="Serves temporary Alibaba Cloud RAM role credentials to the job beside it, where its tools already look." \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build /out/ram-sidecar /ram-sidecar
 # A number, because there is no /etc/passwd; Kubernetes checks runAsNonRoot against it.
 USER 65532:65532
-HEALTHCHECK CMD ["/ram-sidecar", "health", "live"]
+# Docker asks, Kubernetes does not. Other commands than `serve` have no such probe: `--no-healthcheck`.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/ram-sidecar", "health", "live"]
 ENTRYPOINT ["/ram-sidecar"]
 CMD ["serve"]
