@@ -40,6 +40,8 @@ mod layering;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod manifests;
+#[cfg(test)]
 mod metadata;
 #[cfg(test)]
 mod namespace;

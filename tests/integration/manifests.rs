@@ -1,0 +1,248 @@
+//! `config/kubernetes`: what kustomize makes of it, judged by two independent sets of Kubernetes' types, and by what its
+//! parts say of each other.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Namespace, Pod, PodTemplateSpec, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::support::Scratch;
+use crate::toolchains::Language;
+
+mod webhook;
+
+/// What Kubernetes' own libraries say of a directory of manifests.
+#[derive(Deserialize)]
+struct Judged {
+    objects: BTreeMap<String, Vec<Value>>,
+    problems: Vec<String>,
+}
+
+/// Renders every kustomization of a directory, and lets each be judged; nothing where Go is not installed.
+fn judged(directory: &Path) -> Option<Judged> {
+    let home = Scratch::new();
+    let mut program = Language::Kubernetes.program("kubernetes", home.path())?;
+    let output = program.arg("manifests").arg(directory).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+fn ours() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config/kubernetes")
+}
+
+/// Returns the object of a kind that a kustomization makes.
+fn object(of: &str, kind: &str) -> Option<Value> {
+    let objects = judged(&ours())?.objects;
+    let found = objects[of].iter().find(|object| object["kind"] == kind);
+    Some(found.unwrap_or_else(|| panic!("{of} has a {kind}")).clone())
+}
+
+#[test]
+fn kubernetes_knows_every_field_and_every_pod_meets_the_restricted_standard() {
+    let Some(judged) = judged(&ours()) else {
+        return;
+    };
+    assert_eq!(judged.problems, [""; 0]);
+    let names: Vec<&str> = judged.objects.keys().map(String::as_str).collect();
+    assert_eq!(
+        names,
+        [
+            "classic",
+            "job",
+            "native",
+            "pytorchjob",
+            "webhook",
+            "webhook/ack",
+            "webhook/cert-manager"
+        ]
+    );
+}
+
+#[test]
+fn every_object_goes_through_the_types_of_the_api_unchanged() {
+    let Some(judged) = judged(&ours()) else {
+        return;
+    };
+    let all = judged.objects.values().flatten();
+    let lost: Vec<String> = all
+        .filter_map(|object| through_types(object).err())
+        .collect();
+    assert_eq!(lost, [""; 0]);
+}
+
+#[test]
+fn a_misspelt_field_is_found_by_either() {
+    for (file, right, wrong) in [
+        (
+            "native/pod.yaml",
+            "readOnlyRootFilesystem:",
+            "readOnlyRootFileSystem:",
+        ),
+        ("webhook/webhook.yaml", "timeoutSeconds:", "timeOutSeconds:"),
+        (
+            "webhook/deployment.yaml",
+            "whenUnsatisfiable:",
+            "whenUnsatisfied:",
+        ),
+        (
+            "webhook/deployment.yaml",
+            "maxUnavailable: 1",
+            "maxUnavailble: 1",
+        ),
+    ] {
+        let scratch = Scratch::new();
+        copy(&ours(), scratch.path());
+        let path = scratch.join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(right), "{file} has no {right}");
+        fs::write(&path, text.replace(right, wrong)).unwrap();
+        let Some(judged) = judged(scratch.path()) else {
+            return;
+        };
+        let name = wrong.split(':').next().unwrap();
+        assert!(
+            judged.problems.iter().any(|problem| problem.contains(name)),
+            "{:?}",
+            judged.problems
+        );
+        let mut all = judged.objects.values().flatten();
+        assert!(all.any(|object| through_types(object).is_err()), "{wrong}");
+    }
+}
+
+#[test]
+fn a_pod_that_may_more_than_the_restricted_standard_lets_it_is_found() {
+    let scratch = Scratch::new();
+    copy(&ours(), scratch.path());
+    let path = scratch.join("native/pod.yaml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(
+        &path,
+        text.replace("runAsNonRoot: true", "runAsNonRoot: false"),
+    )
+    .unwrap();
+    let Some(judged) = judged(scratch.path()) else {
+        return;
+    };
+    for name in ["native", "classic", "job", "pytorchjob"] {
+        let is_found = |problem: &String| {
+            problem.starts_with(&format!("{name}: ")) && problem.contains("runAsNonRoot")
+        };
+        assert!(
+            judged.problems.iter().any(is_found),
+            "{:?}",
+            judged.problems
+        );
+    }
+}
+
+#[test]
+fn the_jobs_have_the_pod_of_the_native_example() {
+    let (Some(pod), Some(job), Some(torch)) = (
+        object("native", "Pod"),
+        object("job", "Job"),
+        object("pytorchjob", "PyTorchJob"),
+    ) else {
+        return;
+    };
+    assert_eq!(job["spec"]["template"]["spec"], pod["spec"]);
+    let mut expected = pod["spec"].clone();
+    expected["containers"][0]["name"] = json!("pytorch");
+    for replica in ["Master", "Worker"] {
+        let spec = &torch["spec"]["pytorchReplicaSpecs"][replica]["template"]["spec"];
+        assert_eq!(spec, &expected, "{replica}");
+    }
+}
+
+#[test]
+fn the_classic_sidecar_differs_from_the_native_one_by_its_place_and_its_drain() {
+    let (Some(native), Some(classic)) = (object("native", "Pod"), object("classic", "Pod")) else {
+        return;
+    };
+    let mut expected = native["spec"]["initContainers"][0].clone();
+    let fields = expected.as_object_mut().unwrap();
+    assert_eq!(fields.remove("restartPolicy"), Some(json!("Always")));
+    let spec = &classic["spec"];
+    let grace = spec["terminationGracePeriodSeconds"].as_u64().unwrap();
+    // It needs two seconds of the grace for itself.
+    let drain = json!({"name": "RAM_SIDECAR_DRAIN", "value": format!("{}s", grace - 2)});
+    expected["env"].as_array_mut().unwrap().push(drain);
+    assert_eq!(spec["containers"][1], expected);
+    assert_eq!(spec["initContainers"], Value::Null);
+    assert_eq!(spec["volumes"], native["spec"]["volumes"]);
+}
+
+#[test]
+fn the_image_is_everywhere_that_of_this_version() {
+    let Some(judged) = judged(&ours()) else {
+        return;
+    };
+    let image = format!("ram-sidecar:{}", env!("CARGO_PKG_VERSION"));
+    for (name, objects) in judged.objects {
+        let text = Value::from(objects).to_string();
+        let named = text.matches("ram-sidecar:").count();
+        assert!(named > 0, "{name}");
+        assert_eq!(text.matches(&image).count(), named, "{name}");
+    }
+}
+
+/// Decodes an object, and says so unless the same comes out again.
+fn through_types(object: &Value) -> Result<(), String> {
+    let kind = object["kind"].as_str().unwrap();
+    match kind {
+        "ClusterRole" => through::<ClusterRole>(object),
+        "ClusterRoleBinding" => through::<ClusterRoleBinding>(object),
+        "Deployment" => through::<Deployment>(object),
+        "Job" => through::<Job>(object),
+        "MutatingWebhookConfiguration" => through::<MutatingWebhookConfiguration>(object),
+        "Namespace" => through::<Namespace>(object),
+        "Pod" => through::<Pod>(object),
+        "PodDisruptionBudget" => through::<PodDisruptionBudget>(object),
+        "Service" => through::<Service>(object),
+        "ServiceAccount" => through::<ServiceAccount>(object),
+        // The types of other projects, of which only the pods are Kubernetes' own.
+        "PyTorchJob" => {
+            let replicas = object["spec"]["pytorchReplicaSpecs"].as_object().unwrap();
+            let mut templates = replicas.values().map(|replica| &replica["template"]);
+            templates.try_for_each(through::<PodTemplateSpec>)
+        }
+        "Certificate" | "Issuer" => Ok(()),
+        _ => Err(format!("nothing is known of {kind}")),
+    }
+}
+
+fn through<T: DeserializeOwned + Serialize>(object: &Value) -> Result<(), String> {
+    let decoded: T = serde_json::from_value(object.clone())
+        .map_err(|error| format!("{object} is refused: {error}"))?;
+    let again = serde_json::to_value(decoded).unwrap();
+    if again == *object {
+        Ok(())
+    } else {
+        Err(format!("{object} becomes {again}"))
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let copy = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            self::copy(&entry.path(), &copy);
+        } else {
+            fs::copy(entry.path(), copy).unwrap();
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The webhook's manifests: who is led to it, and whether they find it.
+
+use serde_json::{Value, json};
+
+use super::object;
+
+/// Returns the names of the webhooks that are called for a pod, by the labels of its namespace and its own.
+fn called(configuration: &Value, namespace: &Value, pod: &Value) -> Vec<String> {
+    let webhooks = configuration["webhooks"].as_array().unwrap().iter();
+    let called = webhooks.filter(|webhook| {
+        selects(&webhook["namespaceSelector"], namespace)
+            && selects(&webhook["objectSelector"], pod)
+    });
+    let name = |webhook: &Value| {
+        let name = webhook["name"].as_str().unwrap();
+        name.split('.').next().unwrap().to_owned()
+    };
+    called.map(name).collect()
+}
+
+/// Whether a selector takes something with these labels.
+fn selects(selector: &Value, labels: &Value) -> bool {
+    let fields = selector.as_object().unwrap();
+    fields.iter().all(|(field, value)| match field.as_str() {
+        "matchLabels" => {
+            let mut wanted = value.as_object().unwrap().iter();
+            wanted.all(|(key, value)| labels.get(key) == Some(value))
+        }
+        "matchExpressions" => value.as_array().unwrap().iter().all(|expression| {
+            assert_eq!(expression["operator"], "NotIn");
+            let label = labels.get(expression["key"].as_str().unwrap());
+            let values = expression["values"].as_array().unwrap();
+            label.is_none_or(|label| !values.contains(label))
+        }),
+        _ => panic!("{field} is not known"),
+    })
+}
+
+fn assert_called(of: &str, table: &[(Value, Value, &[&str])]) {
+    let Some(configuration) = object(of, "MutatingWebhookConfiguration") else {
+        return;
+    };
+    for (namespace, pod, expected) in table {
+        let mut namespace = namespace.clone();
+        let labels = namespace.as_object_mut().unwrap();
+        // Kubernetes labels every namespace with its name.
+        let name = labels.entry("kubernetes.io/metadata.name");
+        name.or_insert_with(|| json!("default"));
+        let called = called(&configuration, &namespace, pod);
+        assert_eq!(called, *expected, "{pod} in {namespace}");
+    }
+}
+
+#[test]
+fn one_webhook_is_called_for_whoever_asks_and_none_for_the_system() {
+    let yes = || json!({"ram-sidecar/inject": "true"});
+    let no = || json!({"ram-sidecar/inject": "false"});
+    let named =
+        |name: &str| json!({"kubernetes.io/metadata.name": name, "ram-sidecar/inject": "true"});
+    assert_called(
+        "webhook",
+        &[
+            (json!({}), json!({}), &[]),
+            (json!({}), json!({"app": "x"}), &[]),
+            (json!({}), yes(), &["pod"]),
+            (json!({}), no(), &[]),
+            (yes(), json!({}), &["namespace"]),
+            (yes(), yes(), &["pod"]),
+            (yes(), no(), &[]),
+            (no(), json!({}), &[]),
+            (no(), yes(), &["pod"]),
+            (named("kube-system"), yes(), &[]),
+            (named("kube-public"), yes(), &[]),
+            (named("kube-node-lease"), json!({}), &[]),
+            (named("ram-sidecar"), json!({}), &[]),
+            (
+                json!({}),
+                json!({"pod-identity.alibabacloud.com/injection": "on"}),
+                &[],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn acks_labels_lead_there_too_and_ours_beat_them() {
+    let on = || json!({"pod-identity.alibabacloud.com/injection": "on"});
+    let off = || json!({"pod-identity.alibabacloud.com/injection": "off"});
+    let yes = || json!({"ram-sidecar/inject": "true"});
+    let both = |ours: &str| json!({"pod-identity.alibabacloud.com/injection": "on", "ram-sidecar/inject": ours});
+    let system = json!({
+        "kubernetes.io/metadata.name": "kube-system",
+        "pod-identity.alibabacloud.com/injection": "on"
+    });
+    assert_called(
+        "webhook/ack",
+        &[
+            (json!({}), json!({}), &[]),
+            (json!({}), yes(), &["pod"]),
+            (yes(), json!({}), &["namespace"]),
+            (json!({}), on(), &["ack-pod"]),
+            (json!({}), off(), &[]),
+            (json!({}), both("true"), &["pod"]),
+            (json!({}), both("false"), &[]),
+            (on(), json!({}), &["ack-namespace"]),
+            (on(), on(), &["ack-pod"]),
+            (on(), off(), &[]),
+            (on(), yes(), &["pod"]),
+            (system.clone(), on(), &[]),
+            (system, json!({}), &[]),
+        ],
+    );
+}
+
+#[test]
+fn the_api_server_finds_it_by_a_name_that_its_certificate_holds() {
+    const OF: &str = "webhook/cert-manager";
+    let get = |kind| object(OF, kind);
+    let (Some(configuration), Some(service), Some(deployment), Some(certificate)) = (
+        get("MutatingWebhookConfiguration"),
+        get("Service"),
+        get("Deployment"),
+        get("Certificate"),
+    ) else {
+        return;
+    };
+    let meta = &service["metadata"];
+    for webhook in configuration["webhooks"].as_array().unwrap() {
+        let address = &webhook["clientConfig"]["service"];
+        assert_eq!(address["name"], meta["name"]);
+        assert_eq!(address["namespace"], meta["namespace"]);
+        assert_eq!(address["path"], "/inject");
+        // 443 is what it is asked at unless it says otherwise.
+        assert_eq!(address["port"], Value::Null);
+        assert_eq!(service["spec"]["ports"][0]["port"], 443);
+    }
+    let template = &deployment["spec"]["template"];
+    assert_eq!(service["spec"]["selector"], template["metadata"]["labels"]);
+    let port = &template["spec"]["containers"][0]["ports"][0];
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], port["name"]);
+
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let host = format!("{}.{}.svc", text(&meta["name"]), text(&meta["namespace"]));
+    assert_eq!(certificate["spec"]["dnsNames"], json!([host]));
+    let volume = &template["spec"]["volumes"][0];
+    assert_eq!(
+        certificate["spec"]["secretName"],
+        volume["secret"]["secretName"]
+    );
+    let own = &certificate["metadata"];
+    assert_eq!(
+        configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"],
+        format!("{}/{}", text(&own["namespace"]), text(&own["name"]))
+    );
+}
+
+#[test]
+fn it_may_read_service_accounts_and_nothing_else() {
+    let Some(role) = object("webhook", "ClusterRole") else {
+        return;
+    };
+    assert_eq!(
+        role["rules"],
+        json!([{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]}])
+    );
+}
+
+#[test]
+fn the_sidecars_have_the_image_of_the_webhook() {
+    let Some(deployment) = object("webhook", "Deployment") else {
+        return;
+    };
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let image = container["image"].as_str().unwrap();
+    assert_eq!(container["args"][1], format!("--image={image}"));
+}
