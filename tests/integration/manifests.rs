@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 use crate::support::Scratch;
 use crate::toolchains::Language;
 
+#[cfg(feature = "inject")]
+mod inject;
 mod webhook;
 
 /// What Kubernetes' own libraries say of a directory of manifests.
