@@ -108,7 +108,7 @@ fn the_manual_can_be_read_and_names_every_command_and_flag() {
     };
     let (names, flags) = words();
     for name in names {
-        let heading = format!("RAM SIDECAR {}", name.to_uppercase());
+        let heading = format!("RAM SIDECAR {}", name.to_uppercase().replace('-', " "));
         assert!(
             name == "help" || text.contains(&heading),
             "no section {heading}\n{text}"
