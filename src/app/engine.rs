@@ -33,14 +33,22 @@ impl Engine {
         Error::Ended(ended)
     }
 
-    /// Serves on for the drain, finishes the requests that are under way, and ends; at once when `impatient` does.
-    pub async fn leave(mut self, impatient: impl Future<Output = ()>) -> Result<(), Error> {
+    /// Serves on for the drain, or until nobody needs it because `finished` has come, finishes the requests that are under
+    /// way, and ends; at once when `impatient` does.
+    pub async fn leave(
+        mut self,
+        finished: impl Future<Output = ()>,
+        impatient: impl Future<Output = ()>,
+    ) -> Result<(), Error> {
         let span = self.tasks.span.clone();
         let leaving = async {
             info!(drain_seconds = self.drain.as_secs(), "Stopping");
             self.stop.send_replace(true);
             let leave = async {
-                tokio::time::sleep(self.drain).await;
+                tokio::select! {
+                    () = tokio::time::sleep(self.drain) => {}
+                    () = finished => {}
+                }
                 self.close.send_replace(true);
                 self.servers.all_ended().await;
             };

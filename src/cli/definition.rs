@@ -141,7 +141,7 @@ fn health() -> Command {
 fn stop() -> Command {
     let command = Command::new("stop")
         .about("Asks a running daemon to leave, from any container of its pod")
-        .after_help("Without this program, `curl -X POST http://127.0.0.1:7003/stop` does the same.\nExit codes: 0 it leaves, 69 it does not, 64 usage, 78 configuration.");
+        .after_help("Without this program, `curl -X POST http://127.0.0.1:7003/stop` does the same.\nIt leaves without shutdown.drain, which is for jobs that are told to stop at the same time.\nExit codes: 0 it leaves, 69 it does not, 64 usage, 78 configuration.");
     with_admin(command)
 }
 

@@ -117,7 +117,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<Ending, Error> 
     let impatient = async {
         asked_to_end(&mut relay).await;
     };
-    if let Err(error) = engine.leave(impatient).await {
+    if let Err(error) = engine.leave(handle.stop_asked(), impatient).await {
         error!("{error}");
     }
     handle.withdraw_files().await;

@@ -42,7 +42,9 @@ pub async fn run(config: Config, is_service: bool) -> Result<(), Error> {
     if is_service {
         systemd::stopping().await;
     }
-    engine.leave(stopped(&mut signals, &handle)).await
+    // Whoever asks for the stop has done its work: the drain is for those who are told to stop as well.
+    let impatient = stopped(&mut signals, &handle);
+    engine.leave(handle.stop_asked(), impatient).await
 }
 
 /// Waits for a request to stop, and passes on those to renew.

@@ -193,26 +193,29 @@ fn wait_is_patient_with_a_daemon_that_is_not_there_yet() {
 }
 
 #[test]
-fn stop_makes_the_daemon_leave_after_its_drain() {
-    let mut daemon = sandbox(&["--drain", "3s"]);
+fn stop_makes_the_daemon_leave_without_its_drain() {
+    let mut daemon = sandbox(&["--drain", "1h"]);
     let admin = daemon.admin().to_string();
     let stop = || run_command("stop", &["--admin-listen", &admin], &[]);
     let stopped = stop();
     assert_eq!((stopped.code, stopped.stderr.as_str()), (Some(0), ""));
     daemon.logged("A program asks this process to stop");
+    assert_eq!(daemon.ended(), Some(0));
+    assert_eq!(stop().code, Some(69));
+}
+
+#[test]
+fn a_job_that_has_finished_ends_the_drain() {
+    let mut daemon = sandbox(&["--drain", "1h"]);
+    let admin = daemon.admin().to_string();
+    daemon.signal("TERM");
     eventually("it is not ready any more", || {
         (daemon.probe("/ready").status == 503).then_some(())
     });
-    assert_eq!(
-        daemon.credentials().status,
-        200,
-        "it serves during the drain"
-    );
-    // Asking again changes nothing.
-    assert_eq!(stop().code, Some(0));
     assert_eq!(daemon.credentials().status, 200);
+    let stopped = run_command("stop", &["--admin-listen", &admin], &[]);
+    assert_eq!(stopped.code, Some(0));
     assert_eq!(daemon.ended(), Some(0));
-    assert_eq!(stop().code, Some(69));
 }
 
 #[test]
