@@ -97,29 +97,37 @@ impl Clock {
         now
     }
 
-    /// Waits until either clock has reached `deadline`. Cancel safe.
+    /// Waits until either clock has reached the first of the `deadlines`. Without any it pends for ever. Cancel safe.
+    ///
+    /// Which is the first may change when the wall clock is set, so that the others must be known here.
     ///
     /// Where the kernel cannot tell of a suspension or of a wall clock that is set, it may return up to [`SLICE`] late.
-    pub async fn sleep_until(&self, deadline: Moment) {
+    pub async fn sleep_until(&self, deadlines: &[Moment]) {
+        let rest = || {
+            let now = self.now();
+            deadlines.iter().map(|deadline| now.until(*deadline)).min()
+        };
         loop {
             // Before the clocks are read, so that no change goes unnoticed.
             let changed = self.shifts.changed.notified();
-            let rest = self.now().until(deadline);
-            if rest.is_zero() {
+            let Some(left) = rest() else {
+                return std::future::pending().await;
+            };
+            if left.is_zero() {
                 return;
             }
             match self.base {
                 Base::Machine => {
-                    let wait = || self.now().until(deadline);
+                    let wait = || rest().unwrap_or_default();
                     if alarm::wait(wait).await.is_err() {
-                        tokio::time::sleep(rest.min(SLICE)).await;
+                        tokio::time::sleep(left.min(SLICE)).await;
                     }
                 }
                 Base::Simulated { tells: true, .. } => {
-                    let _ = tokio::time::timeout(rest, changed).await;
+                    let _ = tokio::time::timeout(left, changed).await;
                 }
                 Base::Simulated { tells: false, .. } => {
-                    tokio::time::sleep(rest.min(SLICE)).await;
+                    tokio::time::sleep(left.min(SLICE)).await;
                 }
             }
         }
@@ -159,7 +167,7 @@ mod tests {
             setter.shift_wall(TimeDelta::hours(2));
         });
         let deadline = clock.now().after(Duration::from_secs(3600));
-        clock.sleep_until(deadline).await;
+        clock.sleep_until(&[deadline]).await;
         started.elapsed()
     }
 
@@ -187,7 +195,7 @@ mod tests {
         let clock = Clock::machine();
         let started = clock.now();
         clock
-            .sleep_until(started.after(Duration::from_millis(50)))
+            .sleep_until(&[started.after(Duration::from_millis(50))])
             .await;
         assert!(
             clock

@@ -118,10 +118,9 @@ impl<S: Source> Refresher<S> {
             let now = self.clock.now();
             let expiry = state.held().map(|held| held.deadline);
             let ahead = expiry.filter(|expiry| !now.is_past(*expiry));
-            let either = [Some(next), ahead].into_iter().flatten();
-            let wake = either.min_by_key(|at| now.until(*at)).unwrap_or(next);
+            let wakes = [next, ahead.unwrap_or(next)];
             tokio::select! {
-                () = self.clock.sleep_until(wake) => {}
+                () = self.clock.sleep_until(&wakes) => {}
                 // Somebody waits for a renewal that the clock may already call for.
                 () = self.publisher.poked() => {}
                 () = nudged(&mut self.nudges) => {

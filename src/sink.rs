@@ -112,25 +112,24 @@ impl<K: Kept> Sink<K> {
             let state = self.subscriber.current();
             let now = self.clock.now();
             let outcome = self.step(&state.offer(now), &mut disk, now).await;
-            let mut wake = disk.written.as_ref().map(|written| written.deadline);
-            if wake.is_none() && state.held().is_some() {
-                // What has ended may be out of reach, and come back.
-                wake = Some(now.after(RETRY_MOST));
-            }
-            match outcome {
+            let deadline = disk.written.as_ref().map(|written| written.deadline);
+            let wakes: Vec<Moment> = match outcome {
                 Ok(()) => {
                     self.succeeded(disk.written.as_ref());
                     failures = 0;
+                    // What has ended may be out of reach, and come back.
+                    let back = state.held().map(|_| now.after(RETRY_MOST));
+                    deadline.or(back).into_iter().collect()
                 }
                 Err(error) => {
                     self.failed(&error);
                     failures = failures.saturating_add(1);
-                    wake = Some(retry_at(self.clock.now(), failures, wake));
+                    retries(self.clock.now(), failures, deadline).collect()
                 }
-            }
+            };
             tokio::select! {
                 () = self.subscriber.changed() => {}
-                () = sleep_until(&self.clock, wake) => {}
+                () = self.clock.sleep_until(&wakes) => {}
             }
         }
     }
@@ -273,12 +272,11 @@ fn hung() -> io::Error {
     io::Error::other("the file system does not answer")
 }
 
-/// Returns when to try again: after a pause, or when what is on disk ends if that comes first.
-fn retry_at(now: Moment, failures: u32, deadline: Option<Moment>) -> Moment {
+/// Returns when to try again: after a pause, and when what is on disk ends, unless it has.
+fn retries(now: Moment, failures: u32, deadline: Option<Moment>) -> impl Iterator<Item = Moment> {
     let again = now.after(RETRY.saturating_mul(failures).min(RETRY_MOST));
-    let is_sooner =
-        |deadline: &Moment| !now.is_past(*deadline) && now.until(*deadline) < now.until(again);
-    deadline.filter(is_sooner).unwrap_or(again)
+    let ahead = deadline.filter(|deadline| !now.is_past(*deadline));
+    [Some(again), ahead].into_iter().flatten()
 }
 
 /// What is known of the file.
@@ -298,13 +296,6 @@ struct Written {
     expires_at: DateTime<Utc>,
     /// When it must be gone.
     deadline: Moment,
-}
-
-async fn sleep_until(clock: &Clock, wake: Option<Moment>) {
-    match wake {
-        Some(wake) => clock.sleep_until(wake).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// A failed write is tried again after a pause that grows from the first to the second, which is also how often a file

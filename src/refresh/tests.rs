@@ -423,6 +423,25 @@ async fn a_wall_clock_that_is_set_back_prolongs_no_life() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_back_just_before_an_expiry_delays_no_attempt() {
+    let mut simulation = Simulation::start(|at| {
+        if at == 0 {
+            Act::Grant(HOUR)
+        } else {
+            Act::Fail("ConnectFailed")
+        }
+    });
+    simulation.run(100).await;
+    // By the wall clock a minute and a half is left now, and all but the last second of it passes.
+    simulation.clock.shift_wall(TimeDelta::seconds(3410));
+    simulation.run(89).await;
+    simulation.clock.shift_wall(TimeDelta::hours(-1));
+    let before = simulation.attempts().len();
+    simulation.run(100).await;
+    assert!(simulation.attempts().len() > before);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_nudge_renews_at_once_and_a_storm_of_them_once_a_second() {
     let mut simulation = Simulation::start(|_| Act::Grant(HOUR));
     simulation.run(100).await;

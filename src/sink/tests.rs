@@ -290,11 +290,8 @@ fn a_failure_is_followed_by_a_pause_whatever_is_on_disk() {
         // What has ended and cannot be removed makes no hot loop.
         (1, Some(now), after(2)),
     ] {
-        assert_eq!(
-            retry_at(now, failures, deadline),
-            expected,
-            "{failures} {deadline:?}"
-        );
+        let first = retries(now, failures, deadline).min_by_key(|at| now.until(*at));
+        assert_eq!(first, Some(expected), "{failures} {deadline:?}");
     }
 }
 
