@@ -46,9 +46,20 @@ fn ours() -> PathBuf {
 
 /// Returns the object of a kind that a kustomization makes.
 fn object(of: &str, kind: &str) -> Option<Value> {
+    found(of, |object| object["kind"] == kind)
+}
+
+/// Returns the object of that kind and name.
+fn object_named(of: &str, kind: &str, name: &str) -> Option<Value> {
+    found(of, |object| {
+        object["kind"] == kind && object["metadata"]["name"] == name
+    })
+}
+
+fn found(of: &str, is_wanted: impl Fn(&Value) -> bool) -> Option<Value> {
     let objects = judged(&ours())?.objects;
-    let found = objects[of].iter().find(|object| object["kind"] == kind);
-    Some(found.unwrap_or_else(|| panic!("{of} has a {kind}")).clone())
+    let found = objects[of].iter().find(|object| is_wanted(object));
+    Some(found.expect("it is there").clone())
 }
 
 #[test]

@@ -89,8 +89,23 @@ impl Promises {
         (is_good && circumstances.clock_set < issue.issued).then_some(held)
     }
 
-    /// Every dialect answers what the facts call for.
+    /// Every dialect answers what the facts call for. Asked again where a renewal came between two questions.
     async fn serving(
+        &self,
+        world: &World,
+        daemon: &mut Daemon,
+        circumstances: &Circumstances,
+    ) -> Checked {
+        loop {
+            let before = held(daemon);
+            let asked = self.asked(world, daemon, circumstances).await;
+            if held(daemon) == before {
+                return asked;
+            }
+        }
+    }
+
+    async fn asked(
         &self,
         world: &World,
         daemon: &mut Daemon,

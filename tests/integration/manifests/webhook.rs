@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::object;
+use super::{object, object_named};
 
 /// Returns the names of the webhooks that are called for a pod, by the labels of its namespace and its own.
 fn called(configuration: &Value, namespace: &Value, pod: &Value) -> Vec<String> {
@@ -120,7 +120,8 @@ fn the_api_server_finds_it_by_a_name_that_its_certificate_holds() {
         get("MutatingWebhookConfiguration"),
         get("Service"),
         get("Deployment"),
-        get("Certificate"),
+        // The one beside it is of the authority.
+        object_named(OF, "Certificate", "ram-sidecar-webhook"),
     ) else {
         return;
     };
