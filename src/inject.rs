@@ -8,6 +8,7 @@ mod carried;
 mod check;
 mod job;
 pub mod patch;
+mod resources;
 mod shape;
 mod sidecar;
 mod values;
@@ -19,7 +20,7 @@ pub mod yaml;
 use serde_json::{Map, Value, json};
 
 use self::shape::{has_named, list, name_of, object, text_of};
-use self::sidecar::{ACCESS_KEY, ADDRESS, CREDENTIALS, NAME, STATE};
+use self::sidecar::{ADDRESS, NAME};
 
 pub use self::carried::{Annotations, Opted, opted};
 pub use self::wanted::{PLACES, Place, Said, Wanted, Word};
@@ -123,6 +124,7 @@ impl<'a> Injection<'a> {
         let mut led = Vec::new();
         let mut notes = Vec::new();
         let mut known = Vec::new();
+        let read_only = job::read_only(self.spec);
         for field in LISTS {
             if self.spec.get(field).is_none_or(Value::is_null) {
                 continue;
@@ -138,7 +140,7 @@ impl<'a> Injection<'a> {
                 if is_too_early || !self.wish.concerns(&name) {
                     continue;
                 }
-                let told = job::lead(container, self.wish.metadata);
+                let told = job::lead(container, self.wish.metadata, &read_only);
                 notes.extend(
                     told.map_err(|Refusal(told)| Refusal(format!("container {name}: {told}")))?,
                 );
@@ -180,33 +182,47 @@ impl<'a> Injection<'a> {
         let volumes = list(self.spec, "volumes")?;
         for volume in sidecar::volumes(self.wish) {
             let name = text_of(&volume, "name");
-            let is_there = volumes.iter().any(|theirs| text_of(theirs, "name") == name);
-            if is_there && [ACCESS_KEY, CREDENTIALS, STATE].contains(&name) {
-                self.notes.push(format!("keeps its own volume {name}"));
-            }
-            if !is_there {
-                volumes.push(volume);
+            let theirs = volumes
+                .iter()
+                .find(|theirs| text_of(theirs, "name") == name);
+            match theirs {
+                None => volumes.push(volume),
+                // Of ACK's webhook.
+                Some(theirs) if sidecar::is_token(theirs) => {}
+                Some(_) => self.notes.push(format!("keeps its own volume {name}")),
             }
         }
         Ok(())
     }
 
+    fn has_container(&self, name: &str) -> bool {
+        let lists = LISTS
+            .iter()
+            .filter_map(|list| self.spec.get(*list)?.as_array());
+        lists
+            .flatten()
+            .any(|container| text_of(container, "name") == name)
+    }
+
     fn add_containers(&mut self) -> Result<(), Refusal> {
         let grace = self.spec.get("terminationGracePeriodSeconds");
         let grace = grace.and_then(Value::as_u64).unwrap_or(GRACE);
-        let sidecar = sidecar::sidecar(self.wish, grace);
+        let resources = resources::resources(self.spec);
+        if resources::is_guaranteed(self.spec) {
+            self.notes.push(
+                "keeps the class Guaranteed: the sidecar has a limit of the processor too"
+                    .to_owned(),
+            );
+        }
+        let sidecar = sidecar::sidecar(self.wish, grace, resources.clone());
         let mut first = Vec::new();
         if self.wish.metadata {
-            for field in LISTS {
-                let containers = self.spec.get(field).and_then(Value::as_array);
-                let mut containers = containers.into_iter().flatten();
-                if containers.any(|container| text_of(container, "name") == ADDRESS) {
-                    return Err(Refusal(format!(
-                        "it has a container {ADDRESS} but none {NAME}; remove it, or give it another name"
-                    )));
-                }
+            if self.has_container(ADDRESS) {
+                return Err(Refusal(format!(
+                    "it has a container {ADDRESS} but none {NAME}; remove it, or give it another name"
+                )));
             }
-            first.push(sidecar::address(self.wish));
+            first.push(sidecar::address(self.wish, resources));
         }
         match self.wish.mode {
             Mode::Native => first.push(sidecar),
@@ -240,6 +256,9 @@ impl<'a> Injection<'a> {
         }
         if is_on_host(self.spec) {
             self.notes.push("shares the node's network: no other pod of this node may use its ports 7002 and 7003".to_owned());
+        }
+        if self.has_container("istio-proxy") {
+            self.notes.push("has istio-proxy beside it: where Istio's CNI plugin redirects what containers send before that has started, let the pod's annotation traffic.sidecar.istio.io/excludeOutboundPorts name 443, by which STS is reached".to_owned());
         }
         let ends = self
             .spec

@@ -8,16 +8,33 @@ use super::sidecar::{CREDENTIALS, CREDENTIALS_PATH};
 
 /// Leads one container to the sidecar. Whatever it has set itself stays, and is told.
 ///
-/// With `is_metadata` the SDKs may ask the ECS metadata service, which is the sidecar.
+/// With `is_metadata` the SDKs may ask the ECS metadata service, which is the sidecar. Nothing can be made in the volumes that
+/// are `read_only`.
 pub(super) fn lead(
     container: &mut Map<String, Value>,
     is_metadata: bool,
+    read_only: &[String],
 ) -> Result<Vec<String>, Refusal> {
     let name = name_of(container).to_owned();
     let mut notes = Vec::new();
     variables(container, &name, is_metadata, &mut notes)?;
-    mount(container, &name, &mut notes)?;
+    mount(container, &name, read_only, &mut notes)?;
     Ok(notes)
+}
+
+/// Returns the names of the volumes in which nothing can be made.
+pub(super) fn read_only(spec: &Map<String, Value>) -> Vec<String> {
+    let is_read_only = |volume: &&Value| {
+        let sources = volume.as_object().into_iter().flatten();
+        sources.into_iter().any(|(kind, source)| {
+            READ_ONLY.contains(&kind.as_str()) || source["readOnly"] == Value::Bool(true)
+        })
+    };
+    let volumes = spec.get("volumes").and_then(Value::as_array);
+    let volumes = volumes.into_iter().flatten().filter(is_read_only);
+    volumes
+        .map(|volume| text_of(volume, "name").to_owned())
+        .collect()
 }
 
 fn variables(
@@ -26,6 +43,12 @@ fn variables(
     is_metadata: bool,
     notes: &mut Vec<String>,
 ) -> Result<(), Refusal> {
+    let sources = container.get("envFrom").and_then(Value::as_array);
+    if sources.is_some_and(|sources| !sources.is_empty()) {
+        notes.push(format!(
+            "container {name} takes variables by envFrom, which count less than the sidecar's; an AccessKey among them comes before its credentials"
+        ));
+    }
     let env = list(container, "env")?;
     let has = |env: &[Value], name: &str| env.iter().any(|entry| text_of(entry, "name") == name);
     let first: Vec<&str> = FIRST
@@ -72,32 +95,41 @@ fn variables(
 fn mount(
     container: &mut Map<String, Value>,
     name: &str,
+    read_only: &[String],
     notes: &mut Vec<String>,
 ) -> Result<(), Refusal> {
     let mounts = list(container, "volumeMounts")?;
-    let path_of = |mount: &Value| text_of(mount, "mountPath").trim_end_matches('/').to_owned();
-    if mounts
-        .iter()
-        .any(|mount| path_of(mount) == CREDENTIALS_PATH)
-    {
-        notes.push(format!(
-            "container {name} keeps its own mount at {CREDENTIALS_PATH}"
-        ));
-        return Ok(());
-    }
-    let above = mounts.iter().find(|mount| {
+    let is_within = |inner: &str, outer: &str| {
+        let rest = inner.strip_prefix(outer);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let mut made_in = None;
+    for mount in mounts.iter() {
+        let path = text_of(mount, "mountPath").trim_end_matches('/');
+        if is_within(path, CREDENTIALS_PATH) {
+            notes.push(format!("container {name} keeps its own mount at {path}"));
+            return Ok(());
+        }
+        if !is_within(CREDENTIALS_PATH, path) {
+            continue;
+        }
         // Nothing can be mounted in what cannot be written to, unless it is there.
-        mount.get("readOnly") == Some(&Value::Bool(true))
-            && CREDENTIALS_PATH.starts_with(&format!("{}/", path_of(mount)))
-    });
-    if let Some(above) = above {
-        let path = text_of(above, "mountPath");
-        notes.push(format!("container {name} gets no file of credentials, because it mounts {path} read-only, and {CREDENTIALS_PATH} would be in it"));
-        return Ok(());
+        let volume = text_of(mount, "name");
+        if mount["readOnly"] == Value::Bool(true) || read_only.iter().any(|name| name == volume) {
+            notes.push(format!("container {name} gets no file of credentials, because it mounts {path} read-only, and {CREDENTIALS_PATH} would be in it"));
+            return Ok(());
+        }
+        made_in = Some(path.to_owned());
+    }
+    if let Some(path) = made_in {
+        notes.push(format!("container {name} mounts {path}, in which an empty directory is made for {CREDENTIALS_PATH}"));
     }
     mounts.push(json!({ "name": CREDENTIALS, "mountPath": CREDENTIALS_PATH, "readOnly": true }));
     Ok(())
 }
+
+/// Volumes that are mounted read-only whatever the mount says.
+const READ_ONLY: &[&str] = &["configMap", "downwardAPI", "image", "projected", "secret"];
 
 /// The sidecar's key.
 const POD_UID: &str = "RAM_SIDECAR_POD_UID";

@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use crate::duration::written;
 
+use super::shape::{objects, text_of};
 use super::wish::{Identity, Mode, Wish};
 
 /// Renders the sidecar. `grace` is how many seconds the pod has to stop.
-pub(super) fn sidecar(wish: &Wish, grace: u64) -> Value {
+pub(super) fn sidecar(wish: &Wish, grace: u64, resources: Option<Value>) -> Value {
     let mut container = json!({ "name": NAME, "image": wish.image, "args": args(wish) });
     let restart = json!("Always");
     let fields = [
@@ -16,7 +17,7 @@ pub(super) fn sidecar(wish: &Wish, grace: u64) -> Value {
             (wish.mode == Mode::Native).then_some(restart),
         ),
         ("env", Some(env(wish, grace))),
-        ("resources", Some(resources())),
+        ("resources", resources),
         ("startupProbe", Some(startup_probe())),
         ("livenessProbe", Some(liveness_probe())),
         ("securityContext", Some(security_context())),
@@ -30,12 +31,11 @@ pub(super) fn sidecar(wish: &Wish, grace: u64) -> Value {
 }
 
 /// Renders the init container that gives the pod the address of the ECS metadata service.
-pub(super) fn address(wish: &Wish) -> Value {
-    json!({
+pub(super) fn address(wish: &Wish, resources: Option<Value>) -> Value {
+    let mut container = json!({
         "name": ADDRESS,
         "image": wish.image,
         "args": ["metadata-address"],
-        "resources": resources(),
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "capabilities": { "add": ["NET_ADMIN"], "drop": ["ALL"] },
@@ -45,7 +45,11 @@ pub(super) fn address(wish: &Wish) -> Value {
             "runAsUser": 0,
             "seccompProfile": { "type": "RuntimeDefault" },
         },
-    })
+    });
+    if let (Value::Object(container), Some(resources)) = (&mut container, resources) {
+        container.insert("resources".to_owned(), resources);
+    }
+    container
 }
 
 /// Renders the volumes that the sidecar mounts, and with them the job.
@@ -59,7 +63,7 @@ pub(super) fn volumes(wish: &Wish) -> Vec<Value> {
         Identity::Oidc { .. } => volumes.push(json!({
             "name": TOKEN,
             "projected": { "sources": [{ "serviceAccountToken": {
-                "audience": "sts.aliyuncs.com",
+                "audience": AUDIENCE,
                 "expirationSeconds": wish.token_expiration.as_secs(),
                 "path": "token",
             } }] },
@@ -150,7 +154,7 @@ fn settings(wish: &Wish, grace: u64) -> Vec<(&'static str, String)> {
     }
     if wish.mode == Mode::Classic {
         // It is told to stop when the job is, whose last upload still needs credentials.
-        let drain = grace.saturating_sub(FAREWELL);
+        let drain = grace.min(GRACE_MOST).saturating_sub(FAREWELL);
         settings.push(("RAM_SIDECAR_DRAIN", format!("{drain}s")));
     }
     settings
@@ -189,9 +193,13 @@ fn mounts(wish: &Wish) -> Value {
     mounts.into()
 }
 
-fn resources() -> Value {
-    // No limit of the processor: throttled, it would keep the job waiting.
-    json!({ "limits": { "memory": "64Mi" }, "requests": { "cpu": "5m", "memory": "16Mi" } })
+/// Whether a volume has a token of the service account for STS where the sidecar looks for it.
+pub(super) fn is_token(volume: &Value) -> bool {
+    let sources = volume.get("projected").unwrap_or(&Value::Null);
+    objects(sources, "sources").any(|source| {
+        let token = &source["serviceAccountToken"];
+        text_of(token, "audience") == AUDIENCE && text_of(token, "path") == "token"
+    })
 }
 
 fn startup_probe() -> Value {
@@ -245,6 +253,9 @@ const STATE_PATH: &str = "/var/lib/ram-sidecar";
 /// The volume with the service account's token, as ACK's webhook for RRSA calls it.
 pub(super) const TOKEN: &str = "rrsa-oidc-token";
 
+/// Whom it is for.
+const AUDIENCE: &str = "sts.aliyuncs.com";
+
 /// Where that mounts it.
 const TOKEN_PATH: &str = "/var/run/secrets/ack.alibabacloud.com/rrsa-tokens";
 
@@ -258,6 +269,9 @@ const PROGRAM: &str = "/ram-sidecar";
 
 /// The image's own user.
 const USER: u32 = 65532;
+
+/// A week of seconds. Kubernetes knows no bound, and the drain does.
+const GRACE_MOST: u64 = 604_800;
 
 /// Seconds of the pod's grace that the sidecar needs for itself, to end by itself and not be killed.
 const FAREWELL: u64 = 2;

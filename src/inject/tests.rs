@@ -1,5 +1,6 @@
 //! What is added to pods, and what is not.
 
+mod company;
 mod identities;
 mod pods;
 mod restricted;
@@ -214,7 +215,9 @@ fn what_the_user_has_set_stays_and_is_told() {
             "container own keeps its own ALIBABA_CLOUD_CREDENTIALS_URI",
             "container own keeps its own mount at /mnt/.alibabacloud",
             "container below gets no file of credentials, because it mounts /mnt read-only, and /mnt/.alibabacloud would be in it",
+            "container beside mounts /mnt, in which an empty directory is made for /mnt/.alibabacloud",
             "keeps its own volume ram-sidecar-state",
+            "keeps its own volume rrsa-oidc-token",
             "shares the node's network: no other pod of this node may use its ports 7002 and 7003",
         ]
     );

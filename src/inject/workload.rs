@@ -1,6 +1,6 @@
 //! Finds pods in whatever document holds them, and adds the sidecar to each.
 //!
-//! Nothing is known of the kinds of Kubeflow, Volcano or Ray: whatever has a `template` with `spec.containers` makes pods.
+//! Nothing is known of the kinds of Kubeflow, Volcano or Ray: whatever has a template with `spec.containers` makes pods.
 
 use serde_json::Value;
 
@@ -27,10 +27,20 @@ pub fn inject_into(document: &mut Value, wanted: &Wanted, told: &mut Told) {
         && let Some(Value::Array(items)) = document.get_mut("items")
     {
         for item in items {
-            inject_into(item, wanted, told);
+            // Of a PodList, say, whose items need not say what they are.
+            let kind = kind.trim_end_matches("List");
+            if item.get("kind").is_none() && kind == "Pod" {
+                inject_all(item, kind, wanted, told);
+            } else {
+                inject_into(item, wanted, told);
+            }
         }
         return;
     }
+    inject_all(document, &kind, wanted, told);
+}
+
+fn inject_all(document: &mut Value, kind: &str, wanted: &Wanted, told: &mut Told) {
     let object = title(document);
     let mut found = Vec::new();
     if kind == "Pod" {
@@ -105,7 +115,8 @@ fn templates<'a>(value: &'a mut Value, path: &str, found: &mut Vec<(String, &'a 
                 } else {
                     format!("{path}.{name}")
                 };
-                if name == "template" && is_of_pods(value) {
+                let is_template = name == "template" || name.ends_with("Template");
+                if is_template && is_of_pods(value) {
                     found.push((path, value));
                 } else {
                     templates(value, &path, found);

@@ -62,8 +62,9 @@ fn hostile_input_ends_soon() {
             read(yaml.as_bytes()).map_or_else(|told| told.to_string(), |_| "no mistake".to_owned());
         assert!(mistake.contains(told), "{name}: {mistake}");
         let took = begun.elapsed();
+        // A million steps take seconds on a busy machine, and their square for ever.
         assert!(
-            took < Duration::from_secs(20),
+            took < Duration::from_secs(120),
             "{name}: {took:?}, {mistake}"
         );
     }
