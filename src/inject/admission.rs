@@ -83,13 +83,10 @@ impl Review {
             Ok(injected) => injected,
             Err(mistakes) => return self.refused(&mistakes, policy),
         };
-        let operations = patch(pod, &injected.pod);
-        if operations.is_empty() {
-            return self.allowed(Outcome::LeftAlone);
-        }
         let mut decision = self.allowed(Outcome::Injected);
         decision.role = role.map(|role| role.to_string());
-        let patch = STANDARD.encode(Value::Array(operations).to_string());
+        let operations = Value::Array(patch(pod, &injected.pod));
+        let patch = STANDARD.encode(operations.to_string());
         decision.say("patchType", "JSONPatch".into());
         decision.say("patch", patch.into());
         // The first says what was done, and that is no reason to warn.

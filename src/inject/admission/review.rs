@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::inject::{Opted, opted};
+use crate::inject::{Opted, is_injected, opted};
 
 use super::VERSION;
 
@@ -112,11 +112,12 @@ impl Review {
 
     /// Returns the pod if it is to have the sidecar.
     ///
-    /// The selectors of the webhook's configuration have decided that; a pod's own label still counts where they are wider.
+    /// The selectors of the webhook's configuration have decided that; a pod's own label still counts where they are wider. One
+    /// that has it already is left as it is.
     pub(super) fn wanting(&self) -> Option<&Value> {
         let pod = self.pod.as_ref()?;
         let labels = pod["metadata"].get("labels");
-        (opted(labels) != Opted::Out).then_some(pod)
+        (opted(labels) != Opted::Out && !is_injected(pod)).then_some(pod)
     }
 
     /// Returns what the answer repeats.

@@ -177,10 +177,23 @@ fn what_is_no_new_pod_or_wants_no_sidecar_is_left_alone() {
         pod["metadata"]["annotations"] = json!({ "ram-sidecar/role": "no role" });
         requests.push(request(&pod));
     }
+    // One that has it needs no role, and may have as many containers as it likes.
+    let mut many = pod();
+    let container = |index: usize| json!({ "name": format!("c{index}") });
+    many["spec"]["containers"] = (0..=MOST_CONTAINERS).map(container).collect();
+    for list in ["initContainers", "containers"] {
+        for mut pod in [pod(), many.clone()] {
+            let mut containers = pod["spec"][list].as_array().cloned().unwrap_or_default();
+            containers.push(json!({ "name": "ram-sidecar" }));
+            pod["spec"][list] = containers.into();
+            requests.push(request(&pod));
+        }
+    }
     for request in requests {
         let review = read(&request);
         assert_eq!(review.account(), None, "{request}");
-        let decision = review.decide(&defaults(), &Err("not asked".to_owned()), Policy::Fail);
+        let account = Err("not asked".to_owned());
+        let decision = review.decide(&Wanted::default(), &account, Policy::Fail);
         assert_eq!(decision.outcome, Outcome::LeftAlone, "{request}");
         assert_eq!(
             decision.review()["response"],
