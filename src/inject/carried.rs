@@ -23,7 +23,7 @@ pub enum Opted {
 /// Reads the labels of an object: ours, and where there is none ACK's.
 pub fn opted(labels: Option<&Value>) -> Opted {
     let label = |name: &str| labels?.get(name)?.as_str();
-    match (label("ram-sidecar/inject"), label(ACK_INJECTION)) {
+    match (label(INJECTION), label(ACK_INJECTION)) {
         (Some("true"), _) | (None, Some("on")) => Opted::In,
         (Some(_), _) | (None, Some(_)) => Opted::Out,
         (None, None) => Opted::Unsaid,
@@ -61,7 +61,33 @@ fn annotated(annotations: &Annotations, place_of: &str) -> Wanted {
             wanted.say(place.word, text, format!("{place_of} {name}"));
         }
     }
+    for (name, reason) in unknown(annotations).take(MOST_UNKNOWN) {
+        wanted.say_unknown(format!("{place_of} {name}: {reason}"));
+    }
     wanted
+}
+
+/// Returns the annotations that begin as ours do and are none, and what to do about each.
+///
+/// What a misspelt one asks for must not be decided by something weaker.
+fn unknown(annotations: &Annotations) -> impl Iterator<Item = (&str, String)> {
+    let ours = || PLACES.iter().filter_map(|place| place.annotation);
+    let names = annotations.keys().map(String::as_str);
+    let unknown = names.filter(move |name| {
+        name.starts_with(PREFIX) && !ours().any(|annotation| annotation == *name)
+    });
+    unknown.map(move |name| {
+        let reason = if name == INJECTION {
+            "it is a label of pods and namespaces; write it under metadata.labels".to_owned()
+        } else {
+            let ours: Vec<&str> = ours().collect();
+            format!(
+                "there is no such annotation; choose one of {}",
+                ours.join(", ")
+            )
+        };
+        (name, reason)
+    })
 }
 
 fn said<'a>(
@@ -111,5 +137,13 @@ const CARRIED: [(Word, &str); 4] = [
     (Word::Region, "ALIBABA_CLOUD_STS_REGION"),
     (Word::Vpc, "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED"),
 ];
+
+/// What our annotations begin with.
+const PREFIX: &str = "ram-sidecar/";
+
+/// How many unknown annotations are told: small ones must not make a large answer.
+const MOST_UNKNOWN: usize = 10;
+
+const INJECTION: &str = "ram-sidecar/inject";
 
 const ACK_INJECTION: &str = "pod-identity.alibabacloud.com/injection";

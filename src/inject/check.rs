@@ -59,7 +59,7 @@ impl<'a> Checker<'a> {
     fn new(wanted: &'a Wanted) -> Self {
         Self {
             wanted,
-            problems: Vec::new(),
+            problems: wanted.unknown().to_vec(),
         }
     }
 

@@ -131,6 +131,7 @@ pub struct Said {
 pub struct Wanted {
     said: BTreeMap<Word, Said>,
     env: Vec<String>,
+    unknown: Vec<String>,
 }
 
 impl Wanted {
@@ -148,6 +149,11 @@ impl Wanted {
         self.env.push(setting.into());
     }
 
+    /// Adds a mistake: something was said that is no word.
+    pub(super) fn say_unknown(&mut self, mistake: String) {
+        self.unknown.push(mistake);
+    }
+
     /// Returns what was said of a word. Nothing counts as nothing.
     pub fn said(&self, word: Word) -> Option<&Said> {
         self.said.get(&word).filter(|said| !said.text.is_empty())
@@ -156,6 +162,11 @@ impl Wanted {
     /// Returns the settings of the sidecar as they were given.
     pub(super) fn env(&self) -> &[String] {
         &self.env
+    }
+
+    /// Returns the mistakes of what was said and is no word.
+    pub(super) fn unknown(&self) -> &[String] {
+        &self.unknown
     }
 
     /// Adds what is said elsewhere with less weight.
@@ -175,6 +186,7 @@ impl Wanted {
             }
         }
         self.env.splice(0..0, weaker.env.iter().cloned());
+        self.unknown.extend(weaker.unknown.iter().cloned());
         self
     }
 

@@ -414,10 +414,21 @@ fn every_reason_why_a_pod_cannot_have_it_follows_the_policy() {
     let mut windows = pod();
     windows["spec"]["os"] = json!({ "name": "windows" });
     let (asked, unknown) = (Ok(Annotations::new()), Err("no API server".to_owned()));
+    let misspelt = annotations(&[("ram-sidecar/rol", "narrow")]);
+    let mut own = pod();
+    own["metadata"]["annotations"] = misspelt.clone().into();
+    let misspelt = Ok(misspelt);
     let nothing = Wanted::default();
     for (pod, wanted, account, told) in [
         (pod(), &nothing, &asked, "--identity"),
         (pod(), &defaults(), &unknown, "no API server"),
+        (own, &defaults(), &asked, "the annotation ram-sidecar/rol"),
+        (
+            pod(),
+            &defaults(),
+            &misspelt,
+            "the service account's annotation ram-sidecar/rol",
+        ),
         (windows, &defaults(), &asked, "Windows"),
         (many, &defaults(), &asked, "more than 100 containers"),
         (

@@ -128,6 +128,49 @@ fn all_mistakes_are_told_at_once_with_their_places() {
 }
 
 #[test]
+fn a_misspelt_annotation_is_a_mistake_that_names_those_there_are() {
+    let annotations = json!({
+        "ram-sidecar/rol": "narrow",
+        "ram-sidecar/inject": "true",
+        "ram-sidecar.example.com/rol": "another's",
+        "ram-sidecar/role": ROLE,
+    });
+    let none = "there is no such annotation; choose one of ram-sidecar/role, ram-sidecar/identity,";
+    let label = "it is a label of pods and namespaces; write it under metadata.labels";
+    let annotations_of = |place: &str| {
+        [
+            format!("{place} ram-sidecar/rol: {none}"),
+            format!("{place} ram-sidecar/inject: {label}"),
+        ]
+    };
+    let account = annotations.as_object().unwrap();
+    let none_said = annotated(&json!({}));
+    let of_account = rrsa().of_pod_and_account(&none_said, account);
+    for (wanted, expected) in [
+        (
+            rrsa().of_pod(&annotated(&annotations)),
+            annotations_of("the annotation"),
+        ),
+        (
+            of_account,
+            annotations_of("the service account's annotation"),
+        ),
+    ] {
+        let told = wanted.checked().unwrap_err();
+        assert_eq!(told.len(), expected.len(), "{told:#?}");
+        for (told, start) in told.iter().zip(expected) {
+            assert!(told.starts_with(&start), "{told}");
+        }
+    }
+    // Whoever has many, or long ones, gets no long answer.
+    let many = (0..1000).map(|index| (format!("ram-sidecar/{index}\n"), "x".into()));
+    let many = Value::Object(many.collect());
+    let told = rrsa().of_pod(&annotated(&many)).checked().unwrap_err();
+    assert_eq!(told.len(), 10);
+    assert!(told.iter().all(|told| !told.contains('\n')), "{told:?}");
+}
+
+#[test]
 fn what_is_missing_or_does_not_go_together_is_told() {
     for (words, told) in [
         (
