@@ -260,11 +260,25 @@ impl<'a> Injection<'a> {
         if self.has_container("istio-proxy") {
             self.notes.push("has istio-proxy beside it: where Istio's CNI plugin redirects what containers send before that has started, let the pod's annotation traffic.sidecar.istio.io/excludeOutboundPorts name 443, by which STS is reached".to_owned());
         }
-        let ends = self
-            .spec
-            .get("restartPolicy")
-            .is_some_and(|policy| policy != "Always");
-        if self.wish.mode == Mode::Classic && ends {
+        if self.wish.mode == Mode::Classic {
+            self.tell_of_classic();
+        }
+    }
+
+    fn tell_of_classic(&mut self) {
+        let init = self.spec.get(INIT).and_then(Value::as_array);
+        let names = init.into_iter().flatten().map(|init| text_of(init, "name"));
+        let early: Vec<&str> = names
+            .filter(|name| *name != ADDRESS && self.wish.concerns(name))
+            .collect();
+        if !early.is_empty() {
+            self.notes.push(format!(
+                "has init containers that get nothing, because a classic sidecar starts after them: {}",
+                early.join(", ")
+            ));
+        }
+        let policy = self.spec.get("restartPolicy");
+        if policy.is_some_and(|policy| policy != "Always") {
             self.notes.push("ends only when the sidecar does: let the job's container end with `curl -X POST http://127.0.0.1:7003/stop`".to_owned());
         }
     }

@@ -110,10 +110,30 @@ fn a_classic_sidecar_stands_last_and_outlasts_the_job() {
         );
         assert!(notes[0].ends_with("for the container main"), "{notes:?}");
         let end = "ends only when the sidecar does: let the job's container end with `curl -X POST http://127.0.0.1:7003/stop`";
-        assert_eq!(notes[1..], [end]);
+        let init = "has init containers that get nothing, because a classic sidecar starts after them: data";
+        assert_eq!(notes[1..], [init, end]);
     }
     pod["spec"]["restartPolicy"] = json!("Always");
     let wanted = wanted(&[(Word::Classic, "true")]).or(&rrsa());
+    assert_eq!(injected(&pod, &wanted).notes.len(), 2);
+    let metadata = self::wanted(&[(Word::Metadata, "true")]).or(&wanted);
+    let told = injected(&pod, &metadata).notes;
+    assert!(
+        told.iter().any(|told| told.ends_with("after them: data")),
+        "{told:?}"
+    );
+    // Whoever gets nothing by wish is not told.
+    for skipped in [
+        wanted
+            .clone()
+            .or(&self::wanted(&[(Word::SkipContainers, "data")])),
+        wanted
+            .clone()
+            .or(&self::wanted(&[(Word::OnlyContainers, "main")])),
+    ] {
+        assert_eq!(injected(&pod, &skipped).notes.len(), 1);
+    }
+    pod["spec"]["initContainers"] = json!([]);
     assert_eq!(injected(&pod, &wanted).notes.len(), 1);
 }
 
