@@ -192,6 +192,31 @@ fn the_help_names_every_flag_and_variable() {
 }
 
 #[test]
+fn the_readme_has_every_command() {
+    let readme = document("README.md");
+    let section = readme.split("\n## ");
+    let section = section.filter_map(|text| text.strip_prefix("Commands\n"));
+    let section = section.last().expect("a section");
+    // What a row begins with: a name, and what comes after it on the command line.
+    let cells = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('|').next());
+    // One row may name several.
+    let in_table: Vec<&str> = cells
+        .flat_map(|cell| cell.split("`, `"))
+        .filter_map(|usage| usage.split(['`', ' ']).next())
+        .collect();
+    let command = ram_sidecar::cli::command();
+    let names = command.get_subcommands().map(clap::Command::get_name);
+    let mut count = 0;
+    for name in names.filter(|name| *name != "help") {
+        assert!(in_table.contains(&name), "{name} is not in README's table");
+        count += 1;
+    }
+    assert!(count > 10, "only {count} were found");
+}
+
+#[test]
 fn every_test_that_a_table_names_is_there() {
     let mut count = 0;
     for name in ["SECURITY.md", "tests/README.md"] {
