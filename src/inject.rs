@@ -23,6 +23,7 @@ use self::shape::{has_named, list, name_of, object, text_of};
 use self::sidecar::{ADDRESS, NAME};
 
 pub use self::carried::{Annotations, Opted, opted};
+pub(crate) use self::values::is_object_name;
 pub use self::wanted::{PLACES, Place, Said, Wanted, Word};
 pub use self::wish::{Identity, Mode, Wish};
 

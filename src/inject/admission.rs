@@ -6,9 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::failure::breaks_a_line;
-
 use super::patch::patch;
+use super::shape::line;
 use super::{Annotations, Refusal, Wanted, inject};
 
 pub use self::review::{Malformed, Review};
@@ -161,23 +160,6 @@ fn check_size(pod: &Value) -> Result<(), Vec<String>> {
     Ok(())
 }
 
-/// Makes a text one line of so many bytes at the most: a header carries it.
-fn line(text: &str, most: usize) -> String {
-    let mut told: String = text
-        .chars()
-        .map(|c| if breaks_a_line(c) { ' ' } else { c })
-        .collect();
-    if told.len() > most {
-        let mut end = most.saturating_sub(CUT.len());
-        while !told.is_char_boundary(end) {
-            end -= 1;
-        }
-        told.truncate(end);
-        told.push_str(CUT);
-    }
-    told
-}
-
 const VERSION: &str = "admission.k8s.io/v1";
 
 /// HTTP's status for what is understood and cannot be done.
@@ -192,10 +174,7 @@ const WARNING: usize = 256;
 /// Source: the same. It drops what is beyond 4096 characters of all warnings.
 const WARNINGS: usize = 4096 / WARNING;
 
-/// Stands where a text was cut off.
-const CUT: &str = "…";
-
-/// How much is told of a refusal; an event of Kubernetes shows as much.
+/// How much is told of a refusal, in a header; an event of Kubernetes shows as much.
 const LONGEST: usize = 1024;
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use crate::config::parse;
 use crate::credentials::RoleArn;
 use crate::identity::CredentialsUri;
 
-use super::shape::line;
-use super::values::{identity, image, object_name, role_or_name, setting, token_expiration};
+use super::shape::{LONGEST, line};
+use super::values::{identity, image, role_or_name, secret_name, setting, token_expiration};
 use super::wanted::{Said, Wanted, Word};
 use super::wish::{Identity, Mode, Wish};
 
@@ -65,7 +65,10 @@ impl<'a> Checker<'a> {
 
     /// Makes each mistake one line, whatever text it repeats.
     fn told(self) -> Vec<String> {
-        self.problems.iter().map(|problem| line(problem)).collect()
+        self.problems
+            .iter()
+            .map(|problem| line(problem, LONGEST))
+            .collect()
     }
 
     fn wish(&mut self) -> Option<Wish> {
@@ -111,7 +114,7 @@ impl<'a> Checker<'a> {
         Words {
             provider: self.value(Word::OidcProviderArn, parse::provider_arn),
             account: self.value(Word::AccountId, parse::account_id),
-            secret: self.value(Word::Secret, object_name),
+            secret: self.value(Word::Secret, secret_name),
             uri: self.value(Word::CredentialsUri, |text| {
                 CredentialsUri::parse(text).map(|_| text.to_owned())
             }),

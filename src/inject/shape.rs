@@ -65,15 +65,23 @@ pub(super) fn has_named(value: &Value, field: &str, name: &str) -> bool {
     objects(value, field).any(|item| text_of(item, "name") == name)
 }
 
-/// Makes one line of what repeats a text from outside.
-pub(super) fn line(told: &str) -> String {
+/// Makes one line, of so many bytes at the most, of what repeats a text from outside.
+pub(super) fn line(told: &str, most: usize) -> String {
     let one = |c: char| if breaks_a_line(c) { ' ' } else { c };
-    let mut line: String = told.chars().map(one).take(LONGEST).collect();
-    if told.chars().nth(LONGEST).is_some() {
-        line.push('…');
+    let mut line: String = told.chars().map(one).collect();
+    if line.len() > most {
+        let mut end = most.saturating_sub(CUT.len());
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        line.truncate(end);
+        line.push_str(CUT);
     }
     line
 }
 
 /// Longer than any line that does not repeat a text of that length.
-const LONGEST: usize = 4000;
+pub(super) const LONGEST: usize = 4000;
+
+/// Stands where a text was cut off.
+const CUT: &str = "…";

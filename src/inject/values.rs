@@ -29,8 +29,19 @@ pub(super) fn identity(text: &str) -> Result<(), String> {
     ))
 }
 
+pub(super) fn secret_name(text: &str) -> Result<String, String> {
+    if is_object_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{text}` is no name of a Secret; write small letters, digits, `-` and `.`"
+    ))
+}
+
+/// Whether an object may have that name.
+///
 /// Source: Kubernetes' names of objects, RFC 1123 subdomains.
-pub(super) fn object_name(text: &str) -> Result<String, String> {
+pub(crate) fn is_object_name(text: &str) -> bool {
     let is_label = |label: &str| {
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         !label.is_empty()
@@ -38,12 +49,7 @@ pub(super) fn object_name(text: &str) -> Result<String, String> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    if text.len() <= 253 && text.split('.').all(is_label) {
-        return Ok(text.to_owned());
-    }
-    Err(format!(
-        "`{text}` is no name of a Secret; write small letters, digits, `-` and `.`"
-    ))
+    text.len() <= 253 && text.split('.').all(is_label)
 }
 
 pub(super) fn image(text: &str) -> Result<String, String> {

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::carried::{Opted, opted};
-use super::shape::{line, text_of};
+use super::shape::{LONGEST, line, text_of};
 use super::wanted::{Wanted, Word};
 use super::{Injected, already, inject, is_injected};
 
@@ -52,7 +52,8 @@ fn inject_all(document: &mut Value, kind: &str, wanted: &Wanted, told: &mut Told
     if found.is_empty()
         && let Some((_, advice)) = ELSEWHERE.iter().find(|(other, _)| *other == kind)
     {
-        told.notes.push(line(&format!("{object}: {advice}")));
+        told.notes
+            .push(line(&format!("{object}: {advice}"), LONGEST));
     }
     told.pods += found.len();
     for (path, pod) in found {
@@ -64,11 +65,11 @@ fn inject_all(document: &mut Value, kind: &str, wanted: &Wanted, told: &mut Told
         match one(pod, wanted) {
             Ok(notes) => told
                 .notes
-                .push(line(&format!("{title}: {}", notes.join("; ")))),
+                .push(line(&format!("{title}: {}", notes.join("; ")), LONGEST)),
             Err(mistakes) => {
                 let lines = mistakes
                     .iter()
-                    .map(|told| line(&format!("{title}: {told}")));
+                    .map(|told| line(&format!("{title}: {told}"), LONGEST));
                 told.mistakes.extend(lines);
             }
         }

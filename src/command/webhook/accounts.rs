@@ -11,7 +11,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::answer::Answer;
-use crate::inject::Annotations;
+use crate::inject::{Annotations, is_object_name};
 use crate::outbound::{self, Call, Outbound};
 
 /// Where to ask, and as whom. The files are read anew for each question, because tokens rotate.
@@ -50,7 +50,10 @@ impl Accounts {
     async fn asked(&self, account: &Name) -> Result<Annotations, String> {
         let Name { namespace, name } = account;
         // They stand in an address.
-        if ![namespace, name].into_iter().all(|name| is_name(name)) {
+        if ![namespace, name]
+            .into_iter()
+            .all(|name| is_object_name(name))
+        {
             return Err("that is no name of one; correct spec.serviceAccountName".to_owned());
         }
         let token = self.token()?;
@@ -121,18 +124,6 @@ fn read(answer: &Answer, token: &str, namespace: &str) -> Result<Annotations, St
     }
 }
 
-/// Whether a text may be a name: a DNS subdomain.
-fn is_name(text: &str) -> bool {
-    let is_part = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let ends = [text.bytes().next(), text.bytes().next_back()];
-    text.len() <= LONGEST
-        && ends.into_iter().all(|byte| byte.is_some_and(is_part))
-        && text
-            .bytes()
-            .all(|byte| is_part(byte) || b"-.".contains(&byte))
-        && !text.contains("..")
-}
-
 #[derive(Deserialize)]
 struct Account {
     metadata: Metadata,
@@ -145,9 +136,6 @@ struct Metadata {
 
 /// Half of what the API server itself waits for the webhook by default.
 const TIME: Duration = Duration::from_secs(5);
-
-/// The longest name in Kubernetes.
-const LONGEST: usize = 253;
 
 #[cfg(test)]
 mod tests {
@@ -194,7 +182,7 @@ mod tests {
     #[test]
     fn no_name_leads_to_another_address() {
         for name in ["default", "a", "0.b-c", &"a".repeat(253)] {
-            assert!(is_name(name), "{name}");
+            assert!(is_object_name(name), "{name}");
         }
         for name in [
             "",
@@ -204,6 +192,8 @@ mod tests {
             "a..b",
             "-a",
             "a-",
+            "a.-b",
+            "a-.b",
             "a b",
             "a?b",
             "a#b",
@@ -212,7 +202,7 @@ mod tests {
             "é",
             &"a".repeat(254),
         ] {
-            assert!(!is_name(name), "{name}");
+            assert!(!is_object_name(name), "{name}");
         }
     }
 }

@@ -74,7 +74,7 @@ impl Room {
             "/inject" => Ok(not_allowed("POST", "a review is sent with POST")),
             _ => Err(Refused(
                 StatusCode::NOT_FOUND,
-                refusal(
+                Malformed::new(
                     "NotFound",
                     "reviews are sent to /inject; the probes are /live and /ready",
                 ),
@@ -153,7 +153,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refused> {
     let message = "a review is JSON; send it with Content-Type: application/json";
     Err(Refused(
         StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        refusal("WrongType", message),
+        Malformed::new("WrongType", message),
     ))
 }
 
@@ -190,10 +190,9 @@ async fn read<'a>(
     }
     if size > MOST {
         let message = format!("the body has more than {MOST} bytes, which no pod has");
-        let code = "TooLarge";
         return Err(Refused(
             StatusCode::PAYLOAD_TOO_LARGE,
-            Malformed { code, message },
+            Malformed::new("TooLarge", message),
         ));
     }
     Ok((text, permit))
@@ -206,7 +205,7 @@ async fn next(body: &mut Body, by: Instant) -> Result<Option<Bytes>, Refused> {
             let message = "the body did not arrive in time; send it at once";
             return Err(Refused(
                 StatusCode::REQUEST_TIMEOUT,
-                refusal("TooSlow", message),
+                Malformed::new("TooSlow", message),
             ));
         };
         match frame {
@@ -218,7 +217,7 @@ async fn next(body: &mut Body, by: Instant) -> Result<Option<Bytes>, Refused> {
             }
             Some(Err(_)) => {
                 let message = "the body ended early; send all of it";
-                return Err(refusal("Incomplete", message).into());
+                return Err(Malformed::new("Incomplete", message).into());
             }
         }
     }
@@ -238,13 +237,6 @@ fn probe(good: bool) -> Response {
 
 fn not_allowed(allow: &'static str, message: &str) -> Response {
     answer::method_not_allowed(allow, "MethodNotAllowed", message)
-}
-
-fn refusal(code: &'static str, message: &str) -> Malformed {
-    Malformed {
-        code,
-        message: message.to_owned(),
-    }
 }
 
 /// More than a review that the API server can send, of which the pod has at most 3 MiB.

@@ -1,7 +1,8 @@
 //! What the API server asks: the request of an admission review, read with bounded memory.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use crate::inject::shape::text_of;
 use crate::inject::{Opted, is_injected, opted};
 
 use super::VERSION;
@@ -25,44 +26,49 @@ pub struct Malformed {
     pub message: String,
 }
 
+impl Malformed {
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code, message }
+    }
+}
+
 impl Review {
     /// Reads a review.
     ///
     /// The memory it takes is bounded: whoever can reach the webhook can send one.
     pub fn read(text: &[u8]) -> Result<Self, Malformed> {
         if values(text) > MOST_VALUES {
-            return Err(Malformed {
-                code: "TooManyValues",
-                message: format!("the body has more than {MOST_VALUES} values, which no pod has"),
-            });
+            let message = format!("the body has more than {MOST_VALUES} values, which no pod has");
+            return Err(Malformed::new("TooManyValues", message));
         }
-        let mut review: Value = serde_json::from_slice(text).map_err(|error| Malformed {
-            code: "NotJson",
-            message: format!(
-                "the body is not JSON: line {}, column {}; send an AdmissionReview",
-                error.line(),
-                error.column()
-            ),
+        let mut review: Value = serde_json::from_slice(text).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            let message = format!(
+                "the body is not JSON: line {line}, column {column}; send an AdmissionReview"
+            );
+            Malformed::new("NotJson", message)
         })?;
         if review["kind"] != "AdmissionReview" {
             let message = "the body is no AdmissionReview; send one of admission.k8s.io/v1";
-            return Err(malformed("NoReview", message));
+            return Err(Malformed::new("NoReview", message));
         }
         if review["apiVersion"] != VERSION {
             let message =
                 "only admission.k8s.io/v1 is spoken here; name v1 alone in admissionReviewVersions";
-            return Err(malformed("WrongVersion", message));
+            return Err(Malformed::new("WrongVersion", message));
         }
-        let Some(Value::Object(request)) = review.get_mut("request") else {
-            return Err(malformed(
+        let request = review.get_mut("request");
+        let Some(request) = request.filter(|request| request.is_object()) else {
+            return Err(Malformed::new(
                 "NoRequest",
                 "the review has no request; send one",
             ));
         };
-        let uid = text_of(request.get("uid"));
+        let uid = text_of(request, "uid");
         if uid.is_empty() || uid.len() > LONGEST_UID {
             let message = "the request has no uid, which the answer repeats; send one";
-            return Err(malformed("NoUid", message));
+            return Err(Malformed::new("NoUid", message));
         }
         let uid = uid.to_owned();
         let object = match request.get_mut("object").map(Value::take) {
@@ -70,7 +76,7 @@ impl Review {
             Some(pod @ Value::Object(_)) => Some(pod),
             _ => {
                 let message = "the request has no object, which is the pod to create; send it";
-                return Err(malformed("NoObject", message));
+                return Err(Malformed::new("NoObject", message));
             }
         };
         let metadata = object.as_ref().map_or(&Value::Null, |pod| &pod["metadata"]);
@@ -78,15 +84,15 @@ impl Review {
             let said = texts.iter().find(|text| !text.is_empty());
             said.copied().unwrap_or_default().to_owned()
         };
-        let namespaces = [request.get("namespace"), metadata.get("namespace")].map(text_of);
+        let namespaces = [request, metadata].map(|object| text_of(object, "namespace"));
         let names = [
-            metadata.get("name"),
-            request.get("name"),
-            metadata.get("generateName"),
+            text_of(metadata, "name"),
+            text_of(request, "name"),
+            text_of(metadata, "generateName"),
         ];
         Ok(Self {
             namespace: first(&namespaces),
-            name: first(&names.map(text_of)),
+            name: first(&names),
             uid,
             pod: object,
         })
@@ -105,7 +111,7 @@ impl Review {
     /// Returns the name of the pod's service account, if the pod is to have the sidecar.
     pub fn account(&self) -> Option<&str> {
         let spec = self.wanting()?.get("spec")?;
-        let names = ["serviceAccountName", "serviceAccount"].map(|name| text_of(spec.get(name)));
+        let names = ["serviceAccountName", "serviceAccount"].map(|name| text_of(spec, name));
         let said = names.into_iter().find(|name| !name.is_empty());
         Some(said.unwrap_or("default"))
     }
@@ -127,14 +133,14 @@ impl Review {
 }
 
 /// Whether a request is for a new pod, and for the pod itself.
-fn creates_a_pod(request: &Map<String, Value>) -> bool {
-    let kind = &request.get("kind").unwrap_or(&Value::Null);
-    let is_pod = text_of(kind.get("group")).is_empty()
-        && text_of(kind.get("version")) == "v1"
-        && text_of(kind.get("kind")) == "Pod";
+fn creates_a_pod(request: &Value) -> bool {
+    let kind = request.get("kind").unwrap_or(&Value::Null);
+    let is_pod = text_of(kind, "group").is_empty()
+        && text_of(kind, "version") == "v1"
+        && text_of(kind, "kind") == "Pod";
     is_pod
-        && text_of(request.get("operation")) == "CREATE"
-        && text_of(request.get("subResource")).is_empty()
+        && text_of(request, "operation") == "CREATE"
+        && text_of(request, "subResource").is_empty()
 }
 
 /// Counts the values in a JSON text, or a few more: each but the first follows one of three characters.
@@ -150,17 +156,6 @@ pub(super) fn values(text: &[u8]) -> usize {
         }
     }
     count
-}
-
-fn text_of(value: Option<&Value>) -> &str {
-    value.and_then(Value::as_str).unwrap_or_default()
-}
-
-fn malformed(code: &'static str, message: &str) -> Malformed {
-    Malformed {
-        code,
-        message: message.to_owned(),
-    }
 }
 
 /// Each takes some hundred bytes when it is read. Of what Kubernetes can store, 1.5 MB, a pod with so many would hold little

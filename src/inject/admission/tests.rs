@@ -1,5 +1,6 @@
 use super::review::{MOST_VALUES, values};
 use super::*;
+use crate::failure::breaks_a_line;
 use crate::inject::Word;
 
 fn defaults() -> Wanted {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 use serde_json::{Map, Value};
 
-use super::super::shape::line;
+use super::super::shape::{LONGEST, line};
 use super::{DEEPEST, Document, MOST, Mistake, scalar, too_much, weight_of};
 
 /// Reads all documents but the empty ones.
@@ -29,7 +29,7 @@ fn mistake(at: Marker, reason: &str) -> Mistake {
     Mistake {
         line: at.line().max(1),
         column: at.col() + 1,
-        reason: line(reason),
+        reason: line(reason, LONGEST),
     }
 }
 
