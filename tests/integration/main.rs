@@ -31,6 +31,7 @@ mod hardening;
 mod http;
 #[cfg(test)]
 mod identities;
+#[cfg(feature = "inject")]
 #[cfg(test)]
 mod inject;
 #[cfg(test)]
@@ -39,6 +40,7 @@ mod instance;
 mod layering;
 #[cfg(test)]
 mod load;
+#[cfg(feature = "inject")]
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]

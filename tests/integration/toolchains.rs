@@ -24,6 +24,10 @@ pub(crate) enum Language {
     Go,
     Java,
     /// Go again, with the libraries of Kubernetes.
+    #[cfg_attr(
+        not(feature = "inject"),
+        expect(dead_code, reason = "it judges manifests, which that feature writes")
+    )]
     Kubernetes,
 }
 
