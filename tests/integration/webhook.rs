@@ -47,13 +47,14 @@ struct Webhook {
 impl Webhook {
     /// Starts it with a certificate of an authority of its own.
     fn start(args: &[&str]) -> Self {
+        Self::start_in(args, &[])
+    }
+
+    /// Starts it with these variables.
+    fn start_in(args: &[&str], env: &[(&str, &str)]) -> Self {
         let authority = Authority::new();
         let files = Files::new();
         files.replace(&authority.issue(NAME));
-        Self::start_with(args, authority, files)
-    }
-
-    fn start_with(args: &[&str], authority: Authority, files: Files) -> Self {
         let (certificate, key) = (files.certificate(), files.key());
         let fixed = [
             "--listen",
@@ -65,7 +66,7 @@ impl Webhook {
         ];
         let args = [&fixed[..], args].concat();
         Self {
-            process: Process::start(command("webhook", &args, &[])),
+            process: Process::start(command("webhook", &args, env)),
             authority,
             files,
         }

@@ -3,9 +3,11 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use axum::http::StatusCode;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
+use crate::stubs::{Reply, Stub};
 use crate::tls::Front;
 
 use super::*;
@@ -90,6 +92,10 @@ impl Cluster {
     }
 
     fn webhook(&self, args: &[&str]) -> Webhook {
+        self.webhook_in(args, &[])
+    }
+
+    fn webhook_in(&self, args: &[&str], env: &[(&str, &str)]) -> Webhook {
         let url = format!("https://{}", self.front.address);
         let (token, ca) = (self.scratch.join("token"), self.scratch.join("ca.crt"));
         let own = [
@@ -101,7 +107,7 @@ impl Cluster {
             "--kubernetes-ca-file",
             ca.to_str().unwrap(),
         ];
-        Webhook::start(&[&WANTED[..], &own, args].concat())
+        Webhook::start_in(&[&WANTED[..], &own, args].concat(), env)
     }
 
     /// Returns the head of the last request.
@@ -171,6 +177,26 @@ async fn annotations_of_the_account_count_and_the_token_is_read_anew() {
     client.review(&pod).await;
     assert_eq!(cluster.asked.lock().unwrap().len(), before);
     assert!(!webhook.process.stderr().contains("planted-token"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_is_asked_directly_whatever_proxy_the_environment_names() {
+    let cluster = Cluster::start().await;
+    cluster.has(&json!({ "pod-identity.alibabacloud.com/role-name": "theirs" }));
+    let proxy = Stub::start(|request| Reply {
+        status: StatusCode::FORBIDDEN,
+        content_type: "text/plain",
+        body: String::new(),
+        rejection: Some(format!("{:?} was asked for", request.authority)),
+    });
+    let url = proxy.endpoint();
+    let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let webhook = cluster.webhook_in(&[], &names.map(|name| (name, url.as_str())));
+    assert_eq!(
+        role(&pod(), &webhook.client().review(&pod()).await),
+        "acs:ram::1:role/theirs"
+    );
+    assert_eq!(proxy.rejections(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
