@@ -1,4 +1,9 @@
-use super::review::{MOST_VALUES, values};
+//! The decisions of the webhook, and what is told of them.
+
+mod annotations;
+mod reviews;
+
+use super::review::values;
 use super::*;
 use crate::failure::breaks_a_line;
 use crate::inject::Word;
@@ -53,8 +58,6 @@ fn decide(pod: &Value) -> Decision {
 
 type Pairs<'a> = &'a [(&'a str, &'a str)];
 
-type Check<'a> = &'a dyn Fn(&Value) -> bool;
-
 fn annotations(pairs: Pairs<'_>) -> Annotations {
     let pairs = pairs.iter();
     pairs
@@ -103,252 +106,6 @@ fn a_pod_is_patched_into_what_inject_makes_of_it_and_then_left_alone() {
         json!({ "uid": "u-1", "allowed": true })
     );
 }
-
-#[test]
-fn what_is_no_review_is_refused_with_a_reason() {
-    let good = request(&pod());
-    let change = |name: &str, value: Value| {
-        let mut changed = good.clone();
-        changed[name] = value;
-        review(&changed).to_string()
-    };
-    let mut old = review(&good);
-    old["apiVersion"] = "admission.k8s.io/v1beta1".into();
-    let mut other = review(&good);
-    other["kind"] = "ConversionReview".into();
-    let deep = "[".repeat(200);
-    let many = format!("[{}]", "0,".repeat(MOST_VALUES));
-    for (text, code, told) in [
-        ("", "NotJson", "line 1, column 0"),
-        ("{\n\"a\": x", "NotJson", "line 2"),
-        (&deep, "NotJson", "is not JSON"),
-        ("[]", "NoReview", "is no AdmissionReview"),
-        ("null", "NoReview", "is no AdmissionReview"),
-        (&other.to_string(), "NoReview", "is no AdmissionReview"),
-        (&old.to_string(), "WrongVersion", "admissionReviewVersions"),
-        (&review(&Value::Null).to_string(), "NoRequest", "no request"),
-        (&review(&json!([])).to_string(), "NoRequest", "no request"),
-        (&change("uid", "".into()), "NoUid", "no uid"),
-        (&change("uid", 1.into()), "NoUid", "no uid"),
-        (&change("uid", "u".repeat(129).into()), "NoUid", "no uid"),
-        (&change("object", Value::Null), "NoObject", "no object"),
-        (&change("object", "pod".into()), "NoObject", "no object"),
-        (&many, "TooManyValues", "more than 65536 values"),
-    ] {
-        let malformed = Review::read(text.as_bytes()).unwrap_err();
-        assert_eq!(malformed.code, code, "{malformed:?}");
-        assert!(malformed.message.contains(told), "{malformed:?}");
-    }
-    // An answer that was taken for a request.
-    let answer = decide(&pod()).review().to_string();
-    let malformed = Review::read(answer.as_bytes()).unwrap_err();
-    assert_eq!(malformed.code, "NoRequest");
-}
-
-#[test]
-fn what_is_no_new_pod_or_wants_no_sidecar_is_left_alone() {
-    let kind = |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
-    let mut requests = Vec::new();
-    for (name, value) in [
-        ("kind", kind("apps", "v1", "Deployment")),
-        ("kind", kind("", "v1", "Binding")),
-        ("kind", kind("", "v2", "Pod")),
-        ("kind", kind("example.com", "v1", "Pod")),
-        ("kind", Value::Null),
-        ("operation", "UPDATE".into()),
-        ("operation", "DELETE".into()),
-        ("subResource", "ephemeralcontainers".into()),
-    ] {
-        let mut changed = request(&pod());
-        changed[name] = value;
-        requests.push(changed);
-    }
-    // A deletion has no object.
-    let mut gone = request(&Value::Null);
-    gone["operation"] = "DELETE".into();
-    requests.push(gone);
-    for labels in [
-        json!({ "ram-sidecar/inject": "false" }),
-        json!({ "pod-identity.alibabacloud.com/injection": "off" }),
-        json!({ "ram-sidecar/inject": "false", "pod-identity.alibabacloud.com/injection": "on" }),
-    ] {
-        let mut pod = pod();
-        pod["metadata"]["labels"] = labels;
-        // It is not even asked whether it could be.
-        pod["metadata"]["annotations"] = json!({ "ram-sidecar/role": "no role" });
-        requests.push(request(&pod));
-    }
-    // One that has it needs no role, and may have as many containers as it likes.
-    let mut many = pod();
-    let container = |index: usize| json!({ "name": format!("c{index}") });
-    many["spec"]["containers"] = (0..=MOST_CONTAINERS).map(container).collect();
-    for list in ["initContainers", "containers"] {
-        for mut pod in [pod(), many.clone()] {
-            let mut containers = pod["spec"][list].as_array().cloned().unwrap_or_default();
-            containers.push(json!({ "name": "ram-sidecar" }));
-            pod["spec"][list] = containers.into();
-            requests.push(request(&pod));
-        }
-    }
-    for request in requests {
-        let review = read(&request);
-        assert_eq!(review.account(), None, "{request}");
-        let account = Err("not asked".to_owned());
-        let decision = review.decide(&Wanted::default(), &account, Policy::Fail);
-        assert_eq!(decision.outcome, Outcome::LeftAlone, "{request}");
-        assert_eq!(
-            decision.review()["response"],
-            json!({ "uid": "u-1", "allowed": true })
-        );
-    }
-    for labels in [
-        json!(null),
-        json!({ "app": "job" }),
-        json!({ "ram-sidecar/inject": "true" }),
-        json!({ "pod-identity.alibabacloud.com/injection": "on" }),
-        json!({ "ram-sidecar/inject": "true", "pod-identity.alibabacloud.com/injection": "off" }),
-    ] {
-        let mut pod = pod();
-        pod["metadata"]["labels"] = labels.clone();
-        assert_eq!(decide(&pod).outcome, Outcome::Injected, "{labels}");
-    }
-}
-
-#[test]
-fn the_pod_says_more_than_its_service_account_and_that_more_than_the_flags() {
-    let acks = ACKS_ROLE;
-    let carried = json!({
-        "containers": [{
-            "name": "job",
-            "env": [
-                { "name": "ALIBABA_CLOUD_ROLE_ARN", "value": "acs:ram::2:role/carried" },
-                { "name": "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "value": "acs:ram::2:oidc-provider/cluster" },
-            ],
-        }],
-        "volumes": [{ "name": "rrsa-oidc-token" }],
-    });
-    let plain = pod()["spec"].clone();
-    // Each row adds something stronger.
-    let rows: [(&Value, Pairs<'_>, Pairs<'_>, &str); 6] = [
-        (&plain, &[], &[], "acs:ram::1:role/flag-role"),
-        (&carried, &[], &[], "acs:ram::2:role/carried"),
-        (&carried, &[(acks, "theirs")], &[], "acs:ram::2:role/theirs"),
-        (
-            &carried,
-            &[(acks, "theirs"), ("ram-sidecar/role", "ours")],
-            &[],
-            "acs:ram::2:role/ours",
-        ),
-        (
-            &carried,
-            &[("ram-sidecar/role", "ours")],
-            &[(acks, "pods")],
-            "acs:ram::2:role/pods",
-        ),
-        (
-            &carried,
-            &[("ram-sidecar/role", "ours")],
-            &[(acks, "pods"), ("ram-sidecar/role", "acs:ram::3:role/own")],
-            "acs:ram::3:role/own",
-        ),
-    ];
-    for (spec, account, own, role) in rows {
-        let mut pod = pod();
-        pod["spec"] = spec.clone();
-        pod["metadata"]["annotations"] = annotations(own).into();
-        let review = read(&request(&pod));
-        let decision = review.decide(&defaults(), &Ok(annotations(account)), Policy::Fail);
-        assert_eq!(decision.role.as_deref(), Some(role));
-    }
-}
-
-#[test]
-fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
-    let sidecar = |pod: &Value| pod["spec"]["initContainers"][0].clone();
-    let variable = |pod: &Value, name: &str| {
-        let sidecar = sidecar(pod);
-        let env = sidecar["env"].as_array().unwrap().iter();
-        let found = env.clone().find(|entry| entry["name"] == name);
-        found.map(|entry| entry["value"].as_str().unwrap_or_default().to_owned())
-    };
-    let led = |pod: &Value| pod["spec"]["containers"][0].get("volumeMounts").is_some();
-    let token = |pod: &Value| {
-        let volumes = pod["spec"]["volumes"].as_array().unwrap().iter();
-        let token = volumes
-            .clone()
-            .find(|v| v["name"] == "rrsa-oidc-token")
-            .unwrap();
-        token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"].clone()
-    };
-    let rows: [(&str, &str, Check<'_>); 13] = [
-        ("ram-sidecar/role", "r", &|pod| {
-            variable(pod, "ALIBABA_CLOUD_ROLE_ARN").unwrap() == "acs:ram::1:role/r"
-        }),
-        ("ram-sidecar/identity", "ecs_ram_role", &|pod| {
-            variable(pod, "RAM_SIDECAR_IDENTITY").unwrap() == "ecs_ram_role"
-        }),
-        ("ram-sidecar/image", "registry/image:1", &|pod| {
-            sidecar(pod)["image"] == "registry/image:1"
-        }),
-        (
-            "ram-sidecar/oidc-provider-arn",
-            "acs:ram::7:oidc-provider/p",
-            &|pod| {
-                variable(pod, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN").unwrap()
-                    == "acs:ram::7:oidc-provider/p"
-            },
-        ),
-        ("ram-sidecar/secret", "keys", &|pod| {
-            variable(pod, "RAM_SIDECAR_IDENTITY").unwrap() == "access_key"
-        }),
-        ("ram-sidecar/classic", "true", &|pod| {
-            pod["spec"]["containers"][1]["name"] == "ram-sidecar"
-        }),
-        ("ram-sidecar/metadata", "true", &|pod| {
-            sidecar(pod)["name"] == "ram-sidecar-address"
-        }),
-        ("ram-sidecar/skip-containers", "job", &|pod| !led(pod)),
-        ("ram-sidecar/only-containers", "other", &|pod| !led(pod)),
-        ("ram-sidecar/duration", "30m", &|pod| {
-            variable(pod, "RAM_SIDECAR_DURATION").unwrap() == "30m"
-        }),
-        (
-            "pod-identity.alibabacloud.com/service-account-token-expiration",
-            "7200",
-            &|pod| token(pod) == 7200,
-        ),
-        (
-            "pod-identity.alibabacloud.com/skip-containers",
-            "job",
-            &|pod| !led(pod),
-        ),
-        (
-            "pod-identity.alibabacloud.com/only-containers",
-            "other",
-            &|pod| !led(pod),
-        ),
-    ];
-    let known = crate::inject::PLACES.iter();
-    let known = known.flat_map(|place| [place.annotation, place.ack]);
-    for name in known.flatten() {
-        let is_here = rows.iter().any(|(row, ..)| *row == name);
-        assert!(is_here || name == ACKS_ROLE, "{name} has no row");
-    }
-    for (name, value, is_right) in rows {
-        let said = annotations(&[(name, value)]);
-        let mut annotated = pod();
-        annotated["metadata"]["annotations"] = said.clone().into();
-        for (pod, account) in [(annotated, Annotations::new()), (pod(), said)] {
-            let decision = read(&request(&pod)).decide(&defaults(), &Ok(account), Policy::Fail);
-            assert_eq!(decision.outcome, Outcome::Injected, "{name}");
-            let injected = patched(&pod, &decision.review());
-            assert!(is_right(&injected), "{name}: {injected:#}");
-        }
-    }
-}
-
-/// Which role it gives is the matter of another test.
-const ACKS_ROLE: &str = "pod-identity.alibabacloud.com/role-name";
 
 #[test]
 fn a_pod_that_cannot_have_it_is_denied_with_all_its_mistakes_or_created_with_warnings() {
@@ -508,27 +265,6 @@ fn names_come_from_the_pod_and_else_from_the_request() {
     assert_eq!(named(begun, "", ""), pair("its", "job-"));
     assert_eq!(named(json!({}), "job-2", "team"), pair("team", "job-2"));
     assert_eq!(named(Value::Null, "", ""), pair("", ""));
-}
-
-#[test]
-fn the_service_account_is_the_one_of_the_pod() {
-    let account = |spec: Value| {
-        let mut pod = pod();
-        pod["spec"] = spec;
-        read(&request(&pod)).account().map(str::to_owned)
-    };
-    for (spec, name) in [
-        (json!({}), "default"),
-        (json!({ "serviceAccountName": "" }), "default"),
-        (json!({ "serviceAccountName": "job" }), "job"),
-        (json!({ "serviceAccount": "old" }), "old"),
-        (
-            json!({ "serviceAccountName": "job", "serviceAccount": "old" }),
-            "job",
-        ),
-    ] {
-        assert_eq!(account(spec).as_deref(), Some(name));
-    }
 }
 
 #[test]

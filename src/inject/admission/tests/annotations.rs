@@ -1,0 +1,141 @@
+//! What annotations ask for, of a pod and of its service account.
+
+use super::*;
+
+type Check<'a> = &'a dyn Fn(&Value) -> bool;
+
+#[test]
+fn the_pod_says_more_than_its_service_account_and_that_more_than_the_flags() {
+    let acks = ACKS_ROLE;
+    let carried = json!({
+        "containers": [{
+            "name": "job",
+            "env": [
+                { "name": "ALIBABA_CLOUD_ROLE_ARN", "value": "acs:ram::2:role/carried" },
+                { "name": "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "value": "acs:ram::2:oidc-provider/cluster" },
+            ],
+        }],
+        "volumes": [{ "name": "rrsa-oidc-token" }],
+    });
+    let plain = pod()["spec"].clone();
+    // Each row adds something stronger.
+    let rows: [(&Value, Pairs<'_>, Pairs<'_>, &str); 6] = [
+        (&plain, &[], &[], "acs:ram::1:role/flag-role"),
+        (&carried, &[], &[], "acs:ram::2:role/carried"),
+        (&carried, &[(acks, "theirs")], &[], "acs:ram::2:role/theirs"),
+        (
+            &carried,
+            &[(acks, "theirs"), ("ram-sidecar/role", "ours")],
+            &[],
+            "acs:ram::2:role/ours",
+        ),
+        (
+            &carried,
+            &[("ram-sidecar/role", "ours")],
+            &[(acks, "pods")],
+            "acs:ram::2:role/pods",
+        ),
+        (
+            &carried,
+            &[("ram-sidecar/role", "ours")],
+            &[(acks, "pods"), ("ram-sidecar/role", "acs:ram::3:role/own")],
+            "acs:ram::3:role/own",
+        ),
+    ];
+    for (spec, account, own, role) in rows {
+        let mut pod = pod();
+        pod["spec"] = spec.clone();
+        pod["metadata"]["annotations"] = annotations(own).into();
+        let review = read(&request(&pod));
+        let decision = review.decide(&defaults(), &Ok(annotations(account)), Policy::Fail);
+        assert_eq!(decision.role.as_deref(), Some(role));
+    }
+}
+
+#[test]
+fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
+    let sidecar = |pod: &Value| pod["spec"]["initContainers"][0].clone();
+    let variable = |pod: &Value, name: &str| {
+        let sidecar = sidecar(pod);
+        let env = sidecar["env"].as_array().unwrap().iter();
+        let found = env.clone().find(|entry| entry["name"] == name);
+        found.map(|entry| entry["value"].as_str().unwrap_or_default().to_owned())
+    };
+    let led = |pod: &Value| pod["spec"]["containers"][0].get("volumeMounts").is_some();
+    let token = |pod: &Value| {
+        let volumes = pod["spec"]["volumes"].as_array().unwrap().iter();
+        let token = volumes
+            .clone()
+            .find(|v| v["name"] == "rrsa-oidc-token")
+            .unwrap();
+        token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"].clone()
+    };
+    let rows: [(&str, &str, Check<'_>); 13] = [
+        ("ram-sidecar/role", "r", &|pod| {
+            variable(pod, "ALIBABA_CLOUD_ROLE_ARN").unwrap() == "acs:ram::1:role/r"
+        }),
+        ("ram-sidecar/identity", "ecs_ram_role", &|pod| {
+            variable(pod, "RAM_SIDECAR_IDENTITY").unwrap() == "ecs_ram_role"
+        }),
+        ("ram-sidecar/image", "registry/image:1", &|pod| {
+            sidecar(pod)["image"] == "registry/image:1"
+        }),
+        (
+            "ram-sidecar/oidc-provider-arn",
+            "acs:ram::7:oidc-provider/p",
+            &|pod| {
+                variable(pod, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN").unwrap()
+                    == "acs:ram::7:oidc-provider/p"
+            },
+        ),
+        ("ram-sidecar/secret", "keys", &|pod| {
+            variable(pod, "RAM_SIDECAR_IDENTITY").unwrap() == "access_key"
+        }),
+        ("ram-sidecar/classic", "true", &|pod| {
+            pod["spec"]["containers"][1]["name"] == "ram-sidecar"
+        }),
+        ("ram-sidecar/metadata", "true", &|pod| {
+            sidecar(pod)["name"] == "ram-sidecar-address"
+        }),
+        ("ram-sidecar/skip-containers", "job", &|pod| !led(pod)),
+        ("ram-sidecar/only-containers", "other", &|pod| !led(pod)),
+        ("ram-sidecar/duration", "30m", &|pod| {
+            variable(pod, "RAM_SIDECAR_DURATION").unwrap() == "30m"
+        }),
+        (
+            "pod-identity.alibabacloud.com/service-account-token-expiration",
+            "7200",
+            &|pod| token(pod) == 7200,
+        ),
+        (
+            "pod-identity.alibabacloud.com/skip-containers",
+            "job",
+            &|pod| !led(pod),
+        ),
+        (
+            "pod-identity.alibabacloud.com/only-containers",
+            "other",
+            &|pod| !led(pod),
+        ),
+    ];
+    let known = crate::inject::PLACES.iter();
+    let known = known.flat_map(|place| [place.annotation, place.ack]);
+    for name in known.flatten() {
+        let is_here = rows.iter().any(|(row, ..)| *row == name);
+        assert!(is_here || name == ACKS_ROLE, "{name} has no row");
+    }
+    for (name, value, is_right) in rows {
+        let said = annotations(&[(name, value)]);
+        let mut annotated = pod();
+        annotated["metadata"]["annotations"] = said.clone().into();
+        for (pod, account) in [(annotated, Annotations::new()), (pod(), said)] {
+            let decision = read(&request(&pod)).decide(&defaults(), &Ok(account), Policy::Fail);
+            assert_eq!(decision.outcome, Outcome::Injected, "{name}");
+            let injected = patched(&pod, &decision.review());
+            assert!(is_right(&injected), "{name}: {injected:#}");
+        }
+    }
+}
+
+/// Which role it gives is the matter of another test.
+const ACKS_ROLE: &str = "pod-identity.alibabacloud.com/role-name";

@@ -1,0 +1,135 @@
+//! What is read of a review, and which pods are none of the webhook's.
+
+use super::*;
+use crate::inject::admission::review::MOST_VALUES;
+
+#[test]
+fn what_is_no_review_is_refused_with_a_reason() {
+    let good = request(&pod());
+    let change = |name: &str, value: Value| {
+        let mut changed = good.clone();
+        changed[name] = value;
+        review(&changed).to_string()
+    };
+    let mut old = review(&good);
+    old["apiVersion"] = "admission.k8s.io/v1beta1".into();
+    let mut other = review(&good);
+    other["kind"] = "ConversionReview".into();
+    let deep = "[".repeat(200);
+    let many = format!("[{}]", "0,".repeat(MOST_VALUES));
+    for (text, code, told) in [
+        ("", "NotJson", "line 1, column 0"),
+        ("{\n\"a\": x", "NotJson", "line 2"),
+        (&deep, "NotJson", "is not JSON"),
+        ("[]", "NoReview", "is no AdmissionReview"),
+        ("null", "NoReview", "is no AdmissionReview"),
+        (&other.to_string(), "NoReview", "is no AdmissionReview"),
+        (&old.to_string(), "WrongVersion", "admissionReviewVersions"),
+        (&review(&Value::Null).to_string(), "NoRequest", "no request"),
+        (&review(&json!([])).to_string(), "NoRequest", "no request"),
+        (&change("uid", "".into()), "NoUid", "no uid"),
+        (&change("uid", 1.into()), "NoUid", "no uid"),
+        (&change("uid", "u".repeat(129).into()), "NoUid", "no uid"),
+        (&change("object", Value::Null), "NoObject", "no object"),
+        (&change("object", "pod".into()), "NoObject", "no object"),
+        (&many, "TooManyValues", "more than 65536 values"),
+    ] {
+        let malformed = Review::read(text.as_bytes()).unwrap_err();
+        assert_eq!(malformed.code, code, "{malformed:?}");
+        assert!(malformed.message.contains(told), "{malformed:?}");
+    }
+    // An answer that was taken for a request.
+    let answer = decide(&pod()).review().to_string();
+    let malformed = Review::read(answer.as_bytes()).unwrap_err();
+    assert_eq!(malformed.code, "NoRequest");
+}
+
+#[test]
+fn what_is_no_new_pod_or_wants_no_sidecar_is_left_alone() {
+    let kind = |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
+    let mut requests = Vec::new();
+    for (name, value) in [
+        ("kind", kind("apps", "v1", "Deployment")),
+        ("kind", kind("", "v1", "Binding")),
+        ("kind", kind("", "v2", "Pod")),
+        ("kind", kind("example.com", "v1", "Pod")),
+        ("kind", Value::Null),
+        ("operation", "UPDATE".into()),
+        ("operation", "DELETE".into()),
+        ("subResource", "ephemeralcontainers".into()),
+    ] {
+        let mut changed = request(&pod());
+        changed[name] = value;
+        requests.push(changed);
+    }
+    // A deletion has no object.
+    let mut gone = request(&Value::Null);
+    gone["operation"] = "DELETE".into();
+    requests.push(gone);
+    for labels in [
+        json!({ "ram-sidecar/inject": "false" }),
+        json!({ "pod-identity.alibabacloud.com/injection": "off" }),
+        json!({ "ram-sidecar/inject": "false", "pod-identity.alibabacloud.com/injection": "on" }),
+    ] {
+        let mut pod = pod();
+        pod["metadata"]["labels"] = labels;
+        // It is not even asked whether it could be.
+        pod["metadata"]["annotations"] = json!({ "ram-sidecar/role": "no role" });
+        requests.push(request(&pod));
+    }
+    // One that has it needs no role, and may have as many containers as it likes.
+    let mut many = pod();
+    let container = |index: usize| json!({ "name": format!("c{index}") });
+    many["spec"]["containers"] = (0..=MOST_CONTAINERS).map(container).collect();
+    for list in ["initContainers", "containers"] {
+        for mut pod in [pod(), many.clone()] {
+            let mut containers = pod["spec"][list].as_array().cloned().unwrap_or_default();
+            containers.push(json!({ "name": "ram-sidecar" }));
+            pod["spec"][list] = containers.into();
+            requests.push(request(&pod));
+        }
+    }
+    for request in requests {
+        let review = read(&request);
+        assert_eq!(review.account(), None, "{request}");
+        let account = Err("not asked".to_owned());
+        let decision = review.decide(&Wanted::default(), &account, Policy::Fail);
+        assert_eq!(decision.outcome, Outcome::LeftAlone, "{request}");
+        assert_eq!(
+            decision.review()["response"],
+            json!({ "uid": "u-1", "allowed": true })
+        );
+    }
+    for labels in [
+        json!(null),
+        json!({ "app": "job" }),
+        json!({ "ram-sidecar/inject": "true" }),
+        json!({ "pod-identity.alibabacloud.com/injection": "on" }),
+        json!({ "ram-sidecar/inject": "true", "pod-identity.alibabacloud.com/injection": "off" }),
+    ] {
+        let mut pod = pod();
+        pod["metadata"]["labels"] = labels.clone();
+        assert_eq!(decide(&pod).outcome, Outcome::Injected, "{labels}");
+    }
+}
+
+#[test]
+fn the_service_account_is_the_one_of_the_pod() {
+    let account = |spec: Value| {
+        let mut pod = pod();
+        pod["spec"] = spec;
+        read(&request(&pod)).account().map(str::to_owned)
+    };
+    for (spec, name) in [
+        (json!({}), "default"),
+        (json!({ "serviceAccountName": "" }), "default"),
+        (json!({ "serviceAccountName": "job" }), "job"),
+        (json!({ "serviceAccount": "old" }), "old"),
+        (
+            json!({ "serviceAccountName": "job", "serviceAccount": "old" }),
+            "job",
+        ),
+    ] {
+        assert_eq!(account(spec).as_deref(), Some(name));
+    }
+}
