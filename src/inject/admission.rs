@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::carried::INJECTION;
 use super::patch::patch;
 use super::shape::line;
 use super::{Annotations, Refusal, Wanted, inject};
@@ -67,7 +68,12 @@ impl Review {
         policy: Policy,
     ) -> Decision {
         let Some(pod) = self.wanting() else {
-            return self.allowed(Outcome::LeftAlone);
+            let mut decision = self.allowed(Outcome::LeftAlone);
+            let unclear = self.unclear().map(|value| {
+                format!("the label {INJECTION} is {value:?}, which asks for no sidecar: write \"true\" or \"false\"")
+            });
+            decision.warn(unclear.iter());
+            return decision;
         };
         let injected = account
             .as_ref()

@@ -144,6 +144,6 @@ const PREFIX: &str = "ram-sidecar/";
 /// How many unknown annotations are told: small ones must not make a large answer.
 const MOST_UNKNOWN: usize = 10;
 
-const INJECTION: &str = "ram-sidecar/inject";
+pub(super) const INJECTION: &str = "ram-sidecar/inject";
 
 const ACK_INJECTION: &str = "pod-identity.alibabacloud.com/injection";

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::inject::carried::INJECTION;
 use crate::inject::shape::text_of;
 use crate::inject::{Opted, is_injected, opted};
 
@@ -119,11 +120,21 @@ impl Review {
     /// Returns the pod if it is to have the sidecar.
     ///
     /// The selectors of the webhook's configuration have decided that; a pod's own label still counts where they are wider. One
-    /// that has it already is left as it is.
+    /// that has it already is left as it is, and so is the image of what a kubelet runs by itself, who would not see a change.
     pub(super) fn wanting(&self) -> Option<&Value> {
         let pod = self.pod.as_ref()?;
-        let labels = pod["metadata"].get("labels");
-        (opted(labels) != Opted::Out && !is_injected(pod)).then_some(pod)
+        let metadata = &pod["metadata"];
+        let is_mirror = metadata["annotations"].get(MIRROR).is_some();
+        let is_out = opted(metadata.get("labels")) == Opted::Out;
+        (!is_out && !is_mirror && !is_injected(pod)).then_some(pod)
+    }
+
+    /// Returns a value of our label that is neither yes nor no.
+    pub(super) fn unclear(&self) -> Option<&str> {
+        let label = self.pod.as_ref()?["metadata"]["labels"].get(INJECTION)?;
+        label
+            .as_str()
+            .filter(|value| !["true", "false"].contains(value))
     }
 
     /// Returns what the answer repeats.
@@ -131,6 +142,9 @@ impl Review {
         &self.uid
     }
 }
+
+/// Stands on what the API shows of a static pod.
+const MIRROR: &str = "kubernetes.io/config.mirror";
 
 /// Whether a request is for a new pod, and for the pod itself.
 fn creates_a_pod(request: &Value) -> bool {

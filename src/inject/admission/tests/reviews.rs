@@ -45,6 +45,19 @@ fn what_is_no_review_is_refused_with_a_reason() {
 }
 
 #[test]
+fn a_label_that_is_neither_yes_nor_no_is_warned_of() {
+    for label in ["True", "", "yes"] {
+        let mut pod = pod();
+        pod["metadata"]["labels"] = json!({ "ram-sidecar/inject": label });
+        let decision =
+            read(&request(&pod)).decide(&Wanted::default(), &Ok(Annotations::new()), Policy::Fail);
+        assert_eq!(decision.outcome, Outcome::LeftAlone);
+        let warning = decision.review()["response"]["warnings"][0].to_string();
+        assert!(warning.contains("asks for no sidecar"), "{warning}");
+    }
+}
+
+#[test]
 fn what_is_no_new_pod_or_wants_no_sidecar_is_left_alone() {
     let kind = |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
     let mut requests = Vec::new();
@@ -77,6 +90,9 @@ fn what_is_no_new_pod_or_wants_no_sidecar_is_left_alone() {
         pod["metadata"]["annotations"] = json!({ "ram-sidecar/role": "no role" });
         requests.push(request(&pod));
     }
+    let mut mirror = pod();
+    mirror["metadata"]["annotations"] = json!({ "kubernetes.io/config.mirror": "d" });
+    requests.push(request(&mirror));
     // One that has it needs no role, and may have as many containers as it likes.
     let mut many = pod();
     let container = |index: usize| json!({ "name": format!("c{index}") });
