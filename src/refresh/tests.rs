@@ -365,6 +365,15 @@ const CASES: &[Case] = &[
     },
 ];
 
+/// Grants an hour at the start, and cannot be reached afterwards.
+fn then_away(at: u64) -> Act {
+    if at == 0 {
+        Act::Grant(HOUR)
+    } else {
+        Act::Fail("ConnectFailed")
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_promises_hold_whatever_sts_does() {
     for case in CASES {
@@ -404,13 +413,7 @@ async fn a_wall_clock_that_is_set_forward_leads_to_a_renewal_within_a_slice() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_is_set_back_prolongs_no_life() {
-    let mut simulation = Simulation::start(|at| {
-        if at == 0 {
-            Act::Grant(HOUR)
-        } else {
-            Act::Fail("ConnectFailed")
-        }
-    });
+    let mut simulation = Simulation::start(then_away);
     simulation.run(100).await;
     simulation.clock.shift_wall(TimeDelta::days(-2));
     for _ in 0..2 * HOUR {
@@ -424,13 +427,7 @@ async fn a_wall_clock_that_is_set_back_prolongs_no_life() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_that_is_set_back_just_before_an_expiry_delays_no_attempt() {
-    let mut simulation = Simulation::start(|at| {
-        if at == 0 {
-            Act::Grant(HOUR)
-        } else {
-            Act::Fail("ConnectFailed")
-        }
-    });
+    let mut simulation = Simulation::start(then_away);
     simulation.run(100).await;
     // By the wall clock a minute and a half is left now, and all but the last second of it passes.
     simulation.clock.shift_wall(TimeDelta::seconds(3410));

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use rcgen::CertificateParams;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::answers::answering;
@@ -94,10 +95,10 @@ fn certificates() -> Vec<Case> {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let endpoint = format!("https://{}", listener.local_addr().unwrap());
             tokio::spawn(async move {
-                while let Ok((client, _)) = listener.accept().await {
-                    // A part of the greeting is read, so that the close is no reset.
-                    let _ = client.readable().await;
-                    let _ = client.try_read(&mut [0; 4096]);
+                while let Ok((mut client, _)) = listener.accept().await {
+                    let _ = client.shutdown().await;
+                    // What is left unread would make the close a reset.
+                    let _ = tokio::io::copy(&mut client, &mut tokio::io::sink()).await;
                 }
             });
             at(&endpoint).await
