@@ -209,7 +209,7 @@ impl<'a> Injection<'a> {
         let grace = self.spec.get("terminationGracePeriodSeconds");
         let grace = grace.and_then(Value::as_u64).unwrap_or(GRACE);
         let resources = resources::resources(self.spec);
-        if resources::is_guaranteed(self.spec) {
+        if resources::limits_processor(resources.as_ref()) {
             self.notes.push(
                 "keeps the class Guaranteed: the sidecar has a limit of the processor too"
                     .to_owned(),

@@ -31,7 +31,7 @@
 //! | 1 decisions | [`diagnosis`], [`schedule`], `state::{binding, document}`, [`sts::endpoint`], [`sts::sign`], [`sts::wire`], [`view`], [`serve::guard`], [`serve::session`] | layer 0, the read types of [`snapshot`] |
 //! | 2 state | [`clock`], [`snapshot`] | layer 0 |
 //! | 3 effects | [`identity`], [`outbound`], [`process`], [`refresh`], [`serve`], [`signal`], [`sink`], [`source`], [`state`], [`sts`], [`telemetry`] | layers 0 to 2 and, downwards only, `source` → `sts` → `outbound`, `source` → `identity` → `outbound`, `refresh` → `source`, `state` → `sink` |
-//! | 4 composition | [`app`], [`cli`], [`command`], [`config`], [`upstream`], `inject`, `sandbox` | anything |
+//! | 4 composition | [`app`], [`cli`], [`command`], [`config`], [`upstream`], `inject` (which decides, with the words of `config`), `sandbox` | anything; `inject` no effects |
 //!
 //! `tests/integration/layering.rs` holds the code to this table.
 

@@ -4,12 +4,17 @@
 
 #![no_main]
 
+#[path = "../../src/inject/tests/holds.rs"]
+mod holds;
+
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::inject::workload::{Told, inject_into};
 use ram_sidecar::inject::yaml::{self, LARGEST};
 use ram_sidecar::inject::{PLACES, Wanted, Word};
 use ram_sidecar_fuzz::{check_line, sections};
 use serde_json::Value;
+
+use self::holds::holds;
 
 fuzz_target!(|data: &[u8]| {
     let sections = sections(data);
@@ -91,23 +96,4 @@ fn read(text: &str) -> Value {
     let mut documents = yaml::read(text.as_bytes()).unwrap_or_else(|told| panic!("{told}\n{text}"));
     assert_eq!(documents.len(), 1, "{text}");
     documents.remove(0).value
-}
-
-/// Whether everything of `ours` is in `theirs`, in the same order. A null may have become something.
-fn holds(theirs: &Value, ours: &Value) -> bool {
-    match (theirs, ours) {
-        (_, Value::Null) => true,
-        (Value::Object(theirs), Value::Object(ours)) => {
-            let mut theirs = theirs.iter();
-            ours.iter().all(|(name, ours)| {
-                theirs.any(|(other, theirs)| other == name && holds(theirs, ours))
-            })
-        }
-        (Value::Array(theirs), Value::Array(ours)) => {
-            let mut theirs = theirs.iter();
-            ours.iter()
-                .all(|ours| theirs.any(|theirs| holds(theirs, ours)))
-        }
-        (theirs, ours) => theirs == ours,
-    }
 }

@@ -16,9 +16,14 @@ pub(super) fn resources(spec: &Map<String, Value>) -> Option<Value> {
     })
 }
 
+/// Whether there is a limit of the processor among them.
+pub(super) fn limits_processor(resources: Option<&Value>) -> bool {
+    resources.is_some_and(|resources| !resources["limits"]["cpu"].is_null())
+}
+
 /// Whether all that its containers use is set aside for them: the class Guaranteed, which jobs with processors of their own
 /// need. Init containers count too.
-pub(super) fn is_guaranteed(spec: &Map<String, Value>) -> bool {
+fn is_guaranteed(spec: &Map<String, Value>) -> bool {
     let lists =
         ["containers", "initContainers"].map(|list| spec.get(list).and_then(Value::as_array));
     let mut containers = lists.into_iter().flatten().flatten();
@@ -31,7 +36,7 @@ pub(super) fn is_guaranteed(spec: &Map<String, Value>) -> bool {
     })
 }
 
-/// Ten times what it takes.
+/// More than ten times what it was seen to take in a pod.
 const MEMORY: &str = "64Mi";
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod annotations;
 mod company;
 mod drawn;
+mod holds;
 mod identities;
 mod modes;
 mod pods;

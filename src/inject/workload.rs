@@ -27,10 +27,9 @@ pub fn inject_into(document: &mut Value, wanted: &Wanted, told: &mut Told) {
         && let Some(Value::Array(items)) = document.get_mut("items")
     {
         for item in items {
-            // Of a PodList, say, whose items need not say what they are.
-            let kind = kind.trim_end_matches("List");
-            if item.get("kind").is_none() && kind == "Pod" {
-                inject_all(item, kind, wanted, told);
+            // The API does not say what the items of a list are.
+            if kind == "PodList" && item.get("kind").is_none() {
+                inject_all(item, "Pod", wanted, told);
             } else {
                 inject_into(item, wanted, told);
             }

@@ -78,6 +78,17 @@ fn a_job_with_processors_of_its_own_keeps_them() {
         resources,
         &json!({"limits": {"cpu": "100m", "memory": "64Mi"}})
     );
+
+    // What the pod as a whole may use is divided by nobody, and nothing is told that was not done.
+    let mut by_pod = pod.clone();
+    by_pod["spec"]["initContainers"] = Value::Null;
+    by_pod["spec"]["resources"] = json!({"limits": whole});
+    let Injected { pod, notes } = injected(&by_pod, &rrsa());
+    assert!(pod["spec"]["initContainers"][0]["resources"].is_null());
+    assert!(
+        !notes.iter().any(|note| note.contains("Guaranteed")),
+        "{notes:?}"
+    );
 }
 
 #[test]

@@ -1,29 +1,9 @@
 //! Pods of all shapes, drawn from seeds, and what must hold of each.
 
-use serde_json::Value;
-
 use super::drawn::{Dice, pod, wish};
+use super::holds::holds;
 use super::restricted::violations;
 use crate::inject::{inject, yaml};
-
-/// Whether everything of `ours` is in `theirs`, in the same order. A null may have become something.
-fn holds(theirs: &Value, ours: &Value) -> bool {
-    match (theirs, ours) {
-        (_, Value::Null) => true,
-        (Value::Object(theirs), Value::Object(ours)) => {
-            let mut theirs = theirs.iter();
-            ours.iter().all(|(name, ours)| {
-                theirs.any(|(other, theirs)| other == name && holds(theirs, ours))
-            })
-        }
-        (Value::Array(theirs), Value::Array(ours)) => {
-            let mut theirs = theirs.iter();
-            ours.iter()
-                .all(|ours| theirs.any(|theirs| holds(theirs, ours)))
-        }
-        (theirs, ours) => theirs == ours,
-    }
-}
 
 #[test]
 fn whatever_the_pod_nothing_of_it_is_lost_and_a_second_time_changes_nothing() {
