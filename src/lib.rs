@@ -25,46 +25,34 @@
 //!
 //! Nothing flows upward. A client's request never causes a call to STS; at most it waits for the next publication.
 //!
-//! | layer | modules | may use |
-//! | --- | --- | --- |
-//! | 0 words | [`answer`], [`credentials`], [`duration`], [`failure`], [`moment`], [`principal`] | – |
-//! | 1 decisions | [`diagnosis`], [`schedule`], `state::{binding, document}`, [`sts::endpoint`], [`sts::sign`], [`sts::wire`], [`view`], [`serve::guard`], [`serve::session`] | layer 0, the read types of [`snapshot`] |
-//! | 2 state | [`clock`], [`snapshot`] | layer 0 |
-//! | 3 effects | [`identity`], [`outbound`], [`process`], [`refresh`], [`serve`], [`signal`], [`sink`], [`source`], [`state`], [`sts`], [`telemetry`] | layers 0 to 2 and, downwards only, `source` → `sts` → `outbound`, `source` → `identity` → `outbound`, `refresh` → `source`, `state` → `sink` |
-//! | 4 composition | [`app`], [`cli`], [`command`], [`config`], [`upstream`], `inject` (which decides, with the words of `config`), `sandbox` | anything; `inject` no effects |
 //!
 //! `tests/integration/layering.rs` holds the code to this table.
 
-pub mod answer;
-pub mod app;
-pub mod cli;
-pub mod clock;
-pub mod command;
-pub mod config;
+pub mod system;
+pub mod time;
+
 pub mod credentials;
-pub mod diagnosis;
-pub mod duration;
 pub mod failure;
+
+pub mod http;
 pub mod identity;
-#[cfg(feature = "inject")]
-pub mod inject;
-pub mod moment;
-pub mod outbound;
-pub mod principal;
-pub mod process;
+pub mod sts;
+
 pub mod refresh;
+
+pub mod files;
+pub mod formats;
+pub mod server;
+
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
-pub mod schedule;
-pub mod serve;
-pub mod signal;
-pub mod sink;
-pub mod snapshot;
-pub mod source;
-pub mod state;
-pub mod sts;
-pub mod telemetry;
+
+pub mod config;
+pub mod daemon;
+#[cfg(feature = "inject")]
+pub mod inject;
+
+pub mod cli;
+
 #[cfg(test)]
 mod testing;
-pub mod upstream;
-pub mod view;

@@ -5,13 +5,13 @@ use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use ram_sidecar::app::Error;
-use ram_sidecar::cli::{self, Question, Request};
-use ram_sidecar::command::exec::Ending;
-use ram_sidecar::command::{self, Admin, exec, get};
+use ram_sidecar::cli::exec::Ending;
+use ram_sidecar::cli::{self, Admin, Question, Request, exec, get};
 use ram_sidecar::config::{Checked, Config};
-use ram_sidecar::view::format::Format;
-use ram_sidecar::{process, telemetry, upstream};
+use ram_sidecar::daemon::Error;
+use ram_sidecar::daemon::source;
+use ram_sidecar::formats::format::Format;
+use ram_sidecar::system::{log, process};
 use signal_hook::consts::SIGINT;
 use tokio::runtime::Runtime;
 
@@ -58,7 +58,7 @@ fn run(request: Request) -> ExitCode {
             Ok(options) => inject(&options),
             Err(mistakes) => fail(&all(&mistakes), EX_USAGE),
         },
-        Request::MetadataAddress => match command::metadata_address::run() {
+        Request::MetadataAddress => match cli::metadata_address::run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(reason) => fail(&reason, EX_OSERR),
         },
@@ -101,7 +101,7 @@ fn block_on<T>(files: usize, future: impl Future<Output = T>) -> Result<T, ExitC
 fn check(checked: Checked, json: bool) -> ExitCode {
     let config = checked.outcome.as_ref().ok();
     process::protect(config.is_some_and(|config| config.upstream.runs_programs()));
-    let report = match block_on(0, command::check::run(checked)) {
+    let report = match block_on(0, cli::check::run(checked)) {
         Ok(report) => report,
         Err(code) => return code,
     };
@@ -118,11 +118,8 @@ fn check(checked: Checked, json: bool) -> ExitCode {
 
 fn serve(config: Config) -> ExitCode {
     process::protect(config.upstream.runs_programs());
-    telemetry::start(&config.log);
-    match block_on(
-        files(&config),
-        command::serve::run(config, cli::is_service()),
-    ) {
+    log::start(&config.log);
+    match block_on(files(&config), cli::serve::run(config, cli::is_service())) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => fail(&error, code(&error)),
         Err(code) => code,
@@ -132,8 +129,8 @@ fn serve(config: Config) -> ExitCode {
 #[cfg(feature = "sandbox")]
 fn sandbox(alone: ram_sidecar::config::Alone) -> ExitCode {
     process::protect(false);
-    telemetry::start(&alone.log);
-    match block_on(0, command::sandbox::run(alone.sandbox)) {
+    log::start(&alone.log);
+    match block_on(0, cli::sandbox::run(alone.sandbox)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => fail(&error, code(&error)),
         Err(code) => code,
@@ -141,10 +138,10 @@ fn sandbox(alone: ram_sidecar::config::Alone) -> ExitCode {
 }
 
 #[cfg(feature = "inject")]
-fn webhook(options: command::webhook::Options) -> ExitCode {
+fn webhook(options: ram_sidecar::inject::webhook::Options) -> ExitCode {
     process::protect(false);
-    telemetry::start(&options.log);
-    match block_on(0, command::webhook::run(options)) {
+    log::start(&options.log);
+    match block_on(0, ram_sidecar::inject::webhook::run(options)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => fail(&error, code(&error)),
         Err(code) => code,
@@ -153,7 +150,7 @@ fn webhook(options: command::webhook::Options) -> ExitCode {
 
 fn exec(config: Config, options: exec::Options) -> ExitCode {
     // No limit may change, nor the umask or what the command may become: it would inherit that.
-    telemetry::start(&config.log);
+    log::start(&config.log);
     let outcome = block_on(files(&config), exec::run(config, options));
     match outcome {
         Ok(Ok(Ending::Code(code))) => ExitCode::from(code),
@@ -186,7 +183,7 @@ fn files(config: &Config) -> usize {
 
 fn code(error: &Error) -> u8 {
     match error {
-        Error::Upstream(upstream::Error::Outbound(_)) => EX_CONFIG,
+        Error::Upstream(source::Error::Outbound(_)) => EX_CONFIG,
         Error::Ended(_) => EX_SOFTWARE,
         Error::Bind { .. } | Error::File(_) | Error::System { .. } | Error::Upstream(_) => EX_OSERR,
     }
@@ -199,7 +196,7 @@ fn get(origin: get::Origin, format: Format) -> ExitCode {
     };
     process::protect(settings.is_some_and(|config| config.upstream.runs_programs()));
     if let Some(config) = settings {
-        telemetry::start(&config.log);
+        log::start(&config.log);
     }
     match block_on(0, get::run(origin, format)) {
         Ok(Ok(text)) => {
@@ -235,9 +232,9 @@ fn ask(listen: SocketAddr, question: Question) -> ExitCode {
     let asked = block_on(0, async {
         let admin = Admin::new(listen).map_err(|failure| failure.to_string())?;
         match question {
-            Question::Health(probe) => command::health::run(&admin, &probe).await,
-            Question::Wait(timeout) => command::wait::run(&admin, timeout).await,
-            Question::Stop => command::stop::run(&admin).await,
+            Question::Health(probe) => cli::health::run(&admin, &probe).await,
+            Question::Wait(timeout) => cli::wait::run(&admin, timeout).await,
+            Question::Stop => cli::stop::run(&admin).await,
         }
     });
     match asked {
@@ -248,14 +245,14 @@ fn ask(listen: SocketAddr, question: Question) -> ExitCode {
 }
 
 #[cfg(feature = "inject")]
-fn inject(options: &command::inject::Options) -> ExitCode {
-    let output = match command::inject::run(options) {
+fn inject(options: &ram_sidecar::inject::command::Options) -> ExitCode {
+    let output = match ram_sidecar::inject::command::run(options) {
         Ok(output) => output,
         Err(error) if error.is_of_reading => return fail(&all(&error.reasons), EX_OSERR),
         Err(error) => return fail(&all(&error.reasons), EX_DATAERR),
     };
     for note in &output.notes {
-        telemetry::tell(note);
+        log::tell(note);
     }
     let mut out = std::io::stdout().lock();
     // Half of a manifest must not pass for the whole.
@@ -287,7 +284,7 @@ fn print(text: &[u8]) -> ExitCode {
 }
 
 fn fail(reason: &dyn Display, code: u8) -> ExitCode {
-    telemetry::tell(&format!("ram-sidecar: {reason}"));
+    log::tell(&format!("ram-sidecar: {reason}"));
     ExitCode::from(code)
 }
 

@@ -27,19 +27,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use ram_sidecar::answer::Answer;
-use ram_sidecar::clock::Clock;
 use ram_sidecar::credentials::{RoleArn, RoleRequest, timestamp};
 use ram_sidecar::failure::{Failure, Stage};
+use ram_sidecar::http::client::{Call, Carried, Carrier, Outbound};
+use ram_sidecar::http::response::Answer;
 use ram_sidecar::identity::{AccessKey, Identity, Value};
-use ram_sidecar::moment::Moment;
-use ram_sidecar::outbound::{Call, Carried, Carrier, Outbound};
 use ram_sidecar::refresh::Refresher;
-use ram_sidecar::snapshot;
-use ram_sidecar::source::{Chain, Minted, Source};
+use ram_sidecar::refresh::source::{Chain, Minted, Source};
+use ram_sidecar::refresh::store;
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
 use ram_sidecar::sts::{Place, Sts};
+use ram_sidecar::time::clock::Clock;
+use ram_sidecar::time::moment::Moment;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -147,7 +147,7 @@ fn sidecar(service: &Service) -> Refresher<Watched> {
         source_identity: None,
     };
     let sts = Sts::new(vec![place], Signature::V1, clock.clone());
-    let (publisher, ..) = snapshot::channel(|_| Bytes::new());
+    let (publisher, ..) = store::channel(|_| Bytes::new());
     Refresher {
         source: Watched {
             chain: Chain::new(identity, sts, vec![role], clock.clone()),

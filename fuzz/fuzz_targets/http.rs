@@ -14,17 +14,17 @@ use std::time::Duration;
 
 use axum::Router;
 use libfuzzer_sys::fuzz_target;
-use ram_sidecar::clock::Clock;
+use ram_sidecar::time::clock::Clock;
 use ram_sidecar::credentials::{Credentials, Granted};
-use ram_sidecar::serve;
-use ram_sidecar::serve::admin::{self, Admin};
-use ram_sidecar::serve::caller::Ends;
-use ram_sidecar::serve::data::{self, Admission, Container, Data};
-use ram_sidecar::serve::metadata::{self, Metadata};
-use ram_sidecar::serve::offer::Offering;
-use ram_sidecar::serve::session::Tokens;
-use ram_sidecar::snapshot;
-use ram_sidecar::view::document;
+use ram_sidecar::server;
+use ram_sidecar::server::admin::{self, Admin};
+use ram_sidecar::server::caller::Ends;
+use ram_sidecar::server::data::{self, Admission, Container, Data};
+use ram_sidecar::server::metadata::{self, Metadata};
+use ram_sidecar::server::hold::Offering;
+use ram_sidecar::server::imds_token::Tokens;
+use ram_sidecar::refresh::store;
+use ram_sidecar::formats::json;
 use ram_sidecar_fuzz::http::{Request, has_body, is_cut, read};
 use ram_sidecar_fuzz::{PLANTED, clock, noon, run};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -75,7 +75,7 @@ impl Scene {
 
     async fn play(&self, request: &[u8]) {
         let clock = clock();
-        let (publisher, subscriber, health) = snapshot::channel(document::render);
+        let (publisher, subscriber, health) = store::channel(json::render);
         if !self.is_empty {
             publisher.renewed(granted(), noon().after(Duration::from_secs(1800)));
         }
@@ -181,7 +181,7 @@ impl Scene {
         let metadata = Metadata {
             offering,
             role: ROLE.to_owned(),
-            plain: ram_sidecar::view::metadata::Plain {
+            plain: ram_sidecar::server::metadata::listing::Plain {
                 region: Some("cn-hangzhou".to_owned()),
                 ..Default::default()
             },
@@ -197,7 +197,7 @@ impl Scene {
         let room = if self.is_slow { 7 } else { 1 << 16 };
         let (client, server) = tokio::io::duplex(room);
         let (mut from, mut to) = tokio::io::split(client);
-        let serving = serve::converse(server, ends, router, Arc::default(), opened);
+        let serving = server::converse(server, ends, router, Arc::default(), opened);
         let sending = async {
             // The server may have answered and gone.
             let _ = to.write_all(request).await;

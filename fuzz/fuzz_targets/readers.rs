@@ -11,15 +11,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::credentials::{RoleArn, is_key_text};
-use ram_sidecar::duration;
+use ram_sidecar::time::duration;
 use ram_sidecar::identity::{AccessKey, CredentialsUri, File, Identity, Value, claims};
-use ram_sidecar::outbound;
-use ram_sidecar::serve::caller::{diag, table};
-use ram_sidecar::serve::session::{Tokens, ttl};
-use ram_sidecar::serve::token::TokenFile;
+use ram_sidecar::http::client;
+use ram_sidecar::server::caller::{diag, table};
+use ram_sidecar::server::imds_token::{Tokens, ttl};
+use ram_sidecar::server::token_file::TokenFile;
 use ram_sidecar::sts::endpoint::Endpoint;
-use ram_sidecar::view::format::FILES;
-use ram_sidecar::view::metadata::{Asked, asked};
+use ram_sidecar::formats::format::FILES;
+use ram_sidecar::server::metadata::listing::{Asked, asked};
 use ram_sidecar_fuzz::{PLANTED, check_failure, check_keys, check_line, clock, run};
 
 fuzz_target!(|data: &[u8]| {
@@ -185,7 +185,7 @@ fn check_head(data: &[u8]) {
             .and_then(|line| HeaderValue::from_bytes(line).ok());
         headers.extend(value.map(|value| (name, value)));
     }
-    let answer = outbound::answer(503, &headers, Vec::new().into());
+    let answer = client::answer(503, &headers, Vec::new().into());
     let given = headers
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok());

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use ram_sidecar::failure::scrub;
+use ram_sidecar::failure::redact;
 use ram_sidecar_fuzz::{check_line, sections};
 
 fuzz_target!(|data: &[u8]| {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::credentials::{Keys, RoleArn, RoleRequest};
-use ram_sidecar::outbound::Outbound;
+use ram_sidecar::http::client::Outbound;
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
 use ram_sidecar::sts::{Place, Sts};

@@ -12,13 +12,13 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use chrono::DateTime;
 use percent_encoding::percent_decode;
-use ram_sidecar::clock::Clock;
+use ram_sidecar::time::clock::Clock;
 use ram_sidecar::credentials::{Credentials, Granted, Keys, is_key_text, timestamp};
 use ram_sidecar::failure::{Failure, Stage};
-use ram_sidecar::moment::Moment;
-use ram_sidecar::outbound::{self, Call, Carried, Carrier};
-use ram_sidecar::view::format::{FILES, PRINTED};
-use ram_sidecar::view::{container, document, ossfs};
+use ram_sidecar::time::moment::Moment;
+use ram_sidecar::http::client::{self, Call, Carried, Carrier};
+use ram_sidecar::formats::format::{FILES, PRINTED};
+use ram_sidecar::formats::{container, document, ossfs};
 use secrecy::ExposeSecret as _;
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
@@ -141,7 +141,7 @@ impl Carrier for Script {
 }
 
 /// Reads an answer as it is written in an input.
-fn read(text: &[u8]) -> ram_sidecar::answer::Answer {
+fn read(text: &[u8]) -> ram_sidecar::http::response::Answer {
     let end = text.windows(2).position(|pair| pair == b"\n\n");
     let head = &text[..end.unwrap_or(text.len())];
     let body = end.map_or(&b""[..], |end| &text[end + 2..]);
@@ -158,7 +158,7 @@ fn read(text: &[u8]) -> ram_sidecar::answer::Answer {
         }
     }
     let body = Zeroizing::new(body.to_vec());
-    outbound::answer(status.unwrap_or(200), &headers, body)
+    client::answer(status.unwrap_or(200), &headers, body)
 }
 
 /// Counts how often a text holds [`PLANTED`].

@@ -7,13 +7,13 @@ use clap::{Arg, ArgAction, Command, value_parser};
 use clap_complete::Shell;
 
 use crate::config::settings::{SETTINGS, Setting};
-use crate::duration;
-use crate::view::format::PRINTED;
+use crate::formats::format::PRINTED;
+use crate::time::duration;
 
 #[cfg(feature = "inject")]
 use super::inject::inject;
 #[cfg(feature = "sandbox")]
-use super::sandbox::{sandbox, with_sandbox};
+use super::sandbox::flags::{sandbox, with_sandbox};
 #[cfg(feature = "inject")]
 use super::webhook::webhook;
 

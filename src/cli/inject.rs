@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::command::inject::Options;
+use crate::inject::command::Options;
 use crate::inject::{PLACES, Wanted};
 
 /// Defines `inject`.

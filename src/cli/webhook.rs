@@ -5,9 +5,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::definition::with_section;
 use super::inject::{wanted, with_words};
 use super::variable;
-use crate::command::webhook::Options;
-use crate::config::webhook::{OWN, Own, Webhook};
-use crate::config::{self, Input, Mistakes};
+use crate::config::{Input, Mistakes};
+use crate::inject::webhook::Options;
+use crate::inject::webhook::settings::{OWN, Own, Webhook};
 use crate::inject::{PLACES, Said, Wanted};
 
 /// Defines `webhook`.
@@ -33,7 +33,7 @@ pub(super) fn read(given: &ArgMatches, input: &Input<'_>) -> Result<Options, Mis
         .iter()
         .filter_map(|own| Some((own.flag, said(given, own.flag)?)));
     let said = said.collect();
-    config::webhook::webhook(
+    crate::inject::webhook::settings::webhook(
         input,
         Webhook {
             said,

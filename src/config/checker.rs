@@ -4,21 +4,23 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use crate::credentials::RoleArn;
+use crate::files::writer;
+use crate::identity;
 use crate::sts::endpoint::Endpoint;
-use crate::{identity, sink, telemetry};
+use crate::system::log;
 
 use super::layers::{Given, Layers};
 use super::role::Choice;
 use super::{Cloud, Input, Session, Shown, Upstream, parse, settings};
 
-pub(super) struct Checker {
-    pub(super) layers: Layers,
-    pub(super) problems: Vec<String>,
+pub(crate) struct Checker {
+    pub(crate) layers: Layers,
+    pub(crate) problems: Vec<String>,
 }
 
 impl Checker {
     /// Reads one setting; `None` when it is absent or wrong.
-    pub(super) fn value<T>(
+    pub(crate) fn value<T>(
         &mut self,
         key: &str,
         parse: impl FnOnce(&str) -> Result<T, String>,
@@ -39,7 +41,7 @@ impl Checker {
     }
 
     /// Returns every setting that has a value, and where it was written.
-    pub(super) fn shown(&self) -> Vec<Shown> {
+    pub(crate) fn shown(&self) -> Vec<Shown> {
         let mut shown = Vec::new();
         for setting in settings::SETTINGS {
             let given = self.given(setting.key);
@@ -65,19 +67,19 @@ impl Checker {
         shown
     }
 
-    pub(super) fn given(&self, key: &str) -> Option<&Given> {
+    pub(crate) fn given(&self, key: &str) -> Option<&Given> {
         self.layers.get(key)
     }
 
     /// Says where a setting was given, or where it could be.
-    pub(super) fn origin(&self, key: &str) -> String {
+    pub(crate) fn origin(&self, key: &str) -> String {
         if let Some(given) = self.given(key) {
             return given.origin.to_string();
         }
         settings::find(key).map_or_else(|| key.to_owned(), |setting| setting.variable.to_owned())
     }
 
-    pub(super) fn upstream(&mut self, input: &Input<'_>) -> Option<Upstream> {
+    pub(crate) fn upstream(&mut self, input: &Input<'_>) -> Option<Upstream> {
         #[cfg(feature = "sandbox")]
         if let Some(sandbox) = &input.sandbox {
             return self.sandbox(sandbox);
@@ -128,7 +130,7 @@ impl Checker {
     }
 
     /// Reads the name of the session, or derives one.
-    pub(super) fn session_name(&mut self, input: &Input<'_>) -> Option<String> {
+    pub(crate) fn session_name(&mut self, input: &Input<'_>) -> Option<String> {
         match self.given("role.session_name") {
             Some(_) => self.value("role.session_name", parse::session_name),
             None => Some(derived_session_name(input)),
@@ -136,7 +138,7 @@ impl Checker {
     }
 
     /// Reads how to assume the role; `has_preset` unless the embedded STS brings a role of its own.
-    pub(super) fn session(&mut self, input: &Input<'_>, has_preset: bool) -> Option<Session> {
+    pub(crate) fn session(&mut self, input: &Input<'_>, has_preset: bool) -> Option<Session> {
         let name = self.session_name(input);
         let duration = self.value("role.duration", parse::role_duration);
         let external_id = self.value("role.external_id", parse::external_id);
@@ -203,14 +205,14 @@ impl Checker {
         Some(vec![Endpoint::of(region.as_deref(), vpc)])
     }
 
-    pub(super) fn log(&mut self) -> Option<telemetry::Options> {
+    pub(crate) fn log(&mut self) -> Option<log::Options> {
         let level = self.value("log.level", parse::level);
         let format = self.value("log.format", parse::format);
-        level.map(|level| telemetry::Options { level, format })
+        level.map(|level| log::Options { level, format })
     }
 
-    pub(super) fn files(&mut self) -> Vec<sink::Options> {
-        let mut files: Vec<sink::Options> = Vec::new();
+    pub(crate) fn files(&mut self) -> Vec<writer::Options> {
+        let mut files: Vec<writer::Options> = Vec::new();
         for (origin, fields) in &self.layers.files {
             match parse::file(fields) {
                 Ok(file) if files.iter().any(|other| other.path == file.path) => {

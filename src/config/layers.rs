@@ -12,14 +12,14 @@ use super::settings::{SETTINGS, Setting, find};
 
 /// A value as it was written, and where.
 #[derive(Clone)]
-pub(super) struct Given {
-    pub(super) value: String,
-    pub(super) origin: Origin,
+pub(crate) struct Given {
+    pub(crate) value: String,
+    pub(crate) origin: Origin,
 }
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     Flag(&'static str),
     Variable(&'static str),
     File {
@@ -43,19 +43,19 @@ impl fmt::Display for Origin {
 
 /// Everything that was given, each setting by its strongest layer.
 #[derive(Default)]
-pub(super) struct Layers {
+pub(crate) struct Layers {
     values: BTreeMap<&'static str, Given>,
     /// What a stronger layer has overruled.
     overruled: Vec<(&'static str, Given)>,
     /// `file` is a list, and in TOML a list of tables.
-    pub(super) files: Vec<(Origin, Vec<(String, String)>)>,
-    pub(super) problems: Vec<String>,
+    pub(crate) files: Vec<(Origin, Vec<(String, String)>)>,
+    pub(crate) problems: Vec<String>,
     /// Whether the file could not be read at all: then it may have said anything.
-    pub(super) is_file_lost: bool,
+    pub(crate) is_file_lost: bool,
 }
 
 impl Layers {
-    pub(super) fn gather(input: &Input<'_>) -> Self {
+    pub(crate) fn gather(input: &Input<'_>) -> Self {
         let mut layers = Self::default();
         for (key, value) in &input.defaults {
             let origin = Origin::Command;
@@ -74,19 +74,19 @@ impl Layers {
         layers
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Given> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Given> {
         self.values.get(key)
     }
 
     /// Returns what was given for a setting in weaker layers too.
-    pub(super) fn overruled(&self, key: &str) -> impl Iterator<Item = &Given> {
+    pub(crate) fn overruled(&self, key: &str) -> impl Iterator<Item = &Given> {
         let of_key = move |(overruled, _): &&(&str, Given)| *overruled == key;
         self.overruled.iter().filter(of_key).map(|(_, given)| given)
     }
 
     /// Returns everything that was given, by key; files apart.
     #[cfg(feature = "sandbox")]
-    pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, &Given)> {
+    pub(crate) fn given(&self) -> impl Iterator<Item = (&'static str, &Given)> {
         self.values.iter().map(|(key, given)| (*key, given))
     }
 
@@ -285,7 +285,7 @@ fn list(setting: &Setting, value: &Toml) -> Option<String> {
 }
 
 /// The variable that tells clients where to ask.
-pub(super) const FOR_CLIENTS: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
+pub(crate) const FOR_CLIENTS: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
 fn is_section(key: &str) -> bool {
     SETTINGS.iter().any(|setting| {

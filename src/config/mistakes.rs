@@ -10,7 +10,7 @@ pub struct Mistakes(pub Vec<String>);
 
 impl Mistakes {
     /// Makes each of them one line, whatever text it repeats.
-    pub(super) fn of(problems: &[String]) -> Self {
+    pub(crate) fn of(problems: &[String]) -> Self {
         Self(problems.iter().map(|problem| line(problem)).collect())
     }
 }

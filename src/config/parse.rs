@@ -8,19 +8,19 @@ use std::path::PathBuf;
 
 use tracing::level_filters::LevelFilter;
 
-pub(crate) use crate::duration::parse as duration;
-use crate::sink;
+use crate::files::writer;
+use crate::formats::format::{FILES, Format};
 use crate::sts::sign::Signature;
-use crate::telemetry;
-use crate::view::format::{FILES, Format};
+use crate::system::log;
+pub(crate) use crate::time::duration::parse as duration;
 
 pub(crate) use self::identity::provider_arn;
-pub(super) use self::identity::{command, ecs_role_name, metadata_url, timeout};
+pub(crate) use self::identity::{command, ecs_role_name, metadata_url, timeout};
 pub(crate) use self::role::{account_id, role_duration};
-pub(super) use self::role::{
+pub(crate) use self::role::{
     bucket, derived_session_name, external_id, policy, preset, session_name, source_identity,
 };
-pub(super) use self::serve::{address, address_or_off, key, key_bits, metadata_value, uids};
+pub(crate) use self::serve::{address, address_or_off, key, key_bits, metadata_value, uids};
 
 /// Reads several values: a JSON array, or one text with commas.
 pub(crate) fn list(text: &str) -> Result<Vec<String>, String> {
@@ -41,7 +41,7 @@ pub(crate) fn list(text: &str) -> Result<Vec<String>, String> {
     Ok(items)
 }
 
-pub(super) fn signature(text: &str) -> Result<Signature, String> {
+pub(crate) fn signature(text: &str) -> Result<Signature, String> {
     match text {
         "v1" => Ok(Signature::V1),
         "v3" => Ok(Signature::V3),
@@ -69,7 +69,7 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
+pub(crate) fn level(text: &str) -> Result<LevelFilter, String> {
     match text {
         "error" => Ok(LevelFilter::ERROR),
         "warn" => Ok(LevelFilter::WARN),
@@ -82,16 +82,16 @@ pub(super) fn level(text: &str) -> Result<LevelFilter, String> {
     }
 }
 
-pub(super) fn format(text: &str) -> Result<telemetry::Format, String> {
+pub(crate) fn format(text: &str) -> Result<log::Format, String> {
     match text {
-        "text" => Ok(telemetry::Format::Text),
-        "json" => Ok(telemetry::Format::Json),
+        "text" => Ok(log::Format::Text),
+        "json" => Ok(log::Format::Json),
         _ => Err(format!("`{text}` is no log format; choose text or json")),
     }
 }
 
 /// Lists names: `a, b or c`.
-pub(super) fn names(names: &[(&str, Format)]) -> String {
+pub(crate) fn names(names: &[(&str, Format)]) -> String {
     let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
     match names.split_last() {
         Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
@@ -100,9 +100,9 @@ pub(super) fn names(names: &[(&str, Format)]) -> String {
 }
 
 /// Reads the named fields of a file to keep; every mistake is returned.
-pub(super) fn file(fields: &[(String, String)]) -> Result<sink::Options, Vec<String>> {
+pub(crate) fn file(fields: &[(String, String)]) -> Result<writer::Options, Vec<String>> {
     let mut problems = Vec::new();
-    let mut options = sink::Options {
+    let mut options = writer::Options {
         path: PathBuf::new(),
         format: Format::Json,
         mode: 0o600,

@@ -9,7 +9,7 @@ use super::parse;
 
 /// A role choice that has a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Preset {
+pub(crate) enum Preset {
     /// PAI's default role: MaxCompute, and one OSS bucket.
     PaiDefault,
     /// No role.

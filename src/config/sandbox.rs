@@ -7,7 +7,7 @@ use super::checker::Checker;
 use super::layers::{FOR_CLIENTS, Layers, Origin};
 use super::{Input, Mistakes, Upstream, parse};
 use crate::sandbox::{self, Plan};
-use crate::telemetry;
+use crate::system::log;
 
 /// What was said of the embedded STS, unchecked.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Alone {
     /// What it is started with.
     pub sandbox: sandbox::Options,
     /// `log.*`.
-    pub log: telemetry::Options,
+    pub log: log::Options,
 }
 
 /// Checks what `sandbox` needs: its own flags, and `log.*`.

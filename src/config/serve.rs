@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::serve::data::{Admission, Container};
-use crate::serve::metadata;
-use crate::serve::token::TokenFile;
-use crate::view::metadata::Plain;
+use crate::server::data::{Admission, Container};
+use crate::server::metadata;
+use crate::server::metadata::listing::Plain;
+use crate::server::token_file::TokenFile;
 
 use super::checker::Checker;
 use super::{Metadata, Serve, parse};

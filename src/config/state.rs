@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use crate::sink;
+use crate::files::writer;
 
 use super::checker::Checker;
 
 impl Checker {
     /// Reads where the state is kept, if it is, where none of the files may be.
-    pub(super) fn state(&mut self, files: &[sink::Options]) -> Option<PathBuf> {
+    pub(super) fn state(&mut self, files: &[writer::Options]) -> Option<PathBuf> {
         let path = self.value("state.file", path)?;
         if files.iter().any(|file| file.path == path) {
             let (origin, path) = (self.origin("state.file"), path.display());

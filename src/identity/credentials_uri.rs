@@ -10,11 +10,11 @@ use serde::Deserialize;
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-use crate::answer::Answer;
-use crate::clock::Clock;
-use crate::diagnosis;
+use crate::failure::diagnosis;
 use crate::failure::{Failure, Stage, chain, scrub};
-use crate::outbound::{self, Call, Outbound};
+use crate::http::client::{self, Call, Outbound};
+use crate::http::response::Answer;
+use crate::time::clock::Clock;
 
 use super::Proof;
 use super::document::Document;
@@ -128,10 +128,10 @@ impl CredentialsUri {
         let client = match &mut self.client {
             Some(client) => client,
             none => {
-                let options = outbound::Options {
+                let options = client::Options {
                     roots: self.roots.clone(),
                     direct: self.loopback,
-                    ..outbound::Options::default()
+                    ..client::Options::default()
                 };
                 none.insert(Outbound::new(options).map_err(|error| {
                     Failure::new(Stage::Transport, "RequestFailed", chain(&error))
@@ -180,7 +180,7 @@ impl Refusal {
 }
 
 /// A call, which is bounded by itself.
-pub(super) const PATIENCE: Duration = outbound::TOTAL;
+pub(super) const PATIENCE: Duration = client::TOTAL;
 
 #[cfg(test)]
 mod tests {

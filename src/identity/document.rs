@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::credentials::{Asked, Credentials, Granted, Keys, is_key_text, time};
 use crate::failure::{Failure, Stage};
-use crate::moment::Moment;
+use crate::time::moment::Moment;
 
 use super::Proof;
 
@@ -153,7 +153,7 @@ impl From<String> for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::tests::noon;
+    use crate::refresh::store::tests::noon;
 
     fn proof(text: &str) -> Result<Proof, String> {
         let document = Document::read(text.as_bytes())?;

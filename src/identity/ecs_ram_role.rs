@@ -10,12 +10,12 @@ use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
-use crate::answer::Answer;
-use crate::clock::Clock;
 use crate::credentials::is_key_text;
 use crate::failure::{Failure, Stage, chain, scrub};
-use crate::moment::Moment;
-use crate::outbound::{Call, Options, Outbound};
+use crate::http::client::{Call, Options, Outbound};
+use crate::http::response::Answer;
+use crate::time::clock::Clock;
+use crate::time::moment::Moment;
 
 use super::Proof;
 use super::document::Document;

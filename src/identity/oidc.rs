@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use crate::credentials::is_key_text;
+use crate::failure::caller::Claims;
 use crate::failure::{Failure, scrub};
-use crate::principal::Claims;
 
 use super::{File, Proof};
 

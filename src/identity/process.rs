@@ -15,10 +15,10 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-use crate::clock::Clock;
 use crate::failure::{Failure, Stage};
-use crate::moment::Moment;
-use crate::process::{Awaited, as_started, bury};
+use crate::system::process::{Awaited, as_started, bury};
+use crate::time::clock::Clock;
+use crate::time::moment::Moment;
 
 use super::Proof;
 use super::document::Document;

@@ -11,10 +11,10 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::clock::Clock;
 use crate::credentials::{Keys, RoleArn, RoleRequest, is_key_text, time_of};
 use crate::failure::{Failure, Stage, scrub};
-use crate::moment::Moment;
+use crate::time::clock::Clock;
+use crate::time::moment::Moment;
 
 use super::document::Document;
 use super::ecs_ram_role::is_role_name;

@@ -6,9 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::carried::INJECTION;
+use super::annotations::INJECTION;
+use super::json::line;
 use super::patch::patch;
-use super::shape::line;
 use super::{Annotations, Refusal, Wanted, inject};
 
 pub use self::review::{Malformed, Review};

@@ -6,10 +6,10 @@ use crate::config::parse;
 use crate::credentials::RoleArn;
 use crate::identity::CredentialsUri;
 
-use super::shape::{LONGEST, line};
+use super::json::{LONGEST, line};
+use super::request::{Said, Wanted, Word};
+use super::spec::{Identity, Mode, Wish};
 use super::values::{identity, image, role_or_name, secret_name, setting, token_expiration};
-use super::wanted::{Said, Wanted, Word};
-use super::wish::{Identity, Mode, Wish};
 
 impl Wanted {
     /// Checks all that was said, together.

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::duration::written;
+use crate::time::duration::written;
 
-use super::shape::{objects, text_of};
-use super::wish::{Identity, Mode, Wish};
+use super::json::{objects, text_of};
+use super::spec::{Identity, Mode, Wish};
 
 /// Renders the sidecar. `grace` is how many seconds the pod has to stop.
 pub(super) fn sidecar(wish: &Wish, grace: u64, resources: Option<Value>) -> Value {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::config::settings::SETTINGS;
 use crate::credentials::RoleArn;
-use crate::duration;
 use crate::identity::is_role_name;
+use crate::time::duration;
 
 pub(super) fn role_or_name(text: &str) -> Result<(), String> {
     if text.contains(':') {

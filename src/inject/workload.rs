@@ -4,9 +4,9 @@
 
 use serde_json::Value;
 
-use super::carried::{Opted, opted};
-use super::shape::{LONGEST, line, text_of};
-use super::wanted::{Wanted, Word};
+use super::annotations::{Opted, opted};
+use super::json::{LONGEST, line, text_of};
+use super::request::{Wanted, Word};
 use super::{Injected, already, inject, is_injected};
 
 /// What there is to say about documents, a line each, beginning with the kind and the name of the object.

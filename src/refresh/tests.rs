@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::credentials::{Credentials, Granted};
 use crate::failure::Stage;
-use crate::snapshot::{self, HealthReader, Offer, Subscriber};
+use crate::refresh::store::{self, HealthReader, Offer, Subscriber};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: u64 = 60;
@@ -123,7 +123,7 @@ impl Simulation {
         let wall: DateTime<Utc> = DateTime::from_timestamp(1_716_287_969, 0).unwrap();
         let boot = Duration::from_secs(77);
         let clock = Clock::simulated(Moment { wall, boot }, false);
-        let (publisher, subscriber, health) = snapshot::channel(|_| Bytes::new());
+        let (publisher, subscriber, health) = store::channel(|_| Bytes::new());
         let (nudge, nudges) = watch::channel(0);
         let log = Arc::<Mutex<Log>>::default();
         let started = Instant::now();
@@ -563,7 +563,7 @@ async fn what_is_too_short_to_live_on_replaces_nothing_that_lasts_longer_unless_
 
 #[test]
 fn only_what_lasts_and_is_another_is_better_than_a_short_answer() {
-    use crate::snapshot::tests::{granted, noon};
+    use crate::refresh::store::tests::{granted, noon};
     for (name, lifetime, ends_after, left) in [
         ("b", 899, 899, Some(1000)),
         ("b", 899, 999, Some(1000)),
@@ -577,7 +577,7 @@ fn only_what_lasts_and_is_another_is_better_than_a_short_answer() {
         ("a", 899, 899, None),
     ] {
         let after = |seconds| noon().after(Duration::from_secs(seconds));
-        let (publisher, _, _) = snapshot::channel(|_| Bytes::new());
+        let (publisher, _, _) = store::channel(|_| Bytes::new());
         publisher.renewed(granted("a", after(1000)), noon());
         let mut answer = granted(name, after(ends_after));
         answer.lifetime = Duration::from_secs(lifetime);

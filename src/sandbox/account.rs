@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::sandbox::Sandbox;
-use crate::sandbox::policy::{InvalidPolicy, TrustPolicy};
+use crate::sandbox::policy::trust::{InvalidPolicy, TrustPolicy};
 use crate::sandbox::world::Owner;
 
 /// An AccessKey of the sandbox.

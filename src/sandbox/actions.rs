@@ -6,14 +6,14 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
 use crate::credentials::timestamp;
-use crate::sandbox::answer::Refusal;
-use crate::sandbox::gate::{self, Caller};
+use crate::sandbox::auth::oidc::Claims;
+use crate::sandbox::auth::{self, Caller};
+use crate::sandbox::http::parameters::{self, Asked};
+use crate::sandbox::http::request::{Call, Params, unknown_api};
+use crate::sandbox::http::response::Refusal;
 use crate::sandbox::issue::{Issued, Lifetime, Session};
-use crate::sandbox::oidc::Claims;
-use crate::sandbox::parameters::{self, Asked};
-use crate::sandbox::policy::{Context, Section};
+use crate::sandbox::policy::trust::{Context, Section};
 use crate::sandbox::random::Random;
-use crate::sandbox::request::{Call, Params, unknown_api};
 use crate::sandbox::world::{Role, World};
 
 /// What surrounds one call.
@@ -43,7 +43,7 @@ pub(super) fn perform(
     if action == "AssumeRoleWithOIDC" {
         return assume_role_with_oidc(world, &call.params, scene);
     }
-    let caller = gate::authenticate(world, call, scene.now)?;
+    let caller = auth::authenticate(world, call, scene.now)?;
     if action == "AssumeRole" {
         assume_role(world, &caller, &call.params, scene)
     } else {
@@ -171,7 +171,7 @@ fn get_caller_identity(world: &World, caller: &Caller) -> Result<Map<String, Val
             "UserId": world.user.id,
         }),
         Caller::Session(issued) => {
-            let role = world.role(&issued.role_arn).ok_or_else(gate::unknown_key)?;
+            let role = world.role(&issued.role_arn).ok_or_else(auth::unknown_key)?;
             json!({
                 "IdentityType": "AssumedRoleUser",
                 "Arn": format!(

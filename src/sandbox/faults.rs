@@ -1,5 +1,8 @@
 //! The faults that calls meet: those that were injected one by one, and after them the plan in force.
 
+pub(super) mod fault;
+pub(super) mod plan;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,9 +11,9 @@ use chrono::TimeDelta;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::sandbox::fault::{Fault, Times};
+use crate::sandbox::faults::fault::{Fault, Times};
+use crate::sandbox::faults::plan::Plan;
 use crate::sandbox::issue::Lifetime;
-use crate::sandbox::plan::Plan;
 use crate::sandbox::random::Random;
 
 /// What lies ahead, and what was met.

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::clock::Clock;
+use crate::sandbox::auth::oidc::{Keys, Provider};
+use crate::sandbox::faults::plan::Plan;
 use crate::sandbox::issue::Ledger;
-use crate::sandbox::oidc::{Keys, Provider};
-use crate::sandbox::plan::Plan;
-use crate::sandbox::policy::TrustPolicy;
+use crate::sandbox::policy::trust::TrustPolicy;
 use crate::sandbox::random::Random;
 use crate::sandbox::world::{Nonces, Owner, User, World};
+use crate::time::clock::Clock;
 
 /// What a sandbox is started with.
 #[derive(Clone, Debug)]

@@ -7,9 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 
+use crate::sandbox::auth::oidc::Provider;
 use crate::sandbox::issue::Ledger;
-use crate::sandbox::oidc::Provider;
-use crate::sandbox::policy::TrustPolicy;
+use crate::sandbox::policy::trust::TrustPolicy;
 use crate::sandbox::random::Random;
 
 /// Everything that changes, under one lock.

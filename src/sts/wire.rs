@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::error::Category;
 use zeroize::Zeroizing;
 
-use crate::answer::Answer;
 use crate::credentials::{Credentials, RoleRequest, is_key_text, time};
+use crate::failure::caller::Caller;
 use crate::failure::{Failure, Stage, Verdict, is_known, scrub};
-use crate::principal::Caller;
+use crate::http::response::Answer;
 
 use super::sign::Parameters;
 

@@ -73,7 +73,7 @@ fn a_reader_in_a_loop_never_sees_half_a_file_or_an_expired_one() {
         let json: Value = serde_json::from_str(&text).expect("the file is always whole");
         let end: chrono::DateTime<chrono::Utc> =
             json["Expiration"].as_str().unwrap().parse().unwrap();
-        let now = ram_sidecar::clock::Clock::machine().now().wall;
+        let now = ram_sidecar::time::clock::Clock::machine().now().wall;
         assert!(
             end > now - chrono::TimeDelta::milliseconds(500),
             "{end} at {now}"

@@ -4,13 +4,13 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use ram_sidecar::clock::Clock;
 use ram_sidecar::credentials::{Keys, RoleArn, RoleRequest, timestamp};
-use ram_sidecar::outbound::{self, Outbound};
+use ram_sidecar::http::client::{self, Outbound};
 use ram_sidecar::sandbox::{Issued, Sandbox};
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
 use ram_sidecar::sts::{Place, Sts};
+use ram_sidecar::time::clock::Clock;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -322,9 +322,9 @@ async fn attached(sts: &Sandbox, service: &Metadata) -> Issued {
 /// Lets `sts` issue credentials of a role, as the instance's service gets them.
 async fn session(sts: &Sandbox, role_arn: &str) -> Issued {
     let endpoint = Endpoint::parse(&sts.endpoint()).unwrap();
-    let outbound = Outbound::new(outbound::Options {
+    let outbound = Outbound::new(client::Options {
         direct: true,
-        ..outbound::Options::default()
+        ..client::Options::default()
     });
     let place = Place::new(endpoint, outbound.unwrap());
     let keys = Keys {

@@ -24,7 +24,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, TimeDelta, Utc};
-use ram_sidecar::clock::Clock;
+use ram_sidecar::time::clock::Clock;
 use serde_json::Value;
 
 use crate::door::dialects;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use ram_sidecar::clock::Clock;
 use ram_sidecar::sandbox::{Fault, Options, Sandbox, Times};
+use ram_sidecar::time::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::serving::LISTEN;

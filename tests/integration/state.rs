@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ram_sidecar::clock::Clock;
 use ram_sidecar::sandbox::{Fault, Sandbox, Times};
+use ram_sidecar::time::clock::Clock;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 

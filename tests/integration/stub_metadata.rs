@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use chrono::{DateTime, TimeDelta, Utc};
-use ram_sidecar::clock::Clock;
 use ram_sidecar::credentials::timestamp;
 use ram_sidecar::sandbox::Issued;
+use ram_sidecar::time::clock::Clock;
 use secrecy::ExposeSecret as _;
 
 use crate::stubs::{Reply, Request, Stub};

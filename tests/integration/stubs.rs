@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use ram_sidecar::clock::Clock;
+use ram_sidecar::time::clock::Clock;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 

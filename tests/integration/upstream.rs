@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use ram_sidecar::clock::Clock;
 use ram_sidecar::sandbox::{Fault, Flaw, Options, Sandbox, Times};
+use ram_sidecar::time::clock::Clock;
 use secrecy::ExposeSecret as _;
 
 use crate::http;

@@ -12,24 +12,24 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use ram_sidecar::credentials::{RoleArn, RoleRequest};
 use ram_sidecar::failure::Failure;
+use ram_sidecar::files::state::{Binding, Store};
+use ram_sidecar::files::writer::{self, Sink};
+use ram_sidecar::formats;
+use ram_sidecar::formats::format::Format;
+use ram_sidecar::http::client::Outbound;
 use ram_sidecar::identity::{AccessKey, File, Identity, Oidc, Value};
-use ram_sidecar::outbound::Outbound;
 use ram_sidecar::refresh::Refresher;
-use ram_sidecar::serve::caller::Ends;
-use ram_sidecar::serve::data::{self, Admission, Container, Data};
-use ram_sidecar::serve::metadata::{self, Metadata};
-use ram_sidecar::serve::offer::Offering;
-use ram_sidecar::serve::session::Tokens;
-use ram_sidecar::sink::{self, Sink};
-use ram_sidecar::snapshot::{self, HealthReader, Subscriber};
-use ram_sidecar::source::{Chain, Minted, Source};
-use ram_sidecar::state::{Binding, Store};
+use ram_sidecar::refresh::source::{Chain, Minted, Source};
+use ram_sidecar::refresh::store::{self, HealthReader, Subscriber};
+use ram_sidecar::server::caller::Ends;
+use ram_sidecar::server::data::{self, Admission, Container, Data};
+use ram_sidecar::server::hold::Offering;
+use ram_sidecar::server::imds_token::Tokens;
+use ram_sidecar::server::metadata::listing::Plain;
+use ram_sidecar::server::metadata::{self, Metadata};
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
 use ram_sidecar::sts::{Place, Sts};
-use ram_sidecar::view;
-use ram_sidecar::view::format::Format;
-use ram_sidecar::view::metadata::Plain;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -72,7 +72,7 @@ impl Setup {
 pub(crate) struct Daemon {
     pub(crate) subscriber: Subscriber,
     pub(crate) health: HealthReader,
-    pub(crate) file: watch::Receiver<sink::State>,
+    pub(crate) file: watch::Receiver<writer::State>,
     pub(crate) nudge: watch::Sender<u64>,
     pub(crate) attempts: Attempts,
     pub(crate) doors: Doors,
@@ -87,8 +87,8 @@ impl Daemon {
 
     pub(crate) async fn start(setup: &Setup, world: &World) -> Result<Self, Failure> {
         let clock = world.clock().clone();
-        let (publisher, subscriber, health) = snapshot::channel(view::document::render);
-        let options = sink::Options {
+        let (publisher, subscriber, health) = store::channel(formats::json::render);
+        let options = writer::Options {
             path: setup.file(),
             format: Format::Json,
             mode: 0o600,

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use ram_sidecar::clock::Clock;
-use ram_sidecar::moment::Moment;
-use ram_sidecar::snapshot::Offer;
+use ram_sidecar::refresh::store::Offer;
+use ram_sidecar::time::clock::Clock;
+use ram_sidecar::time::moment::Moment;
 
 use crate::daemon::{Daemon, Dialect, Setup};
 use crate::luck::{self, Luck};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use ram_sidecar::failure::Verdict;
-use ram_sidecar::sink;
-use ram_sidecar::snapshot::{Offer, Phase};
+use ram_sidecar::files::writer;
+use ram_sidecar::refresh::store::{Offer, Phase};
 use serde_json::Value;
 
 use crate::daemon::{Attempt, Daemon, Dialect, Setup};
@@ -168,7 +168,7 @@ impl Promises {
             && is_settled(circumstances.clock_set)
             && is_settled(self.held_since)
         {
-            let is_failed = matches!(&*daemon.file.borrow(), sink::State::Failed(_));
+            let is_failed = matches!(&*daemon.file.borrow(), writer::State::Failed(_));
             ensure(!is_failed, || "the writer has given up".to_owned())?;
             // What is back from a disk that was away may still be good, when what is held is not any more.
             if let Some(held) = self.held

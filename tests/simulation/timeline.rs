@@ -6,7 +6,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ram_sidecar::clock::Clock;
+use ram_sidecar::time::clock::Clock;
 use tracing::Dispatch;
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use ram_sidecar::answer::Answer;
+use ram_sidecar::http::response::Answer;
 
 use crate::world::plain;
 

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ram_sidecar::answer::Answer;
-use ram_sidecar::clock::Clock;
 use ram_sidecar::credentials::timestamp;
 use ram_sidecar::failure::{Failure, Stage};
-use ram_sidecar::outbound::{Call, Carried, Carrier};
+use ram_sidecar::http::client::{Call, Carried, Carrier};
+use ram_sidecar::http::response::Answer;
+use ram_sidecar::time::clock::Clock;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 use url::form_urlencoded;

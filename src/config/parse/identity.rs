@@ -9,7 +9,7 @@ use crate::identity::{is_provider_arn, is_role_name};
 use super::duration;
 
 /// Reads a command: a JSON array, or one word.
-pub(in crate::config) fn command(text: &str) -> Result<Vec<String>, String> {
+pub(crate) fn command(text: &str) -> Result<Vec<String>, String> {
     let how =
         "write it like [\"/usr/bin/helper\", \"--json\"]; a shell is used only if it is named";
     if text.trim_start().starts_with('[') {
@@ -28,7 +28,7 @@ pub(in crate::config) fn command(text: &str) -> Result<Vec<String>, String> {
     Ok(vec![text.to_owned()])
 }
 
-pub(in crate::config) fn timeout(text: &str) -> Result<Duration, String> {
+pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     let duration = duration(text)?;
     if (1..=300).contains(&duration.as_secs()) {
         Ok(duration)
@@ -42,7 +42,7 @@ pub(in crate::config) fn timeout(text: &str) -> Result<Duration, String> {
 /// Where the metadata service may be: plain http is for its own address and for tests on loopback.
 ///
 /// The refusal does not repeat the text: an address may carry a password.
-pub(in crate::config) fn metadata_url(text: &str) -> Result<String, String> {
+pub(crate) fn metadata_url(text: &str) -> Result<String, String> {
     let how = "write it like http://100.100.100.200";
     let url = Url::parse(text).map_err(|error| format!("it is no address ({error}); {how}"))?;
     let is_local = match url.host() {
@@ -66,7 +66,7 @@ pub(in crate::config) fn metadata_url(text: &str) -> Result<String, String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-pub(in crate::config) fn ecs_role_name(text: &str) -> Result<String, String> {
+pub(crate) fn ecs_role_name(text: &str) -> Result<String, String> {
     if is_role_name(text) {
         Ok(text.to_owned())
     } else {

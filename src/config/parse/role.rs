@@ -19,7 +19,7 @@ pub(crate) fn role_duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(in crate::config) fn preset(text: &str) -> Result<Preset, String> {
+pub(crate) fn preset(text: &str) -> Result<Preset, String> {
     match text {
         "pai-default" => Ok(Preset::PaiDefault),
         "none" => Ok(Preset::None),
@@ -36,7 +36,7 @@ pub(crate) fn account_id(text: &str) -> Result<String, String> {
 }
 
 /// Source: the naming rules of OSS buckets.
-pub(in crate::config) fn bucket(text: &str) -> Result<String, String> {
+pub(crate) fn bucket(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     if (3..=63).contains(&text.len())
         && text.bytes().all(fits)
@@ -51,7 +51,7 @@ pub(in crate::config) fn bucket(text: &str) -> Result<String, String> {
     }
 }
 
-pub(in crate::config) fn source_identity(text: &str) -> Result<String, String> {
+pub(crate) fn source_identity(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
     if (2..=64).contains(&text.len()) && text.bytes().all(fits) {
         Ok(text.to_owned())
@@ -62,7 +62,7 @@ pub(in crate::config) fn source_identity(text: &str) -> Result<String, String> {
     }
 }
 
-pub(in crate::config) fn session_name(text: &str) -> Result<String, String> {
+pub(crate) fn session_name(text: &str) -> Result<String, String> {
     if (2..=64).contains(&text.len()) && text.bytes().all(is_session_byte) {
         Ok(text.to_owned())
     } else {
@@ -73,7 +73,7 @@ pub(in crate::config) fn session_name(text: &str) -> Result<String, String> {
 }
 
 /// Makes a session name of a pod's or host's name: the same for each refresh, because clients pin the identity.
-pub(in crate::config) fn derived_session_name(name: &str) -> String {
+pub(crate) fn derived_session_name(name: &str) -> String {
     let sane = |c: char| {
         if c.is_ascii() && is_session_byte(c as u8) {
             c
@@ -93,7 +93,7 @@ fn is_session_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b".@-_".contains(&byte)
 }
 
-pub(in crate::config) fn external_id(text: &str) -> Result<String, String> {
+pub(crate) fn external_id(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b);
     if (2..=1224).contains(&text.len()) && text.bytes().all(fits) {
         Ok(text.to_owned())
@@ -103,7 +103,7 @@ pub(in crate::config) fn external_id(text: &str) -> Result<String, String> {
 }
 
 /// Checks a session policy as far as it can be checked here, and takes the white space out of it.
-pub(in crate::config) fn policy(text: &str) -> Result<String, String> {
+pub(crate) fn policy(text: &str) -> Result<String, String> {
     let json: Json = serde_json::from_str(text)
         .map_err(|error| format!("the session policy is not JSON ({error}); correct it"))?;
     if json.get("Version").is_none() || json.get("Statement").is_none() {

@@ -5,14 +5,14 @@ use std::net::SocketAddr;
 
 use super::list;
 
-pub(in crate::config) fn address(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!("`{text}` is no address; write an IP address and a port, like 127.0.0.1:7002 or [::1]:7002")
     })
 }
 
 /// An address, or nothing if it is switched off.
-pub(in crate::config) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
+pub(crate) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
     if text == "off" {
         return Ok(None);
     }
@@ -21,7 +21,7 @@ pub(in crate::config) fn address_or_off(text: &str) -> Result<Option<SocketAddr>
 }
 
 /// Reads user ids.
-pub(in crate::config) fn uids(text: &str) -> Result<Vec<u32>, String> {
+pub(crate) fn uids(text: &str) -> Result<Vec<u32>, String> {
     let uid = |text: &String| {
         text.parse()
             .map_err(|_| format!("`{text}` is no user id; write numbers, like 0,1000"))
@@ -30,7 +30,7 @@ pub(in crate::config) fn uids(text: &str) -> Result<Vec<u32>, String> {
 }
 
 /// A value that the metadata dialect gives as it is.
-pub(in crate::config) fn metadata_value(text: &str) -> Result<String, String> {
+pub(crate) fn metadata_value(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
         return Err("it is no id; use 1 to 64 letters, digits or `-`, `.`, `_`".to_owned());
@@ -39,7 +39,7 @@ pub(in crate::config) fn metadata_value(text: &str) -> Result<String, String> {
 }
 
 /// Returns how many bits a key has if it is random: by its length, and by the smallest usual alphabet that it is of.
-pub(in crate::config) fn key_bits(key: &str) -> u32 {
+pub(crate) fn key_bits(key: &str) -> u32 {
     let of = |fits: fn(&u8) -> bool| key.bytes().all(|b| fits(&b) || b"-._~".contains(&b));
     // In thousandths of a bit a character: the logarithms of 10, 16, 36 and 62.
     let each = if of(u8::is_ascii_digit) {
@@ -68,7 +68,7 @@ pub(in crate::config) fn key_bits(key: &str) -> u32 {
 }
 
 /// Only characters that no client encodes or un-encodes on the way.
-pub(in crate::config) fn key(text: &str) -> Result<String, String> {
+pub(crate) fn key(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     if text.is_empty() || text.len() > 128 || !text.bytes().all(fits) || text == "." || text == ".."
     {

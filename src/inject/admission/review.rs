@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::inject::carried::INJECTION;
-use crate::inject::shape::text_of;
+use crate::inject::annotations::INJECTION;
+use crate::inject::json::text_of;
 use crate::inject::{Opted, is_injected, opted};
 
 use super::VERSION;

@@ -132,7 +132,7 @@ fn a_grace_beyond_all_bounds_is_no_drain_beyond_all_bounds() {
         .find(|entry| entry["name"] == "RAM_SIDECAR_DRAIN");
     let drain = drain.unwrap()["value"].as_str().unwrap();
     assert_eq!(drain, "604798s");
-    assert!(crate::duration::parse(drain).is_ok());
+    assert!(crate::time::duration::parse(drain).is_ok());
 }
 
 #[test]

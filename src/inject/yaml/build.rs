@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 use serde_json::{Map, Value};
 
-use super::super::shape::{LONGEST, line};
+use super::super::json::{LONGEST, line};
 use super::{DEEPEST, Document, MOST, Mistake, scalar, too_much, weight_of};
 
 /// Reads all documents but the empty ones.

@@ -1,7 +1,7 @@
 //! What is told of the loop, and that each change is told once.
 
 use super::*;
-use crate::snapshot::tests::{granted, noon};
+use crate::refresh::store::tests::{granted, noon};
 use crate::testing::Log;
 
 /// A reporter, the state that it is shown, and what it has said.
@@ -13,7 +13,7 @@ struct Told {
 
 impl Told {
     fn start() -> Self {
-        let (publisher, _, _) = snapshot::channel(|_| Bytes::new());
+        let (publisher, _, _) = store::channel(|_| Bytes::new());
         Self {
             reporter: Reporter::default(),
             publisher,

@@ -9,7 +9,8 @@ use rsa::traits::PublicKeyParts as _;
 use serde_json::json;
 
 use super::client::{call, oidc_call, start};
-use crate::sandbox::{Flaw, Options, Sandbox, token};
+use crate::sandbox::auth::oidc_token;
+use crate::sandbox::{Flaw, Options, Sandbox};
 
 const SUBJECT: &str = "system:serviceaccount:train:job";
 const AUDIENCE: &str = "sts.aliyuncs.com";
@@ -227,9 +228,9 @@ async fn the_trust_policy_decides_on_issuer_audience_and_subject() {
 #[tokio::test]
 async fn a_key_set_that_was_given_is_the_only_one_that_counts() {
     let token = good_token(&start().await);
-    let key = token::own_public_key().unwrap();
+    let key = oidc_token::own_public_key().unwrap();
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let own = json!({"kty": "RSA", "kid": token::KEY_ID, "alg": "RS256",
+    let own = json!({"kty": "RSA", "kid": oidc_token::KEY_ID, "alg": "RS256",
         "n": encode(&key.n_bytes()), "e": encode(&key.e_bytes())});
     let renamed = json!({"kty": "RSA", "kid": "another", "n": own["n"], "e": own["e"]});
     let elliptic = json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"});

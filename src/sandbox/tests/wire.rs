@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta};
 
 use super::client::{call, exchange, send, start};
+use crate::sandbox::http::request::BODY_LIMIT;
 use crate::sandbox::random::Random;
-use crate::sandbox::request::BODY_LIMIT;
 
 #[tokio::test]
 async fn every_answer_carries_its_headers_and_the_sandboxs_own_date() {

@@ -1,0 +1,126 @@
+//! `check`: obtains credentials once and explains every step. It prints no secret and changes nothing.
+
+mod report;
+
+use std::time::Duration;
+
+use crate::config::{Checked, Config, Mistakes, Upstream};
+use crate::credentials::{Granted, timestamp};
+use crate::daemon::source;
+use crate::failure::{Failure, Stage, Verdict};
+use crate::identity::{self, Proof};
+use crate::refresh::source::{Chain, Minted, Source as _};
+use crate::time::clock::Clock;
+
+pub use self::report::Report;
+use self::report::{Call, Credentials, Found, Role, Token};
+
+/// Makes the report. The settings are in it whatever happens.
+pub async fn run(checked: Checked) -> Report {
+    let Checked {
+        settings,
+        candidates,
+        outcome,
+    } = checked;
+    let mut report = Report::new(settings, candidates);
+    match outcome {
+        Ok(config) => attempt(config, &mut report).await,
+        Err(Mistakes(mistakes)) => report.mistaken(mistakes),
+    }
+    report
+}
+
+async fn attempt(config: Config, report: &mut Report) {
+    let clock = Clock::machine();
+    let sandbox = !matches!(config.upstream, Upstream::Cloud(_) | Upstream::Nothing);
+    let built = source::source(config.upstream, config.session, &clock).await;
+    // Dropping the guard would stop the embedded STS.
+    let (chain, _guard) = match built {
+        Ok(built) => built,
+        Err(error) => return report.mistaken(vec![error.to_string()]),
+    };
+    let Some(mut chain) = chain else {
+        return report.good("This job has no role, as role.preset says: the URI answers 404, and no file is written.");
+    };
+    report.identity = Some(chain.identity.kind());
+    report.roles = chain.roles.iter().map(Role::of).collect();
+    let patience = chain.patience() + ASIDE;
+    let outcome = tokio::time::timeout(patience, obtain(&mut chain, &clock, report)).await;
+    let outcome = outcome.unwrap_or_else(|_| Err(Failure::timed_out(patience)));
+    report.call = chain.sts.last_call().map(|(host, took)| Call {
+        host: host.to_owned(),
+        milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+    });
+    report.clock_ahead_seconds = chain.sts.skew().map(|skew| skew.num_seconds());
+    match outcome {
+        Ok(minted) => granted(minted, &mut chain, report, sandbox).await,
+        Err(failure) => report.failed(&failure),
+    }
+}
+
+async fn obtain(chain: &mut Chain, clock: &Clock, report: &mut Report) -> Result<Minted, Failure> {
+    let standing = chain.identity.standing(clock).await?;
+    let own = standing.roles.iter().map(Role::of);
+    report.roles.splice(0..0, own);
+    // Only what it finds in time is shown.
+    let _ = tokio::time::timeout(ASIDE, identify(chain, &standing.proof, report)).await;
+    chain.mint_from(standing).await
+}
+
+/// Finds out who we are. What fails here fails again, and is explained, when the role is assumed.
+async fn identify(chain: &mut Chain, proof: &Proof, report: &mut Report) {
+    match proof {
+        Proof::Token {
+            provider_arn,
+            token,
+        } => {
+            report.token = Some(Token::of(provider_arn, identity::claims(token)));
+        }
+        proof => {
+            if let Some(keys) = proof.keys() {
+                report.caller = chain.sts.caller(&keys).await.ok().map(Found::of);
+            }
+        }
+    }
+}
+
+async fn granted(minted: Minted, chain: &mut Chain, report: &mut Report, sandbox: bool) {
+    let Minted {
+        granted,
+        passed_over,
+    } = minted;
+    report.passed_over = passed_over.iter().map(ToString::to_string).collect();
+    // What was passed through has not been shown to STS yet.
+    let keys = granted.credentials.keys();
+    let session = tokio::time::timeout(ASIDE, chain.sts.caller(&keys)).await;
+    let Granted {
+        credentials,
+        lifetime,
+        served_by,
+        ..
+    } = granted;
+    report.credentials = Some(Credentials {
+        access_key_id: credentials.access_key_id,
+        expires_at: timestamp(credentials.expires_at),
+        lifetime_seconds: lifetime.as_secs(),
+        served_by,
+        arn: session
+            .as_ref()
+            .ok()
+            .and_then(|session| Some(session.as_ref().ok()?.arn.clone())),
+    });
+    if let Ok(Err(failure)) = session
+        && failure.stage == Stage::Sts
+        && failure.verdict == Verdict::Fatal
+    {
+        return report.failed(&failure);
+    }
+    report.good(if sandbox {
+        "Credentials of the sandbox were obtained; they are valid nowhere else."
+    } else {
+        "Credentials were obtained: with these settings `serve` will have them too."
+    });
+}
+
+/// How long the question may take who we are.
+const ASIDE: Duration = Duration::from_secs(10);

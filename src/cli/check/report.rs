@@ -1,0 +1,207 @@
+//! What `check` found, as JSON or for people.
+
+mod text;
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::config::{Candidate, Shown};
+use crate::credentials::{RoleRequest, timestamp};
+use crate::failure::Failure;
+use crate::failure::caller::{Caller, Claims};
+
+use self::text::Text;
+
+/// Everything that was found. Nothing in it is a secret.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// Whether credentials were obtained, or none were wanted.
+    pub good: bool,
+    /// What came of it, in a sentence for each thing that is wrong.
+    pub verdict: Vec<String>,
+    /// The stage that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<&'static str>,
+    /// The code of the failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The request id of the failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    pub(super) identity: Option<&'static str>,
+    pub(super) candidates: Vec<Other>,
+    pub(super) caller: Option<Found>,
+    pub(super) token: Option<Token>,
+    pub(super) roles: Vec<Role>,
+    pub(super) call: Option<Call>,
+    pub(super) passed_over: Vec<String>,
+    pub(super) clock_ahead_seconds: Option<i64>,
+    pub(super) credentials: Option<Credentials>,
+    settings: Vec<Setting>,
+}
+
+/// An identity whose settings are present.
+#[derive(Debug, Serialize)]
+pub(super) struct Other {
+    kind: &'static str,
+    origin: String,
+    taken: bool,
+}
+
+/// Whom STS takes us for.
+#[derive(Debug, Serialize)]
+pub(super) struct Found {
+    arn: String,
+    account: String,
+}
+
+/// What the OIDC token says.
+#[derive(Debug, Serialize)]
+pub(super) struct Token {
+    provider: String,
+    iss: String,
+    aud: Vec<String>,
+    sub: String,
+    exp: Option<String>,
+}
+
+/// A role on the way, or the last.
+#[derive(Debug, Serialize)]
+pub(super) struct Role {
+    arn: String,
+    session_name: String,
+    duration_seconds: u64,
+    policy: Option<String>,
+    external_id: Option<String>,
+    source_identity: Option<String>,
+}
+
+/// The last call to STS.
+#[derive(Debug, Serialize)]
+pub(super) struct Call {
+    pub(super) host: String,
+    pub(super) milliseconds: u64,
+}
+
+/// What was obtained.
+#[derive(Debug, Serialize)]
+pub(super) struct Credentials {
+    pub(super) access_key_id: String,
+    pub(super) expires_at: String,
+    pub(super) lifetime_seconds: u64,
+    pub(super) served_by: String,
+    pub(super) arn: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Setting {
+    key: &'static str,
+    /// None is a secret.
+    value: Option<String>,
+    origin: String,
+}
+
+impl Report {
+    pub(super) fn new(settings: Vec<Shown>, candidates: Vec<Candidate>) -> Self {
+        let setting = |Shown { key, value, origin }| Setting { key, value, origin };
+        let other = |candidate: Candidate| Other {
+            kind: candidate.kind,
+            origin: candidate.origin,
+            taken: candidate.is_taken,
+        };
+        Self {
+            good: false,
+            verdict: Vec::new(),
+            stage: None,
+            code: None,
+            request_id: None,
+            identity: None,
+            candidates: candidates.into_iter().map(other).collect(),
+            caller: None,
+            token: None,
+            roles: Vec::new(),
+            call: None,
+            passed_over: Vec::new(),
+            clock_ahead_seconds: None,
+            credentials: None,
+            settings: settings.into_iter().map(setting).collect(),
+        }
+    }
+
+    pub(super) fn good(&mut self, verdict: &str) {
+        self.good = true;
+        self.verdict = vec![verdict.to_owned()];
+    }
+
+    pub(super) fn mistaken(&mut self, mistakes: Vec<String>) {
+        self.stage = Some("configuration");
+        self.verdict = mistakes;
+    }
+
+    pub(super) fn failed(&mut self, failure: &Failure) {
+        self.stage = Some(failure.stage.name());
+        self.code = Some(failure.code.to_string());
+        self.request_id.clone_from(&failure.request_id);
+        self.verdict = vec![failure.to_string()];
+    }
+
+    /// Returns the JSON form.
+    #[expect(clippy::missing_panics_doc, reason = "it does not")]
+    pub fn json(&self) -> String {
+        #[expect(
+            clippy::expect_used,
+            reason = "structs of strings and numbers always have a JSON form"
+        )]
+        serde_json::to_string_pretty(self).expect("always serializable")
+    }
+
+    /// Returns the form for people, `coloured` for a terminal.
+    pub fn text(&self, coloured: bool) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = write!(
+            text,
+            "{}",
+            Text {
+                report: self,
+                coloured
+            }
+        );
+        text
+    }
+}
+
+impl Found {
+    pub(super) fn of(caller: Caller) -> Self {
+        let Caller { arn, account } = caller;
+        Self { arn, account }
+    }
+}
+
+impl Token {
+    pub(super) fn of(provider: &str, claims: Option<Claims>) -> Self {
+        let claims = claims.unwrap_or_default();
+        Self {
+            provider: provider.to_owned(),
+            iss: claims.issuer,
+            aud: claims.audiences,
+            sub: claims.subject,
+            exp: claims.expires_at.map(timestamp),
+        }
+    }
+}
+
+impl Role {
+    pub(super) fn of(role: &RoleRequest) -> Self {
+        let role = role.clone();
+        Self {
+            arn: role.arn.to_string(),
+            session_name: role.session_name,
+            duration_seconds: role.duration.as_secs(),
+            policy: role.policy,
+            external_id: role.external_id,
+            source_identity: role.source_identity,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The addresses that are listened on, and the servers there.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::{Span, debug, info};
+
+use crate::config::{self, Serve};
+use crate::server;
+use crate::server::admin::{self, Admin};
+use crate::server::data::{self, Data};
+use crate::server::hold::Offering;
+use crate::server::metadata::{self, Metadata};
+
+use super::Error;
+use super::tasks::Tasks;
+
+/// A listener, and where it listens.
+type Bound = (TcpListener, SocketAddr);
+
+/// The listeners of a process.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    data: Vec<Bound>,
+    metadata: Option<Bound>,
+    admin: Option<Bound>,
+}
+
+/// What is behind the listeners.
+pub(super) struct Rooms {
+    pub(super) offering: Offering,
+    pub(super) serve: Serve,
+    pub(super) metadata: Option<Metadata>,
+    pub(super) admin: Admin,
+}
+
+impl Listeners {
+    /// Binds every address.
+    pub(super) fn bind(
+        data: SocketAddr,
+        metadata: Option<&config::Metadata>,
+        admin: Option<SocketAddr>,
+    ) -> Result<Self, Error> {
+        let metadata = metadata.map(|options| bind(options.listen, "metadata.listen"));
+        let admin = admin.map(|address| bind(address, "admin.listen"));
+        Ok(Self {
+            data: bind_data(data)?,
+            metadata: metadata.transpose()?,
+            admin: admin.transpose()?,
+        })
+    }
+
+    /// Returns the address to advertise, with an IPv4 literal where there is a choice: Python's SDK fails on IPv6
+    /// literals.
+    pub(super) fn advertised(&self, listen: SocketAddr) -> SocketAddr {
+        let first = self.data.first();
+        let mut address = first.map_or(listen, |(_, address)| *address);
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        address
+    }
+
+    /// Serves on every address until `closing` says so, with a share of the open files each.
+    pub(super) fn serve(
+        self,
+        rooms: Rooms,
+        open_files: usize,
+        closing: &watch::Receiver<bool>,
+        span: Span,
+    ) -> Tasks {
+        let Rooms {
+            offering,
+            serve,
+            metadata,
+            admin,
+        } = rooms;
+        // At most four listeners, and everything else.
+        let connections = (open_files / 5).clamp(16, CONNECTIONS);
+        let mut servers = Tasks::new(span);
+        let mut start = |name, listener, router: Router| {
+            let stop = told(closing.clone());
+            servers.spawn(name, server::run(listener, router, connections, stop));
+        };
+        let visitors = Arc::clone(&admin.visitors);
+        for (listener, address) in self.data {
+            let data = Data {
+                offering: offering.clone(),
+                key: serve.key.clone(),
+                container: serve.container.clone(),
+            };
+            let admission = serve.admission.clone();
+            let router = data::router(data, address.ip(), admission, Arc::clone(&visitors));
+            start("the data server", listener, router);
+        }
+        if let (Some((listener, address)), Some(metadata)) = (self.metadata, metadata) {
+            let role = &metadata.role;
+            info!(%address, role, "The ECS metadata dialect is spoken");
+            let uids = serve.admission.allow_uids;
+            let router = metadata::router(metadata, uids, visitors);
+            start("the metadata server", listener, router);
+        }
+        if let Some((listener, address)) = self.admin {
+            info!(%address, "Probes are served");
+            start("the admin server", listener, admin::router(admin));
+        }
+        servers
+    }
+}
+
+fn bind(address: SocketAddr, setting: &'static str) -> Result<Bound, Error> {
+    let bound = server::bind(address).and_then(|listener| {
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    });
+    bound.map_err(|source| Error::Bind {
+        address,
+        setting,
+        source,
+    })
+}
+
+/// Binds the data listener, and for 127.0.0.1 the same port of `::1`: `localhost` may mean either.
+fn bind_data(listen: SocketAddr) -> Result<Vec<Bound>, Error> {
+    let setting = "serve.listen";
+    if listen.ip() != IpAddr::from(Ipv4Addr::LOCALHOST) {
+        return Ok(vec![bind(listen, setting)?]);
+    }
+    let mut tries = PORT_TRIES;
+    loop {
+        let first = bind(listen, setting)?;
+        let twin = SocketAddr::from((Ipv6Addr::LOCALHOST, first.1.port()));
+        match bind(twin, setting) {
+            Ok(second) => return Ok(vec![first, second]),
+            Err(Error::Bind { source, .. }) if source.kind() != io::ErrorKind::AddrInUse => {
+                debug!("This machine has no [::1]: {source}");
+                return Ok(vec![first]);
+            }
+            // A free port of one family may be taken in the other.
+            Err(_) if listen.port() == 0 && tries > 0 => tries -= 1,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn told(mut closing: watch::Receiver<bool>) {
+    // The sender going away means the same.
+    let _ = closing.wait_for(|closing| *closing).await;
+}
+
+/// Connections to one listener that are open at the same time, where the limit of open files allows.
+const CONNECTIONS: usize = 4096;
+
+const PORT_TRIES: u32 = 16;

@@ -1,0 +1,283 @@
+//! The composition root of whatever serves: builds, spawns, waits, drains.
+
+mod handle;
+mod listeners;
+mod restore;
+pub mod source;
+mod tasks;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use secrecy::{ExposeSecret as _, SecretString};
+use tokio::sync::watch;
+use tracing::{Instrument as _, Span, info};
+
+use crate::config;
+use crate::config::{Config, Upstream};
+use crate::failure::Failure;
+use crate::files::writer::{self, Sink};
+use crate::formats;
+use crate::refresh::Refresher;
+use crate::refresh::schedule;
+use crate::refresh::source::Chain;
+use crate::refresh::store;
+use crate::refresh::store::{Publisher, Subscriber};
+use crate::server::admin::Admin;
+use crate::server::data;
+use crate::server::hold::Offering;
+use crate::server::imds_token::Tokens;
+use crate::server::metadata::{self, Metadata};
+use crate::time::clock::Clock;
+
+pub use self::handle::Handle;
+use self::handle::Kept;
+use self::listeners::{Listeners, Rooms};
+pub use self::tasks::Engine;
+use self::tasks::Tasks;
+
+/// Why it cannot serve, or not any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// An address cannot be listened on.
+    #[error(
+        "cannot listen on {address}: {source}; {}, or change {setting}",
+        remedy(source)
+    )]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// The setting it comes from.
+        setting: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A task that never ends has ended.
+    #[error("{0} ended, which it never should; restart the process and report this")]
+    Ended(&'static str),
+    /// A file cannot be written.
+    #[error("{0}")]
+    File(Failure),
+    /// The operating system refuses something basic.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was attempted.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What credentials come from cannot be built.
+    #[error(transparent)]
+    Upstream(#[from] source::Error),
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            "give this machine that address (ip address add 100.100.100.200/32 dev lo)"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "grant CAP_NET_BIND_SERVICE, which ports below 1024 need"
+        }
+        _ => "stop what uses it",
+    }
+}
+
+/// The servers, the writers and the loop, at work.
+#[derive(Debug)]
+pub struct App {
+    /// What can be asked of it and told to it.
+    pub handle: Handle,
+    /// The work itself.
+    pub engine: Engine,
+}
+
+impl App {
+    /// Builds everything and sets it to work, with at most so many open files.
+    ///
+    /// Everything that can be refused is tried before the first attempt to obtain credentials.
+    pub async fn start(config: Config, open_files: usize) -> Result<Self, Error> {
+        let span = source::span(&config.upstream);
+        Self::start_within(config, open_files, span.clone())
+            .instrument(span)
+            .await
+    }
+
+    async fn start_within(config: Config, open_files: usize, span: Span) -> Result<Self, Error> {
+        let Config {
+            upstream,
+            session,
+            serve,
+            metadata,
+            admin,
+            files,
+            state,
+            drain,
+            ..
+        } = config;
+        let clock = Clock::machine();
+        let (publisher, subscriber, health) = store::channel(formats::json::render);
+        let listeners = Listeners::bind(serve.listen, metadata.as_ref(), admin)?;
+        let address = listeners.advertised(serve.listen);
+        info!(%address, path = "/api/v1/credentials/<key>", "Credentials are served");
+        let uri = |prefix: &str| {
+            let key = serve.key.expose_secret();
+            SecretString::from(format!("http://{address}{prefix}{key}"))
+        };
+        let container = serve.container.clone();
+        let is_instance = metadata
+            .as_ref()
+            .is_some_and(|options| options.listen == (metadata::ADDRESS, 80).into());
+        let allow_uids = serve.admission.allow_uids.clone();
+        let container_uri = container.as_ref().map(|_| uri(data::CONTAINER_PREFIX));
+        let uri = uri(data::PREFIX);
+        let (sinks, files) = sinks(&upstream, files, &subscriber, &clock).await?;
+        let left = (state, &upstream, &session);
+        let keeper = restore::begin(left, &publisher, &subscriber, &clock).await?;
+        let (source, guard) = source::source(upstream, session, &clock).await?;
+
+        let (nudge, nudges) = watch::channel(0);
+        let (stop, stopping) = watch::channel(false);
+        let (stop_ask, stop_asked) = watch::channel(false);
+        let (close, closing) = watch::channel(false);
+        let offering = Offering {
+            subscriber: subscriber.clone(),
+            clock: clock.clone(),
+        };
+        let metadata = metadata
+            .map(|options| spoken(options, offering.clone(), source.as_ref()))
+            .transpose()?;
+        let servers = listeners.serve(
+            Rooms {
+                offering,
+                serve,
+                metadata,
+                admin: Admin {
+                    health,
+                    files: files.iter().map(|kept| kept.state.clone()).collect(),
+                    state: keeper.as_ref().map(Sink::state),
+                    stopping,
+                    stop: Arc::new(stop_ask),
+                    clock: clock.clone(),
+                    visitors: Arc::default(),
+                    allow_uids,
+                },
+            },
+            open_files,
+            &closing,
+            span.clone(),
+        );
+        let mut tasks = Tasks::new(span);
+        for sink in sinks {
+            tasks.spawn_endless("a file writer", sink.run());
+        }
+        if let Some(keeper) = keeper {
+            tasks.spawn_endless("the keeper of the state", keeper.run());
+        }
+        obtain(&mut tasks, source, publisher, &clock, nudges);
+        Ok(Self {
+            handle: Handle {
+                uri,
+                container_uri,
+                container_token_file: container
+                    .and_then(|container| container.token_file)
+                    .map(|file| file.path().to_owned()),
+                is_instance,
+                subscriber,
+                clock,
+                files,
+                nudge: Arc::new(nudge),
+                stop_asked,
+            },
+            engine: Engine {
+                servers,
+                tasks,
+                stop,
+                close,
+                drain,
+                _guard: guard,
+            },
+        })
+    }
+}
+
+/// Sets the loop to work that obtains credentials, if the job is to have any.
+fn obtain(
+    tasks: &mut Tasks,
+    source: Option<Chain>,
+    publisher: Publisher,
+    clock: &Clock,
+    nudges: watch::Receiver<u64>,
+) {
+    let Some(source) = source else {
+        return publisher.without_role();
+    };
+    let refresher = Refresher {
+        source,
+        publisher,
+        clock: clock.clone(),
+        dice,
+        nudges,
+    };
+    tasks.spawn_endless("the refresher", refresher.run());
+}
+
+/// Prepares to speak the metadata dialect.
+fn spoken(
+    options: config::Metadata,
+    offering: Offering,
+    source: Option<&Chain>,
+) -> Result<Metadata, Error> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(|error| Error::System {
+        what: "get randomness",
+        source: io::Error::other(error),
+    })?;
+    Ok(Metadata {
+        offering,
+        role: options.role.unwrap_or_else(|| role_name(source)),
+        plain: options.plain,
+        v2_only: options.v2_only,
+        tokens: Tokens::new(key),
+    })
+}
+
+/// Returns the name of the job's role, as the metadata service of an instance would give it.
+fn role_name(source: Option<&Chain>) -> String {
+    let role = source.and_then(|chain| chain.roles.last());
+    // A service role has a path before its name.
+    let name = role.and_then(|role| role.arn.name().rsplit('/').next());
+    name.unwrap_or("ram-sidecar").to_owned()
+}
+
+async fn sinks(
+    upstream: &Upstream,
+    files: Vec<writer::Options>,
+    subscriber: &Subscriber,
+    clock: &Clock,
+) -> Result<(Vec<Sink>, Vec<Kept>), Error> {
+    let (mut sinks, mut states) = (Vec::new(), Vec::new());
+    if matches!(upstream, Upstream::Nothing) {
+        info!("This job has no role: the URI answers 404, and no file is written");
+        return Ok((sinks, states));
+    }
+    for options in files {
+        let sink = Sink::new(options.clone(), subscriber.clone(), clock.clone()).await;
+        let sink = sink.map_err(Error::File)?;
+        states.push(Kept {
+            options,
+            state: sink.state(),
+            shelf: sink.shelf(),
+        });
+        sinks.push(sink);
+    }
+    Ok((sinks, states))
+}
+
+/// Throws the dice; without randomness from the kernel they show the middle.
+fn dice() -> schedule::Dice {
+    getrandom::u32().map_or(0.5, |random| {
+        f64::from(random) / (f64::from(u32::MAX) + 1.0)
+    })
+}

@@ -1,0 +1,60 @@
+//! From process to process: takes over what a predecessor left, and keeps it for a successor.
+
+use std::path::PathBuf;
+
+use tracing::{info, warn};
+
+use crate::config::{Session, Upstream};
+use crate::credentials::timestamp;
+use crate::daemon::source;
+use crate::files::state::{Left, Store};
+use crate::files::writer::{Kept as _, Sink};
+use crate::refresh::store::{Publisher, Subscriber};
+use crate::time::clock::Clock;
+
+use super::Error;
+
+/// Publishes what a predecessor left for the same settings, if that is still good, and returns what keeps it up to date.
+///
+/// Nothing in the file is a reason not to start; that the file cannot be written is.
+pub(super) async fn begin(
+    (path, upstream, session): (Option<PathBuf>, &Upstream, &Session),
+    publisher: &Publisher,
+    subscriber: &Subscriber,
+    clock: &Clock,
+) -> Result<Option<Sink<Store>>, Error> {
+    let (Some(path), Upstream::Cloud(cloud)) = (path, upstream) else {
+        return Ok(None);
+    };
+    let store = source::store(cloud, session, path);
+    let sink = Sink::new(store.clone(), subscriber.clone(), clock.clone()).await;
+    let sink = sink.map_err(Error::File)?;
+    let path = store.path().display();
+    match store.load(clock).await {
+        Ok(None) => info!(%path, "There is no state of a predecessor yet"),
+        Ok(Some(Left { granted, renew_at })) => {
+            // Without a role only the source knows whose they are by now.
+            let renew_at = if cloud.role.is_some() {
+                renew_at
+            } else {
+                clock.now()
+            };
+            let credentials = &granted.credentials;
+            info!(
+                %path,
+                access_key_id = %credentials.access_key_id,
+                expires_at = %timestamp(credentials.expires_at),
+                renewal_seconds = clock.now().until(renew_at).as_secs(),
+                "Serving the credentials that a predecessor left in the state"
+            );
+            publisher.renewed(granted, renew_at);
+        }
+        Err(refusal) if refusal.is_ordinary() => {
+            info!("The state in {path} is ignored: {refusal}; new credentials are obtained");
+        }
+        Err(refusal) => {
+            warn!("The state in {path} is ignored: {refusal}; new credentials are obtained");
+        }
+    }
+    Ok(Some(sink))
+}

@@ -1,0 +1,196 @@
+//! Builds what credentials come from: the identity, the client of STS, and the embedded STS if that was asked for.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::CertificateDer;
+use sha2::{Digest as _, Sha256};
+use tracing::{Span, info, warn};
+use zeroize::Zeroizing;
+
+use crate::config::{Cloud, Session, Upstream};
+use crate::credentials::{RoleArn, RoleRequest};
+use crate::failure;
+use crate::files::state::{Binding, Store};
+use crate::http::client::{self, Outbound};
+use crate::refresh::schedule;
+use crate::refresh::source::Chain;
+use crate::sts::endpoint::Endpoint;
+use crate::sts::{Place, Sts};
+use crate::time::clock::Clock;
+
+/// Why it could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The HTTP client cannot be made.
+    #[error("{}; correct sts.ca_file", failure::chain(.0))]
+    Outbound(#[from] client::Error),
+    /// The embedded STS does not start.
+    #[error("cannot start the embedded STS: {0}")]
+    Sandbox(String),
+}
+
+/// What must live as long as the source is used.
+#[cfg(feature = "sandbox")]
+pub type Guard = Option<crate::sandbox::Sandbox>;
+#[cfg(not(feature = "sandbox"))]
+/// What must live as long as the source is used.
+pub type Guard = Option<std::convert::Infallible>;
+
+/// Returns the span that marks every line of the log of a sandbox, whatever the level.
+pub fn span(upstream: &Upstream) -> Span {
+    match upstream {
+        Upstream::Cloud(_) | Upstream::Nothing => Span::none(),
+        #[cfg(feature = "sandbox")]
+        Upstream::Sandbox { .. } => tracing::error_span!("sandbox"),
+    }
+}
+
+/// Returns the store of a state for what these settings obtain.
+pub fn store(cloud: &Cloud, session: &Session, path: PathBuf) -> Store {
+    let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
+    let mut identity = cloud.identity.coordinates();
+    // What a file says of us is another identity as soon as it says something else, or another file is in its place.
+    identity.extend(cloud.identity.told_in().map(digest));
+    let binding = Binding::new(&identity, &endpoints, &roles(cloud, session));
+    let told_in = cloud.identity.told_in().map(Path::to_owned);
+    Store::new(path, binding, told_in)
+}
+
+/// Returns the digest of a small file; of none that cannot be read, and is then no identity either. Blocks.
+fn digest(path: &Path) -> String {
+    let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
+    let content = is_file.then(|| std::fs::read(path).ok()).flatten();
+    let content = Zeroizing::new(content.unwrap_or_default());
+    STANDARD.encode(Sha256::digest(&*content))
+}
+
+/// Builds the source of credentials; none for a job without a role.
+#[cfg_attr(
+    not(feature = "sandbox"),
+    expect(clippy::unused_async, reason = "only a sandbox takes time to start")
+)]
+pub async fn source(
+    upstream: Upstream,
+    session: Session,
+    clock: &Clock,
+) -> Result<(Option<Chain>, Guard), Error> {
+    match upstream {
+        Upstream::Nothing => Ok((None, None)),
+        Upstream::Cloud(cloud) => Ok((Some(chain(*cloud, &session, clock)?), None)),
+        #[cfg(feature = "sandbox")]
+        Upstream::Sandbox { options, ignored } => {
+            if !ignored.is_empty() {
+                let ignored = ignored.join(", ");
+                warn!(
+                    ignored,
+                    "The sandbox takes the place of a role that is configured"
+                );
+            }
+            let (cloud, sandbox) = embedded(*options, clock).await?;
+            Ok((Some(chain(cloud, &session, clock)?), Some(sandbox)))
+        }
+    }
+}
+
+fn chain(cloud: Cloud, session: &Session, clock: &Clock) -> Result<Chain, Error> {
+    let roles = roles(&cloud, session);
+    let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
+    let (identity, endpoints) = (cloud.identity.kind(), endpoints.join(", "));
+    if let Some(role) = roles.last() {
+        let (session_name, hops) = (&role.session_name, roles.len());
+        info!(role = %role.arn, identity, %session_name, hops, endpoints, "Assuming the role");
+        if role.duration < schedule::COMFORTABLE {
+            warn!(
+                duration_seconds = role.duration.as_secs(),
+                "role.duration is below 34 minutes: some SDKs will ask on every call before each renewal; make it longer"
+            );
+        }
+    } else {
+        info!(
+            identity,
+            "Passing the identity's own credentials through, for want of a role"
+        );
+    }
+    let places = places(cloud.endpoints, cloud.roots.as_ref())?;
+    let sts = Sts::new(places, cloud.signature, clock.clone());
+    Ok(Chain::new(cloud.identity, sts, roles, clock.clone()))
+}
+
+/// Returns the roles to assume one after the other: those on the way are asked for no longer than one step takes.
+fn roles(cloud: &Cloud, session: &Session) -> Vec<RoleRequest> {
+    let step = |arn: &RoleArn| RoleRequest {
+        arn: arn.clone(),
+        session_name: session.name.clone(),
+        duration: STEP,
+        policy: None,
+        external_id: None,
+        source_identity: session.source_identity.clone(),
+    };
+    let mut roles: Vec<RoleRequest> = cloud.via.iter().map(step).collect();
+    if let Some(arn) = &cloud.role {
+        roles.push(RoleRequest {
+            duration: session.duration,
+            policy: session.policy.clone(),
+            external_id: session.external_id.clone(),
+            ..step(arn)
+        });
+    }
+    roles
+}
+
+fn places(
+    endpoints: Vec<Endpoint>,
+    roots: Option<&Vec<CertificateDer<'static>>>,
+) -> Result<Vec<Place>, client::Error> {
+    let place = |endpoint: Endpoint| {
+        let outbound = Outbound::new(client::Options {
+            roots: roots.cloned(),
+            direct: endpoint.is_loopback(),
+            ..client::Options::default()
+        })?;
+        Ok(Place::new(endpoint, outbound))
+    };
+    endpoints.into_iter().map(place).collect()
+}
+
+#[cfg(feature = "sandbox")]
+async fn embedded(
+    options: crate::sandbox::Options,
+    clock: &Clock,
+) -> Result<(Cloud, crate::sandbox::Sandbox), Error> {
+    use crate::identity::{AccessKey, Identity, Value};
+    use crate::sandbox::{Options, Sandbox};
+    use crate::sts::sign::Signature;
+
+    let failed = Error::Sandbox;
+    let address = options.listen;
+    let options = Options {
+        clock: clock.clone(),
+        ..options
+    };
+    let sandbox = Sandbox::start(options).await.map_err(|error| {
+        failed(format!(
+            "cannot listen on {address}: {error}; stop what uses it, or change --sandbox-listen"
+        ))
+    })?;
+    let identity = Identity::AccessKey(AccessKey {
+        id: Value::Given(sandbox.access_key_id().into()),
+        secret: Value::Given(sandbox.access_key_secret()),
+        token: None,
+    });
+    let cloud = Cloud {
+        role: Some(RoleArn::parse(&sandbox.role_arn()).map_err(failed)?),
+        via: Vec::new(),
+        identity,
+        endpoints: vec![Endpoint::parse(&sandbox.endpoint()).map_err(failed)?],
+        signature: Signature::V1,
+        roots: None,
+    };
+    Ok((cloud, sandbox))
+}
+
+/// The shortest session that STS grants.
+const STEP: Duration = Duration::from_secs(900);

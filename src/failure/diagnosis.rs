@@ -1,0 +1,247 @@
+//! Fills the advice of a refusal with the names at hand, so that it can be pasted.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
+
+use crate::credentials::{RoleArn, RoleRequest, timestamp};
+use crate::failure::caller::{Caller, Claims, Principal};
+use crate::failure::{Failure, Verdict};
+
+/// Whether it is worth finding out who signed the request that was refused.
+pub fn wants_caller(failure: &Failure) -> bool {
+    matches!(
+        failure.code.as_ref(),
+        "NoPermission" | "EntityNotExist.Role"
+    )
+}
+
+/// Replaces the table's advice by one that names the role, the caller or the token, as far as they are known.
+pub fn explained(
+    mut failure: Failure,
+    role: &RoleRequest,
+    principal: Principal<'_>,
+    now: DateTime<Utc>,
+) -> Failure {
+    let advice = match (failure.code.as_ref(), principal) {
+        ("NoPermission", Principal::Caller(caller)) => Some(permission(caller, role)),
+        ("EntityNotExist.Role", principal) => Some(no_role(role, principal)),
+        (
+            _,
+            Principal::Token {
+                provider_arn,
+                claims: Some(claims),
+            },
+        ) => token(&failure, role, provider_arn, claims, now),
+        ("AuthenticationFail.OIDCToken.Invalid", Principal::Token { claims: None, .. }) => Some(
+            "let the token file hold an OIDC token of the cluster that the OIDC provider was made for: what it holds now is no JSON Web Token".to_owned(),
+        ),
+        _ => None,
+    };
+    if let Some(advice) = advice {
+        failure.advice = advice.into();
+    }
+    failure
+}
+
+/// Completes a refusal with what was asked for, and with how wrong the clock is.
+pub fn of_request(mut failure: Failure, role: &RoleRequest, skew: Option<TimeDelta>) -> Failure {
+    let advice = match (failure.code.as_ref(), skew) {
+        ("InvalidParameter.DurationSeconds", _) => {
+            let (seconds, name) = (role.duration.as_secs(), role.arn.name());
+            format!(
+                "lower role.duration, now {seconds} s, or raise the maximum session duration of the role {name}"
+            )
+        }
+        ("InvalidTimeStamp.Expired", Some(skew)) if skew.abs() > TimeDelta::minutes(1) => {
+            let minutes = (skew.num_seconds().unsigned_abs() + 30) / 60;
+            let side = if skew < TimeDelta::zero() {
+                "behind"
+            } else {
+                "ahead of"
+            };
+            format!(
+                "set this machine's clock (NTP), which is {minutes} min {side} that of STS; the next attempt is signed with the service's time"
+            )
+        }
+        _ => return failure,
+    };
+    failure.advice = advice.into();
+    failure
+}
+
+/// Names the AccessKey that a refusal is about, unless what was given as its id may be a secret.
+pub fn of_key(mut failure: Failure, id: &str) -> Failure {
+    let code = failure.code.as_ref();
+    let is_of_keys = ["InvalidAccessKeyId.", "InvalidSecurityToken."]
+        .iter()
+        .any(|start| code.starts_with(start))
+        || matches!(code, "SignatureDoesNotMatch" | "MissingSecurityToken");
+    if !is_of_keys {
+        return failure;
+    }
+    let is_temporary = id.starts_with("STS.");
+    let is_shown = (is_temporary || id.starts_with("LTAI"))
+        && id.len() <= 64
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
+    if is_shown {
+        failure.message = format!("{} (AccessKey ID {id})", failure.message);
+    }
+    if failure.code == "InvalidAccessKeyId.NotFound" {
+        if is_temporary {
+            failure.advice = "renew the temporary AccessKey: it, or the role that it was given for, exists no longer, or it belongs to another cloud site".into();
+        } else if !is_shown {
+            failure.advice = "correct the AccessKey ID: what is configured begins neither with LTAI nor with STS., so perhaps ID and secret are swapped".into();
+        }
+    }
+    failure
+}
+
+/// Recognizes PAI's refusal to assume a role for the user who started a job, and says what that user and the role need.
+pub fn not_passed(mut failure: Failure) -> Failure {
+    if failure.message.contains("Failed to assume role for user") {
+        let role = named_role(&failure.message);
+        let trust = json!({"Version": "1", "Statement": [{
+            "Effect": "Allow",
+            "Action": "sts:AssumeRole",
+            "Principal": {"Service": [PAI]},
+        }]});
+        let grant = json!({"Version": "1", "Statement": [{
+            "Effect": "Allow",
+            "Action": "ram:PassRole",
+            "Resource": role.as_deref().unwrap_or("acs:ram::<account id>:role/<role name>"),
+        }]});
+        failure.advice = format!(
+            "make the trust policy of the job's role {trust}, or add its statement to what is there, and grant the user who starts the job {grant}"
+        )
+        .into();
+        failure.code = "RoleNotPassed".into();
+        failure.verdict = Verdict::Fatal;
+    }
+    failure
+}
+
+/// Finds the first ARN of a role in a text.
+fn named_role(text: &str) -> Option<String> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || ":/._-".contains(c)));
+    let mut roles = words.filter_map(|word| RoleArn::parse(word.trim_end_matches(['.', ':'])).ok());
+    roles.next().map(|role| role.to_string())
+}
+
+fn permission(caller: &Caller, role: &RoleRequest) -> String {
+    if caller.is_root() {
+        return format!(
+            "use the AccessKey of a RAM user or a role: {} is the account itself, which may not assume roles",
+            caller.arn
+        );
+    }
+    let trust = trust_policy(&caller.principal(), role);
+    let grant = json!({"Version": "1", "Statement": [{
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Resource": role.arn.as_str(),
+    }]});
+    let hint = match role.external_id {
+        Some(_) => "",
+        None => {
+            "; if the trust policy asks for an external ID, keep that condition and set role.external_id"
+        }
+    };
+    format!(
+        "make the trust policy of the role {} {trust}, or add its statement to what is there, and grant {} the policy {grant}{hint}",
+        role.arn.name(),
+        caller.principal()
+    )
+}
+
+/// The trust policy as it must be: it names the caller and, for a role of PAI, the service that assumes it for jobs.
+fn trust_policy(principal: &str, role: &RoleRequest) -> Value {
+    let mut principals = json!({"RAM": [principal]});
+    if is_of_pai(role.arn.name()) {
+        principals["Service"] = json!([PAI]);
+    }
+    let mut statement = json!({
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": principals,
+    });
+    if let Some(id) = &role.external_id {
+        statement["Condition"] = json!({"StringEquals": {"sts:ExternalId": id}});
+    }
+    json!({"Version": "1", "Statement": [statement]})
+}
+
+fn is_of_pai(role_name: &str) -> bool {
+    role_name.to_ascii_lowercase().starts_with("aliyunpai")
+}
+
+fn no_role(role: &RoleRequest, principal: Principal<'_>) -> String {
+    let (name, account) = (role.arn.name(), role.arn.account());
+    let ours = match principal {
+        Principal::Caller(caller) => Some(caller.account.as_str()),
+        Principal::Token { provider_arn, .. } => provider_arn.split(':').nth(3),
+        Principal::Unknown => None,
+    };
+    let hint = match ours {
+        Some(ours) if ours != account => {
+            format!("; this identity belongs to the account {ours}, is the role there?")
+        }
+        _ => String::new(),
+    };
+    format!(
+        "create the role {name} in the account {account}, or correct role.arn: account id and role name, spelled exactly{hint}"
+    )
+}
+
+fn token(
+    failure: &Failure,
+    role: &RoleRequest,
+    provider_arn: &str,
+    claims: &Claims,
+    now: DateTime<Utc>,
+) -> Option<String> {
+    let Claims {
+        issuer,
+        subject,
+        audiences,
+        expires_at,
+    } = claims;
+    let audience = audiences.join(", ");
+    let ending = expires_at.map_or_else(|| "never".to_owned(), timestamp);
+    let says = format!("the token says iss {issuer}, aud {audience}, sub {subject}, exp {ending}");
+    let remedy = match failure.code.strip_prefix("AuthenticationFail.")? {
+        // One code for two things.
+        "NoPermission" if failure.message.contains("No such OIDC Provider") => format!(
+            "correct identity.oidc_provider_arn, or register {provider_arn} in RAM with the token's iss as its issuer URL and the token's aud as its client ID"
+        ),
+        "NoPermission" => format!(
+            "make the trust policy of the role {} {}, or add its statement to what is there",
+            role.arn.name(),
+            json!({"Version": "1", "Statement": [{
+                "Effect": "Allow",
+                "Action": "sts:AssumeRole",
+                "Principal": {"Federated": [provider_arn]},
+                "Condition": {"StringEquals": {
+                    "oidc:iss": issuer,
+                    "oidc:aud": audiences,
+                    "oidc:sub": subject,
+                }},
+            }]})
+        ),
+        "OIDCToken.Expired" => format!(
+            "let the token be rotated (the kubelet rotates a projected service account token), and check this machine's clock, which reads {}",
+            timestamp(now)
+        ),
+        "OIDCToken.AudienceNotMatch" => format!(
+            "register one of the token's audiences as a client ID of {provider_arn}, or request the token for one that is (sts.aliyuncs.com for RRSA)"
+        ),
+        "OIDCToken.IssuerNotMatch" => {
+            format!("make the issuer URL of {provider_arn} the token's iss, character by character")
+        }
+        reason if reason.starts_with("OIDCToken.") => failure.advice.to_string(),
+        _ => return None,
+    };
+    Some(format!("{remedy}; {says}"))
+}
+
+/// The service that assumes the roles of PAI's jobs.
+const PAI: &str = "pai.aliyuncs.com";

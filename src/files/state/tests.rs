@@ -1,0 +1,236 @@
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+
+use super::document::tests::binding;
+use super::*;
+use crate::refresh::store::tests::{granted, noon};
+use crate::refresh::store::{self, Subscriber};
+use crate::testing;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn store(path: &Path) -> Store {
+    Store::new(path.to_owned(), binding("job", "pod-0"), None)
+}
+
+/// Returns what is held by somebody who has just obtained credentials.
+fn held(name: &str, clock: &Clock) -> Arc<Held> {
+    let now = clock.now();
+    let (publisher, mut subscriber, _) = store::channel(crate::formats::json::render);
+    publisher.renewed(fresh(name, now), now.after(HOUR / 2));
+    held_by(&mut subscriber)
+}
+
+fn held_by(subscriber: &mut Subscriber) -> Arc<Held> {
+    Arc::clone(subscriber.current().held().unwrap())
+}
+
+fn fresh(name: &str, now: Moment) -> Granted {
+    let mut granted = granted(name, now.after(Duration::from_secs(3599)));
+    granted.credentials.issued_at = now.wall;
+    granted.credentials.expires_at = now.wall + HOUR;
+    granted
+}
+
+/// Writes a state as a predecessor would have.
+fn written(name: &str) -> (PathBuf, Arc<Held>) {
+    let path = testing::directory("state").join("state");
+    let clock = Clock::machine();
+    let held = held(name, &clock);
+    let shelf = Shelf::default();
+    store(&path).replace(&held, &shelf, clock.now()).unwrap();
+    (path, held)
+}
+
+async fn refusal(store: &Store) -> String {
+    let loaded = store.load(&Clock::machine()).await;
+    loaded.unwrap_err().to_string()
+}
+
+#[tokio::test]
+async fn a_successor_has_what_was_held_in_a_file_for_nobody_else() {
+    let (path, held) = written("a");
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+    let left = store(&path).load(&Clock::machine()).await.unwrap().unwrap();
+    // Moments are kept to the millisecond.
+    let sooner = held.deadline.wall - left.granted.deadline.wall;
+    assert!(sooner >= TimeDelta::zero() && sooner < TimeDelta::milliseconds(1));
+    let document = crate::formats::json::render(&left.granted.credentials);
+    assert_eq!(document, held.document);
+    let directory = path.parent().unwrap();
+    assert_eq!(fs::read_dir(directory).unwrap().count(), 1, "no litter");
+}
+
+#[tokio::test]
+async fn nothing_is_left_where_there_is_no_file() {
+    let path = testing::directory("state").join("state");
+    assert!(
+        store(&path)
+            .load(&Clock::machine())
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let path = path.join("state");
+    assert!(
+        store(&path)
+            .load(&Clock::machine())
+            .await
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn whatever_others_may_have_had_a_hand_in_is_refused() {
+    let (path, _) = written("a");
+    for mode in [0o640, 0o604, 0o620, 0o601, 0o660, 0o666] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let sentence = format!("its mode {mode:04o} lets other users at it");
+        assert_eq!(refusal(&store(&path)).await, sentence);
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+
+    let link = path.with_file_name("link");
+    symlink(&path, &link).unwrap();
+    let told = refusal(&store(&link)).await;
+    assert!(told.starts_with("it is a symbolic link"), "{told}");
+
+    let user = geteuid().as_raw();
+    if user == 0 {
+        std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+        let sentence = "it belongs to user 65534, and this process runs as user 0";
+        assert_eq!(refusal(&store(&path)).await, sentence);
+    } else {
+        testing::skipped("root");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+    let directory = testing::directory("state");
+    let pipe = directory.join("pipe");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let socket = directory.join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    for path in [pipe, socket, directory, "/dev/null".into()] {
+        let told = refusal(&store(&path)).await;
+        assert_eq!(told, "it is not a regular file", "{}", path.display());
+        let error = store(&path)
+            .replace(&held("a", &Clock::machine()), &Shelf::default(), noon())
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_another_size_or_content_is_refused() {
+    let path = testing::directory("state").join("state");
+    let put = |content: &[u8]| {
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    put(&vec![b' '; (1 << 20) + 1]);
+    assert_eq!(refusal(&store(&path)).await, "it is larger than any state");
+    put(b"mine");
+    let told = refusal(&store(&path)).await;
+    assert_eq!(told, "it does not hold a state of ram-sidecar");
+}
+
+#[tokio::test]
+async fn a_profile_that_was_changed_since_makes_it_void() {
+    let (path, _) = written("a");
+    let profile = path.with_file_name("config.json");
+    let told_in = |file: &Path| Store {
+        told_in: Some(file.to_owned()),
+        ..store(&path)
+    };
+    let gone = refusal(&told_in(&profile)).await;
+    assert!(gone.ends_with("was changed after the credentials in it were obtained"));
+    fs::write(&profile, "{}").unwrap();
+    assert_eq!(refusal(&told_in(&profile)).await, gone);
+
+    // Obtained after it was changed; what comes within the same millisecond counts as before.
+    let clock = Clock::machine();
+    clock.shift_wall(TimeDelta::seconds(1));
+    let held = held("b", &clock);
+    let store = told_in(&profile);
+    store
+        .replace(&held, &Shelf::default(), clock.now())
+        .unwrap();
+    assert!(store.load(&clock).await.unwrap().is_some());
+}
+
+#[test]
+fn only_a_state_is_ever_replaced() {
+    let directory = testing::directory("state");
+    let path = directory.join("state");
+    let clock = Clock::machine();
+    let replace = || store(&path).replace(&held("a", &clock), &Shelf::default(), clock.now());
+    for torn in [
+        "",
+        "{\"ram",
+        "{\"ram-sidecar-state\":1,",
+        "{\"ram-sidecar-state\":9}",
+    ] {
+        fs::write(&path, torn).unwrap();
+        replace().unwrap();
+    }
+    fs::write(&path, "mine").unwrap();
+    let error = replace().unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    let told = store(&path).failure(&error).to_string();
+    assert!(told.contains("its content would be lost"), "{told}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+
+    // A link goes, and what it leads to stays.
+    let target = directory.join("target");
+    fs::rename(&path, &target).unwrap();
+    symlink(&target, &path).unwrap();
+    replace().unwrap();
+    assert!(fs::symlink_metadata(&path).unwrap().is_file());
+    assert_eq!(fs::read_to_string(&target).unwrap(), "mine");
+}
+
+#[tokio::test]
+async fn a_sink_writes_it_anew_when_the_same_credentials_have_another_deadline_and_removes_it_in_the_end()
+ {
+    let path = testing::directory("state").join("state");
+    let (publisher, mut subscriber, _) = store::channel(crate::formats::json::render);
+    let clock = Clock::machine();
+    let sink = writer::Sink::new(store(&path), subscriber.clone(), clock.clone());
+    let sink = sink.await.unwrap();
+    tokio::spawn(sink.run());
+    let now = clock.now();
+    for seconds in [3599, 1800, 2] {
+        let mut granted = fresh("a", now);
+        granted.deadline = now.after(Duration::from_secs(seconds));
+        publisher.renewed(granted, now);
+        let deadline = held_by(&mut subscriber).deadline;
+        let kept = async {
+            loop {
+                let read = file::private(&path).ok().flatten();
+                let record = read.and_then(|text| document::parse(&text).ok());
+                if record.is_some_and(|record| {
+                    let sooner = deadline.wall - record.deadline.wall;
+                    sooner >= TimeDelta::zero() && sooner < TimeDelta::milliseconds(1)
+                }) {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let patience = Duration::from_secs(20);
+        tokio::time::timeout(patience, kept).await.expect("kept");
+    }
+    let gone = async {
+        while path.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, gone).await.expect("removed");
+}

@@ -1,0 +1,380 @@
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use chrono::TimeDelta;
+
+use super::*;
+
+use crate::failure::Stage;
+use crate::files::target;
+use crate::formats::format::Format;
+use crate::refresh::store::tests::{granted, noon};
+use crate::refresh::store::{self, Publisher};
+use crate::testing;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn options(path: &Path) -> Options {
+    Options {
+        path: path.to_owned(),
+        format: Format::Json,
+        mode: 0o640,
+        uid: None,
+        gid: None,
+    }
+}
+
+struct Rig {
+    publisher: Publisher,
+    clock: Clock,
+    state: watch::Receiver<State>,
+    path: PathBuf,
+}
+
+/// Starts a sink on `path`, under the real clock: paused time and real files do not mix.
+async fn start(path: PathBuf) -> Rig {
+    let (publisher, subscriber, _) =
+        store::channel(|credentials| credentials.access_key_id.clone().into());
+    let clock = Clock::machine();
+    let sink = Sink::new(options(&path), subscriber, clock.clone())
+        .await
+        .unwrap();
+    let state = sink.state();
+    tokio::spawn(sink.run());
+    Rig {
+        publisher,
+        clock,
+        state,
+        path,
+    }
+}
+
+impl Rig {
+    fn renew(&self, name: &str, lifetime: Duration) {
+        let now = self.clock.now();
+        self.publisher
+            .renewed(granted(name, now.after(lifetime)), now);
+    }
+
+    async fn until(&mut self, wanted: fn(&State) -> bool) -> State {
+        let deadline = Duration::from_secs(20);
+        let state = tokio::time::timeout(deadline, self.state.wait_for(wanted)).await;
+        state.expect("the file reaches the state").unwrap().clone()
+    }
+
+    /// Returns the `AccessKeyId` that the file holds.
+    fn content(&self) -> String {
+        let document = fs::read(&self.path).unwrap();
+        let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+        document["AccessKeyId"].as_str().unwrap().to_owned()
+    }
+}
+
+fn is_written(state: &State) -> bool {
+    matches!(state, State::Written)
+}
+
+fn is_failed(state: &State) -> bool {
+    matches!(state, State::Failed(_))
+}
+
+fn is_waiting(state: &State) -> bool {
+    matches!(state, State::Waiting)
+}
+
+#[tokio::test]
+async fn the_file_follows_the_credentials_with_the_asked_for_mode_and_leaves_no_litter() {
+    let directory = testing::directory("sink");
+    let mut rig = start(directory.join("credentials")).await;
+    assert_eq!(
+        fs::read_dir(&directory).unwrap().count(),
+        0,
+        "the write check cleans up"
+    );
+
+    rig.renew("a", HOUR);
+    rig.until(is_written).await;
+    assert_eq!(rig.content(), "STS.a");
+    let first = fs::metadata(&rig.path).unwrap();
+    assert_eq!(first.mode() & 0o7777, 0o640);
+
+    rig.renew("b", HOUR);
+    let replaced = async {
+        while rig.content() != "STS.b" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), replaced)
+        .await
+        .expect("it is replaced");
+    assert_ne!(
+        fs::metadata(&rig.path).unwrap().ino(),
+        first.ino(),
+        "replaced, not rewritten"
+    );
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn a_vanished_directory_is_reported_and_healed() {
+    let directory = testing::directory("sink");
+    let mut rig = start(directory.join("credentials")).await;
+    fs::remove_dir_all(&directory).unwrap();
+    rig.renew("a", HOUR);
+    let State::Failed(failure) = rig.until(is_failed).await else {
+        unreachable!()
+    };
+    let sentence = failure.to_string();
+    assert!(
+        sentence.contains(&*rig.path.to_string_lossy()),
+        "{sentence}"
+    );
+    assert!(
+        sentence.contains("mode 0640") && sentence.contains("No such file"),
+        "{sentence}"
+    );
+
+    fs::create_dir_all(&directory).unwrap();
+    rig.until(is_written).await;
+    assert_eq!(rig.content(), "STS.a");
+}
+
+#[tokio::test]
+async fn an_expired_file_is_removed() {
+    let directory = testing::directory("sink");
+    let mut rig = start(directory.join("credentials")).await;
+    rig.renew("a", Duration::from_secs(2));
+    rig.until(is_written).await;
+    rig.until(is_waiting).await;
+    assert!(!rig.path.exists());
+}
+
+#[tokio::test]
+async fn an_expired_file_that_was_out_of_reach_is_removed_when_it_is_back() {
+    let directory = testing::directory("sink");
+    let mut rig = start(on_disk(&directory)).await;
+    rig.renew("a", HOUR);
+    rig.until(is_written).await;
+    fs::rename(directory.join("disk"), directory.join("aside")).unwrap();
+    // The clock is set, and the credentials end while their file is away.
+    rig.clock.shift_wall(TimeDelta::hours(2));
+    comes_back_and_goes(&rig, &directory).await;
+}
+
+#[tokio::test]
+async fn it_is_removed_by_what_was_known_of_its_end_and_not_by_a_wrong_wall_clock() {
+    let directory = testing::directory("sink");
+    let mut rig = start(on_disk(&directory)).await;
+    let now = rig.clock.now();
+    let mut granted = granted("a", now.after(Duration::from_secs(2)));
+    granted.credentials.expires_at = now.wall + HOUR;
+    rig.publisher.renewed(granted, now);
+    rig.until(is_written).await;
+    fs::rename(directory.join("disk"), directory.join("aside")).unwrap();
+    comes_back_and_goes(&rig, &directory).await;
+}
+
+/// Makes the file system that comes and goes, and returns where the file is on it.
+fn on_disk(directory: &Path) -> PathBuf {
+    fs::create_dir(directory.join("disk")).unwrap();
+    directory.join("disk/credentials")
+}
+
+/// Brings the file system back when the credentials have ended, and expects the file to be removed.
+async fn comes_back_and_goes(rig: &Rig, directory: &Path) {
+    let fail = || {
+        let failure = Failure::new(Stage::Sts, "TimedOut", "down");
+        rig.publisher.failed(failure, rig.clock.now());
+    };
+    fail();
+    rig.state.clone().wait_for(is_waiting).await.unwrap();
+    fs::rename(directory.join("aside"), directory.join("disk")).unwrap();
+    let removed = async {
+        while rig.path.exists() {
+            fail();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), removed)
+        .await
+        .expect("it is removed");
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_refused_at_once_with_the_path_and_the_reason() {
+    let directory = testing::directory("sink");
+    fs::write(directory.join("file"), "").unwrap();
+    for (path, reason) in [
+        (directory.join("missing/credentials"), "No such file"),
+        (directory.join("file/credentials"), "Not a directory"),
+        (directory.clone(), "it is a directory"),
+        ("/dev/null".into(), "not a regular file"),
+    ] {
+        let (_, subscriber, _) = store::channel(|_| "".into());
+        let refusal = Sink::new(options(&path), subscriber, Clock::machine())
+            .await
+            .unwrap_err();
+        let sentence = refusal.to_string();
+        assert!(sentence.contains(&*path.to_string_lossy()), "{sentence}");
+        assert!(sentence.contains(reason), "{sentence}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_predecessor_left_stays_as_long_as_it_is_good() {
+    let ends_in = |seconds| {
+        let end = Clock::machine().now().wall + TimeDelta::seconds(seconds);
+        let end = crate::credentials::timestamp(end);
+        format!(r#"{{"Code":"Success","AccessKeyId":"STS.old","Expiration":"{end}"}}"#)
+    };
+    for (content, stays) in [(ends_in(600), true), (ends_in(-600), false)] {
+        let path = testing::directory("sink").join("credentials");
+        fs::write(&path, &content).unwrap();
+        let mut rig = start(path).await;
+        // It tells how the file stands once it has looked.
+        rig.state.changed().await.unwrap();
+        assert_eq!(rig.path.exists(), stays, "{content}");
+        rig.renew("new", HOUR);
+        rig.until(is_written).await;
+        assert_eq!(rig.content(), "STS.new");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
+    // The longest of names leaves no room for a temporary one.
+    let path = testing::directory("sink").join("n".repeat(255));
+    fs::write(&path, r#"{"Expiration":"2020-01-01T00:00:00Z"}"#).unwrap();
+    let until = |deadline: Moment| Disk {
+        written: Some(Written {
+            generation: 7,
+            expires_at: deadline.wall,
+            deadline,
+        }),
+        ended: None,
+    };
+    let (publisher, mut subscriber, _) = store::channel(|_| "new".into());
+    let clock = Clock::machine();
+    let now = clock.now();
+    publisher.renewed(granted("new", now.after(HOUR)), now);
+    let offer = subscriber.current().offer(now);
+    let sink = Sink {
+        kept: options(&path),
+        subscriber,
+        clock,
+        state: watch::Sender::default(),
+        shelf: Shelf::default(),
+    };
+
+    let mut disk = until(now.after(HOUR));
+    sink.step(&offer, &mut disk, now).await.unwrap_err();
+    assert!(
+        path.exists() && disk.written.is_some(),
+        "what is good stays"
+    );
+
+    disk = until(now);
+    sink.step(&offer, &mut disk, now).await.unwrap_err();
+    assert!(!path.exists() && disk.written.is_none());
+}
+
+#[test]
+fn a_failure_is_followed_by_a_pause_whatever_is_on_disk() {
+    let now = noon();
+    let after = |seconds| now.after(Duration::from_secs(seconds));
+    for (failures, deadline, expected) in [
+        (1, None, after(2)),
+        (2, None, after(4)),
+        (1000, None, after(30)),
+        (1, Some(after(1)), after(1)),
+        (1, Some(after(3)), after(2)),
+        // What has ended and cannot be removed makes no hot loop.
+        (1, Some(now), after(2)),
+    ] {
+        let first = retries(now, failures, deadline).min_by_key(|at| now.until(*at));
+        assert_eq!(first, Some(expected), "{failures} {deadline:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_another_process_renewed_is_not_removed() {
+    let path = testing::directory("sink").join("credentials");
+    let now = Clock::machine().now().wall;
+    let document = |end| {
+        format!(
+            r#"{{"Expiration":"{}"}}"#,
+            crate::credentials::timestamp(end)
+        )
+    };
+    let later = now + TimeDelta::hours(1);
+    fs::write(&path, document(later)).unwrap();
+    let kept = remove(&options(&path), now, &Shelf::default(), now).unwrap();
+    assert_eq!(
+        kept.map(crate::credentials::timestamp),
+        Some(crate::credentials::timestamp(later))
+    );
+
+    fs::write(&path, document(now)).unwrap();
+    assert_eq!(
+        remove(
+            &options(&path),
+            now - TimeDelta::hours(1),
+            &Shelf::default(),
+            now
+        )
+        .unwrap(),
+        None
+    );
+    assert!(!path.exists());
+}
+
+#[test]
+fn only_what_this_process_wrote_is_removed_in_the_end_also_where_another_wrote_the_same() {
+    for format in [Format::Json, Format::Ossfs] {
+        let path = testing::directory("sink").join("credentials");
+        let options = Options {
+            format,
+            ..options(&path)
+        };
+        let credentials = store::tests::credentials("x");
+        let write = |shelf| target::replace(&options, &credentials, shelf, noon().wall);
+        let (ours, theirs) = (Shelf::default(), Shelf::default());
+        write(&ours).unwrap();
+        write(&theirs).unwrap();
+        ours.clear(&options);
+        assert_eq!(target::expiration(&options), Some(credentials.expires_at));
+        theirs.clear(&options);
+        assert!(fs::symlink_metadata(&path).is_err());
+        // A write that comes too late leaves nothing behind.
+        assert!(write(&theirs).is_err());
+        let left = fs::read_dir(path.parent().unwrap()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().path()).collect();
+        assert!(
+            left.iter().all(|path| path.is_dir()) && left.len() < 3,
+            "{left:?}"
+        );
+    }
+}
+
+#[test]
+fn what_was_changed_since_is_judged_by_its_content() {
+    let path = testing::directory("sink").join("variables");
+    let options = Options {
+        format: Format::Env,
+        mode: 0o400,
+        ..options(&path)
+    };
+    let credentials = store::tests::credentials("x");
+    let shelf = Shelf::default();
+    let write = || target::replace(&options, &credentials, &shelf, noon().wall);
+    write().unwrap();
+    write().unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o400);
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "MY_OWN=x").unwrap();
+    assert_eq!(write().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    // In another format of ours it is not lost.
+    fs::write(&path, Format::Json.file(&credentials)).unwrap();
+    write().unwrap();
+}

@@ -1,0 +1,111 @@
+//! Variables: what the SDKs' environment providers read, and those of OSS.
+//!
+//! A value is quoted only when a shell would not take it literally; `docker run --env-file` would take quotes for a part
+//! of the value, and what STS issues needs none.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret as _;
+use zeroize::Zeroizing;
+
+use crate::credentials::{Credentials, timestamp};
+
+/// Renders a file of variables, for `set -a; . FILE`, systemd's `EnvironmentFile` and `docker run --env-file`.
+pub fn file(credentials: &Credentials) -> Bytes {
+    lines(credentials, "")
+}
+
+/// Renders commands that a shell evaluates: `eval "$(ram-sidecar get --format env)"`.
+pub fn commands(credentials: &Credentials) -> Bytes {
+    lines(credentials, "export ")
+}
+
+/// Reads from a file when its credentials end; nothing if it is not such a file.
+pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
+    super::noted_expiration(file, LINES.as_flattened())
+}
+
+fn lines(credentials: &Credentials, before: &str) -> Bytes {
+    let id = credentials.access_key_id.as_str();
+    let secret = credentials.access_key_secret.expose_secret();
+    let token = credentials.security_token.expose_secret();
+    let mut text = super::room(credentials);
+    text.extend_from_slice(super::note(&timestamp(credentials.expires_at)).as_bytes());
+    for (names, value) in LINES.iter().zip([id, secret, token]) {
+        for name in names {
+            for part in [before, name] {
+                text.extend_from_slice(part.as_bytes());
+            }
+            quote(&mut text, value);
+            text.push(b'\n');
+        }
+    }
+    Bytes::from_owner(text)
+}
+
+fn quote(text: &mut Zeroizing<Vec<u8>>, value: &str) {
+    let is_literal = |b: u8| b.is_ascii_alphanumeric() || b"+-./:=@_".contains(&b);
+    if !value.is_empty() && value.bytes().all(is_literal) {
+        text.extend_from_slice(value.as_bytes());
+        return;
+    }
+    text.push(b'\'');
+    for byte in value.bytes() {
+        match byte {
+            b'\'' => text.extend_from_slice(br"'\''"),
+            other => text.push(other),
+        }
+    }
+    text.push(b'\'');
+}
+
+/// What each line begins with: of the AccessKey ID, the secret and the token.
+const LINES: [[&str; 2]; 3] = [
+    ["ALIBABA_CLOUD_ACCESS_KEY_ID=", "OSS_ACCESS_KEY_ID="],
+    ["ALIBABA_CLOUD_ACCESS_KEY_SECRET=", "OSS_ACCESS_KEY_SECRET="],
+    ["ALIBABA_CLOUD_SECURITY_TOKEN=", "OSS_SESSION_TOKEN="],
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refresh::store::tests::credentials;
+
+    #[test]
+    fn a_shell_takes_every_value_literally() {
+        let mut credentials = credentials("x");
+        for value in ["a b'c\"$(d)`e`\\f;g\n*?~#", "A+z-./:=@_9", ""] {
+            credentials.access_key_secret = value.into();
+            let script = commands(&credentials);
+            let program = format!(
+                "set -u\n{}printf %s \"$ALIBABA_CLOUD_ACCESS_KEY_SECRET\"",
+                std::str::from_utf8(&script).unwrap()
+            );
+            let shell = std::process::Command::new("env")
+                .args(["-i", "sh", "-c", &program])
+                .output()
+                .unwrap();
+            assert_eq!(String::from_utf8_lossy(&shell.stdout), value);
+        }
+    }
+
+    #[test]
+    fn only_what_needs_quotes_has_them_and_each_command_exports() {
+        let mut credentials = credentials("x");
+        credentials.access_key_secret = "it's".into();
+        credentials.security_token = "to+ken/=".into();
+        let script = String::from_utf8(commands(&credentials).to_vec()).unwrap();
+        let lines: Vec<&str> = script.lines().skip(1).collect();
+        assert_eq!(
+            lines,
+            [
+                "export ALIBABA_CLOUD_ACCESS_KEY_ID=STS.x",
+                "export OSS_ACCESS_KEY_ID=STS.x",
+                r"export ALIBABA_CLOUD_ACCESS_KEY_SECRET='it'\''s'",
+                r"export OSS_ACCESS_KEY_SECRET='it'\''s'",
+                "export ALIBABA_CLOUD_SECURITY_TOKEN=to+ken/=",
+                "export OSS_SESSION_TOKEN=to+ken/=",
+            ]
+        );
+    }
+}

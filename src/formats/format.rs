@@ -1,0 +1,201 @@
+//! The formats in which credentials are written to a file or printed.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use crate::credentials::Credentials;
+
+use super::{aliyun_cli, env, ini, json, json_camel, ossfs, process};
+
+/// A format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The document of the URI and of PAI's file.
+    Json,
+    /// The file of pyodps.
+    JsonCamel,
+    /// Variables.
+    Env,
+    /// What a credential process prints.
+    Process,
+    /// A configuration file of aliyun-cli.
+    AliyunCli,
+    /// A configuration file of ossutil.
+    Ini,
+    /// The directory of ossfs.
+    Ossfs,
+}
+
+impl Format {
+    /// Returns the format of a name, out of a list of names.
+    pub fn named(name: &str, names: &[(&str, Self)]) -> Option<Self> {
+        let found = names.iter().find(|(known, _)| *known == name);
+        found.map(|(_, format)| *format)
+    }
+
+    /// Renders what goes into one file; of a directory, nothing.
+    pub fn file(self, credentials: &Credentials) -> Bytes {
+        match self {
+            Self::Json => json::render(credentials),
+            Self::JsonCamel => json_camel::render(credentials),
+            Self::Env => env::file(credentials),
+            Self::Process => process::render(credentials),
+            Self::AliyunCli => aliyun_cli::render(credentials),
+            Self::Ini => ini::render(credentials),
+            Self::Ossfs => Bytes::new(),
+        }
+    }
+
+    /// Renders what is printed once.
+    pub fn printed(self, credentials: &Credentials) -> Bytes {
+        match self {
+            Self::Env => env::commands(credentials),
+            other => other.file(credentials),
+        }
+    }
+
+    /// Reads from a file, of a directory [`ossfs::EXPIRATION`], when its credentials end; nothing if it is not one of
+    /// this format.
+    pub fn expiration(self, file: &[u8]) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Json | Self::Process => json::expiration(file),
+            Self::JsonCamel => json_camel::expiration(file),
+            Self::Env => env::expiration(file),
+            Self::AliyunCli => aliyun_cli::expiration(file),
+            Self::Ini => ini::expiration(file),
+            Self::Ossfs => ossfs::expiration(file),
+        }
+    }
+
+    /// Whether people keep files of this format themselves, with more in them than these credentials.
+    pub fn may_be_foreign(self) -> bool {
+        matches!(self, Self::Env | Self::AliyunCli | Self::Ini)
+    }
+}
+
+/// The formats of files, by name.
+pub const FILES: [(&str, Format); 6] = [
+    ("json", Format::Json),
+    ("json-camel", Format::JsonCamel),
+    ("ossfs", Format::Ossfs),
+    ("env", Format::Env),
+    ("aliyun-cli", Format::AliyunCli),
+    ("ini", Format::Ini),
+];
+
+/// The formats that can be printed, by name.
+pub const PRINTED: [(&str, Format); 6] = [
+    ("json", Format::Json),
+    ("env", Format::Env),
+    ("process", Format::Process),
+    ("aliyun-cli", Format::AliyunCli),
+    ("ini", Format::Ini),
+    ("json-camel", Format::JsonCamel),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refresh::store::tests::credentials;
+
+    #[test]
+    fn every_file_has_exactly_the_documented_shape_and_tells_its_end() {
+        let note = "# Written by ram-sidecar; these credentials end at 2024-05-21T11:39:29Z\n";
+        let keys = "accessKeyID=STS.x\naccessKeySecret=secret-of-x\nstsToken=token-of-x\n";
+        for (name, shape) in [
+            (
+                "json",
+                r#"{"Code":"Success","AccessKeyId":"STS.x","AccessKeySecret":"secret-of-x","SecurityToken":"token-of-x","Expiration":"2024-05-21T11:39:29Z","LastUpdated":"2024-05-21T10:39:29Z"}"#.to_owned(),
+            ),
+            (
+                "json-camel",
+                r#"{"accessKeyId":"STS.x","accessKeySecret":"secret-of-x","securityToken":"token-of-x","expiration":"2024-05-21T11:39:29Z"}"#.to_owned(),
+            ),
+            (
+                "env",
+                format!("{note}ALIBABA_CLOUD_ACCESS_KEY_ID=STS.x\nOSS_ACCESS_KEY_ID=STS.x\nALIBABA_CLOUD_ACCESS_KEY_SECRET=secret-of-x\nOSS_ACCESS_KEY_SECRET=secret-of-x\nALIBABA_CLOUD_SECURITY_TOKEN=token-of-x\nOSS_SESSION_TOKEN=token-of-x\n"),
+            ),
+            (
+                "aliyun-cli",
+                r#"{"current":"ram-sidecar","profiles":[{"name":"ram-sidecar","mode":"StsToken","access_key_id":"STS.x","access_key_secret":"secret-of-x","sts_token":"token-of-x","sts_expiration":1716291569,"output_format":"json","language":"en"}]}"#.to_owned(),
+            ),
+            (
+                "ini",
+                format!("{note}[Credentials]\nlanguage=EN\n{keys}[default]\n{keys}"),
+            ),
+        ] {
+            let format = Format::named(name, &FILES).unwrap();
+            let credentials = credentials("x");
+            let file = format.file(&credentials);
+            assert_eq!(file, shape, "{name}");
+            assert_eq!(format.expiration(&file), Some(credentials.expires_at), "{name}");
+            for other in [&b"{}"[..], b"", b"\xff", b"A=b\n", b"{\"profiles\":[]}"] {
+                assert_eq!(format.expiration(other), None, "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_process_prints_both_spellings() {
+        let printed = Format::Process.printed(&credentials("x"));
+        assert_eq!(
+            printed,
+            r#"{"mode":"StsToken","access_key_id":"STS.x","access_key_secret":"secret-of-x","sts_token":"token-of-x","expiration":"2024-05-21T11:39:29Z","AccessKeyId":"STS.x","AccessKeySecret":"secret-of-x","SecurityToken":"token-of-x","Expiration":"2024-05-21T11:39:29Z"}"#
+        );
+        // Nor does any other document outgrow the room that was made for it: that would leave copies behind.
+        let room = super::super::room(&credentials("x")).capacity();
+        assert!(
+            PRINTED
+                .iter()
+                .all(|(_, format)| format.printed(&credentials("x")).len() <= room)
+        );
+    }
+
+    #[test]
+    fn what_somebody_added_makes_a_file_another_one() {
+        for (name, more) in [("env", "MY_OWN=x\n"), ("ini", "[Bucket-Endpoint]\n")] {
+            let format = Format::named(name, &FILES).unwrap();
+            let file = [&format.file(&credentials("x"))[..], more.as_bytes()].concat();
+            assert_eq!(format.expiration(&file), None, "{name}");
+        }
+        let file = Format::AliyunCli.file(&credentials("x"));
+        let file = String::from_utf8(file.to_vec()).unwrap();
+        let file = file.replace("\"language\"", "\"region_id\":\"cn-hangzhou\",\"language\"");
+        assert_eq!(Format::AliyunCli.expiration(file.as_bytes()), None);
+    }
+
+    #[test]
+    fn keys_that_have_to_be_quoted_make_no_file_a_foreign_one() {
+        let mut credentials = credentials("x");
+        credentials.access_key_id.push_str("\"\\'$#");
+        for (name, format) in FILES.iter().filter(|(_, format)| *format != Format::Ossfs) {
+            let end = format.expiration(&format.file(&credentials));
+            assert_eq!(end, Some(credentials.expires_at), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_profile_of_another_name_is_not_ours() {
+        let file = Format::AliyunCli.file(&credentials("x"));
+        let file = String::from_utf8(file.to_vec()).unwrap();
+        for key in ["current", "name"] {
+            let ours = format!("\"{key}\":\"ram-sidecar\"");
+            assert!(file.contains(&ours), "{key}");
+            let renamed = file.replace(&ours, &format!("\"{key}\":\"mine\""));
+            assert_eq!(Format::AliyunCli.expiration(renamed.as_bytes()), None);
+        }
+    }
+
+    #[test]
+    fn what_people_keep_themselves_is_told_from_what_only_programs_write() {
+        let foreign = FILES.iter().filter(|(_, format)| format.may_be_foreign());
+        let foreign: Vec<&str> = foreign.map(|(name, _)| *name).collect();
+        assert_eq!(foreign, ["env", "aliyun-cli", "ini"]);
+    }
+
+    #[test]
+    fn a_profile_among_others_is_not_taken_for_a_file_of_ours() {
+        let file = r#"{"current":"a","profiles":[{"name":"a","mode":"AK"},{"name":"ram-sidecar","sts_expiration":1716291569}]}"#;
+        assert_eq!(Format::AliyunCli.expiration(file.as_bytes()), None);
+    }
+}

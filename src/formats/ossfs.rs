@@ -1,0 +1,58 @@
+//! The directory that ossfs and ossfs2 read: one value a file.
+//!
+//! ossfs takes it as `-o passwd_file=DIRECTORY`, ossfs2 each file of it: `oss_sts_multi_conf_ak_file`, `…_sk_file` and
+//! `…_token_file`. The names are those of the container storage interface driver of Alibaba Cloud.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret as _;
+use zeroize::Zeroizing;
+
+use crate::credentials::{Credentials, timestamp};
+
+/// Renders the files of the directory, by name. The bytes are wiped when the last reader drops them.
+pub fn render(credentials: &Credentials) -> [(&'static str, Bytes); 4] {
+    let secret = |text: &str| Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
+    let key_secret = credentials.access_key_secret.expose_secret();
+    let token = credentials.security_token.expose_secret();
+    [
+        ("AccessKeyId", secret(&credentials.access_key_id)),
+        ("AccessKeySecret", secret(key_secret)),
+        ("SecurityToken", secret(token)),
+        (EXPIRATION, timestamp(credentials.expires_at).into()),
+    ]
+}
+
+/// Reads the file [`EXPIRATION`].
+pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
+    super::time(std::str::from_utf8(file).ok()?)
+}
+
+/// The file that tells when the others end.
+pub const EXPIRATION: &str = "Expiration";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refresh::store::tests::credentials;
+
+    #[test]
+    fn every_value_is_a_file_of_its_own_and_one_tells_the_end() {
+        let credentials = credentials("x");
+        let files = render(&credentials);
+        let texts = files.each_ref().map(|(name, file)| (*name, &file[..]));
+        assert_eq!(
+            texts,
+            [
+                ("AccessKeyId", &b"STS.x"[..]),
+                ("AccessKeySecret", b"secret-of-x"),
+                ("SecurityToken", b"token-of-x"),
+                (EXPIRATION, b"2024-05-21T11:39:29Z"),
+            ]
+        );
+        let [.., (_, end)] = files;
+        assert_eq!(expiration(&end), Some(credentials.expires_at));
+        assert_eq!(expiration(b"soon"), None);
+        assert_eq!(expiration(b"\xff"), None);
+    }
+}

@@ -1,0 +1,5 @@
+//! Calls to other services.
+
+mod cause;
+pub mod client;
+pub mod response;

@@ -1,0 +1,294 @@
+//! The only loop, the only retry: mints, publishes, waits, for ever.
+//!
+//! A failed attempt changes nothing that is held. Every path waits at least [`schedule::FLOOR`] before the next attempt.
+
+pub mod schedule;
+pub mod source;
+pub mod store;
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use chrono::TimeDelta;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{debug, error, info, warn};
+
+use self::schedule::Dice;
+use crate::credentials::{Granted, timestamp};
+use crate::failure::Failure;
+use crate::refresh::source::{Minted, Source};
+use crate::refresh::store::{Held, Phase, Publisher, Snapshot};
+use crate::time::clock::Clock;
+use crate::time::moment::Moment;
+
+/// The loop and what it needs.
+#[derive(Debug)]
+pub struct Refresher<S> {
+    /// Where credentials come from.
+    pub source: S,
+    /// Where they go.
+    pub publisher: Publisher,
+    /// What time it is.
+    pub clock: Clock,
+    /// Throws the dice that spread a fleet.
+    pub dice: fn() -> Dice,
+    /// Changes when somebody wants new credentials now.
+    pub nudges: watch::Receiver<u64>,
+}
+
+impl<S: Source> Refresher<S> {
+    /// Runs for ever. What is held from the start, because a predecessor obtained it, is renewed when it is due.
+    pub async fn run(mut self) -> Infallible {
+        let mut reporter = Reporter::default();
+        let mut is_asked_for = self.resume(&mut reporter).await;
+        loop {
+            // By a clock that nobody sets: a storm of signals, or a wall clock that jumps to and fro, is no hot loop.
+            let earliest = Instant::now() + schedule::FLOOR;
+            let started = self.clock.now();
+            let next = self.attempt(started, is_asked_for, &mut reporter).await;
+            reporter.attempted(&self.publisher.current(), self.clock.now());
+            is_asked_for = self.wait(next, &mut reporter).await;
+            sleep_until(earliest).await;
+        }
+    }
+
+    /// Waits as after the attempt that gave what is held already, if anything is. Returns whether a nudge ended the wait.
+    async fn resume(&mut self, reporter: &mut Reporter) -> bool {
+        let (state, now) = (self.publisher.current(), self.clock.now());
+        let Some(held) = state.held() else {
+            return false;
+        };
+        reporter.resumed(held, state.phase(now));
+        !now.is_past(held.renew_at) && self.wait(held.renew_at, reporter).await
+    }
+
+    async fn attempt(
+        &mut self,
+        started: Moment,
+        is_asked_for: bool,
+        reporter: &mut Reporter,
+    ) -> Moment {
+        let patience = self.source.patience();
+        let outcome = timeout(patience, self.source.mint())
+            .await
+            .unwrap_or_else(|_| Err(Failure::timed_out(patience)));
+        match outcome {
+            Ok(Minted {
+                granted,
+                passed_over,
+            }) => {
+                reporter.skew(granted.skew);
+                reporter.passed_over(&passed_over, &granted.served_by);
+                // Whoever asks for a renewal wants what there is now.
+                let held = self
+                    .publisher
+                    .current()
+                    .held()
+                    .cloned()
+                    .filter(|_| !is_asked_for);
+                if let Some(left) = better(held.as_deref(), &granted, self.clock.now()) {
+                    let wait = schedule::after_kept(granted.lifetime, left, (self.dice)());
+                    reporter.kept(&granted);
+                    let next = started.after(wait);
+                    self.publisher.kept(next);
+                    return next;
+                }
+                // Like the deadline, from the moment of asking: a clock that is set meanwhile moves both.
+                let wait = schedule::after_success(granted.lifetime, (self.dice)());
+                let next = started.after(wait);
+                reporter.is_keeping = false;
+                self.publisher.renewed(granted, next);
+                next
+            }
+            Err(failure) => {
+                let (state, now) = (self.publisher.current(), self.clock.now());
+                let failures = state.failures().saturating_add(1);
+                let left = state.held().map(|held| now.until(held.deadline));
+                let left = left.filter(|left| !left.is_zero());
+                let delay = schedule::after_failure(failures, &failure, left, (self.dice)());
+                debug!(code = %failure.code, failures, ?delay, "An attempt failed");
+                let next = now.after(delay);
+                self.publisher.failed(failure, next);
+                next
+            }
+        }
+    }
+
+    /// Waits until `next` or a nudge, and notices an expiry on the way. Returns whether it was a nudge.
+    async fn wait(&mut self, next: Moment, reporter: &mut Reporter) -> bool {
+        loop {
+            let state = self.publisher.current();
+            let now = self.clock.now();
+            let expiry = state.held().map(|held| held.deadline);
+            let ahead = expiry.filter(|expiry| !now.is_past(*expiry));
+            let wakes = [next, ahead.unwrap_or(next)];
+            tokio::select! {
+                () = self.clock.sleep_until(&wakes) => {}
+                // Somebody waits for a renewal that the clock may already call for.
+                () = self.publisher.poked() => {}
+                () = nudged(&mut self.nudges) => {
+                    info!("Renewing at once, as asked");
+                    return true;
+                }
+            }
+            let now = self.clock.now();
+            reporter.observed(&state, now);
+            if now.is_past(next) {
+                return false;
+            }
+        }
+    }
+}
+
+/// Returns how long what is held is still good, if what was obtained is too short to live on and ends sooner: a server
+/// of credentials may answer out of an old copy. Of the same key the newest is known best.
+fn better(held: Option<&Held>, granted: &Granted, now: Moment) -> Option<Duration> {
+    let held =
+        held.filter(|held| held.credentials.access_key_id != granted.credentials.access_key_id)?;
+    let left = now.until(held.deadline);
+    let is_short = granted.lifetime < schedule::SHORTEST;
+    (is_short && left > now.until(granted.deadline)).then_some(left)
+}
+
+async fn nudged(nudges: &mut watch::Receiver<u64>) {
+    if nudges.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Tells each change once.
+#[derive(Debug, Default)]
+struct Reporter {
+    phase: Option<Phase>,
+    code: String,
+    failures: u32,
+    /// The generation that was told of.
+    generation: u64,
+    /// Whether it was told that what is held stays.
+    is_keeping: bool,
+    /// The codes for which services were passed over.
+    passed_over: Vec<String>,
+    /// The skew that was told of.
+    skew: TimeDelta,
+}
+
+impl Reporter {
+    /// Takes note of what was told of when it was taken over.
+    fn resumed(&mut self, held: &Held, phase: Phase) {
+        self.generation = held.generation;
+        self.phase = Some(phase);
+    }
+
+    fn attempted(&mut self, state: &Snapshot, now: Moment) {
+        if let Some(failure) = state.failure() {
+            let entered = self.enter(state, now) || self.code != failure.code;
+            failure.code.as_ref().clone_into(&mut self.code);
+            self.failures = state.failures();
+            if entered {
+                tell(state, failure, now);
+            }
+        } else if let Some(held) = state.held() {
+            self.phase = Some(state.phase(now));
+            self.code.clear();
+            let failures_before = std::mem::take(&mut self.failures);
+            let access_key_id = &held.credentials.access_key_id;
+            // What is passed through stays the same for a while.
+            if held.generation == self.generation && failures_before == 0 {
+                debug!(%access_key_id, "The credentials are still the same");
+                return;
+            }
+            if std::mem::replace(&mut self.generation, held.generation) == held.generation {
+                info!(%access_key_id, failures_before, "Renewals work again; the credentials are still the same");
+                return;
+            }
+            info!(
+                %access_key_id,
+                expires_at = %timestamp(held.credentials.expires_at),
+                served_by = %held.served_by,
+                failures_before,
+                "Credentials renewed"
+            );
+        }
+    }
+
+    /// Tells of a clock that is wrong, and again only if it goes otherwise wrong.
+    fn skew(&mut self, skew: TimeDelta) {
+        if (skew - self.skew).abs() <= TOLERABLE_SKEW {
+            return;
+        }
+        self.skew = skew;
+        let ahead_seconds = skew.num_seconds();
+        if skew.abs() > TOLERABLE_SKEW {
+            warn!(
+                ahead_seconds,
+                "This machine's clock differs from that of STS; set it (NTP), because clients judge the expiry by it"
+            );
+        } else {
+            info!(ahead_seconds, "This machine's clock is right again");
+        }
+    }
+
+    /// Tells once that what was obtained is not taken.
+    fn kept(&mut self, granted: &Granted) {
+        let ends_at = timestamp(granted.credentials.expires_at);
+        if !std::mem::replace(&mut self.is_keeping, true) {
+            warn!(%ends_at, "What was obtained ends sooner than what is held, which stays");
+        }
+    }
+
+    /// Tells which services have failed although another served, when they are not those of the last time.
+    fn passed_over(&mut self, failures: &[Failure], served_by: &str) {
+        let codes: Vec<String> = failures.iter().map(|f| f.code.to_string()).collect();
+        if codes == self.passed_over {
+            return;
+        }
+        for failure in failures {
+            let code = &failure.code;
+            warn!(%code, %served_by, "Another endpoint had to serve: {failure}");
+        }
+        self.passed_over = codes;
+    }
+
+    /// Tells of an expiry, which happens by the passing of time alone.
+    fn observed(&mut self, state: &Snapshot, now: Moment) {
+        if !self.enter(state, now) || state.phase(now) != Phase::Expired {
+            return;
+        }
+        if let Some(failure) = state.failure() {
+            tell(state, failure, now);
+        } else {
+            warn!(
+                "The credentials expired before they were renewed: they are short, or this machine slept or its clock was set; renewing"
+            );
+        }
+    }
+
+    fn enter(&mut self, state: &Snapshot, now: Moment) -> bool {
+        let phase = Some(state.phase(now));
+        let changed = self.phase != phase;
+        self.phase = phase;
+        changed
+    }
+}
+
+fn tell(state: &Snapshot, failure: &Failure, now: Moment) {
+    let code = &failure.code;
+    match (state.phase(now), state.held()) {
+        (Phase::Fresh | Phase::Failing, Some(held)) => {
+            let expires_at = timestamp(held.credentials.expires_at);
+            warn!(%code, %expires_at, "Cannot renew, still serving the credentials in hand: {failure}");
+        }
+        (Phase::Expired, Some(held)) => {
+            let expires_at = timestamp(held.credentials.expires_at);
+            error!(%code, %expires_at, "The credentials have expired and cannot be renewed: {failure}");
+        }
+        _ => error!(%code, "No credentials: {failure}"),
+    }
+}
+
+/// Beyond it a clock is not merely imprecise.
+const TOLERABLE_SKEW: TimeDelta = TimeDelta::seconds(30);
+
+#[cfg(test)]
+mod tests;

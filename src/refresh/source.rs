@@ -1,0 +1,170 @@
+//! One attempt to obtain credentials.
+
+use std::future::Future;
+use std::time::Duration;
+
+use crate::credentials::{Granted, RoleRequest};
+use crate::failure::caller::{Caller, Principal};
+use crate::failure::diagnosis;
+use crate::failure::{Failure, Stage};
+use crate::identity::{self, Identity, Proof, Standing};
+use crate::sts::Sts;
+use crate::time::clock::Clock;
+
+/// Something that can be asked for credentials. One attempt a call; whoever calls decides about trying again.
+pub trait Source {
+    /// Obtains new credentials. Cancel safe.
+    fn mint(&mut self) -> impl Future<Output = Result<Minted, Failure>> + Send;
+
+    /// Returns the longest time that an attempt may take.
+    fn patience(&self) -> Duration;
+}
+
+/// The outcome of an attempt that succeeded.
+#[derive(Debug)]
+pub struct Minted {
+    /// The credentials.
+    pub granted: Granted,
+    /// Why services that are preferred to the one that gave them were passed over.
+    pub passed_over: Vec<Failure>,
+}
+
+/// The credentials of our identity, or of the roles that it assumes one after the other.
+#[derive(Debug)]
+pub struct Chain {
+    /// Who we are.
+    pub identity: Identity,
+    /// The service that we prove it to.
+    pub sts: Sts,
+    /// Which roles we want, the last of them for the job. Without any, what the identity holds is passed through.
+    pub roles: Vec<RoleRequest>,
+    clock: Clock,
+    /// Whom STS takes the holder of an AccessKey ID for, once that was asked.
+    caller: Option<(String, Caller)>,
+}
+
+impl Source for Chain {
+    async fn mint(&mut self) -> Result<Minted, Failure> {
+        let standing = self.identity.standing(&self.clock).await?;
+        self.mint_from(standing).await
+    }
+
+    fn patience(&self) -> Duration {
+        let calls = self.identity.most_roles() + self.roles.len();
+        self.identity.patience() + self.sts.patience(calls) + ASIDE
+    }
+}
+
+impl Chain {
+    /// Makes a source that has asked nobody yet.
+    pub fn new(identity: Identity, sts: Sts, roles: Vec<RoleRequest>, clock: Clock) -> Self {
+        Self {
+            identity,
+            sts,
+            roles,
+            clock,
+            caller: None,
+        }
+    }
+
+    /// Obtains new credentials with a proof that has been gathered already. Cancel safe.
+    pub async fn mint_from(&mut self, standing: Standing) -> Result<Minted, Failure> {
+        self.sts.start_over();
+        let Standing { mut proof, roles } = standing;
+        let hops: Vec<RoleRequest> = roles.iter().chain(&self.roles).cloned().collect();
+        for (index, role) in hops.iter().enumerate() {
+            let granted = match self.assume(&proof, role).await {
+                Ok(granted) => granted,
+                Err(failure) => {
+                    let failure = self.explained(failure, &proof, role).await;
+                    return Err(at_hop(failure, index, &hops));
+                }
+            };
+            proof = Proof::Granted(granted);
+        }
+        match proof {
+            Proof::Granted(granted) => Ok(Minted {
+                granted,
+                passed_over: self.sts.start_over(),
+            }),
+            Proof::Keys(_) | Proof::Token { .. } => Err(not_temporary(&self.identity)),
+        }
+    }
+
+    async fn assume(&mut self, proof: &Proof, role: &RoleRequest) -> Result<Granted, Failure> {
+        match proof {
+            Proof::Keys(keys) => self.sts.assume_role(keys, role).await,
+            Proof::Granted(granted) => {
+                let keys = granted.credentials.keys();
+                self.sts.assume_role(&keys, role).await
+            }
+            Proof::Token {
+                provider_arn,
+                token,
+            } => {
+                self.sts
+                    .assume_role_with_oidc(provider_arn, token, role)
+                    .await
+            }
+        }
+    }
+
+    /// Completes a refusal with what is known of the one who was refused.
+    async fn explained(&mut self, failure: Failure, proof: &Proof, role: &RoleRequest) -> Failure {
+        let failure = diagnosis::of_request(failure, role, self.sts.skew());
+        let failure = match proof.keys() {
+            Some(keys) => diagnosis::of_key(failure, &keys.access_key_id),
+            None => failure,
+        };
+        let now = self.clock.now().wall;
+        if let Proof::Token {
+            provider_arn,
+            token,
+        } = proof
+        {
+            let claims = identity::claims(token);
+            let principal = Principal::Token {
+                provider_arn,
+                claims: claims.as_ref(),
+            };
+            return diagnosis::explained(failure, role, principal, now);
+        }
+        if diagnosis::wants_caller(&failure)
+            && let Some(keys) = proof.keys()
+            && self
+                .caller
+                .as_ref()
+                .is_none_or(|(id, _)| *id != keys.access_key_id)
+        {
+            // The refusal is not to be kept waiting for its explanation.
+            let asked = tokio::time::timeout(ASIDE, self.sts.caller(&keys)).await;
+            self.caller = asked
+                .ok()
+                .and_then(Result::ok)
+                .map(|caller| (keys.access_key_id, caller));
+        }
+        let caller = self.caller.as_ref().map(|(_, caller)| caller);
+        let principal = caller.map_or(Principal::Unknown, Principal::Caller);
+        diagnosis::explained(failure, role, principal, now)
+    }
+}
+
+/// Says which of several roles could not be assumed.
+fn at_hop(mut failure: Failure, index: usize, hops: &[RoleRequest]) -> Failure {
+    if let (Some(role), 2..) = (hops.get(index), hops.len()) {
+        let (hop, all) = (index + 1, hops.len());
+        failure.message = format!("at hop {hop} of {all}, {}: {}", role.arn, failure.message);
+    }
+    failure
+}
+
+fn not_temporary(identity: &Identity) -> Failure {
+    let kind = identity.kind();
+    let message = format!(
+        "the {kind} identity holds an AccessKey without an expiry, which is never served to a job"
+    );
+    Failure::new(Stage::Identity, "IdentityNotTemporary", message)
+}
+
+/// How long a refusal may wait for its explanation.
+const ASIDE: Duration = Duration::from_secs(2);

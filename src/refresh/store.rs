@@ -1,0 +1,456 @@
+//! The state: one immutable snapshot of facts, swapped whole by a single writer.
+//!
+//! The phase is not stored; it follows from the facts and the present moment, so nothing has to happen for a credential
+//! to expire. Three handles share it: the [`Publisher`] writes, a [`Subscriber`] reads everything, and a
+//! [`HealthReader`] cannot reach a secret by its type.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::{Notify, watch};
+
+use crate::credentials::{Credentials, Granted};
+use crate::failure::{Failure, Verdict};
+use crate::time::moment::Moment;
+
+/// Makes the three handles of one state.
+///
+/// `render` turns credentials into the document that is served; it runs once for each renewal.
+pub fn channel(render: fn(&Credentials) -> Bytes) -> (Publisher, Subscriber, HealthReader) {
+    let (sender, receiver) = watch::channel(Snapshot::default());
+    let poke = Arc::<Notify>::default();
+    let subscriber = Subscriber {
+        receiver: receiver.clone(),
+        poke: Arc::clone(&poke),
+    };
+    (
+        Publisher {
+            sender,
+            render,
+            poke,
+        },
+        subscriber,
+        HealthReader { receiver },
+    )
+}
+
+/// The facts at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    held: Option<Arc<Held>>,
+    failure: Option<Arc<Failure>>,
+    failures: u32,
+    next_attempt: Option<Moment>,
+    roleless: bool,
+}
+
+/// The last good credentials.
+#[derive(Debug)]
+pub struct Held {
+    /// The credentials themselves.
+    pub credentials: Credentials,
+    /// When they stop being good, by the clocks of this machine.
+    pub deadline: Moment,
+    /// When to ask for their successor.
+    pub renew_at: Moment,
+    /// How far this machine's wall clock was ahead of the giver's.
+    pub skew: TimeDelta,
+    /// The rendered document.
+    pub document: Bytes,
+    /// Counts the credentials, from 1: any change of them is a new generation.
+    pub generation: u64,
+    /// The host or source that gave them.
+    pub served_by: String,
+}
+
+/// What follows from the facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// There will be no credentials: the job is to have none.
+    Roleless,
+    /// No credentials so far.
+    Pending,
+    /// Good credentials, and the last attempt succeeded.
+    Fresh,
+    /// Good credentials, but the last attempt failed.
+    Failing,
+    /// The credentials have expired.
+    Expired,
+}
+
+/// What can be said to a client now.
+#[derive(Clone, Debug)]
+pub enum Offer {
+    /// Nothing, now and ever: the job is to have none.
+    Nothing,
+    /// Good credentials.
+    Held(Arc<Held>),
+    /// An attempt is due or under way, or its failure may pass: worth a short wait. The failure, if there was one.
+    Wait(Option<Arc<Failure>>),
+    /// Nothing to offer, and waiting will not help.
+    Refusal(Arc<Failure>),
+}
+
+impl Snapshot {
+    /// Returns the phase at `now`.
+    pub fn phase(&self, now: Moment) -> Phase {
+        match &self.held {
+            _ if self.roleless => Phase::Roleless,
+            None => Phase::Pending,
+            Some(held) if now.is_past(held.deadline) => Phase::Expired,
+            Some(_) if self.failure.is_some() => Phase::Failing,
+            Some(_) => Phase::Fresh,
+        }
+    }
+
+    /// Returns what can be offered at `now`.
+    pub fn offer(&self, now: Moment) -> Offer {
+        match (self.phase(now), &self.held, &self.failure) {
+            (Phase::Roleless, ..) => Offer::Nothing,
+            (Phase::Fresh | Phase::Failing, Some(held), _) => Offer::Held(Arc::clone(held)),
+            (Phase::Expired, _, Some(failure)) => Offer::Refusal(Arc::clone(failure)),
+            (_, _, Some(failure)) if failure.verdict == Verdict::Fatal => {
+                Offer::Refusal(Arc::clone(failure))
+            }
+            // Also an expiry without a failure: the machine slept through it, and renews at this moment.
+            (_, _, failure) => Offer::Wait(failure.clone()),
+        }
+    }
+
+    /// Returns the last good credentials, whether or not they have expired.
+    pub fn held(&self) -> Option<&Arc<Held>> {
+        self.held.as_ref()
+    }
+
+    /// Returns the failure of the last attempt, if it failed.
+    pub fn failure(&self) -> Option<&Arc<Failure>> {
+        self.failure.as_ref()
+    }
+
+    /// Returns how many attempts in a row have failed.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// Returns how things are at `now`.
+    pub fn health(&self, now: Moment) -> Health {
+        Health {
+            phase: self.phase(now),
+            expires_at: self.held.as_ref().map(|held| held.credentials.expires_at),
+            remaining: self.held.as_ref().map(|held| now.until(held.deadline)),
+            generation: self.held.as_ref().map_or(0, |held| held.generation),
+            served_by: self.held.as_ref().map(|held| held.served_by.clone()),
+            failure: self.failure.clone(),
+            failures: self.failures,
+            next_attempt_after: self.next_attempt.map(|next| now.until(next)),
+        }
+    }
+}
+
+/// The single writer.
+#[derive(Debug)]
+pub struct Publisher {
+    sender: watch::Sender<Snapshot>,
+    render: fn(&Credentials) -> Bytes,
+    poke: Arc<Notify>,
+}
+
+impl Publisher {
+    /// Waits until a subscriber wants the clock to be looked at. Cancel safe.
+    pub async fn poked(&self) {
+        self.poke.notified().await;
+    }
+
+    /// Replaces the credentials and forgets the failures.
+    pub fn renewed(&self, granted: Granted, next_attempt: Moment) {
+        let Granted {
+            credentials,
+            deadline,
+            skew,
+            served_by,
+            ..
+        } = granted;
+        let document = (self.render)(&credentials);
+        self.sender.send_modify(|state| {
+            let generation = state.held.as_ref().map_or(1, |held| {
+                // What is passed through stays the same for a while.
+                held.generation + u64::from(!held.credentials.is_same(&credentials))
+            });
+            *state = Snapshot {
+                held: Some(Arc::new(Held {
+                    credentials,
+                    deadline,
+                    renew_at: next_attempt,
+                    skew,
+                    document,
+                    generation,
+                    served_by,
+                })),
+                failure: None,
+                failures: 0,
+                next_attempt: Some(next_attempt),
+                roleless: false,
+            };
+        });
+    }
+
+    /// Records a success that changes nothing: what is held is better than what was obtained.
+    pub fn kept(&self, next_attempt: Moment) {
+        self.sender.send_modify(|state| {
+            state.failure = None;
+            state.failures = 0;
+            state.next_attempt = Some(next_attempt);
+        });
+    }
+
+    /// Tells once and for all that there will be no credentials.
+    pub fn without_role(self) {
+        self.sender.send_modify(|state| state.roleless = true);
+    }
+
+    /// Records a failed attempt; what is held stays held.
+    pub fn failed(&self, failure: Failure, next_attempt: Moment) {
+        self.sender.send_modify(|state| {
+            state.failure = Some(Arc::new(failure));
+            state.failures = state.failures.saturating_add(1);
+            state.next_attempt = Some(next_attempt);
+        });
+    }
+
+    /// Returns the state as last published.
+    pub fn current(&self) -> Snapshot {
+        self.sender.borrow().clone()
+    }
+}
+
+/// A reader of everything, secrets included.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    receiver: watch::Receiver<Snapshot>,
+    poke: Arc<Notify>,
+}
+
+impl Subscriber {
+    /// Has the clock looked at: after a suspension a renewal may be due that no timer has noticed.
+    pub fn poke(&self) {
+        self.poke.notify_one();
+    }
+
+    /// Returns the state as last published, and marks it as seen.
+    pub fn current(&mut self) -> Snapshot {
+        self.receiver.borrow_and_update().clone()
+    }
+
+    /// Waits for a publication that has not been seen. Cancel safe. Pends for ever once the publisher is gone.
+    pub async fn changed(&mut self) {
+        if self.receiver.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// A reader that sees how things are, and no secret.
+#[derive(Clone, Debug)]
+pub struct HealthReader {
+    receiver: watch::Receiver<Snapshot>,
+}
+
+impl HealthReader {
+    /// Returns how things are at `now`.
+    pub fn health(&self, now: Moment) -> Health {
+        self.receiver.borrow().health(now)
+    }
+}
+
+/// How things are, without secrets.
+#[derive(Clone, Debug)]
+pub struct Health {
+    /// The phase.
+    pub phase: Phase,
+    /// When the credentials end, by the clock of STS.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// How long they are still good; zero once expired.
+    pub remaining: Option<Duration>,
+    /// How many times credentials were renewed.
+    pub generation: u64,
+    /// The host or source that gave the credentials.
+    pub served_by: Option<String>,
+    /// The failure of the last attempt, if it failed.
+    pub failure: Option<Arc<Failure>>,
+    /// How many attempts in a row have failed.
+    pub failures: u32,
+    /// How long until the next attempt.
+    pub next_attempt_after: Option<Duration>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::failure::Stage;
+
+    pub(crate) fn noon() -> Moment {
+        let wall = DateTime::from_timestamp(1_716_287_969, 0).unwrap();
+        Moment {
+            wall,
+            boot: Duration::from_secs(5000),
+        }
+    }
+
+    pub(crate) fn credentials(name: &str) -> Credentials {
+        Credentials {
+            access_key_id: format!("STS.{name}"),
+            access_key_secret: format!("secret-of-{name}").into(),
+            security_token: format!("token-of-{name}").into(),
+            issued_at: noon().wall,
+            expires_at: noon().wall + TimeDelta::hours(1),
+        }
+    }
+
+    pub(crate) fn granted(name: &str, deadline: Moment) -> Granted {
+        Granted {
+            credentials: credentials(name),
+            deadline,
+            lifetime: Duration::from_secs(3600),
+            skew: TimeDelta::zero(),
+            served_by: "sts.aliyuncs.com".to_owned(),
+        }
+    }
+
+    fn failure(code: &'static str) -> Failure {
+        Failure::new(Stage::Sts, code, "STS said no")
+    }
+
+    fn started() -> (Publisher, Subscriber, HealthReader) {
+        channel(|credentials| Bytes::from(credentials.access_key_id.clone()))
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn the_phase_and_the_offer_follow_from_the_facts_and_the_moment() {
+        let before = noon().after(Duration::from_millis(3_599_999));
+        let at = noon().after(HOUR);
+        for (held, failed, now, phase, offer) in [
+            (false, None, noon(), Phase::Pending, "wait"),
+            (
+                false,
+                Some("TimedOut"),
+                noon(),
+                Phase::Pending,
+                "wait for TimedOut",
+            ),
+            (
+                false,
+                Some("NoPermission"),
+                noon(),
+                Phase::Pending,
+                "refuse NoPermission",
+            ),
+            (true, None, before, Phase::Fresh, "STS.a"),
+            (true, Some("TimedOut"), before, Phase::Failing, "STS.a"),
+            (true, Some("NoPermission"), before, Phase::Failing, "STS.a"),
+            (true, None, at, Phase::Expired, "wait"),
+            (
+                true,
+                Some("TimedOut"),
+                at,
+                Phase::Expired,
+                "refuse TimedOut",
+            ),
+            (
+                true,
+                Some("NoPermission"),
+                at,
+                Phase::Expired,
+                "refuse NoPermission",
+            ),
+        ] {
+            let (publisher, mut subscriber, health) = started();
+            if held {
+                publisher.renewed(granted("a", noon().after(HOUR)), noon());
+            }
+            if let Some(code) = failed {
+                publisher.failed(failure(code), noon());
+            }
+            let offered = match subscriber.current().offer(now) {
+                Offer::Nothing => unreachable!("there is a role"),
+                Offer::Held(held) => held.credentials.access_key_id.clone(),
+                Offer::Wait(None) => "wait".into(),
+                Offer::Wait(Some(failure)) => format!("wait for {}", failure.code),
+                Offer::Refusal(failure) => format!("refuse {}", failure.code),
+            };
+            let case = format!("{held} {failed:?} {now:?}");
+            assert_eq!(health.health(now).phase, phase, "{case}");
+            assert_eq!(offered, offer, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_job_without_a_role_is_offered_nothing_and_waits_for_nothing() {
+        let (publisher, mut subscriber, health) = started();
+        publisher.without_role();
+        assert!(matches!(subscriber.current().offer(noon()), Offer::Nothing));
+        assert_eq!(health.health(noon()).phase, Phase::Roleless);
+    }
+
+    #[test]
+    fn a_failure_never_replaces_what_is_held_and_a_success_forgets_it() {
+        let (publisher, mut subscriber, _) = started();
+        publisher.renewed(granted("a", noon().after(HOUR)), noon());
+        for _ in 0..3 {
+            publisher.failed(failure("TimedOut"), noon());
+        }
+        assert_eq!(subscriber.current().failures(), 3);
+        assert_eq!(subscriber.current().held().unwrap().generation, 1);
+
+        publisher.renewed(granted("b", noon().after(HOUR)), noon());
+        let state = subscriber.current();
+        assert_eq!((state.failures(), state.failure().is_none()), (0, true));
+        assert_eq!(state.held().unwrap().generation, 2);
+        assert_eq!(state.held().unwrap().document, "STS.b");
+
+        publisher.renewed(granted("b", noon().after(HOUR)), noon());
+        assert_eq!(
+            subscriber.current().held().unwrap().generation,
+            2,
+            "the same key"
+        );
+    }
+
+    #[test]
+    fn a_success_that_brings_nothing_better_forgets_the_failures_only() {
+        let (publisher, _, health) = started();
+        publisher.renewed(granted("a", noon().after(HOUR)), noon());
+        publisher.failed(failure("TimedOut"), noon());
+        publisher.kept(noon().after(HOUR / 2));
+        let told = health.health(noon());
+        assert_eq!((told.phase, told.generation), (Phase::Fresh, 1));
+        assert_eq!((told.failures, told.failure), (0, None));
+        assert_eq!(told.next_attempt_after, Some(HOUR / 2));
+        assert_eq!(told.remaining, Some(HOUR));
+        assert_eq!(told.expires_at, Some(noon().wall + HOUR));
+        assert_eq!(told.served_by.as_deref(), Some("sts.aliyuncs.com"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_with_what_it_waits_for_and_with_nothing_else() {
+        let (publisher, mut subscriber, _) = started();
+        assert!(timeout(HOUR, subscriber.changed()).await.is_err());
+        publisher.failed(failure("TimedOut"), noon());
+        assert!(timeout(HOUR, subscriber.changed()).await.is_ok());
+        publisher.failed(failure("TimedOut"), noon());
+        subscriber.current();
+        assert!(timeout(HOUR, subscriber.changed()).await.is_err(), "seen");
+
+        assert!(timeout(HOUR, publisher.poked()).await.is_err());
+        subscriber.poke();
+        assert!(timeout(HOUR, publisher.poked()).await.is_ok());
+
+        drop(publisher);
+        assert!(timeout(HOUR, subscriber.changed()).await.is_err(), "gone");
+    }
+}

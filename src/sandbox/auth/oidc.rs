@@ -1,0 +1,258 @@
+//! The OIDC provider: verifies the tokens of `AssumeRoleWithOIDC`.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, TimeDelta, Utc};
+use rsa::{BoxedUint, PublicKey};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use sha2::Sha256;
+
+use crate::sandbox::auth::oidc_token;
+use crate::sandbox::http::response::Refusal;
+
+/// A registered provider.
+pub(in crate::sandbox) struct Provider {
+    pub(in crate::sandbox) arn: String,
+    pub(in crate::sandbox) issuer: String,
+    pub(in crate::sandbox) client_ids: Vec<String>,
+    pub(in crate::sandbox) keys: Keys,
+}
+
+/// Whose signatures a provider accepts.
+pub(in crate::sandbox) enum Keys {
+    /// Those of the key set that was given.
+    Given(Vec<Key>),
+    /// Those of the key that signs the sandbox's own tokens.
+    Own,
+}
+
+/// One key of a key set.
+pub(in crate::sandbox) struct Key {
+    id: Option<String>,
+    key: PublicKey,
+}
+
+/// What a good token says.
+#[derive(Deserialize)]
+pub(in crate::sandbox) struct Claims {
+    #[serde(rename = "iss")]
+    pub(in crate::sandbox) issuer: String,
+    #[serde(rename = "sub")]
+    pub(in crate::sandbox) subject: String,
+    #[serde(rename = "aud")]
+    audience: Audience,
+    #[serde(rename = "exp")]
+    expires_at: NumericDate,
+    #[serde(rename = "nbf")]
+    not_before: Option<NumericDate>,
+    #[serde(rename = "iat")]
+    issued_at: Option<NumericDate>,
+}
+
+/// Seconds since 1970 that lie within the calendar.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "i64")]
+struct NumericDate(DateTime<Utc>);
+
+impl TryFrom<i64> for NumericDate {
+    type Error = &'static str;
+
+    fn try_from(seconds: i64) -> Result<Self, Self::Error> {
+        DateTime::from_timestamp(seconds, 0)
+            .map(Self)
+            .ok_or("beyond the calendar")
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+}
+
+impl Claims {
+    pub(in crate::sandbox) fn audiences(&self) -> Vec<&str> {
+        match &self.audience {
+            Audience::One(one) => vec![one],
+            Audience::Many(many) => many.iter().map(String::as_str).collect(),
+        }
+    }
+
+    pub(in crate::sandbox) fn expires_at(&self) -> DateTime<Utc> {
+        self.expires_at.0
+    }
+
+    pub(in crate::sandbox) fn issued_at(&self) -> Option<DateTime<Utc>> {
+        self.issued_at.map(|date| date.0)
+    }
+}
+
+impl Provider {
+    /// Verifies a token; says why not in the words of STS.
+    pub(in crate::sandbox) fn verify(
+        &self,
+        token: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Claims, Refusal> {
+        let parts: Vec<_> = token.split('.').collect();
+        let [header, claims, signature] = parts.as_slice() else {
+            return Err(Refusal::token(
+                "Invalid",
+                "The number of Jwt field should be divided into 3 parts with '.' .",
+            ));
+        };
+        let signed = token
+            .get(..header.len() + 1 + claims.len())
+            .unwrap_or_default();
+        let (header, claims, signature) = (decode(header)?, decode(claims)?, decode(signature)?);
+
+        let header: Header = recognize(&header)?;
+        if header.alg != "RS256" {
+            let message = format!(
+                "The algorithm {} that be specified in Jwt header is unknown.",
+                header.alg
+            );
+            return Err(Refusal::token("Invalid", message));
+        }
+        let claims: Claims = recognize(&claims)?;
+        if claims.issuer != self.issuer {
+            return Err(Refusal::token(
+                "IssuerNotMatch",
+                "The issuer in the OIDC Token doesn't match the OIDC Provider registered.",
+            ));
+        }
+        if !self
+            .keys
+            .signed(header.kid.as_deref(), signed.as_bytes(), &signature)
+        {
+            let message = "OIDC token validate failed: invalid signature.";
+            return Err(Refusal::token("InvalidSignature", message));
+        }
+        self.check(&claims, now)?;
+        Ok(claims)
+    }
+
+    fn check(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(), Refusal> {
+        if now >= claims.expires_at() {
+            return Err(Refusal::token("Expired", "This JsonWebToken is expired."));
+        }
+        if claims
+            .not_before
+            .or(claims.issued_at)
+            .is_some_and(|since| now + LEEWAY < since.0)
+        {
+            return Err(unrecognized());
+        }
+        let audiences = claims.audiences();
+        if !self
+            .client_ids
+            .iter()
+            .any(|id| audiences.contains(&id.as_str()))
+        {
+            return Err(Refusal::token("AudienceNotMatch", "Invalid audience."));
+        }
+        Ok(())
+    }
+}
+
+impl Keys {
+    /// Reads the RSA keys of a JSON Web Key Set; keys of other kinds are passed over.
+    pub(in crate::sandbox) fn parse(text: &str) -> Result<Self, InvalidKeySet> {
+        #[derive(Deserialize)]
+        struct Set {
+            keys: Vec<Jwk>,
+        }
+        #[derive(Deserialize)]
+        struct Jwk {
+            kty: String,
+            kid: Option<String>,
+            #[serde(default)]
+            n: String,
+            #[serde(default)]
+            e: String,
+        }
+
+        let set: Set = serde_json::from_str(text).map_err(InvalidKeySet::Json)?;
+        let keys = set
+            .keys
+            .into_iter()
+            .filter(|jwk| jwk.kty == "RSA")
+            .map(|jwk| {
+                let key = public_key(&jwk.n, &jwk.e);
+                let name = jwk.kid.clone().unwrap_or_default();
+                Ok(Key {
+                    id: jwk.kid,
+                    key: key.ok_or(InvalidKeySet::Key { name })?,
+                })
+            });
+        Ok(Self::Given(keys.collect::<Result<_, _>>()?))
+    }
+
+    fn signed(&self, id: Option<&str>, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Given(keys) => keys
+                .iter()
+                .filter(|key| id.is_none() || key.id.as_deref() == id)
+                .any(|key| {
+                    key.key
+                        .pkcs1v15_verify::<Sha256>(message, signature)
+                        .is_ok()
+                }),
+            Self::Own => {
+                id.is_none_or(|id| id == oidc_token::KEY_ID)
+                    && oidc_token::own_public_key().is_some_and(|key| {
+                        key.pkcs1v15_verify::<Sha256>(message, signature).is_ok()
+                    })
+            }
+        }
+    }
+}
+
+/// The reason why a key set was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::sandbox) enum InvalidKeySet {
+    #[error("the key set of the OIDC provider is not a JSON Web Key Set")]
+    Json(#[source] serde_json::Error),
+    #[error("the key `{name}` of the OIDC provider is not an RSA public key of 1024 to 8192 bits")]
+    Key { name: String },
+}
+
+fn public_key(modulus: &str, exponent: &str) -> Option<PublicKey> {
+    let number = |text: &str| {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        // A longer one is no key that `PublicKey::new` takes; it must not be computed with.
+        (bytes.len() <= 1024).then(|| BoxedUint::from_be_slice_vartime(&bytes))
+    };
+    PublicKey::new(number(modulus)?, number(exponent)?).ok()
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, Refusal> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| {
+        Refusal::token(
+            "Invalid",
+            "Cannot decode base64 encoded response(format invalid).",
+        )
+    })
+}
+
+fn recognize<T: DeserializeOwned>(json: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(json).map_err(|_| unrecognized())
+}
+
+fn unrecognized() -> Refusal {
+    Refusal::token(
+        "Invalid",
+        "The Jwt content is invalid that cannot be recognized.",
+    )
+}
+
+/// How far ahead the issuer's clock may be. Kubernetes signs tokens that are valid from the present second on.
+const LEEWAY: TimeDelta = TimeDelta::seconds(60);

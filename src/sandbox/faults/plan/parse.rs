@@ -1,0 +1,213 @@
+//! From text to a plan; every mistake is reported at once.
+
+use std::time::Duration;
+
+use chrono::TimeDelta;
+
+use super::{FAULTS, Flap, Plan};
+use crate::sandbox::faults::fault::Fault;
+use crate::time::duration;
+
+pub(super) fn plan(text: &str) -> Result<Plan, Vec<String>> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(vec![
+            "it is empty; name a fault, like throttle=0.2".to_owned(),
+        ]);
+    }
+    let mut reader = Reader::default();
+    let items: Vec<&str> = text.split(',').map(str::trim).collect();
+    for item in &items {
+        let (name, value) = match item.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (*item, None),
+        };
+        if let Err(mistake) = reader.take(name, value) {
+            reader.mistakes.push(mistake);
+        }
+    }
+    reader.plan.text = items.join(",");
+    reader.finish()
+}
+
+/// Reads how long credentials live. STS counts in whole seconds, of which the first may be all but over.
+pub fn lifetime(text: &str) -> Result<Duration, String> {
+    let lifetime = duration::parse(text)?;
+    if lifetime < Duration::from_secs(2) {
+        return Err(format!(
+            "`{text}` is over before it begins; choose 2s or more"
+        ));
+    }
+    Ok(lifetime)
+}
+
+#[derive(Default)]
+struct Reader<'a> {
+    plan: Plan,
+    pause: Option<Duration>,
+    names: Vec<&'a str>,
+    mistakes: Vec<String>,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, name: &'a str, value: Option<&str>) -> Result<(), String> {
+        if name.is_empty() && value.is_none() {
+            return Err("it has an empty entry; drop a comma".to_owned());
+        }
+        if !names().any(|known| known == name) {
+            let known: Vec<&str> = names().collect();
+            let known = known.join(", ");
+            return Err(format!("`{name}` is no fault; there are {known}"));
+        }
+        if self.names.contains(&name) {
+            return Err(format!("{name} is given twice; keep one"));
+        }
+        self.names.push(name);
+        if let Some(fault) = deciding(name) {
+            let share = value.map_or(Ok(1.0), share);
+            let share = share.map_err(|reason| format!("{name}: {reason}, like {name}=0.2"))?;
+            self.plan.shares.push((fault, share));
+            return Ok(());
+        }
+        let value = value.filter(|value| !value.is_empty());
+        let value = value.ok_or_else(|| format!("{name} lacks its value; {}", example(name)))?;
+        self.set(name, value)
+            .map_err(|reason| format!("{name}: {reason}"))
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "throttle-pause" => self.pause = Some(duration::parse(value)?),
+            "flap" => self.plan.flap = Some(flap(value)?),
+            "latency" => self.plan.latency = Some(latency(value)?),
+            "lifetime" => self.plan.lifetime = Some(lifetime(value)?),
+            _ => self.plan.skew = skew(value)?,
+        }
+        Ok(())
+    }
+
+    /// Judges what the items are together.
+    fn finish(mut self) -> Result<Plan, Vec<String>> {
+        if self.pause.is_some() && !self.names.contains(&"throttle") {
+            let mistake = "throttle-pause has no effect without throttle; add it";
+            self.mistakes.push(mistake.to_owned());
+        }
+        let sum: f64 = self.plan.shares.iter().map(|(_, share)| share).sum();
+        // The sum of decimals is rarely exact.
+        if sum > 1.0 + 1e-9 {
+            let names: Vec<&str> = self.plan.shares.iter().map(|(f, _)| f.name()).collect();
+            let names = names.join(" and ");
+            self.mistakes.push(format!(
+                "{names} take more than all calls; give them shares that come to 1 at most, like throttle=0.5,error=0.5"
+            ));
+        }
+        if !self.mistakes.is_empty() {
+            return Err(self.mistakes);
+        }
+        for (fault, _) in &mut self.plan.shares {
+            if let Fault::Throttling { retry_after, .. } = fault {
+                *retry_after = self.pause;
+            }
+        }
+        Ok(self.plan)
+    }
+}
+
+/// Returns the names of all faults.
+fn names() -> impl Iterator<Item = &'static str> {
+    FAULTS
+        .iter()
+        .filter_map(|(usage, _)| usage.split(['[', '=']).next())
+}
+
+/// Returns the fault of a name if it decides the answer.
+fn deciding(name: &str) -> Option<Fault> {
+    let faults = [
+        Fault::Down,
+        Fault::Hang,
+        Fault::Throttling {
+            retry_after: None,
+            acs_retry_after: None,
+        },
+        Fault::InternalError,
+        Fault::Unavailable,
+        Fault::Denied,
+        Fault::Html,
+        // A place that is nowhere: whoever follows it shows a mistake of its own.
+        Fault::Redirect {
+            location: "http://portal.invalid/".to_owned(),
+        },
+        Fault::TruncatedJson,
+        Fault::EmptyBody,
+        Fault::ExpiredCredentials,
+    ];
+    faults.into_iter().find(|fault| fault.name() == name)
+}
+
+fn example(name: &str) -> &'static str {
+    match name {
+        "throttle-pause" => "write throttle-pause=30s",
+        "flap" => "write flap=30s/90s",
+        "latency" => "write latency=2s or latency=1s..3s",
+        "lifetime" => "write lifetime=2m",
+        _ => "write skew=5m or skew=-5m",
+    }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let is_plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let share = text.parse().ok().filter(|_| is_plain);
+    share
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| format!("`{text}` is no share of the calls; write a number from 0 to 1"))
+}
+
+fn flap(text: &str) -> Result<Flap, String> {
+    let how = example("flap");
+    let (down, period) = text
+        .split_once('/')
+        .ok_or_else(|| format!("`{text}` is not two durations; {how}"))?;
+    let (down, period) = (duration::parse_fine(down)?, duration::parse_fine(period)?);
+    if down.is_zero() || down >= period {
+        return Err(format!(
+            "`{text}` leaves no time to be down or none to be up; {how}, the shorter one first"
+        ));
+    }
+    Ok(Flap { down, period })
+}
+
+fn latency(text: &str) -> Result<(Duration, Duration), String> {
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let (least, most) = (duration::parse_fine(least)?, duration::parse_fine(most)?);
+    if least > most {
+        return Err(format!("`{text}` ends before it begins; swap the two"));
+    }
+    if most > LATENCY_MOST {
+        return Err(format!(
+            "`{text}` is more than 10 s, after which clients have given up; choose 10s or less, or hang"
+        ));
+    }
+    Ok((least, most))
+}
+
+fn skew(text: &str) -> Result<TimeDelta, String> {
+    let (is_behind, span) = match text.strip_prefix('-') {
+        Some(span) => (true, span),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let span = duration::parse(span)?;
+    let skew = TimeDelta::from_std(span).ok();
+    let skew = skew
+        .filter(|skew| *skew <= SKEW_MOST)
+        .ok_or_else(|| format!("`{text}` is more than a year; choose 8760h or less"))?;
+    Ok(if is_behind { -skew } else { skew })
+}
+
+/// A connection lasts 15 s, the daemon and the SDKs wait 10.
+const LATENCY_MOST: Duration = Duration::from_secs(10);
+
+/// Keeps the calendar from overflowing.
+const SKEW_MOST: TimeDelta = TimeDelta::days(365);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! Session policies: what a session may do of all that its role may.
+//!
+//! Conditions are not modelled, and err on the strict side: what is allowed on a condition is not allowed, what is
+//! denied on one is denied.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::sandbox::policy::trust::{Effect, OneOrMany};
+use crate::sandbox::policy::wildcard;
+use crate::sandbox::{Issued, Sandbox};
+
+/// Session policies.
+impl Sandbox {
+    /// Returns whether the session policy of credentials that were issued permits an action on a resource.
+    ///
+    /// A session without a policy is permitted everything, for what its role may do is not modelled. Credentials that
+    /// are not known are permitted nothing; expired ones are not told from others, as in [`issued`](Self::issued). A
+    /// `Condition` is not evaluated: what is allowed on one is not permitted, and what is denied on one is denied.
+    pub fn permits(&self, access_key_id: &str, action: &str, resource: &str) -> bool {
+        let issued = self.issued(access_key_id);
+        issued.is_some_and(|issued| issued.permits(action, resource))
+    }
+}
+
+impl Issued {
+    /// Whether the session policy permits it, or there is none.
+    pub(in crate::sandbox) fn permits(&self, action: &str, resource: &str) -> bool {
+        self.policy.as_ref().is_none_or(|text| {
+            // Everything that was issued has passed the grammar check.
+            SessionPolicy::parse(text).is_some_and(|policy| policy.permits(action, resource))
+        })
+    }
+}
+
+/// What narrows a session.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+pub(in crate::sandbox) struct SessionPolicy {
+    version: String,
+    statement: Vec<Statement>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Statement {
+    effect: Effect,
+    action: Option<OneOrMany>,
+    not_action: Option<OneOrMany>,
+    resource: Option<OneOrMany>,
+    not_resource: Option<OneOrMany>,
+    #[serde(default)]
+    condition: Map<String, Value>,
+}
+
+impl SessionPolicy {
+    /// Reads a policy of the documented grammar; `None` if it is not one.
+    pub(in crate::sandbox) fn parse(text: &str) -> Option<Self> {
+        let policy: Self = serde_json::from_str(text).ok()?;
+        let is_policy = policy.version == "1"
+            && !policy.statement.is_empty()
+            && policy.statement.iter().all(Statement::is_whole);
+        is_policy.then_some(policy)
+    }
+
+    /// Whether some statement allows it and none denies it.
+    fn permits(&self, action: &str, resource: &str) -> bool {
+        let applies = |effect| {
+            let mut statements = self.statement.iter().filter(|s| s.effect == effect);
+            statements.any(|statement| statement.applies(action, resource))
+        };
+        applies(Effect::Allow) && !applies(Effect::Deny)
+    }
+}
+
+impl Statement {
+    /// Whether it says exactly once what it is about, and exactly once on which resources.
+    fn is_whole(&self) -> bool {
+        self.action.is_some() != self.not_action.is_some()
+            && self.resource.is_some() != self.not_resource.is_some()
+    }
+
+    fn applies(&self, action: &str, resource: &str) -> bool {
+        let action = action.to_ascii_lowercase();
+        let is_action = |pattern: &str| wildcard::matches(&pattern.to_ascii_lowercase(), &action);
+        let is_resource = |pattern: &str| wildcard::matches(pattern, resource);
+        (self.condition.is_empty() || self.effect == Effect::Deny)
+            && among(self.action.as_ref(), self.not_action.as_ref(), is_action)
+            && among(
+                self.resource.as_ref(),
+                self.not_resource.as_ref(),
+                is_resource,
+            )
+    }
+}
+
+/// Whether something is in the one list, or is not in the other, whichever there is.
+fn among(
+    listed: Option<&OneOrMany>,
+    excluded: Option<&OneOrMany>,
+    is_it: impl Fn(&str) -> bool,
+) -> bool {
+    listed.is_some_and(|list| list.any(&is_it)) || excluded.is_some_and(|list| !list.any(&is_it))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn policy(statements: &Value) -> Option<SessionPolicy> {
+        SessionPolicy::parse(&json!({"Version": "1", "Statement": statements}).to_string())
+    }
+
+    fn permits(statements: &Value, action: &str, resource: &str) -> bool {
+        policy(statements).unwrap().permits(action, resource)
+    }
+
+    #[test]
+    fn nothing_is_permitted_but_what_is_allowed() {
+        let one_bucket = json!([
+            {"Effect": "Allow", "Action": "odps:*", "Resource": "*"},
+            {"Effect": "Allow", "Action": "oss:*", "Resource": "acs:oss:*:*:bucket/*"},
+            {"Effect": "Allow", "Action": ["oss:ListObjects", "oss:GetBucket????"],
+             "Resource": ["acs:oss:*:*:bucket", "acs:oss:*:*:bucket-?"]},
+        ]);
+        for (action, resource, permitted) in [
+            ("odps:Describe", "acs:odps:r:1:projects/p", true),
+            ("oss:GetObject", "acs:oss:*:1:bucket/key", true),
+            ("oss:GetObject", "acs:oss:*:1:other/key", false),
+            ("oss:ListObjects", "acs:oss:*:1:bucket", true),
+            ("OSS:LISTOBJECTS", "acs:oss:*:1:bucket-2", true),
+            ("oss:ListObjects", "acs:oss:*:1:Bucket", false),
+            ("oss:GetBucketInfo", "acs:oss:*:1:bucket", true),
+            ("oss:GetBucketAcl", "acs:oss:*:1:bucket", false),
+            ("oss:DeleteBucket", "acs:oss:*:1:bucket", false),
+            ("ecs:StopInstance", "*", false),
+        ] {
+            let permits = permits(&one_bucket, action, resource);
+            assert_eq!(permits, permitted, "{action} {resource}");
+        }
+    }
+
+    #[test]
+    fn a_denial_outweighs_in_whatever_order() {
+        let allow = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
+        let deny = json!({"Effect": "Deny", "Action": "oss:Put*", "Resource": "*:bucket/*"});
+        for statements in [json!([allow, deny]), json!([deny, allow])] {
+            assert!(permits(&statements, "oss:GetObject", "acs:oss:::bucket/a"));
+            assert!(!permits(&statements, "oss:PutObject", "acs:oss:::bucket/a"));
+            assert!(permits(&statements, "oss:PutObject", "acs:oss:::other/a"));
+        }
+        assert!(!permits(
+            &json!([deny]),
+            "oss:GetObject",
+            "acs:oss:::bucket/a"
+        ));
+    }
+
+    #[test]
+    fn what_is_excluded_does_not_apply() {
+        let statements = json!([
+            {"Effect": "Allow", "NotAction": ["oss:Delete*", "ram:*"], "NotResource": "b"},
+        ]);
+        assert!(permits(&statements, "oss:GetObject", "a"));
+        assert!(!permits(&statements, "oss:GetObject", "b"));
+        assert!(!permits(&statements, "oss:DeleteObject", "a"));
+        assert!(!permits(&statements, "RAM:CreateUser", "a"));
+    }
+
+    #[test]
+    fn a_condition_is_never_held_to_allow_and_always_held_to_deny() {
+        let condition = json!({"IpAddress": {"acs:SourceIp": "192.0.2.0/24"}});
+        let on_condition = |effect| json!({"Effect": effect, "Action": "a:*", "Resource": "*", "Condition": condition});
+        let allow = json!({"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {}});
+        assert!(!permits(&json!([on_condition("Allow")]), "a:b", "c"));
+        assert!(!permits(&json!([allow, on_condition("Deny")]), "a:b", "c"));
+        assert!(permits(&json!([allow, on_condition("Deny")]), "d:b", "c"));
+    }
+
+    #[test]
+    fn what_is_not_of_the_grammar_is_no_policy() {
+        let whole = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
+        assert!(policy(&json!([whole])).is_some());
+        let changed = |name: &str, value: Value| {
+            let mut statement = whole.clone();
+            statement[name] = value;
+            statement
+        };
+        let without = |name: &str| {
+            let mut statement = whole.clone();
+            statement.as_object_mut().unwrap().remove(name);
+            statement
+        };
+        for statement in [
+            changed("Effect", "Perhaps".into()),
+            changed("Action", 1.into()),
+            changed("Action", Value::Null),
+            changed("NotAction", "*".into()),
+            changed("NotResource", "*".into()),
+            changed("Principal", "*".into()),
+            changed("Condition", "*".into()),
+            without("Effect"),
+            without("Action"),
+            without("Resource"),
+        ] {
+            assert!(policy(&json!([statement])).is_none(), "{statement}");
+        }
+        assert!(policy(&json!([])).is_none());
+        assert!(policy(&whole).is_none());
+        let other = json!({"Version": "2012-10-17", "Statement": [whole]}).to_string();
+        assert!(SessionPolicy::parse(&other).is_none());
+    }
+}

@@ -1,0 +1,68 @@
+//! The wildcards of policies.
+
+/// Matches `*`, any run of characters, and `?`, any one of them; everything else stands for itself.
+pub(in crate::sandbox) fn matches(pattern: &str, text: &str) -> bool {
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
+    // Behind the latest star, and where in the text what is behind it was last looked for.
+    let mut star = None;
+    loop {
+        let (mut pattern_after, mut text_after) = (pattern.clone(), text.clone());
+        match (pattern_after.next(), text_after.next()) {
+            (None, None) => return true,
+            (Some('*'), _) => {
+                star = Some((pattern_after.clone(), text.clone()));
+                pattern = pattern_after;
+            }
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+                pattern = pattern_after;
+                text = text_after;
+            }
+            _ => {
+                // The star takes one character more. An earlier star need not: what is behind it was found at its
+                // earliest place, which leaves the most to the rest.
+                let Some((behind, start)) = &mut star else {
+                    return false;
+                };
+                if start.next().is_none() {
+                    return false;
+                }
+                pattern = behind.clone();
+                text = start.clone();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_is_any_run_of_characters_and_a_question_mark_is_one() {
+        for (pattern, text, is_match) in [
+            ("acs:oss:*:*:bucket/*", "acs:oss:r:1:bucket/a/b", true),
+            ("acs:oss:*:*:bucket", "acs:oss:*:1:bucket", true),
+            ("acs:oss:*:*:bucket", "acs:oss:*:1:bucket2", false),
+            ("acs:oss:*:*:bucket", "acs:oss:*:1:bucket/a", false),
+            ("*", "", true),
+            ("**", "a", true),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c", false),
+            ("a*bc", "a-bb-bc", true),
+            ("ab*ba", "aba", false),
+            ("exact", "exact", true),
+            ("exact", "exactly", false),
+            ("", "", true),
+            ("", "a", false),
+            ("a?c", "abc", true),
+            ("a?c", "a中c", true),
+            ("a?c", "ac", false),
+            ("?*", "", false),
+            ("*?", "ab", true),
+            ("*a?c*", "xaabcx", true),
+            ("A", "a", false),
+        ] {
+            assert_eq!(matches(pattern, text), is_match, "{pattern} {text}");
+        }
+    }
+}

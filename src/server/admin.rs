@@ -1,0 +1,162 @@
+//! The admin listener: probes, and the request to stop. It cannot reach a secret by its types.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use axum::routing::{get, post};
+use rustix::process::geteuid;
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::files::writer;
+use crate::formats;
+use crate::refresh::store::HealthReader;
+use crate::server::probe::Verdict;
+use crate::time::clock::Clock;
+
+use super::access::Visitors;
+use super::caller::Ends;
+use super::request_check::{self, Rules};
+use super::response;
+
+/// What the admin router needs.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// How things are.
+    pub health: HealthReader,
+    /// How each file stands.
+    pub files: Vec<watch::Receiver<writer::State>>,
+    /// How the state for a successor stands, if one is kept.
+    pub state: Option<watch::Receiver<writer::State>>,
+    /// Whether the process is about to stop.
+    pub stopping: watch::Receiver<bool>,
+    /// Tells that somebody asked for the stop.
+    pub stop: Arc<watch::Sender<bool>>,
+    /// What time it is.
+    pub clock: Clock,
+    /// Who was refused so far.
+    pub visitors: Arc<Visitors>,
+    /// The only users who may ask for the stop, if they are restricted.
+    pub allow_uids: Option<Vec<u32>>,
+}
+
+/// Returns the router of the admin listener.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/live", get(live))
+        .route("/ready", get(ready))
+        .route("/startup", get(startup))
+        .route("/stop", post(stop).fallback(not_post))
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_get)
+        .with_state(Arc::new(admin))
+}
+
+async fn not_found() -> Response {
+    response::error(
+        StatusCode::NOT_FOUND,
+        "NotFound",
+        "the probes are /live, /ready and /startup; POST /stop asks the process to leave",
+    )
+}
+
+async fn not_get() -> Response {
+    response::method_not_allowed("GET, HEAD", "MethodNotAllowed", "probes are asked with GET")
+}
+
+async fn not_post() -> Response {
+    let message = "the process is asked to leave with POST";
+    response::method_not_allowed("POST", "MethodNotAllowed", message)
+}
+
+async fn live() -> Response {
+    probe(super::probe::live())
+}
+
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    let health = admin.health.health(admin.clock.now());
+    let mut waiting = false;
+    let mut failed = None;
+    for file in &admin.files {
+        match &*file.borrow() {
+            writer::State::Written => {}
+            writer::State::Waiting => waiting = true,
+            writer::State::Failed(failure) => failed = Some(Arc::clone(failure)),
+        }
+    }
+    let state = admin.state.as_ref().map(|state| state.borrow().clone());
+    let not_kept = match state {
+        Some(writer::State::Failed(failure)) => Some(failure),
+        _ => None,
+    };
+    probe(super::probe::ready(
+        &health,
+        failed.as_deref(),
+        waiting,
+        not_kept.as_deref(),
+        *admin.stopping.borrow(),
+    ))
+}
+
+async fn startup(State(admin): State<Arc<Admin>>) -> Response {
+    let health = admin.health.health(admin.clock.now());
+    probe(super::probe::startup(&health))
+}
+
+fn probe(verdict: Verdict) -> Response {
+    let status = if verdict.good {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    response::json(status, verdict.body)
+}
+
+/// Begins the stop, if a program of this pod asks: one that came over loopback, and no web page.
+async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+    let ends = request.extensions().get::<Ends>();
+    // At both ends: a proxy of the pod's traffic may come from a loopback address to the pod's own.
+    let is_loopback = |ends: &Ends| ends.peer.ip().is_loopback() && ends.local.ip().is_loopback();
+    let loopback = ends.is_some_and(is_loopback);
+    let uid = match ends.map(Ends::owner).transpose() {
+        Ok(owner) => owner.flatten().map(|owner| owner.uid),
+        Err(error) if admin.allow_uids.is_some() => return admin.visitors.unknown(&error),
+        Err(_) => None,
+    };
+    // Whoever may send this process a signal.
+    let is_own = uid == Some(geteuid().as_raw());
+    let allow_uids = admin.allow_uids.as_deref().filter(|_| !is_own);
+    let rules = Rules {
+        bound: ends.map_or_else(|| Ipv4Addr::LOCALHOST.into(), |ends| ends.local.ip()),
+        methods: &[Method::POST],
+    };
+    let judged = request_check::check(
+        request.method(),
+        request.uri(),
+        request.version(),
+        request.headers(),
+        rules,
+    );
+    let refusal = match judged {
+        Ok(()) if loopback => request_check::admit(true, uid, false, allow_uids)
+            .err()
+            .map(|refusal| (refusal.status, refusal.code, refusal.message)),
+        Ok(()) => Some((
+            StatusCode::FORBIDDEN,
+            "RemoteRefused",
+            "only a program of the same pod may stop this process, by its loopback address",
+        )),
+        Err(refusal) => Some((refusal.status, refusal.code, refusal.message)),
+    };
+    if let Some((status, code, message)) = refusal {
+        admin.visitors.refused(code, message, uid);
+        return response::error(status, code, message);
+    }
+    info!("A program asks this process to stop");
+    admin.stop.send_replace(true);
+    response::json(StatusCode::ACCEPTED, formats::stopping())
+}

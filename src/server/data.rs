@@ -1,0 +1,260 @@
+//! The credentials at their secret path: the document of `credentials_uri`, and the one that AWS SDKs expect.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::get;
+use secrecy::{ExposeSecret as _, SecretString};
+use subtle::ConstantTimeEq as _;
+
+use crate::formats;
+
+use super::access::{Door, Visitors};
+use super::hold::Offering;
+use super::request_check::{self, Rules};
+use super::response;
+use super::token_file::{TokenFile, Unusable};
+
+/// The path of the credentials, but for its last segment.
+pub const PREFIX: &str = "/api/v1/credentials/";
+
+/// The path of the credentials for AWS SDKs, but for its last segment.
+pub const CONTAINER_PREFIX: &str = "/api/v1/container/";
+
+/// What the data router needs.
+#[derive(Clone, Debug)]
+pub struct Data {
+    /// The credentials.
+    pub offering: Offering,
+    /// The last segment of the path. A secret, if it was chosen as one.
+    pub key: SecretString,
+    /// The dialect of AWS SDKs, if it is spoken.
+    pub container: Option<Container>,
+}
+
+/// The dialect of AWS SDKs.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// The file that holds what the `Authorization` header must be, if one is demanded. Read anew for every request.
+    pub token_file: Option<TokenFile>,
+}
+
+/// Whom the data listener admits.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    /// Whether other machines may ask.
+    pub allow_remote: bool,
+    /// The only users who may ask, if they are restricted.
+    pub allow_uids: Option<Vec<u32>>,
+}
+
+/// Returns the router of the data listener that is bound to `bound`.
+pub fn router(data: Data, bound: IpAddr, admission: Admission, visitors: Arc<Visitors>) -> Router {
+    let door = Arc::new(Door {
+        rules: Rules {
+            bound,
+            methods: request_check::READ,
+        },
+        allow_remote: admission.allow_remote,
+        allow_uids: admission.allow_uids,
+        dialect,
+        visitors,
+    });
+    let container = match data.container {
+        Some(_) => get(container),
+        None => get(no_container),
+    };
+    Router::new()
+        .route(&format!("{PREFIX}{{key}}"), get(credentials))
+        .route(&format!("{CONTAINER_PREFIX}{{key}}"), container)
+        .fallback(not_found)
+        .layer(middleware::from_fn(move |request: Request, next| {
+            Arc::clone(&door).pass(request, next)
+        }))
+        .with_state(Arc::new(data))
+}
+
+fn dialect(path: &str) -> &'static str {
+    if path.starts_with(CONTAINER_PREFIX) {
+        "container"
+    } else {
+        "credentials_uri"
+    }
+}
+
+async fn credentials(State(data): State<Arc<Data>>, uri: Uri) -> Response {
+    if !data.is_key(&uri, PREFIX) {
+        return not_found().await;
+    }
+    let offer = data.offering.within(HOLD).await;
+    response::credentials(offer, |held| held.document.clone())
+}
+
+async fn container(State(data): State<Arc<Data>>, uri: Uri, headers: HeaderMap) -> Response {
+    if !data.is_key(&uri, CONTAINER_PREFIX) {
+        return not_found().await;
+    }
+    let given = headers.get(header::AUTHORIZATION);
+    if let Some(refusal) = data.unauthorized(given.map_or(b"", |v| v.as_bytes())).await {
+        return refusal;
+    }
+    let offer = data.offering.within(CONTAINER_HOLD).await;
+    response::credentials(offer, |held| formats::container::render(&held.credentials))
+}
+
+impl Data {
+    /// Whether a path ends in the key, as it was sent: a key has no characters that are ever encoded.
+    fn is_key(&self, uri: &Uri, prefix: &str) -> bool {
+        let key = uri.path().strip_prefix(prefix).unwrap_or_default();
+        key.as_bytes()
+            .ct_eq(self.key.expose_secret().as_bytes())
+            .into()
+    }
+
+    /// Returns what a request is told whose `Authorization` is not the demanded one.
+    async fn unauthorized(&self, given: &[u8]) -> Option<Response> {
+        let file = self.container.as_ref()?.token_file.as_ref()?;
+        match file.holds(given).await {
+            Ok(true) => None,
+            Ok(false) => Some(response::error(
+                StatusCode::UNAUTHORIZED,
+                "ContainerTokenRefused",
+                "the Authorization header is not the content of container.token_file; let AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE name the same file",
+            )),
+            Err(Unusable) => Some(response::error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ContainerTokenUnusable",
+                "the file of container.token_file cannot be used; the log of ram-sidecar says why",
+            )),
+        }
+    }
+}
+
+async fn no_container() -> Response {
+    response::error(
+        StatusCode::NOT_FOUND,
+        "NotFound",
+        "the dialect of AWS SDKs is not spoken here; set container.enabled (RAM_SIDECAR_CONTAINER)",
+    )
+}
+
+async fn not_found() -> Response {
+    response::error(
+        StatusCode::NOT_FOUND,
+        "NotFound",
+        "credentials are at /api/v1/credentials/<key>, where <key> is the value of serve.key; ALIBABA_CLOUD_CREDENTIALS_URI holds the whole address",
+    )
+}
+
+/// Below the five seconds after which SDKs give up, above the time that STS takes on a bad day.
+const HOLD: Duration = Duration::from_secs(4);
+
+/// botocore gives up after two seconds.
+const CONTAINER_HOLD: Duration = Duration::from_millis(1500);
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use bytes::Bytes;
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+    use tokio::time::Instant;
+
+    use super::super::caller::Ends;
+    use super::*;
+    use crate::failure::{Failure, Stage};
+    use crate::refresh::store::tests::{granted, noon};
+    use crate::refresh::store::{self, Publisher};
+    use crate::time::clock::Clock;
+
+    struct Rig {
+        publisher: Publisher,
+        clock: Clock,
+        router: TowerToHyperService<Router>,
+    }
+
+    fn start() -> Rig {
+        let (publisher, subscriber, _) = store::channel(|_| Bytes::from_static(b"credentials"));
+        let clock = Clock::simulated(noon(), true);
+        let data = Data {
+            offering: Offering {
+                subscriber,
+                clock: clock.clone(),
+            },
+            key: "0".into(),
+            container: None,
+        };
+        let router = router(
+            data,
+            [127, 0, 0, 1].into(),
+            Admission::default(),
+            Arc::default(),
+        );
+        Rig {
+            publisher,
+            clock,
+            router: TowerToHyperService::new(router),
+        }
+    }
+
+    impl Rig {
+        async fn ask(&self) -> (u16, String) {
+            let address = "127.0.0.1:7002".parse().unwrap();
+            let request = Request::builder()
+                .uri("/api/v1/credentials/0")
+                .header("host", "localhost")
+                .extension(Ends::new(address, address));
+            let response = self
+                .router
+                .call(request.body(Body::empty()).unwrap())
+                .await
+                .unwrap();
+            let status = response.status().as_u16();
+            let body = to_bytes(response.into_body(), 1 << 16).await.unwrap();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_is_held_for_four_seconds_at_the_most() {
+        let rig = start();
+        let asked = Instant::now();
+        let (status, body) = rig.ask().await;
+        assert_eq!((status, asked.elapsed()), (503, Duration::from_secs(4)));
+        assert!(body.contains("CredentialsPending"), "{body}");
+
+        // A failure that may pass is waited out too, and then told.
+        rig.publisher
+            .failed(Failure::new(Stage::Sts, "TimedOut", "slow"), noon());
+        let asked = Instant::now();
+        let (status, body) = rig.ask().await;
+        assert_eq!((status, asked.elapsed()), (503, Duration::from_secs(4)));
+        assert!(body.contains("TimedOut"), "{body}");
+
+        // One that only a human can mend is told at once.
+        rig.publisher
+            .failed(Failure::new(Stage::Sts, "NoPermission", "no"), noon());
+        let asked = Instant::now();
+        assert_eq!((rig.ask().await.0, asked.elapsed()), (503, Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_has_the_clock_looked_at_and_gets_what_comes_of_it() {
+        let rig = start();
+        let now = rig.clock.now();
+        rig.publisher.renewed(granted("old", now), now);
+        let renewal = async {
+            rig.publisher.poked().await;
+            let later = rig.clock.now().after(Duration::from_secs(3600));
+            rig.publisher.renewed(granted("new", later), later);
+        };
+        let (answer, ()) = tokio::join!(rig.ask(), renewal);
+        assert_eq!(answer, (200, "credentials".to_owned()));
+    }
+}

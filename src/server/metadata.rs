@@ -1,0 +1,274 @@
+//! The ECS metadata dialect: what the SDKs' `ecs_ram_role` providers, ossutil and the OSS SDKs ask 100.100.100.200.
+//!
+//! It has no secret path, so it is only for programs in the same network namespace, whatever address it listens on.
+
+pub mod listing;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware;
+use axum::response::Response;
+
+use crate::refresh::store::Offer;
+use crate::server::metadata::listing::{Asked, Plain, asked};
+
+use super::access::{Door, Visitors};
+use super::hold::Offering;
+use super::imds_token::{self, Tokens};
+use super::request_check::Rules;
+use super::response;
+
+/// What the metadata router needs.
+#[derive(Debug)]
+pub struct Metadata {
+    /// The credentials.
+    pub offering: Offering,
+    /// The name of the role.
+    pub role: String,
+    /// The plain keys.
+    pub plain: Plain,
+    /// Whether a token is demanded.
+    pub v2_only: bool,
+    /// Issues tokens.
+    pub tokens: Tokens,
+}
+
+/// Returns the router of the metadata listener.
+pub fn router(metadata: Metadata, allow_uids: Option<Vec<u32>>, visitors: Arc<Visitors>) -> Router {
+    let door = Arc::new(Door {
+        rules: Rules {
+            // Wherever it listens: a rule of the firewall may lead clients here.
+            bound: IpAddr::from(ADDRESS),
+            methods: &[Method::GET, Method::HEAD, Method::PUT],
+        },
+        allow_remote: false,
+        allow_uids,
+        dialect: |_| "metadata",
+        visitors,
+    });
+    Router::new()
+        .fallback(answered)
+        .layer(middleware::from_fn(move |request, next| {
+            Arc::clone(&door).pass(request, next)
+        }))
+        .with_state(Arc::new(metadata))
+}
+
+async fn answered(State(metadata): State<Arc<Metadata>>, request: Request) -> Response {
+    let asked = asked(request.uri().path());
+    let is_put = request.method() == Method::PUT;
+    match asked {
+        Some(Asked::Token) if is_put => metadata.token(&request),
+        Some(Asked::Token) => not_allowed("PUT", "a token is fetched with PUT"),
+        Some(_) if is_put => not_allowed("GET, HEAD", "only a token is fetched with PUT"),
+        asked => match (metadata.refusal(&request), asked) {
+            (Some(refusal), _) => refusal,
+            (None, Some(asked)) => metadata.value(asked).await,
+            (None, None) => not_found(
+                "there is no such key here; credentials are at /latest/meta-data/ram/security-credentials/",
+            ),
+        },
+    }
+}
+
+impl Metadata {
+    fn token(&self, request: &Request) -> Response {
+        let ttl = request.headers().get(TTL);
+        match ttl.and_then(|ttl| imds_token::ttl(ttl.as_bytes())) {
+            Some(ttl) => {
+                let now = self.offering.clock.now().boot;
+                response::text(self.tokens.issue(ttl, now).into())
+            }
+            None => response::error(
+                StatusCode::BAD_REQUEST,
+                "MissingOrInvalidParameters",
+                "send X-aliyun-ecs-metadata-token-ttl-seconds with 1 to 21600 seconds",
+            ),
+        }
+    }
+
+    /// Returns what a request is told whose token is missing where one is demanded, or is not good.
+    fn refusal(&self, request: &Request) -> Option<Response> {
+        let now = self.offering.clock.now().boot;
+        let (status, code, message) = match request.headers().get(TOKEN) {
+            Some(token) if self.tokens.is_good(token.as_bytes(), now) => return None,
+            None if !self.v2_only => return None,
+            Some(_) => (
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "the token has expired or is not from here; fetch another with PUT /latest/api/token",
+            ),
+            None => (
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                "a token is demanded, because metadata.v2_only is set; fetch one with PUT /latest/api/token",
+            ),
+        };
+        Some(response::error(status, code, message))
+    }
+
+    async fn value(&self, asked: Asked<'_>) -> Response {
+        match asked {
+            Asked::RoleName => match self.offering.now() {
+                Offer::Nothing => response::no_role(),
+                _ => response::text(self.role.clone().into()),
+            },
+            Asked::Role(name) if name.eq_ignore_ascii_case(&self.role) => {
+                let offer = self.offering.within(HOLD).await;
+                response::credentials(offer, |held| held.document.clone())
+            }
+            Asked::Role(_) => not_found(
+                "there is no such role here; /latest/meta-data/ram/security-credentials/ tells its name",
+            ),
+            Asked::Key(key) => match self.plain.render(key) {
+                Some(value) => response::text(value),
+                None => not_found("this key is not configured; see metadata.* in the settings"),
+            },
+            Asked::Token => not_allowed("PUT", "a token is fetched with PUT"),
+        }
+    }
+}
+
+fn not_found(message: &str) -> Response {
+    response::error(StatusCode::NOT_FOUND, "NotFound", message)
+}
+
+fn not_allowed(allow: &'static str, message: &str) -> Response {
+    response::method_not_allowed(allow, "MethodNotAllowed", message)
+}
+
+/// The address of the metadata service, which every client knows by heart.
+pub const ADDRESS: [u8; 4] = [100, 100, 100, 200];
+
+const TTL: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
+const TOKEN: &str = "x-aliyun-ecs-metadata-token";
+
+/// Clients give up after a second, and a new one is looked at before it gets its answer.
+const HOLD: Duration = Duration::from_millis(700);
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+    use tokio::time::Instant;
+
+    use super::super::caller::Ends;
+    use super::*;
+    use crate::failure::{Failure, Stage};
+    use crate::refresh::store::tests::{granted, noon};
+    use crate::refresh::store::{self, Publisher};
+    use crate::time::clock::Clock;
+
+    struct Rig {
+        publisher: Publisher,
+        clock: Clock,
+        router: TowerToHyperService<Router>,
+    }
+
+    fn start(v2_only: bool) -> Rig {
+        let (publisher, subscriber, _) = store::channel(|_| "credentials".into());
+        let clock = Clock::simulated(noon(), true);
+        let metadata = Metadata {
+            offering: Offering {
+                subscriber,
+                clock: clock.clone(),
+            },
+            role: "job".to_owned(),
+            plain: Plain::default(),
+            v2_only,
+            tokens: Tokens::new([7; 32]),
+        };
+        let router = router(metadata, None, Arc::default());
+        Rig {
+            publisher,
+            clock,
+            router: TowerToHyperService::new(router),
+        }
+    }
+
+    impl Rig {
+        async fn ask(
+            &self,
+            method: &str,
+            path: &str,
+            header: Option<(&str, &str)>,
+        ) -> (u16, String) {
+            let address = "100.100.100.200:80".parse().unwrap();
+            let mut request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("host", "100.100.100.200")
+                .extension(Ends::new(address, address));
+            if let Some((name, value)) = header {
+                request = request.header(name, value);
+            }
+            let request = request.body(Body::empty()).unwrap();
+            let response = self.router.call(request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = to_bytes(response.into_body(), 1 << 16).await.unwrap();
+            (status, String::from_utf8(body.to_vec()).unwrap())
+        }
+    }
+
+    const ROLE: &str = "/latest/meta-data/ram/security-credentials/job";
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_comes_within_four_fifths_of_a_second_whatever_happens() {
+        let rig = start(false);
+        let list = "/latest/meta-data/ram/security-credentials/";
+        let asked = Instant::now();
+        assert_eq!(rig.ask("GET", list, None).await, (200, "job".to_owned()));
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+
+        for failure in [None, Some("TimedOut")] {
+            if let Some(code) = failure {
+                let failure = Failure::new(Stage::Sts, code, "slow");
+                rig.publisher.failed(failure, noon());
+            }
+            let asked = Instant::now();
+            assert_eq!(rig.ask("GET", ROLE, None).await.0, 503);
+            assert!(asked.elapsed() < Duration::from_millis(800));
+        }
+
+        let (answer, ()) = tokio::join!(rig.ask("GET", ROLE, None), async {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let later = rig.clock.now().after(Duration::from_secs(3600));
+            rig.publisher.renewed(granted("a", later), later);
+        });
+        assert_eq!(answer, (200, "credentials".to_owned()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_ends_after_the_time_it_was_asked_for() {
+        for v2_only in [false, true] {
+            let rig = start(v2_only);
+            let later = rig.clock.now().after(Duration::from_secs(3600));
+            rig.publisher.renewed(granted("a", later), later);
+            let (status, token) = rig.ask("PUT", "/latest/api/token", Some((TTL, "60"))).await;
+            assert_eq!(status, 200);
+            assert_eq!(rig.ask("GET", ROLE, Some((TOKEN, &token))).await.0, 200);
+            tokio::time::advance(Duration::from_secs(61)).await;
+            assert_eq!(rig.ask("GET", ROLE, Some((TOKEN, &token))).await.0, 401);
+            let without = if v2_only { 403 } else { 200 };
+            assert_eq!(rig.ask("GET", ROLE, None).await.0, without);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_job_without_a_role_has_no_role_here_either() {
+        let mut rig = start(false);
+        let nobody = store::channel(|_| "".into()).0;
+        std::mem::replace(&mut rig.publisher, nobody).without_role();
+        let list = "/latest/meta-data/ram/security-credentials/";
+        for path in [list, ROLE] {
+            let (status, body) = rig.ask("GET", path, None).await;
+            assert!(status == 404 && body.contains("NoRole"), "{body}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What the probes say.
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::credentials::timestamp;
+use crate::failure::Failure;
+use crate::refresh::store::{Health, Phase};
+
+/// An answer to a probe: good or not, and a body that says why.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Whether the probe passes.
+    pub good: bool,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Passes as long as the process answers: a restart repairs no trust policy, and would lose credentials that are good.
+pub fn live() -> Verdict {
+    Verdict {
+        good: true,
+        body: crate::formats::json(&serde_json::json!({ "status": "live" })),
+    }
+}
+
+/// Passes once credentials have been obtained, and ever after; at once where there is no role to obtain any for.
+pub fn startup(health: &Health) -> Verdict {
+    let started = health.generation > 0 || health.phase == Phase::Roleless;
+    verdict(health, (None, None), started, "started", "starting")
+}
+
+/// Passes while there are good credentials and every file holds them, until the stop.
+///
+/// `file` is a failure of a file; `pending_file` says that one is yet to be written. `state` is a failure of the state,
+/// which is told only: nobody misses it before a restart.
+pub fn ready(
+    health: &Health,
+    file: Option<&Failure>,
+    pending_file: bool,
+    state: Option<&Failure>,
+    stopping: bool,
+) -> Verdict {
+    let valid = matches!(
+        health.phase,
+        Phase::Fresh | Phase::Failing | Phase::Roleless
+    );
+    let good = valid && file.is_none() && !pending_file && !stopping;
+    verdict(
+        health,
+        (file, state),
+        good,
+        "ready",
+        if stopping { "stopping" } else { "not ready" },
+    )
+}
+
+/// Says how things are, in one line for a person.
+pub fn status(health: &Health) -> String {
+    let until = health.expires_at.map(timestamp).unwrap_or_default();
+    let why = health.failure.as_deref();
+    let why = why
+        .map(|failure| format!(": {failure}"))
+        .unwrap_or_default();
+    match health.phase {
+        Phase::Roleless => "This job has no role".to_owned(),
+        Phase::Pending => format!("Waiting for the first credentials{why}"),
+        Phase::Fresh => format!("Serving credentials until {until}"),
+        Phase::Failing => {
+            format!("Serving credentials until {until}, but they cannot be renewed{why}")
+        }
+        Phase::Expired => format!("The credentials have expired and cannot be renewed{why}"),
+    }
+}
+
+fn verdict(
+    health: &Health,
+    (file, state): (Option<&Failure>, Option<&Failure>),
+    good: bool,
+    yes: &'static str,
+    no: &'static str,
+) -> Verdict {
+    let failure = health.failure.as_deref();
+    let reported = Report {
+        status: if good { yes } else { no },
+        phase: match health.phase {
+            Phase::Roleless => "no role",
+            Phase::Pending => "pending",
+            Phase::Fresh => "fresh",
+            Phase::Failing => "failing",
+            Phase::Expired => "expired",
+        },
+        expires_at: health.expires_at.map(timestamp),
+        remaining_seconds: health.remaining.map(|left| left.as_secs()),
+        served_by: health.served_by.as_deref(),
+        renewals: health.generation,
+        failures: health.failures,
+        next_attempt_seconds: health.next_attempt_after.map(|left| left.as_secs()),
+        stage: failure.or(file).map(|failure| failure.stage.name()),
+        code: failure.or(file).map(|failure| &*failure.code),
+        message: failure.map(ToString::to_string),
+        file_message: file.map(ToString::to_string),
+        state_message: state.map(ToString::to_string),
+    };
+    Verdict {
+        good,
+        body: crate::formats::json(&reported),
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    status: &'static str,
+    phase: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remaining_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    served_by: Option<&'a str>,
+    renewals: u64,
+    failures: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_attempt_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<&'static str>,
+    #[serde(rename = "Code", skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
+    #[serde(rename = "Message", skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_message: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::failure::Stage;
+
+    fn health(phase: Phase, failed: bool) -> Health {
+        let failure = Failure::new(Stage::Sts, "NoPermission", "AssumeRole was refused");
+        Health {
+            phase,
+            expires_at: None,
+            remaining: Some(Duration::from_secs(60)),
+            generation: u64::from(!matches!(phase, Phase::Pending | Phase::Roleless)),
+            served_by: None,
+            failure: failed.then(|| Arc::new(failure)),
+            failures: u32::from(failed),
+            next_attempt_after: None,
+        }
+    }
+
+    #[test]
+    fn readiness_follows_the_phase_the_files_and_the_stop() {
+        let failure = Failure::new(Stage::File, "FileNotWritten", "cannot write /x");
+        for (phase, file, pending, stopping, good) in [
+            (Phase::Roleless, false, false, false, true),
+            (Phase::Roleless, false, false, true, false),
+            (Phase::Pending, false, false, false, false),
+            (Phase::Fresh, false, false, false, true),
+            (Phase::Failing, false, false, false, true),
+            (Phase::Expired, false, false, false, false),
+            (Phase::Fresh, true, false, false, false),
+            (Phase::Fresh, false, true, false, false),
+            (Phase::Fresh, false, false, true, false),
+        ] {
+            let verdict = ready(
+                &health(phase, false),
+                file.then_some(&failure),
+                pending,
+                Some(&failure),
+                stopping,
+            );
+            assert_eq!(verdict.good, good, "{phase:?} {file} {pending} {stopping}");
+            let body = std::str::from_utf8(&verdict.body).unwrap();
+            assert!(body.contains(r#""state_message":"cannot write"#), "{body}");
+            assert_eq!(body.contains("FileNotWritten"), file, "{body}");
+        }
+    }
+
+    #[test]
+    fn liveness_and_startup_survive_an_expiry() {
+        assert!(live().good);
+        assert!(startup(&health(Phase::Expired, true)).good);
+        assert!(startup(&health(Phase::Roleless, false)).good);
+        assert!(!startup(&health(Phase::Pending, true)).good);
+    }
+
+    #[test]
+    fn the_status_is_one_line_with_the_diagnosis() {
+        for (phase, failed, begins) in [
+            (Phase::Roleless, false, "This job has no role"),
+            (Phase::Pending, false, "Waiting for the first credentials"),
+            (Phase::Pending, true, "Waiting for the first credentials: "),
+            (Phase::Fresh, false, "Serving credentials until "),
+            (Phase::Failing, true, "Serving credentials until "),
+            (Phase::Expired, true, "The credentials have expired"),
+        ] {
+            let status = status(&health(phase, failed));
+            assert!(status.starts_with(begins), "{status}");
+            assert_eq!(status.contains("was refused; let the"), failed, "{status}");
+            assert!(!status.contains('\n'), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_probe_gives_the_diagnosis() {
+        let body = ready(&health(Phase::Pending, true), None, false, None, false).body;
+        let body = std::str::from_utf8(&body).unwrap();
+        assert!(body.contains(r#""Code":"NoPermission""#), "{body}");
+        assert!(body.contains(r#""stage":"sts""#), "{body}");
+        assert!(
+            body.contains("AssumeRole was refused; let the role's trust policy"),
+            "{body}"
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! The process and its surroundings.
+
+pub mod log;
+pub mod process;
+pub mod signal;

@@ -1,0 +1,206 @@
+//! The only reader of time: every other module is handed a [`Moment`], or this [`Clock`].
+
+mod alarm;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::time::moment::Moment;
+
+/// A source of moments: the machine's clocks, or a simulation that follows tokio's (pausable) time.
+#[derive(Clone, Debug)]
+pub struct Clock {
+    base: Base,
+    shifts: Arc<Shifts>,
+}
+
+/// How far both clocks are from their base.
+#[derive(Debug, Default)]
+struct Shifts {
+    wall_ms: AtomicI64,
+    boot_ms: AtomicU64,
+    changed: Notify,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Base {
+    Machine,
+    Simulated {
+        start: Moment,
+        origin: Instant,
+        /// Whether sleepers are told when the clocks are set, as by the timers of the kernel.
+        tells: bool,
+    },
+}
+
+impl Clock {
+    /// Reads the machine's wall clock and its boot clock.
+    pub fn machine() -> Self {
+        Self {
+            base: Base::Machine,
+            shifts: Arc::default(),
+        }
+    }
+
+    /// Starts at `start` and runs with tokio's time, so that a paused runtime controls it.
+    ///
+    /// Where it `tells`, sleepers notice at once that it is set or suspended; else within [`SLICE`], as where the kernel
+    /// has no timers for that.
+    pub fn simulated(start: Moment, tells: bool) -> Self {
+        Self {
+            base: Base::Simulated {
+                start,
+                origin: Instant::now(),
+                tells,
+            },
+            shifts: Arc::default(),
+        }
+    }
+
+    /// Sets the wall clock of this clock, and of its clones, `shift` further, as an administrator or NTP would.
+    pub fn shift_wall(&self, shift: TimeDelta) {
+        self.drift_wall(shift);
+        self.shifts.changed.notify_waiters();
+    }
+
+    /// Lets the wall clock gain or lose something bit by bit, which nobody is told of.
+    pub fn drift_wall(&self, shift: TimeDelta) {
+        self.shifts
+            .wall_ms
+            .fetch_add(shift.num_milliseconds(), Ordering::Relaxed);
+    }
+
+    /// Lets both clocks go on for `span` while no timer does, as if the machine had been suspended. For simulations.
+    pub fn suspend(&self, span: Duration) {
+        let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        self.shifts.boot_ms.fetch_add(span_ms, Ordering::Relaxed);
+        self.shift_wall(TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX));
+    }
+
+    /// Returns the present moment.
+    pub fn now(&self) -> Moment {
+        let mut now = match self.base {
+            Base::Machine => Moment {
+                wall: wall(),
+                boot: boot(),
+            },
+            Base::Simulated { start, origin, .. } => start.after(origin.elapsed()),
+        };
+        now.wall += TimeDelta::milliseconds(self.shifts.wall_ms.load(Ordering::Relaxed));
+        now.boot += Duration::from_millis(self.shifts.boot_ms.load(Ordering::Relaxed));
+        now
+    }
+
+    /// Waits until either clock has reached the first of the `deadlines`. Without any it pends for ever. Cancel safe.
+    ///
+    /// Which is the first may change when the wall clock is set, so that the others must be known here.
+    ///
+    /// Where the kernel cannot tell of a suspension or of a wall clock that is set, it may return up to [`SLICE`] late.
+    pub async fn sleep_until(&self, deadlines: &[Moment]) {
+        let rest = || {
+            let now = self.now();
+            deadlines.iter().map(|deadline| now.until(*deadline)).min()
+        };
+        loop {
+            // Before the clocks are read, so that no change goes unnoticed.
+            let changed = self.shifts.changed.notified();
+            let Some(left) = rest() else {
+                return std::future::pending().await;
+            };
+            if left.is_zero() {
+                return;
+            }
+            match self.base {
+                Base::Machine => {
+                    let wait = || rest().unwrap_or_default();
+                    if alarm::wait(wait).await.is_err() {
+                        tokio::time::sleep(left.min(SLICE)).await;
+                    }
+                }
+                Base::Simulated { tells: true, .. } => {
+                    let _ = tokio::time::timeout(left, changed).await;
+                }
+                Base::Simulated { tells: false, .. } => {
+                    tokio::time::sleep(left.min(SLICE)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Upper bound on one slice of waiting by tokio's timer.
+///
+/// It stands still while the machine is suspended, and knows nothing of a wall clock that is set: a long sleep could
+/// overshoot an expiry by hours.
+pub const SLICE: Duration = Duration::from_secs(30);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the clock the rest of the crate asks"
+)]
+fn wall() -> chrono::DateTime<Utc> {
+    Utc::now()
+}
+
+fn boot() -> Duration {
+    let reading = clock_gettime(ClockId::Boottime);
+    Duration::try_from(reading).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sleeps for an hour while the wall clock is set after 100 s, and returns how long it took.
+    async fn slept(tells: bool) -> Duration {
+        let clock = Clock::simulated(Clock::machine().now(), tells);
+        let started = Instant::now();
+        let setter = clock.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            setter.shift_wall(TimeDelta::hours(2));
+        });
+        let deadline = clock.now().after(Duration::from_secs(3600));
+        clock.sleep_until(&[deadline]).await;
+        started.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_noticed_within_a_slice_of_the_wall_clock_being_set() {
+        let took = slept(false).await.as_secs();
+        assert!((100..=130).contains(&took), "{took}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_is_noticed_at_once_by_who_is_told_that_the_clock_is_set() {
+        assert_eq!(slept(true).await.as_secs(), 100);
+    }
+
+    #[test]
+    fn the_boot_clock_advances() {
+        let clock = Clock::machine();
+        let earlier = clock.now();
+        assert!(clock.now().boot >= earlier.boot);
+        assert!(earlier.boot > Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn the_machine_s_clock_reaches_its_deadline_and_not_before() {
+        let clock = Clock::machine();
+        let started = clock.now();
+        clock
+            .sleep_until(&[started.after(Duration::from_millis(50))])
+            .await;
+        assert!(
+            clock
+                .now()
+                .is_past(started.after(Duration::from_millis(50)))
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! Clocks, moments and durations.
+
+pub mod clock;
+pub mod duration;
+pub mod moment;
