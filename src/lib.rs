@@ -8,45 +8,53 @@
 //!    sts::sign, sts::wire ───────────────────► ┌────▼─────┐  HTTPS POST form
 //!                                              │   sts    │◄──────────────────► STS
 //!                                              └────┬─────┘
-//!                                                   │ Result<Granted, Failure>
-//!    schedule (when to try next) ────────────► ┌────▼─────┐
+//!                                                   │ new credentials, or a Failure
+//!    refresh::schedule (when to try next) ───► ┌────▼─────┐
 //!                                              │ refresh  │  the only loop, the only retry
 //!                                              └────┬─────┘
 //!                                                   │ Publisher (single writer)
-//!                                              ┌────▼─────┐
-//!                                              │ snapshot │  tokio::sync::watch
-//!                                              └────┬─────┘
+//!                                           ┌───────▼────────┐
+//!                                           │ refresh::store │  tokio::sync::watch
+//!                                           └───────┬────────┘
 //!                  Subscriber (secrets)             │        HealthReader (no secrets)
 //!                     ┌───────────────────┬─────────┴────┬────────────────────┐
-//!    view::{document, │  view::format, state ─► sink     │    view::probe ─► serve::admin
-//!    container,       │        (files, atomic)           │       (pod address)
-//!    metadata} ─► serve::{data, metadata} (loopback)     └─ command (asks a daemon, or is one)
+//!    formats ─► server::{data, metadata}  │              │    server::{probe, admin} (pod address)
+//!               (loopback)                │              │
+//!    formats ─────────────────────► files (atomic)      cli (asks a daemon, or is one)
 //! ```
 //!
 //! Nothing flows upward. A client's request never causes a call to STS; at most it waits for the next publication.
 //!
-//!
-//! `tests/integration/layering.rs` holds the code to this table.
+//! The modules stand below in one order: each uses only those above it. Some rules are stricter, and
+//! `tests/integration/layering.rs` holds the code to all of them.
 
+// Surroundings.
 pub mod system;
 pub mod time;
 
+// Words.
 pub mod credentials;
 pub mod failure;
 
+// In: who we are, and what STS grants us.
 pub mod http;
 pub mod identity;
 pub mod sts;
 
+// Keep fresh.
 pub mod refresh;
 
-pub mod files;
+// Out: the renderings, and what writes and serves them.
 pub mod formats;
+
+pub mod files;
 pub mod server;
 
+// The embedded STS.
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
 
+// Composition.
 pub mod config;
 pub mod daemon;
 #[cfg(feature = "inject")]

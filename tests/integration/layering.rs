@@ -1,195 +1,128 @@
-//! Holds the code to the table of layers in `src/lib.rs`.
+//! Holds the code to the order of modules that `src/lib.rs` declares.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A module, and the modules of this crate that it must not use. The first match counts.
-const FORBIDDEN: &[(&str, &[&str])] = &[
-    // Words.
-    ("answer", ANY),
-    ("credentials", ANY),
-    ("duration", ANY),
-    ("moment", ANY),
-    ("principal", ANY),
-    ("failure", ANY),
-    // Decisions: no effects, no clock, no runtime.
-    ("diagnosis", EFFECTS),
-    ("schedule", EFFECTS),
-    ("view", EFFECTS),
-    ("sts/sign", EFFECTS),
-    ("sts/wire", EFFECTS),
-    ("sts/endpoint", EFFECTS),
-    ("identity/document", EFFECTS),
-    ("state/binding", EFFECTS),
-    ("state/document", EFFECTS),
-    ("identity/process/redact", EFFECTS),
-    ("identity/profile/config", EFFECTS),
-    ("serve/session", EFFECTS_BUT_SERVE),
+/// What is stricter than the order: these parts of the tree must not name those.
+const RULES: &[(&[&str], &[&str])] = &[
+    // Decisions get the time as an argument, and have no effects.
     (
-        "serve/guard",
         &[
-            "app", "cli", "clock", "config", "hyper", "identity", "outbound", "refresh", "reqwest",
-            "sandbox", "sink", "source", "sts", "tokio",
+            "formats",
+            "refresh/schedule",
+            "sts/endpoint",
+            "sts/sign",
+            "sts/wire",
+        ],
+        &["axum", "hyper", "reqwest", "tokio", "crate::time::clock"],
+    ),
+    // What serves or writes files knows nothing of what obtains.
+    (
+        &["files", "formats", "server"],
+        &["crate::http", "crate::identity", "crate::sts"],
+    ),
+    // The loop knows a source, and not what is behind it.
+    (
+        &["refresh/mod", "refresh/schedule", "refresh/store"],
+        &["crate::http", "crate::identity", "crate::sts"],
+    ),
+    // The embedded STS shares nothing with the client that it judges.
+    (
+        &["sandbox"],
+        &[
+            "crate::files",
+            "crate::http",
+            "crate::identity",
+            "crate::refresh",
+            "crate::sts",
         ],
     ),
-    // It knows what the daemon's settings are called, and how they are read.
-    ("inject", EFFECTS_BUT_WORDS),
-    // State.
+    // Manifests are changed without effects.
     (
-        "clock",
         &[
-            "app", "cli", "config", "identity", "outbound", "refresh", "sandbox", "serve", "sink",
-            "snapshot", "source", "sts", "view",
+            "inject/admission",
+            "inject/mod",
+            "inject/sidecar",
+            "inject/workload",
+            "inject/yaml",
         ],
-    ),
-    (
-        "snapshot",
         &[
-            "app", "cli", "clock", "config", "identity", "outbound", "refresh", "sandbox", "serve",
-            "sink", "source", "sts", "view",
-        ],
-    ),
-    // Effects.
-    (
-        "serve",
-        &[
-            "app", "cli", "config", "identity", "outbound", "refresh", "sandbox", "source", "sts",
-        ],
-    ),
-    (
-        "sink",
-        &[
-            "app", "cli", "config", "identity", "outbound", "refresh", "sandbox", "serve",
-            "source", "sts",
-        ],
-    ),
-    (
-        "state",
-        &[
-            "app", "cli", "config", "identity", "outbound", "refresh", "sandbox", "serve",
-            "source", "sts",
-        ],
-    ),
-    (
-        "outbound",
-        &[
-            "app", "cli", "config", "identity", "refresh", "sandbox", "serve", "sink", "source",
-            "sts",
-        ],
-    ),
-    (
-        "identity",
-        &[
-            "app", "cli", "config", "refresh", "sandbox", "serve", "sink", "source", "sts",
-        ],
-    ),
-    (
-        "sts",
-        &[
-            "app", "cli", "config", "identity", "refresh", "sandbox", "serve", "sink", "source",
-        ],
-    ),
-    (
-        "source",
-        &[
-            "app", "cli", "config", "refresh", "sandbox", "serve", "sink",
-        ],
-    ),
-    (
-        "refresh",
-        &[
-            "reqwest", "axum", "app", "cli", "config", "identity", "outbound", "sandbox", "serve",
-            "sink", "view",
-        ],
-    ),
-    ("signal", ANY),
-    ("telemetry", ANY),
-    ("process", ANY),
-    // The embedded STS shares nothing with the client that it verifies.
-    (
-        "sandbox",
-        &[
-            "app", "cli", "config", "identity", "outbound", "refresh", "sink", "source", "sts",
+            "axum",
+            "hyper",
+            "reqwest",
+            "tokio",
+            "crate::daemon",
+            "crate::http",
+            "crate::server",
         ],
     ),
 ];
 
-const ANY: &[&str] = &[
-    "app", "cli", "clock", "config", "identity", "outbound", "refresh", "sandbox", "schedule",
-    "serve", "sink", "snapshot", "source", "sts", "view",
-];
-
-const EFFECTS: &[&str] = &[
-    "app",
-    "axum::Router",
-    "cli",
-    "clock",
-    "config",
-    "hyper",
-    "identity",
-    "outbound",
-    "refresh",
-    "reqwest",
-    "sandbox",
-    "serve",
-    "sink",
-    "source",
-    "tokio",
-];
-
-/// A decision that lives among the servers.
-const EFFECTS_BUT_SERVE: &[&str] = &[
-    "app", "axum", "cli", "clock", "config", "hyper", "identity", "outbound", "refresh", "reqwest",
-    "sandbox", "sink", "source", "sts", "tokio",
-];
-
-/// A decision above the settings and the identities, whose words it checks.
-const EFFECTS_BUT_WORDS: &[&str] = &[
-    "app", "axum", "cli", "clock", "command", "hyper", "outbound", "refresh", "reqwest", "sandbox",
-    "serve", "sink", "source", "sts", "tokio",
-];
+/// The only readers of the environment.
+const ENVIRONMENT: &[&str] = &["cli", "main", "testing"];
 
 #[test]
-fn nothing_flows_upward() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut checked = 0;
-    for path in sources(&root) {
-        let module = path.strip_prefix(&root).unwrap().with_extension("");
-        let module = module.to_str().unwrap();
-        if module.ends_with("tests") || module.contains("tests/") {
+fn every_module_uses_only_modules_that_stand_above_it() {
+    let order = order();
+    assert_eq!(order.len(), 16, "{order:?}");
+    let place = |name: &String| order.iter().position(|module| module == name);
+    for source in sources() {
+        if ["lib", "main", "testing"].contains(&source.name.as_str()) {
             continue;
         }
-        let belongs = |name: &str| module == name || module.starts_with(&format!("{name}/"));
-        let Some((name, forbidden)) = FORBIDDEN.iter().find(|(name, _)| belongs(name)) else {
+        let own = place(&source.module()[1])
+            .unwrap_or_else(|| panic!("{} is not in lib.rs", source.name));
+        for used in source.uses.iter().filter(|used| used[0] == "crate") {
+            let other = place(&used[1])
+                .unwrap_or_else(|| panic!("{} uses {}", source.name, used.join("::")));
             assert!(
-                [
-                    "app", "cli", "command", "config", "lib", "main", "testing", "upstream"
-                ]
-                .iter()
-                .any(|top| belongs(top)),
-                "{module} has no layer"
+                other <= own,
+                "{} must not use {}",
+                source.name,
+                used.join("::")
             );
-            continue;
-        };
-        let text = fs::read_to_string(&path).unwrap();
-        // Tests stand last in a file and may use anything.
-        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
-        for line in code
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"))
-        {
-            for upward in forbidden.iter().filter(|upward| *upward != name) {
-                let uses = line.contains(&format!("crate::{upward}::"))
-                    || line.contains(&format!("use {upward}::"))
-                    || (line.contains("use crate::{") && line.contains(upward))
-                    || (["axum", "hyper", "reqwest", "tokio"].contains(upward)
-                        && line.contains(&format!("{upward}::")));
-                assert!(!uses, "{module} must not use {upward}: {line}");
+        }
+    }
+}
+
+#[test]
+fn stricter_rules_than_the_order_hold() {
+    for (subjects, forbidden) in RULES {
+        for subject in *subjects {
+            let concerned: Vec<Source> = sources()
+                .into_iter()
+                .filter(|source| source.is_in(subject))
+                .collect();
+            assert!(!concerned.is_empty(), "{subject} does not exist");
+            for (source, name) in concerned
+                .iter()
+                .flat_map(|source| forbidden.iter().map(move |name| (source, name)))
+            {
+                assert!(!source.uses(name), "{} must not use {name}", source.name);
             }
         }
-        checked += 1;
     }
-    assert!(checked > 30, "only {checked} modules were checked");
+}
+
+#[test]
+fn only_the_command_line_reads_the_environment() {
+    for source in sources() {
+        if !ENVIRONMENT.iter().any(|reader| source.is_in(reader)) {
+            for reader in [
+                "env::var",
+                "env::var_os",
+                "env::vars",
+                "env::vars_os",
+                "std::env",
+            ] {
+                assert!(
+                    !source.uses(reader),
+                    "{} must not use {reader}",
+                    source.name
+                );
+            }
+        }
+    }
 }
 
 #[test]
@@ -220,14 +153,140 @@ fn every_dependency_is_pinned_by_its_content_and_of_the_public_registry() {
     assert!(!root.join("build.rs").exists());
 }
 
-fn sources(directory: &Path) -> Vec<PathBuf> {
+/// The modules in the order in which `src/lib.rs` declares them.
+fn order() -> Vec<String> {
+    let library = fs::read_to_string(root().join("lib.rs")).unwrap();
+    let declared = library
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub mod "));
+    declared
+        .map(|name| name.trim_end_matches(';').to_owned())
+        .collect()
+}
+
+/// A file of `src` without comments and tests.
+struct Source {
+    /// The path below `src`, without its extension.
+    name: String,
+    /// What it uses, segment by segment: that of this crate begins with `crate`.
+    uses: Vec<Vec<String>>,
+}
+
+impl Source {
+    fn read(path: &Path) -> Self {
+        let name = path.strip_prefix(root()).unwrap().with_extension("");
+        let name = name.to_str().unwrap().to_owned();
+        let text = fs::read_to_string(path).unwrap();
+        // Tests stand last in a file and may use anything.
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
+        let code = code.split("#[cfg(test)]\npub(crate) mod ").next().unwrap();
+        let code: Vec<&str> = code
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
+        let mut source = Self {
+            name,
+            uses: Vec::new(),
+        };
+        let mut uses = Vec::new();
+        let code = code.join("\n");
+        let mut rest = code.as_str();
+        while let Some(at) = rest.find(is_of_a_name) {
+            rest = expand(&rest[at..], &[], &mut uses);
+        }
+        source.uses = uses.into_iter().map(|path| source.resolve(path)).collect();
+        source
+    }
+
+    /// The segments of the module that the file holds.
+    fn module(&self) -> Vec<String> {
+        let segments = self.name.split('/').filter(|segment| *segment != "mod");
+        ["crate"]
+            .into_iter()
+            .chain(segments)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn resolve(&self, mut path: Vec<String>) -> Vec<String> {
+        let mut module = self.module();
+        while path[0] == "super" {
+            module.pop();
+            path.remove(0);
+            if path.first().is_none_or(|next| next != "super") {
+                module.extend(path);
+                return module;
+            }
+        }
+        if path[0] == "self" {
+            module.extend(path.into_iter().skip(1));
+            return module;
+        }
+        path
+    }
+
+    fn is_in(&self, place: &str) -> bool {
+        self.name == place || self.name.starts_with(&format!("{place}/"))
+    }
+
+    /// Whether it uses something whose path begins with this one.
+    fn uses(&self, path: &str) -> bool {
+        let path: Vec<&str> = path.split("::").collect();
+        self.uses
+            .iter()
+            .any(|used| used.len() >= path.len() && used.iter().zip(&path).all(|(a, b)| a == b))
+    }
+}
+
+/// Reads the path at the start of the text, whose groups become paths of their own; returns what comes after it.
+fn expand<'a>(text: &'a str, prefix: &[String], found: &mut Vec<Vec<String>>) -> &'a str {
+    let mut path = prefix.to_vec();
+    let mut rest = text;
+    loop {
+        let end = rest.find(|c| !is_of_a_name(c)).unwrap_or(rest.len());
+        if end > 0 {
+            path.push(rest[..end].to_owned());
+        }
+        rest = &rest[end..];
+        match rest.strip_prefix("::") {
+            Some(next) if next.starts_with(is_of_a_name) => rest = next,
+            Some(next) if next.starts_with('{') => {
+                rest = &next[1..];
+                while !rest.starts_with('}') {
+                    rest = expand(rest, &path, found)
+                        .trim_start_matches(|c: char| !is_of_a_name(c) && c != '}');
+                }
+                return &rest[1..];
+            }
+            _ => break,
+        }
+    }
+    if path.len() > prefix.len() && path.len() > 1 {
+        found.push(path);
+    }
+    rest.strip_prefix("::").unwrap_or(rest)
+}
+
+fn is_of_a_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn sources() -> Vec<Source> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            found.push(path);
+    let mut directories = vec![root()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let is_test = path.file_stem().is_some_and(|name| name == "tests");
+            if path.is_dir() && !is_test {
+                directories.push(path);
+            } else if !is_test {
+                found.push(Source::read(&path));
+            }
         }
     }
     found
