@@ -55,7 +55,7 @@ pub fn check(
         (None, _) => None,
         (Some(_), Some(_)) => return Err(HOST),
     };
-    let authority = uri.authority().map(axum::http::uri::Authority::host);
+    let authority = uri.authority().map(axum::http::uri::Authority::as_str);
     if host.is_none() && authority.is_none() && version != Version::HTTP_10 {
         return Err(HOST);
     }
@@ -297,5 +297,7 @@ mod tests {
         };
         assert_eq!(judged("http://127.0.0.1:7002/x?y=1"), "ok");
         assert_eq!(judged("http://evil.example/x"), "HostRefused");
+        assert_eq!(judged("http://127.0.0.1:PUT7002/x"), "HostRefused");
+        assert_eq!(judged("http://user@127.0.0.1:7002/x"), "HostRefused");
     }
 }
