@@ -1,4 +1,4 @@
-# What the scripts beside it have in common. They source it, and run at the root of the repository.
+# Functions that the scripts beside it share. They source it, and run at the root of the repository.
 
 target_directory=${CARGO_TARGET_DIR:-target}
 
@@ -20,7 +20,13 @@ fail() {
   exit 1
 }
 
-# passed SENTENCE: says that what it claims was seen.
+# skip WHAT: reports that something is not checked, which is a failure where CI=true.
+skip() {
+  [[ ${CI-} != true ]] || fail "CI=true, and this cannot be checked: $*"
+  printf '\n*** SKIPPED: %s ***\n' "$*" >&2
+}
+
+# passed CLAIM: reports that the claim was verified.
 passed() {
   printf 'ok: %s\n' "$*"
 }
