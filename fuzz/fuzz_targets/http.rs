@@ -14,17 +14,17 @@ use std::time::Duration;
 
 use axum::Router;
 use libfuzzer_sys::fuzz_target;
-use ram_sidecar::time::clock::Clock;
 use ram_sidecar::credentials::{Credentials, Granted};
+use ram_sidecar::formats::json;
+use ram_sidecar::refresh::store;
 use ram_sidecar::server;
 use ram_sidecar::server::admin::{self, Admin};
-use ram_sidecar::server::caller::Ends;
-use ram_sidecar::server::data::{self, Admission, Container, Data};
-use ram_sidecar::server::metadata::{self, Metadata};
-use ram_sidecar::server::hold::Offering;
+use ram_sidecar::server::caller::Addresses;
+use ram_sidecar::server::data::{self, AllowedCallers, Container, Data};
+use ram_sidecar::server::hold::Provider;
 use ram_sidecar::server::imds_token::Tokens;
-use ram_sidecar::refresh::store;
-use ram_sidecar::formats::json;
+use ram_sidecar::server::metadata::{self, Metadata};
+use ram_sidecar::time::clock::Clock;
 use ram_sidecar_fuzz::http::{Request, has_body, is_cut, read};
 use ram_sidecar_fuzz::{PLANTED, clock, noon, run};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -79,14 +79,14 @@ impl Scene {
         if !self.is_empty {
             publisher.renewed(granted(), noon().after(Duration::from_secs(1800)));
         }
-        let offering = Offering {
+        let provider = Provider {
             subscriber,
             clock: clock.clone(),
         };
         let (stop, stopping) = watch::channel(false);
         let stop = Arc::new(stop);
         let (local, router) = match self.listener {
-            b'm' => (IpAddr::from(metadata::ADDRESS), self.metadata(offering)),
+            b'm' => (IpAddr::from(metadata::ADDRESS), self.metadata(provider)),
             b'a' => {
                 let admin = Admin {
                     health,
@@ -95,20 +95,20 @@ impl Scene {
                     stopping: stopping.clone(),
                     stop: Arc::clone(&stop),
                     clock: clock.clone(),
-                    visitors: Arc::default(),
+                    caller_log: Arc::default(),
                     allow_uids: None,
                 };
                 (Ipv4Addr::LOCALHOST.into(), admin::router(admin))
             }
-            _ => (Ipv4Addr::LOCALHOST.into(), self.data(offering)),
+            _ => (Ipv4Addr::LOCALHOST.into(), self.data(provider)),
         };
         let peer = if self.is_remote {
             IpAddr::from([203, 0, 113, 7])
         } else {
             local
         };
-        let ends = Ends::new(SocketAddr::new(peer, 40_001), SocketAddr::new(local, 80));
-        let answered = self.converse(request, ends, router).await;
+        let ends = Addresses::new(SocketAddr::new(peer, 40_001), SocketAddr::new(local, 80));
+        let answered = self.serve_connection(request, ends, router).await;
         drop(publisher);
 
         let is_secret = |part: &[u8]| answered.windows(part.len()).any(|w| w == part);
@@ -163,25 +163,25 @@ impl Scene {
         }
     }
 
-    fn data(&self, offering: Offering) -> Router {
+    fn data(&self, provider: Provider) -> Router {
         let data = Data {
-            offering,
+            provider,
             key: KEY.into(),
             container: self.has_container.then_some(Container { token_file: None }),
         };
         data::router(
             data,
             Ipv4Addr::LOCALHOST.into(),
-            Admission::default(),
+            AllowedCallers::default(),
             Arc::default(),
         )
     }
 
-    fn metadata(&self, offering: Offering) -> Router {
+    fn metadata(&self, provider: Provider) -> Router {
         let metadata = Metadata {
-            offering,
+            provider,
             role: ROLE.to_owned(),
-            plain: ram_sidecar::server::metadata::listing::Plain {
+            plain: ram_sidecar::server::metadata::listing::StaticValues {
                 region: Some("cn-hangzhou".to_owned()),
                 ..Default::default()
             },
@@ -192,12 +192,12 @@ impl Scene {
     }
 
     /// Sends what the client sends, and returns what it gets, which is all there within the life of a connection.
-    async fn converse(&self, request: &[u8], ends: Ends, router: Router) -> Vec<u8> {
+    async fn serve_connection(&self, request: &[u8], ends: Addresses, router: Router) -> Vec<u8> {
         let opened = Instant::now();
         let room = if self.is_slow { 7 } else { 1 << 16 };
         let (client, server) = tokio::io::duplex(room);
         let (mut from, mut to) = tokio::io::split(client);
-        let serving = server::converse(server, ends, router, Arc::default(), opened);
+        let serving = server::serve_connection(server, ends, router, Arc::default(), opened);
         let sending = async {
             // The server may have answered and gone.
             let _ = to.write_all(request).await;

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::failure::Failure;
+use ram_sidecar::http::client::Outbound;
 use ram_sidecar::identity::{
     CredentialsUri, EcsRamRole, Identity, Metadata, Process, Proof, complaint, is_role_name,
 };
-use ram_sidecar::http::client::Outbound;
 use ram_sidecar_fuzz::{
     PLANTED, Script, check_failure, check_granted, check_keys, check_line, clock, is_planted, noon,
     planted_in, run, sections,

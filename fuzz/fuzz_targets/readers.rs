@@ -11,15 +11,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::credentials::{RoleArn, is_key_text};
-use ram_sidecar::time::duration;
-use ram_sidecar::identity::{AccessKey, CredentialsUri, File, Identity, Value, claims};
+use ram_sidecar::formats::format::FILES;
 use ram_sidecar::http::client;
+use ram_sidecar::identity::{AccessKey, CredentialsUri, File, Identity, Value, claims};
 use ram_sidecar::server::caller::{diag, table};
 use ram_sidecar::server::imds_token::{Tokens, ttl};
+use ram_sidecar::server::metadata::listing::{Resource, resource};
 use ram_sidecar::server::token_file::TokenFile;
 use ram_sidecar::sts::endpoint::Endpoint;
-use ram_sidecar::formats::format::FILES;
-use ram_sidecar::server::metadata::listing::{Asked, asked};
+use ram_sidecar::time::duration;
 use ram_sidecar_fuzz::{PLANTED, check_failure, check_keys, check_line, clock, run};
 
 fuzz_target!(|data: &[u8]| {
@@ -89,13 +89,15 @@ fn check_token(text: &[u8]) {
 fn check_path(path: &str) {
     let small = path.to_ascii_lowercase();
     let role = small.strip_prefix("/latest/meta-data/ram/security-credentials/");
-    match asked(path) {
-        Some(Asked::Token) => assert_eq!(small, "/latest/api/token"),
-        Some(Asked::RoleName) => {
+    match resource(path) {
+        Some(Resource::Token) => assert_eq!(small, "/latest/api/token"),
+        Some(Resource::RoleName) => {
             assert!(role.map_or(small.ends_with("/ram/security-credentials"), str::is_empty));
         }
-        Some(Asked::Role(name)) => assert_eq!(Some(name.to_ascii_lowercase().as_str()), role),
-        Some(Asked::Key(_)) => assert!(role.is_none() && small.starts_with("/latest/meta-data/")),
+        Some(Resource::Role(name)) => assert_eq!(Some(name.to_ascii_lowercase().as_str()), role),
+        Some(Resource::Key(_)) => {
+            assert!(role.is_none() && small.starts_with("/latest/meta-data/"))
+        }
         None => assert!(role.is_none_or(|role| role.contains('/'))),
     }
 }

@@ -12,13 +12,13 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use chrono::DateTime;
 use percent_encoding::percent_decode;
-use ram_sidecar::time::clock::Clock;
 use ram_sidecar::credentials::{Credentials, Granted, Keys, is_key_text, timestamp};
 use ram_sidecar::failure::{Failure, Stage};
-use ram_sidecar::time::moment::Moment;
-use ram_sidecar::http::client::{self, Call, Carried, Carrier};
 use ram_sidecar::formats::format::{FILES, PRINTED};
-use ram_sidecar::formats::{container, document, ossfs};
+use ram_sidecar::formats::{container, json, ossfs};
+use ram_sidecar::http::client::{self, Call, Carried, Carrier};
+use ram_sidecar::time::clock::Clock;
+use ram_sidecar::time::moment::Moment;
 use secrecy::ExposeSecret as _;
 use tokio::runtime::{Builder, Runtime};
 use zeroize::Zeroizing;
@@ -257,10 +257,7 @@ fn check_documents(credentials: &Credentials) {
     }
     let [.., (_, file)] = ossfs::render(credentials);
     assert_eq!(ossfs::expiration(&file), end);
-    for json in [
-        document::render(credentials),
-        container::render(credentials),
-    ] {
+    for json in [json::render(credentials), container::render(credentials)] {
         let fields: serde_json::Map<_, _> = serde_json::from_slice(&json).expect("an object");
         assert!(
             fields

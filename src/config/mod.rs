@@ -24,8 +24,8 @@ use secrecy::SecretString;
 use crate::credentials::RoleArn;
 use crate::files::writer;
 use crate::identity::Identity;
-use crate::server::data::{Admission, Container};
-use crate::server::metadata::listing::Plain;
+use crate::server::data::{AllowedCallers, Container};
+use crate::server::metadata::listing::StaticValues;
 use crate::sts::endpoint::Endpoint;
 use crate::sts::sign::Signature;
 use crate::system::log;
@@ -150,7 +150,7 @@ pub struct Serve {
     /// `serve.key`.
     pub key: SecretString,
     /// `serve.allow_remote` and `serve.allow_uids`.
-    pub admission: Admission,
+    pub admission: AllowedCallers,
     /// `container.*`, if the dialect is spoken.
     pub container: Option<Container>,
 }
@@ -165,7 +165,7 @@ pub struct Metadata {
     /// `metadata.role_name`.
     pub role: Option<String>,
     /// `metadata.region_id` and the like.
-    pub plain: Plain,
+    pub plain: StaticValues,
 }
 
 /// What was found, whether or not it is right.

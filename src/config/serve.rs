@@ -3,9 +3,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::server::data::{Admission, Container};
+use crate::server::data::{AllowedCallers, Container};
 use crate::server::metadata;
-use crate::server::metadata::listing::Plain;
+use crate::server::metadata::listing::StaticValues;
 use crate::server::token_file::TokenFile;
 
 use super::checker::Checker;
@@ -38,7 +38,7 @@ impl Checker {
         Some(Serve {
             listen: listen?,
             key: key?.into(),
-            admission: Admission {
+            admission: AllowedCallers {
                 allow_remote: allow_remote?,
                 allow_uids,
             },
@@ -63,7 +63,7 @@ impl Checker {
         let v2_only = self.value("metadata.v2_only", parse::boolean);
         let role = self.value("metadata.role_name", parse::ecs_role_name);
         let mut text = |key| self.value(key, parse::metadata_value);
-        let plain = Plain {
+        let plain = StaticValues {
             region: text("metadata.region_id"),
             zone: text("metadata.zone_id"),
             instance: text("metadata.instance_id"),

@@ -35,8 +35,8 @@ pub struct Handle {
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) options: writer::Options,
-    pub(super) state: watch::Receiver<writer::State>,
-    pub(super) shelf: writer::Shelf,
+    pub(super) state: watch::Receiver<writer::Status>,
+    pub(super) ownership: writer::Ownership,
 }
 
 impl Handle {
@@ -57,7 +57,7 @@ impl Handle {
         };
         self.offered(settled).await?;
         for Kept { state, .. } in &self.files {
-            let is_written = |state: &writer::State| matches!(state, writer::State::Written);
+            let is_written = |state: &writer::Status| matches!(state, writer::Status::Written);
             // The writer goes away with the whole process.
             let _ = state.clone().wait_for(is_written).await;
         }
@@ -67,7 +67,7 @@ impl Handle {
     /// Says what has been in the way so far, if anything has.
     pub fn trouble(&self) -> Option<Arc<Failure>> {
         let failed = |kept: &Kept| match &*kept.state.borrow() {
-            writer::State::Failed(failure) => Some(Arc::clone(failure)),
+            writer::Status::Failed(failure) => Some(Arc::clone(failure)),
             _ => None,
         };
         match self.offer() {
@@ -124,8 +124,11 @@ impl Handle {
     /// Removes the files that this process has written. Best effort.
     pub async fn withdraw_files(self) {
         let removing = tokio::task::spawn_blocking(move || {
-            for Kept { options, shelf, .. } in self.files {
-                shelf.clear(&options);
+            for Kept {
+                options, ownership, ..
+            } in self.files
+            {
+                ownership.clear(&options);
             }
         });
         // A file system that hangs must not keep the process.

@@ -13,7 +13,7 @@ use crate::config::{self, Serve};
 use crate::server;
 use crate::server::admin::{self, Admin};
 use crate::server::data::{self, Data};
-use crate::server::hold::Offering;
+use crate::server::hold::Provider;
 use crate::server::metadata::{self, Metadata};
 
 use super::Error;
@@ -32,7 +32,7 @@ pub(super) struct Listeners {
 
 /// What is behind the listeners.
 pub(super) struct Rooms {
-    pub(super) offering: Offering,
+    pub(super) provider: Provider,
     pub(super) serve: Serve,
     pub(super) metadata: Option<Metadata>,
     pub(super) admin: Admin,
@@ -74,7 +74,7 @@ impl Listeners {
         span: Span,
     ) -> Tasks {
         let Rooms {
-            offering,
+            provider,
             serve,
             metadata,
             admin,
@@ -86,22 +86,22 @@ impl Listeners {
             let stop = told(closing.clone());
             servers.spawn(name, server::run(listener, router, connections, stop));
         };
-        let visitors = Arc::clone(&admin.visitors);
+        let caller_log = Arc::clone(&admin.caller_log);
         for (listener, address) in self.data {
             let data = Data {
-                offering: offering.clone(),
+                provider: provider.clone(),
                 key: serve.key.clone(),
                 container: serve.container.clone(),
             };
             let admission = serve.admission.clone();
-            let router = data::router(data, address.ip(), admission, Arc::clone(&visitors));
+            let router = data::router(data, address.ip(), admission, Arc::clone(&caller_log));
             start("the data server", listener, router);
         }
         if let (Some((listener, address)), Some(metadata)) = (self.metadata, metadata) {
             let role = &metadata.role;
             info!(%address, role, "The ECS metadata dialect is spoken");
             let uids = serve.admission.allow_uids;
-            let router = metadata::router(metadata, uids, visitors);
+            let router = metadata::router(metadata, uids, caller_log);
             start("the metadata server", listener, router);
         }
         if let Some((listener, address)) = self.admin {

@@ -17,7 +17,7 @@ use tracing::{Instrument as _, Span, info};
 use crate::config;
 use crate::config::{Config, Upstream};
 use crate::failure::Failure;
-use crate::files::writer::{self, Sink};
+use crate::files::writer::{self, Writer};
 use crate::formats;
 use crate::refresh::Refresher;
 use crate::refresh::schedule;
@@ -26,7 +26,7 @@ use crate::refresh::store;
 use crate::refresh::store::{Publisher, Subscriber};
 use crate::server::admin::Admin;
 use crate::server::data;
-use crate::server::hold::Offering;
+use crate::server::hold::Provider;
 use crate::server::imds_token::Tokens;
 use crate::server::metadata::{self, Metadata};
 use crate::time::clock::Clock;
@@ -132,7 +132,7 @@ impl App {
         let allow_uids = serve.admission.allow_uids.clone();
         let container_uri = container.as_ref().map(|_| uri(data::CONTAINER_PREFIX));
         let uri = uri(data::PREFIX);
-        let (sinks, files) = sinks(&upstream, files, &subscriber, &clock).await?;
+        let (writers, files) = writers(&upstream, files, &subscriber, &clock).await?;
         let left = (state, &upstream, &session);
         let keeper = restore::begin(left, &publisher, &subscriber, &clock).await?;
         let (source, guard) = source::source(upstream, session, &clock).await?;
@@ -141,26 +141,26 @@ impl App {
         let (stop, stopping) = watch::channel(false);
         let (stop_ask, stop_asked) = watch::channel(false);
         let (close, closing) = watch::channel(false);
-        let offering = Offering {
+        let provider = Provider {
             subscriber: subscriber.clone(),
             clock: clock.clone(),
         };
         let metadata = metadata
-            .map(|options| spoken(options, offering.clone(), source.as_ref()))
+            .map(|options| spoken(options, provider.clone(), source.as_ref()))
             .transpose()?;
         let servers = listeners.serve(
             Rooms {
-                offering,
+                provider,
                 serve,
                 metadata,
                 admin: Admin {
                     health,
                     files: files.iter().map(|kept| kept.state.clone()).collect(),
-                    state: keeper.as_ref().map(Sink::state),
+                    state: keeper.as_ref().map(Writer::state),
                     stopping,
                     stop: Arc::new(stop_ask),
                     clock: clock.clone(),
-                    visitors: Arc::default(),
+                    caller_log: Arc::default(),
                     allow_uids,
                 },
             },
@@ -169,8 +169,8 @@ impl App {
             span.clone(),
         );
         let mut tasks = Tasks::new(span);
-        for sink in sinks {
-            tasks.spawn_endless("a file writer", sink.run());
+        for writer in writers {
+            tasks.spawn_endless("a file writer", writer.run());
         }
         if let Some(keeper) = keeper {
             tasks.spawn_endless("the keeper of the state", keeper.run());
@@ -226,7 +226,7 @@ fn obtain(
 /// Prepares to speak the metadata dialect.
 fn spoken(
     options: config::Metadata,
-    offering: Offering,
+    provider: Provider,
     source: Option<&Chain>,
 ) -> Result<Metadata, Error> {
     let mut key = [0; 32];
@@ -235,7 +235,7 @@ fn spoken(
         source: io::Error::other(error),
     })?;
     Ok(Metadata {
-        offering,
+        provider,
         role: options.role.unwrap_or_else(|| role_name(source)),
         plain: options.plain,
         v2_only: options.v2_only,
@@ -251,28 +251,28 @@ fn role_name(source: Option<&Chain>) -> String {
     name.unwrap_or("ram-sidecar").to_owned()
 }
 
-async fn sinks(
+async fn writers(
     upstream: &Upstream,
     files: Vec<writer::Options>,
     subscriber: &Subscriber,
     clock: &Clock,
-) -> Result<(Vec<Sink>, Vec<Kept>), Error> {
-    let (mut sinks, mut states) = (Vec::new(), Vec::new());
+) -> Result<(Vec<Writer>, Vec<Kept>), Error> {
+    let (mut writers, mut states) = (Vec::new(), Vec::new());
     if matches!(upstream, Upstream::Nothing) {
         info!("This job has no role: the URI answers 404, and no file is written");
-        return Ok((sinks, states));
+        return Ok((writers, states));
     }
     for options in files {
-        let sink = Sink::new(options.clone(), subscriber.clone(), clock.clone()).await;
-        let sink = sink.map_err(Error::File)?;
+        let writer = Writer::new(options.clone(), subscriber.clone(), clock.clone()).await;
+        let writer = writer.map_err(Error::File)?;
         states.push(Kept {
             options,
-            state: sink.state(),
-            shelf: sink.shelf(),
+            state: writer.state(),
+            ownership: writer.ownership(),
         });
-        sinks.push(sink);
+        writers.push(writer);
     }
-    Ok((sinks, states))
+    Ok((writers, states))
 }
 
 /// Throws the dice; without randomness from the kernel they show the middle.

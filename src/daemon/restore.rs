@@ -8,7 +8,7 @@ use crate::config::{Session, Upstream};
 use crate::credentials::timestamp;
 use crate::daemon::source;
 use crate::files::state::{Left, Store};
-use crate::files::writer::{Kept as _, Sink};
+use crate::files::writer::{Target as _, Writer};
 use crate::refresh::store::{Publisher, Subscriber};
 use crate::time::clock::Clock;
 
@@ -22,13 +22,13 @@ pub(super) async fn begin(
     publisher: &Publisher,
     subscriber: &Subscriber,
     clock: &Clock,
-) -> Result<Option<Sink<Store>>, Error> {
+) -> Result<Option<Writer<Store>>, Error> {
     let (Some(path), Upstream::Cloud(cloud)) = (path, upstream) else {
         return Ok(None);
     };
     let store = source::store(cloud, session, path);
-    let sink = Sink::new(store.clone(), subscriber.clone(), clock.clone()).await;
-    let sink = sink.map_err(Error::File)?;
+    let writer = Writer::new(store.clone(), subscriber.clone(), clock.clone()).await;
+    let writer = writer.map_err(Error::File)?;
     let path = store.path().display();
     match store.load(clock).await {
         Ok(None) => info!(%path, "There is no state of a predecessor yet"),
@@ -56,5 +56,5 @@ pub(super) async fn begin(
             warn!("The state in {path} is ignored: {refusal}; new credentials are obtained");
         }
     }
-    Ok(Some(sink))
+    Ok(Some(writer))
 }

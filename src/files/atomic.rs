@@ -9,12 +9,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tracing::debug;
 
 /// The directory of a file, and the names under which the file is prepared there.
-pub(super) struct Beside<'a> {
+pub(super) struct Staging<'a> {
     pub(super) directory: &'a Path,
     prefix: String,
 }
 
-impl<'a> Beside<'a> {
+impl<'a> Staging<'a> {
     pub(super) fn of(path: &'a Path) -> io::Result<Self> {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::other("it names no file"));

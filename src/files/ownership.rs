@@ -8,19 +8,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::formats::format::{FILES, Format};
 
-use super::atomic::Beside;
+use super::atomic::Staging;
 use super::target::{Options, content, discard};
 
 /// What tells a file, or a symbolic link, from another that has taken its place, and from itself after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(super) struct FileVersion {
     device: u64,
     inode: u64,
     modified: (i64, i64),
     size: u64,
 }
 
-impl Mark {
+impl FileVersion {
     /// Looks at what stands at a path. Blocks.
     pub(super) fn at(path: &Path) -> Option<Self> {
         fs::symlink_metadata(path)
@@ -40,23 +40,23 @@ impl Mark {
 
 /// What this process wrote last, and whether it may write on.
 #[derive(Clone, Debug, Default)]
-pub struct Shelf(Arc<Mutex<Slot>>);
+pub struct Ownership(Arc<Mutex<OwnershipState>>);
 
 #[derive(Debug, Default)]
-struct Slot {
-    mark: Option<Mark>,
+struct OwnershipState {
+    mark: Option<FileVersion>,
     is_cleared: bool,
 }
 
-impl Shelf {
-    pub(super) fn mark(&self) -> Option<Mark> {
+impl Ownership {
+    pub(super) fn mark(&self) -> Option<FileVersion> {
         self.slot().mark
     }
 
     /// Whether what stands at a path is what this process wrote last. Blocks.
     pub fn holds(&self, path: &Path) -> bool {
         let mark = self.mark();
-        mark.is_some() && mark == Mark::at(path)
+        mark.is_some() && mark == FileVersion::at(path)
     }
 
     /// Renames what is ready, and remembers it. Blocks.
@@ -68,7 +68,7 @@ impl Shelf {
             return Err(io::Error::other("this process is about to end"));
         }
         // Of what is closed: some file systems date a file only then.
-        let mark = Mark::at(ready);
+        let mark = FileVersion::at(ready);
         fs::rename(ready, path)?;
         slot.mark = mark;
         Ok(())
@@ -79,12 +79,12 @@ impl Shelf {
         let mut slot = self.slot();
         slot.is_cleared = true;
         let mark = slot.mark.take();
-        if mark.is_some() && mark == Mark::at(&options.path) {
+        if mark.is_some() && mark == FileVersion::at(&options.path) {
             let _ = discard(options);
         }
     }
 
-    fn slot(&self) -> MutexGuard<'_, Slot> {
+    fn slot(&self) -> MutexGuard<'_, OwnershipState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -94,17 +94,17 @@ impl Shelf {
 pub(super) fn refuse_foreign(
     options: &Options,
     matters: bool,
-    known: Option<Mark>,
+    known: Option<FileVersion>,
 ) -> io::Result<()> {
     let path = &options.path;
     let Ok(found) = fs::symlink_metadata(path) else {
         return Ok(());
     };
-    if known == Some(Mark::of(&found)) {
+    if known == Some(FileVersion::of(&found)) {
         return Ok(());
     }
     if options.format == Format::Ossfs {
-        return match Beside::of(path)?.linked(path) {
+        return match Staging::of(path)?.linked(path) {
             Some(_) => Ok(()),
             None => Err(foreign(
                 "it exists and is not the symbolic link that ram-sidecar makes",

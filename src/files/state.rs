@@ -18,7 +18,7 @@ use rustix::process::geteuid;
 
 use crate::credentials::Granted;
 use crate::failure::Failure;
-use crate::files::writer::{self, Kept, Shelf};
+use crate::files::writer::{self, Ownership, Target};
 use crate::refresh::store::Held;
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
@@ -141,7 +141,7 @@ impl Store {
     pub async fn load(&self, clock: &Clock) -> Result<Option<Left>, Refusal> {
         let store = self.clone();
         let reading = tokio::task::spawn_blocking(move || store.read());
-        let read = match tokio::time::timeout(PATIENCE, reading).await {
+        let read = match tokio::time::timeout(TIMEOUT, reading).await {
             Ok(Ok(read)) => read?,
             Ok(Err(_)) => {
                 let error = io::Error::other("the working thread ended");
@@ -178,7 +178,7 @@ impl Store {
     }
 }
 
-impl Kept for Store {
+impl Target for Store {
     const TELLS_DEADLINE: bool = true;
 
     fn path(&self) -> &Path {
@@ -199,7 +199,7 @@ impl Kept for Store {
         Some(record.credentials.expires_at)
     }
 
-    fn replace(&self, held: &Held, ours: &Shelf, now: Moment) -> io::Result<()> {
+    fn replace(&self, held: &Held, ours: &Ownership, now: Moment) -> io::Result<()> {
         if !ours.holds(&self.path) {
             file::refuse_foreign(&self.path)?;
         }
@@ -231,7 +231,7 @@ impl Kept for Store {
 }
 
 /// A reading that takes longer hangs, and the start is not to wait for it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

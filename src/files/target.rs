@@ -19,9 +19,9 @@ use crate::formats::ossfs;
 use crate::refresh::store::Held;
 use crate::time::moment::Moment;
 
-use super::atomic::Beside;
-use super::ownership::{Shelf, refuse_foreign};
-use super::writer::Kept;
+use super::atomic::Staging;
+use super::ownership::{Ownership, refuse_foreign};
+use super::writer::Target;
 
 /// One file to keep.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub struct Options {
     pub gid: Option<u32>,
 }
 
-impl Kept for Options {
+impl Target for Options {
     const TELLS_DEADLINE: bool = false;
 
     fn path(&self) -> &Path {
@@ -54,7 +54,7 @@ impl Kept for Options {
         expiration(self)
     }
 
-    fn replace(&self, held: &Held, ours: &Shelf, now: Moment) -> io::Result<()> {
+    fn replace(&self, held: &Held, ours: &Ownership, now: Moment) -> io::Result<()> {
         replace(self, &held.credentials, ours, now.wall)
     }
 
@@ -67,24 +67,24 @@ impl Kept for Options {
     }
 }
 
-/// Puts these credentials in place of the old ones, and keeps their mark on the `shelf`. Blocks.
+/// Puts these credentials in place of the old ones, and keeps their mark on the `ownership`. Blocks.
 ///
-/// Fails too where the shelf has been cleared: then this process wants no file any more.
+/// Fails too where the ownership has been cleared: then this process wants no file any more.
 pub(super) fn replace(
     options: &Options,
     credentials: &Credentials,
-    shelf: &Shelf,
+    ownership: &Ownership,
     now: DateTime<Utc>,
 ) -> io::Result<()> {
-    refuse_foreign(options, options.format.may_be_foreign(), shelf.mark())?;
+    refuse_foreign(options, options.format.may_be_foreign(), ownership.mark())?;
     if options.format != Format::Ossfs {
         let content = options.format.file(credentials);
-        return put(&options.path, &content, &give_to(options), shelf);
+        return put(&options.path, &content, &give_to(options), ownership);
     }
-    let beside = Beside::of(&options.path)?;
+    let beside = Staging::of(&options.path)?;
     let before = beside.linked(&options.path);
     let temporary = beside.fresh()?;
-    let outcome = swap(&beside, &temporary, options, credentials, shelf);
+    let outcome = swap(&beside, &temporary, options, credentials, ownership);
     if outcome.is_err() {
         // Also what was never made; the error that matters is the first.
         let _ = fs::remove_dir_all(&temporary);
@@ -95,20 +95,20 @@ pub(super) fn replace(
     Ok(())
 }
 
-/// Puts a file with this content in place of what stands at the path, and keeps its mark on the `shelf`. Blocks.
+/// Puts a file with this content in place of what stands at the path, and keeps its mark on the `ownership`. Blocks.
 ///
 /// It is for the user of this process alone until `give` makes it another's, before it has any content.
 pub(crate) fn put(
     path: &Path,
     content: &[u8],
     give: &impl Fn(&File) -> io::Result<()>,
-    shelf: &Shelf,
+    ownership: &Ownership,
 ) -> io::Result<()> {
-    let beside = Beside::of(path)?;
+    let beside = Staging::of(path)?;
     let temporary = beside.fresh()?;
     let outcome = create(&temporary)
         .and_then(|file| fill(file, give, content))
-        .and_then(|()| shelf.put(&temporary, path));
+        .and_then(|()| ownership.put(&temporary, path));
     if outcome.is_err() {
         // Also what was never made; the error that matters is the first.
         let _ = fs::remove_file(&temporary);
@@ -124,7 +124,7 @@ pub(crate) fn prepare(
     give: &impl Fn(&File) -> io::Result<()>,
     now: DateTime<Utc>,
 ) -> io::Result<()> {
-    let beside = Beside::of(path)?;
+    let beside = Staging::of(path)?;
     beside.sweep(now, &[fs::read_link(path).ok()]);
     let temporary = beside.fresh()?;
     let outcome = create(&temporary).and_then(|file| fill(file, give, b""));
@@ -137,11 +137,11 @@ pub(crate) fn prepare(
 /// The directory before stays until the next time, for a reader that has opened it. One that goes by the path for each
 /// file may meet the old and the new.
 fn swap(
-    beside: &Beside<'_>,
+    beside: &Staging<'_>,
     directory: &Path,
     options: &Options,
     credentials: &Credentials,
-    shelf: &Shelf,
+    ownership: &Ownership,
 ) -> io::Result<()> {
     let name = directory.file_name().unwrap_or_default();
     // By descriptors from here on: where others may write beside it, they may put another directory in its place.
@@ -165,7 +165,7 @@ fn swap(
     give(&inside, mode, options)?;
     let link = beside.fresh()?;
     symlink(name, &link)?;
-    let swapped = shelf.put(&link, &options.path);
+    let swapped = ownership.put(&link, &options.path);
     if swapped.is_err() {
         let _ = fs::remove_file(&link);
     }
@@ -209,7 +209,7 @@ fn give(file: &File, mode: u32, options: &Options) -> io::Result<()> {
 
 /// Removes a file, and of a directory of files all of it. Blocks.
 pub(super) fn discard(options: &Options) -> io::Result<()> {
-    let beside = Beside::of(&options.path)?;
+    let beside = Staging::of(&options.path)?;
     let directory = beside.linked(&options.path);
     if options.format == Format::Ossfs && directory.is_none() {
         // It is gone, or somebody else's.

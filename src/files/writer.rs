@@ -21,11 +21,11 @@ use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
 pub(crate) use super::target::{not_written, prepare, put};
-pub use crate::files::ownership::Shelf;
+pub use crate::files::ownership::Ownership;
 pub use crate::files::target::Options;
 
 /// What can be kept under a path: it holds credentials, and says when they end.
-pub trait Kept: Clone + Debug + Send + Sync + 'static {
+pub trait Target: Clone + Debug + Send + Sync + 'static {
     /// Whether it says more of them than they say themselves, and must be written again when their deadline is another.
     const TELLS_DEADLINE: bool;
 
@@ -39,7 +39,7 @@ pub trait Kept: Clone + Debug + Send + Sync + 'static {
     fn expiration(&self) -> Option<DateTime<Utc>>;
 
     /// Puts these credentials in place of the old ones, and keeps their mark among `ours`. Blocks.
-    fn replace(&self, held: &Held, ours: &Shelf, now: Moment) -> io::Result<()>;
+    fn replace(&self, held: &Held, ours: &Ownership, now: Moment) -> io::Result<()>;
 
     /// Removes it. Blocks.
     fn discard(&self) -> io::Result<()>;
@@ -50,7 +50,7 @@ pub trait Kept: Clone + Debug + Send + Sync + 'static {
 
 /// How a file stands.
 #[derive(Clone, Debug, Default)]
-pub enum State {
+pub enum Status {
     /// Nothing has been written yet.
     #[default]
     Waiting,
@@ -62,20 +62,20 @@ pub enum State {
 
 /// Keeps one file.
 #[derive(Debug)]
-pub struct Sink<K = Options> {
+pub struct Writer<K = Options> {
     kept: K,
     subscriber: Subscriber,
     clock: Clock,
-    state: watch::Sender<State>,
-    shelf: Shelf,
+    state: watch::Sender<Status>,
+    ownership: Ownership,
 }
 
-impl<K: Kept> Sink<K> {
+impl<K: Target> Writer<K> {
     /// Checks that the file can be written, by writing and removing an empty one beside it.
     pub async fn new(kept: K, subscriber: Subscriber, clock: Clock) -> Result<Self, Failure> {
         let (checked, now) = (kept.clone(), clock.now().wall);
         let checking = tokio::task::spawn_blocking(move || checked.check(now));
-        let outcome = tokio::time::timeout(PATIENCE, checking).await;
+        let outcome = tokio::time::timeout(TIMEOUT, checking).await;
         let outcome = outcome.map_err(|_| hung()).and_then(ended);
         outcome.map_err(|error| kept.failure(&error))?;
         Ok(Self {
@@ -83,18 +83,18 @@ impl<K: Kept> Sink<K> {
             subscriber,
             clock,
             state: watch::Sender::default(),
-            shelf: Shelf::default(),
+            ownership: Ownership::default(),
         })
     }
 
     /// Returns a reader of how the file stands.
-    pub fn state(&self) -> watch::Receiver<State> {
+    pub fn state(&self) -> watch::Receiver<Status> {
         self.state.subscribe()
     }
 
     /// Returns what has the file removed in the end.
-    pub fn shelf(&self) -> Shelf {
-        self.shelf.clone()
+    pub fn ownership(&self) -> Ownership {
+        self.ownership.clone()
     }
 
     /// Follows the credentials for ever.
@@ -165,7 +165,7 @@ impl<K: Kept> Sink<K> {
         let is_over = |written: &&Written| now.is_past(written.deadline);
         if let Some(written) = disk.written.as_ref().filter(is_over) {
             let (kept, ended, wall) = (self.kept.clone(), written.expires_at, now.wall);
-            let ours = self.shelf.clone();
+            let ours = self.ownership.clone();
             let successor = self
                 .blocking(move || remove(&kept, ended, &ours, wall))
                 .await?;
@@ -194,7 +194,7 @@ impl<K: Kept> Sink<K> {
             written.deadline = held.deadline;
         } else {
             let (kept, content) = (self.kept.clone(), Arc::clone(held));
-            let ours = self.shelf.clone();
+            let ours = self.ownership.clone();
             self.blocking(move || kept.replace(&content, &ours, now))
                 .await?;
             *disk = Some(Written {
@@ -212,7 +212,7 @@ impl<K: Kept> Sink<K> {
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let mut working = tokio::task::spawn_blocking(work);
-        if let Ok(outcome) = tokio::time::timeout(PATIENCE, &mut working).await {
+        if let Ok(outcome) = tokio::time::timeout(TIMEOUT, &mut working).await {
             return ended(outcome);
         }
         self.failed(&hung());
@@ -220,39 +220,39 @@ impl<K: Kept> Sink<K> {
     }
 
     fn succeeded(&self, disk: Option<&Written>) {
-        if matches!(&*self.state.borrow(), State::Failed(_)) {
+        if matches!(&*self.state.borrow(), Status::Failed(_)) {
             info!(path = %self.kept.path().display(), "The file can be written again");
         }
         let is_ours = disk.is_some_and(|written| written.generation > 0);
         self.state.send_replace(if is_ours {
-            State::Written
+            Status::Written
         } else {
-            State::Waiting
+            Status::Waiting
         });
     }
 
     fn failed(&self, error: &io::Error) {
         let failure = self.kept.failure(error);
-        let told = matches!(&*self.state.borrow(), State::Failed(known) if **known == failure);
+        let told = matches!(&*self.state.borrow(), Status::Failed(known) if **known == failure);
         if !told {
             warn!(path = %self.kept.path().display(), "{failure}");
         }
-        self.state.send_replace(State::Failed(Arc::new(failure)));
+        self.state.send_replace(Status::Failed(Arc::new(failure)));
     }
 }
 
-/// Removes the document that ends at `ended` or is the one on the `shelf`, if it is there. Blocks.
+/// Removes the document that ends at `ended` or is the one on the `ownership`, if it is there. Blocks.
 ///
 /// Another process may keep the same file: a document that still is good at `now` stays, and its end is returned. What is
 /// no such document stays too.
 fn remove(
-    kept: &impl Kept,
+    kept: &impl Target,
     ended: DateTime<Utc>,
-    shelf: &Shelf,
+    ownership: &Ownership,
     now: DateTime<Utc>,
 ) -> io::Result<Option<DateTime<Utc>>> {
     match kept.expiration() {
-        _ if shelf.holds(kept.path()) => kept.discard()?,
+        _ if ownership.holds(kept.path()) => kept.discard()?,
         Some(other) if other != ended && other > now => return Ok(Some(other)),
         Some(_) => kept.discard()?,
         None => {}
@@ -300,7 +300,7 @@ const RETRY: Duration = Duration::from_secs(2);
 const RETRY_MOST: Duration = Duration::from_secs(30);
 
 /// A write that takes longer hangs: a network file system whose server is gone.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

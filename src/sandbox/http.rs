@@ -27,7 +27,7 @@ use crate::sandbox::http::request::Call;
 use crate::sandbox::http::response::{Answer, Refusal};
 use crate::sandbox::random::Random;
 use crate::sandbox::world::World;
-use crate::server::Unanswered;
+use crate::server::CloseWithoutResponse;
 use crate::time::clock::Clock;
 
 /// What the server and its owner share.
@@ -83,7 +83,7 @@ async fn respond(state: &State, request: Request<Body>) -> Response<Body> {
     if met.fault == Some(Fault::Down) {
         debug!(request_id, "Sandbox STS closes a connection");
         let mut nothing = Response::new(Body::empty());
-        nothing.extensions_mut().insert(Unanswered);
+        nothing.extensions_mut().insert(CloseWithoutResponse);
         return nothing;
     }
     let answer = decide(state, call, &met, &request_id, &host);

@@ -15,13 +15,13 @@ use axum::response::Response;
 use tracing::field::display;
 use tracing::{Instrument as _, debug, info, warn};
 
-use super::caller::{Ends, Owner};
+use super::caller::{Addresses, Owner};
 use super::request_check::{self, Refusal, Rules};
 use super::response;
 
 /// Whom a listener admits.
 #[derive(Debug)]
-pub struct Door {
+pub struct Access {
     /// What a request must be like.
     pub rules: Rules,
     /// Whether other machines may ask.
@@ -31,15 +31,15 @@ pub struct Door {
     /// Names the dialect of a path.
     pub dialect: fn(&str) -> &'static str,
     /// Who has come so far; one for all doors of a process.
-    pub visitors: Arc<Visitors>,
+    pub caller_log: Arc<CallerLog>,
 }
 
 /// Who has come so far, and was told of.
 #[derive(Debug, Default)]
-pub struct Visitors {
-    admitted: Memory<Visitor>,
-    users: Memory<Option<u32>>,
-    refused: Memory<(&'static str, Option<u32>)>,
+pub struct CallerLog {
+    admitted: Seen<CallerKey>,
+    users: Seen<Option<u32>>,
+    refused: Seen<(&'static str, Option<u32>)>,
     is_proxy_known: AtomicBool,
     /// One look for a process at a time.
     looking: tokio::sync::Mutex<()>,
@@ -47,7 +47,7 @@ pub struct Visitors {
 
 /// What tells one from the other.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Visitor {
+struct CallerKey {
     dialect: &'static str,
     uid: Option<u32>,
     /// The address, if it is not of this machine.
@@ -55,22 +55,22 @@ struct Visitor {
     user_agent: String,
 }
 
-/// Remembers what was told, up to [`MEMORY`] of it.
+/// Remembers what was told, up to [`SEEN_LIMIT`] of it.
 #[derive(Debug)]
-struct Memory<T>(Mutex<HashSet<T>>);
+struct Seen<T>(Mutex<HashSet<T>>);
 
-impl Door {
+impl Access {
     /// Lets a request in, or refuses it.
     pub async fn pass(self: Arc<Self>, request: Request, next: Next) -> Response {
-        let ends = request.extensions().get::<Ends>().copied();
-        let owner = match ends.as_ref().map(Ends::owner).transpose() {
+        let addresses = request.extensions().get::<Addresses>().copied();
+        let owner = match addresses.as_ref().map(Addresses::owner).transpose() {
             Ok(owner) => owner.flatten(),
             // Nobody is refused because this process is in need.
-            Err(error) if self.allow_uids.is_some() => return self.visitors.unknown(&error),
+            Err(error) if self.allow_uids.is_some() => return self.caller_log.unknown(&error),
             Err(_) => None,
         };
         let uid = owner.map(|owner| owner.uid);
-        let is_local = ends.is_some_and(|ends| ends.is_local());
+        let is_local = addresses.is_some_and(|addresses| addresses.is_local());
         let admitted =
             request_check::admit(is_local, uid, self.allow_remote, self.allow_uids.as_deref())
                 .and_then(|()| self.judge(&request));
@@ -78,10 +78,12 @@ impl Door {
             return self.refuse(&refusal, uid);
         }
         let is_proxied = request.uri().authority().is_some();
-        let visitor = Visitor {
+        let visitor = CallerKey {
             dialect: (self.dialect)(request.uri().path()),
             uid,
-            ip: ends.filter(|_| !is_local).map(|ends| ends.peer.ip()),
+            ip: addresses
+                .filter(|_| !is_local)
+                .map(|addresses| addresses.peer.ip()),
             user_agent: user_agent(&request),
         };
         let response = next.run(request).await;
@@ -90,9 +92,9 @@ impl Door {
             response.status().is_success() || response.status() == StatusCode::SERVICE_UNAVAILABLE;
         if has_come {
             if is_proxied {
-                self.visitors.proxied();
+                self.caller_log.proxied();
             }
-            self.visitors.came(visitor, owner).await;
+            self.caller_log.came(visitor, owner).await;
         }
         response
     }
@@ -113,7 +115,7 @@ impl Door {
             code,
             message,
         } = *refusal;
-        self.visitors.refused(code, message, uid);
+        self.caller_log.refused(code, message, uid);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             let allow = if self.rules.methods.contains(&Method::PUT) {
                 "GET, HEAD, PUT"
@@ -126,20 +128,20 @@ impl Door {
     }
 }
 
-impl Visitors {
+impl CallerLog {
     /// Tells of a caller, the first time. The answer waits for that, but not for long: until it is there, the caller is
     /// there to be looked at.
-    async fn came(self: &Arc<Self>, visitor: Visitor, owner: Option<Owner>) {
+    async fn came(self: &Arc<Self>, visitor: CallerKey, owner: Option<Owner>) {
         // Each user is told of, however many programs another one invents.
         if self.admitted.is_new(&visitor) | self.users.is_new(&visitor.uid) {
             let telling = Arc::clone(self).tell(visitor, owner);
             // On its own: a caller that goes away is told of all the same.
             let telling = tokio::spawn(telling.in_current_span());
-            let _ = tokio::time::timeout(LOOK, telling).await;
+            let _ = tokio::time::timeout(LOOKUP_TIMEOUT, telling).await;
         }
     }
 
-    async fn tell(self: Arc<Self>, visitor: Visitor, owner: Option<Owner>) {
+    async fn tell(self: Arc<Self>, visitor: CallerKey, owner: Option<Owner>) {
         let program = match owner {
             Some(owner) => {
                 let _turn = self.looking.lock().await;
@@ -148,7 +150,7 @@ impl Visitors {
             }
             None => None,
         };
-        let Visitor {
+        let CallerKey {
             dialect,
             uid,
             ip,
@@ -197,22 +199,22 @@ impl Visitors {
     }
 }
 
-impl<T: Clone + Eq + Hash> Memory<T> {
+impl<T: Clone + Eq + Hash> Seen<T> {
     /// Whether this has not been seen before, and can be remembered.
     fn is_new(&self, thing: &T) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.contains(thing) || known.len() == MEMORY {
+        if known.contains(thing) || known.len() == SEEN_LIMIT {
             return false;
         }
         known.insert(thing.clone());
-        if known.len() == MEMORY {
+        if known.len() == SEEN_LIMIT {
             warn!("Too many different callers have come; no others are told of");
         }
         true
     }
 }
 
-impl<T> Default for Memory<T> {
+impl<T> Default for Seen<T> {
     fn default() -> Self {
         Self(Mutex::default())
     }
@@ -224,17 +226,17 @@ fn user_agent(request: &Request) -> String {
     let text = value
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
-    text.chars().take(USER_AGENT).collect()
+    text.chars().take(USER_AGENT_LIMIT).collect()
 }
 
 /// Far more than the programs of a job.
-const MEMORY: usize = 256;
+const SEEN_LIMIT: usize = 256;
 
 /// How much of a `User-Agent` is told.
-const USER_AGENT: usize = 128;
+const USER_AGENT_LIMIT: usize = 128;
 
 /// How long a new caller may be looked for; its answer, which may have to be there within a second, waits for it.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOKUP_TIMEOUT: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
 mod tests {
@@ -242,11 +244,11 @@ mod tests {
 
     #[test]
     fn each_is_new_once_and_not_all_are_remembered() {
-        let memory = Memory::default();
+        let memory = Seen::default();
         assert!(memory.is_new(&0));
         assert!(!memory.is_new(&0));
-        let told = (1..2 * MEMORY).filter(|number| memory.is_new(number));
-        assert_eq!(told.count(), MEMORY - 1);
-        assert_eq!(memory.0.lock().unwrap().len(), MEMORY);
+        let told = (1..2 * SEEN_LIMIT).filter(|number| memory.is_new(number));
+        assert_eq!(told.count(), SEEN_LIMIT - 1);
+        assert_eq!(memory.0.lock().unwrap().len(), SEEN_LIMIT);
     }
 }

@@ -15,11 +15,11 @@ use tracing::info;
 use crate::files::writer;
 use crate::formats;
 use crate::refresh::store::HealthReader;
-use crate::server::probe::Verdict;
+use crate::server::probe::ProbeResult;
 use crate::time::clock::Clock;
 
-use super::access::Visitors;
-use super::caller::Ends;
+use super::access::CallerLog;
+use super::caller::Addresses;
 use super::request_check::{self, Rules};
 use super::response;
 
@@ -29,9 +29,9 @@ pub struct Admin {
     /// How things are.
     pub health: HealthReader,
     /// How each file stands.
-    pub files: Vec<watch::Receiver<writer::State>>,
+    pub files: Vec<watch::Receiver<writer::Status>>,
     /// How the state for a successor stands, if one is kept.
-    pub state: Option<watch::Receiver<writer::State>>,
+    pub state: Option<watch::Receiver<writer::Status>>,
     /// Whether the process is about to stop.
     pub stopping: watch::Receiver<bool>,
     /// Tells that somebody asked for the stop.
@@ -39,7 +39,7 @@ pub struct Admin {
     /// What time it is.
     pub clock: Clock,
     /// Who was refused so far.
-    pub visitors: Arc<Visitors>,
+    pub caller_log: Arc<CallerLog>,
     /// The only users who may ask for the stop, if they are restricted.
     pub allow_uids: Option<Vec<u32>>,
 }
@@ -83,14 +83,14 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let mut failed = None;
     for file in &admin.files {
         match &*file.borrow() {
-            writer::State::Written => {}
-            writer::State::Waiting => waiting = true,
-            writer::State::Failed(failure) => failed = Some(Arc::clone(failure)),
+            writer::Status::Written => {}
+            writer::Status::Waiting => waiting = true,
+            writer::Status::Failed(failure) => failed = Some(Arc::clone(failure)),
         }
     }
     let state = admin.state.as_ref().map(|state| state.borrow().clone());
     let not_kept = match state {
-        Some(writer::State::Failed(failure)) => Some(failure),
+        Some(writer::Status::Failed(failure)) => Some(failure),
         _ => None,
     };
     probe(super::probe::ready(
@@ -107,7 +107,7 @@ async fn startup(State(admin): State<Arc<Admin>>) -> Response {
     probe(super::probe::startup(&health))
 }
 
-fn probe(verdict: Verdict) -> Response {
+fn probe(verdict: ProbeResult) -> Response {
     let status = if verdict.good {
         StatusCode::OK
     } else {
@@ -118,20 +118,25 @@ fn probe(verdict: Verdict) -> Response {
 
 /// Begins the stop, if a program of this pod asks: one that came over loopback, and no web page.
 async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
-    let ends = request.extensions().get::<Ends>();
-    // At both ends: a proxy of the pod's traffic may come from a loopback address to the pod's own.
-    let is_loopback = |ends: &Ends| ends.peer.ip().is_loopback() && ends.local.ip().is_loopback();
-    let loopback = ends.is_some_and(is_loopback);
-    let uid = match ends.map(Ends::owner).transpose() {
+    let addresses = request.extensions().get::<Addresses>();
+    // At both addresses: a proxy of the pod's traffic may come from a loopback address to the pod's own.
+    let is_loopback = |addresses: &Addresses| {
+        addresses.peer.ip().is_loopback() && addresses.local.ip().is_loopback()
+    };
+    let loopback = addresses.is_some_and(is_loopback);
+    let uid = match addresses.map(Addresses::owner).transpose() {
         Ok(owner) => owner.flatten().map(|owner| owner.uid),
-        Err(error) if admin.allow_uids.is_some() => return admin.visitors.unknown(&error),
+        Err(error) if admin.allow_uids.is_some() => return admin.caller_log.unknown(&error),
         Err(_) => None,
     };
     // Whoever may send this process a signal.
     let is_own = uid == Some(geteuid().as_raw());
     let allow_uids = admin.allow_uids.as_deref().filter(|_| !is_own);
     let rules = Rules {
-        bound: ends.map_or_else(|| Ipv4Addr::LOCALHOST.into(), |ends| ends.local.ip()),
+        bound: addresses.map_or_else(
+            || Ipv4Addr::LOCALHOST.into(),
+            |addresses| addresses.local.ip(),
+        ),
         methods: &[Method::POST],
     };
     let judged = request_check::check(
@@ -153,7 +158,7 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         Err(refusal) => Some((refusal.status, refusal.code, refusal.message)),
     };
     if let Some((status, code, message)) = refusal {
-        admin.visitors.refused(code, message, uid);
+        admin.caller_log.refused(code, message, uid);
         return response::error(status, code, message);
     }
     info!("A program asks this process to stop");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Both ends of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ends {
+pub struct Addresses {
     /// The client's address.
     pub peer: SocketAddr,
     /// The address that it connected to.
@@ -35,7 +35,7 @@ pub struct Program {
     pub executable: PathBuf,
 }
 
-impl Ends {
+impl Addresses {
     /// Makes the ends of a connection; IPv4 addresses of a dual-stack socket become what they are.
     pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
         let plain =
@@ -130,27 +130,29 @@ mod tests {
 
     use super::*;
 
-    /// Connects to itself, and returns both sockets and the ends.
-    fn connected(address: &str) -> Option<(TcpStream, TcpStream, Ends)> {
+    /// Connects to itself, and returns both sockets and the addresses.
+    fn connected(address: &str) -> Option<(TcpStream, TcpStream, Addresses)> {
         let listener = TcpListener::bind(address).ok()?;
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (server, peer) = listener.accept().unwrap();
-        let ends = Ends::new(peer, server.local_addr().unwrap());
-        Some((client, server, ends))
+        let addresses = Addresses::new(peer, server.local_addr().unwrap());
+        Some((client, server, addresses))
     }
 
     #[test]
     fn both_ways_of_asking_find_this_user_and_this_process() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
-            let Some((_client, _server, ends)) = connected(address) else {
+            let Some((_client, _server, addresses)) = connected(address) else {
                 crate::testing::skipped("an IPv6 loopback address");
                 continue;
             };
-            assert!(ends.is_local());
+            assert!(addresses.is_local());
             let ours = rustix::process::geteuid().as_raw();
-            let by_table = table::owner(&ends).unwrap().expect("it is in the table");
+            let by_table = table::owner(&addresses)
+                .unwrap()
+                .expect("it is in the table");
             assert_eq!(by_table.uid, ours);
-            match diag::owner(&ends) {
+            match diag::owner(&addresses) {
                 Ok(owner) => assert_eq!(owner, Some(by_table)),
                 Err(error) => crate::testing::skipped(&format!("NETLINK_SOCK_DIAG ({error})")),
             }
@@ -162,10 +164,10 @@ mod tests {
 
     #[test]
     fn a_client_that_has_gone_is_nobody_not_even_root() {
-        let (client, _server, ends) = connected("127.0.0.1:0").unwrap();
+        let (client, _server, addresses) = connected("127.0.0.1:0").unwrap();
         drop(client);
-        assert_eq!(table::owner(&ends).unwrap(), None);
-        if let Ok(owner) = diag::owner(&ends) {
+        assert_eq!(table::owner(&addresses).unwrap(), None);
+        if let Ok(owner) = diag::owner(&addresses) {
             assert_eq!(owner, None);
         }
     }
@@ -173,8 +175,8 @@ mod tests {
     #[test]
     fn another_machine_is_not_this_one() {
         let local = "10.0.0.1:7002".parse().unwrap();
-        assert!(!Ends::new("203.0.113.7:4000".parse().unwrap(), local).is_local());
-        assert!(Ends::new("[::ffff:127.0.0.1]:4000".parse().unwrap(), local).is_local());
-        assert!(Ends::new("10.0.0.1:4000".parse().unwrap(), local).is_local());
+        assert!(!Addresses::new("203.0.113.7:4000".parse().unwrap(), local).is_local());
+        assert!(Addresses::new("[::ffff:127.0.0.1]:4000".parse().unwrap(), local).is_local());
+        assert!(Addresses::new("10.0.0.1:4000".parse().unwrap(), local).is_local());
     }
 }

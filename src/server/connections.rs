@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use super::WHOLE;
+use super::CONNECTION_TIMEOUT;
 
 /// Accepts until `stop`, then lets those connections end whose requests have arrived.
 ///
@@ -128,7 +128,7 @@ impl Connections {
             }
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(WHOLE, all).await.is_err() {
+        if timeout(CONNECTION_TIMEOUT, all).await.is_err() {
             debug!("Some connections did not end and were cut off");
         }
     }

@@ -15,8 +15,8 @@ use subtle::ConstantTimeEq as _;
 
 use crate::formats;
 
-use super::access::{Door, Visitors};
-use super::hold::Offering;
+use super::access::{Access, CallerLog};
+use super::hold::Provider;
 use super::request_check::{self, Rules};
 use super::response;
 use super::token_file::{TokenFile, Unusable};
@@ -31,7 +31,7 @@ pub const CONTAINER_PREFIX: &str = "/api/v1/container/";
 #[derive(Clone, Debug)]
 pub struct Data {
     /// The credentials.
-    pub offering: Offering,
+    pub provider: Provider,
     /// The last segment of the path. A secret, if it was chosen as one.
     pub key: SecretString,
     /// The dialect of AWS SDKs, if it is spoken.
@@ -47,7 +47,7 @@ pub struct Container {
 
 /// Whom the data listener admits.
 #[derive(Clone, Debug, Default)]
-pub struct Admission {
+pub struct AllowedCallers {
     /// Whether other machines may ask.
     pub allow_remote: bool,
     /// The only users who may ask, if they are restricted.
@@ -55,8 +55,13 @@ pub struct Admission {
 }
 
 /// Returns the router of the data listener that is bound to `bound`.
-pub fn router(data: Data, bound: IpAddr, admission: Admission, visitors: Arc<Visitors>) -> Router {
-    let door = Arc::new(Door {
+pub fn router(
+    data: Data,
+    bound: IpAddr,
+    admission: AllowedCallers,
+    caller_log: Arc<CallerLog>,
+) -> Router {
+    let door = Arc::new(Access {
         rules: Rules {
             bound,
             methods: request_check::READ,
@@ -64,7 +69,7 @@ pub fn router(data: Data, bound: IpAddr, admission: Admission, visitors: Arc<Vis
         allow_remote: admission.allow_remote,
         allow_uids: admission.allow_uids,
         dialect,
-        visitors,
+        caller_log,
     });
     let container = match data.container {
         Some(_) => get(container),
@@ -92,7 +97,7 @@ async fn credentials(State(data): State<Arc<Data>>, uri: Uri) -> Response {
     if !data.is_key(&uri, PREFIX) {
         return not_found().await;
     }
-    let offer = data.offering.within(HOLD).await;
+    let offer = data.provider.within(HOLD).await;
     response::credentials(offer, |held| held.document.clone())
 }
 
@@ -104,7 +109,7 @@ async fn container(State(data): State<Arc<Data>>, uri: Uri, headers: HeaderMap) 
     if let Some(refusal) = data.unauthorized(given.map_or(b"", |v| v.as_bytes())).await {
         return refusal;
     }
-    let offer = data.offering.within(CONTAINER_HOLD).await;
+    let offer = data.provider.within(CONTAINER_HOLD).await;
     response::credentials(offer, |held| formats::container::render(&held.credentials))
 }
 
@@ -166,7 +171,7 @@ mod tests {
     use hyper_util::service::TowerToHyperService;
     use tokio::time::Instant;
 
-    use super::super::caller::Ends;
+    use super::super::caller::Addresses;
     use super::*;
     use crate::failure::{Failure, Stage};
     use crate::refresh::store::tests::{granted, noon};
@@ -183,7 +188,7 @@ mod tests {
         let (publisher, subscriber, _) = store::channel(|_| Bytes::from_static(b"credentials"));
         let clock = Clock::simulated(noon(), true);
         let data = Data {
-            offering: Offering {
+            provider: Provider {
                 subscriber,
                 clock: clock.clone(),
             },
@@ -193,7 +198,7 @@ mod tests {
         let router = router(
             data,
             [127, 0, 0, 1].into(),
-            Admission::default(),
+            AllowedCallers::default(),
             Arc::default(),
         );
         Rig {
@@ -209,7 +214,7 @@ mod tests {
             let request = Request::builder()
                 .uri("/api/v1/credentials/0")
                 .header("host", "localhost")
-                .extension(Ends::new(address, address));
+                .extension(Addresses::new(address, address));
             let response = self
                 .router
                 .call(request.body(Body::empty()).unwrap())

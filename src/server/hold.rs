@@ -7,14 +7,14 @@ use crate::time::clock::Clock;
 
 /// The credentials, and the clock that they are judged by.
 #[derive(Clone, Debug)]
-pub struct Offering {
+pub struct Provider {
     /// Where the credentials are.
     pub subscriber: Subscriber,
     /// What time it is.
     pub clock: Clock,
 }
 
-impl Offering {
+impl Provider {
     /// Returns what there is.
     pub(super) fn now(&self) -> Offer {
         self.subscriber.clone().current().offer(self.clock.now())

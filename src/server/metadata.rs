@@ -15,10 +15,10 @@ use axum::middleware;
 use axum::response::Response;
 
 use crate::refresh::store::Offer;
-use crate::server::metadata::listing::{Asked, Plain, asked};
+use crate::server::metadata::listing::{Resource, StaticValues, resource};
 
-use super::access::{Door, Visitors};
-use super::hold::Offering;
+use super::access::{Access, CallerLog};
+use super::hold::Provider;
 use super::imds_token::{self, Tokens};
 use super::request_check::Rules;
 use super::response;
@@ -27,11 +27,11 @@ use super::response;
 #[derive(Debug)]
 pub struct Metadata {
     /// The credentials.
-    pub offering: Offering,
+    pub provider: Provider,
     /// The name of the role.
     pub role: String,
     /// The plain keys.
-    pub plain: Plain,
+    pub plain: StaticValues,
     /// Whether a token is demanded.
     pub v2_only: bool,
     /// Issues tokens.
@@ -39,8 +39,12 @@ pub struct Metadata {
 }
 
 /// Returns the router of the metadata listener.
-pub fn router(metadata: Metadata, allow_uids: Option<Vec<u32>>, visitors: Arc<Visitors>) -> Router {
-    let door = Arc::new(Door {
+pub fn router(
+    metadata: Metadata,
+    allow_uids: Option<Vec<u32>>,
+    caller_log: Arc<CallerLog>,
+) -> Router {
+    let door = Arc::new(Access {
         rules: Rules {
             // Wherever it listens: a rule of the firewall may lead clients here.
             bound: IpAddr::from(ADDRESS),
@@ -49,7 +53,7 @@ pub fn router(metadata: Metadata, allow_uids: Option<Vec<u32>>, visitors: Arc<Vi
         allow_remote: false,
         allow_uids,
         dialect: |_| "metadata",
-        visitors,
+        caller_log,
     });
     Router::new()
         .fallback(answered)
@@ -60,11 +64,11 @@ pub fn router(metadata: Metadata, allow_uids: Option<Vec<u32>>, visitors: Arc<Vi
 }
 
 async fn answered(State(metadata): State<Arc<Metadata>>, request: Request) -> Response {
-    let asked = asked(request.uri().path());
+    let asked = resource(request.uri().path());
     let is_put = request.method() == Method::PUT;
     match asked {
-        Some(Asked::Token) if is_put => metadata.token(&request),
-        Some(Asked::Token) => not_allowed("PUT", "a token is fetched with PUT"),
+        Some(Resource::Token) if is_put => metadata.token(&request),
+        Some(Resource::Token) => not_allowed("PUT", "a token is fetched with PUT"),
         Some(_) if is_put => not_allowed("GET, HEAD", "only a token is fetched with PUT"),
         asked => match (metadata.refusal(&request), asked) {
             (Some(refusal), _) => refusal,
@@ -81,7 +85,7 @@ impl Metadata {
         let ttl = request.headers().get(TTL);
         match ttl.and_then(|ttl| imds_token::ttl(ttl.as_bytes())) {
             Some(ttl) => {
-                let now = self.offering.clock.now().boot;
+                let now = self.provider.clock.now().boot;
                 response::text(self.tokens.issue(ttl, now).into())
             }
             None => response::error(
@@ -94,7 +98,7 @@ impl Metadata {
 
     /// Returns what a request is told whose token is missing where one is demanded, or is not good.
     fn refusal(&self, request: &Request) -> Option<Response> {
-        let now = self.offering.clock.now().boot;
+        let now = self.provider.clock.now().boot;
         let (status, code, message) = match request.headers().get(TOKEN) {
             Some(token) if self.tokens.is_good(token.as_bytes(), now) => return None,
             None if !self.v2_only => return None,
@@ -112,24 +116,24 @@ impl Metadata {
         Some(response::error(status, code, message))
     }
 
-    async fn value(&self, asked: Asked<'_>) -> Response {
+    async fn value(&self, asked: Resource<'_>) -> Response {
         match asked {
-            Asked::RoleName => match self.offering.now() {
+            Resource::RoleName => match self.provider.now() {
                 Offer::Nothing => response::no_role(),
                 _ => response::text(self.role.clone().into()),
             },
-            Asked::Role(name) if name.eq_ignore_ascii_case(&self.role) => {
-                let offer = self.offering.within(HOLD).await;
+            Resource::Role(name) if name.eq_ignore_ascii_case(&self.role) => {
+                let offer = self.provider.within(HOLD).await;
                 response::credentials(offer, |held| held.document.clone())
             }
-            Asked::Role(_) => not_found(
+            Resource::Role(_) => not_found(
                 "there is no such role here; /latest/meta-data/ram/security-credentials/ tells its name",
             ),
-            Asked::Key(key) => match self.plain.render(key) {
+            Resource::Key(key) => match self.plain.render(key) {
                 Some(value) => response::text(value),
                 None => not_found("this key is not configured; see metadata.* in the settings"),
             },
-            Asked::Token => not_allowed("PUT", "a token is fetched with PUT"),
+            Resource::Token => not_allowed("PUT", "a token is fetched with PUT"),
         }
     }
 }
@@ -158,7 +162,7 @@ mod tests {
     use hyper_util::service::TowerToHyperService;
     use tokio::time::Instant;
 
-    use super::super::caller::Ends;
+    use super::super::caller::Addresses;
     use super::*;
     use crate::failure::{Failure, Stage};
     use crate::refresh::store::tests::{granted, noon};
@@ -175,12 +179,12 @@ mod tests {
         let (publisher, subscriber, _) = store::channel(|_| "credentials".into());
         let clock = Clock::simulated(noon(), true);
         let metadata = Metadata {
-            offering: Offering {
+            provider: Provider {
                 subscriber,
                 clock: clock.clone(),
             },
             role: "job".to_owned(),
-            plain: Plain::default(),
+            plain: StaticValues::default(),
             v2_only,
             tokens: Tokens::new([7; 32]),
         };
@@ -204,7 +208,7 @@ mod tests {
                 .method(method)
                 .uri(path)
                 .header("host", "100.100.100.200")
-                .extension(Ends::new(address, address));
+                .extension(Addresses::new(address, address));
             if let Some((name, value)) = header {
                 request = request.header(name, value);
             }

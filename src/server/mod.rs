@@ -36,8 +36,8 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument as _, Span, debug};
 
-use self::caller::Ends;
-use self::peek::HEADERS_MOST;
+use self::caller::Addresses;
+use self::peek::MAX_HEAD_SIZE;
 
 /// Binds a listener whose backlog takes a burst of clients.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -53,7 +53,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves until `stop`, then finishes the requests that are under way.
 ///
-/// At most `limit` connections are open; beyond that the one that has been silent the longest makes room.
+/// At most `limit` connections are open; beyond that the one that has been silent the longest makes shared.
 pub async fn run(
     listener: TcpListener,
     router: Router,
@@ -61,17 +61,17 @@ pub async fn run(
     stop: impl Future<Output = ()>,
 ) {
     let span = Span::current();
-    let room = Arc::new(Room { router, span });
-    let open = |stream, busy| serve(stream, Arc::clone(&room), busy);
+    let shared = Arc::new(Shared { router, span });
+    let open = |stream, busy| serve(stream, Arc::clone(&shared), busy);
     connections::run(listener, limit, stop, open).await;
 }
 
 /// Stands among the extensions of an answer that must not be sent: the connection is closed in its place.
 #[derive(Clone, Copy, Debug)]
-pub struct Unanswered;
+pub struct CloseWithoutResponse;
 
 /// Where all the connections of a listener lead; one of it, because a crowd may be silent.
-struct Room {
+struct Shared {
     router: Router,
     span: Span,
 }
@@ -81,38 +81,38 @@ struct Room {
 /// Not an `async fn`, which would keep its arguments twice: there may be thousands of silent connections.
 fn serve(
     stream: TcpStream,
-    room: Arc<Room>,
+    shared: Arc<Shared>,
     busy: Arc<AtomicBool>,
 ) -> impl Future<Output = ()> + Send {
     let opened = Instant::now();
     async move {
-        if !peek::has_come(&stream, opened + HEADERS, peek::is_partial).await {
+        if !peek::has_arrived(&stream, opened + HEADER_TIMEOUT, peek::is_partial).await {
             return;
         }
-        if let Ok(conversation) = conversation(stream, &room, busy, opened) {
+        if let Ok(conversation) = conversation(stream, &shared, busy, opened) {
             conversation.await;
         }
     }
 }
 
-/// Prepares the conversation. Boxed, so that connections that wait do not make room for it either.
+/// Prepares the conversation. Boxed, so that connections that wait do not make shared for it either.
 fn conversation(
     stream: TcpStream,
-    room: &Room,
+    shared: &Shared,
     busy: Arc<AtomicBool>,
     opened: Instant,
 ) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
-    let ends = Ends::new(stream.peer_addr()?, stream.local_addr()?);
-    let conversation = converse(stream, ends, room.router.clone(), busy, opened);
-    Ok(Box::pin(conversation.instrument(room.span.clone())))
+    let addresses = Addresses::new(stream.peer_addr()?, stream.local_addr()?);
+    let conversation = serve_connection(stream, addresses, shared.router.clone(), busy, opened);
+    Ok(Box::pin(conversation.instrument(shared.span.clone())))
 }
 
 /// Reads one request and answers it, or gives the client up: each side has its time, and the head its size.
 ///
 /// `busy` is set when the request has arrived. What the client may take counts from `opened`. Cancel safe.
-pub async fn converse(
+pub async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    ends: Ends,
+    addresses: Addresses,
     router: Router,
     busy: Arc<AtomicBool>,
     opened: Instant,
@@ -120,26 +120,28 @@ pub async fn converse(
     let service = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         busy.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(ends);
+        request.extensions_mut().insert(addresses);
         let answer = service.call(request);
         async move {
             let Ok(answer) = answer.await;
             match answer.extensions().get() {
-                Some(Unanswered) => Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
+                Some(CloseWithoutResponse) => {
+                    Err(io::Error::from(io::ErrorKind::ConnectionAborted))
+                }
                 None => Ok(answer),
             }
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADERS)
-        .max_buf_size(HEADERS_MOST)
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEAD_SIZE)
         // A client may close its sending half as soon as it has asked.
         .half_close(true)
         // Clients pool connections without trying again on a reset: one request each.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    match timeout_at(opened + WHOLE, connection).await {
+    match timeout_at(opened + CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!("A connection ended early: {error}"),
         Err(_) => debug!("A connection took too long and was cut off"),
@@ -150,7 +152,7 @@ pub async fn converse(
 const BACKLOG: u32 = 4096;
 
 /// A client on the same machine has no reason to take longer for its request.
-pub(crate) const HEADERS: Duration = Duration::from_secs(5);
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The whole life of a connection: headers, the wait for first credentials, the answer.
-pub(crate) const WHOLE: Duration = Duration::from_secs(15);
+pub(crate) const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);

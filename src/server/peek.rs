@@ -13,23 +13,23 @@ use tokio::time::{Instant, timeout_at};
 /// Waits until what a client says first is there as a whole, and leaves it there; tells whether it came in time.
 ///
 /// `is_partial` says of its beginning whether more is needed.
-pub async fn has_come(stream: &TcpStream, by: Instant, is_partial: fn(&[u8]) -> bool) -> bool {
-    let has_come = matches!(
+pub async fn has_arrived(stream: &TcpStream, by: Instant, is_partial: fn(&[u8]) -> bool) -> bool {
+    let has_arrived = matches!(
         timeout_at(by, arrival(stream, is_partial)).await,
         Ok(Ok(()))
     );
-    if !has_come {
+    if !has_arrived {
         // What is left unread would make the close a reset. Not by tokio, which knows that there is nothing new.
-        let _ = recv(stream, &mut [0; HEADERS_MOST][..], RecvFlags::empty());
+        let _ = recv(stream, &mut [0; MAX_HEAD_SIZE][..], RecvFlags::empty());
     }
-    has_come
+    has_arrived
 }
 
 /// Whether more may make a request of this. What is none, or too long, is for hyper to refuse.
 pub fn is_partial(head: &[u8]) -> bool {
-    let mut headers = [httparse::EMPTY_HEADER; MANY_HEADERS];
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let parsed = httparse::Request::new(&mut headers).parse(head);
-    head.len() < HEADERS_MOST && parsed.is_ok_and(|status| status.is_partial())
+    head.len() < MAX_HEAD_SIZE && parsed.is_ok_and(|status| status.is_partial())
 }
 
 async fn arrival(stream: &TcpStream, is_partial: fn(&[u8]) -> bool) -> io::Result<()> {
@@ -46,7 +46,7 @@ async fn arrival(stream: &TcpStream, is_partial: fn(&[u8]) -> bool) -> io::Resul
 
 /// Looks whether the whole is there, and would block if not.
 fn peek(stream: &TcpStream, is_partial: fn(&[u8]) -> bool) -> io::Result<()> {
-    let mut head = [0; HEADERS_MOST];
+    let mut head = [0; MAX_HEAD_SIZE];
     let (length, _) = recv(stream, &mut head[..], RecvFlags::PEEK)?;
     match head.get(..length) {
         None | Some([]) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -56,7 +56,7 @@ fn peek(stream: &TcpStream, is_partial: fn(&[u8]) -> bool) -> io::Result<()> {
 }
 
 /// Ten times what the most talkative SDK sends; hyper's own minimum is 8 KiB.
-pub(crate) const HEADERS_MOST: usize = 16 * 1024;
+pub(crate) const MAX_HEAD_SIZE: usize = 16 * 1024;
 
 /// Beyond so many headers hyper refuses a request.
-const MANY_HEADERS: usize = 100;
+const MAX_HEADERS: usize = 100;

@@ -9,7 +9,7 @@ use crate::refresh::store::{Health, Phase};
 
 /// An answer to a probe: good or not, and a body that says why.
 #[derive(Debug)]
-pub struct Verdict {
+pub struct ProbeResult {
     /// Whether the probe passes.
     pub good: bool,
     /// The body.
@@ -17,15 +17,15 @@ pub struct Verdict {
 }
 
 /// Passes as long as the process answers: a restart repairs no trust policy, and would lose credentials that are good.
-pub fn live() -> Verdict {
-    Verdict {
+pub fn live() -> ProbeResult {
+    ProbeResult {
         good: true,
         body: crate::formats::json(&serde_json::json!({ "status": "live" })),
     }
 }
 
 /// Passes once credentials have been obtained, and ever after; at once where there is no role to obtain any for.
-pub fn startup(health: &Health) -> Verdict {
+pub fn startup(health: &Health) -> ProbeResult {
     let started = health.generation > 0 || health.phase == Phase::Roleless;
     verdict(health, (None, None), started, "started", "starting")
 }
@@ -40,7 +40,7 @@ pub fn ready(
     pending_file: bool,
     state: Option<&Failure>,
     stopping: bool,
-) -> Verdict {
+) -> ProbeResult {
     let valid = matches!(
         health.phase,
         Phase::Fresh | Phase::Failing | Phase::Roleless
@@ -79,7 +79,7 @@ fn verdict(
     good: bool,
     yes: &'static str,
     no: &'static str,
-) -> Verdict {
+) -> ProbeResult {
     let failure = health.failure.as_deref();
     let reported = Report {
         status: if good { yes } else { no },
@@ -102,7 +102,7 @@ fn verdict(
         file_message: file.map(ToString::to_string),
         state_message: state.map(ToString::to_string),
     };
-    Verdict {
+    ProbeResult {
         good,
         body: crate::formats::json(&reported),
     }

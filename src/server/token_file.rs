@@ -45,7 +45,7 @@ impl TokenFile {
 
     /// Whether it holds exactly this.
     pub(super) async fn holds(&self, given: &[u8]) -> Result<bool, Unusable> {
-        let read = tokio::time::timeout(PATIENCE, self.read()).await;
+        let read = tokio::time::timeout(TIMEOUT, self.read()).await;
         let read = read.unwrap_or_else(|_| Err("its file system does not answer".to_owned()));
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
@@ -102,7 +102,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
 }
 
 /// Reading a file takes no time, unless its file system hangs.
-const PATIENCE: Duration = Duration::from_millis(400);
+const TIMEOUT: Duration = Duration::from_millis(400);
 
 /// More than any token, less than a header may have.
 const MOST: usize = 4096;

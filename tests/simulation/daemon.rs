@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use ram_sidecar::credentials::{RoleArn, RoleRequest};
 use ram_sidecar::failure::Failure;
 use ram_sidecar::files::state::{Binding, Store};
-use ram_sidecar::files::writer::{self, Sink};
+use ram_sidecar::files::writer::{self, Writer};
 use ram_sidecar::formats;
 use ram_sidecar::formats::format::Format;
 use ram_sidecar::http::client::Outbound;
@@ -21,11 +21,11 @@ use ram_sidecar::identity::{AccessKey, File, Identity, Oidc, Value};
 use ram_sidecar::refresh::Refresher;
 use ram_sidecar::refresh::source::{Chain, Minted, Source};
 use ram_sidecar::refresh::store::{self, HealthReader, Subscriber};
-use ram_sidecar::server::caller::Ends;
-use ram_sidecar::server::data::{self, Admission, Container, Data};
-use ram_sidecar::server::hold::Offering;
+use ram_sidecar::server::caller::Addresses;
+use ram_sidecar::server::data::{self, AllowedCallers, Container, Data};
+use ram_sidecar::server::hold::Provider;
 use ram_sidecar::server::imds_token::Tokens;
-use ram_sidecar::server::metadata::listing::Plain;
+use ram_sidecar::server::metadata::listing::StaticValues;
 use ram_sidecar::server::metadata::{self, Metadata};
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
@@ -72,7 +72,7 @@ impl Setup {
 pub(crate) struct Daemon {
     pub(crate) subscriber: Subscriber,
     pub(crate) health: HealthReader,
-    pub(crate) file: watch::Receiver<writer::State>,
+    pub(crate) file: watch::Receiver<writer::Status>,
     pub(crate) nudge: watch::Sender<u64>,
     pub(crate) attempts: Attempts,
     pub(crate) doors: Doors,
@@ -95,12 +95,12 @@ impl Daemon {
             uid: None,
             gid: None,
         };
-        let sink = Sink::new(options, subscriber.clone(), clock.clone()).await?;
+        let writer = Writer::new(options, subscriber.clone(), clock.clone()).await?;
         let mut tasks = JoinSet::new();
         if setup.has_state {
             let binding = Binding::new(&[KEY_ID.to_owned()], &[], &roles(setup));
             let store = Store::new(setup.directory.join("state"), binding, None);
-            let keeper = Sink::new(store.clone(), subscriber.clone(), clock.clone()).await?;
+            let keeper = Writer::new(store.clone(), subscriber.clone(), clock.clone()).await?;
             match store.load(&clock).await {
                 Ok(Some(left)) => publisher.renewed(left.granted, left.renew_at),
                 Ok(None) => world.note("there is no state"),
@@ -121,12 +121,12 @@ impl Daemon {
             dice: luck::dice,
             nudges,
         };
-        let doors = Doors::open(&Offering {
+        let doors = Doors::open(&Provider {
             subscriber: subscriber.clone(),
             clock,
         });
-        let file = sink.state();
-        tasks.spawn(sink.run());
+        let file = writer.state();
+        tasks.spawn(writer.run());
         tasks.spawn(refresher.run());
         Ok(Self {
             subscriber,
@@ -259,21 +259,21 @@ impl std::fmt::Debug for Doors {
 }
 
 impl Doors {
-    fn open(offering: &Offering) -> Self {
+    fn open(provider: &Provider) -> Self {
         let data = Data {
-            offering: offering.clone(),
+            provider: provider.clone(),
             key: "0".into(),
             container: Some(Container { token_file: None }),
         };
         let metadata = Metadata {
-            offering: offering.clone(),
+            provider: provider.clone(),
             role: "job".to_owned(),
-            plain: Plain::default(),
+            plain: StaticValues::default(),
             v2_only: false,
             tokens: Tokens::new([7; 32]),
         };
         let bound = [127, 0, 0, 1].into();
-        let data = data::router(data, bound, Admission::default(), Arc::default());
+        let data = data::router(data, bound, AllowedCallers::default(), Arc::default());
         let metadata = metadata::router(metadata, None, Arc::default());
         Self {
             data: TowerToHyperService::new(data),
@@ -296,7 +296,7 @@ impl Doors {
         let request = Request::builder()
             .uri(path)
             .header("host", host)
-            .extension(Ends::new(address, address))
+            .extension(Addresses::new(address, address))
             .body(Body::empty())
             .unwrap();
         let response = door.call(request).await.unwrap();

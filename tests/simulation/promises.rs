@@ -168,7 +168,7 @@ impl Promises {
             && is_settled(circumstances.clock_set)
             && is_settled(self.held_since)
         {
-            let is_failed = matches!(&*daemon.file.borrow(), writer::State::Failed(_));
+            let is_failed = matches!(&*daemon.file.borrow(), writer::Status::Failed(_));
             ensure(!is_failed, || "the writer has given up".to_owned())?;
             // What is back from a disk that was away may still be good, when what is held is not any more.
             if let Some(held) = self.held

@@ -39,8 +39,10 @@ fn written(name: &str) -> (PathBuf, Arc<Held>) {
     let path = testing::directory("state").join("state");
     let clock = Clock::machine();
     let held = held(name, &clock);
-    let shelf = Shelf::default();
-    store(&path).replace(&held, &shelf, clock.now()).unwrap();
+    let ownership = Ownership::default();
+    store(&path)
+        .replace(&held, &ownership, clock.now())
+        .unwrap();
     (path, held)
 }
 
@@ -120,7 +122,7 @@ async fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
         let told = refusal(&store(&path)).await;
         assert_eq!(told, "it is not a regular file", "{}", path.display());
         let error = store(&path)
-            .replace(&held("a", &Clock::machine()), &Shelf::default(), noon())
+            .replace(&held("a", &Clock::machine()), &Ownership::default(), noon())
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
     }
@@ -159,7 +161,7 @@ async fn a_profile_that_was_changed_since_makes_it_void() {
     let held = held("b", &clock);
     let store = told_in(&profile);
     store
-        .replace(&held, &Shelf::default(), clock.now())
+        .replace(&held, &Ownership::default(), clock.now())
         .unwrap();
     assert!(store.load(&clock).await.unwrap().is_some());
 }
@@ -169,7 +171,7 @@ fn only_a_state_is_ever_replaced() {
     let directory = testing::directory("state");
     let path = directory.join("state");
     let clock = Clock::machine();
-    let replace = || store(&path).replace(&held("a", &clock), &Shelf::default(), clock.now());
+    let replace = || store(&path).replace(&held("a", &clock), &Ownership::default(), clock.now());
     for torn in [
         "",
         "{\"ram",
@@ -201,9 +203,9 @@ async fn a_sink_writes_it_anew_when_the_same_credentials_have_another_deadline_a
     let path = testing::directory("state").join("state");
     let (publisher, mut subscriber, _) = store::channel(crate::formats::json::render);
     let clock = Clock::machine();
-    let sink = writer::Sink::new(store(&path), subscriber.clone(), clock.clone());
-    let sink = sink.await.unwrap();
-    tokio::spawn(sink.run());
+    let writer = writer::Writer::new(store(&path), subscriber.clone(), clock.clone());
+    let writer = writer.await.unwrap();
+    tokio::spawn(writer.run());
     let now = clock.now();
     for seconds in [3599, 1800, 2] {
         let mut granted = fresh("a", now);

@@ -28,20 +28,20 @@ fn options(path: &Path) -> Options {
 struct Rig {
     publisher: Publisher,
     clock: Clock,
-    state: watch::Receiver<State>,
+    state: watch::Receiver<Status>,
     path: PathBuf,
 }
 
-/// Starts a sink on `path`, under the real clock: paused time and real files do not mix.
+/// Starts a writer on `path`, under the real clock: paused time and real files do not mix.
 async fn start(path: PathBuf) -> Rig {
     let (publisher, subscriber, _) =
         store::channel(|credentials| credentials.access_key_id.clone().into());
     let clock = Clock::machine();
-    let sink = Sink::new(options(&path), subscriber, clock.clone())
+    let writer = Writer::new(options(&path), subscriber, clock.clone())
         .await
         .unwrap();
-    let state = sink.state();
-    tokio::spawn(sink.run());
+    let state = writer.state();
+    tokio::spawn(writer.run());
     Rig {
         publisher,
         clock,
@@ -57,7 +57,7 @@ impl Rig {
             .renewed(granted(name, now.after(lifetime)), now);
     }
 
-    async fn until(&mut self, wanted: fn(&State) -> bool) -> State {
+    async fn until(&mut self, wanted: fn(&Status) -> bool) -> Status {
         let deadline = Duration::from_secs(20);
         let state = tokio::time::timeout(deadline, self.state.wait_for(wanted)).await;
         state.expect("the file reaches the state").unwrap().clone()
@@ -71,21 +71,21 @@ impl Rig {
     }
 }
 
-fn is_written(state: &State) -> bool {
-    matches!(state, State::Written)
+fn is_written(state: &Status) -> bool {
+    matches!(state, Status::Written)
 }
 
-fn is_failed(state: &State) -> bool {
-    matches!(state, State::Failed(_))
+fn is_failed(state: &Status) -> bool {
+    matches!(state, Status::Failed(_))
 }
 
-fn is_waiting(state: &State) -> bool {
-    matches!(state, State::Waiting)
+fn is_waiting(state: &Status) -> bool {
+    matches!(state, Status::Waiting)
 }
 
 #[tokio::test]
 async fn the_file_follows_the_credentials_with_the_asked_for_mode_and_leaves_no_litter() {
-    let directory = testing::directory("sink");
+    let directory = testing::directory("writer");
     let mut rig = start(directory.join("credentials")).await;
     assert_eq!(
         fs::read_dir(&directory).unwrap().count(),
@@ -118,11 +118,11 @@ async fn the_file_follows_the_credentials_with_the_asked_for_mode_and_leaves_no_
 
 #[tokio::test]
 async fn a_vanished_directory_is_reported_and_healed() {
-    let directory = testing::directory("sink");
+    let directory = testing::directory("writer");
     let mut rig = start(directory.join("credentials")).await;
     fs::remove_dir_all(&directory).unwrap();
     rig.renew("a", HOUR);
-    let State::Failed(failure) = rig.until(is_failed).await else {
+    let Status::Failed(failure) = rig.until(is_failed).await else {
         unreachable!()
     };
     let sentence = failure.to_string();
@@ -142,7 +142,7 @@ async fn a_vanished_directory_is_reported_and_healed() {
 
 #[tokio::test]
 async fn an_expired_file_is_removed() {
-    let directory = testing::directory("sink");
+    let directory = testing::directory("writer");
     let mut rig = start(directory.join("credentials")).await;
     rig.renew("a", Duration::from_secs(2));
     rig.until(is_written).await;
@@ -152,7 +152,7 @@ async fn an_expired_file_is_removed() {
 
 #[tokio::test]
 async fn an_expired_file_that_was_out_of_reach_is_removed_when_it_is_back() {
-    let directory = testing::directory("sink");
+    let directory = testing::directory("writer");
     let mut rig = start(on_disk(&directory)).await;
     rig.renew("a", HOUR);
     rig.until(is_written).await;
@@ -164,7 +164,7 @@ async fn an_expired_file_that_was_out_of_reach_is_removed_when_it_is_back() {
 
 #[tokio::test]
 async fn it_is_removed_by_what_was_known_of_its_end_and_not_by_a_wrong_wall_clock() {
-    let directory = testing::directory("sink");
+    let directory = testing::directory("writer");
     let mut rig = start(on_disk(&directory)).await;
     let now = rig.clock.now();
     let mut granted = granted("a", now.after(Duration::from_secs(2)));
@@ -203,7 +203,7 @@ async fn comes_back_and_goes(rig: &Rig, directory: &Path) {
 
 #[tokio::test]
 async fn what_cannot_be_written_is_refused_at_once_with_the_path_and_the_reason() {
-    let directory = testing::directory("sink");
+    let directory = testing::directory("writer");
     fs::write(directory.join("file"), "").unwrap();
     for (path, reason) in [
         (directory.join("missing/credentials"), "No such file"),
@@ -212,7 +212,7 @@ async fn what_cannot_be_written_is_refused_at_once_with_the_path_and_the_reason(
         ("/dev/null".into(), "not a regular file"),
     ] {
         let (_, subscriber, _) = store::channel(|_| "".into());
-        let refusal = Sink::new(options(&path), subscriber, Clock::machine())
+        let refusal = Writer::new(options(&path), subscriber, Clock::machine())
             .await
             .unwrap_err();
         let sentence = refusal.to_string();
@@ -229,7 +229,7 @@ async fn what_a_predecessor_left_stays_as_long_as_it_is_good() {
         format!(r#"{{"Code":"Success","AccessKeyId":"STS.old","Expiration":"{end}"}}"#)
     };
     for (content, stays) in [(ends_in(600), true), (ends_in(-600), false)] {
-        let path = testing::directory("sink").join("credentials");
+        let path = testing::directory("writer").join("credentials");
         fs::write(&path, &content).unwrap();
         let mut rig = start(path).await;
         // It tells how the file stands once it has looked.
@@ -244,7 +244,7 @@ async fn what_a_predecessor_left_stays_as_long_as_it_is_good() {
 #[tokio::test]
 async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
     // The longest of names leaves no room for a temporary one.
-    let path = testing::directory("sink").join("n".repeat(255));
+    let path = testing::directory("writer").join("n".repeat(255));
     fs::write(&path, r#"{"Expiration":"2020-01-01T00:00:00Z"}"#).unwrap();
     let until = |deadline: Moment| Disk {
         written: Some(Written {
@@ -259,23 +259,23 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
     let now = clock.now();
     publisher.renewed(granted("new", now.after(HOUR)), now);
     let offer = subscriber.current().offer(now);
-    let sink = Sink {
+    let writer = Writer {
         kept: options(&path),
         subscriber,
         clock,
         state: watch::Sender::default(),
-        shelf: Shelf::default(),
+        ownership: Ownership::default(),
     };
 
     let mut disk = until(now.after(HOUR));
-    sink.step(&offer, &mut disk, now).await.unwrap_err();
+    writer.step(&offer, &mut disk, now).await.unwrap_err();
     assert!(
         path.exists() && disk.written.is_some(),
         "what is good stays"
     );
 
     disk = until(now);
-    sink.step(&offer, &mut disk, now).await.unwrap_err();
+    writer.step(&offer, &mut disk, now).await.unwrap_err();
     assert!(!path.exists() && disk.written.is_none());
 }
 
@@ -299,7 +299,7 @@ fn a_failure_is_followed_by_a_pause_whatever_is_on_disk() {
 
 #[tokio::test]
 async fn a_document_that_another_process_renewed_is_not_removed() {
-    let path = testing::directory("sink").join("credentials");
+    let path = testing::directory("writer").join("credentials");
     let now = Clock::machine().now().wall;
     let document = |end| {
         format!(
@@ -309,7 +309,7 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
     };
     let later = now + TimeDelta::hours(1);
     fs::write(&path, document(later)).unwrap();
-    let kept = remove(&options(&path), now, &Shelf::default(), now).unwrap();
+    let kept = remove(&options(&path), now, &Ownership::default(), now).unwrap();
     assert_eq!(
         kept.map(crate::credentials::timestamp),
         Some(crate::credentials::timestamp(later))
@@ -320,7 +320,7 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
         remove(
             &options(&path),
             now - TimeDelta::hours(1),
-            &Shelf::default(),
+            &Ownership::default(),
             now
         )
         .unwrap(),
@@ -332,14 +332,14 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
 #[test]
 fn only_what_this_process_wrote_is_removed_in_the_end_also_where_another_wrote_the_same() {
     for format in [Format::Json, Format::Ossfs] {
-        let path = testing::directory("sink").join("credentials");
+        let path = testing::directory("writer").join("credentials");
         let options = Options {
             format,
             ..options(&path)
         };
         let credentials = store::tests::credentials("x");
-        let write = |shelf| target::replace(&options, &credentials, shelf, noon().wall);
-        let (ours, theirs) = (Shelf::default(), Shelf::default());
+        let write = |ownership| target::replace(&options, &credentials, ownership, noon().wall);
+        let (ours, theirs) = (Ownership::default(), Ownership::default());
         write(&ours).unwrap();
         write(&theirs).unwrap();
         ours.clear(&options);
@@ -359,15 +359,15 @@ fn only_what_this_process_wrote_is_removed_in_the_end_also_where_another_wrote_t
 
 #[test]
 fn what_was_changed_since_is_judged_by_its_content() {
-    let path = testing::directory("sink").join("variables");
+    let path = testing::directory("writer").join("variables");
     let options = Options {
         format: Format::Env,
         mode: 0o400,
         ..options(&path)
     };
     let credentials = store::tests::credentials("x");
-    let shelf = Shelf::default();
-    let write = || target::replace(&options, &credentials, &shelf, noon().wall);
+    let ownership = Ownership::default();
+    let write = || target::replace(&options, &credentials, &ownership, noon().wall);
     write().unwrap();
     write().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o400);

@@ -15,9 +15,9 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use crate::server::caller::Ends;
-use crate::server::converse;
-use crate::server::peek::{HEADERS_MOST, has_come};
+use crate::server::caller::Addresses;
+use crate::server::peek::{MAX_HEAD_SIZE, has_arrived};
+use crate::server::serve_connection;
 
 use super::certificate::Certificate;
 use super::reviews::Room;
@@ -47,7 +47,7 @@ pub(super) fn serve(
     let opened = Instant::now();
     async move {
         // Who does not even begin costs no memory of the handshake.
-        if !has_come(&stream, opened + HANDSHAKE, is_partial).await {
+        if !has_arrived(&stream, opened + HANDSHAKE, is_partial).await {
             return;
         }
         if let Ok(conversation) = conversation(stream, room, busy, opened) {
@@ -63,12 +63,13 @@ fn conversation(
     busy: Arc<AtomicBool>,
     opened: Instant,
 ) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
-    let ends = Ends::new(stream.peer_addr()?, stream.local_addr()?);
+    let addresses = Addresses::new(stream.peer_addr()?, stream.local_addr()?);
     Ok(Box::pin(async move {
         match timeout_at(opened + HANDSHAKE, room.acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
                 // The flag that it sets itself is set before the body is there.
-                converse(stream, ends, room.router(busy), Arc::default(), opened).await;
+                serve_connection(stream, addresses, room.router(busy), Arc::default(), opened)
+                    .await;
             }
             Ok(Err(error)) => failed(&room, &error),
             Err(_) => debug!("A handshake took too long and was cut off"),
@@ -96,7 +97,7 @@ fn is_partial(head: &[u8]) -> bool {
     match head {
         [HANDSHAKE_RECORD, _, _, high, low, rest @ ..] => {
             let length = usize::from(u16::from_be_bytes([*high, *low]));
-            rest.len() < length && head.len() < HEADERS_MOST
+            rest.len() < length && head.len() < MAX_HEAD_SIZE
         }
         [HANDSHAKE_RECORD, ..] => true,
         _ => false,
@@ -128,7 +129,7 @@ mod tests {
             assert_eq!(is_partial(head), expected, "{head:?}");
         }
         let mut long = vec![22, 3, 1, 0xff, 0xff];
-        long.resize(HEADERS_MOST, 0);
+        long.resize(MAX_HEAD_SIZE, 0);
         assert!(!is_partial(&long));
         long.pop();
         assert!(is_partial(&long));

@@ -12,7 +12,7 @@ use tracing::info;
 use crate::sandbox::faults::plan::Plan;
 use crate::sandbox::http::State;
 use crate::sandbox::http::request;
-use crate::server::caller::Ends;
+use crate::server::caller::Addresses;
 use crate::server::request_check::{self, Rules};
 use crate::server::response;
 
@@ -25,13 +25,16 @@ pub(in crate::sandbox) fn is_meant(path: &str) -> bool {
 /// Does what is asked, and tells what is in force then.
 pub(in crate::sandbox) async fn respond(state: &State, request: Request<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
-    let ends = head.extensions.get::<Ends>();
+    let addresses = head.extensions.get::<Addresses>();
     let rules = Rules {
-        bound: ends.map_or_else(|| Ipv4Addr::LOCALHOST.into(), |ends| ends.local.ip()),
+        bound: addresses.map_or_else(
+            || Ipv4Addr::LOCALHOST.into(),
+            |addresses| addresses.local.ip(),
+        ),
         methods: METHODS,
     };
     // Loopback addresses may be routed here.
-    let is_local = ends.is_some_and(Ends::is_local);
+    let is_local = addresses.is_some_and(Addresses::is_local);
     let judged = request_check::admit(is_local, None, false, None).and_then(|()| {
         request_check::check(&head.method, &head.uri, head.version, &head.headers, rules)
     });

@@ -1,4 +1,4 @@
-//! One socket, asked for by its ends: `sock_diag(7)`, as `ss` does. It costs the same however many connections there are.
+//! One socket, asked for by its addresses: `sock_diag(7)`, as `ss` does. It costs the same however many connections there are.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,19 +8,19 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
 };
 
-use super::{Ends, Owner};
+use super::{Addresses, Owner};
 
 /// Asks for the owner of the client's socket.
 ///
 /// Fails where the kernel has no such interface, or forbids it.
-pub(super) fn owner(ends: &Ends) -> io::Result<Option<Owner>> {
+pub(super) fn owner(addresses: &Addresses) -> io::Result<Option<Owner>> {
     let kernel = socket_with(
         AddressFamily::NETLINK,
         SocketType::DGRAM,
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         Some(SOCK_DIAG),
     )?;
-    let request = request(ends);
+    let request = request(addresses);
     sendto(
         &kernel,
         &request,
@@ -34,23 +34,23 @@ pub(super) fn owner(ends: &Ends) -> io::Result<Option<Owner>> {
 }
 
 /// Writes `struct nlmsghdr` and `struct inet_diag_req_v2` (`linux/inet_diag.h`).
-fn request(ends: &Ends) -> Vec<u8> {
+fn request(addresses: &Addresses) -> Vec<u8> {
     let mut message = Vec::new();
     message.extend(LENGTH.to_ne_bytes());
     message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
     message.extend(NLM_F_REQUEST.to_ne_bytes());
     // Sequence number and port: there is one request and one answer.
     message.extend([0; 8]);
-    let family = match ends.peer.ip() {
+    let family = match addresses.peer.ip() {
         IpAddr::V4(_) => AddressFamily::INET,
         IpAddr::V6(_) => AddressFamily::INET6,
     };
     message.extend([u8::try_from(family.as_raw()).unwrap_or_default(), TCP, 0, 0]);
     // In whatever state.
     message.extend(u32::MAX.to_ne_bytes());
-    message.extend(ends.peer.port().to_be_bytes());
-    message.extend(ends.local.port().to_be_bytes());
-    for ip in [ends.peer.ip(), ends.local.ip()] {
+    message.extend(addresses.peer.port().to_be_bytes());
+    message.extend(addresses.local.port().to_be_bytes());
+    for ip in [addresses.peer.ip(), addresses.local.ip()] {
         let mut sixteen = [0; 16];
         match ip {
             IpAddr::V4(ip) => sixteen[..4].copy_from_slice(&ip.octets()),
@@ -92,7 +92,7 @@ pub fn read(answer: &[u8]) -> io::Result<Option<Owner>> {
     }))
 }
 
-/// 16 bytes of header, 8 of selection, 48 of ends.
+/// 16 bytes of header, 8 of selection, 48 of addresses.
 const LENGTH: u32 = 72;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;

@@ -4,15 +4,15 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Ends, Owner};
+use super::{Addresses, Owner};
 
 /// Looks for the owner of the client's socket.
-pub(super) fn owner(ends: &Ends) -> io::Result<Option<Owner>> {
+pub(super) fn owner(addresses: &Addresses) -> io::Result<Option<Owner>> {
     let search = |table, client: SocketAddr, server: SocketAddr| {
         let text = fs::read_to_string(table)?;
         Ok(find(&text, client, server))
     };
-    let Ends { peer, local } = *ends;
+    let Addresses { peer, local } = *addresses;
     if peer.is_ipv6() {
         return search("/proc/net/tcp6", peer, local);
     }
@@ -37,8 +37,8 @@ pub fn find(text: &str, client: SocketAddr, server: SocketAddr) -> Option<Owner>
     let (client, server) = (written(client), written(server));
     text.lines().skip(1).find_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
-        let ends = (fields.next()?, fields.next()?);
-        if ends != (client.as_str(), server.as_str()) {
+        let addresses = (fields.next()?, fields.next()?);
+        if addresses != (client.as_str(), server.as_str()) {
             return None;
         }
         let uid = fields.nth(4)?.parse().ok()?;
@@ -73,8 +73,8 @@ mod tests {
                 "   0: 0100007F:A2C4 0100007F:1B5A 01 00000000:00000000 00:00000000 00000000 {uid:5}        0 {inode} 1 0 20\n"
             )
         };
-        let ends = ["127.0.0.1:41668", "127.0.0.1:7002"].map(|end| end.parse().unwrap());
-        let find = |text: &str| find(text, ends[0], ends[1]);
+        let addresses = ["127.0.0.1:41668", "127.0.0.1:7002"].map(|end| end.parse().unwrap());
+        let find = |text: &str| find(text, addresses[0], addresses[1]);
         let text = format!("{head}{}", line(1000, 77));
         assert_eq!(
             find(&text),

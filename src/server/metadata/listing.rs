@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// What a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked<'a> {
+pub enum Resource<'a> {
     /// A token of hardened mode.
     Token,
     /// The name of the role.
@@ -32,7 +32,7 @@ pub enum Key {
 
 /// The values of the plain keys, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plain {
+pub struct StaticValues {
     /// `region-id`.
     pub region: Option<String>,
     /// `zone-id`.
@@ -43,7 +43,7 @@ pub struct Plain {
     pub owner: Option<String>,
 }
 
-impl Plain {
+impl StaticValues {
     /// Renders the value of a key; nothing if it is not known.
     pub fn render(&self, key: Key) -> Option<Bytes> {
         let value = match key {
@@ -57,17 +57,17 @@ impl Plain {
 }
 
 /// Reads a path, without regard to case: ossutil asks for `Ram/security-credentials/`.
-pub fn asked(path: &str) -> Option<Asked<'_>> {
+pub fn resource(path: &str) -> Option<Resource<'_>> {
     let rest = after(path, "/latest/")?;
     if rest.eq_ignore_ascii_case("api/token") {
-        return Some(Asked::Token);
+        return Some(Resource::Token);
     }
     let key = after(rest, "meta-data/")?;
     if let Some(role) = after(key, "ram/security-credentials/") {
         return match role {
-            "" => Some(Asked::RoleName),
+            "" => Some(Resource::RoleName),
             role if role.contains('/') => None,
-            role => Some(Asked::Role(role)),
+            role => Some(Resource::Role(role)),
         };
     }
     let known = KEYS
@@ -83,12 +83,12 @@ fn after<'a>(text: &'a str, start: &str) -> Option<&'a str> {
         .then(|| text.get(start.len()..).unwrap_or_default())
 }
 
-const KEYS: [(&str, Asked<'static>); 5] = [
-    ("ram/security-credentials", Asked::RoleName),
-    ("region-id", Asked::Key(Key::Region)),
-    ("zone-id", Asked::Key(Key::Zone)),
-    ("instance-id", Asked::Key(Key::Instance)),
-    ("owner-account-id", Asked::Key(Key::Owner)),
+const KEYS: [(&str, Resource<'static>); 5] = [
+    ("ram/security-credentials", Resource::RoleName),
+    ("region-id", Resource::Key(Key::Region)),
+    ("zone-id", Resource::Key(Key::Zone)),
+    ("instance-id", Resource::Key(Key::Instance)),
+    ("owner-account-id", Resource::Key(Key::Owner)),
 ];
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn every_key_has_its_own_value_and_one_that_is_not_known_none() {
-        let known = Plain {
+        let known = StaticValues {
             region: Some("cn-hangzhou".into()),
             zone: Some("cn-hangzhou-b".into()),
             instance: Some("i-1".into()),
@@ -110,40 +110,43 @@ mod tests {
             (Key::Owner, "7"),
         ] {
             assert_eq!(known.render(key), Some(Bytes::from(value)));
-            assert_eq!(Plain::default().render(key), None);
+            assert_eq!(StaticValues::default().render(key), None);
         }
     }
 
     #[test]
     fn paths_are_read_without_regard_to_case_and_nothing_else_is_known() {
         for (path, expected) in [
-            ("/latest/api/token", Some(Asked::Token)),
-            ("/LATEST/API/TOKEN", Some(Asked::Token)),
+            ("/latest/api/token", Some(Resource::Token)),
+            ("/LATEST/API/TOKEN", Some(Resource::Token)),
             (
                 "/latest/meta-data/ram/security-credentials/",
-                Some(Asked::RoleName),
+                Some(Resource::RoleName),
             ),
             (
                 "/latest/meta-data/ram/security-credentials",
-                Some(Asked::RoleName),
+                Some(Resource::RoleName),
             ),
             (
                 "/latest/meta-data/Ram/security-credentials/",
-                Some(Asked::RoleName),
+                Some(Resource::RoleName),
             ),
             (
                 "/latest/meta-data/Ram/Security-Credentials/Job",
-                Some(Asked::Role("Job")),
+                Some(Resource::Role("Job")),
             ),
-            ("/latest/meta-data/region-id", Some(Asked::Key(Key::Region))),
-            ("/latest/meta-data/zone-id", Some(Asked::Key(Key::Zone))),
+            (
+                "/latest/meta-data/region-id",
+                Some(Resource::Key(Key::Region)),
+            ),
+            ("/latest/meta-data/zone-id", Some(Resource::Key(Key::Zone))),
             (
                 "/latest/meta-data/instance-id",
-                Some(Asked::Key(Key::Instance)),
+                Some(Resource::Key(Key::Instance)),
             ),
             (
                 "/latest/meta-data/Owner-Account-Id",
-                Some(Asked::Key(Key::Owner)),
+                Some(Resource::Key(Key::Owner)),
             ),
             ("/latest/meta-data/ram/security-credentials/a/b", None),
             ("/latest/meta-data/ram/security-credentialsx", None),
@@ -156,7 +159,7 @@ mod tests {
             ("", None),
             ("/lat\u{e9}st/api/token", None),
         ] {
-            assert_eq!(asked(path), expected, "{path}");
+            assert_eq!(resource(path), expected, "{path}");
         }
     }
 }
