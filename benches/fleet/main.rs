@@ -27,13 +27,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use ram_sidecar::credentials::{RoleArn, RoleRequest, timestamp};
+use ram_sidecar::credentials::{Lease, RoleArn, RoleRequest, timestamp};
 use ram_sidecar::failure::{Failure, Stage};
 use ram_sidecar::http::client::{Call, Carried, Carrier, Outbound};
 use ram_sidecar::http::response::Answer;
 use ram_sidecar::identity::{AccessKey, Identity, Value};
 use ram_sidecar::refresh::Refresher;
-use ram_sidecar::refresh::source::{Chain, Minted, Source};
+use ram_sidecar::refresh::source::{Chain, Source};
 use ram_sidecar::refresh::store;
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
@@ -156,9 +156,9 @@ fn sidecar(service: &Service) -> Refresher<Watched> {
         },
         publisher,
         clock,
-        dice,
+        jitter: dice,
         // Nobody asks for a renewal.
-        nudges: watch::channel(0).1,
+        refresh_requested: watch::channel(0).1,
     }
 }
 
@@ -250,11 +250,11 @@ struct Watched {
 }
 
 impl Source for Watched {
-    async fn mint(&mut self) -> Result<Minted, Failure> {
-        let minted = self.chain.mint().await?;
+    async fn mint(&mut self) -> Result<Lease, Failure> {
+        let lease = self.chain.mint().await?;
         let now = self.service.0.clock.now();
         let mut record = lock(&self.service.0.record);
-        let deadline = minted.granted.deadline;
+        let deadline = lease.deadline;
         if let Some(held) = self.held.and_then(|number| record.held.get_mut(number)) {
             let left = now.until(std::mem::replace(held, deadline));
             record.gaps += usize::from(left.is_zero());
@@ -266,11 +266,15 @@ impl Source for Watched {
                 .first
                 .push(self.service.0.origin.elapsed().as_secs_f64());
         }
-        Ok(minted)
+        Ok(lease)
     }
 
-    fn patience(&self) -> Duration {
-        self.chain.patience()
+    fn failovers(&mut self) -> Vec<Failure> {
+        self.chain.failovers()
+    }
+
+    fn timeout(&self) -> Duration {
+        self.chain.timeout()
     }
 }
 

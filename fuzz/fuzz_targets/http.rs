@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use axum::Router;
 use libfuzzer_sys::fuzz_target;
-use ram_sidecar::credentials::{Credentials, Granted};
+use ram_sidecar::credentials::{Credentials, Lease};
 use ram_sidecar::formats::json;
 use ram_sidecar::refresh::store;
 use ram_sidecar::server;
@@ -77,7 +77,7 @@ impl Scene {
         let clock = clock();
         let (publisher, subscriber, health) = store::channel(json::render);
         if !self.is_empty {
-            publisher.renewed(granted(), noon().after(Duration::from_secs(1800)));
+            publisher.renewed(lease(), noon().after(Duration::from_secs(1800)));
         }
         let provider = Provider {
             subscriber,
@@ -245,7 +245,7 @@ fn holds(body: &[u8]) -> bool {
     body.windows(PLANTED.len()).any(|w| w == PLANTED.as_bytes())
 }
 
-fn granted() -> Granted {
+fn lease() -> Lease {
     let now = noon();
     let hour = Duration::from_secs(3600);
     let credentials = Credentials {
@@ -255,7 +255,7 @@ fn granted() -> Granted {
         issued_at: now.wall,
         expires_at: now.after(hour).wall,
     };
-    Granted {
+    Lease {
         credentials,
         deadline: now.after(hour),
         lifetime: hour,

@@ -14,7 +14,7 @@ use ram_sidecar::identity::{
     CredentialsUri, EcsRamRole, Identity, Metadata, Process, Proof, complaint, is_role_name,
 };
 use ram_sidecar_fuzz::{
-    PLANTED, Script, check_failure, check_granted, check_keys, check_line, clock, is_planted, noon,
+    PLANTED, Script, check_failure, check_keys, check_lease, check_line, clock, is_planted, noon,
     planted_in, run, sections,
 };
 
@@ -85,9 +85,9 @@ fn ask(answers: &[&[u8]], sent: &[&str], identity: impl FnOnce(Outbound) -> Iden
 fn check(outcome: Result<Proof, Failure>, answers: &[&[u8]], sent: &[&str]) {
     match outcome {
         Ok(Proof::Keys(keys)) => check_keys(&keys),
-        Ok(Proof::Granted(granted)) => {
-            assert!(!granted.credentials.access_key_id.starts_with("LTAI"));
-            check_granted(&granted, noon(), Duration::MAX);
+        Ok(Proof::Lease(lease)) => {
+            assert!(!lease.credentials.access_key_id.starts_with("LTAI"));
+            check_lease(&lease, noon(), Duration::MAX);
         }
         Ok(Proof::Token { .. }) => unreachable!("none of them has a token of OIDC"),
         Err(failure) => {

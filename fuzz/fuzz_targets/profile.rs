@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::identity::{Defaults, File, Identity, Meaning, Metadata, Profile, Proof, ROLES};
-use ram_sidecar_fuzz::{PLANTED, check_failure, check_granted, check_keys, is_planted, noon};
+use ram_sidecar_fuzz::{PLANTED, check_failure, check_keys, check_lease, is_planted, noon};
 
 fuzz_target!(|text: &str| {
     let name = text.contains("\"named\"").then(|| "named".to_owned());
@@ -47,9 +47,9 @@ fuzz_target!(|text: &str| {
 fn check(meaning: &Meaning) {
     match meaning {
         Meaning::Proof(Proof::Keys(keys)) => check_keys(keys),
-        Meaning::Proof(Proof::Granted(granted)) => {
-            assert!(!granted.credentials.access_key_id.starts_with("LTAI"));
-            check_granted(granted, noon(), Duration::MAX);
+        Meaning::Proof(Proof::Lease(lease)) => {
+            assert!(!lease.credentials.access_key_id.starts_with("LTAI"));
+            check_lease(lease, noon(), Duration::MAX);
         }
         Meaning::Proof(Proof::Token { .. }) => unreachable!("a file of profiles has no token"),
         Meaning::Identity(identity) => match &**identity {

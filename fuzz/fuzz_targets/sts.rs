@@ -13,7 +13,7 @@ use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
 use ram_sidecar::sts::{Place, Sts};
 use ram_sidecar_fuzz::{
-    PLANTED, Script, check_failure, check_granted, check_line, clock, is_planted, noon, planted_in,
+    PLANTED, Script, check_failure, check_lease, check_line, clock, is_planted, noon, planted_in,
     run, sections,
 };
 
@@ -69,12 +69,12 @@ async fn called(word: &[u8], answers: &[&[u8]]) {
         b"oidc" => {
             let provider = "acs:ram::1234567890123456:oidc-provider/ack-rrsa";
             let token = OIDC.into();
-            let granted = sts.assume_role_with_oidc(provider, &token, &role).await;
-            granted.map(|granted| check_granted(&granted, noon(), role.duration))
+            let lease = sts.assume_role_with_oidc(provider, &token, &role).await;
+            lease.map(|lease| check_lease(&lease, noon(), role.duration))
         }
         _ => {
-            let granted = sts.assume_role(&keys, &role).await;
-            granted.map(|granted| check_granted(&granted, noon(), role.duration))
+            let lease = sts.assume_role(&keys, &role).await;
+            lease.map(|lease| check_lease(&lease, noon(), role.duration))
         }
     };
     let asked = script.asked();

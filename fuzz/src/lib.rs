@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use chrono::DateTime;
 use percent_encoding::percent_decode;
-use ram_sidecar::credentials::{Credentials, Granted, Keys, is_key_text, timestamp};
+use ram_sidecar::credentials::{Credentials, Lease, Keys, is_key_text, timestamp};
 use ram_sidecar::failure::{Failure, Stage};
 use ram_sidecar::formats::format::{FILES, PRINTED};
 use ram_sidecar::formats::{container, json, ossfs};
@@ -228,11 +228,11 @@ pub fn check_keys(keys: &Keys) {
 }
 
 /// Checks that credentials are whole and good for a while, and that every document of them is one that clients can read.
-pub fn check_granted(granted: &Granted, now: Moment, longest: Duration) {
-    let credentials = &granted.credentials;
+pub fn check_lease(lease: &Lease, now: Moment, longest: Duration) {
+    let credentials = &lease.credentials;
     check_keys(&credentials.keys());
-    assert!(!now.is_past(granted.deadline));
-    assert!(now.until(granted.deadline) <= granted.lifetime && granted.lifetime <= longest);
+    assert!(!now.is_past(lease.deadline));
+    assert!(now.until(lease.deadline) <= lease.lifetime && lease.lifetime <= longest);
     check_documents(credentials);
 }
 
@@ -257,8 +257,8 @@ fn check_documents(credentials: &Credentials) {
     }
     let [.., (_, file)] = ossfs::render(credentials);
     assert_eq!(ossfs::expiration(&file), end);
-    for json in [json::render(credentials), container::render(credentials)] {
-        let fields: serde_json::Map<_, _> = serde_json::from_slice(&json).expect("an object");
+    for document in [json::render(credentials), container::render(credentials)] {
+        let fields: serde_json::Map<_, _> = serde_json::from_slice(&document).expect("an object");
         assert!(
             fields
                 .values()

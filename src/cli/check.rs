@@ -5,11 +5,11 @@ mod report;
 use std::time::Duration;
 
 use crate::config::{Checked, Config, Mistakes, Upstream};
-use crate::credentials::{Granted, timestamp};
+use crate::credentials::{Lease, timestamp};
 use crate::daemon::source;
 use crate::failure::{Failure, Stage, Verdict};
 use crate::identity::{self, Proof};
-use crate::refresh::source::{Chain, Minted, Source as _};
+use crate::refresh::source::{Chain, Source as _};
 use crate::time::clock::Clock;
 
 pub use self::report::Report;
@@ -44,7 +44,7 @@ async fn attempt(config: Config, report: &mut Report) {
     };
     report.identity = Some(chain.identity.kind());
     report.roles = chain.roles.iter().map(Role::of).collect();
-    let patience = chain.patience() + ASIDE;
+    let patience = chain.timeout() + ASIDE;
     let outcome = tokio::time::timeout(patience, obtain(&mut chain, &clock, report)).await;
     let outcome = outcome.unwrap_or_else(|_| Err(Failure::timed_out(patience)));
     report.call = chain.sts.last_call().map(|(host, took)| Call {
@@ -53,12 +53,12 @@ async fn attempt(config: Config, report: &mut Report) {
     });
     report.clock_ahead_seconds = chain.sts.skew().map(|skew| skew.num_seconds());
     match outcome {
-        Ok(minted) => granted(minted, &mut chain, report, sandbox).await,
+        Ok(lease) => obtained(lease, &mut chain, report, sandbox).await,
         Err(failure) => report.failed(&failure),
     }
 }
 
-async fn obtain(chain: &mut Chain, clock: &Clock, report: &mut Report) -> Result<Minted, Failure> {
+async fn obtain(chain: &mut Chain, clock: &Clock, report: &mut Report) -> Result<Lease, Failure> {
     let standing = chain.identity.standing(clock).await?;
     let own = standing.roles.iter().map(Role::of);
     report.roles.splice(0..0, own);
@@ -84,21 +84,17 @@ async fn identify(chain: &mut Chain, proof: &Proof, report: &mut Report) {
     }
 }
 
-async fn granted(minted: Minted, chain: &mut Chain, report: &mut Report, sandbox: bool) {
-    let Minted {
-        granted,
-        passed_over,
-    } = minted;
-    report.passed_over = passed_over.iter().map(ToString::to_string).collect();
+async fn obtained(lease: Lease, chain: &mut Chain, report: &mut Report, sandbox: bool) {
+    report.passed_over = chain.failovers().iter().map(ToString::to_string).collect();
     // What was passed through has not been shown to STS yet.
-    let keys = granted.credentials.keys();
+    let keys = lease.credentials.keys();
     let session = tokio::time::timeout(ASIDE, chain.sts.caller(&keys)).await;
-    let Granted {
+    let Lease {
         credentials,
         lifetime,
         served_by,
         ..
-    } = granted;
+    } = lease;
     report.credentials = Some(Credentials {
         access_key_id: credentials.access_key_id,
         expires_at: timestamp(credentials.expires_at),

@@ -56,7 +56,7 @@ pub async fn run(origin: Origin, format: Format) -> Result<Bytes, Error> {
 async fn of_daemon(mut uri: CredentialsUri) -> Result<Credentials, Error> {
     let proof = uri.proof(&Clock::machine()).await.map_err(Error::Daemon)?;
     match proof {
-        Proof::Granted(granted) => Ok(granted.credentials),
+        Proof::Lease(lease) => Ok(lease.credentials),
         Proof::Keys(_) | Proof::Token { .. } => Err(Error::NotTemporary),
     }
 }
@@ -81,9 +81,7 @@ async fn minted(config: Config) -> Result<Credentials, Error> {
     // Dropping the guard would stop the embedded STS.
     let (chain, _guard) = source::source(config.upstream, config.session, &clock).await?;
     let mut chain = chain.ok_or(Error::NoRole)?;
-    let minted = tokio::time::timeout(chain.patience(), chain.mint()).await;
-    let minted = minted.unwrap_or_else(|_| Err(Failure::timed_out(chain.patience())));
-    minted
-        .map(|minted| minted.granted.credentials)
-        .map_err(Error::Failure)
+    let lease = tokio::time::timeout(chain.timeout(), chain.mint()).await;
+    let lease = lease.unwrap_or_else(|_| Err(Failure::timed_out(chain.timeout())));
+    lease.map(|lease| lease.credentials).map_err(Error::Failure)
 }

@@ -46,7 +46,7 @@ impl Credentials {
 
 /// Credentials, and for how long this machine may offer them.
 #[derive(Clone, Debug)]
-pub struct Granted {
+pub struct Lease {
     /// The credentials.
     pub credentials: Credentials,
     /// When they stop being good, by the clocks of this machine; never later than the truth.
@@ -61,27 +61,31 @@ pub struct Granted {
 
 /// When something was asked for, and what is known of the clock of whoever answered.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct RequestTime {
     /// When, by the clocks of this machine.
     pub at: Moment,
     /// How far this machine's wall clock is ahead of the other.
     pub skew: TimeDelta,
     /// By how much the skew may be wrong: nobody knows when, between question and answer, the other looked at its clock.
-    pub blur: Duration,
+    pub uncertainty: Duration,
 }
 
-impl Granted {
+impl Lease {
     /// Works out how long credentials may be offered that were asked for, never longer than `at_most`.
     ///
     /// Nothing, if they have already ended. An end that lies more than a minute beyond what was asked for is taken for a
     /// mistake of the issuer's clock, and nobody is told of it.
     pub fn new(
         mut credentials: Credentials,
-        asked: Asked,
+        asked: RequestTime,
         at_most: Duration,
         served_by: &str,
     ) -> Option<Self> {
-        let Asked { at, skew, blur } = asked;
+        let RequestTime {
+            at,
+            skew,
+            uncertainty,
+        } = asked;
         let by_issuer = at.wall - skew;
         let longest = TimeDelta::from_std(at_most).ok();
         if let Some(end) = longest.and_then(|longest| by_issuer.checked_add_signed(longest))
@@ -91,7 +95,7 @@ impl Granted {
         }
         let left = (credentials.expires_at - by_issuer).to_std().ok()?;
         // From the moment of asking, not of the answer: the deadline errs to the early side.
-        let lifetime = left.saturating_sub(blur).min(at_most);
+        let lifetime = left.saturating_sub(uncertainty).min(at_most);
         let good_for = lifetime.saturating_sub(ROUNDING);
         (!good_for.is_zero()).then(|| Self {
             deadline: at.after(good_for),
@@ -267,30 +271,30 @@ mod tests {
     fn credentials_are_offered_until_a_second_before_their_end_and_never_longer_than_asked_for() {
         let now = crate::refresh::store::tests::noon();
         let credentials = crate::refresh::store::tests::credentials("x");
-        let asked = |skew, blur| Asked {
+        let asked = |skew, uncertainty| RequestTime {
             at: now,
             skew: TimeDelta::seconds(skew),
-            blur: Duration::from_secs(blur),
+            uncertainty: Duration::from_secs(uncertainty),
         };
-        let granted = |skew, at_most| {
-            Granted::new(credentials.clone(), asked(skew, 0), at_most, "here").map(|granted| {
+        let lease = |skew, at_most| {
+            Lease::new(credentials.clone(), asked(skew, 0), at_most, "here").map(|lease| {
                 (
-                    granted.lifetime.as_secs(),
-                    now.until(granted.deadline).as_secs(),
+                    lease.lifetime.as_secs(),
+                    now.until(lease.deadline).as_secs(),
                 )
             })
         };
         let hour = Duration::from_secs(3600);
-        assert_eq!(granted(0, Duration::MAX), Some((3600, 3599)));
-        assert_eq!(granted(0, hour / 2), Some((1800, 1799)));
+        assert_eq!(lease(0, Duration::MAX), Some((3600, 3599)));
+        assert_eq!(lease(0, hour / 2), Some((1800, 1799)));
         // A clock that is behind makes the end look later than it is.
-        assert_eq!(granted(-600, hour), Some((3000, 2999)));
-        assert_eq!(granted(600, hour), Some((3600, 3599)));
-        assert_eq!(granted(-3600, hour), None);
-        assert_eq!(granted(-7200, hour), None);
+        assert_eq!(lease(-600, hour), Some((3000, 2999)));
+        assert_eq!(lease(600, hour), Some((3600, 3599)));
+        assert_eq!(lease(-3600, hour), None);
+        assert_eq!(lease(-7200, hour), None);
 
         // A slow answer may have been made at any time since the question.
-        let slow = Granted::new(credentials.clone(), asked(0, 5), Duration::MAX, "here");
+        let slow = Lease::new(credentials.clone(), asked(0, 5), Duration::MAX, "here");
         assert_eq!(slow.unwrap().lifetime.as_secs(), 3595);
     }
 
@@ -300,14 +304,14 @@ mod tests {
         let told = |beyond| {
             let mut credentials = crate::refresh::store::tests::credentials("x");
             credentials.expires_at += TimeDelta::seconds(beyond);
-            let asked = Asked {
+            let asked = RequestTime {
                 at: now,
                 skew: TimeDelta::zero(),
-                blur: Duration::ZERO,
+                uncertainty: Duration::ZERO,
             };
             let hour = Duration::from_secs(3600);
-            let granted = Granted::new(credentials, asked, hour, "here").unwrap();
-            (granted.credentials.expires_at - now.wall).num_seconds()
+            let lease = Lease::new(credentials, asked, hour, "here").unwrap();
+            (lease.credentials.expires_at - now.wall).num_seconds()
         };
         assert_eq!([told(0), told(60), told(61)], [3600, 3660, 3600]);
         assert_eq!(told(10 * 365 * 86_400), 3600);

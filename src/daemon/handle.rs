@@ -27,7 +27,7 @@ pub struct Handle {
     pub(super) subscriber: Subscriber,
     pub(super) clock: Clock,
     pub(super) files: Vec<Kept>,
-    pub(super) nudge: Arc<watch::Sender<u64>>,
+    pub(super) refresh_requests: Arc<watch::Sender<u64>>,
     pub(super) stop_asked: watch::Receiver<bool>,
 }
 
@@ -42,7 +42,8 @@ pub(super) struct Kept {
 impl Handle {
     /// Waits until there are good credentials, or it is certain that there will be none.
     pub async fn credentials(&self) {
-        let is_settled = |offer| matches!(offer, Offer::Held(_) | Offer::Nothing).then_some(());
+        let is_settled =
+            |offer| matches!(offer, Offer::Credentials(_) | Offer::NoRole).then_some(());
         self.offered(is_settled).await;
     }
 
@@ -51,7 +52,7 @@ impl Handle {
     /// Fails as soon as only a human can mend what is wrong.
     pub async fn ready(&self) -> Result<(), Arc<Failure>> {
         let settled = |offer| match offer {
-            Offer::Held(_) | Offer::Nothing => Some(Ok(())),
+            Offer::Credentials(_) | Offer::NoRole => Some(Ok(())),
             Offer::Refusal(failure) => Some(Err(failure)),
             Offer::Wait(_) => None,
         };
@@ -73,7 +74,7 @@ impl Handle {
         match self.offer() {
             Offer::Refusal(failure) | Offer::Wait(Some(failure)) => Some(failure),
             Offer::Wait(None) => None,
-            Offer::Held(_) | Offer::Nothing => self.files.iter().find_map(failed),
+            Offer::Credentials(_) | Offer::NoRole => self.files.iter().find_map(failed),
         }
     }
 
@@ -82,7 +83,7 @@ impl Handle {
         // One for the whole wait: it remembers what it has seen.
         let mut subscriber = self.subscriber.clone();
         loop {
-            if let Some(decided) = decided(subscriber.current().offer(self.clock.now())) {
+            if let Some(decided) = decided(subscriber.snapshot().offer(self.clock.now())) {
                 return decided;
             }
             subscriber.changed().await;
@@ -93,19 +94,19 @@ impl Handle {
     pub async fn follow(&self, mut tell: impl AsyncFnMut(Health)) -> Infallible {
         let mut subscriber = self.subscriber.clone();
         loop {
-            let health = subscriber.current().health(self.clock.now());
+            let health = subscriber.snapshot().health(self.clock.now());
             tell(health).await;
             subscriber.changed().await;
         }
     }
 
     fn offer(&self) -> Offer {
-        self.subscriber.clone().current().offer(self.clock.now())
+        self.subscriber.clone().snapshot().offer(self.clock.now())
     }
 
     /// Asks for new credentials now.
     pub fn renew(&self) {
-        self.nudge.send_modify(|count| *count += 1);
+        self.refresh_requests.send_modify(|count| *count += 1);
     }
 
     /// Waits until a program asks this process to stop, on the admin listener. Pends for ever where there is none.
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
     use crate::failure::Stage;
     use crate::refresh::store;
-    use crate::refresh::store::tests::{granted, noon};
+    use crate::refresh::store::tests::{lease, noon};
 
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_credentials_sleeps_through_what_brings_none() {
@@ -161,7 +162,7 @@ mod tests {
             subscriber,
             clock: Clock::simulated(noon(), true),
             files: Vec::new(),
-            nudge: Arc::new(watch::channel(0).0),
+            refresh_requests: Arc::new(watch::channel(0).0),
             stop_asked: watch::channel(false).1,
         };
         publisher.failed(Failure::new(Stage::Sts, "TimedOut", "slow"), noon());
@@ -179,7 +180,7 @@ mod tests {
         let brought = async {
             tokio::time::sleep(Duration::from_secs(60)).await;
             let later = noon().after(Duration::from_secs(3600));
-            publisher.renewed(granted("a", later), later);
+            publisher.renewed(lease("a", later), later);
             std::future::pending::<()>().await;
         };
         tokio::select! {

@@ -137,7 +137,7 @@ impl App {
         let keeper = restore::begin(left, &publisher, &subscriber, &clock).await?;
         let (source, guard) = source::source(upstream, session, &clock).await?;
 
-        let (nudge, nudges) = watch::channel(0);
+        let (refresh_requests, refresh_requested) = watch::channel(0);
         let (stop, stopping) = watch::channel(false);
         let (stop_ask, stop_asked) = watch::channel(false);
         let (close, closing) = watch::channel(false);
@@ -175,7 +175,7 @@ impl App {
         if let Some(keeper) = keeper {
             tasks.spawn_endless("the keeper of the state", keeper.run());
         }
-        obtain(&mut tasks, source, publisher, &clock, nudges);
+        obtain(&mut tasks, source, publisher, &clock, refresh_requested);
         Ok(Self {
             handle: Handle {
                 uri,
@@ -187,7 +187,7 @@ impl App {
                 subscriber,
                 clock,
                 files,
-                nudge: Arc::new(nudge),
+                refresh_requests: Arc::new(refresh_requests),
                 stop_asked,
             },
             engine: Engine {
@@ -208,7 +208,7 @@ fn obtain(
     source: Option<Chain>,
     publisher: Publisher,
     clock: &Clock,
-    nudges: watch::Receiver<u64>,
+    refresh_requested: watch::Receiver<u64>,
 ) {
     let Some(source) = source else {
         return publisher.without_role();
@@ -217,8 +217,8 @@ fn obtain(
         source,
         publisher,
         clock: clock.clone(),
-        dice,
-        nudges,
+        jitter: dice,
+        refresh_requested,
     };
     tasks.spawn_endless("the refresher", refresher.run());
 }
@@ -276,7 +276,7 @@ async fn writers(
 }
 
 /// Throws the dice; without randomness from the kernel they show the middle.
-fn dice() -> schedule::Dice {
+fn dice() -> schedule::Jitter {
     getrandom::u32().map_or(0.5, |random| {
         f64::from(random) / (f64::from(u32::MAX) + 1.0)
     })

@@ -32,14 +32,14 @@ pub(super) async fn begin(
     let path = store.path().display();
     match store.load(clock).await {
         Ok(None) => info!(%path, "There is no state of a predecessor yet"),
-        Ok(Some(Left { granted, renew_at })) => {
+        Ok(Some(Left { lease, renew_at })) => {
             // Without a role only the source knows whose they are by now.
             let renew_at = if cloud.role.is_some() {
                 renew_at
             } else {
                 clock.now()
             };
-            let credentials = &granted.credentials;
+            let credentials = &lease.credentials;
             info!(
                 %path,
                 access_key_id = %credentials.access_key_id,
@@ -47,7 +47,7 @@ pub(super) async fn begin(
                 renewal_seconds = clock.now().until(renew_at).as_secs(),
                 "Serving the credentials that a predecessor left in the state"
             );
-            publisher.renewed(granted, renew_at);
+            publisher.renewed(lease, renew_at);
         }
         Err(refusal) if refusal.is_ordinary() => {
             info!("The state in {path} is ignored: {refusal}; new credentials are obtained");

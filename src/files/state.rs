@@ -16,10 +16,10 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rustix::process::geteuid;
 
-use crate::credentials::Granted;
+use crate::credentials::Lease;
 use crate::failure::Failure;
 use crate::files::writer::{self, Ownership, Target};
-use crate::refresh::store::Held;
+use crate::refresh::store::Current;
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
@@ -41,7 +41,7 @@ pub struct Store {
 #[derive(Debug)]
 pub struct Left {
     /// Its credentials.
-    pub granted: Granted,
+    pub lease: Lease,
     /// When to ask for their successor.
     pub renew_at: Moment,
 }
@@ -199,19 +199,19 @@ impl Target for Store {
         Some(record.credentials.expires_at)
     }
 
-    fn replace(&self, held: &Held, ours: &Ownership, now: Moment) -> io::Result<()> {
+    fn replace(&self, current: &Current, ours: &Ownership, now: Moment) -> io::Result<()> {
         if !ours.holds(&self.path) {
             file::refuse_foreign(&self.path)?;
         }
         let record = Record {
             binding: self.binding.clone(),
-            credentials: held.credentials.clone(),
-            served_by: held.served_by.clone(),
-            skew: held.skew,
+            credentials: current.lease.credentials.clone(),
+            served_by: current.lease.served_by.clone(),
+            skew: current.lease.skew,
             boot_id: self.boot_id.clone(),
             written_at: now,
-            deadline: held.deadline,
-            renew_at: held.renew_at,
+            deadline: current.lease.deadline,
+            renew_at: current.renew_at,
         };
         writer::put(&self.path, &record.render(), &|_| Ok(()), ours)
     }

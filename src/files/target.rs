@@ -16,7 +16,7 @@ use crate::credentials::Credentials;
 use crate::failure::{Failure, Stage};
 use crate::formats::format::Format;
 use crate::formats::ossfs;
-use crate::refresh::store::Held;
+use crate::refresh::store::Current;
 use crate::time::moment::Moment;
 
 use super::atomic::Staging;
@@ -54,8 +54,8 @@ impl Target for Options {
         expiration(self)
     }
 
-    fn replace(&self, held: &Held, ours: &Ownership, now: Moment) -> io::Result<()> {
-        replace(self, &held.credentials, ours, now.wall)
+    fn replace(&self, current: &Current, ours: &Ownership, now: Moment) -> io::Result<()> {
+        replace(self, &current.lease.credentials, ours, now.wall)
     }
 
     fn discard(&self) -> io::Result<()> {

@@ -16,7 +16,7 @@ use tokio::task::JoinError;
 use tracing::{info, warn};
 
 use crate::failure::Failure;
-use crate::refresh::store::{Held, Offer, Subscriber};
+use crate::refresh::store::{Current, Offer, Subscriber};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
@@ -39,7 +39,7 @@ pub trait Target: Clone + Debug + Send + Sync + 'static {
     fn expiration(&self) -> Option<DateTime<Utc>>;
 
     /// Puts these credentials in place of the old ones, and keeps their mark among `ours`. Blocks.
-    fn replace(&self, held: &Held, ours: &Ownership, now: Moment) -> io::Result<()>;
+    fn replace(&self, current: &Current, ours: &Ownership, now: Moment) -> io::Result<()>;
 
     /// Removes it. Blocks.
     fn discard(&self) -> io::Result<()>;
@@ -105,7 +105,7 @@ impl<K: Target> Writer<K> {
         };
         let mut failures = 0_u32;
         loop {
-            let state = self.subscriber.current();
+            let state = self.subscriber.snapshot();
             let now = self.clock.now();
             let outcome = self.step(&state.offer(now), &mut disk, now).await;
             let deadline = disk.written.as_ref().map(|written| written.deadline);
@@ -114,7 +114,7 @@ impl<K: Target> Writer<K> {
                     self.succeeded(disk.written.as_ref());
                     failures = 0;
                     // What has ended may be out of reach, and come back.
-                    let back = state.held().map(|_| now.after(RETRY_MOST));
+                    let back = state.current().map(|_| now.after(RETRY_MOST));
                     deadline.or(back).into_iter().collect()
                 }
                 Err(error) => {
@@ -150,7 +150,7 @@ impl<K: Target> Writer<K> {
 
     /// Brings the file one step closer to what is offered; `disk` is what is known of it.
     async fn step(&self, offer: &Offer, disk: &mut Disk, now: Moment) -> io::Result<()> {
-        if disk.written.is_none() && !matches!(offer, Offer::Held(_)) {
+        if disk.written.is_none() && !matches!(offer, Offer::Credentials(_)) {
             // What was out of reach when it ended may be back: its file system was away.
             disk.written = self.inherited().await.map(|mut written| {
                 if disk.ended.is_some_and(|ended| written.expires_at <= ended) {
@@ -182,25 +182,25 @@ impl<K: Target> Writer<K> {
         disk: &mut Option<Written>,
         now: Moment,
     ) -> io::Result<()> {
-        let Offer::Held(held) = offer else {
+        let Offer::Credentials(current) = offer else {
             return Ok(());
         };
         let written = disk
             .as_mut()
-            .filter(|written| written.generation == held.generation)
-            .filter(|written| !K::TELLS_DEADLINE || written.deadline == held.deadline);
+            .filter(|written| written.generation == current.generation)
+            .filter(|written| !K::TELLS_DEADLINE || written.deadline == current.lease.deadline);
         if let Some(written) = written {
             // The same credentials may turn out to last longer: their deadline goes by what is known of the clocks.
-            written.deadline = held.deadline;
+            written.deadline = current.lease.deadline;
         } else {
-            let (kept, content) = (self.kept.clone(), Arc::clone(held));
+            let (kept, content) = (self.kept.clone(), Arc::clone(current));
             let ours = self.ownership.clone();
             self.blocking(move || kept.replace(&content, &ours, now))
                 .await?;
             *disk = Some(Written {
-                generation: held.generation,
-                expires_at: held.credentials.expires_at,
-                deadline: held.deadline,
+                generation: current.generation,
+                expires_at: current.lease.credentials.expires_at,
+                deadline: current.lease.deadline,
             });
         }
         Ok(())

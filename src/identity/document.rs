@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
-use crate::credentials::{Asked, Credentials, Granted, Keys, is_key_text, time};
+use crate::credentials::{Credentials, Keys, Lease, RequestTime, is_key_text, time};
 use crate::failure::{Failure, Stage};
 use crate::time::moment::Moment;
 
@@ -100,14 +100,14 @@ impl Document {
         };
         let skew = date.map_or(TimeDelta::zero(), |date| asked_at.wall - date);
         let skew = skew.min(TimeDelta::zero());
-        let asked = Asked {
+        let asked = RequestTime {
             at: asked_at,
             skew,
             // The date was written after the question, so the life that it leaves is too short if anything.
-            blur: Duration::ZERO,
+            uncertainty: Duration::ZERO,
         };
-        Granted::new(credentials, asked, Duration::MAX, source)
-            .map(Proof::Granted)
+        Lease::new(credentials, asked, Duration::MAX, source)
+            .map(Proof::Lease)
             .ok_or_else(|| {
                 let message = format!("{source} gave credentials that have already expired");
                 Failure::new(Stage::Identity, "ExpiredAnswer", message)
@@ -171,11 +171,11 @@ mod tests {
                 "access_key_id":"STS.a","access_key_secret":"s","sts_token":"t","expiration":"2024-05-21T11:39:29Z","mode":"StsToken"}"#,
             "\n{\n \"Code\" : \"Success\",\"AccessKeyId\" : \"STS.a\",\"AccessKeySecret\":\"s\",\"SecurityToken\":\"t\",\"Expiration\":\"2024-05-21T11:39:29Z\"}\n",
         ] {
-            let Ok(Proof::Granted(granted)) = proof(text) else {
+            let Ok(Proof::Lease(lease)) = proof(text) else {
                 panic!("{text}");
             };
-            assert_eq!(granted.credentials.access_key_id, "STS.a");
-            assert_eq!(granted.lifetime.as_secs(), 3600);
+            assert_eq!(lease.credentials.access_key_id, "STS.a");
+            assert_eq!(lease.lifetime.as_secs(), 3600);
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
                 Some(noon().wall - TimeDelta::seconds(skew)),
                 "the test",
             ) {
-                Ok(Proof::Granted(granted)) => Some(granted.lifetime.as_secs()),
+                Ok(Proof::Lease(lease)) => Some(lease.lifetime.as_secs()),
                 _ => None,
             }
         };

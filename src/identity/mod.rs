@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::credentials::{Granted, Keys, RoleRequest};
+use crate::credentials::{Keys, Lease, RoleRequest};
 use crate::failure::Failure;
 use crate::time::clock::Clock;
 
@@ -52,7 +52,7 @@ pub enum Proof {
     /// Keys to sign with, whose end is not known.
     Keys(Keys),
     /// Temporary credentials, which can also be passed through.
-    Granted(Granted),
+    Lease(Lease),
     /// A token of an OIDC provider that RAM knows.
     Token {
         /// `acs:ram::<account id>:oidc-provider/<name>`.
@@ -85,7 +85,7 @@ impl Proof {
     pub fn keys(&self) -> Option<Keys> {
         match self {
             Self::Keys(keys) => Some(keys.clone()),
-            Self::Granted(granted) => Some(granted.credentials.keys()),
+            Self::Lease(lease) => Some(lease.credentials.keys()),
             Self::Token { .. } => None,
         }
     }

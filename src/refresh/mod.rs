@@ -14,11 +14,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, error, info, warn};
 
-use self::schedule::Dice;
-use crate::credentials::{Granted, timestamp};
+use self::schedule::Jitter;
+use crate::credentials::{Lease, timestamp};
 use crate::failure::Failure;
-use crate::refresh::source::{Minted, Source};
-use crate::refresh::store::{Held, Phase, Publisher, Snapshot};
+use crate::refresh::source::Source;
+use crate::refresh::store::{Current, Phase, Publisher, Snapshot};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
@@ -32,9 +32,9 @@ pub struct Refresher<S> {
     /// What time it is.
     pub clock: Clock,
     /// Throws the dice that spread a fleet.
-    pub dice: fn() -> Dice,
+    pub jitter: fn() -> Jitter,
     /// Changes when somebody wants new credentials now.
-    pub nudges: watch::Receiver<u64>,
+    pub refresh_requested: watch::Receiver<u64>,
 }
 
 impl<S: Source> Refresher<S> {
@@ -47,7 +47,7 @@ impl<S: Source> Refresher<S> {
             let earliest = Instant::now() + schedule::FLOOR;
             let started = self.clock.now();
             let next = self.attempt(started, is_asked_for, &mut reporter).await;
-            reporter.attempted(&self.publisher.current(), self.clock.now());
+            reporter.attempted(&self.publisher.snapshot(), self.clock.now());
             is_asked_for = self.wait(next, &mut reporter).await;
             sleep_until(earliest).await;
         }
@@ -55,12 +55,12 @@ impl<S: Source> Refresher<S> {
 
     /// Waits as after the attempt that gave what is held already, if anything is. Returns whether a nudge ended the wait.
     async fn resume(&mut self, reporter: &mut Reporter) -> bool {
-        let (state, now) = (self.publisher.current(), self.clock.now());
-        let Some(held) = state.held() else {
+        let (state, now) = (self.publisher.snapshot(), self.clock.now());
+        let Some(current) = state.current() else {
             return false;
         };
-        reporter.resumed(held, state.phase(now));
-        !now.is_past(held.renew_at) && self.wait(held.renew_at, reporter).await
+        reporter.resumed(current, state.phase(now));
+        !now.is_past(current.renew_at) && self.wait(current.renew_at, reporter).await
     }
 
     async fn attempt(
@@ -69,44 +69,43 @@ impl<S: Source> Refresher<S> {
         is_asked_for: bool,
         reporter: &mut Reporter,
     ) -> Moment {
-        let patience = self.source.patience();
+        let patience = self.source.timeout();
         let outcome = timeout(patience, self.source.mint())
             .await
             .unwrap_or_else(|_| Err(Failure::timed_out(patience)));
         match outcome {
-            Ok(Minted {
-                granted,
-                passed_over,
-            }) => {
-                reporter.skew(granted.skew);
-                reporter.passed_over(&passed_over, &granted.served_by);
+            Ok(lease) => {
+                reporter.skew(lease.skew);
+                reporter.passed_over(&self.source.failovers(), &lease.served_by);
                 // Whoever asks for a renewal wants what there is now.
-                let held = self
+                let current = self
                     .publisher
+                    .snapshot()
                     .current()
-                    .held()
                     .cloned()
                     .filter(|_| !is_asked_for);
-                if let Some(left) = better(held.as_deref(), &granted, self.clock.now()) {
-                    let wait = schedule::after_kept(granted.lifetime, left, (self.dice)());
-                    reporter.kept(&granted);
+                if let Some(left) = better(current.as_deref(), &lease, self.clock.now()) {
+                    let wait = schedule::after_kept(lease.lifetime, left, (self.jitter)());
+                    reporter.kept(&lease);
                     let next = started.after(wait);
-                    self.publisher.kept(next);
+                    self.publisher.unchanged(next);
                     return next;
                 }
                 // Like the deadline, from the moment of asking: a clock that is set meanwhile moves both.
-                let wait = schedule::after_success(granted.lifetime, (self.dice)());
+                let wait = schedule::after_success(lease.lifetime, (self.jitter)());
                 let next = started.after(wait);
                 reporter.is_keeping = false;
-                self.publisher.renewed(granted, next);
+                self.publisher.renewed(lease, next);
                 next
             }
             Err(failure) => {
-                let (state, now) = (self.publisher.current(), self.clock.now());
+                let (state, now) = (self.publisher.snapshot(), self.clock.now());
                 let failures = state.failures().saturating_add(1);
-                let left = state.held().map(|held| now.until(held.deadline));
+                let left = state
+                    .current()
+                    .map(|current| now.until(current.lease.deadline));
                 let left = left.filter(|left| !left.is_zero());
-                let delay = schedule::after_failure(failures, &failure, left, (self.dice)());
+                let delay = schedule::after_failure(failures, &failure, left, (self.jitter)());
                 debug!(code = %failure.code, failures, ?delay, "An attempt failed");
                 let next = now.after(delay);
                 self.publisher.failed(failure, next);
@@ -118,16 +117,16 @@ impl<S: Source> Refresher<S> {
     /// Waits until `next` or a nudge, and notices an expiry on the way. Returns whether it was a nudge.
     async fn wait(&mut self, next: Moment, reporter: &mut Reporter) -> bool {
         loop {
-            let state = self.publisher.current();
+            let state = self.publisher.snapshot();
             let now = self.clock.now();
-            let expiry = state.held().map(|held| held.deadline);
+            let expiry = state.current().map(|current| current.lease.deadline);
             let ahead = expiry.filter(|expiry| !now.is_past(*expiry));
             let wakes = [next, ahead.unwrap_or(next)];
             tokio::select! {
                 () = self.clock.sleep_until(&wakes) => {}
                 // Somebody waits for a renewal that the clock may already call for.
-                () = self.publisher.poked() => {}
-                () = nudged(&mut self.nudges) => {
+                () = self.publisher.recheck_requested() => {}
+                () = nudged(&mut self.refresh_requested) => {
                     info!("Renewing at once, as asked");
                     return true;
                 }
@@ -143,16 +142,17 @@ impl<S: Source> Refresher<S> {
 
 /// Returns how long what is held is still good, if what was obtained is too short to live on and ends sooner: a server
 /// of credentials may answer out of an old copy. Of the same key the newest is known best.
-fn better(held: Option<&Held>, granted: &Granted, now: Moment) -> Option<Duration> {
-    let held =
-        held.filter(|held| held.credentials.access_key_id != granted.credentials.access_key_id)?;
-    let left = now.until(held.deadline);
-    let is_short = granted.lifetime < schedule::SHORTEST;
-    (is_short && left > now.until(granted.deadline)).then_some(left)
+fn better(current: Option<&Current>, lease: &Lease, now: Moment) -> Option<Duration> {
+    let current = current.filter(|current| {
+        current.lease.credentials.access_key_id != lease.credentials.access_key_id
+    })?;
+    let left = now.until(current.lease.deadline);
+    let is_short = lease.lifetime < schedule::SHORTEST;
+    (is_short && left > now.until(lease.deadline)).then_some(left)
 }
 
-async fn nudged(nudges: &mut watch::Receiver<u64>) {
-    if nudges.changed().await.is_err() {
+async fn nudged(refresh_requested: &mut watch::Receiver<u64>) {
+    if refresh_requested.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
@@ -175,8 +175,8 @@ struct Reporter {
 
 impl Reporter {
     /// Takes note of what was told of when it was taken over.
-    fn resumed(&mut self, held: &Held, phase: Phase) {
-        self.generation = held.generation;
+    fn resumed(&mut self, current: &Current, phase: Phase) {
+        self.generation = current.generation;
         self.phase = Some(phase);
     }
 
@@ -188,24 +188,24 @@ impl Reporter {
             if entered {
                 tell(state, failure, now);
             }
-        } else if let Some(held) = state.held() {
+        } else if let Some(current) = state.current() {
             self.phase = Some(state.phase(now));
             self.code.clear();
             let failures_before = std::mem::take(&mut self.failures);
-            let access_key_id = &held.credentials.access_key_id;
+            let access_key_id = &current.lease.credentials.access_key_id;
             // What is passed through stays the same for a while.
-            if held.generation == self.generation && failures_before == 0 {
+            if current.generation == self.generation && failures_before == 0 {
                 debug!(%access_key_id, "The credentials are still the same");
                 return;
             }
-            if std::mem::replace(&mut self.generation, held.generation) == held.generation {
+            if std::mem::replace(&mut self.generation, current.generation) == current.generation {
                 info!(%access_key_id, failures_before, "Renewals work again; the credentials are still the same");
                 return;
             }
             info!(
                 %access_key_id,
-                expires_at = %timestamp(held.credentials.expires_at),
-                served_by = %held.served_by,
+                expires_at = %timestamp(current.lease.credentials.expires_at),
+                served_by = %current.lease.served_by,
                 failures_before,
                 "Credentials renewed"
             );
@@ -230,8 +230,8 @@ impl Reporter {
     }
 
     /// Tells once that what was obtained is not taken.
-    fn kept(&mut self, granted: &Granted) {
-        let ends_at = timestamp(granted.credentials.expires_at);
+    fn kept(&mut self, lease: &Lease) {
+        let ends_at = timestamp(lease.credentials.expires_at);
         if !std::mem::replace(&mut self.is_keeping, true) {
             warn!(%ends_at, "What was obtained ends sooner than what is held, which stays");
         }
@@ -274,13 +274,13 @@ impl Reporter {
 
 fn tell(state: &Snapshot, failure: &Failure, now: Moment) {
     let code = &failure.code;
-    match (state.phase(now), state.held()) {
-        (Phase::Fresh | Phase::Failing, Some(held)) => {
-            let expires_at = timestamp(held.credentials.expires_at);
+    match (state.phase(now), state.current()) {
+        (Phase::Fresh | Phase::Failing, Some(current)) => {
+            let expires_at = timestamp(current.lease.credentials.expires_at);
             warn!(%code, %expires_at, "Cannot renew, still serving the credentials in hand: {failure}");
         }
-        (Phase::Expired, Some(held)) => {
-            let expires_at = timestamp(held.credentials.expires_at);
+        (Phase::Expired, Some(current)) => {
+            let expires_at = timestamp(current.lease.credentials.expires_at);
             error!(%code, %expires_at, "The credentials have expired and cannot be renewed: {failure}");
         }
         _ => error!(%code, "No credentials: {failure}"),

@@ -5,14 +5,14 @@ use std::time::Duration;
 use crate::failure::{Failure, PATIENCE, THROTTLED, Verdict};
 
 /// Luck in [0, 1), thrown once per decision.
-pub type Dice = f64;
+pub type Jitter = f64;
 
 /// Returns how long after the mint of credentials that live for `lifetime` to renew them: 40 % to 46 % of it.
 ///
 /// Every SDK has a window before the expiry inside which it asks on every call, 31 minutes in the widest case
 /// (ack-ram-tool), so half an hour of the default hour must always be left. The dice only ever make it earlier, so that
 /// a fleet that started together does not renew together.
-pub fn after_success(lifetime: Duration, dice: Dice) -> Duration {
+pub fn after_success(lifetime: Duration, dice: Jitter) -> Duration {
     lifetime
         .min(LONGEST)
         .mul_f64(LATEST - (LATEST - EARLIEST) * dice)
@@ -22,7 +22,7 @@ pub fn after_success(lifetime: Duration, dice: Dice) -> Duration {
 /// Returns how long to wait after an answer that was no better than what is held, which is good for `remaining`.
 ///
 /// About a minute: the source may have recovered by then, and what it gives now calls for no haste.
-pub fn after_kept(answered: Duration, remaining: Duration, dice: Dice) -> Duration {
+pub fn after_kept(answered: Duration, remaining: Duration, dice: Jitter) -> Duration {
     after_success(answered, dice).max(after_success(remaining, dice).min(CAP))
 }
 
@@ -38,7 +38,7 @@ pub fn after_failure(
     failures: u32,
     failure: &Failure,
     left: Option<Duration>,
-    dice: Dice,
+    dice: Jitter,
 ) -> Duration {
     let doubled = |base: Duration| base.saturating_mul(1 << failures.min(10));
     let asked_for = failure.retry_after.unwrap_or_default().min(PATIENCE);
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
     use crate::failure::Stage;
 
-    const DICE: [Dice; 5] = [0.0, 0.25, 0.5, 0.75, 0.999_999];
+    const DICE: [Jitter; 5] = [0.0, 0.25, 0.5, 0.75, 0.999_999];
 
     fn failed(code: &'static str) -> Failure {
         Failure::new(Stage::Sts, code, "x")
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_fleet_that_started_or_failed_together_does_not_come_back_together() {
         let seconds = |wait: Duration| wait.as_secs_f64();
-        let spread = |wait: &dyn Fn(Dice) -> Duration| {
+        let spread = |wait: &dyn Fn(Jitter) -> Duration| {
             let waits = (0..1000).map(|one| seconds(wait(f64::from(one) / 1000.0)));
             let mut waits: Vec<f64> = waits.collect();
             waits.sort_by(f64::total_cmp);

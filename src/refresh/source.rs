@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use crate::credentials::{Granted, RoleRequest};
+use crate::credentials::{Lease, RoleRequest};
 use crate::failure::caller::{Caller, Principal};
 use crate::failure::diagnosis;
 use crate::failure::{Failure, Stage};
@@ -14,19 +14,15 @@ use crate::time::clock::Clock;
 /// Something that can be asked for credentials. One attempt a call; whoever calls decides about trying again.
 pub trait Source {
     /// Obtains new credentials. Cancel safe.
-    fn mint(&mut self) -> impl Future<Output = Result<Minted, Failure>> + Send;
+    fn mint(&mut self) -> impl Future<Output = Result<Lease, Failure>> + Send;
+
+    /// Returns the failures of the endpoints that the last attempt tried before the one that succeeded.
+    fn failovers(&mut self) -> Vec<Failure> {
+        Vec::new()
+    }
 
     /// Returns the longest time that an attempt may take.
-    fn patience(&self) -> Duration;
-}
-
-/// The outcome of an attempt that succeeded.
-#[derive(Debug)]
-pub struct Minted {
-    /// The credentials.
-    pub granted: Granted,
-    /// Why services that are preferred to the one that gave them were passed over.
-    pub passed_over: Vec<Failure>,
+    fn timeout(&self) -> Duration;
 }
 
 /// The credentials of our identity, or of the roles that it assumes one after the other.
@@ -44,12 +40,16 @@ pub struct Chain {
 }
 
 impl Source for Chain {
-    async fn mint(&mut self) -> Result<Minted, Failure> {
+    async fn mint(&mut self) -> Result<Lease, Failure> {
         let standing = self.identity.standing(&self.clock).await?;
         self.mint_from(standing).await
     }
 
-    fn patience(&self) -> Duration {
+    fn failovers(&mut self) -> Vec<Failure> {
+        self.sts.start_over()
+    }
+
+    fn timeout(&self) -> Duration {
         let calls = self.identity.most_roles() + self.roles.len();
         self.identity.patience() + self.sts.patience(calls) + ASIDE
     }
@@ -68,34 +68,31 @@ impl Chain {
     }
 
     /// Obtains new credentials with a proof that has been gathered already. Cancel safe.
-    pub async fn mint_from(&mut self, standing: Standing) -> Result<Minted, Failure> {
+    pub async fn mint_from(&mut self, standing: Standing) -> Result<Lease, Failure> {
         self.sts.start_over();
         let Standing { mut proof, roles } = standing;
         let hops: Vec<RoleRequest> = roles.iter().chain(&self.roles).cloned().collect();
         for (index, role) in hops.iter().enumerate() {
-            let granted = match self.assume(&proof, role).await {
-                Ok(granted) => granted,
+            let lease = match self.assume(&proof, role).await {
+                Ok(lease) => lease,
                 Err(failure) => {
                     let failure = self.explained(failure, &proof, role).await;
                     return Err(at_hop(failure, index, &hops));
                 }
             };
-            proof = Proof::Granted(granted);
+            proof = Proof::Lease(lease);
         }
         match proof {
-            Proof::Granted(granted) => Ok(Minted {
-                granted,
-                passed_over: self.sts.start_over(),
-            }),
+            Proof::Lease(lease) => Ok(lease),
             Proof::Keys(_) | Proof::Token { .. } => Err(not_temporary(&self.identity)),
         }
     }
 
-    async fn assume(&mut self, proof: &Proof, role: &RoleRequest) -> Result<Granted, Failure> {
+    async fn assume(&mut self, proof: &Proof, role: &RoleRequest) -> Result<Lease, Failure> {
         match proof {
             Proof::Keys(keys) => self.sts.assume_role(keys, role).await,
-            Proof::Granted(granted) => {
-                let keys = granted.credentials.keys();
+            Proof::Lease(lease) => {
+                let keys = lease.credentials.keys();
                 self.sts.assume_role(&keys, role).await
             }
             Proof::Token {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
 
-use crate::credentials::{Credentials, Granted};
+use crate::credentials::{Credentials, Lease};
 use crate::failure::{Failure, Verdict};
 use crate::time::moment::Moment;
 
@@ -20,16 +20,16 @@ use crate::time::moment::Moment;
 /// `render` turns credentials into the document that is served; it runs once for each renewal.
 pub fn channel(render: fn(&Credentials) -> Bytes) -> (Publisher, Subscriber, HealthReader) {
     let (sender, receiver) = watch::channel(Snapshot::default());
-    let poke = Arc::<Notify>::default();
+    let recheck = Arc::<Notify>::default();
     let subscriber = Subscriber {
         receiver: receiver.clone(),
-        poke: Arc::clone(&poke),
+        recheck: Arc::clone(&recheck),
     };
     (
         Publisher {
             sender,
             render,
-            poke,
+            recheck,
         },
         subscriber,
         HealthReader { receiver },
@@ -39,37 +39,31 @@ pub fn channel(render: fn(&Credentials) -> Bytes) -> (Publisher, Subscriber, Hea
 /// The facts at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    held: Option<Arc<Held>>,
+    current: Option<Arc<Current>>,
     failure: Option<Arc<Failure>>,
     failures: u32,
     next_attempt: Option<Moment>,
-    roleless: bool,
+    no_role: bool,
 }
 
-/// The last good credentials.
+/// The current credentials: the last that were obtained, whether or not they have expired.
 #[derive(Debug)]
-pub struct Held {
-    /// The credentials themselves.
-    pub credentials: Credentials,
-    /// When they stop being good, by the clocks of this machine.
-    pub deadline: Moment,
-    /// When to ask for their successor.
+pub struct Current {
+    /// What was granted.
+    pub lease: Lease,
+    /// When to renew them.
     pub renew_at: Moment,
-    /// How far this machine's wall clock was ahead of the giver's.
-    pub skew: TimeDelta,
     /// The rendered document.
     pub document: Bytes,
     /// Counts the credentials, from 1: any change of them is a new generation.
     pub generation: u64,
-    /// The host or source that gave them.
-    pub served_by: String,
 }
 
 /// What follows from the facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// There will be no credentials: the job is to have none.
-    Roleless,
+    /// There will never be credentials: the job has no role.
+    NoRole,
     /// No credentials so far.
     Pending,
     /// Good credentials, and the last attempt succeeded.
@@ -80,36 +74,39 @@ pub enum Phase {
     Expired,
 }
 
-/// What can be said to a client now.
+/// What a client can be given at one moment.
 #[derive(Clone, Debug)]
 pub enum Offer {
-    /// Nothing, now and ever: the job is to have none.
-    Nothing,
+    /// Nothing, now or later: the job has no role.
+    NoRole,
     /// Good credentials.
-    Held(Arc<Held>),
-    /// An attempt is due or under way, or its failure may pass: worth a short wait. The failure, if there was one.
+    Credentials(Arc<Current>),
+    /// None yet; a short wait may help, because an attempt is due or under way, or its failure may pass. The failure, if
+    /// there was one.
     Wait(Option<Arc<Failure>>),
-    /// Nothing to offer, and waiting will not help.
+    /// None, and waiting does not help.
     Refusal(Arc<Failure>),
 }
 
 impl Snapshot {
     /// Returns the phase at `now`.
     pub fn phase(&self, now: Moment) -> Phase {
-        match &self.held {
-            _ if self.roleless => Phase::Roleless,
+        match &self.current {
+            _ if self.no_role => Phase::NoRole,
             None => Phase::Pending,
-            Some(held) if now.is_past(held.deadline) => Phase::Expired,
+            Some(current) if now.is_past(current.lease.deadline) => Phase::Expired,
             Some(_) if self.failure.is_some() => Phase::Failing,
             Some(_) => Phase::Fresh,
         }
     }
 
-    /// Returns what can be offered at `now`.
+    /// Returns what a client can be given at `now`.
     pub fn offer(&self, now: Moment) -> Offer {
-        match (self.phase(now), &self.held, &self.failure) {
-            (Phase::Roleless, ..) => Offer::Nothing,
-            (Phase::Fresh | Phase::Failing, Some(held), _) => Offer::Held(Arc::clone(held)),
+        match (self.phase(now), &self.current, &self.failure) {
+            (Phase::NoRole, ..) => Offer::NoRole,
+            (Phase::Fresh | Phase::Failing, Some(current), _) => {
+                Offer::Credentials(Arc::clone(current))
+            }
             (Phase::Expired, _, Some(failure)) => Offer::Refusal(Arc::clone(failure)),
             (_, _, Some(failure)) if failure.verdict == Verdict::Fatal => {
                 Offer::Refusal(Arc::clone(failure))
@@ -119,9 +116,9 @@ impl Snapshot {
         }
     }
 
-    /// Returns the last good credentials, whether or not they have expired.
-    pub fn held(&self) -> Option<&Arc<Held>> {
-        self.held.as_ref()
+    /// Returns the current credentials, whether or not they have expired.
+    pub fn current(&self) -> Option<&Arc<Current>> {
+        self.current.as_ref()
     }
 
     /// Returns the failure of the last attempt, if it failed.
@@ -138,10 +135,22 @@ impl Snapshot {
     pub fn health(&self, now: Moment) -> Health {
         Health {
             phase: self.phase(now),
-            expires_at: self.held.as_ref().map(|held| held.credentials.expires_at),
-            remaining: self.held.as_ref().map(|held| now.until(held.deadline)),
-            generation: self.held.as_ref().map_or(0, |held| held.generation),
-            served_by: self.held.as_ref().map(|held| held.served_by.clone()),
+            expires_at: self
+                .current
+                .as_ref()
+                .map(|current| current.lease.credentials.expires_at),
+            remaining: self
+                .current
+                .as_ref()
+                .map(|current| now.until(current.lease.deadline)),
+            generation: self
+                .current
+                .as_ref()
+                .map_or(0, |current| current.generation),
+            served_by: self
+                .current
+                .as_ref()
+                .map(|current| current.lease.served_by.clone()),
             failure: self.failure.clone(),
             failures: self.failures,
             next_attempt_after: self.next_attempt.map(|next| now.until(next)),
@@ -154,50 +163,41 @@ impl Snapshot {
 pub struct Publisher {
     sender: watch::Sender<Snapshot>,
     render: fn(&Credentials) -> Bytes,
-    poke: Arc<Notify>,
+    recheck: Arc<Notify>,
 }
 
 impl Publisher {
-    /// Waits until a subscriber wants the clock to be looked at. Cancel safe.
-    pub async fn poked(&self) {
-        self.poke.notified().await;
+    /// Waits until a subscriber asks for the clock to be read again. Cancel safe.
+    pub async fn recheck_requested(&self) {
+        self.recheck.notified().await;
     }
 
     /// Replaces the credentials and forgets the failures.
-    pub fn renewed(&self, granted: Granted, next_attempt: Moment) {
-        let Granted {
-            credentials,
-            deadline,
-            skew,
-            served_by,
-            ..
-        } = granted;
-        let document = (self.render)(&credentials);
+    pub fn renewed(&self, lease: Lease, next_attempt: Moment) {
+        let document = (self.render)(&lease.credentials);
         self.sender.send_modify(|state| {
-            let generation = state.held.as_ref().map_or(1, |held| {
+            let generation = state.current.as_ref().map_or(1, |current| {
                 // What is passed through stays the same for a while.
-                held.generation + u64::from(!held.credentials.is_same(&credentials))
+                current.generation
+                    + u64::from(!current.lease.credentials.is_same(&lease.credentials))
             });
             *state = Snapshot {
-                held: Some(Arc::new(Held {
-                    credentials,
-                    deadline,
+                current: Some(Arc::new(Current {
+                    lease,
                     renew_at: next_attempt,
-                    skew,
                     document,
                     generation,
-                    served_by,
                 })),
                 failure: None,
                 failures: 0,
                 next_attempt: Some(next_attempt),
-                roleless: false,
+                no_role: false,
             };
         });
     }
 
-    /// Records a success that changes nothing: what is held is better than what was obtained.
-    pub fn kept(&self, next_attempt: Moment) {
+    /// Records a success that changes nothing: the current credentials are better than the new ones.
+    pub fn unchanged(&self, next_attempt: Moment) {
         self.sender.send_modify(|state| {
             state.failure = None;
             state.failures = 0;
@@ -205,12 +205,12 @@ impl Publisher {
         });
     }
 
-    /// Tells once and for all that there will be no credentials.
+    /// Records for good that the job has no role.
     pub fn without_role(self) {
-        self.sender.send_modify(|state| state.roleless = true);
+        self.sender.send_modify(|state| state.no_role = true);
     }
 
-    /// Records a failed attempt; what is held stays held.
+    /// Records a failed attempt. The current credentials stay.
     pub fn failed(&self, failure: Failure, next_attempt: Moment) {
         self.sender.send_modify(|state| {
             state.failure = Some(Arc::new(failure));
@@ -220,7 +220,7 @@ impl Publisher {
     }
 
     /// Returns the state as last published.
-    pub fn current(&self) -> Snapshot {
+    pub fn snapshot(&self) -> Snapshot {
         self.sender.borrow().clone()
     }
 }
@@ -229,17 +229,17 @@ impl Publisher {
 #[derive(Clone, Debug)]
 pub struct Subscriber {
     receiver: watch::Receiver<Snapshot>,
-    poke: Arc<Notify>,
+    recheck: Arc<Notify>,
 }
 
 impl Subscriber {
-    /// Has the clock looked at: after a suspension a renewal may be due that no timer has noticed.
-    pub fn poke(&self) {
-        self.poke.notify_one();
+    /// Asks for the clock to be read again: after a suspension a renewal may be due that no timer has noticed.
+    pub fn request_recheck(&self) {
+        self.recheck.notify_one();
     }
 
     /// Returns the state as last published, and marks it as seen.
-    pub fn current(&mut self) -> Snapshot {
+    pub fn snapshot(&mut self) -> Snapshot {
         self.receiver.borrow_and_update().clone()
     }
 
@@ -287,6 +287,7 @@ pub struct Health {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use chrono::TimeDelta;
     use tokio::time::timeout;
 
     use super::*;
@@ -310,8 +311,8 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn granted(name: &str, deadline: Moment) -> Granted {
-        Granted {
+    pub(crate) fn lease(name: &str, deadline: Moment) -> Lease {
+        Lease {
             credentials: credentials(name),
             deadline,
             lifetime: Duration::from_secs(3600),
@@ -334,7 +335,7 @@ pub(crate) mod tests {
     fn the_phase_and_the_offer_follow_from_the_facts_and_the_moment() {
         let before = noon().after(Duration::from_millis(3_599_999));
         let at = noon().after(HOUR);
-        for (held, failed, now, phase, offer) in [
+        for (obtained, failed, now, phase, offer) in [
             (false, None, noon(), Phase::Pending, "wait"),
             (
                 false,
@@ -370,20 +371,20 @@ pub(crate) mod tests {
             ),
         ] {
             let (publisher, mut subscriber, health) = started();
-            if held {
-                publisher.renewed(granted("a", noon().after(HOUR)), noon());
+            if obtained {
+                publisher.renewed(lease("a", noon().after(HOUR)), noon());
             }
             if let Some(code) = failed {
                 publisher.failed(failure(code), noon());
             }
-            let offered = match subscriber.current().offer(now) {
-                Offer::Nothing => unreachable!("there is a role"),
-                Offer::Held(held) => held.credentials.access_key_id.clone(),
+            let offered = match subscriber.snapshot().offer(now) {
+                Offer::NoRole => unreachable!("there is a role"),
+                Offer::Credentials(current) => current.lease.credentials.access_key_id.clone(),
                 Offer::Wait(None) => "wait".into(),
                 Offer::Wait(Some(failure)) => format!("wait for {}", failure.code),
                 Offer::Refusal(failure) => format!("refuse {}", failure.code),
             };
-            let case = format!("{held} {failed:?} {now:?}");
+            let case = format!("{obtained} {failed:?} {now:?}");
             assert_eq!(health.health(now).phase, phase, "{case}");
             assert_eq!(offered, offer, "{case}");
         }
@@ -393,29 +394,29 @@ pub(crate) mod tests {
     fn a_job_without_a_role_is_offered_nothing_and_waits_for_nothing() {
         let (publisher, mut subscriber, health) = started();
         publisher.without_role();
-        assert!(matches!(subscriber.current().offer(noon()), Offer::Nothing));
-        assert_eq!(health.health(noon()).phase, Phase::Roleless);
+        assert!(matches!(subscriber.snapshot().offer(noon()), Offer::NoRole));
+        assert_eq!(health.health(noon()).phase, Phase::NoRole);
     }
 
     #[test]
     fn a_failure_never_replaces_what_is_held_and_a_success_forgets_it() {
         let (publisher, mut subscriber, _) = started();
-        publisher.renewed(granted("a", noon().after(HOUR)), noon());
+        publisher.renewed(lease("a", noon().after(HOUR)), noon());
         for _ in 0..3 {
             publisher.failed(failure("TimedOut"), noon());
         }
-        assert_eq!(subscriber.current().failures(), 3);
-        assert_eq!(subscriber.current().held().unwrap().generation, 1);
+        assert_eq!(subscriber.snapshot().failures(), 3);
+        assert_eq!(subscriber.snapshot().current().unwrap().generation, 1);
 
-        publisher.renewed(granted("b", noon().after(HOUR)), noon());
-        let state = subscriber.current();
+        publisher.renewed(lease("b", noon().after(HOUR)), noon());
+        let state = subscriber.snapshot();
         assert_eq!((state.failures(), state.failure().is_none()), (0, true));
-        assert_eq!(state.held().unwrap().generation, 2);
-        assert_eq!(state.held().unwrap().document, "STS.b");
+        assert_eq!(state.current().unwrap().generation, 2);
+        assert_eq!(state.current().unwrap().document, "STS.b");
 
-        publisher.renewed(granted("b", noon().after(HOUR)), noon());
+        publisher.renewed(lease("b", noon().after(HOUR)), noon());
         assert_eq!(
-            subscriber.current().held().unwrap().generation,
+            subscriber.snapshot().current().unwrap().generation,
             2,
             "the same key"
         );
@@ -424,9 +425,9 @@ pub(crate) mod tests {
     #[test]
     fn a_success_that_brings_nothing_better_forgets_the_failures_only() {
         let (publisher, _, health) = started();
-        publisher.renewed(granted("a", noon().after(HOUR)), noon());
+        publisher.renewed(lease("a", noon().after(HOUR)), noon());
         publisher.failed(failure("TimedOut"), noon());
-        publisher.kept(noon().after(HOUR / 2));
+        publisher.unchanged(noon().after(HOUR / 2));
         let told = health.health(noon());
         assert_eq!((told.phase, told.generation), (Phase::Fresh, 1));
         assert_eq!((told.failures, told.failure), (0, None));
@@ -443,12 +444,12 @@ pub(crate) mod tests {
         publisher.failed(failure("TimedOut"), noon());
         assert!(timeout(HOUR, subscriber.changed()).await.is_ok());
         publisher.failed(failure("TimedOut"), noon());
-        subscriber.current();
+        subscriber.snapshot();
         assert!(timeout(HOUR, subscriber.changed()).await.is_err(), "seen");
 
-        assert!(timeout(HOUR, publisher.poked()).await.is_err());
-        subscriber.poke();
-        assert!(timeout(HOUR, publisher.poked()).await.is_ok());
+        assert!(timeout(HOUR, publisher.recheck_requested()).await.is_err());
+        subscriber.request_recheck();
+        assert!(timeout(HOUR, publisher.recheck_requested()).await.is_ok());
 
         drop(publisher);
         assert!(timeout(HOUR, subscriber.changed()).await.is_err(), "gone");

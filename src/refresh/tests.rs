@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
-use crate::credentials::{Credentials, Granted};
+use crate::credentials::{Credentials, Lease};
 use crate::failure::Stage;
 use crate::refresh::store::{self, HealthReader, Offer, Subscriber};
 
@@ -54,9 +54,9 @@ struct Log {
 
 impl Log {
     /// Makes credentials that were asked for at a moment of the clock, which is so long after the start.
-    fn grant(&mut self, asked_at: Moment, elapsed: Duration, lifetime: Duration) -> Granted {
+    fn grant(&mut self, asked_at: Moment, elapsed: Duration, lifetime: Duration) -> Lease {
         self.ends.push(elapsed + lifetime);
-        Granted {
+        Lease {
             credentials: Credentials {
                 access_key_id: (self.ends.len() - 1).to_string(),
                 access_key_secret: "secret".into(),
@@ -73,7 +73,7 @@ impl Log {
 }
 
 impl Source for Script {
-    async fn mint(&mut self) -> Result<Minted, Failure> {
+    async fn mint(&mut self) -> Result<Lease, Failure> {
         let elapsed = self.started.elapsed();
         let asked_at = self.clock.now();
         self.log.lock().unwrap().attempts.push(elapsed);
@@ -91,14 +91,10 @@ impl Source for Script {
             }
             Act::Hang => std::future::pending().await,
         };
-        let granted = self.log.lock().unwrap().grant(asked_at, elapsed, lifetime);
-        Ok(Minted {
-            granted,
-            passed_over: Vec::new(),
-        })
+        Ok(self.log.lock().unwrap().grant(asked_at, elapsed, lifetime))
     }
 
-    fn patience(&self) -> Duration {
+    fn timeout(&self) -> Duration {
         15 * SECOND
     }
 }
@@ -108,7 +104,7 @@ struct Simulation {
     started: Instant,
     subscriber: Subscriber,
     health: HealthReader,
-    nudge: watch::Sender<u64>,
+    refresh_requests: watch::Sender<u64>,
     log: Arc<Mutex<Log>>,
     _loop: JoinSet<Infallible>,
 }
@@ -124,7 +120,7 @@ impl Simulation {
         let boot = Duration::from_secs(77);
         let clock = Clock::simulated(Moment { wall, boot }, false);
         let (publisher, subscriber, health) = store::channel(|_| Bytes::new());
-        let (nudge, nudges) = watch::channel(0);
+        let (refresh_requests, refresh_requested) = watch::channel(0);
         let log = Arc::<Mutex<Log>>::default();
         let started = Instant::now();
         let source = Script {
@@ -136,15 +132,15 @@ impl Simulation {
         if let Some((lasts, renew_after)) = left {
             let now = clock.now();
             let lifetime = Duration::from_secs(lasts);
-            let granted = log.lock().unwrap().grant(now, Duration::ZERO, lifetime);
-            publisher.renewed(granted, now.after(Duration::from_secs(renew_after)));
+            let lease = log.lock().unwrap().grant(now, Duration::ZERO, lifetime);
+            publisher.renewed(lease, now.after(Duration::from_secs(renew_after)));
         }
         let refresher = Refresher {
             source,
             publisher,
             clock: clock.clone(),
-            dice: || 0.5,
-            nudges,
+            jitter: || 0.5,
+            refresh_requested,
         };
         let mut tasks = JoinSet::new();
         tasks.spawn(refresher.run());
@@ -153,7 +149,7 @@ impl Simulation {
             started,
             subscriber,
             health,
-            nudge,
+            refresh_requests,
             log,
             _loop: tasks,
         }
@@ -164,16 +160,21 @@ impl Simulation {
         tokio::time::sleep(SECOND).await;
         let elapsed = self.started.elapsed();
         let log = self.log.lock().unwrap();
-        let offered = match self.subscriber.current().offer(self.clock.now()) {
-            Offer::Held(held) => {
-                let end = log.ends[held.credentials.access_key_id.parse::<usize>().unwrap()];
+        let offered = match self.subscriber.snapshot().offer(self.clock.now()) {
+            Offer::Credentials(current) => {
+                let end = log.ends[current
+                    .lease
+                    .credentials
+                    .access_key_id
+                    .parse::<usize>()
+                    .unwrap()];
                 assert!(
                     end > elapsed,
                     "expired credentials are offered at {elapsed:?}"
                 );
                 true
             }
-            Offer::Nothing | Offer::Wait(_) | Offer::Refusal(_) => false,
+            Offer::NoRole | Offer::Wait(_) | Offer::Refusal(_) => false,
         };
         if trusted_clock {
             let valid = log.ends.last().is_some_and(|end| *end > elapsed);
@@ -198,8 +199,8 @@ impl Simulation {
     }
 
     fn offers(&mut self) -> bool {
-        let offer = self.subscriber.current().offer(self.clock.now());
-        matches!(offer, Offer::Held(_))
+        let offer = self.subscriber.snapshot().offer(self.clock.now());
+        matches!(offer, Offer::Credentials(_))
     }
 
     fn attempts(&self) -> Vec<Duration> {
@@ -442,12 +443,12 @@ async fn a_wall_clock_that_is_set_back_just_before_an_expiry_delays_no_attempt()
 async fn a_nudge_renews_at_once_and_a_storm_of_them_once_a_second() {
     let mut simulation = Simulation::start(|_| Act::Grant(HOUR));
     simulation.run(100).await;
-    simulation.nudge.send_modify(|count| *count += 1);
+    simulation.refresh_requests.send_modify(|count| *count += 1);
     simulation.run(1).await;
     assert_eq!(simulation.attempts().len(), 2);
 
     for _ in 0..1000 {
-        simulation.nudge.send_modify(|count| *count += 1);
+        simulation.refresh_requests.send_modify(|count| *count += 1);
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let attempts = simulation.attempts().len();
@@ -465,7 +466,7 @@ async fn a_wall_clock_that_is_set_in_the_second_of_an_attempt_makes_no_second_on
         }
         seen = simulation.attempts().len();
         simulation.clock.shift_wall(TimeDelta::hours(1));
-        simulation.nudge.send_modify(|count| *count += 1);
+        simulation.refresh_requests.send_modify(|count| *count += 1);
         // Which looks at how far the attempts are apart.
         simulation.second(false).await;
     }
@@ -535,7 +536,7 @@ async fn whoever_waits_after_a_suspension_has_the_clock_looked_at() {
     let mut simulation = Simulation::start(|_| Act::Grant(HOUR));
     simulation.run(100).await;
     simulation.clock.shift_wall(TimeDelta::hours(2));
-    simulation.subscriber.poke();
+    simulation.subscriber.request_recheck();
     assert!(simulation.second(false).await);
 }
 
@@ -544,8 +545,14 @@ async fn what_is_too_short_to_live_on_replaces_nothing_that_lasts_longer_unless_
     let mut simulation =
         Simulation::start(|second| Act::Grant(if second < 60 { HOUR } else { 300 }));
     let id = |simulation: &mut Simulation| {
-        let state = simulation.subscriber.current();
-        state.held().unwrap().credentials.access_key_id.clone()
+        let state = simulation.subscriber.snapshot();
+        state
+            .current()
+            .unwrap()
+            .lease
+            .credentials
+            .access_key_id
+            .clone()
     };
     simulation.run(50 * MINUTE).await;
     assert_eq!(id(&mut simulation), "0");
@@ -556,14 +563,14 @@ async fn what_is_too_short_to_live_on_replaces_nothing_that_lasts_longer_unless_
     let asked = simulation.attempts().len();
     assert!((5..40).contains(&asked), "about once a minute: {asked}");
 
-    simulation.nudge.send_modify(|count| *count += 1);
+    simulation.refresh_requests.send_modify(|count| *count += 1);
     simulation.run(5).await;
     assert_ne!(id(&mut simulation), "0", "who asks gets what there is");
 }
 
 #[test]
 fn only_what_lasts_and_is_another_is_better_than_a_short_answer() {
-    use crate::refresh::store::tests::{granted, noon};
+    use crate::refresh::store::tests::{lease, noon};
     for (name, lifetime, ends_after, left) in [
         ("b", 899, 899, Some(1000)),
         ("b", 899, 999, Some(1000)),
@@ -578,13 +585,13 @@ fn only_what_lasts_and_is_another_is_better_than_a_short_answer() {
     ] {
         let after = |seconds| noon().after(Duration::from_secs(seconds));
         let (publisher, _, _) = store::channel(|_| Bytes::new());
-        publisher.renewed(granted("a", after(1000)), noon());
-        let mut answer = granted(name, after(ends_after));
+        publisher.renewed(lease("a", after(1000)), noon());
+        let mut answer = lease(name, after(ends_after));
         answer.lifetime = Duration::from_secs(lifetime);
-        let state = publisher.current();
-        let held = state.held().map(AsRef::as_ref);
+        let state = publisher.snapshot();
+        let current = state.current().map(AsRef::as_ref);
         assert_eq!(
-            better(held, &answer, noon()),
+            better(current, &answer, noon()),
             left.map(Duration::from_secs),
             "{name} {lifetime} {ends_after}"
         );
@@ -624,7 +631,7 @@ async fn a_nudge_renews_what_a_predecessor_obtained() {
     let mut simulation = Simulation::resume(|_| Act::Grant(HOUR), left);
     simulation.run(100).await;
     assert_eq!(simulation.attempts().len(), 0);
-    simulation.nudge.send_modify(|count| *count += 1);
+    simulation.refresh_requests.send_modify(|count| *count += 1);
     simulation.run(1).await;
     assert_eq!(simulation.attempts().len(), 1);
 }

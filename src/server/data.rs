@@ -98,7 +98,7 @@ async fn credentials(State(data): State<Arc<Data>>, uri: Uri) -> Response {
         return not_found().await;
     }
     let offer = data.provider.within(HOLD).await;
-    response::credentials(offer, |held| held.document.clone())
+    response::credentials(offer, |current| current.document.clone())
 }
 
 async fn container(State(data): State<Arc<Data>>, uri: Uri, headers: HeaderMap) -> Response {
@@ -110,7 +110,9 @@ async fn container(State(data): State<Arc<Data>>, uri: Uri, headers: HeaderMap) 
         return refusal;
     }
     let offer = data.provider.within(CONTAINER_HOLD).await;
-    response::credentials(offer, |held| formats::container::render(&held.credentials))
+    response::credentials(offer, |current| {
+        formats::container::render(&current.lease.credentials)
+    })
 }
 
 impl Data {
@@ -174,7 +176,7 @@ mod tests {
     use super::super::caller::Addresses;
     use super::*;
     use crate::failure::{Failure, Stage};
-    use crate::refresh::store::tests::{granted, noon};
+    use crate::refresh::store::tests::{lease, noon};
     use crate::refresh::store::{self, Publisher};
     use crate::time::clock::Clock;
 
@@ -253,11 +255,11 @@ mod tests {
     async fn whoever_waits_has_the_clock_looked_at_and_gets_what_comes_of_it() {
         let rig = start();
         let now = rig.clock.now();
-        rig.publisher.renewed(granted("old", now), now);
+        rig.publisher.renewed(lease("old", now), now);
         let renewal = async {
-            rig.publisher.poked().await;
+            rig.publisher.recheck_requested().await;
             let later = rig.clock.now().after(Duration::from_secs(3600));
-            rig.publisher.renewed(granted("new", later), later);
+            rig.publisher.renewed(lease("new", later), later);
         };
         let (answer, ()) = tokio::join!(rig.ask(), renewal);
         assert_eq!(answer, (200, "credentials".to_owned()));

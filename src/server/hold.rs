@@ -17,7 +17,7 @@ pub struct Provider {
 impl Provider {
     /// Returns what there is.
     pub(super) fn now(&self) -> Offer {
-        self.subscriber.clone().current().offer(self.clock.now())
+        self.subscriber.clone().snapshot().offer(self.clock.now())
     }
 
     /// Returns what there is; waits for something better, at most for `hold`, while that may come.
@@ -25,9 +25,9 @@ impl Provider {
         let mut subscriber = self.subscriber.clone();
         let decided = async {
             loop {
-                match subscriber.current().offer(self.clock.now()) {
+                match subscriber.snapshot().offer(self.clock.now()) {
                     Offer::Wait(_) => {
-                        subscriber.poke();
+                        subscriber.request_recheck();
                         subscriber.changed().await;
                     }
                     decided => return decided,
@@ -36,7 +36,7 @@ impl Provider {
         };
         match tokio::time::timeout(hold, decided).await {
             Ok(decided) => decided,
-            Err(_) => subscriber.current().offer(self.clock.now()),
+            Err(_) => subscriber.snapshot().offer(self.clock.now()),
         }
     }
 }

@@ -119,12 +119,12 @@ impl Metadata {
     async fn value(&self, asked: Resource<'_>) -> Response {
         match asked {
             Resource::RoleName => match self.provider.now() {
-                Offer::Nothing => response::no_role(),
+                Offer::NoRole => response::no_role(),
                 _ => response::text(self.role.clone().into()),
             },
             Resource::Role(name) if name.eq_ignore_ascii_case(&self.role) => {
                 let offer = self.provider.within(HOLD).await;
-                response::credentials(offer, |held| held.document.clone())
+                response::credentials(offer, |current| current.document.clone())
             }
             Resource::Role(_) => not_found(
                 "there is no such role here; /latest/meta-data/ram/security-credentials/ tells its name",
@@ -165,7 +165,7 @@ mod tests {
     use super::super::caller::Addresses;
     use super::*;
     use crate::failure::{Failure, Stage};
-    use crate::refresh::store::tests::{granted, noon};
+    use crate::refresh::store::tests::{lease, noon};
     use crate::refresh::store::{self, Publisher};
     use crate::time::clock::Clock;
 
@@ -243,7 +243,7 @@ mod tests {
         let (answer, ()) = tokio::join!(rig.ask("GET", ROLE, None), async {
             tokio::time::sleep(Duration::from_millis(500)).await;
             let later = rig.clock.now().after(Duration::from_secs(3600));
-            rig.publisher.renewed(granted("a", later), later);
+            rig.publisher.renewed(lease("a", later), later);
         });
         assert_eq!(answer, (200, "credentials".to_owned()));
     }
@@ -253,7 +253,7 @@ mod tests {
         for v2_only in [false, true] {
             let rig = start(v2_only);
             let later = rig.clock.now().after(Duration::from_secs(3600));
-            rig.publisher.renewed(granted("a", later), later);
+            rig.publisher.renewed(lease("a", later), later);
             let (status, token) = rig.ask("PUT", "/latest/api/token", Some((TTL, "60"))).await;
             assert_eq!(status, 200);
             assert_eq!(rig.ask("GET", ROLE, Some((TOKEN, &token))).await.0, 200);

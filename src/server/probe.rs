@@ -26,7 +26,7 @@ pub fn live() -> ProbeResult {
 
 /// Passes once credentials have been obtained, and ever after; at once where there is no role to obtain any for.
 pub fn startup(health: &Health) -> ProbeResult {
-    let started = health.generation > 0 || health.phase == Phase::Roleless;
+    let started = health.generation > 0 || health.phase == Phase::NoRole;
     verdict(health, (None, None), started, "started", "starting")
 }
 
@@ -41,10 +41,7 @@ pub fn ready(
     state: Option<&Failure>,
     stopping: bool,
 ) -> ProbeResult {
-    let valid = matches!(
-        health.phase,
-        Phase::Fresh | Phase::Failing | Phase::Roleless
-    );
+    let valid = matches!(health.phase, Phase::Fresh | Phase::Failing | Phase::NoRole);
     let good = valid && file.is_none() && !pending_file && !stopping;
     verdict(
         health,
@@ -63,7 +60,7 @@ pub fn status(health: &Health) -> String {
         .map(|failure| format!(": {failure}"))
         .unwrap_or_default();
     match health.phase {
-        Phase::Roleless => "This job has no role".to_owned(),
+        Phase::NoRole => "This job has no role".to_owned(),
         Phase::Pending => format!("Waiting for the first credentials{why}"),
         Phase::Fresh => format!("Serving credentials until {until}"),
         Phase::Failing => {
@@ -84,7 +81,7 @@ fn verdict(
     let reported = Report {
         status: if good { yes } else { no },
         phase: match health.phase {
-            Phase::Roleless => "no role",
+            Phase::NoRole => "no role",
             Phase::Pending => "pending",
             Phase::Fresh => "fresh",
             Phase::Failing => "failing",
@@ -148,7 +145,7 @@ mod tests {
             phase,
             expires_at: None,
             remaining: Some(Duration::from_secs(60)),
-            generation: u64::from(!matches!(phase, Phase::Pending | Phase::Roleless)),
+            generation: u64::from(!matches!(phase, Phase::Pending | Phase::NoRole)),
             served_by: None,
             failure: failed.then(|| Arc::new(failure)),
             failures: u32::from(failed),
@@ -160,8 +157,8 @@ mod tests {
     fn readiness_follows_the_phase_the_files_and_the_stop() {
         let failure = Failure::new(Stage::File, "FileNotWritten", "cannot write /x");
         for (phase, file, pending, stopping, good) in [
-            (Phase::Roleless, false, false, false, true),
-            (Phase::Roleless, false, false, true, false),
+            (Phase::NoRole, false, false, false, true),
+            (Phase::NoRole, false, false, true, false),
             (Phase::Pending, false, false, false, false),
             (Phase::Fresh, false, false, false, true),
             (Phase::Failing, false, false, false, true),
@@ -188,14 +185,14 @@ mod tests {
     fn liveness_and_startup_survive_an_expiry() {
         assert!(live().good);
         assert!(startup(&health(Phase::Expired, true)).good);
-        assert!(startup(&health(Phase::Roleless, false)).good);
+        assert!(startup(&health(Phase::NoRole, false)).good);
         assert!(!startup(&health(Phase::Pending, true)).good);
     }
 
     #[test]
     fn the_status_is_one_line_with_the_diagnosis() {
         for (phase, failed, begins) in [
-            (Phase::Roleless, false, "This job has no role"),
+            (Phase::NoRole, false, "This job has no role"),
             (Phase::Pending, false, "Waiting for the first credentials"),
             (Phase::Pending, true, "Waiting for the first credentials: "),
             (Phase::Fresh, false, "Serving credentials until "),

@@ -6,7 +6,7 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use crate::formats;
-use crate::refresh::store::{Held, Offer};
+use crate::refresh::store::{Current, Offer};
 
 /// Answers with JSON.
 pub(crate) fn json(status: StatusCode, body: Bytes) -> Response {
@@ -45,10 +45,10 @@ pub(crate) fn method_not_allowed(allow: &'static str, code: &str, message: &str)
 }
 
 /// Answers with what is offered, in the dialect that `document` renders.
-pub(super) fn credentials(offer: Offer, document: fn(&Held) -> Bytes) -> Response {
+pub(super) fn credentials(offer: Offer, document: fn(&Current) -> Bytes) -> Response {
     match offer {
-        Offer::Nothing => no_role(),
-        Offer::Held(held) => json(StatusCode::OK, document(&held)),
+        Offer::NoRole => no_role(),
+        Offer::Credentials(current) => json(StatusCode::OK, document(&current)),
         Offer::Refusal(failure) | Offer::Wait(Some(failure)) => {
             unavailable(formats::diagnosis(&failure))
         }

@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use reqwest::Method;
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::credentials::{Asked, Granted, Keys, RoleRequest};
+use crate::credentials::{Keys, Lease, RequestTime, RoleRequest};
 use crate::failure::caller::Caller;
 use crate::failure::{Failure, Stage, Verdict};
 use crate::http::client::{self, Call};
@@ -59,7 +59,7 @@ struct Request<'a> {
 /// An answer of success, and what surrounds it.
 struct Answered<'a> {
     answer: &'a Answer,
-    asked: Asked,
+    asked: RequestTime,
     host: &'a str,
 }
 
@@ -102,11 +102,7 @@ impl Sts {
     }
 
     /// Calls AssumeRole, signed with `keys`.
-    pub async fn assume_role(
-        &mut self,
-        keys: &Keys,
-        role: &RoleRequest,
-    ) -> Result<Granted, Failure> {
+    pub async fn assume_role(&mut self, keys: &Keys, role: &RoleRequest) -> Result<Lease, Failure> {
         let request = Request {
             action: "AssumeRole",
             parameters: wire::assume_role(role),
@@ -122,7 +118,7 @@ impl Sts {
         provider_arn: &str,
         token: &SecretString,
         role: &RoleRequest,
-    ) -> Result<Granted, Failure> {
+    ) -> Result<Lease, Failure> {
         let request = Request {
             action: "AssumeRoleWithOIDC",
             parameters: wire::assume_role_with_oidc(role, provider_arn, token),
@@ -150,11 +146,7 @@ impl Sts {
         self.call(&request, read).await
     }
 
-    async fn mint(
-        &mut self,
-        request: &Request<'_>,
-        role: &RoleRequest,
-    ) -> Result<Granted, Failure> {
+    async fn mint(&mut self, request: &Request<'_>, role: &RoleRequest) -> Result<Lease, Failure> {
         let (action, secrets) = (request.action, request.secrets);
         let read = |answered: &Answered<'_>| {
             let Answered {
@@ -165,7 +157,7 @@ impl Sts {
             let made_at = asked.at.wall - asked.skew;
             let credentials = wire::granted(action, host, answer, made_at, secrets)?;
             // Never longer than was asked for: a service clock that is wrong must not prolong a life.
-            Granted::new(credentials, asked, role.duration, host).ok_or_else(|| {
+            Lease::new(credentials, asked, role.duration, host).ok_or_else(|| {
                 let message = format!(
                     "{action} at {host} answered with credentials that have already expired"
                 );
@@ -243,10 +235,10 @@ impl Sts {
             .and_then(|date| wire::skew(asked_at.wall, round_trip, date));
         place.skew = learnt.or(place.skew);
         wire::accepted(request.action, host, &answer, request.secrets)?;
-        let asked = Asked {
+        let asked = RequestTime {
             at: asked_at,
             skew: place.skew.unwrap_or_default(),
-            blur: round_trip / 2,
+            uncertainty: round_trip / 2,
         };
         read(&Answered {
             answer: &answer,

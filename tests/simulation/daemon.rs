@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
-use ram_sidecar::credentials::{RoleArn, RoleRequest};
+use ram_sidecar::credentials::{Lease, RoleArn, RoleRequest};
 use ram_sidecar::failure::Failure;
 use ram_sidecar::files::state::{Binding, Store};
 use ram_sidecar::files::writer::{self, Writer};
@@ -19,7 +19,7 @@ use ram_sidecar::formats::format::Format;
 use ram_sidecar::http::client::Outbound;
 use ram_sidecar::identity::{AccessKey, File, Identity, Oidc, Value};
 use ram_sidecar::refresh::Refresher;
-use ram_sidecar::refresh::source::{Chain, Minted, Source};
+use ram_sidecar::refresh::source::{Chain, Source};
 use ram_sidecar::refresh::store::{self, HealthReader, Subscriber};
 use ram_sidecar::server::caller::Addresses;
 use ram_sidecar::server::data::{self, AllowedCallers, Container, Data};
@@ -73,7 +73,7 @@ pub(crate) struct Daemon {
     pub(crate) subscriber: Subscriber,
     pub(crate) health: HealthReader,
     pub(crate) file: watch::Receiver<writer::Status>,
-    pub(crate) nudge: watch::Sender<u64>,
+    pub(crate) refresh_requests: watch::Sender<u64>,
     pub(crate) attempts: Attempts,
     pub(crate) doors: Doors,
     tasks: JoinSet<Infallible>,
@@ -102,13 +102,13 @@ impl Daemon {
             let store = Store::new(setup.directory.join("state"), binding, None);
             let keeper = Writer::new(store.clone(), subscriber.clone(), clock.clone()).await?;
             match store.load(&clock).await {
-                Ok(Some(left)) => publisher.renewed(left.granted, left.renew_at),
+                Ok(Some(left)) => publisher.renewed(left.lease, left.renew_at),
                 Ok(None) => world.note("there is no state"),
                 Err(refusal) => world.note(&format!("the state is ignored: {refusal}")),
             }
             tasks.spawn(keeper.run());
         }
-        let (nudge, nudges) = watch::channel(0);
+        let (refresh_requests, refresh_requested) = watch::channel(0);
         let attempts = Attempts::default();
         let refresher = Refresher {
             source: Watched {
@@ -118,8 +118,8 @@ impl Daemon {
             },
             publisher,
             clock: clock.clone(),
-            dice: luck::dice,
-            nudges,
+            jitter: luck::dice,
+            refresh_requested,
         };
         let doors = Doors::open(&Provider {
             subscriber: subscriber.clone(),
@@ -132,7 +132,7 @@ impl Daemon {
             subscriber,
             health,
             file,
-            nudge,
+            refresh_requests,
             attempts,
             doors,
             tasks,
@@ -215,12 +215,12 @@ struct Watched {
 }
 
 impl Source for Watched {
-    async fn mint(&mut self) -> Result<Minted, Failure> {
+    async fn mint(&mut self) -> Result<Lease, Failure> {
         let began = self.world.awake();
         let attempt = Attempt { began, ended: None };
         self.attempts.0.lock().unwrap().push(attempt);
         let outcome = self.chain.mint().await;
-        let known = outcome.as_ref().map(|minted| minted.granted.lifetime);
+        let known = outcome.as_ref().map(|lease| lease.lifetime);
         let ended = Some((self.world.awake(), known.map_err(Clone::clone)));
         if let Some(last) = self.attempts.0.lock().unwrap().last_mut() {
             last.ended = ended;
@@ -228,8 +228,12 @@ impl Source for Watched {
         outcome
     }
 
-    fn patience(&self) -> Duration {
-        self.chain.patience()
+    fn failovers(&mut self) -> Vec<Failure> {
+        self.chain.failovers()
+    }
+
+    fn timeout(&self) -> Duration {
+        self.chain.timeout()
     }
 }
 

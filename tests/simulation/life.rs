@@ -178,7 +178,9 @@ impl Life {
             let times = self.luck.of(&[1, 1, 30]);
             self.world.note(&format!("SIGHUP, {times} times"));
             self.circumstances.nudged = self.world.truth();
-            self.daemon.nudge.send_modify(|count| *count += times);
+            self.daemon
+                .refresh_requests
+                .send_modify(|count| *count += times);
         }
         if self.happens(0.1) {
             self.readers
@@ -362,11 +364,11 @@ impl Life {
             .luck
             .span(Duration::from_millis(least), Duration::from_secs(most));
         // The edge of a life is where lies would be told.
-        let state = self.daemon.subscriber.current();
-        if let Some(held) = state.held()
+        let state = self.daemon.subscriber.snapshot();
+        if let Some(current) = state.current()
             && self.luck.happens(0.2)
         {
-            let left = self.world.clock().now().until(held.deadline);
+            let left = self.world.clock().now().until(current.lease.deadline);
             let around = self.luck.of(&[0, 1, 20, 990, 1010, 2000]);
             if !left.is_zero() && left < Duration::from_secs(1800) {
                 pause = left.saturating_sub(Duration::from_secs(1)) + Duration::from_millis(around);
@@ -436,9 +438,9 @@ impl Readers {
                 let asked = world.awake();
                 let (status, body) = doors.ask(dialect).await;
                 let took = world.awake().saturating_sub(asked);
-                let offer = subscriber.current().offer(world.clock().now());
+                let offer = subscriber.snapshot().offer(world.clock().now());
                 let checked = judged(&world, dialect, status, &body).and_then(|number| {
-                    let is_held = matches!(offer, Offer::Held(_));
+                    let is_held = matches!(offer, Offer::Credentials(_));
                     ensure(number.is_some() == is_held, || {
                         format!("{dialect:?} answers {status} after {took:?} to {offer:?}")
                     })?;

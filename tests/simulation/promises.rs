@@ -39,9 +39,9 @@ pub(crate) struct Promises {
 
 /// Returns the number of what a daemon holds.
 pub(crate) fn held(daemon: &Daemon) -> Option<usize> {
-    let state = daemon.subscriber.clone().current();
-    let held = state.held()?;
-    Some(Issue::number(&held.credentials.access_key_id).expect("keys are of this world"))
+    let state = daemon.subscriber.clone().snapshot();
+    let current = state.current()?;
+    Some(Issue::number(&current.lease.credentials.access_key_id).expect("keys are of this world"))
 }
 
 /// Why a promise is broken.
@@ -111,8 +111,8 @@ impl Promises {
         daemon: &mut Daemon,
         circumstances: &Circumstances,
     ) -> Checked {
-        let offer = daemon.subscriber.current().offer(world.clock().now());
-        let is_held = matches!(offer, Offer::Held(_));
+        let offer = daemon.subscriber.snapshot().offer(world.clock().now());
+        let is_held = matches!(offer, Offer::Credentials(_));
         let bound = self.bound(world, circumstances);
         ensure(is_held || bound.is_none(), || {
             format!("{bound:?} is good and is not offered")
@@ -148,8 +148,8 @@ impl Promises {
         let Ok(content) = fs::read_to_string(setup.file()) else {
             // Not just before its end, when the one or the other may be first to notice.
             let soon = world.clock().now().after(Duration::from_secs(1));
-            let offer = daemon.subscriber.clone().current().offer(soon);
-            let is_due = matches!(offer, Offer::Held(_))
+            let offer = daemon.subscriber.clone().snapshot().offer(soon);
+            let is_due = matches!(offer, Offer::Credentials(_))
                 && now > self.held_since + Duration::from_secs(1)
                 && is_settled(circumstances.disk_troubled)
                 && is_settled(circumstances.clock_set);

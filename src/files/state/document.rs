@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::credentials::{Credentials, Granted, is_key_text, timestamp};
+use crate::credentials::{Credentials, Lease, is_key_text, timestamp};
 use crate::time::moment::Moment;
 
 use super::binding::{Binding, hex};
@@ -111,7 +111,7 @@ impl Record {
             now
         };
         Ok(Left {
-            granted: Granted {
+            lease: Lease {
                 credentials: self.credentials,
                 deadline,
                 lifetime,

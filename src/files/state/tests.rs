@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 
 use super::document::tests::binding;
 use super::*;
-use crate::refresh::store::tests::{granted, noon};
+use crate::refresh::store::tests::{lease, noon};
 use crate::refresh::store::{self, Subscriber};
 use crate::testing;
 
@@ -16,34 +16,34 @@ fn store(path: &Path) -> Store {
 }
 
 /// Returns what is held by somebody who has just obtained credentials.
-fn held(name: &str, clock: &Clock) -> Arc<Held> {
+fn current(name: &str, clock: &Clock) -> Arc<Current> {
     let now = clock.now();
     let (publisher, mut subscriber, _) = store::channel(crate::formats::json::render);
     publisher.renewed(fresh(name, now), now.after(HOUR / 2));
-    held_by(&mut subscriber)
+    current_of(&mut subscriber)
 }
 
-fn held_by(subscriber: &mut Subscriber) -> Arc<Held> {
-    Arc::clone(subscriber.current().held().unwrap())
+fn current_of(subscriber: &mut Subscriber) -> Arc<Current> {
+    Arc::clone(subscriber.snapshot().current().unwrap())
 }
 
-fn fresh(name: &str, now: Moment) -> Granted {
-    let mut granted = granted(name, now.after(Duration::from_secs(3599)));
-    granted.credentials.issued_at = now.wall;
-    granted.credentials.expires_at = now.wall + HOUR;
-    granted
+fn fresh(name: &str, now: Moment) -> Lease {
+    let mut lease = lease(name, now.after(Duration::from_secs(3599)));
+    lease.credentials.issued_at = now.wall;
+    lease.credentials.expires_at = now.wall + HOUR;
+    lease
 }
 
 /// Writes a state as a predecessor would have.
-fn written(name: &str) -> (PathBuf, Arc<Held>) {
+fn written(name: &str) -> (PathBuf, Arc<Current>) {
     let path = testing::directory("state").join("state");
     let clock = Clock::machine();
-    let held = held(name, &clock);
+    let current = current(name, &clock);
     let ownership = Ownership::default();
     store(&path)
-        .replace(&held, &ownership, clock.now())
+        .replace(&current, &ownership, clock.now())
         .unwrap();
-    (path, held)
+    (path, current)
 }
 
 async fn refusal(store: &Store) -> String {
@@ -53,14 +53,14 @@ async fn refusal(store: &Store) -> String {
 
 #[tokio::test]
 async fn a_successor_has_what_was_held_in_a_file_for_nobody_else() {
-    let (path, held) = written("a");
+    let (path, current) = written("a");
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
     let left = store(&path).load(&Clock::machine()).await.unwrap().unwrap();
     // Moments are kept to the millisecond.
-    let sooner = held.deadline.wall - left.granted.deadline.wall;
+    let sooner = current.lease.deadline.wall - left.lease.deadline.wall;
     assert!(sooner >= TimeDelta::zero() && sooner < TimeDelta::milliseconds(1));
-    let document = crate::formats::json::render(&left.granted.credentials);
-    assert_eq!(document, held.document);
+    let document = crate::formats::json::render(&left.lease.credentials);
+    assert_eq!(document, current.document);
     let directory = path.parent().unwrap();
     assert_eq!(fs::read_dir(directory).unwrap().count(), 1, "no litter");
 }
@@ -122,7 +122,11 @@ async fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
         let told = refusal(&store(&path)).await;
         assert_eq!(told, "it is not a regular file", "{}", path.display());
         let error = store(&path)
-            .replace(&held("a", &Clock::machine()), &Ownership::default(), noon())
+            .replace(
+                &current("a", &Clock::machine()),
+                &Ownership::default(),
+                noon(),
+            )
             .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
     }
@@ -158,10 +162,10 @@ async fn a_profile_that_was_changed_since_makes_it_void() {
     // Obtained after it was changed; what comes within the same millisecond counts as before.
     let clock = Clock::machine();
     clock.shift_wall(TimeDelta::seconds(1));
-    let held = held("b", &clock);
+    let current = current("b", &clock);
     let store = told_in(&profile);
     store
-        .replace(&held, &Ownership::default(), clock.now())
+        .replace(&current, &Ownership::default(), clock.now())
         .unwrap();
     assert!(store.load(&clock).await.unwrap().is_some());
 }
@@ -171,7 +175,8 @@ fn only_a_state_is_ever_replaced() {
     let directory = testing::directory("state");
     let path = directory.join("state");
     let clock = Clock::machine();
-    let replace = || store(&path).replace(&held("a", &clock), &Ownership::default(), clock.now());
+    let replace =
+        || store(&path).replace(&current("a", &clock), &Ownership::default(), clock.now());
     for torn in [
         "",
         "{\"ram",
@@ -208,10 +213,10 @@ async fn a_sink_writes_it_anew_when_the_same_credentials_have_another_deadline_a
     tokio::spawn(writer.run());
     let now = clock.now();
     for seconds in [3599, 1800, 2] {
-        let mut granted = fresh("a", now);
-        granted.deadline = now.after(Duration::from_secs(seconds));
-        publisher.renewed(granted, now);
-        let deadline = held_by(&mut subscriber).deadline;
+        let mut lease = fresh("a", now);
+        lease.deadline = now.after(Duration::from_secs(seconds));
+        publisher.renewed(lease, now);
+        let deadline = current_of(&mut subscriber).lease.deadline;
         let kept = async {
             loop {
                 let read = file::private(&path).ok().flatten();

@@ -9,7 +9,7 @@ use super::*;
 use crate::failure::Stage;
 use crate::files::target;
 use crate::formats::format::Format;
-use crate::refresh::store::tests::{granted, noon};
+use crate::refresh::store::tests::{lease, noon};
 use crate::refresh::store::{self, Publisher};
 use crate::testing;
 
@@ -54,7 +54,7 @@ impl Rig {
     fn renew(&self, name: &str, lifetime: Duration) {
         let now = self.clock.now();
         self.publisher
-            .renewed(granted(name, now.after(lifetime)), now);
+            .renewed(lease(name, now.after(lifetime)), now);
     }
 
     async fn until(&mut self, wanted: fn(&Status) -> bool) -> Status {
@@ -167,9 +167,9 @@ async fn it_is_removed_by_what_was_known_of_its_end_and_not_by_a_wrong_wall_cloc
     let directory = testing::directory("writer");
     let mut rig = start(on_disk(&directory)).await;
     let now = rig.clock.now();
-    let mut granted = granted("a", now.after(Duration::from_secs(2)));
-    granted.credentials.expires_at = now.wall + HOUR;
-    rig.publisher.renewed(granted, now);
+    let mut lease = lease("a", now.after(Duration::from_secs(2)));
+    lease.credentials.expires_at = now.wall + HOUR;
+    rig.publisher.renewed(lease, now);
     rig.until(is_written).await;
     fs::rename(directory.join("disk"), directory.join("aside")).unwrap();
     comes_back_and_goes(&rig, &directory).await;
@@ -257,8 +257,8 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
     let (publisher, mut subscriber, _) = store::channel(|_| "new".into());
     let clock = Clock::machine();
     let now = clock.now();
-    publisher.renewed(granted("new", now.after(HOUR)), now);
-    let offer = subscriber.current().offer(now);
+    publisher.renewed(lease("new", now.after(HOUR)), now);
+    let offer = subscriber.snapshot().offer(now);
     let writer = Writer {
         kept: options(&path),
         subscriber,

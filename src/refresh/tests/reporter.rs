@@ -1,7 +1,7 @@
 //! What is told of the loop, and that each change is told once.
 
 use super::*;
-use crate::refresh::store::tests::{granted, noon};
+use crate::refresh::store::tests::{lease, noon};
 use crate::testing::Log;
 
 /// A reporter, the state that it is shown, and what it has said.
@@ -29,18 +29,18 @@ impl Told {
 
     fn renewed(&mut self, name: &str) -> Vec<String> {
         let end = noon().after(Duration::from_secs(HOUR));
-        self.publisher.renewed(granted(name, end), noon());
+        self.publisher.renewed(lease(name, end), noon());
         self.attempted(noon())
     }
 
     fn attempted(&mut self, now: Moment) -> Vec<String> {
-        self.reporter.attempted(&self.publisher.current(), now);
+        self.reporter.attempted(&self.publisher.snapshot(), now);
         self.log.take()
     }
 
     fn observed(&mut self, after: u64) -> Vec<String> {
         let now = noon().after(Duration::from_secs(after));
-        self.reporter.observed(&self.publisher.current(), now);
+        self.reporter.observed(&self.publisher.snapshot(), now);
         self.log.take()
     }
 }
@@ -95,7 +95,7 @@ fn an_expiry_is_told_of_once_with_its_reason() {
     let mut told = Told::start();
     told.renewed("a");
     told.failed("TimedOut");
-    told.publisher.kept(noon());
+    told.publisher.unchanged(noon());
     assert_eq!(told.observed(0), [""; 0]);
 }
 
@@ -103,17 +103,17 @@ fn an_expiry_is_told_of_once_with_its_reason() {
 fn what_a_predecessor_obtained_is_no_news() {
     let mut told = Told::start();
     let end = noon().after(Duration::from_secs(HOUR));
-    told.publisher.renewed(granted("a", end), noon());
-    let state = told.publisher.current();
-    let held = state.held().unwrap();
-    told.reporter.resumed(held, state.phase(noon()));
+    told.publisher.renewed(lease("a", end), noon());
+    let state = told.publisher.snapshot();
+    let current = state.current().unwrap();
+    told.reporter.resumed(current, state.phase(noon()));
     assert_line(&told.attempted(noon()), "DEBUG", "still the same");
 
     let mut told = Told::start();
-    told.publisher.renewed(granted("a", noon()), noon());
-    let state = told.publisher.current();
-    let held = state.held().unwrap();
-    told.reporter.resumed(held, state.phase(noon()));
+    told.publisher.renewed(lease("a", noon()), noon());
+    let state = told.publisher.snapshot();
+    let current = state.current().unwrap();
+    told.reporter.resumed(current, state.phase(noon()));
     assert_eq!(told.observed(0), [""; 0], "it had expired before");
 }
 
@@ -148,7 +148,7 @@ fn what_is_passed_over_or_not_taken_is_told_of_when_it_changes() {
     assert_eq!(passed_over(&[]), [""; 0]);
     assert_line(&passed_over(&["TimedOut"]), "WARN", news);
 
-    let short = granted("a", noon());
+    let short = lease("a", noon());
     told.reporter.kept(&short);
     assert_line(&told.log.take(), "WARN", "ends sooner than what is held");
     told.reporter.kept(&short);

@@ -63,8 +63,8 @@ fn what_was_written_is_read_back_with_the_same_document_to_serve() {
     let served = |record: &Record| crate::formats::json::render(&record.credentials);
     assert_eq!(served(&read), served(&record));
     let left = left(read, after(60), Some(BOOT)).unwrap();
-    assert_eq!(left.granted.deadline, record.deadline);
-    assert_eq!(left.granted.served_by, "sts.aliyuncs.com");
+    assert_eq!(left.lease.deadline, record.deadline);
+    assert_eq!(left.lease.served_by, "sts.aliyuncs.com");
     assert_eq!(left.renew_at, record.renew_at);
 }
 
@@ -244,9 +244,9 @@ fn a_life_is_judged_by_both_clocks_within_a_run_of_the_kernel_and_else_by_the_wa
         match (outcome, expected) {
             (Ok(left), Ok((good_for, renewal))) => {
                 let seconds = |until| now.until(until).as_secs();
-                let found = (seconds(left.granted.deadline), seconds(left.renew_at));
+                let found = (seconds(left.lease.deadline), seconds(left.renew_at));
                 assert_eq!(found, (good_for, renewal), "{case}");
-                assert_eq!(left.granted.lifetime.as_secs(), good_for, "{case}");
+                assert_eq!(left.lease.lifetime.as_secs(), good_for, "{case}");
             }
             (Err(refusal), Err(part)) => {
                 assert!(refusal.to_string().contains(part), "{case}: {refusal}");
@@ -279,12 +279,12 @@ fn a_clock_that_was_wrong_before_a_restart_of_the_machine_prolongs_no_life() {
         let known = record.clone();
         let judged = left(record, now, Some("another")).unwrap();
         let truth_if_set_right = (known.credentials.expires_at - now.wall).num_seconds();
-        let found = now.until(judged.granted.deadline).as_secs();
+        let found = now.until(judged.lease.deadline).as_secs();
         assert!(i64::try_from(found).unwrap() <= truth_if_set_right);
         assert_eq!(found, if skew > 0 { good_for } else { 2599 }, "{skew}");
         // Within a run of the kernel the two clocks know better.
         let same = left(known, at(1000, 1000), Some(BOOT)).unwrap();
-        assert_eq!(at(1000, 1000).until(same.granted.deadline).as_secs(), 2599);
+        assert_eq!(at(1000, 1000).until(same.lease.deadline).as_secs(), 2599);
     }
 }
 
@@ -298,7 +298,7 @@ fn a_wall_clock_that_stands_still_gains_no_more_than_was_left_when_it_was_writte
     };
     let now = at(0, -4000);
     let judged = left(record, now, Some("another")).unwrap();
-    assert_eq!(now.until(judged.granted.deadline).as_secs(), 599);
+    assert_eq!(now.until(judged.lease.deadline).as_secs(), 599);
 }
 
 #[test]
