@@ -16,8 +16,6 @@ pub struct Sandbox {
     pub prefix: &'static str,
     /// Where it listens.
     pub listen: Option<String>,
-    /// How long its credentials live, whatever is asked for.
-    pub lifetime: Option<String>,
     /// What goes wrong.
     pub faults: Option<String>,
 }
@@ -104,11 +102,6 @@ impl Checker {
         match given.listen.as_deref().map(loopback).transpose() {
             Ok(address) => options.listen = address.unwrap_or(options.listen),
             Err(reason) => self.problems.push(format!("--{prefix}listen: {reason}")),
-        }
-        let lifetime = given.lifetime.as_deref().map(sandbox::lifetime);
-        match lifetime.transpose() {
-            Ok(lifetime) => options.lifetime = lifetime,
-            Err(reason) => self.problems.push(format!("--{prefix}lifetime: {reason}")),
         }
         match given.faults.as_deref().map(Plan::parse).transpose() {
             Ok(faults) => options.faults = faults.unwrap_or_default(),

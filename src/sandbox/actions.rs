@@ -103,7 +103,7 @@ fn assume_role(
         let message = "You are not authorized to do this action. You should be authorized by RAM.";
         return Err(no_permission(message));
     }
-    let lifetime = lifetime(world, role, &asked, scene)?;
+    let lifetime = lifetime(role, &asked, scene)?;
     let role_id = role.id.clone();
     let source = source_identity.or(inherited);
     let mut fields = issue(world, &asked, source, &role_id, lifetime, scene);
@@ -148,7 +148,7 @@ fn assume_role_with_oidc(
     if scene.is_denied || !trust.trusts(Section::Federated, &[provider_arn], &context) {
         return Err(unauthenticated("There is no permission"));
     }
-    let lifetime = lifetime(world, role, &asked, scene)?;
+    let lifetime = lifetime(role, &asked, scene)?;
     let role_id = role.id.clone();
     let mut fields = issue(world, &asked, None, &role_id, lifetime, scene);
     fields.insert("OIDCTokenInfo".to_owned(), token_info(&claims));
@@ -191,15 +191,9 @@ fn get_caller_identity(world: &World, caller: &Caller) -> Result<Map<String, Val
     Ok(fields)
 }
 
-fn lifetime(
-    world: &World,
-    role: &Role,
-    asked: &Asked<'_>,
-    scene: &Scene<'_>,
-) -> Result<Lifetime, Refusal> {
+fn lifetime(role: &Role, asked: &Asked<'_>, scene: &Scene<'_>) -> Result<Lifetime, Refusal> {
     let wanted = asked.duration(role.max_session)?;
-    let option = world.lifetime.map(Lifetime::Lasts);
-    Ok(scene.lifetime.or(option).unwrap_or(Lifetime::Lasts(wanted)))
+    Ok(scene.lifetime.unwrap_or(Lifetime::Lasts(wanted)))
 }
 
 fn issue(

@@ -53,7 +53,7 @@ pub use self::account::AccessKey;
 pub use self::auth::oidc_token::Flaw;
 pub use self::auth::verify::verified;
 pub use self::faults::fault::{Fault, Times};
-pub use self::faults::plan::{FAULTS, Plan, lifetime};
+pub use self::faults::plan::{FAULTS, Plan};
 pub use self::http::record::Seen;
 pub use self::issue::Issued;
 pub use self::options::Options;
@@ -200,18 +200,13 @@ impl Sandbox {
     }
 
     /// Lets things go wrong by a plan, in place of all faults before it. What hangs meets the new ones.
-    pub fn rehearse(&self, plan: Plan) {
+    pub fn set_faults(&self, plan: Plan) {
         self.state.faults.replace(plan);
     }
 
     /// Takes all faults back, and answers what hangs.
     pub fn heal(&self) {
         self.state.faults.replace(Plan::default());
-    }
-
-    /// Sets how long credentials live, whatever `DurationSeconds` asks for; `None` obeys it.
-    pub fn set_lifetime(&self, lifetime: Option<Duration>) {
-        self.state.world().lifetime = lifetime;
     }
 }
 

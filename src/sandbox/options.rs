@@ -22,8 +22,6 @@ pub struct Options {
     pub listen: SocketAddr,
     /// The clock of the sandbox, which tests may shift.
     pub clock: Clock,
-    /// How long credentials live, whatever `DurationSeconds` asks for; `None` obeys it.
-    pub lifetime: Option<Duration>,
     /// What goes wrong from the start.
     pub faults: Plan,
     /// The account: 16 digits.
@@ -51,7 +49,6 @@ impl Default for Options {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             clock: Clock::machine(),
-            lifetime: None,
             faults: Plan::default(),
             account_id: "1234567890123456".to_owned(),
             user_name: "sandbox-user".to_owned(),
@@ -96,7 +93,6 @@ impl Options {
             },
             ledger: Ledger::default(),
             nonces: Nonces::default(),
-            lifetime: self.lifetime,
         };
         world.add_key(Owner::Root, random);
         world.add_key(Owner::User, random);

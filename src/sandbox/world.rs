@@ -25,7 +25,6 @@ pub(super) struct World {
     pub(super) provider: Provider,
     pub(super) ledger: Ledger,
     pub(super) nonces: Nonces,
-    pub(super) lifetime: Option<Duration>,
 }
 
 /// The RAM user.

@@ -179,7 +179,7 @@ impl Sidecar {
     pub(crate) fn start(args: &[&str]) -> Self {
         let scratch = Scratch::new();
         let file = scratch.join("credentials");
-        let lifetime = ["--sandbox-lifetime", "170s"];
+        let lifetime = ["--fault", "lifetime=170s"];
         let path = file
             .to_str()
             .expect("the target directory has a plain name");

@@ -172,7 +172,7 @@ const CASES: &[Case] = &[
     flag(&["--log-level", "loud"], &["--log-level: `loud` is no level; choose error, warn, info, debug or trace"]),
     flag(&["--log-format", "xml"], &["--log-format: `xml` is no log format; choose text or json"]),
     flag(&["--config", "/nonexistent/toml"], &["/nonexistent/toml: cannot read the configuration file: No such file"]),
-    Case { args: &["--sandbox", "--sandbox-lifetime", "x"], env: &[], toml: "", mistakes: &["--sandbox-lifetime: `x` is not a duration"] },
+    Case { args: &["--sandbox", "--fault", "lifetime=x"], env: &[], toml: "", mistakes: &["--fault: lifetime: `x` is not a duration"] },
     Case { args: &["--sandbox", "--role-arn", "x"], env: &[], toml: "", mistakes: &["--role-arn: --sandbox brings its own role, identity and STS"] },
     Case { args: &["--sandbox"], env: &[("RAM_SIDECAR_FILE", "/a/b")], toml: "", mistakes: &["RAM_SIDECAR_FILE: --sandbox would put credentials that are valid nowhere in the place of real ones"] },
     // The file.
@@ -251,7 +251,7 @@ fn wrong_usage_is_told_from_wrong_configuration() {
     for args in [
         &["--no-such-flag"][..],
         &["--access-key-secret", "x"],
-        &["--sandbox-lifetime", "1m"],
+        &["--fault", "lifetime=1m"],
         &["stray"],
     ] {
         let (code, told) = run(args, &[]);

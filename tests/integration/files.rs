@@ -13,7 +13,8 @@ use crate::support::{Daemon, Scratch, eventually, required, run};
 
 fn start(file: &Path, lifetime: &str) -> Daemon {
     let file = file.to_str().unwrap();
-    let args = ["--sandbox", "--sandbox-lifetime", lifetime, "--file", file];
+    let lifetime = format!("lifetime={lifetime}");
+    let args = ["--sandbox", "--fault", &lifetime, "--file", file];
     Daemon::spawn(&[&LISTEN[..], &args].concat(), &[])
 }
 

@@ -6,10 +6,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use ram_sidecar::sandbox::{Fault, Sandbox, Times};
+use ram_sidecar::sandbox::{Fault, Plan, Sandbox, Times};
 use ram_sidecar::time::clock::Clock;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
@@ -115,7 +114,7 @@ async fn an_sts_that_is_gone_is_not_missed_before_the_end() {
 async fn a_renewal_comes_when_it_would_have_come() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let path = scratch.join("state");
-    sts.set_lifetime(Some(Duration::from_secs(20)));
+    sts.set_faults(Plan::parse("lifetime=20s").unwrap());
     let first = start(&sts, &path);
     let before = kept(&first, &path);
     drop(first);
@@ -142,7 +141,7 @@ async fn a_renewal_comes_when_it_would_have_come() {
 async fn a_renewal_that_was_missed_is_tried_at_once_while_the_old_is_served_to_its_end() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let path = scratch.join("state");
-    sts.set_lifetime(Some(Duration::from_secs(24)));
+    sts.set_faults(Plan::parse("lifetime=24s").unwrap());
     let first = start(&sts, &path);
     let before = kept(&first, &path);
     drop(first);

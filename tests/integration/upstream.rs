@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use ram_sidecar::sandbox::{Fault, Flaw, Options, Sandbox, Times};
+use ram_sidecar::sandbox::{Fault, Flaw, Options, Plan, Sandbox, Times};
 use ram_sidecar::time::clock::Clock;
 use secrecy::ExposeSecret as _;
 
@@ -170,7 +170,7 @@ async fn what_is_held_is_served_through_every_fault_and_renewed_after_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_end_on_time_when_sts_stays_away() {
     let sts = sts().await;
-    sts.set_lifetime(Some(Duration::from_secs(4)));
+    sts.set_faults(Plan::parse("lifetime=4s").unwrap());
     let daemon = beside(&sts, &[], &[]);
     daemon.uri();
     sts.inject(Fault::InternalError, Times::UntilHealed);

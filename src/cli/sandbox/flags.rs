@@ -17,7 +17,6 @@ pub(in crate::cli) fn sandbox() -> [Command; 1] {
             listen("listen")
                 .default_value("127.0.0.1:7005")
                 .help("Where it listens, an address of loopback; port 0 picks a free one"),
-            lifetime("lifetime"),
             fault(),
         ]);
     [with_section(command, "log.")]
@@ -36,7 +35,6 @@ pub(in crate::cli) fn with_sandbox(command: Command) -> Command {
             [
                 listen("sandbox-listen")
                     .help("Where the sandbox listens, an address of loopback; by default on a free port"),
-                lifetime("sandbox-lifetime"),
                 fault(),
             ]
             .map(|argument| argument.requires("sandbox")),
@@ -62,7 +60,6 @@ fn said(given: &ArgMatches, prefix: &'static str) -> config::Sandbox {
     config::Sandbox {
         prefix,
         listen: text(&format!("{prefix}listen")),
-        lifetime: text(&format!("{prefix}lifetime")),
         faults: faults.map(|faults| faults.cloned().collect::<Vec<_>>().join(",")),
     }
 }
@@ -71,19 +68,12 @@ fn listen(flag: &'static str) -> Arg {
     Arg::new(flag).long(flag).value_name("ADDRESS")
 }
 
-fn lifetime(flag: &'static str) -> Arg {
-    Arg::new(flag)
-        .long(flag)
-        .value_name("DURATION")
-        .help("How long the sandbox's credentials live, whatever is asked for: to watch clients follow a rotation")
-}
-
 fn fault() -> Arg {
     Arg::new("fault")
         .long("fault")
         .value_name("SPEC")
         .action(ArgAction::Append)
-        .help("What goes wrong in the sandbox, such as throttle=0.2,latency=2s; `ram-sidecar sandbox --help` lists all faults")
+        .help("Simulates faults in the sandbox, such as throttle=0.2,latency=2s or lifetime=2m; `ram-sidecar sandbox --help` lists them all")
 }
 
 fn after_help() -> String {

@@ -51,8 +51,6 @@ pub enum Fault {
     },
     /// Credentials that have ended already. The request is performed.
     ExpiredCredentials,
-    /// Credentials that live so long, whatever `DurationSeconds` asks for. The request is performed.
-    Lifetime(Duration),
 }
 
 /// How many answers a fault takes.
@@ -80,7 +78,6 @@ impl Fault {
             Self::Down => "down",
             Self::Redirect { .. } => "redirect",
             Self::ExpiredCredentials => "expired",
-            Self::Lifetime(_) => "lifetime",
         }
     }
 
@@ -127,8 +124,7 @@ impl Fault {
             | Self::TruncatedJson
             | Self::Hang
             | Self::Down
-            | Self::ExpiredCredentials
-            | Self::Lifetime(_) => None,
+            | Self::ExpiredCredentials => None,
         }
     }
 
@@ -136,7 +132,6 @@ impl Fault {
     pub(in crate::sandbox) fn lifetime(&self) -> Option<Lifetime> {
         match self {
             Self::ExpiredCredentials => Some(Lifetime::Over),
-            Self::Lifetime(span) => Some(Lifetime::Lasts(*span)),
             _ => None,
         }
     }

@@ -11,8 +11,6 @@ use chrono::TimeDelta;
 
 use crate::sandbox::faults::fault::Fault;
 
-pub use self::parse::lifetime;
-
 /// What goes wrong, and how often. By default nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use super::client::{Reply, call, start};
-use crate::sandbox::{Options, Sandbox};
+use crate::sandbox::{Options, Plan, Sandbox};
 
 #[tokio::test]
 async fn an_answer_has_the_documented_shape() {
@@ -82,7 +82,7 @@ async fn credentials_live_as_long_as_was_asked_for_unless_told_otherwise() {
     };
     assert!((3600..=3602).contains(&lives("").await));
     assert!((900..=902).contains(&lives("900").await));
-    sandbox.set_lifetime(Some(Duration::from_secs(170)));
+    sandbox.set_faults(Plan::parse("lifetime=170s").unwrap());
     assert!((170..=172).contains(&lives("900").await));
 }
 

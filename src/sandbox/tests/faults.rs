@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::client::{Reply, call, connect, start};
-use crate::sandbox::{Fault, Sandbox, Times};
+use crate::sandbox::{Fault, Plan, Sandbox, Times};
 
 async fn assume(sandbox: &Sandbox) -> Reply {
     call(sandbox, "AssumeRole").send(sandbox).await
@@ -90,8 +90,8 @@ async fn every_fault_looks_as_described() {
 #[tokio::test]
 async fn credentials_can_be_expired_or_short_lived() {
     let sandbox = start().await;
+    sandbox.set_faults(Plan::parse("lifetime=170s").unwrap());
     sandbox.inject(Fault::ExpiredCredentials, Times::Next(1));
-    sandbox.inject(Fault::Lifetime(Duration::from_secs(170)), Times::Next(1));
     let now = sandbox.clock().now().wall;
     let lives = async || {
         let id = assume(&sandbox).await.at("/Credentials/AccessKeyId");
@@ -99,6 +99,7 @@ async fn credentials_can_be_expired_or_short_lived() {
     };
     assert!(lives().await < 0);
     assert!((169..=180).contains(&lives().await));
+    sandbox.heal();
     assert!(lives().await >= 3599);
 }
 

@@ -33,7 +33,7 @@ async fn every_fault_of_a_plan_is_met_and_told_by_its_name() {
         ("throttle", (400, "Throttling.User")),
         ("deny", (403, "NoPermission")),
     ] {
-        sandbox.rehearse(plan(text));
+        sandbox.set_faults(plan(text));
         let (status, code) = outcome(&sandbox, "AssumeRole").await;
         assert_eq!((status, code.as_str()), met, "{text}");
         assert_eq!(sandbox.requests().last().unwrap().fault, Some(text));
@@ -93,8 +93,8 @@ async fn what_hangs_meets_the_faults_that_follow() {
     let sandbox = planned("hang").await;
     let (outcome, ()) = tokio::join!(outcome(&sandbox, "AssumeRole"), async {
         sandbox.wait_for_requests(1).await;
-        sandbox.rehearse(plan("hang,latency=1s"));
-        sandbox.rehearse(plan("unavailable"));
+        sandbox.set_faults(plan("hang,latency=1s"));
+        sandbox.set_faults(plan("unavailable"));
     });
     assert_eq!(outcome, (503, "ServiceUnavailable".to_owned()));
 }
@@ -131,7 +131,7 @@ async fn a_skewed_clock_dates_judges_and_issues() {
     let expires_at = sandbox.issued(&id).unwrap().expires_at;
     assert!(off(expires_at, there + TimeDelta::minutes(2)) < 30);
 
-    sandbox.rehearse(plan("skew=+20m"));
+    sandbox.set_faults(plan("skew=+20m"));
     let late = (400, "InvalidTimeStamp.Expired".to_owned());
     assert_eq!(outcome(&sandbox, "AssumeRole").await, late);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use ram_sidecar::sandbox::{Fault, Options, Sandbox, Times};
+use ram_sidecar::sandbox::{Fault, Options, Plan, Sandbox, Times};
 use ram_sidecar::time::clock::Clock;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
@@ -200,7 +200,7 @@ fn temporary() -> Vec<Case> {
             },
         ),
         case("The temporary AccessKey has expired", async {
-            let sts = sandbox(|options| options.lifetime = Some(Duration::from_secs(300))).await;
+            let sts = sandbox(|options| options.faults = Plan::parse("lifetime=5m").unwrap()).await;
             let keys = session(&sts, &[]);
             // Beyond its end, but within what STS tolerates of a clock.
             sts.clock().shift_wall(TimeDelta::minutes(10));

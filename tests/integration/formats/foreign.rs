@@ -141,7 +141,7 @@ fn what_somebody_put_there_outlives_the_credentials_that_were_there() {
     let scratch = Scratch::new();
     let target = scratch.join("variables");
     let file = format!("{},format=env", target.display());
-    let args = ["--sandbox", "--sandbox-lifetime", "3s", "--file", &file];
+    let args = ["--sandbox", "--fault", "lifetime=3s", "--file", &file];
     let daemon = Daemon::spawn(&[&LISTEN[..], &args].concat(), &[]);
     daemon.uri();
     eventually("the file is written", || target.exists().then_some(()));

@@ -10,7 +10,7 @@ use crate::support::{Daemon, Scratch, eventually};
 
 #[test]
 fn readers_in_a_loop_see_ten_rotations_and_no_bad_file() {
-    let (sandbox, scratch) = (Sandbox::start(&["--lifetime", "15s"]), Scratch::new());
+    let (sandbox, scratch) = (Sandbox::start(&["--fault", "lifetime=15s"]), Scratch::new());
     let path = |name: &str| scratch.join(name).to_str().unwrap().to_owned();
     let (json, camel) = (path("json"), format!("{},format=json-camel", path("camel")));
     let ossfs = format!("{},format=ossfs", path("ossfs"));

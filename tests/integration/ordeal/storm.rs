@@ -7,8 +7,8 @@ use crate::rehearsal::Sandbox;
 use crate::support::{Scratch, eventually};
 
 const STORMS: [&str; 2] = [
-    "flap=1500ms/4s",
-    "throttle=0.3,error=0.2,truncated=0.1,latency=50ms..400ms",
+    "lifetime=2m,flap=1500ms/4s",
+    "lifetime=2m,throttle=0.3,error=0.2,truncated=0.1,latency=50ms..400ms",
 ];
 
 #[test]
@@ -16,7 +16,7 @@ fn in_a_storm_of_faults_nobody_gets_anything_wrong_or_nothing() {
     std::thread::scope(|scope| {
         for faults in STORMS {
             scope.spawn(move || {
-                let sandbox = Sandbox::start(&["--lifetime", "2m"]);
+                let sandbox = Sandbox::start(&["--fault", "lifetime=2m"]);
                 let scratch = Scratch::new();
                 let file = scratch.join("credentials");
                 let daemon = beside(&sandbox, &file, &[]);

@@ -103,10 +103,13 @@ fn a_clock_that_is_ahead_or_behind_is_reported_and_stops_nothing() {
 }
 
 #[test]
-fn credentials_live_as_long_as_the_flag_says_and_the_plan_before_it() {
+fn credentials_live_as_long_as_the_fault_says_alone_or_with_others() {
     for (args, seconds) in [
-        (&["--lifetime", "10m"][..], 600),
-        (&["--lifetime", "10m", "--fault", "lifetime=20m"], 1200),
+        (&["--fault", "lifetime=10m"][..], 600),
+        (
+            &["--fault", "latency=10ms", "--fault", "lifetime=20m"],
+            1200,
+        ),
     ] {
         let sandbox = Sandbox::start(args);
         let printed = run_command("get", &["--format", "json"], &sandbox.env());

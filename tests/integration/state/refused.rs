@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use ram_sidecar::sandbox::{Fault, Sandbox, Times};
+use ram_sidecar::sandbox::{Fault, Plan, Sandbox, Times};
 use secrecy::ExposeSecret as _;
 
 use crate::support::{Daemon, Scratch, eventually, required};
@@ -224,7 +224,7 @@ async fn what_is_no_state_is_ignored_and_left_alone() {
 async fn credentials_that_have_ended_are_not_served() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let path = scratch.join("state");
-    sts.set_lifetime(Some(Duration::from_secs(8)));
+    sts.set_faults(Plan::parse("lifetime=8s").unwrap());
     let first = start(&sts, &path);
     let before = kept(&first, &path);
     drop(first);

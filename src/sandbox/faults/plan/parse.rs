@@ -31,7 +31,7 @@ pub(super) fn plan(text: &str) -> Result<Plan, Vec<String>> {
 }
 
 /// Reads how long credentials live. STS counts in whole seconds, of which the first may be all but over.
-pub fn lifetime(text: &str) -> Result<Duration, String> {
+fn lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = duration::parse(text)?;
     if lifetime < Duration::from_secs(2) {
         return Err(format!(
