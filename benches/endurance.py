@@ -16,7 +16,6 @@ of another process ask all of them in every dialect, a connection for every requ
 files in a loop. Both look at every answer: whole, of one issue, not expired.
 """
 
-import argparse
 import base64
 import contextlib
 import datetime
@@ -34,10 +33,20 @@ import threading
 import time
 from pathlib import Path
 
-# Beside this file no compiled one is left.
+# Keeps compiled modules out of this directory.
 sys.dont_write_bytecode = True
 
-from footprint import MIB, Daemon, Status, Table, Unmeasurable, end, free_port, mib, milliseconds, stopped  # noqa: E402
+from measuring import (  # noqa: E402
+    Daemon,
+    Status,
+    Unmeasurable,
+    end,
+    free_port,
+    measure,
+    mib,
+    milliseconds,
+    parser_of,
+)
 
 KIB = 1024
 
@@ -61,33 +70,19 @@ METADATA = "/latest/meta-data/ram/security-credentials/"
 
 
 def main():
-    options = arguments()
-    binary = options.binary.resolve()
-    signal.signal(signal.SIGTERM, stopped)
-
-    table = Table()
-    try:
-        if not binary.is_file():
-            raise Unmeasurable(f"{options.binary} is missing; make it with: cargo build --release --locked")
-        if os.geteuid() != 0:
-            raise Unmeasurable("only root may count the descriptors of a process that hides them")
-        with contextlib.ExitStack() as stack:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="endurance-")))
-            restarts(table, binary, scratch)
-            long_life(table, binary, scratch, options)
-    except Unmeasurable as error:
-        print(f"\nCANNOT MEASURE: {error}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(table.verdict())
-
-
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--binary", type=Path, default=Path("target/release/ram-sidecar"))
+    parser = parser_of(__doc__)
     parser.add_argument("--daemons", type=int, default=8)
     parser.add_argument("--renewals", type=int, default=10_000, help="of all daemons together")
     parser.add_argument("--requests", type=int, default=1_000_000, help="of all daemons together")
-    return parser.parse_args()
+    measure(parser, everything)
+
+
+def everything(table, binary, options):
+    if os.geteuid() != 0:
+        raise Unmeasurable("only root may count the descriptors of a process that hides them")
+    with tempfile.TemporaryDirectory(prefix="endurance-") as scratch:
+        restarts(table, binary, Path(scratch))
+        long_life(table, binary, Path(scratch), options)
 
 
 # (a) A long life.

@@ -13,7 +13,6 @@ only the processes that it has started. The exit code is 1 when a budget is exce
 measured. Run it on a machine that does nothing else.
 """
 
-import argparse
 import contextlib
 import datetime
 import http.client
@@ -36,7 +35,21 @@ import threading
 import time
 from pathlib import Path
 
-MIB = 1024 * 1024
+# Keeps compiled modules out of this directory.
+sys.dont_write_bytecode = True
+
+from measuring import (  # noqa: E402
+    MIB,
+    Daemon,
+    Status,
+    Unmeasurable,
+    end,
+    free_port,
+    measure,
+    mib,
+    milliseconds,
+    parser_of,
+)
 
 # What the design promises. Throughput has no budget: it depends on the machine.
 BINARY_MOST = 6 * MIB
@@ -52,48 +65,30 @@ ROUNDS = 4
 ROUND_FOR = 4
 CLIENTS = 16
 WHOLE_RUN_MOST = 300
-PREFIX = "ALIBABA_CLOUD_CREDENTIALS_URI="
-
-
-class Unmeasurable(Exception):
-    """Something that is needed is missing or does not work."""
 
 
 def main():
-    options = arguments()
-    binary = options.binary.resolve()
+    parser = parser_of(__doc__)
+    parser.add_argument("--skip-throughput", action="store_true", help="do without nginx and wrk")
     # A hang of anything ends here, and the stack of contexts cleans up.
     signal.signal(signal.SIGALRM, too_long)
-    signal.signal(signal.SIGTERM, stopped)
     signal.alarm(WHOLE_RUN_MOST)
-
-    table = Table()
-    try:
-        if not binary.is_file():
-            raise Unmeasurable(f"{options.binary} is missing; make it with: cargo build --release --locked")
-        room_for_connections()
-        with contextlib.ExitStack() as stack:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="footprint-")))
-            # The worker of nginx, which is not root, reads a file in it.
-            scratch.chmod(0o755)
-            size(table, binary)
-            start(table, binary, scratch)
-            stub = stack.enter_context(Stub(scratch))
-            idle(table, binary, scratch, stub)
-            crowds(table, binary, scratch, stub)
-            if not options.skip_throughput:
-                throughput(table, binary, scratch, stub)
-    except Unmeasurable as error:
-        print(f"\nCANNOT MEASURE: {error}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(table.verdict())
+    measure(parser, everything)
 
 
-def arguments():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--binary", type=Path, default=Path("target/release/ram-sidecar"))
-    parser.add_argument("--skip-throughput", action="store_true", help="do without nginx and wrk")
-    return parser.parse_args()
+def everything(table, binary, options):
+    allow_connections()
+    with contextlib.ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="footprint-")))
+        # The worker of nginx, which is not root, reads a file in it.
+        scratch.chmod(0o755)
+        size(table, binary)
+        start(table, binary, scratch)
+        stub = stack.enter_context(Stub(scratch))
+        idle(table, binary, scratch, stub)
+        crowds(table, binary, scratch, stub)
+        if not options.skip_throughput:
+            throughput(table, binary, scratch, stub)
 
 
 # (a) The binary.
@@ -369,45 +364,6 @@ class Nginx:
 # The daemon, and the STS that it talks to.
 
 
-class Daemon:
-    """The daemon under measurement, in an environment of its own."""
-
-    def __init__(self, binary, scratch, flags=(), env=None, port=0):
-        self.command = [str(binary), "serve", *flags]
-        self.command += ["--listen", f"127.0.0.1:{port}", "--admin-listen", "127.0.0.1:0"]
-        self.env = env or {}
-        self.log = scratch / "daemon.log"
-        self.announced_at = None
-
-    def __enter__(self):
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                self.command, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log
-            )
-        self.pid = self.process.pid
-        self.line = None
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-        return self
-
-    def read(self):
-        line = self.process.stdout.readline().decode()
-        self.announced_at = time.monotonic()
-        self.line = line.strip()
-
-    def uri(self):
-        """Returns the address that it prints once it has credentials."""
-        self.reader.join(timeout=10)
-        if not (self.line or "").startswith(PREFIX):
-            raise Unmeasurable(f"the daemon did not start:\n{self.log.read_text()}")
-        return self.line.removeprefix(PREFIX)
-
-    def __exit__(self, *_):
-        end(self.process)
-        self.reader.join(timeout=5)
-        self.process.stdout.close()
-
-
 class Stub:
     """An STS behind TLS: a certificate authority of its own, and one answer to every AssumeRole."""
 
@@ -491,23 +447,6 @@ class Sts(http.server.BaseHTTPRequestHandler):
 # What the kernel tells.
 
 
-class Status:
-    """What /proc/PID/status says, in bytes. It stays readable when the process is not dumpable."""
-
-    @classmethod
-    def of(cls, pid):
-        fields = dict(
-            line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":" in line
-        )
-        status = cls()
-        memory = {name: int(value.split()[0]) * 1024 for name, value in fields.items() if value.endswith(" kB")}
-        status.resident, status.anonymous, status.file = memory["VmRSS"], memory["RssAnon"], memory["RssFile"]
-        status.peak = memory["VmHWM"]
-        status.threads = int(fields["Threads"])
-        status.involuntary = int(fields["nonvoluntary_ctxt_switches"])
-        return status
-
-
 def switches(pid):
     """Returns how often the threads of a process gave up the CPU to wait."""
     total = 0
@@ -527,45 +466,6 @@ def cpu_seconds(pid):
 # Small tools.
 
 
-class Table:
-    """Prints rows as they are measured, and remembers the budgets that were exceeded."""
-
-    def __init__(self):
-        self.exceeded = []
-
-    def section(self, title):
-        self.title = title
-        print(f"\n{title}", flush=True)
-
-    def row(self, what, value, budget, within, remark=""):
-        mark = {None: "", True: "ok", False: "EXCEEDED"}[within]
-        if within is False:
-            self.exceeded.append(f"{self.title}: {what} {value}, budget {budget}")
-        line = f"  {what:<40} {value!s:>22}  {budget!s:>12} {mark} {remark}"
-        print(line.rstrip(), flush=True)
-
-    def memory(self, what, status, most):
-        within = None if most is None else status.resident <= most
-        parts = f"(anonymous {mib(status.anonymous)}, file {mib(status.file)})"
-        self.row(what, mib(status.resident), "" if most is None else mib(most), within, parts)
-
-    def verdict(self):
-        print()
-        for budget in self.exceeded:
-            print(f"EXCEEDED: {budget}")
-        if not self.exceeded:
-            print("Every budget is kept.")
-        return 1 if self.exceeded else 0
-
-
-def mib(bytes_):
-    return f"{bytes_ / MIB:.2f} MiB"
-
-
-def milliseconds(seconds):
-    return f"{seconds * 1000:.1f} ms"
-
-
 def get(host, port, path):
     connection = http.client.HTTPConnection(host, port, timeout=10)
     try:
@@ -578,12 +478,6 @@ def get(host, port, path):
 
 def port_of(uri):
     return int(uri.split(":")[2].split("/")[0])
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def find(tool):
@@ -599,16 +493,7 @@ def openssl(*arguments):
         raise Unmeasurable(f"openssl {arguments[0]}: {done.stderr}")
 
 
-def end(process):
-    process.terminate()
-    try:
-        process.wait(timeout=5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def room_for_connections():
+def allow_connections():
     """Raises the limit of open files, which the daemon inherits and raises for itself too."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = CONNECTIONS + 200
@@ -619,10 +504,6 @@ def room_for_connections():
 
 def too_long(*_):
     raise Unmeasurable(f"not done within {WHOLE_RUN_MOST} seconds")
-
-
-def stopped(*_):
-    sys.exit(2)
 
 
 if __name__ == "__main__":
