@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Measures what a daemon becomes over a long life: memory, descriptors, threads, its file, its restarts.
+"""Measures whether a daemon leaks over many renewals and requests, and how soon it answers after a restart.
 
     cargo build --release --locked
     python3 benches/endurance.py [--binary target/release/ram-sidecar]
 
 Needs Linux, Python 3.11, and root, because the daemon hides its descriptors from everybody else. Takes about 25 minutes
-for 10,000 renewals, which are at most one a second in a process, by 8 daemons side by side; `--daemons`, `--renewals` and
+for 10,000 renewals, by 8 daemons side by side, because a process renews at most once a second; `--daemons`, `--renewals` and
 `--requests` make it shorter for a trial. Talks to loopback addresses only, keeps its files in a temporary directory, and
 ends only the processes that it has started. The exit code is 1 when a promise is broken, 2 when something cannot be
 measured.
 
-The method: one `ram-sidecar sandbox`, whose credentials live for 20 seconds, and beside it the daemons, each with a file
-and a state, asked to renew (SIGHUP) twice a second, so that each renews as often as it ever does. Meanwhile four threads
-of another process ask all of them in every dialect, a connection for every request, and a third process reads their
-files in a loop. Both look at every answer: whole, of one issue, not expired.
+The method: one `ram-sidecar sandbox` issues credentials that live for 20 seconds. Beside it run the daemons, each with a
+file and a state, which get SIGHUP twice a second, so that each renews as often as it can. Meanwhile four threads of
+another process send requests to all of them in every dialect, one connection for each request, and a third process reads
+their files in a loop. Both check every answer and every reading: complete, from one issue, not expired.
 """
 
 import base64
@@ -50,18 +50,18 @@ from measuring import (  # noqa: E402
 
 KIB = 1024
 
-# What a process may take more when nothing leaks: a page here and there of the allocator, all in all and in the second
-# half of the work. There a leak of a byte a request, or of a hundred a renewal, is beyond it.
-GROWTH_MOST = 256 * KIB
-LATE_MOST = 64 * KIB
-# From the kill to the first good answer of the successor, which is started at once, with a state to go on with.
-RESTART_MOST = 1.0
+# How much a process may grow although nothing leaks, because the allocator takes some more pages: in all, and in the second
+# half of the work. A leak of one byte a request, or of a hundred bytes a renewal, exceeds the second limit.
+GROWTH_MAX = 256 * KIB
+LATE_MAX = 64 * KIB
+# From the kill to the first good answer of the next process, which is started at once and has a state.
+RESTART_MAX = 1.0
 
 LIFETIME = 20
 WARM_UP_RENEWALS = 40
 WARM_UP_REQUESTS = 5000
 SETTLE_FOR = 5.0
-# The clock is read some time after the answer was made, by a process that may have to wait for a CPU.
+# This process may have to wait for a CPU before it reads the clock.
 TOLERANCE = 0.5
 RESTARTS = 10
 STS_LATENCY = 0.3
@@ -89,10 +89,10 @@ def everything(table, binary, options):
 
 
 def long_life(table, binary, scratch, options):
-    """What daemons take after a warm-up, after the first half of the work, and after the second.
+    """Compares what daemons use after a warm-up, after the first half of the work, and after the second.
 
-    Each time they are left alone for five seconds before, so that every connection has ended, and the thread for blocking
-    work too. The first half may still warm something up; a leak grows in the second half as it did in the first.
+    Before each measurement they are idle for five seconds, so that every connection and the thread for blocking work have
+    ended. Caches may still fill in the first half; a leak grows in the second half as it did in the first.
     """
     spawn = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
@@ -101,18 +101,18 @@ def long_life(table, binary, scratch, options):
         for member in pod:
             member.uri()
             until(member.file.exists, "the first file")
-        load = stack.enter_context(Work(spawn, ask_all, [member.doors() for member in pod]))
+        load = stack.enter_context(Work(spawn, ask_all, [member.routes() for member in pod]))
         files = stack.enter_context(Work(spawn, read_all, [str(member.file) for member in pod]))
-        nudger = stack.enter_context(Nudger(pod))
+        hangups = stack.enter_context(Hangups(pod))
 
         def work(renewals, requests):
             goal = sandbox.answered() + renewals
-            # So that both come to their ends together.
+            # At this rate the requests take as long as the renewals.
             load.go(requests, requests / (renewals / len(pod)))
             files.go(0, 0)
-            nudger.go()
+            hangups.go()
             until(lambda: sandbox.answered() >= goal and load.done() >= requests, "the work", 60 + 4 * renewals / len(pod))
-            nudger.pause()
+            hangups.pause()
             load.pause()
             files.pause()
             time.sleep(SETTLE_FOR)
@@ -120,10 +120,10 @@ def long_life(table, binary, scratch, options):
 
         began = time.monotonic()
         fresh, _ = work(WARM_UP_RENEWALS * len(pod), WARM_UP_REQUESTS * len(pod))
-        renewals_before, requests_before = sandbox.answered(), load.done_ever()
+        renewals_before, requests_before = sandbox.answered(), load.done_in_all()
         half, _ = work(options.renewals // 2, options.requests // 2)
         whole, sandbox_status = work(options.renewals - options.renewals // 2, options.requests - options.requests // 2)
-        renewals, requests = sandbox.answered() - renewals_before, load.done_ever() - requests_before
+        renewals, requests = sandbox.answered() - renewals_before, load.done_in_all() - requests_before
         took = time.monotonic() - began
         asked, read = load.end(), files.end()
         logs = [member.log.read_text() for member in pod]
@@ -146,13 +146,13 @@ def long_life(table, binary, scratch, options):
             early, late = (sizes[1] - sizes[0]) // KIB, (sizes[2] - sizes[1]) // KIB
             within = budget = None
             if what == "anonymous":
-                within = early + late <= GROWTH_MOST // KIB and late <= LATE_MOST // KIB
-                budget = f"{GROWTH_MOST // KIB}, {LATE_MOST // KIB} late"
+                within = early + late <= GROWTH_MAX // KIB and late <= LATE_MAX // KIB
+                budget = f"{GROWTH_MAX // KIB}, {LATE_MAX // KIB} late"
             table.row(f"{n}: {what}, from {mib(sizes[0])}", f"{early:+d}, {early + late:+d}", budget or "", within)
         for what in ("descriptors", "threads"):
             counts = [getattr(life, what) for life in (first, middle, last)]
             table.row(f"{n}: {what}", ", ".join(map(str, counts)), counts[0], counts[2] <= counts[0])
-    table.row("the sandbox: resident", mib(sandbox_status.resident), "", None, "remembers what it has issued")
+    table.row("the sandbox: resident", mib(sandbox_status.resident), "", None, "it stores what it has issued")
 
 
 class Member(Daemon):
@@ -163,17 +163,17 @@ class Member(Daemon):
         self.file = place / "credentials"
         self.metadata_port = free_port()
         dialects = ["--container", "--metadata-listen", f"127.0.0.1:{self.metadata_port}"]
-        kept = ["--file", str(self.file), "--state", str(place / "state")]
-        super().__init__(binary, place, [*dialects, "--metadata-role-name", "job", *kept], sandbox.env)
+        outputs = ["--file", str(self.file), "--state", str(place / "state")]
+        super().__init__(binary, place, [*dialects, "--metadata-role-name", "job", *outputs], sandbox.env)
 
-    def doors(self):
-        """Returns where it can be asked: port and path."""
+    def routes(self):
+        """Returns the port and path of each dialect."""
         port = int(self.uri().split(":")[2].split("/")[0])
         return [*((port, path) for path in PATHS.values()), (self.metadata_port, METADATA + "job")]
 
 
 class Life(Status):
-    """What a process has taken."""
+    """What a process uses: its status, and how many descriptors."""
 
     @classmethod
     def of(cls, pid):
@@ -182,8 +182,8 @@ class Life(Status):
         return life
 
 
-class Nudger:
-    """Asks daemons to renew, twice a second, while it goes."""
+class Hangups:
+    """Sends SIGHUP to daemons twice a second, unless it is paused."""
 
     def __init__(self, pod):
         self.pids = [member.pid for member in pod]
@@ -205,7 +205,7 @@ class Nudger:
 
     def pause(self):
         self.going.clear()
-        # What was asked for last has come to its end after this.
+        # The last renewal is over after this.
         time.sleep(2)
 
     def __exit__(self, *_):
@@ -213,11 +213,11 @@ class Nudger:
         self.thread.join()
 
 
-# What the other processes do.
+# The other processes.
 
 
 class Outcome:
-    """What was found by asking or reading."""
+    """The results of requests or readings."""
 
     def __init__(self, places):
         self.count = 0
@@ -238,7 +238,7 @@ class Outcome:
 
 
 class Work:
-    """A process that does something over and over while it goes, and in the end says what it found."""
+    """A process that repeats a task unless it is paused, and returns the outcome at the end."""
 
     def __init__(self, spawn, task, argument):
         self.goal, self.rate = spawn.Value("q", 0), spawn.Value("d", 0.0)
@@ -265,7 +265,7 @@ class Work:
             raise Unmeasurable("a process of the measurement has ended")
         return self.count.value - self.before
 
-    def done_ever(self):
+    def done_in_all(self):
         return self.count.value
 
     def end(self):
@@ -281,8 +281,8 @@ class Work:
 
 
 def ask_all(pod, goal, rate, count, going, ended, queue):
-    """Asks in four threads, at an even pace, until so many requests are answered."""
-    doors = [(place, *door) for place, doors in enumerate(pod) for door in doors]
+    """Sends requests from four threads, at an even pace, until the goal is reached."""
+    routes = [(place, *route) for place, routes in enumerate(pod) for route in routes]
     outcome, lock = Outcome(len(pod)), threading.Lock()
 
     def ask(first):
@@ -292,11 +292,11 @@ def ask_all(pod, goal, rate, count, going, ended, queue):
             if count.value >= goal.value:
                 time.sleep(0.05)
                 continue
-            place, port, path = doors[turn % len(doors)]
+            place, port, path = routes[turn % len(routes)]
             turn += 1
             began = time.monotonic()
             try:
-                found = asked(port, path)
+                found = requested(port, path)
                 note = lambda: outcome.good(place, found)  # noqa: E731
             except (Wrong, OSError) as error:
                 note = lambda error=error: outcome.wrong(f"daemon {place + 1}, {path}: {error!r}")  # noqa: E731
@@ -305,7 +305,7 @@ def ask_all(pod, goal, rate, count, going, ended, queue):
                 count.value += 1
             time.sleep(max(0.0, began + 4 / max(rate.value, 1.0) - time.monotonic()))
 
-    threads = [threading.Thread(target=ask, args=(n * len(doors) // 4,)) for n in range(4)]
+    threads = [threading.Thread(target=ask, args=(n * len(routes) // 4,)) for n in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -324,7 +324,7 @@ def read_all(files, _goal, _rate, count, going, ended, queue):
             except (Wrong, OSError) as error:
                 outcome.wrong(f"{file}: {error!r}")
         count.value = outcome.count
-        # Some hundred readings of each file a second, and a CPU for others.
+        # A few hundred readings of each file a second leave CPU time to the others.
         time.sleep(0.002)
     queue.put(outcome)
 
@@ -333,7 +333,7 @@ class Wrong(Exception):
     """An answer that must never be given."""
 
 
-def asked(port, path, timeout=10):
+def requested(port, path, timeout=10):
     """Asks for credentials; anything but good ones is an error."""
     with socket.create_connection(("127.0.0.1", port), timeout=timeout) as client:
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
@@ -349,7 +349,7 @@ def asked(port, path, timeout=10):
 
 
 def examined(document):
-    """Returns what a document of any dialect holds, if it is whole, of one issue, and not expired."""
+    """Returns the credentials in a document of any dialect, if it is complete, from one issue, and not expired."""
     try:
         fields = json.loads(document)
         key_id, expiration = fields["AccessKeyId"], fields["Expiration"]
@@ -359,7 +359,7 @@ def examined(document):
         of_one_issue = key_id.encode() in base64.b64decode(token) and bool(secret)
         left = (datetime.datetime.fromisoformat(expiration) - datetime.datetime.now(datetime.UTC)).total_seconds()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Wrong(f"no whole document: {error!r}, {len(document)} bytes") from error
+        raise Wrong(f"not a complete document: {error!r}, {len(document)} bytes") from error
     if not of_one_issue:
         raise Wrong(f"parts of several issues: {key_id}")
     if left < -TOLERANCE:
@@ -390,8 +390,8 @@ def restarts(table, binary, scratch):
             runs.append(restart(binary, place, keeps, is_there))
         gaps = [run.gap for run in runs]
         worst = max(gaps)
-        within = worst <= RESTART_MOST if keeps else None
-        budget = milliseconds(RESTART_MOST) if keeps else ""
+        within = worst <= RESTART_MAX if keeps else None
+        budget = milliseconds(RESTART_MAX) if keeps else ""
         table.row(f"{name}: to the next 200, median", milliseconds(statistics.median(gaps)), "", None)
         table.row(f"{name}: to the next 200, worst", milliseconds(worst), budget, within)
         errors = f"{sum(run.refused for run in runs):,} refused, {sum(run.reset for run in runs):,} reset"
@@ -414,7 +414,7 @@ def restart(binary, place, keeps, is_there):
         settings = {"flags": state, "env": sandbox.env, "port": port}
         first = stack.enter_context(Daemon(binary, place, **settings))
         first.uri()
-        before = asked(port, PATHS["URI"])
+        before = requested(port, PATHS["URI"])
         if state:
             until((place / "state").exists, "the state")
         if not is_there:
@@ -453,7 +453,7 @@ class Restart:
         while not ended.is_set():
             began = time.monotonic()
             try:
-                document = asked(port, PATHS["URI"])["document"]
+                document = requested(port, PATHS["URI"])["document"]
                 with self.lock:
                     self.answers.append((began, time.monotonic(), document))
             except ConnectionRefusedError:
@@ -511,11 +511,11 @@ class Sandbox:
         self.process.stdout.close()
 
 
-def until(condition, what, patience=60):
-    deadline = time.monotonic() + patience
+def until(condition, what, timeout=60):
+    deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:
-            raise Unmeasurable(f"{what}: not within {patience} s")
+            raise Unmeasurable(f"{what}: not within {timeout} s")
         time.sleep(0.02)
 
 

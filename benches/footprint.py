@@ -52,11 +52,11 @@ from measuring import (  # noqa: E402
 )
 
 # What the design promises. Throughput has no budget: it depends on the machine.
-BINARY_MOST = 6 * MIB
-RESIDENT_MOST = 8 * MIB
-THREADS_MOST = 2
-FIRST_200_MOST = 0.100
-BETWEEN_WAKE_UPS_LEAST = 30.0
+BINARY_MAX = 6 * MIB
+RESIDENT_MAX = 8 * MIB
+THREADS_MAX = 2
+FIRST_200_MAX = 0.100
+BETWEEN_WAKE_UPS_MIN = 30.0
 
 START_RUNS = 30
 IDLE_FOR = 60.0
@@ -64,7 +64,7 @@ CONNECTIONS = 2000
 ROUNDS = 4
 ROUND_FOR = 4
 CLIENTS = 16
-WHOLE_RUN_MOST = 300
+WHOLE_RUN_MAX = 300
 
 
 def main():
@@ -72,7 +72,7 @@ def main():
     parser.add_argument("--skip-throughput", action="store_true", help="do without nginx and wrk")
     # A hang of anything ends here, and the stack of contexts cleans up.
     signal.signal(signal.SIGALRM, too_long)
-    signal.alarm(WHOLE_RUN_MOST)
+    signal.alarm(WHOLE_RUN_MAX)
     measure(parser, everything)
 
 
@@ -98,7 +98,7 @@ def size(table, binary):
     """The length of the file, as the release profile strips it."""
     length = binary.stat().st_size
     table.section("Size")
-    table.row("binary", f"{length / MIB:.2f} MiB", f"{BINARY_MOST / MIB:.0f} MiB", length <= BINARY_MOST)
+    table.row("binary", f"{length / MIB:.2f} MiB", f"{BINARY_MAX / MIB:.0f} MiB", length <= BINARY_MAX)
 
 
 # (b) The start.
@@ -123,7 +123,7 @@ def start(table, binary, scratch):
     table.section(f"Start: from exec, {START_RUNS} runs, sandbox")
     worst = max(to_200)
     table.row("to the first 200, median", milliseconds(statistics.median(to_200)), "", None)
-    table.row("to the first 200, worst", milliseconds(worst), milliseconds(FIRST_200_MOST), worst <= FIRST_200_MOST)
+    table.row("to the first 200, worst", milliseconds(worst), milliseconds(FIRST_200_MAX), worst <= FIRST_200_MAX)
     table.row("to the line on standard output, median", milliseconds(statistics.median(to_line)), "", None)
     table.row("to the line on standard output, worst", milliseconds(max(to_line)), "", None)
 
@@ -167,16 +167,16 @@ def idle(table, binary, scratch, stub):
     moments = [at for at, _ in wake_ups]
     gaps = [later - earlier for earlier, later in zip(moments, moments[1:])]
     # Half a second for the sampling and for a busy machine.
-    rare = all(gap >= BETWEEN_WAKE_UPS_LEAST - 0.5 for gap in gaps) and all(n == 1 for _, n in wake_ups)
+    rare = all(gap >= BETWEEN_WAKE_UPS_MIN - 0.5 for gap in gaps) and all(n == 1 for _, n in wake_ups)
 
     table.section(f"Idle: after a refresh over TLS and {IDLE_FOR:.0f} s")
-    table.memory("resident", status, RESIDENT_MOST)
-    table.row("threads", status.threads, THREADS_MOST, status.threads <= THREADS_MOST)
+    table.memory("resident", status, RESIDENT_MAX)
+    table.row("threads", status.threads, THREADS_MAX, status.threads <= THREADS_MAX)
     table.row(f"wake-ups in {IDLE_FOR:.0f} s", count, "", None)
     table.row(
         "… at second",
         ", ".join(f"{at:.1f}" + (f" (x{n})" if n > 1 else "") for at, n in wake_ups) or "none",
-        f"{BETWEEN_WAKE_UPS_LEAST:.0f} s apart",
+        f"{BETWEEN_WAKE_UPS_MIN:.0f} s apart",
         rare,
     )
     table.row("involuntary switches since the start", status.involuntary, "", None)
@@ -199,7 +199,7 @@ def crowds(table, binary, scratch, stub):
     good = answered == CONNECTIONS
     table.row("burst: answered 200", f"{answered} in {took:.2f} s", CONNECTIONS, good)
     table.row("burst: peak resident", mib(peak), "", None)
-    table.memory("burst: resident afterwards", after, RESIDENT_MOST)
+    table.memory("burst: resident afterwards", after, RESIDENT_MAX)
 
     with Daemon(binary, scratch, **stub.settings()) as daemon:
         port = port_of(daemon.uri())
@@ -215,7 +215,7 @@ def crowds(table, binary, scratch, stub):
         after = Status.of(daemon.pid)
     table.row("silent: a good client meanwhile", f"{code} in {waited * 1000:.1f} ms", 200, code == 200)
     table.memory("silent: resident meanwhile", during, None)
-    table.memory("silent: resident afterwards", after, RESIDENT_MOST)
+    table.memory("silent: resident afterwards", after, RESIDENT_MAX)
 
 
 def burst(port):
@@ -300,7 +300,7 @@ def throughput(table, binary, scratch, stub):
         spread = f"{min(rates):,.0f} to {max(rates):,.0f}"
         table.row(f"{name}: requests per second", f"{statistics.median(rates):,.0f}", "", None, spread)
         table.row(f"{name}: CPU time per request", f"{statistics.median(costs):.1f} µs", "", None)
-    table.memory("ram-sidecar: resident afterwards", status, RESIDENT_MOST)
+    table.memory("ram-sidecar: resident afterwards", status, RESIDENT_MAX)
 
 
 def wrk(port, seconds, cpus):
@@ -444,7 +444,7 @@ class Sts(http.server.BaseHTTPRequestHandler):
         pass
 
 
-# What the kernel tells.
+# What the kernel reports.
 
 
 def switches(pid):
@@ -463,7 +463,7 @@ def cpu_seconds(pid):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-# Small tools.
+# Helpers.
 
 
 def get(host, port, path):
@@ -503,7 +503,7 @@ def allow_connections():
 
 
 def too_long(*_):
-    raise Unmeasurable(f"not done within {WHOLE_RUN_MOST} seconds")
+    raise Unmeasurable(f"not done within {WHOLE_RUN_MAX} seconds")
 
 
 if __name__ == "__main__":

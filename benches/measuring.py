@@ -108,23 +108,23 @@ class Table:
         print(f"\n{title}", flush=True)
 
     def row(self, what, value, budget, within, remark=""):
-        mark = {None: "", True: "ok", False: "EXCEEDED"}[within]
+        verdict = {None: "", True: "ok", False: "EXCEEDED"}[within]
         if within is False:
             self.exceeded.append(f"{self.title}: {what} {value}, budget {budget}")
-        line = f"  {what:<40} {value!s:>22}  {budget!s:>12} {mark} {remark}"
+        line = f"  {what:<40} {value!s:>22}  {budget!s:>12} {verdict} {remark}"
         print(line.rstrip(), flush=True)
 
-    def memory(self, what, status, most):
-        within = None if most is None else status.resident <= most
+    def memory(self, what, status, budget):
+        within = None if budget is None else status.resident <= budget
         parts = f"(anonymous {mib(status.anonymous)}, file {mib(status.file)})"
-        self.row(what, mib(status.resident), "" if most is None else mib(most), within, parts)
+        self.row(what, mib(status.resident), "" if budget is None else mib(budget), within, parts)
 
     def verdict(self):
         print()
         for budget in self.exceeded:
             print(f"EXCEEDED: {budget}")
         if not self.exceeded:
-            print("Every budget is kept.")
+            print("No budget is exceeded.")
         return 1 if self.exceeded else 0
 
 
