@@ -28,7 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use ram_sidecar::credentials::{Lease, RoleArn, RoleRequest, timestamp};
-use ram_sidecar::failure::{Failure, Stage};
+use ram_sidecar::failure::{Failure, OwnCode, Stage};
 use ram_sidecar::http::client::{Call, Carried, Carrier, Outbound};
 use ram_sidecar::http::response::Answer;
 use ram_sidecar::identity::{AccessKey, Identity, Value};
@@ -212,11 +212,19 @@ impl Service {
         let now = self.0.clock.now().wall;
         let mut seconds = lock(&self.0.seconds);
         let Some(count) = seconds.get_mut(second) else {
-            return Err(Failure::new(Stage::Transport, "ConnectFailed", "over"));
+            return Err(Failure::new(
+                Stage::Transport,
+                OwnCode::ConnectFailed,
+                "over",
+            ));
         };
         if quota == 0 {
             count.lost += 1;
-            return Err(Failure::new(Stage::Transport, "ConnectFailed", "outage"));
+            return Err(Failure::new(
+                Stage::Transport,
+                OwnCode::ConnectFailed,
+                "outage",
+            ));
         }
         if count.granted == quota {
             count.throttled += 1;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde::Deserialize;
 
-use crate::failure::{Failure, Stage, chain};
+use crate::failure::{Failure, OwnCode, Stage, chain};
 use crate::http::client::{self, Call, Outbound};
 use crate::http::response::Answer;
 
@@ -34,8 +34,9 @@ impl Admin {
             total: PATIENCE,
             ..client::Options::default()
         });
-        let client = client
-            .map_err(|error| Failure::new(Stage::Transport, "RequestFailed", chain(&error)))?;
+        let client = client.map_err(|error| {
+            Failure::new(Stage::Transport, OwnCode::RequestFailed, chain(&error))
+        })?;
         Ok(Self { address, client })
     }
 

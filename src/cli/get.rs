@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::daemon::source;
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, OwnCode, Stage};
 use crate::formats::format::Format;
 use crate::identity::{CredentialsUri, Proof};
 use crate::refresh::source::Source as _;
@@ -66,7 +66,7 @@ fn of_daemon_in_words(failure: &Failure) -> String {
     let message = &failure.message;
     match failure.stage {
         // It says itself what to change.
-        Stage::Identity if failure.code != "ExpiredAnswer" => message.clone(),
+        Stage::Identity if failure.code != OwnCode::ExpiredAnswer => message.clone(),
         Stage::Transport => format!(
             "{message}; start a ram-sidecar there, or correct --from or ALIBABA_CLOUD_CREDENTIALS_URI"
         ),

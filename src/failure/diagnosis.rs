@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use crate::credentials::{RoleArn, RoleRequest, timestamp};
 use crate::failure::caller::{Caller, Claims, Principal};
-use crate::failure::{Failure, Verdict};
+use crate::failure::{Failure, OwnCode, Verdict};
 
 /// Whether it is worth finding out who signed the request that was refused.
 pub fn wants_caller(failure: &Failure) -> bool {
     matches!(
-        failure.code.as_ref(),
+        failure.code.as_str(),
         "NoPermission" | "EntityNotExist.Role"
     )
 }
@@ -22,7 +22,7 @@ pub fn explained(
     principal: Principal<'_>,
     now: DateTime<Utc>,
 ) -> Failure {
-    let advice = match (failure.code.as_ref(), principal) {
+    let advice = match (failure.code.as_str(), principal) {
         ("NoPermission", Principal::Caller(caller)) => Some(permission(caller, role)),
         ("EntityNotExist.Role", principal) => Some(no_role(role, principal)),
         (
@@ -45,7 +45,7 @@ pub fn explained(
 
 /// Completes a refusal with what was asked for, and with how wrong the clock is.
 pub fn of_request(mut failure: Failure, role: &RoleRequest, skew: Option<TimeDelta>) -> Failure {
-    let advice = match (failure.code.as_ref(), skew) {
+    let advice = match (failure.code.as_str(), skew) {
         ("InvalidParameter.DurationSeconds", _) => {
             let (seconds, name) = (role.duration.as_secs(), role.arn.name());
             format!(
@@ -71,7 +71,7 @@ pub fn of_request(mut failure: Failure, role: &RoleRequest, skew: Option<TimeDel
 
 /// Names the AccessKey that a refusal is about, unless what was given as its id may be a secret.
 pub fn of_key(mut failure: Failure, id: &str) -> Failure {
-    let code = failure.code.as_ref();
+    let code = failure.code.as_str();
     let is_of_keys = ["InvalidAccessKeyId.", "InvalidSecurityToken."]
         .iter()
         .any(|start| code.starts_with(start))
@@ -86,7 +86,7 @@ pub fn of_key(mut failure: Failure, id: &str) -> Failure {
     if is_shown {
         failure.message = format!("{} (AccessKey ID {id})", failure.message);
     }
-    if failure.code == "InvalidAccessKeyId.NotFound" {
+    if failure.code.as_str() == "InvalidAccessKeyId.NotFound" {
         if is_temporary {
             failure.advice = "renew the temporary AccessKey: it, or the role that it was given for, exists no longer, or it belongs to another cloud site".into();
         } else if !is_shown {
@@ -114,7 +114,7 @@ pub fn not_passed(mut failure: Failure) -> Failure {
             "make the trust policy of the job's role {trust}, or add its statement to what is there, and grant the user who starts the job {grant}"
         )
         .into();
-        failure.code = "RoleNotPassed".into();
+        failure.code = OwnCode::RoleNotPassed.into();
         failure.verdict = Verdict::Fatal;
     }
     failure
@@ -208,7 +208,7 @@ fn token(
     let audience = audiences.join(", ");
     let ending = expires_at.map_or_else(|| "never".to_owned(), timestamp);
     let says = format!("the token says iss {issuer}, aud {audience}, sub {subject}, exp {ending}");
-    let remedy = match failure.code.strip_prefix("AuthenticationFail.")? {
+    let remedy = match failure.code.as_str().strip_prefix("AuthenticationFail.")? {
         // One code for two things.
         "NoPermission" if failure.message.contains("No such OIDC Provider") => format!(
             "correct identity.oidc_provider_arn, or register {provider_arn} in RAM with the token's iss as its issuer URL and the token's aud as its client ID"

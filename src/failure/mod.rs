@@ -3,8 +3,8 @@
 //! The same [`Failure`] is shown in the log, in the HTTP error and in the probes. It never carries a secret: whatever
 //! comes from outside passes through [`scrub`] first.
 
-mod advice;
 pub mod caller;
+mod code;
 pub mod diagnosis;
 mod redact;
 
@@ -13,7 +13,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::advice::{advice, codes, is_known};
+pub use self::code::{Code, Entry, OwnCode, entries};
 pub use self::redact::{breaks_a_line, scrub};
 
 /// One failed attempt, explained.
@@ -21,8 +21,8 @@ pub use self::redact::{breaks_a_line, scrub};
 pub struct Failure {
     /// Where in the attempt it happened.
     pub stage: Stage,
-    /// A stable name: the code that STS gave, or one of this crate's own from the table below.
-    pub code: Cow<'static, str>,
+    /// The stable name of what went wrong.
+    pub code: Code,
     /// What was attempted, on which object, and what happened. No final stop.
     pub message: String,
     /// What to change. No final stop.
@@ -76,13 +76,9 @@ pub enum Verdict {
 
 impl Failure {
     /// Makes a failure whose verdict and advice come from the table.
-    pub fn new(
-        stage: Stage,
-        code: impl Into<Cow<'static, str>>,
-        message: impl Into<String>,
-    ) -> Self {
+    pub fn new(stage: Stage, code: impl Into<Code>, message: impl Into<String>) -> Self {
         let code = code.into();
-        let entry = advice::of(&code);
+        let entry = code.entry();
         Self {
             stage,
             message: message.into(),
@@ -97,7 +93,7 @@ impl Failure {
     /// Says that an attempt has used up its time.
     pub fn timed_out(patience: Duration) -> Self {
         let message = format!("no answer within {} seconds", patience.as_secs());
-        Self::new(Stage::Transport, "TimedOut", message)
+        Self::new(Stage::Transport, OwnCode::TimedOut, message)
     }
 }
 
@@ -144,7 +140,7 @@ mod tests {
         assert_eq!(of("AuthenticationFail.OIDCToken.Expired"), Verdict::Retry);
         assert_eq!(of("AuthenticationFail.OIDCToken.Invalid"), Verdict::Fatal);
         assert_eq!(of("SomethingNew"), Verdict::Fatal);
-        assert!(!is_known("SomethingNew"));
+        assert!(!Code::remote("SomethingNew").is_known());
     }
 
     #[test]
@@ -163,10 +159,11 @@ mod tests {
 
     #[test]
     fn the_table_is_told_entry_by_entry() {
-        let known: Vec<_> = codes().collect();
+        let known: Vec<_> = entries().map(|entry| entry.code).collect();
         assert!(known.contains(&"NoPermission") && known.contains(&"Throttling*"));
+        let advice = |code: &'static str| Code::from(code).entry().advice;
         for code in known {
-            assert!(is_known(code), "{code}");
+            assert!(Code::from(code).is_known(), "{code}");
             assert_ne!(advice(code), advice("SomethingNew"), "{code}");
         }
         assert_eq!(
@@ -204,8 +201,8 @@ mod tests {
     fn an_attempt_that_used_up_its_time_says_how_much() {
         let failure = Failure::timed_out(Duration::from_secs(15));
         assert_eq!(
-            (&*failure.code, failure.verdict),
-            ("TimedOut", Verdict::Retry)
+            (failure.code, failure.verdict),
+            (Code::Own(OwnCode::TimedOut), Verdict::Retry)
         );
         assert_eq!(failure.message, "no answer within 15 seconds");
     }

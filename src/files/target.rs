@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
 use crate::credentials::Credentials;
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, OwnCode, Stage};
 use crate::formats::format::Format;
 use crate::formats::ossfs;
 use crate::refresh::store::Current;
@@ -266,7 +266,7 @@ pub(super) fn failure(options: &Options, error: &io::Error) -> Failure {
 
 /// Adds to a message what to change.
 pub(crate) fn not_written(message: String, error: &io::Error) -> Failure {
-    let mut failure = Failure::new(Stage::File, "FileNotWritten", message);
+    let mut failure = Failure::new(Stage::File, OwnCode::FileNotWritten, message);
     match error.kind() {
         io::ErrorKind::IsADirectory => failure.advice = "name a file in it".into(),
         io::ErrorKind::AlreadyExists => {

@@ -27,7 +27,7 @@ pub fn error(code: &str, message: &str) -> Bytes {
 
 /// The body of a refusal that has a diagnosis.
 pub fn diagnosis(failure: &Failure) -> Bytes {
-    error(&failure.code, &failure.to_string())
+    error(failure.code.as_str(), &failure.to_string())
 }
 
 /// The body of the answer to a job that is to have no role.

@@ -8,7 +8,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{CertificateError, InvalidMessage};
 
 use crate::credentials::timestamp;
-use crate::failure::{Failure, Stage, chain};
+use crate::failure::{Failure, OwnCode, Stage, chain};
 
 /// Explains an error of the HTTP client on the way to `place`.
 pub(super) fn failure(place: &str, error: reqwest::Error) -> Failure {
@@ -20,7 +20,7 @@ pub(super) fn failure(place: &str, error: reqwest::Error) -> Failure {
     Failure::new(Stage::Transport, code, message)
 }
 
-fn reason(error: &reqwest::Error, code: &str, told: &str) -> String {
+fn reason(error: &reqwest::Error, code: OwnCode, told: &str) -> String {
     if let Some(tls) = find::<rustls::Error>(error) {
         return tls_reason(tls);
     }
@@ -30,10 +30,10 @@ fn reason(error: &reqwest::Error, code: &str, told: &str) -> String {
         cause = inner;
     }
     match code {
-        "TimedOut" if error.is_connect() => "no connection came about in time".to_owned(),
-        "TimedOut" => "no answer came in time".to_owned(),
-        "DnsFailed" => format!("no address is found for its name ({cause})"),
-        "ProxyFailed" => match cause {
+        OwnCode::TimedOut if error.is_connect() => "no connection came about in time".to_owned(),
+        OwnCode::TimedOut => "no answer came in time".to_owned(),
+        OwnCode::DnsFailed => format!("no address is found for its name ({cause})"),
+        OwnCode::ProxyFailed => match cause {
             "unsuccessful" => "the proxy refuses to connect".to_owned(),
             "proxy authorization required" => "the proxy wants a password".to_owned(),
             _ if told.contains("dns error") => {
@@ -87,37 +87,37 @@ fn tls_reason(error: &rustls::Error) -> String {
     }
 }
 
-fn code(error: &reqwest::Error, told: &str) -> &'static str {
+fn code(error: &reqwest::Error, told: &str) -> OwnCode {
     if let Some(tls) = find::<rustls::Error>(error) {
         return tls_code(tls);
     }
     // Neither crate has a type for these two.
     if told.contains("tunnel") || told.contains("proxy") {
-        return "ProxyFailed";
+        return OwnCode::ProxyFailed;
     }
     if told.contains("dns error") {
-        return "DnsFailed";
+        return OwnCode::DnsFailed;
     }
     if error.is_timeout() {
-        return "TimedOut";
+        return OwnCode::TimedOut;
     }
     match find::<io::Error>(error).map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionRefused) => "ConnectionRefused",
-        _ if error.is_connect() => "ConnectFailed",
-        _ => "RequestFailed",
+        Some(io::ErrorKind::ConnectionRefused) => OwnCode::ConnectionRefused,
+        _ if error.is_connect() => OwnCode::ConnectFailed,
+        _ => OwnCode::RequestFailed,
     }
 }
 
-fn tls_code(error: &rustls::Error) -> &'static str {
+fn tls_code(error: &rustls::Error) -> OwnCode {
     match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => "TlsUntrusted",
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => OwnCode::TlsUntrusted,
         rustls::Error::InvalidCertificate(
             CertificateError::Expired
             | CertificateError::ExpiredContext { .. }
             | CertificateError::NotValidYet
             | CertificateError::NotValidYetContext { .. },
-        ) => "TlsOutdated",
-        _ => "TlsFailed",
+        ) => OwnCode::TlsOutdated,
+        _ => OwnCode::TlsFailed,
     }
 }
 

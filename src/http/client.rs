@@ -14,7 +14,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, OwnCode, Stage};
 use crate::http::cause;
 use crate::http::response::Answer;
 
@@ -125,7 +125,7 @@ async fn send(client: &reqwest::Client, call: Call<'_>) -> Result<Answer, Failur
     for (name, value) in call.headers {
         let mut value = HeaderValue::from_str(value).map_err(|_| {
             let message = format!("cannot send the header {name}: its value is no text");
-            Failure::new(Stage::Transport, "RequestFailed", message)
+            Failure::new(Stage::Transport, OwnCode::RequestFailed, message)
         })?;
         value.set_sensitive(true);
         request = request.header(*name, value);
@@ -141,7 +141,11 @@ async fn send(client: &reqwest::Client, call: Call<'_>) -> Result<Answer, Failur
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if body.len() + chunk.len() > BODY_LIMIT {
             let message = format!("{place} answered more than {BODY_LIMIT} bytes");
-            return Err(Failure::new(Stage::Answer, "AnswerTooLarge", message));
+            return Err(Failure::new(
+                Stage::Answer,
+                OwnCode::AnswerTooLarge,
+                message,
+            ));
         }
         body.extend_from_slice(&chunk);
     }

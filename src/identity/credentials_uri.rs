@@ -11,7 +11,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::failure::diagnosis;
-use crate::failure::{Failure, Stage, chain, scrub};
+use crate::failure::{Failure, OwnCode, Stage, chain, scrub};
 use crate::http::client::{self, Call, Outbound};
 use crate::http::response::Answer;
 use crate::time::clock::Clock;
@@ -103,7 +103,7 @@ impl CredentialsUri {
         }
         let document = Document::read(&answer.body).map_err(|reason| {
             let message = format!("{} answered HTTP 200, but {reason}", self.host);
-            Failure::new(Stage::Answer, "CredentialsUriUnusable", message)
+            Failure::new(Stage::Answer, OwnCode::CredentialsUriUnusable, message)
         })?;
         // Two processes of one machine go by one clock.
         let date = answer.date.filter(|_| !self.loopback);
@@ -134,7 +134,7 @@ impl CredentialsUri {
                     ..client::Options::default()
                 };
                 none.insert(Outbound::new(options).map_err(|error| {
-                    Failure::new(Stage::Transport, "RequestFailed", chain(&error))
+                    Failure::new(Stage::Transport, OwnCode::RequestFailed, chain(&error))
                 })?)
             }
         };
@@ -158,7 +158,7 @@ impl CredentialsUri {
         });
         let told = told.unwrap_or_else(|| "no JSON that says why".to_owned());
         let message = format!("{host} answered HTTP {status} with {told}");
-        let mut failure = Failure::new(Stage::Identity, "CredentialsUriRefused", message);
+        let mut failure = Failure::new(Stage::Identity, OwnCode::CredentialsUriRefused, message);
         failure.retry_after = answer.retry_after;
         diagnosis::not_passed(failure)
     }

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use crate::credentials::{Credentials, Keys, Lease, RequestTime, is_key_text, time};
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, OwnCode, Stage};
 use crate::time::moment::Moment;
 
 use super::Proof;
@@ -110,7 +110,7 @@ impl Document {
             .map(Proof::Lease)
             .ok_or_else(|| {
                 let message = format!("{source} gave credentials that have already expired");
-                Failure::new(Stage::Identity, "ExpiredAnswer", message)
+                Failure::new(Stage::Identity, OwnCode::ExpiredAnswer, message)
             })
     }
 }

@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use crate::credentials::is_key_text;
-use crate::failure::{Failure, Stage, chain, scrub};
+use crate::failure::{Failure, OwnCode, Stage, chain, scrub};
 use crate::http::client::{Call, Options, Outbound};
 use crate::http::response::Answer;
 use crate::time::clock::Clock;
@@ -76,7 +76,11 @@ impl EcsRamRole {
     pub(super) async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
         if self.metadata.disabled {
             let message = "ALIBABA_CLOUD_ECS_METADATA_DISABLED forbids the ECS metadata service";
-            return Err(Failure::new(Stage::Identity, "MetadataDisabled", message));
+            return Err(Failure::new(
+                Stage::Identity,
+                OwnCode::MetadataDisabled,
+                message,
+            ));
         }
         let role = match &self.role {
             Some(role) => role.clone(),
@@ -86,13 +90,17 @@ impl EcsRamRole {
         let answer = self.get(&format!("{CREDENTIALS}{role}"), clock).await?;
         if answer.status == 404 {
             let message = format!("{} knows no role {role} of this instance", self.host());
-            return Err(Failure::new(Stage::Identity, "MetadataNoRole", message));
+            return Err(Failure::new(
+                Stage::Identity,
+                OwnCode::MetadataNoRole,
+                message,
+            ));
         }
         self.succeeded(&answer)?;
         let source = self.host().to_owned();
         let document = Document::read(&answer.body).map_err(|reason| {
             let message = format!("the credentials of {role} at {source} cannot be used: {reason}");
-            Failure::new(Stage::Answer, "MetadataUnusable", message)
+            Failure::new(Stage::Answer, OwnCode::MetadataUnusable, message)
         })?;
         document.proof(asked_at, answer.date, &source)
     }
@@ -104,13 +112,21 @@ impl EcsRamRole {
         match (answer.status, name) {
             (404, _) | (200, None) => {
                 let message = format!("{} says that this instance has no RAM role", self.host());
-                Err(Failure::new(Stage::Identity, "MetadataNoRole", message))
+                Err(Failure::new(
+                    Stage::Identity,
+                    OwnCode::MetadataNoRole,
+                    message,
+                ))
             }
             (200, Some(name)) if is_role_name(name) => Ok(name.to_owned()),
             (200, Some(name)) => {
                 let (host, name) = (self.host(), scrub(name, &[]));
                 let message = format!("{host} answered `{name}` where the name of a role belongs");
-                Err(Failure::new(Stage::Answer, "MetadataUnusable", message))
+                Err(Failure::new(
+                    Stage::Answer,
+                    OwnCode::MetadataUnusable,
+                    message,
+                ))
             }
             _ => Err(self.refused(&answer)),
         }
@@ -170,9 +186,11 @@ impl EcsRamRole {
             "{host} answered HTTP {status} where it should give a token (hardened mode, v2)"
         );
         match status {
-            200 => Failure::new(Stage::Answer, "MetadataUnusable", message),
+            200 => Failure::new(Stage::Answer, OwnCode::MetadataUnusable, message),
             // A simple server that imitates v1 does not implement PUT.
-            400 | 404 | 405 | 501 => Failure::new(Stage::Identity, "MetadataNoToken", message),
+            400 | 404 | 405 | 501 => {
+                Failure::new(Stage::Identity, OwnCode::MetadataNoToken, message)
+            }
             _ => Failure {
                 message,
                 ..self.refused(answer)
@@ -198,10 +216,10 @@ impl EcsRamRole {
         };
         client.call(call).await.map_err(|failure| {
             if failure.stage == Stage::Answer {
-                return Failure::new(Stage::Answer, "MetadataUnusable", failure.message);
+                return Failure::new(Stage::Answer, OwnCode::MetadataUnusable, failure.message);
             }
             let message = format!("the ECS metadata service is not there: {}", failure.message);
-            Failure::new(Stage::Transport, "MetadataUnreachable", message)
+            Failure::new(Stage::Transport, OwnCode::MetadataUnreachable, message)
         })
     }
 
@@ -215,10 +233,10 @@ impl EcsRamRole {
     fn refused(&self, answer: &Answer) -> Failure {
         let (host, status) = (self.host(), answer.status);
         let code = match status {
-            401 | 403 => "MetadataRefused",
-            429 => "MetadataThrottled",
+            401 | 403 => OwnCode::MetadataRefused,
+            429 => OwnCode::MetadataThrottled,
             // An error of the service itself among them: what answers has been reached.
-            _ => "MetadataUnusable",
+            _ => OwnCode::MetadataUnusable,
         };
         let message =
             format!("{host} answered HTTP {status} to a question about the instance's role");
@@ -242,7 +260,7 @@ fn client() -> Result<Outbound, Failure> {
         total: SECOND,
     };
     Outbound::new(options)
-        .map_err(|error| Failure::new(Stage::Transport, "RequestFailed", chain(&error)))
+        .map_err(|error| Failure::new(Stage::Transport, OwnCode::RequestFailed, chain(&error)))
 }
 
 /// Whether a text can be the name of an instance's role: the name alone, not an ARN.

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::credentials::is_key_text;
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, OwnCode, Stage};
 
 /// A file that holds one key or token.
 #[derive(Debug)]
@@ -58,8 +58,8 @@ impl File {
             Err(_) => Error::Read(io::Error::other("the reading thread ended")),
         };
         let code = match error {
-            Error::Read(_) => "IdentityFileUnreadable",
-            Error::Invalid(_) => "IdentityFileInvalid",
+            Error::Read(_) => OwnCode::IdentityFileUnreadable,
+            Error::Invalid(_) => OwnCode::IdentityFileInvalid,
         };
         let message = format!("cannot use {}: {error}", self.path.display());
         Err(Failure::new(Stage::Identity, code, message))

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, OwnCode, Stage};
 use crate::system::process::{Awaited, as_started, bury};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
@@ -44,7 +44,7 @@ impl Process {
         let name = self.name();
         let document = Document::read(output).map_err(|reason| {
             let message = format!("{name} ended well, but its output cannot be used: {reason}");
-            Failure::new(Stage::Identity, "ProcessOutputUnusable", message)
+            Failure::new(Stage::Identity, OwnCode::ProcessOutputUnusable, message)
         })?;
         document.proof(asked_at, None, name)
     }
@@ -64,7 +64,7 @@ impl Process {
             .kill_on_drop(true);
         let mut child = as_started(|| command.spawn()).map_err(|error| {
             let message = format!("cannot start {name}: {error}");
-            Failure::new(Stage::Identity, "ProcessNotStarted", message)
+            Failure::new(Stage::Identity, OwnCode::ProcessNotStarted, message)
         })?;
         let _awaited = Awaited::new(child.id());
         let group = Group(child.id());
@@ -86,7 +86,7 @@ impl Process {
         } else {
             format!("; it said: {told}")
         };
-        let failed = |code: &'static str, what: String| {
+        let failed = |code: OwnCode, what: String| {
             Err(Failure::new(
                 Stage::Identity,
                 code,
@@ -97,15 +97,17 @@ impl Process {
             Err(_) => {
                 let seconds = self.timeout.as_secs();
                 failed(
-                    "ProcessTimedOut",
+                    OwnCode::ProcessTimedOut,
                     format!("did not end within {seconds} seconds"),
                 )
             }
             Ok(Err(error)) => failed(
-                "ProcessOutputUnusable",
+                OwnCode::ProcessOutputUnusable,
                 format!("could not be read: {error}"),
             ),
-            Ok(Ok((_, status))) if !status.success() => failed("ProcessFailed", ending(status)),
+            Ok(Ok((_, status))) if !status.success() => {
+                failed(OwnCode::ProcessFailed, ending(status))
+            }
             Ok(Ok((output, _))) => Ok(output),
         }
     }

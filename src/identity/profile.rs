@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::credentials::{Keys, RoleArn, RoleRequest, is_key_text, time_of};
-use crate::failure::{Failure, Stage, scrub};
+use crate::failure::{Failure, OwnCode, Stage, scrub};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
@@ -114,7 +114,7 @@ impl Profile {
                 // It repeats names out of the file, which may be anything.
                 let reason = scrub(&reason, &[]);
                 let message = format!("cannot use {}: {reason}", self.file.path().display());
-                Failure::new(Stage::Identity, "ProfileUnusable", message)
+                Failure::new(Stage::Identity, OwnCode::ProfileUnusable, message)
             })?;
         let meaning = match base {
             Base::Keys(document) => {

@@ -16,7 +16,7 @@ use tracing::{debug, error, info, warn};
 
 use self::schedule::Jitter;
 use crate::credentials::{Lease, timestamp};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::refresh::source::Source;
 use crate::refresh::store::{Current, Phase, Publisher, Snapshot};
 use crate::time::clock::Clock;
@@ -161,14 +161,14 @@ async fn nudged(refresh_requested: &mut watch::Receiver<u64>) {
 #[derive(Debug, Default)]
 struct Reporter {
     phase: Option<Phase>,
-    code: String,
+    code: Option<Code>,
     failures: u32,
     /// The generation that was told of.
     generation: u64,
     /// Whether it was told that what is held stays.
     is_keeping: bool,
     /// The codes for which services were passed over.
-    passed_over: Vec<String>,
+    passed_over: Vec<Code>,
     /// The skew that was told of.
     skew: TimeDelta,
 }
@@ -182,15 +182,15 @@ impl Reporter {
 
     fn attempted(&mut self, state: &Snapshot, now: Moment) {
         if let Some(failure) = state.failure() {
-            let entered = self.enter(state, now) || self.code != failure.code;
-            failure.code.as_ref().clone_into(&mut self.code);
+            let entered = self.enter(state, now) || self.code.as_ref() != Some(&failure.code);
+            self.code = Some(failure.code.clone());
             self.failures = state.failures();
             if entered {
                 tell(state, failure, now);
             }
         } else if let Some(current) = state.current() {
             self.phase = Some(state.phase(now));
-            self.code.clear();
+            self.code = None;
             let failures_before = std::mem::take(&mut self.failures);
             let access_key_id = &current.lease.credentials.access_key_id;
             // What is passed through stays the same for a while.
@@ -239,7 +239,7 @@ impl Reporter {
 
     /// Tells which services have failed although another served, when they are not those of the last time.
     fn passed_over(&mut self, failures: &[Failure], served_by: &str) {
-        let codes: Vec<String> = failures.iter().map(|f| f.code.to_string()).collect();
+        let codes: Vec<Code> = failures.iter().map(|f| f.code.clone()).collect();
         if codes == self.passed_over {
             return;
         }

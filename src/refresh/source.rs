@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::credentials::{Lease, RoleRequest};
 use crate::failure::caller::{Caller, Principal};
 use crate::failure::diagnosis;
-use crate::failure::{Failure, Stage};
+use crate::failure::{Failure, OwnCode, Stage};
 use crate::identity::{self, Identity, Proof, Standing};
 use crate::sts::Sts;
 use crate::time::clock::Clock;
@@ -160,7 +160,7 @@ fn not_temporary(identity: &Identity) -> Failure {
     let message = format!(
         "the {kind} identity holds an AccessKey without an expiry, which is never served to a job"
     );
-    Failure::new(Stage::Identity, "IdentityNotTemporary", message)
+    Failure::new(Stage::Identity, OwnCode::IdentityNotTemporary, message)
 }
 
 /// How long a refusal may wait for its explanation.

@@ -94,7 +94,7 @@ fn verdict(
         failures: health.failures,
         next_attempt_seconds: health.next_attempt_after.map(|left| left.as_secs()),
         stage: failure.or(file).map(|failure| failure.stage.name()),
-        code: failure.or(file).map(|failure| &*failure.code),
+        code: failure.or(file).map(|failure| failure.code.as_str()),
         message: failure.map(ToString::to_string),
         file_message: file.map(ToString::to_string),
         state_message: state.map(ToString::to_string),

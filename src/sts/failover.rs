@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::failure::{self, Failure, Stage, Verdict, is_known};
+use crate::failure::{self, Failure, Stage, Verdict};
 use crate::http::client::Outbound;
 use crate::time::moment::Moment;
 
@@ -51,11 +51,11 @@ pub(super) fn is_worth_another_endpoint(failure: &Failure) -> bool {
     match failure.stage {
         Stage::Transport | Stage::Answer => true,
         // A code that the table does not know is worth a retry only with a status of 5xx.
-        _ => match failure.code.as_ref() {
+        _ => match failure.code.as_str() {
             "InternalError" | "ServiceUnavailable" => true,
-            code => match failure.verdict {
+            _ => match failure.verdict {
                 Verdict::Throttled => true,
-                Verdict::Retry => !is_known(code),
+                Verdict::Retry => !failure.code.is_known(),
                 Verdict::Fatal => false,
             },
         },

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::credentials::{Keys, Lease, RequestTime, RoleRequest};
 use crate::failure::caller::Caller;
-use crate::failure::{Failure, Stage, Verdict};
+use crate::failure::{Failure, OwnCode, Stage, Verdict};
 use crate::http::client::{self, Call};
 use crate::http::response::Answer;
 use crate::time::clock::Clock;
@@ -140,7 +140,7 @@ impl Sts {
             wire::caller(answered.answer).ok_or_else(|| {
                 let (action, host) = (request.action, answered.host);
                 let message = format!("{action} at {host} answered HTTP 200, but not who we are");
-                Failure::new(Stage::Answer, "UnexpectedAnswer", message)
+                Failure::new(Stage::Answer, OwnCode::UnexpectedAnswer, message)
             })
         };
         self.call(&request, read).await
@@ -161,7 +161,7 @@ impl Sts {
                 let message = format!(
                     "{action} at {host} answered with credentials that have already expired"
                 );
-                let failure = Failure::new(Stage::Answer, "ExpiredAnswer", message);
+                let failure = Failure::new(Stage::Answer, OwnCode::ExpiredAnswer, message);
                 wire::noted(failure, answer, secrets)
             })
         };
@@ -207,7 +207,11 @@ impl Sts {
     ) -> Result<T, Failure> {
         let Some(place) = self.places.get_mut(self.current) else {
             let message = "no STS endpoint is configured";
-            return Err(Failure::new(Stage::Transport, "RequestFailed", message));
+            return Err(Failure::new(
+                Stage::Transport,
+                OwnCode::RequestFailed,
+                message,
+            ));
         };
         let asked_at = self.clock.now();
         let stamp = stamp(asked_at.wall - place.skew.unwrap_or_default())?;
@@ -274,6 +278,6 @@ impl Sts {
 fn stamp(at: DateTime<Utc>) -> Result<Stamp, Failure> {
     Stamp::new(at).map_err(|error| {
         let message = format!("cannot draw a random nonce: {error}");
-        Failure::new(Stage::Identity, "RequestFailed", message)
+        Failure::new(Stage::Identity, OwnCode::RequestFailed, message)
     })
 }

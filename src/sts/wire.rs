@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, RoleRequest, is_key_text, time};
 use crate::failure::caller::Caller;
-use crate::failure::{Failure, Stage, Verdict, is_known, scrub};
+use crate::failure::{Code, Failure, OwnCode, Stage, Verdict, scrub};
 use crate::http::response::Answer;
 
 use super::sign::Parameters;
@@ -97,7 +97,7 @@ pub fn accepted(
         // STS's FAQ: a bare 302 means that the caller is over its quota.
         300..400 => {
             let message = format!("{action} at {host} answered HTTP {}", answer.status);
-            Failure::new(Stage::Sts, "Redirected", message)
+            Failure::new(Stage::Sts, OwnCode::Redirected, message)
         }
         _ => refused(action, host, answer, secrets),
     };
@@ -145,9 +145,9 @@ pub fn granted(
     let unusable = |reason: String| {
         let message = format!("{action} at {host} answered HTTP 200, but {reason}");
         let code = if is_page(answer) {
-            "WebPage"
+            OwnCode::WebPage
         } else {
-            "UnexpectedAnswer"
+            OwnCode::UnexpectedAnswer
         };
         noted(Failure::new(Stage::Answer, code, message), answer, secrets)
     };
@@ -197,12 +197,12 @@ fn refused(action: &str, host: &str, answer: &Answer, secrets: &[&str]) -> Failu
     let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body) else {
         let message = format!("{action} at {host} answered HTTP {status} without the JSON of STS");
         let code = match status {
-            429 => "Throttling",
+            429 => Code::remote("Throttling"),
             // "Network authentication required": a captive portal.
-            511 => "WebPage",
-            500.. => "ServiceUnavailable",
-            _ if is_page(answer) => "WebPage",
-            _ => "UnexpectedAnswer",
+            511 => OwnCode::WebPage.into(),
+            500.. => Code::remote("ServiceUnavailable"),
+            _ if is_page(answer) => OwnCode::WebPage.into(),
+            _ => OwnCode::UnexpectedAnswer.into(),
         };
         return Failure::new(Stage::Answer, code, message);
     };
@@ -212,11 +212,10 @@ fn refused(action: &str, host: &str, answer: &Answer, secrets: &[&str]) -> Failu
     if !told.is_empty() {
         message = format!("{message}: {told}");
     }
-    let known = is_known(&code);
-    let mut failure = Failure::new(Stage::Sts, code, message);
+    let mut failure = Failure::new(Stage::Sts, Code::Remote(code), message);
     match status {
         // A code that the table does not know is judged by the status.
-        500.. if !known => failure.verdict = Verdict::Retry,
+        500.. if !failure.code.is_known() => failure.verdict = Verdict::Retry,
         429 => failure.verdict = Verdict::Throttled,
         _ => {}
     }
@@ -375,7 +374,7 @@ mod tests {
                 "UnexpectedAnswer"
             };
             assert_eq!(
-                (failure.code.as_ref(), failure.verdict),
+                (failure.code.as_str(), failure.verdict),
                 (code, Verdict::Retry)
             );
             assert_eq!(failure.request_id.as_deref(), Some("FROM-HEADER"));
@@ -451,7 +450,7 @@ mod tests {
         ] {
             let failure = parsed(status, body).unwrap_err();
             assert_eq!(
-                (failure.code.as_ref(), failure.verdict),
+                (failure.code.as_str(), failure.verdict),
                 (code, verdict),
                 "{status} {body}"
             );

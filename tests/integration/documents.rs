@@ -126,10 +126,9 @@ fn the_readme_troubleshoots_every_code_in_the_words_of_the_program() {
         .lines()
         .filter(|line| line.starts_with("| `"))
         .collect();
-    for code in failure::codes() {
+    for entry in failure::entries() {
         // A row of a code that ends in a star is found by that star; no other entry comes before it.
-        let advice = failure::advice(code);
-        let (first, rest) = advice.split_at(1);
+        let (code, (first, rest)) = (entry.code, entry.advice.split_at(1));
         let row = format!("| `{code}` | {}{rest}. |", first.to_uppercase());
         let before = rows.len();
         rows.retain(|known| *known != row);

@@ -269,7 +269,7 @@ fn recovered(
     if now < since + limit {
         return Ok(());
     }
-    let code = failure.map(|failure| &*failure.code);
+    let code = failure.map(|failure| failure.code.as_str());
     if code == Some("InvalidTimeStamp.Expired") && health.failures == 1 {
         // The first call since the clock was set, however long ago; it has taught the right time.
         return Ok(());

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::DateTime;
+use ram_sidecar::failure::OwnCode;
 use ram_sidecar::http::response::Answer;
 
 use crate::world::plain;
@@ -52,7 +53,7 @@ pub(crate) enum Trouble {
 
 /// A call that does not get there.
 pub(crate) struct Unreached {
-    pub(crate) code: &'static str,
+    pub(crate) code: OwnCode,
     pub(crate) after: Duration,
 }
 
@@ -86,9 +87,9 @@ impl Trouble {
 
     pub(crate) fn unreached(self) -> Option<Unreached> {
         let (code, after) = match self {
-            Self::Hangs => ("TimedOut", Duration::from_secs(10)),
-            Self::Nameless => ("DnsFailed", Duration::from_millis(20)),
-            Self::Unreachable => ("ConnectFailed", Duration::from_secs(5)),
+            Self::Hangs => (OwnCode::TimedOut, Duration::from_secs(10)),
+            Self::Nameless => (OwnCode::DnsFailed, Duration::from_millis(20)),
+            Self::Unreachable => (OwnCode::ConnectFailed, Duration::from_secs(5)),
             _ => return None,
         };
         Some(Unreached { code, after })

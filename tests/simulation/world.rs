@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ram_sidecar::credentials::timestamp;
-use ram_sidecar::failure::{Failure, Stage};
+use ram_sidecar::failure::{Failure, OwnCode, Stage};
 use ram_sidecar::http::client::{Call, Carried, Carrier};
 use ram_sidecar::http::response::Answer;
 use ram_sidecar::time::clock::Clock;
@@ -187,7 +187,11 @@ impl World {
         if matches!(trouble, Some(Trouble::Lost)) {
             // All was well but for the way back.
             sleep(Duration::from_secs(10).saturating_sub(there)).await;
-            return Err(Failure::new(Stage::Transport, "TimedOut", "simulated"));
+            return Err(Failure::new(
+                Stage::Transport,
+                OwnCode::TimedOut,
+                "simulated",
+            ));
         }
         let mut answer = Answer {
             date: answer.date.or_else(|| Some(date(self.truth()))),
