@@ -3,10 +3,10 @@
 use std::io;
 use std::net::IpAddr;
 
-use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
-};
+use rustix::net::AddressFamily;
+use rustix::net::netlink::SOCK_DIAG;
+
+use crate::system::netlink;
 
 use super::{Addresses, Owner};
 
@@ -14,33 +14,14 @@ use super::{Addresses, Owner};
 ///
 /// Fails where the kernel has no such interface, or forbids it.
 pub(super) fn owner(addresses: &Addresses) -> io::Result<Option<Owner>> {
-    let kernel = socket_with(
-        AddressFamily::NETLINK,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        Some(SOCK_DIAG),
-    )?;
     let request = request(addresses);
-    sendto(
-        &kernel,
-        &request,
-        SendFlags::empty(),
-        &SocketAddrNetlink::new(0, 0),
-    )?;
-    let mut answer = [0_u8; 1024];
-    // The kernel has answered by the time it has taken the request.
-    let (length, _) = recv(&kernel, &mut answer, RecvFlags::empty())?;
-    read(answer.get(..length).unwrap_or_default())
+    let answer = netlink::call(Some(SOCK_DIAG), SOCK_DIAG_BY_FAMILY, 0, &request)?;
+    read(&answer)
 }
 
-/// Writes `struct nlmsghdr` and `struct inet_diag_req_v2` (`linux/inet_diag.h`).
+/// Writes `struct inet_diag_req_v2` (`linux/inet_diag.h`).
 fn request(addresses: &Addresses) -> Vec<u8> {
     let mut message = Vec::new();
-    message.extend(LENGTH.to_ne_bytes());
-    message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    message.extend(NLM_F_REQUEST.to_ne_bytes());
-    // Sequence number and port: there is one request and one answer.
-    message.extend([0; 8]);
     let family = match addresses.peer.ip() {
         IpAddr::V4(_) => AddressFamily::INET,
         IpAddr::V6(_) => AddressFamily::INET6,
@@ -63,27 +44,16 @@ fn request(addresses: &Addresses) -> Vec<u8> {
     message
 }
 
-/// Reads `struct nlmsghdr` and `struct inet_diag_msg`, or `struct nlmsgerr`.
+/// Reads an answer: `struct inet_diag_msg`, or an error.
 pub fn read(answer: &[u8]) -> io::Result<Option<Owner>> {
-    let garbled = || io::Error::other("the kernel answers strangely");
-    let number = |at: usize| {
-        let bytes = answer.get(at..at + 4)?.try_into().ok()?;
-        Some(u32::from_ne_bytes(bytes))
+    let payload = match netlink::read(answer, SOCK_DIAG_BY_FAMILY) {
+        Ok(payload) => payload.unwrap_or_default(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
     };
-    let kind = answer.get(4..6).ok_or_else(garbled)?;
-    if kind == NLMSG_ERROR.to_ne_bytes() {
-        let errno = number(16).ok_or_else(garbled)?.cast_signed();
-        return match io::Error::from_raw_os_error(-errno) {
-            error if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            error => Err(error),
-        };
-    }
-    if kind != SOCK_DIAG_BY_FAMILY.to_ne_bytes() {
-        return Err(garbled());
-    }
-    let state = *answer.get(17).ok_or_else(garbled)?;
-    let uid = number(80).ok_or_else(garbled)?;
-    let inode = number(84).ok_or_else(garbled)?;
+    let state = *payload.get(1).ok_or_else(netlink::garbled)?;
+    let number = |at| netlink::number(payload, at).ok_or_else(netlink::garbled);
+    let (uid, inode) = (number(64)?, number(68)?);
     // A socket that its process has closed has no inode, and is reported as root's. A listener is nobody's client.
     let is_open = inode != 0 && state != LISTEN;
     Ok(is_open.then(|| Owner {
@@ -92,11 +62,7 @@ pub fn read(answer: &[u8]) -> io::Result<Option<Owner>> {
     }))
 }
 
-/// 16 bytes of header, 8 of selection, 48 of addresses.
-const LENGTH: u32 = 72;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const NLM_F_REQUEST: u16 = 1;
-const NLMSG_ERROR: u16 = 2;
 const TCP: u8 = 6;
 const LISTEN: u8 = 10;
 const NO_COOKIE: [u8; 8] = [0xff; 8];

@@ -1,0 +1,115 @@
+//! One request to the kernel and its answer: `netlink(7)`.
+
+use std::io;
+
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto,
+    socket_with,
+};
+
+/// Sends one request and returns the answer, which [`read`] understands. Does not block.
+///
+/// `flags` are added to `NLM_F_REQUEST`; no protocol is `NETLINK_ROUTE`, whose number is 0.
+pub fn call(
+    protocol: Option<Protocol>,
+    kind: u16,
+    flags: u16,
+    payload: &[u8],
+) -> io::Result<Vec<u8>> {
+    let kernel = socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        protocol,
+    )?;
+    let request = message(kind, NLM_F_REQUEST | flags, payload);
+    let address = SocketAddrNetlink::new(0, 0);
+    sendto(&kernel, &request, SendFlags::empty(), &address)?;
+    let mut answer = vec![0_u8; 1024];
+    // The kernel has answered by the time it has taken the request.
+    let (length, _) = recv(&kernel, &mut answer[..], RecvFlags::empty())?;
+    answer.truncate(length);
+    Ok(answer)
+}
+
+/// Writes `struct nlmsghdr` and what follows it.
+fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(HEADER + payload.len()).unwrap_or(u32::MAX);
+    let mut message = Vec::with_capacity(HEADER + payload.len());
+    message.extend(length.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
+    // Sequence number and port: there is one request and one answer.
+    message.extend([0; 8]);
+    message.extend(payload);
+    message
+}
+
+/// Reads `struct nlmsghdr`, and returns what follows it in an answer of `kind`; nothing in an acknowledgement.
+///
+/// Fails with the error that the kernel reports in `struct nlmsgerr`, and for an answer of any other kind.
+pub fn read(answer: &[u8], kind: u16) -> io::Result<Option<&[u8]>> {
+    let payload = answer.get(HEADER..).unwrap_or_default();
+    match answer.get(4..6) {
+        Some(found) if found == kind.to_ne_bytes() => Ok(Some(payload)),
+        Some(found) if found == NLMSG_ERROR.to_ne_bytes() => {
+            let errno = number(payload, 0).ok_or_else(garbled)?.cast_signed();
+            match errno.checked_neg() {
+                Some(0) => Ok(None),
+                Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+                None => Err(garbled()),
+            }
+        }
+        _ => Err(garbled()),
+    }
+}
+
+/// Returns the number of 32 bits at an offset.
+pub fn number(payload: &[u8], at: usize) -> Option<u32> {
+    let bytes = payload.get(at..at + 4)?.try_into().ok()?;
+    Some(u32::from_ne_bytes(bytes))
+}
+
+/// Says that an answer cannot be read.
+pub fn garbled() -> io::Error {
+    io::Error::other("the kernel's answer cannot be understood")
+}
+
+/// The length of `struct nlmsghdr`.
+const HEADER: usize = 16;
+const NLM_F_REQUEST: u16 = 1;
+const NLMSG_ERROR: u16 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(kind: u16, errno: i32) -> Vec<u8> {
+        message(kind, 0, &errno.to_ne_bytes())
+    }
+
+    #[test]
+    fn an_answer_is_a_payload_an_acknowledgement_or_an_error() {
+        assert!(read(&answer(20, 7), 20).unwrap().is_some());
+        assert!(read(&answer(NLMSG_ERROR, 0), 20).unwrap().is_none());
+        let exists = read(&answer(NLMSG_ERROR, -17), 20).unwrap_err();
+        assert_eq!(exists.kind(), io::ErrorKind::AlreadyExists);
+        for garbled in [
+            &answer(21, 0)[..],
+            &answer(NLMSG_ERROR, 0)[..19],
+            &answer(NLMSG_ERROR, i32::MIN),
+            b"",
+        ] {
+            let error = read(garbled, 20).unwrap_err().to_string();
+            assert_eq!(error, "the kernel's answer cannot be understood");
+        }
+    }
+
+    #[test]
+    fn a_message_is_as_long_as_its_header_says() {
+        let message = message(20, 0, &[0; 24]);
+        assert_eq!(message.len(), 40);
+        assert_eq!(message[..4], 40_u32.to_ne_bytes());
+    }
+}
