@@ -44,7 +44,7 @@ impl Handle {
     pub async fn credentials(&self) {
         let is_settled =
             |offer| matches!(offer, Offer::Credentials(_) | Offer::NoRole).then_some(());
-        self.offered(is_settled).await;
+        self.wait_for(is_settled).await;
     }
 
     /// Waits like [`Self::credentials`], and until every file holds them.
@@ -56,7 +56,7 @@ impl Handle {
             Offer::Refusal(failure) => Some(Err(failure)),
             Offer::Wait(_) => None,
         };
-        self.offered(settled).await?;
+        self.wait_for(settled).await?;
         for Kept { state, .. } in &self.files {
             let is_written = |state: &writer::Status| matches!(state, writer::Status::Written);
             // The writer goes away with the whole process.
@@ -78,16 +78,8 @@ impl Handle {
         }
     }
 
-    /// Waits for an offer in which `decided` finds something.
-    async fn offered<T>(&self, decided: impl Fn(Offer) -> Option<T>) -> T {
-        // One for the whole wait: it remembers what it has seen.
-        let mut subscriber = self.subscriber.clone();
-        loop {
-            if let Some(decided) = decided(subscriber.snapshot().offer(self.clock.now())) {
-                return decided;
-            }
-            subscriber.changed().await;
-        }
+    async fn wait_for<T>(&self, decide: impl Fn(Offer) -> Option<T>) -> T {
+        self.subscriber.clone().wait_for(&self.clock, decide).await
     }
 
     /// Tells how things are, now and whenever they have changed, for ever.

@@ -1,44 +1,44 @@
-//! When to try next: the arithmetic of refreshing and of backing off, and nothing else.
+//! When to try next: the arithmetic of renewal and of backoff, and nothing else.
 
 use std::time::Duration;
 
 use crate::failure::{Failure, PATIENCE, THROTTLED, Verdict};
 
-/// Luck in [0, 1), thrown once per decision.
+/// A random number in [0, 1), drawn once a decision.
 pub type Jitter = f64;
 
-/// Returns how long after the mint of credentials that live for `lifetime` to renew them: 40 % to 46 % of it.
+/// Returns how long after the request for credentials that live for `lifetime` to renew them: 40 % to 46 % of it.
 ///
 /// Every SDK has a window before the expiry inside which it asks on every call, 31 minutes in the widest case
-/// (ack-ram-tool), so half an hour of the default hour must always be left. The dice only ever make it earlier, so that
+/// (ack-ram-tool), so half an hour of the default hour must always be left. Jitter only makes a renewal earlier, so that
 /// a fleet that started together does not renew together.
-pub fn after_success(lifetime: Duration, dice: Jitter) -> Duration {
+pub fn after_success(lifetime: Duration, jitter: Jitter) -> Duration {
     lifetime
         .min(LONGEST)
-        .mul_f64(LATEST - (LATEST - EARLIEST) * dice)
+        .mul_f64(LATEST - (LATEST - EARLIEST) * jitter)
         .max(FLOOR)
 }
 
-/// Returns how long to wait after an answer that was no better than what is held, which is good for `remaining`.
+/// Returns how long to wait after new credentials with a lifetime of `new` were discarded, because the current ones are
+/// good for `left`.
 ///
-/// About a minute: the source may have recovered by then, and what it gives now calls for no haste.
-pub fn after_kept(answered: Duration, remaining: Duration, dice: Jitter) -> Duration {
-    after_success(answered, dice).max(after_success(remaining, dice).min(CAP))
+/// About a minute: the source may have recovered by then, and the current credentials leave time.
+pub fn after_unchanged(new: Duration, left: Duration, jitter: Jitter) -> Duration {
+    after_success(new, jitter).max(after_success(left, jitter).min(CAP))
 }
 
 /// Returns how long to wait after the last of `failures` failed attempts in a row.
 ///
-/// Full jitter between a floor and a cap that doubles up to a minute. Throttling raises the floor, to what the service
-/// asked for if it did. What only a human can mend is tried about once a minute, for ever.
+/// Exponential backoff with full jitter, between a floor and a cap that doubles up to a minute. Throttling raises the
+/// floor, to what the service asked for if it did. What only a human can mend is tried about once a minute, for ever.
 ///
-/// A quota is a lottery among all who share it. Whoever has good credentials, with so much `left` of them, leaves the
-/// tickets to those who have none or will soon have none: the cap of the throttled goes by what is left, up to five
-/// minutes.
-pub fn after_failure(
+/// A throttled quota goes to callers at random. Whoever has good credentials for the time `left` backs off further, up
+/// to five minutes, and leaves it to those who have none or whose credentials expire soon.
+pub fn backoff(
     failures: u32,
     failure: &Failure,
     left: Option<Duration>,
-    dice: Jitter,
+    jitter: Jitter,
 ) -> Duration {
     let doubled = |base: Duration| base.saturating_mul(1 << failures.min(10));
     let asked_for = failure.retry_after.unwrap_or_default().min(PATIENCE);
@@ -46,25 +46,25 @@ pub fn after_failure(
         Verdict::Fatal => (CAP.mul_f64(0.9), CAP),
         Verdict::Retry => (FLOOR, doubled(FLOOR).min(CAP)),
         Verdict::Throttled => {
-            let most = left.map_or(URGENT, at_ease);
+            let most = left.map_or(THROTTLED_CAP, throttled_backoff_cap);
             (THROTTLED, doubled(THROTTLED).min(most))
         }
     };
-    asked_for.max(floor) + cap.saturating_sub(floor).mul_f64(dice)
+    asked_for.max(floor) + cap.saturating_sub(floor).mul_f64(jitter)
 }
 
-/// Returns the longest pause of the throttled who have good credentials for so long.
+/// Returns the backoff cap while throttled, by the remaining lifetime of the current credentials.
 ///
-/// 10 s up to four minutes before the end, 35 s at seven, 72 s at ten, and five minutes from twenty on: with the square,
-/// because the more of those wait who can, the more often the others win.
-fn at_ease(left: Duration) -> Duration {
-    // What is passed through may claim any life, whose square is no duration.
+/// 10 s up to four minutes before the expiry, 35 s at seven, 72 s at ten, and five minutes from twenty on: quadratic,
+/// so that callers with time to spare leave most of the quota to the others.
+fn throttled_backoff_cap(left: Duration) -> Duration {
+    // A pass-through source may claim any lifetime, whose square would overflow.
     let left = left.min(LONGEST);
     left.mul_f64(left.as_secs_f64() / 5000.0)
         .clamp(2 * THROTTLED, PATIENCE)
 }
 
-/// The least time between two attempts, whatever asks for them.
+/// The least time between two attempts, whatever causes them.
 ///
 /// No answer of STS, expired, short or garbage, and no storm of signals makes a hot loop.
 pub const FLOOR: Duration = Duration::from_secs(1);
@@ -72,41 +72,44 @@ pub const FLOOR: Duration = Duration::from_secs(1);
 /// The shortest lifetime that leaves the window of most SDKs (900 s) and three minutes at the latest renewal.
 pub const COMFORTABLE: Duration = Duration::from_secs(34 * 60);
 
-/// The longest session that STS grants; what is passed through may claim any lifetime.
+/// The longest session that STS grants; a pass-through source may claim any lifetime.
 const LONGEST: Duration = Duration::from_secs(43_200);
-/// The shortest session that STS grants, and the window before the end in which most SDKs ask on every call.
+/// The shortest session that STS grants, and the window before the expiry in which most SDKs ask on every call.
 pub const SHORTEST: Duration = Duration::from_secs(900);
+/// The share of the lifetime after which a renewal is due, with the most jitter.
 const EARLIEST: f64 = 0.40;
+/// The share of the lifetime after which a renewal is due, without jitter.
 const LATEST: f64 = 0.46;
+/// The backoff cap of all but the throttled.
 const CAP: Duration = Duration::from_secs(60);
 
-/// The longest pause of the throttled who have no good credentials: a start of 10,000 at 100 calls a second is over
-/// soon after the quota allows it (`benches/fleet`).
-const URGENT: Duration = Duration::from_secs(30);
+/// The backoff cap while throttled, without good credentials: a start of 10,000 at 100 calls a second is over soon after
+/// the quota allows it (`benches/fleet`).
+const THROTTLED_CAP: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::failure::Stage;
 
-    const DICE: [Jitter; 5] = [0.0, 0.25, 0.5, 0.75, 0.999_999];
+    const JITTERS: [Jitter; 5] = [0.0, 0.25, 0.5, 0.75, 0.999_999];
 
     fn failed(code: &'static str) -> Failure {
         Failure::new(Stage::Sts, code, "x")
     }
 
     #[test]
-    fn renews_between_forty_and_forty_six_percent_of_any_lifetime() {
+    fn renewal_is_due_between_40_and_46_percent_of_the_lifetime() {
         for lifetime in [900, 3600, 43200].map(Duration::from_secs) {
-            for dice in DICE {
-                let at = after_success(lifetime, dice).as_secs_f64() / lifetime.as_secs_f64();
+            for jitter in JITTERS {
+                let at = after_success(lifetime, jitter).as_secs_f64() / lifetime.as_secs_f64();
                 assert!(
                     (0.40 - 1e-9..=0.46 + 1e-9).contains(&at),
-                    "{lifetime:?} {dice} {at}"
+                    "{lifetime:?} {jitter} {at}"
                 );
             }
         }
-        // The promise behind the numbers: with the default hour, 31 minutes and a margin are always left.
+        // With the default hour, 31 minutes and a margin are always left.
         let hour = Duration::from_secs(3600);
         assert!(after_success(hour, 0.0) + Duration::from_secs(1920) <= hour);
         let least = Duration::from_secs(900 + 180);
@@ -116,17 +119,17 @@ mod tests {
     }
 
     #[test]
-    fn a_life_without_end_is_renewed_within_hours() {
+    fn endless_lifetime_is_renewed_within_six_hours() {
         let decades = Duration::from_secs(356_852 * 3600);
         for lifetime in [decades, Duration::MAX] {
-            for dice in DICE {
-                assert!(after_success(lifetime, dice) < Duration::from_secs(6 * 3600));
+            for jitter in JITTERS {
+                assert!(after_success(lifetime, jitter) < Duration::from_secs(6 * 3600));
             }
         }
     }
 
     #[test]
-    fn short_lives_do_not_make_a_hot_loop() {
+    fn short_lifetimes_are_renewed_once_a_second_at_most() {
         for lifetime in [
             Duration::ZERO,
             Duration::from_millis(1),
@@ -137,11 +140,10 @@ mod tests {
     }
 
     #[test]
-    fn a_worse_answer_is_asked_for_again_in_a_minute_and_before_what_is_held_ends() {
+    fn discarded_credentials_are_followed_by_an_attempt_in_a_minute_and_before_the_expiry() {
         let seconds = Duration::from_secs;
-        for dice in DICE {
-            let wait =
-                |answered, remaining| after_kept(seconds(answered), seconds(remaining), dice);
+        for jitter in JITTERS {
+            let wait = |new, left| after_unchanged(seconds(new), seconds(left), jitter);
             assert_eq!(wait(5, 3500), seconds(60));
             assert!(wait(5, 60) < seconds(30) && wait(5, 60) > seconds(20));
             assert!(wait(800, 3500) > seconds(300));
@@ -150,21 +152,21 @@ mod tests {
     }
 
     #[test]
-    fn every_delay_lies_between_its_floor_and_its_cap() {
+    fn every_backoff_lies_between_its_floor_and_its_cap() {
         let minute = Duration::from_secs(60);
-        for dice in DICE {
+        for jitter in JITTERS {
             let mut last_cap = Duration::ZERO;
             for failures in (1..200).chain([u32::MAX]) {
-                let retry = after_failure(failures, &failed("TimedOut"), None, dice);
+                let retry = backoff(failures, &failed("TimedOut"), None, jitter);
                 assert!(
                     retry >= FLOOR && retry <= minute,
-                    "{failures} {dice} {retry:?}"
+                    "{failures} {jitter} {retry:?}"
                 );
-                let throttled = after_failure(failures, &failed("Throttling.User"), None, dice);
+                let throttled = backoff(failures, &failed("Throttling.User"), None, jitter);
                 assert!(throttled >= Duration::from_secs(5) && throttled <= minute);
-                let fatal = after_failure(failures, &failed("NoPermission"), None, dice);
+                let fatal = backoff(failures, &failed("NoPermission"), None, jitter);
                 assert!(fatal >= Duration::from_secs(54) && fatal <= minute);
-                let cap = after_failure(failures, &failed("TimedOut"), None, 1.0);
+                let cap = backoff(failures, &failed("TimedOut"), None, 1.0);
                 assert!(cap >= last_cap);
                 last_cap = cap;
             }
@@ -173,10 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn the_throttled_wait_the_longer_the_more_time_they_have() {
+    fn throttled_backoff_cap_grows_with_the_remaining_lifetime() {
         let throttled = failed("Throttling.User");
-        let longest = |left: Option<u64>| {
-            after_failure(100, &throttled, left.map(Duration::from_secs), 1.0).as_secs()
+        let cap = |left: Option<u64>| {
+            backoff(100, &throttled, left.map(Duration::from_secs), 1.0).as_secs()
         };
         let cases = [
             (None, 30),
@@ -188,23 +190,23 @@ mod tests {
             (Some(u64::MAX), 300),
         ];
         for (left, most) in cases {
-            assert_eq!(longest(left), most, "{left:?}");
+            assert_eq!(cap(left), most, "{left:?}");
         }
-        // Nobody else does.
+        // Other failures ignore the remaining lifetime.
         for code in ["TimedOut", "NoPermission"] {
             let plenty = Some(Duration::from_secs(40_000));
-            assert_eq!(after_failure(100, &failed(code), plenty, 1.0), CAP);
+            assert_eq!(backoff(100, &failed(code), plenty, 1.0), CAP);
         }
     }
 
     #[test]
-    fn a_fleet_that_started_or_failed_together_does_not_come_back_together() {
+    fn jitter_spreads_a_fleet_that_started_or_failed_together() {
         let seconds = |wait: Duration| wait.as_secs_f64();
         let spread = |wait: &dyn Fn(Jitter) -> Duration| {
             let waits = (0..1000).map(|one| seconds(wait(f64::from(one) / 1000.0)));
             let mut waits: Vec<f64> = waits.collect();
             waits.sort_by(f64::total_cmp);
-            // The longest gap between two neighbours, and the most of a thousand that come in one second.
+            // The longest gap between two neighbours, and the most of a thousand within one second.
             let gap = waits.windows(2).map(|pair| pair[1] - pair[0]);
             let crowd = waits.iter().map(|from| {
                 let together = |at: &&f64| (*from..from + 1.0).contains(*at);
@@ -213,32 +215,25 @@ mod tests {
             (gap.fold(0.0, f64::max), crowd.max().unwrap())
         };
         let hour = Duration::from_secs(3600);
-        let renewals = spread(&|dice| after_success(hour, dice));
+        let renewals = spread(&|jitter| after_success(hour, jitter));
         assert!(renewals.0 < 1.0 && renewals.1 <= 6, "{renewals:?}");
-        // However long it fails, also where the delay has reached its cap.
+        // However long it fails, also where the backoff has reached its cap.
         for failures in [6, 60, u32::MAX] {
-            let retries = spread(&|dice| after_failure(failures, &failed("TimedOut"), None, dice));
+            let retries = spread(&|jitter| backoff(failures, &failed("TimedOut"), None, jitter));
             assert!(retries.0 < 1.0 && retries.1 <= 18, "{retries:?}");
-            let throttled = spread(&|dice| {
-                after_failure(failures, &failed("Throttling.User"), Some(hour), dice)
-            });
+            let throttled =
+                spread(&|jitter| backoff(failures, &failed("Throttling.User"), Some(hour), jitter));
             assert!(throttled.0 < 1.0 && throttled.1 <= 20, "{throttled:?}");
         }
     }
 
     #[test]
-    fn what_the_service_asks_for_is_honoured_within_reason() {
+    fn retry_after_is_honoured_up_to_five_minutes() {
         let mut failure = failed("Throttling");
         failure.retry_after = Some(Duration::from_secs(120));
-        assert_eq!(
-            after_failure(1, &failure, None, 0.0),
-            Duration::from_secs(120)
-        );
-        assert!(after_failure(1, &failure, None, 0.9) > Duration::from_secs(120));
+        assert_eq!(backoff(1, &failure, None, 0.0), Duration::from_secs(120));
+        assert!(backoff(1, &failure, None, 0.9) > Duration::from_secs(120));
         failure.retry_after = Some(Duration::from_secs(86_400));
-        assert_eq!(
-            after_failure(1, &failure, None, 0.0),
-            Duration::from_secs(300)
-        );
+        assert_eq!(backoff(1, &failure, None, 0.0), Duration::from_secs(300));
     }
 }

@@ -1,7 +1,7 @@
-//! The state: one immutable snapshot of facts, swapped whole by a single writer.
+//! The state: one immutable snapshot, replaced as a whole by a single writer.
 //!
-//! The phase is not stored; it follows from the facts and the present moment, so nothing has to happen for a credential
-//! to expire. Three handles share it: the [`Publisher`] writes, a [`Subscriber`] reads everything, and a
+//! The phase is not stored: it follows from the snapshot and the present moment, so nothing has to happen for credentials
+//! to expire. Three handles share the state: the [`Publisher`] writes, a [`Subscriber`] reads everything, and a
 //! [`HealthReader`] cannot reach a secret by its type.
 
 use std::sync::Arc;
@@ -13,11 +13,12 @@ use tokio::sync::{Notify, watch};
 
 use crate::credentials::{Credentials, Lease};
 use crate::failure::{Failure, Verdict};
+use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
 /// Makes the three handles of one state.
 ///
-/// `render` turns credentials into the document that is served; it runs once for each renewal.
+/// `render` turns credentials into the document that is served; it runs once a renewal.
 pub fn channel(render: fn(&Credentials) -> Bytes) -> (Publisher, Subscriber, HealthReader) {
     let (sender, receiver) = watch::channel(Snapshot::default());
     let recheck = Arc::<Notify>::default();
@@ -36,7 +37,7 @@ pub fn channel(render: fn(&Credentials) -> Bytes) -> (Publisher, Subscriber, Hea
     )
 }
 
-/// The facts at one moment.
+/// What is known at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     current: Option<Arc<Current>>,
@@ -59,7 +60,7 @@ pub struct Current {
     pub generation: u64,
 }
 
-/// What follows from the facts.
+/// The phase of a snapshot at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// There will never be credentials: the job has no role.
@@ -111,7 +112,7 @@ impl Snapshot {
             (_, _, Some(failure)) if failure.verdict == Verdict::Fatal => {
                 Offer::Refusal(Arc::clone(failure))
             }
-            // Also an expiry without a failure: the machine slept through it, and renews at this moment.
+            // Also an expiry without a failure: the machine was suspended meanwhile, and a renewal is due.
             (_, _, failure) => Offer::Wait(failure.clone()),
         }
     }
@@ -131,7 +132,7 @@ impl Snapshot {
         self.failures
     }
 
-    /// Returns how things are at `now`.
+    /// Returns the health at `now`.
     pub fn health(&self, now: Moment) -> Health {
         Health {
             phase: self.phase(now),
@@ -172,12 +173,12 @@ impl Publisher {
         self.recheck.notified().await;
     }
 
-    /// Replaces the credentials and forgets the failures.
+    /// Replaces the current credentials and forgets the failures.
     pub fn renewed(&self, lease: Lease, next_attempt: Moment) {
         let document = (self.render)(&lease.credentials);
         self.sender.send_modify(|state| {
             let generation = state.current.as_ref().map_or(1, |current| {
-                // What is passed through stays the same for a while.
+                // A pass-through source gives the same credentials for a while.
                 current.generation
                     + u64::from(!current.lease.credentials.is_same(&lease.credentials))
             });
@@ -219,7 +220,7 @@ impl Publisher {
         });
     }
 
-    /// Returns the state as last published.
+    /// Returns the snapshot last published.
     pub fn snapshot(&self) -> Snapshot {
         self.sender.borrow().clone()
     }
@@ -238,12 +239,23 @@ impl Subscriber {
         self.recheck.notify_one();
     }
 
-    /// Returns the state as last published, and marks it as seen.
+    /// Waits until `decide` finds an answer in what a client can be given. Cancel safe.
+    pub async fn wait_for<T>(&mut self, clock: &Clock, decide: impl Fn(Offer) -> Option<T>) -> T {
+        loop {
+            if let Some(decided) = decide(self.snapshot().offer(clock.now())) {
+                return decided;
+            }
+            self.request_recheck();
+            self.changed().await;
+        }
+    }
+
+    /// Returns the snapshot last published, and marks it as seen.
     pub fn snapshot(&mut self) -> Snapshot {
         self.receiver.borrow_and_update().clone()
     }
 
-    /// Waits for a publication that has not been seen. Cancel safe. Pends for ever once the publisher is gone.
+    /// Waits for a snapshot that has not been seen. Cancel safe. Pends for ever once the publisher is gone.
     pub async fn changed(&mut self) {
         if self.receiver.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -251,31 +263,31 @@ impl Subscriber {
     }
 }
 
-/// A reader that sees how things are, and no secret.
+/// A reader of the health, without secrets.
 #[derive(Clone, Debug)]
 pub struct HealthReader {
     receiver: watch::Receiver<Snapshot>,
 }
 
 impl HealthReader {
-    /// Returns how things are at `now`.
+    /// Returns the health at `now`.
     pub fn health(&self, now: Moment) -> Health {
         self.receiver.borrow().health(now)
     }
 }
 
-/// How things are, without secrets.
+/// The health of the credentials, without secrets.
 #[derive(Clone, Debug)]
 pub struct Health {
     /// The phase.
     pub phase: Phase,
-    /// When the credentials end, by the clock of STS.
+    /// When the credentials expire, by the clock of STS.
     pub expires_at: Option<DateTime<Utc>>,
-    /// How long they are still good; zero once expired.
+    /// How long they are still good; zero once they have expired.
     pub remaining: Option<Duration>,
-    /// How many times credentials were renewed.
+    /// Counts the credentials, from 1; 0 while there are none.
     pub generation: u64,
-    /// The host or source that gave the credentials.
+    /// The host or source that granted the credentials.
     pub served_by: Option<String>,
     /// The failure of the last attempt, if it failed.
     pub failure: Option<Arc<Failure>>,
@@ -332,7 +344,7 @@ pub(crate) mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     #[test]
-    fn the_phase_and_the_offer_follow_from_the_facts_and_the_moment() {
+    fn phase_and_offer_follow_from_the_snapshot_and_the_moment() {
         let before = noon().after(Duration::from_millis(3_599_999));
         let at = noon().after(HOUR);
         for (obtained, failed, now, phase, offer) in [
@@ -391,7 +403,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_job_without_a_role_is_offered_nothing_and_waits_for_nothing() {
+    fn job_without_a_role_is_offered_nothing_and_does_not_wait() {
         let (publisher, mut subscriber, health) = started();
         publisher.without_role();
         assert!(matches!(subscriber.snapshot().offer(noon()), Offer::NoRole));
@@ -399,7 +411,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_failure_never_replaces_what_is_held_and_a_success_forgets_it() {
+    fn failure_keeps_the_current_credentials_and_success_forgets_the_failures() {
         let (publisher, mut subscriber, _) = started();
         publisher.renewed(lease("a", noon().after(HOUR)), noon());
         for _ in 0..3 {
@@ -423,22 +435,22 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_success_that_brings_nothing_better_forgets_the_failures_only() {
+    fn unchanged_credentials_forget_the_failures_only() {
         let (publisher, _, health) = started();
         publisher.renewed(lease("a", noon().after(HOUR)), noon());
         publisher.failed(failure("TimedOut"), noon());
         publisher.unchanged(noon().after(HOUR / 2));
-        let told = health.health(noon());
-        assert_eq!((told.phase, told.generation), (Phase::Fresh, 1));
-        assert_eq!((told.failures, told.failure), (0, None));
-        assert_eq!(told.next_attempt_after, Some(HOUR / 2));
-        assert_eq!(told.remaining, Some(HOUR));
-        assert_eq!(told.expires_at, Some(noon().wall + HOUR));
-        assert_eq!(told.served_by.as_deref(), Some("sts.aliyuncs.com"));
+        let health = health.health(noon());
+        assert_eq!((health.phase, health.generation), (Phase::Fresh, 1));
+        assert_eq!((health.failures, health.failure), (0, None));
+        assert_eq!(health.next_attempt_after, Some(HOUR / 2));
+        assert_eq!(health.remaining, Some(HOUR));
+        assert_eq!(health.expires_at, Some(noon().wall + HOUR));
+        assert_eq!(health.served_by.as_deref(), Some("sts.aliyuncs.com"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wait_ends_with_what_it_waits_for_and_with_nothing_else() {
+    async fn waits_end_with_their_own_event_only() {
         let (publisher, mut subscriber, _) = started();
         assert!(timeout(HOUR, subscriber.changed()).await.is_err());
         publisher.failed(failure("TimedOut"), noon());

@@ -1,21 +1,21 @@
 //! The loop against a scripted source, under tokio's paused clock.
 //!
-//! Whatever the script, each simulated second must keep the promises: nothing expired is offered, nothing valid is
-//! withheld, and attempts are at least a second apart.
+//! Whatever the script, in each simulated second nothing expired is offered, nothing valid is withheld, and attempts
+//! are at least a second apart.
 
-mod reporter;
+mod log;
 
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::*;
 use crate::credentials::{Credentials, Lease};
 use crate::failure::Stage;
-use crate::refresh::store::{self, HealthReader, Offer, Subscriber};
+use crate::refresh::store::{self, HealthReader, Offer, Phase, Subscriber};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: u64 = 60;
@@ -28,9 +28,9 @@ enum Act {
     Grant(u64),
     /// Fails with a code.
     Fail(&'static str),
-    /// Fails, and asks to be left alone for so many seconds.
+    /// Fails, and asks for a pause of so many seconds.
     Throttle(u64),
-    /// Grants credentials for so many seconds, counted from the question, two seconds later.
+    /// Grants credentials for so many seconds, counted from the request, two seconds later.
     Slow(u64),
     /// Never answers.
     Hang,
@@ -48,12 +48,12 @@ struct Script {
 struct Log {
     /// When each attempt began.
     attempts: Vec<Duration>,
-    /// When each granted credential ends, in true time, by its id.
+    /// When each lease expires, in true time, by its id.
     ends: Vec<Duration>,
 }
 
 impl Log {
-    /// Makes credentials that were asked for at a moment of the clock, which is so long after the start.
+    /// Makes a lease that was requested at a moment of the clock, `elapsed` after the start.
     fn grant(&mut self, asked_at: Moment, elapsed: Duration, lifetime: Duration) -> Lease {
         self.ends.push(elapsed + lifetime);
         Lease {
@@ -114,7 +114,7 @@ impl Simulation {
         Self::resume(act, None)
     }
 
-    /// Starts with credentials that a predecessor has obtained, if any: how long they last, and when to renew them.
+    /// Starts with restored credentials, if any: how long they last, and when to renew them, in seconds.
     fn resume(act: fn(u64) -> Act, left: Option<(u64, u64)>) -> Self {
         let wall: DateTime<Utc> = DateTime::from_timestamp(1_716_287_969, 0).unwrap();
         let boot = Duration::from_secs(77);
@@ -155,7 +155,7 @@ impl Simulation {
         }
     }
 
-    /// Lets a second pass, and says whether credentials are offered.
+    /// Lets a second pass, and returns whether credentials are offered.
     async fn second(&mut self, trusted_clock: bool) -> bool {
         tokio::time::sleep(SECOND).await;
         let elapsed = self.started.elapsed();
@@ -183,7 +183,7 @@ impl Simulation {
         offered
     }
 
-    /// Lets so many seconds pass, and returns the stretches without credentials, `[from, to)`.
+    /// Lets so many seconds pass, and returns the times without credentials, `[from, to)`.
     async fn run(&mut self, seconds: u64) -> Vec<(u64, u64)> {
         let mut gaps: Vec<(u64, u64)> = Vec::new();
         for _ in 0..seconds {
@@ -215,12 +215,12 @@ impl Simulation {
     }
 }
 
-/// A script and what follows from it by arithmetic, the dice always showing the middle.
+/// A script and its outcome by arithmetic, with the middle of the jitter.
 struct Case {
     name: &'static str,
     act: fn(u64) -> Act,
     seconds: u64,
-    /// The stretches without credentials, in seconds.
+    /// The times without credentials, in seconds.
     gaps: &'static [(u64, u64)],
     attempts: usize,
 }
@@ -273,7 +273,7 @@ const CASES: &[Case] = &[
         attempts: 8,
     },
     Case {
-        name: "a trust policy that is mended after ten minutes",
+        name: "a trust policy that is corrected after ten minutes",
         act: |at| {
             if at < 10 * MINUTE {
                 Act::Fail("NoPermission")
@@ -299,7 +299,7 @@ const CASES: &[Case] = &[
         attempts: 21,
     },
     Case {
-        name: "a throttle's Retry-After is kept",
+        name: "Retry-After is honoured",
         act: |at| {
             if at < 40 {
                 Act::Throttle(45)
@@ -312,7 +312,7 @@ const CASES: &[Case] = &[
         attempts: 2,
     },
     Case {
-        name: "whoever is throttled and has time leaves the quota to others",
+        name: "throttling backs off further while credentials are good",
         act: |at| {
             if at == 0 {
                 Act::Grant(HOUR)
@@ -325,7 +325,7 @@ const CASES: &[Case] = &[
         attempts: 70,
     },
     Case {
-        name: "garbage and expired answers for ever make no hot loop",
+        name: "garbage and expired responses for ever make no hot loop",
         act: |at| {
             Act::Fail(if at % 2 == 0 {
                 "UnexpectedAnswer"
@@ -345,14 +345,14 @@ const CASES: &[Case] = &[
         attempts: 466,
     },
     Case {
-        name: "a service that hangs is given up and tried again",
+        name: "a service that hangs is abandoned and tried again",
         act: |at| if at < 60 { Act::Hang } else { Act::Grant(HOUR) },
         seconds: HOUR,
         gaps: &[(1, 78)],
         attempts: 7,
     },
     Case {
-        name: "a service that hangs later disturbs nobody",
+        name: "a service that hangs later is not noticed",
         act: |at| {
             if (10..40 * MINUTE).contains(&at) {
                 Act::Hang
@@ -366,8 +366,8 @@ const CASES: &[Case] = &[
     },
 ];
 
-/// Grants an hour at the start, and cannot be reached afterwards.
-fn then_away(at: u64) -> Act {
+/// Grants an hour at the start, and is unreachable afterwards.
+fn then_unreachable(at: u64) -> Act {
     if at == 0 {
         Act::Grant(HOUR)
     } else {
@@ -376,7 +376,7 @@ fn then_away(at: u64) -> Act {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_promises_hold_whatever_sts_does() {
+async fn gaps_and_attempts_are_as_computed_whatever_sts_does() {
     for case in CASES {
         let mut simulation = Simulation::start(case.act);
         let gaps = simulation.run(case.seconds).await;
@@ -386,7 +386,7 @@ async fn the_promises_hold_whatever_sts_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn half_an_hour_is_always_left_with_the_default_hour() {
+async fn default_hour_always_leaves_half_an_hour() {
     let mut simulation = Simulation::start(|_| Act::Grant(HOUR));
     for _ in 0..12 * HOUR {
         simulation.second(true).await;
@@ -400,7 +400,7 @@ async fn half_an_hour_is_always_left_with_the_default_hour() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_is_set_forward_leads_to_a_renewal_within_a_slice() {
+async fn wall_clock_set_forward_causes_a_renewal_within_a_slice() {
     let mut simulation = Simulation::start(|_| Act::Grant(HOUR));
     simulation.run(100).await;
     simulation.clock.shift_wall(TimeDelta::hours(2));
@@ -413,8 +413,8 @@ async fn a_wall_clock_that_is_set_forward_leads_to_a_renewal_within_a_slice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_is_set_back_prolongs_no_life() {
-    let mut simulation = Simulation::start(then_away);
+async fn wall_clock_set_back_prolongs_no_lifetime() {
+    let mut simulation = Simulation::start(then_unreachable);
     simulation.run(100).await;
     simulation.clock.shift_wall(TimeDelta::days(-2));
     for _ in 0..2 * HOUR {
@@ -427,8 +427,8 @@ async fn a_wall_clock_that_is_set_back_prolongs_no_life() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_is_set_back_just_before_an_expiry_delays_no_attempt() {
-    let mut simulation = Simulation::start(then_away);
+async fn wall_clock_set_back_just_before_an_expiry_delays_no_attempt() {
+    let mut simulation = Simulation::start(then_unreachable);
     simulation.run(100).await;
     // By the wall clock a minute and a half is left now, and all but the last second of it passes.
     simulation.clock.shift_wall(TimeDelta::seconds(3410));
@@ -440,7 +440,7 @@ async fn a_wall_clock_that_is_set_back_just_before_an_expiry_delays_no_attempt()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_nudge_renews_at_once_and_a_storm_of_them_once_a_second() {
+async fn refresh_request_renews_at_once_and_many_renew_once_a_second() {
     let mut simulation = Simulation::start(|_| Act::Grant(HOUR));
     simulation.run(100).await;
     simulation.refresh_requests.send_modify(|count| *count += 1);
@@ -456,7 +456,7 @@ async fn a_nudge_renews_at_once_and_a_storm_of_them_once_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_is_set_in_the_second_of_an_attempt_makes_no_second_one() {
+async fn wall_clock_set_within_the_second_of_an_attempt_causes_no_second_one() {
     let mut simulation = Simulation::start(|_| Act::Fail("ConnectFailed"));
     simulation.run(100).await;
     let mut seen = simulation.attempts().len();
@@ -467,16 +467,16 @@ async fn a_wall_clock_that_is_set_in_the_second_of_an_attempt_makes_no_second_on
         seen = simulation.attempts().len();
         simulation.clock.shift_wall(TimeDelta::hours(1));
         simulation.refresh_requests.send_modify(|count| *count += 1);
-        // Which looks at how far the attempts are apart.
+        // This checks that attempts are a second apart.
         simulation.second(false).await;
     }
 }
 
 #[test]
-fn a_wrong_clock_is_told_of_once_and_again_when_it_is_otherwise_wrong() {
+fn clock_skew_is_logged_once_and_again_when_it_changes() {
     let seconds = TimeDelta::seconds;
     let mut reporter = Reporter::default();
-    let mut told = |skew| {
+    let mut is_logged = |skew| {
         let before = reporter.skew;
         reporter.skew(seconds(skew));
         reporter.skew != before
@@ -493,12 +493,12 @@ fn a_wrong_clock_is_told_of_once_and_again_when_it_is_otherwise_wrong() {
         .into_iter()
         .chain([(-5, true), (0, false), (-3600, true)])
     {
-        assert_eq!(told(skew), is_news, "{skew}");
+        assert_eq!(is_logged(skew), is_news, "{skew}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_visible_while_the_old_credentials_are_served() {
+async fn failure_is_visible_while_the_current_credentials_are_served() {
     let mut simulation = Simulation::start(|at| {
         if at == 0 {
             Act::Grant(HOUR)
@@ -514,7 +514,7 @@ async fn a_failure_is_visible_while_the_old_credentials_are_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_is_set_during_an_attempt_withholds_nothing_for_long() {
+async fn clock_set_during_an_attempt_withholds_credentials_for_seconds_only() {
     let mut simulation = Simulation::start(|at| {
         if at == 0 {
             Act::Slow(HOUR)
@@ -532,7 +532,7 @@ async fn a_clock_that_is_set_during_an_attempt_withholds_nothing_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_after_a_suspension_has_the_clock_looked_at() {
+async fn recheck_after_a_suspension_renews_at_once() {
     let mut simulation = Simulation::start(|_| Act::Grant(HOUR));
     simulation.run(100).await;
     simulation.clock.shift_wall(TimeDelta::hours(2));
@@ -541,7 +541,7 @@ async fn whoever_waits_after_a_suspension_has_the_clock_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_too_short_to_live_on_replaces_nothing_that_lasts_longer_unless_asked_for() {
+async fn short_credentials_replace_longer_ones_only_on_request() {
     let mut simulation =
         Simulation::start(|second| Act::Grant(if second < 60 { HOUR } else { 300 }));
     let id = |simulation: &mut Simulation| {
@@ -560,50 +560,52 @@ async fn what_is_too_short_to_live_on_replaces_nothing_that_lasts_longer_unless_
         simulation.health.health(simulation.clock.now()).phase,
         Phase::Fresh
     );
-    let asked = simulation.attempts().len();
-    assert!((5..40).contains(&asked), "about once a minute: {asked}");
+    let attempts = simulation.attempts().len();
+    assert!(
+        (5..40).contains(&attempts),
+        "about once a minute: {attempts}"
+    );
 
     simulation.refresh_requests.send_modify(|count| *count += 1);
     simulation.run(5).await;
-    assert_ne!(id(&mut simulation), "0", "who asks gets what there is");
+    assert_ne!(id(&mut simulation), "0", "a request replaces them");
 }
 
 #[test]
-fn only_what_lasts_and_is_another_is_better_than_a_short_answer() {
+fn current_credentials_are_kept_only_when_the_new_ones_are_other_short_and_expire_sooner() {
     use crate::refresh::store::tests::{lease, noon};
     for (name, lifetime, ends_after, left) in [
         ("b", 899, 899, Some(1000)),
         ("b", 899, 999, Some(1000)),
-        // It ends with what is held, or later.
+        // The new ones expire no sooner.
         ("b", 899, 1000, None),
         ("b", 899, 1001, None),
-        // It is long enough to live on.
+        // The new ones are not short.
         ("b", 900, 899, None),
         ("b", 901, 899, None),
-        // It is what is held, and what is known of it is newer.
+        // The new ones have the same key, and their expiry is known better.
         ("a", 899, 899, None),
     ] {
         let after = |seconds| noon().after(Duration::from_secs(seconds));
         let (publisher, _, _) = store::channel(|_| Bytes::new());
         publisher.renewed(lease("a", after(1000)), noon());
-        let mut answer = lease(name, after(ends_after));
-        answer.lifetime = Duration::from_secs(lifetime);
+        let mut new = lease(name, after(ends_after));
+        new.lifetime = Duration::from_secs(lifetime);
         let state = publisher.snapshot();
-        let current = state.current().map(AsRef::as_ref);
+        let current = state.current().unwrap();
         assert_eq!(
-            better(current, &answer, noon()),
+            keep_current(current, &new, noon()),
             left.map(Duration::from_secs),
             "{name} {lifetime} {ends_after}"
         );
-        assert_eq!(better(None, &answer, noon()), None);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_predecessor_obtained_is_offered_at_once_and_renewed_when_it_is_due() {
+async fn restored_credentials_are_offered_at_once_and_renewed_when_due() {
     for (lasts, renew_after, attempts) in [
         (40 * MINUTE, 7 * MINUTE, [7 * MINUTE, 7 * MINUTE + 1548]),
-        // Past its time: one attempt at once, and no other for it.
+        // Overdue: one attempt at once.
         (20 * MINUTE, 0, [0, 1548]),
     ] {
         let mut simulation = Simulation::resume(|_| Act::Grant(HOUR), Some((lasts, renew_after)));
@@ -619,14 +621,14 @@ async fn what_a_predecessor_obtained_is_offered_at_once_and_renewed_when_it_is_d
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_predecessor_obtained_ends_on_time_when_sts_stays_away() {
+async fn restored_credentials_expire_on_time_when_sts_is_unreachable() {
     let left = Some((20 * MINUTE, 0));
     let mut simulation = Simulation::resume(|_| Act::Fail("ConnectFailed"), left);
     assert_eq!(simulation.run(HOUR).await, [(20 * MINUTE, HOUR + 1)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_nudge_renews_what_a_predecessor_obtained() {
+async fn refresh_request_renews_restored_credentials() {
     let left = Some((40 * MINUTE, 20 * MINUTE));
     let mut simulation = Simulation::resume(|_| Act::Grant(HOUR), left);
     simulation.run(100).await;

@@ -1,4 +1,4 @@
-//! What there is, after a short wait if that may help.
+//! Waits briefly for credentials before answering.
 
 use std::time::Duration;
 
@@ -15,28 +15,19 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Returns what there is.
+    /// Returns what a client can be given now.
     pub(super) fn now(&self) -> Offer {
         self.subscriber.clone().snapshot().offer(self.clock.now())
     }
 
-    /// Returns what there is; waits for something better, at most for `hold`, while that may come.
+    /// Returns what a client can be given, after a wait of at most `hold` where that may help.
     pub(super) async fn within(&self, hold: Duration) -> Offer {
         let mut subscriber = self.subscriber.clone();
-        let decided = async {
-            loop {
-                match subscriber.snapshot().offer(self.clock.now()) {
-                    Offer::Wait(_) => {
-                        subscriber.request_recheck();
-                        subscriber.changed().await;
-                    }
-                    decided => return decided,
-                }
-            }
-        };
-        match tokio::time::timeout(hold, decided).await {
-            Ok(decided) => decided,
-            Err(_) => subscriber.snapshot().offer(self.clock.now()),
+        let decided = |offer| (!matches!(offer, Offer::Wait(_))).then_some(offer);
+        let waiting = subscriber.wait_for(&self.clock, decided);
+        match tokio::time::timeout(hold, waiting).await {
+            Ok(offer) => offer,
+            Err(_) => self.now(),
         }
     }
 }

@@ -152,7 +152,7 @@ async fn a_renewal_that_was_missed_is_tried_at_once_while_the_old_is_served_to_i
     let successor = start(&sts, &path);
     let reply = successor.credentials();
     assert_eq!((reply.status, &reply.body), (200, &before.body));
-    successor.logged("Cannot renew, still serving the credentials in hand");
+    successor.logged("Cannot renew, still serving the current credentials");
     let gone = eventually("it ends", || {
         let (asked_at, reply) = (now(), successor.credentials());
         let end = time(&before, "Expiration");

@@ -1,0 +1,167 @@
+//! The log of the loop.
+
+use super::*;
+use crate::refresh::store::tests::{lease, noon};
+use crate::testing::Log;
+
+/// A reporter, the state that it logs, and its log.
+struct Rig {
+    reporter: Reporter,
+    publisher: Publisher,
+    log: Log,
+}
+
+impl Rig {
+    fn start() -> Self {
+        let (publisher, _, _) = store::channel(|_| Bytes::new());
+        Self {
+            reporter: Reporter::default(),
+            publisher,
+            log: Log::start(),
+        }
+    }
+
+    fn failed(&mut self, code: &'static str) -> Vec<String> {
+        let failure = Failure::new(Stage::Sts, code, "STS said no");
+        self.publisher.failed(failure, noon());
+        self.attempted(noon())
+    }
+
+    fn renewed(&mut self, name: &str) -> Vec<String> {
+        let end = noon().after(Duration::from_secs(HOUR));
+        self.publisher.renewed(lease(name, end), noon());
+        self.attempted(noon())
+    }
+
+    fn attempted(&mut self, now: Moment) -> Vec<String> {
+        self.reporter.attempted(&self.publisher.snapshot(), now);
+        self.log.take()
+    }
+
+    fn observed(&mut self, after: u64) -> Vec<String> {
+        let now = noon().after(Duration::from_secs(after));
+        self.reporter.observed(&self.publisher.snapshot(), now);
+        self.log.take()
+    }
+}
+
+/// Asserts that there is one line, with this level and text.
+#[track_caller]
+fn assert_line(lines: &[String], level: &str, text: &str) {
+    let [line] = lines else {
+        panic!("one line was expected: {lines:?}");
+    };
+    assert!(line.starts_with(level) && line.contains(text), "{line}");
+}
+
+#[test]
+fn failure_and_success_are_logged_once_each() {
+    let mut rig = Rig::start();
+    assert_line(&rig.failed("TimedOut"), "ERROR", "No credentials: STS");
+    assert_eq!(rig.failed("TimedOut"), [""; 0], "the same again");
+    assert_line(&rig.failed("NoPermission"), "ERROR", "No credentials: STS");
+
+    let renewed = rig.renewed("a");
+    assert_line(&renewed, "INFO", "Credentials renewed");
+    assert_line(&renewed, "INFO", "failures_before=3");
+    assert_line(&rig.renewed("a"), "DEBUG", "still the same");
+    assert_line(&rig.renewed("b"), "INFO", "Credentials renewed");
+
+    let failing = "Cannot renew, still serving the current credentials: STS";
+    assert_line(&rig.failed("NoPermission"), "WARN", failing);
+    assert_eq!(rig.failed("NoPermission"), [""; 0], "the same again");
+    let again = rig.renewed("b");
+    assert_line(&again, "INFO", "Renewals work again");
+    assert_line(&again, "INFO", "failures_before=2");
+    assert_line(&rig.failed("NoPermission"), "WARN", failing);
+}
+
+#[test]
+fn expiry_is_logged_once_with_its_reason() {
+    let mut rig = Rig::start();
+    rig.renewed("a");
+    assert_eq!(rig.observed(HOUR - 1), [""; 0]);
+    assert_line(&rig.observed(HOUR), "WARN", "expired before");
+    assert_eq!(rig.observed(HOUR + 1), [""; 0]);
+
+    let mut rig = Rig::start();
+    rig.renewed("a");
+    rig.failed("TimedOut");
+    let expired = rig.observed(HOUR);
+    assert_line(&expired, "ERROR", "cannot be renewed: STS said no");
+    assert_eq!(rig.observed(HOUR + 1), [""; 0]);
+
+    // A recovery is not an expiry, nor is a change that the end of the attempt will log.
+    let mut rig = Rig::start();
+    rig.renewed("a");
+    rig.failed("TimedOut");
+    rig.publisher.unchanged(noon());
+    assert_eq!(rig.observed(0), [""; 0]);
+}
+
+#[test]
+fn restored_credentials_are_not_logged_again() {
+    let mut rig = Rig::start();
+    let end = noon().after(Duration::from_secs(HOUR));
+    rig.publisher.renewed(lease("a", end), noon());
+    let state = rig.publisher.snapshot();
+    let current = state.current().unwrap();
+    rig.reporter.resumed(current, state.phase(noon()));
+    assert_line(&rig.attempted(noon()), "DEBUG", "still the same");
+
+    let mut rig = Rig::start();
+    rig.publisher.renewed(lease("a", noon()), noon());
+    let state = rig.publisher.snapshot();
+    let current = state.current().unwrap();
+    rig.reporter.resumed(current, state.phase(noon()));
+    assert_eq!(rig.observed(0), [""; 0], "it had expired before");
+}
+
+#[test]
+fn clock_skew_is_a_warning_and_its_end_is_logged() {
+    let mut rig = Rig::start();
+    let mut skew = |seconds| {
+        rig.reporter.skew(TimeDelta::seconds(seconds));
+        rig.log.take()
+    };
+    assert_line(&skew(31), "WARN", "ahead_seconds=31");
+    assert_eq!(skew(31), [""; 0]);
+    assert_line(&skew(-30), "INFO", "is right again");
+    assert_line(&skew(-61), "WARN", "ahead_seconds=-61");
+    assert_line(&skew(-30), "INFO", "is right again");
+}
+
+#[test]
+fn failovers_and_discarded_credentials_are_logged_when_they_change() {
+    let mut rig = Rig::start();
+    let mut failovers = |codes: &[&'static str]| {
+        let failed = |code: &&'static str| Failure::new(Stage::Sts, *code, "STS said no");
+        let failures: Vec<Failure> = codes.iter().map(failed).collect();
+        rig.reporter.failovers(&failures, "sts.aliyuncs.com");
+        rig.log.take()
+    };
+    assert_eq!(failovers(&[]), [""; 0]);
+    let line = "Failed over to sts.aliyuncs.com: STS said no";
+    assert_line(&failovers(&["TimedOut"]), "WARN", line);
+    assert_eq!(failovers(&["TimedOut"]), [""; 0], "the same again");
+    assert_eq!(failovers(&["TimedOut", "DnsFailed"]).len(), 2);
+    assert_eq!(failovers(&[]), [""; 0]);
+    assert_line(&failovers(&["TimedOut"]), "WARN", line);
+
+    let short = lease("a", noon());
+    rig.reporter.unchanged(&short);
+    assert_line(&rig.log.take(), "WARN", "Keeping the current credentials");
+    rig.reporter.unchanged(&short);
+    assert_eq!(rig.log.take(), [""; 0], "the same again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn expiry_is_logged_when_it_happens_and_not_at_the_next_attempt() {
+    let log = Log::start();
+    let mut simulation = Simulation::resume(|_| Act::Throttle(300), Some((100, 0)));
+    simulation.run(99).await;
+    log.take();
+    simulation.run(2).await;
+    assert_line(&log.take(), "ERROR", "The credentials have expired");
+    assert_eq!(simulation.attempts().len(), 1);
+}
