@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::inject::admission::{Outcome, Policy, Review};
-use ram_sidecar::inject::{Annotations, Wanted, Word};
+use ram_sidecar::inject::{Annotations, Request, Field};
 use ram_sidecar_fuzz::{check_line, sections};
 use serde_json::Value;
 
@@ -98,10 +98,10 @@ fn is_kept(before: &Value, after: &Value) -> bool {
     }
 }
 
-static DEFAULTS: LazyLock<Wanted> = LazyLock::new(|| {
-    let mut wanted = Wanted::default();
-    wanted.say(Word::Role, "job", "--role");
+static DEFAULTS: LazyLock<Request> = LazyLock::new(|| {
+    let mut request = Request::default();
+    request.set(Field::Role, "job", "--role");
     let provider = "acs:ram::1:oidc-provider/cluster";
-    wanted.say(Word::OidcProviderArn, provider, "--oidc-provider-arn");
-    wanted
+    request.set(Field::OidcProviderArn, provider, "--oidc-provider-arn");
+    request
 });

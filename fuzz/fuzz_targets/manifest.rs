@@ -8,9 +8,9 @@
 mod holds;
 
 use libfuzzer_sys::fuzz_target;
-use ram_sidecar::inject::workload::{Told, inject_into};
+use ram_sidecar::inject::workload::{Report, inject_into};
 use ram_sidecar::inject::yaml::{self, LARGEST};
-use ram_sidecar::inject::{PLACES, Wanted, Word};
+use ram_sidecar::inject::{FIELDS, Request, Field};
 use ram_sidecar_fuzz::{check_line, sections};
 use serde_json::Value;
 
@@ -19,8 +19,8 @@ use self::holds::holds;
 fuzz_target!(|data: &[u8]| {
     let sections = sections(data);
     let manifest = sections.first().copied().unwrap_or_default();
-    let wanted = wanted(sections.get(1).copied());
-    for mistake in wanted.mistakes() {
+    let request = request(sections.get(1).copied());
+    for mistake in request.mistakes() {
         check_line(&mistake, &[]);
     }
     let documents = match yaml::read(manifest) {
@@ -38,13 +38,13 @@ fuzz_target!(|data: &[u8]| {
         };
         assert_eq!(read(&text), document.value, "{text}");
         let mut once = document.value.clone();
-        let told = injected(&mut once, &wanted);
+        let told = injected(&mut once, &request);
         assert!(holds(&once, &document.value), "{text}");
         if !told.mistakes.is_empty() {
             continue;
         }
         let mut twice = once.clone();
-        let again = injected(&mut twice, &wanted);
+        let again = injected(&mut twice, &request);
         assert_eq!(twice, once);
         assert_eq!((again.pods, again.mistakes), (told.pods, Vec::new()));
         if let Some(text) = written(&once) {
@@ -53,33 +53,33 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-fn wanted(flags: Option<&[u8]>) -> Wanted {
-    let mut wanted = Wanted::default();
+fn request(flags: Option<&[u8]>) -> Request {
+    let mut request = Request::default();
     let Some(flags) = flags else {
-        wanted.say(Word::Role, "acs:ram::1:role/job", "--role");
+        request.set(Field::Role, "acs:ram::1:role/job", "--role");
         let provider = "acs:ram::1:oidc-provider/cluster";
-        wanted.say(Word::OidcProviderArn, provider, "--oidc-provider-arn");
-        return wanted;
+        request.set(Field::OidcProviderArn, provider, "--oidc-provider-arn");
+        return request;
     };
     for line in String::from_utf8_lossy(flags).lines() {
         let Some((flag, value)) = line.split_once('=') else {
             continue;
         };
         if flag == "env" {
-            wanted.add_env(value);
+            request.add_setting(value);
         }
-        let place = PLACES.iter().find(|place| place.flag == Some(flag));
+        let place = FIELDS.iter().find(|names| names.flag == Some(flag));
         if let Some(place) = place {
-            wanted.say(place.word, value, format!("--{flag}"));
+            request.set(names.field, value, format!("--{flag}"));
         }
     }
-    wanted
+    request
 }
 
-fn injected(document: &mut Value, wanted: &Wanted) -> Told {
-    let mut told = Told::default();
+fn injected(document: &mut Value, request: &Request) -> Report {
+    let mut told = Report::default();
     if document.is_object() {
-        inject_into(document, wanted, &mut told);
+        inject_into(document, request, &mut told);
     }
     for line in told.notes.iter().chain(&told.mistakes) {
         check_line(line, &[]);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::inject::command::Options;
-use crate::inject::{PLACES, Wanted};
+use crate::inject::{FIELDS, Request};
 
 /// Defines `inject`.
 pub(super) fn inject() -> [Command; 1] {
@@ -22,15 +22,15 @@ pub(super) fn inject() -> [Command; 1] {
                 .action(ArgAction::Append)
                 .help("A file of manifests, or - for standard input; repeat the flag for more; by default standard input"),
         );
-    [with_words(command)]
+    [with_fields(command)]
 }
 
 /// Gives a command the flags that say what to add.
-pub(super) fn with_words(command: Command) -> Command {
-    let words = PLACES.iter().filter_map(|place| {
-        let flag = place.flag?;
-        let argument = Arg::new(flag).long(flag).help(place.help);
-        Some(match place.value {
+pub(super) fn with_fields(command: Command) -> Command {
+    let words = FIELDS.iter().filter_map(|names| {
+        let flag = names.flag?;
+        let argument = Arg::new(flag).long(flag).help(names.help);
+        Some(match names.value {
             Some(value) if value.ends_with('…') => {
                 argument.value_name(value).action(ArgAction::Append)
             }
@@ -48,11 +48,11 @@ pub(super) fn with_words(command: Command) -> Command {
 }
 
 /// Returns what the flags say.
-pub(super) fn wanted(given: &ArgMatches) -> Wanted {
-    let mut wanted = Wanted::default();
-    for place in PLACES {
-        let Some(flag) = place.flag else { continue };
-        let text = if place.value.is_some() {
+pub(super) fn request(given: &ArgMatches) -> Request {
+    let mut request = Request::default();
+    for names in FIELDS {
+        let Some(flag) = names.flag else { continue };
+        let text = if names.value.is_some() {
             let values = given.get_many::<String>(flag).unwrap_or_default();
             values.cloned().collect::<Vec<String>>().join(",")
         } else if given.get_flag(flag) {
@@ -61,21 +61,21 @@ pub(super) fn wanted(given: &ArgMatches) -> Wanted {
             continue;
         };
         if !text.is_empty() {
-            wanted.say(place.word, text, format!("--{flag}"));
+            request.set(names.field, text, format!("--{flag}"));
         }
     }
     for setting in given.get_many::<String>("env").unwrap_or_default() {
-        wanted.add_env(setting);
+        request.add_setting(setting);
     }
-    wanted
+    request
 }
 
 /// Reads the command line of `inject`.
 ///
 /// Fails with all mistakes in it.
 pub(super) fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
-    let wanted = wanted(given);
-    let mut mistakes = wanted.mistakes();
+    let request = request(given);
+    let mut mistakes = request.mistakes();
     let files = given.get_many::<PathBuf>("filename").unwrap_or_default();
     let mut files: Vec<Option<PathBuf>> = files
         .map(|path| (path.as_os_str() != "-").then(|| path.clone()))
@@ -93,7 +93,7 @@ pub(super) fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
         mistakes.push("-f -: standard input can be read once; drop all but one".to_owned());
     }
     if mistakes.is_empty() {
-        Ok(Options { files, wanted })
+        Ok(Options { files, request })
     } else {
         Err(mistakes)
     }

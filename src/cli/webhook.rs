@@ -3,12 +3,12 @@
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::definition::with_section;
-use super::inject::{wanted, with_words};
+use super::inject::{request, with_fields};
 use super::variable;
 use crate::config::{Input, Mistakes};
 use crate::inject::webhook::Options;
 use crate::inject::webhook::settings::{OWN, Own, Webhook};
-use crate::inject::{PLACES, Said, Wanted};
+use crate::inject::{FIELDS, Given, Request};
 
 /// Defines `webhook`.
 pub(super) fn webhook() -> [Command; 1] {
@@ -16,8 +16,8 @@ pub(super) fn webhook() -> [Command; 1] {
         .about("Adds the sidecar to pods as they are created: a mutating admission webhook")
         .after_help(AFTER_HELP)
         .args(OWN.iter().map(argument));
-    let command = with_words(command).mut_args(|word| {
-        let known = PLACES.iter().filter_map(|place| place.flag);
+    let command = with_fields(command).mut_args(|word| {
+        let known = FIELDS.iter().filter_map(|names| names.flag);
         let Some(flag) = known.into_iter().find(|flag| word.get_id() == flag) else {
             return word;
         };
@@ -42,21 +42,21 @@ pub(super) fn read(given: &ArgMatches, input: &Input<'_>) -> Result<Options, Mis
     )
 }
 
-/// Returns what is wanted where nobody says more; a flag counts before its variable.
-fn defaults(given: &ArgMatches) -> Wanted {
-    let mut variables = Wanted::default();
-    for place in PLACES {
-        if let Some(Said { text, place: at }) = place.flag.and_then(by_variable) {
-            variables.say(place.word, text, at);
+/// Returns the defaults of every request; a flag takes precedence over its variable.
+fn defaults(given: &ArgMatches) -> Request {
+    let mut variables = Request::default();
+    for names in FIELDS {
+        if let Some(Given { text, place: at }) = names.flag.and_then(by_variable) {
+            variables.set(names.field, text, at);
         }
     }
-    wanted(given).or(&variables)
+    request(given).or(&variables)
 }
 
 /// Returns what was said, by a flag or else by its variable.
-fn said(given: &ArgMatches, flag: &'static str) -> Option<Said> {
+fn said(given: &ArgMatches, flag: &'static str) -> Option<Given> {
     let by_flag = given.get_many::<String>(flag).and_then(Iterator::last);
-    let by_flag = by_flag.map(|text| Said {
+    let by_flag = by_flag.map(|text| Given {
         text: text.clone(),
         place: format!("--{flag}"),
     });
@@ -64,10 +64,10 @@ fn said(given: &ArgMatches, flag: &'static str) -> Option<Said> {
 }
 
 /// An empty variable is an absent one.
-fn by_variable(flag: &str) -> Option<Said> {
+fn by_variable(flag: &str) -> Option<Given> {
     let place = name(flag);
     let text = variable(&place)?.to_string_lossy().into_owned();
-    (!text.is_empty()).then_some(Said { text, place })
+    (!text.is_empty()).then_some(Given { text, place })
 }
 
 fn argument(own: &Own) -> Arg {
@@ -96,7 +96,7 @@ fn name(flag: &str) -> String {
 }
 
 const AFTER_HELP: &str = "\
-The flags of `inject` say here what is wanted where neither the pod nor its service account says more: annotations of the
+The flags of `inject` say here what is request where neither the pod nor its service account says more: annotations of the
 pod beat those of its service account, which beat flags.
 
 POST /inject takes an AdmissionReview of admission.k8s.io/v1; GET /live and /ready are the probes, by https as well.

@@ -1,4 +1,4 @@
-//! What the API server asks of the webhook, decided: an admission review in, an admission review out.
+//! Decides admission reviews of pods, and renders the response.
 
 mod review;
 
@@ -8,40 +8,39 @@ use serde_json::{Map, Value, json};
 
 use super::annotations::INJECTION;
 use super::json::line;
-use super::patch::patch;
-use super::{Annotations, Refusal, Wanted, inject};
+use super::{Annotations, Refusal, Request, inject};
 
 pub use self::review::{Malformed, Review};
 
-/// What becomes of a pod that asks for the sidecar and cannot have it.
+/// What to do with a pod that asks for the sidecar and cannot have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// It is not created.
+    /// Denies its creation.
     Fail,
-    /// It is created without.
+    /// Has it created without the sidecar.
     Ignore,
 }
 
-/// What was decided.
+/// The decision about a pod.
 #[derive(Debug)]
 pub struct Decision {
-    /// What becomes of the pod.
+    /// What happens to the pod.
     pub outcome: Outcome,
-    /// The role that it got.
+    /// The role of its sidecar.
     pub role: Option<String>,
     /// Everything that is wrong with it.
     pub mistakes: Vec<String>,
     response: Map<String, Value>,
 }
 
-/// What becomes of a pod.
+/// What happens to a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It gets the sidecar.
     Injected,
-    /// It is none of ours, does not want the sidecar, or has it.
+    /// It is not a new pod, declines the sidecar, or has it already.
     LeftAlone,
-    /// It cannot have the sidecar, and is created without.
+    /// It cannot have the sidecar, and is created without it.
     Admitted,
     /// It cannot have the sidecar, and is not created.
     Denied,
@@ -60,17 +59,17 @@ impl Outcome {
 }
 
 impl Review {
-    /// Decides: `account` are the annotations of the pod's service account, or why they are not known.
+    /// Decides. `account` holds the annotations of the pod's service account, or the reason why they are not known.
     pub fn decide(
         &self,
-        defaults: &Wanted,
+        defaults: &Request,
         account: &Result<Annotations, String>,
         policy: Policy,
     ) -> Decision {
-        let Some(pod) = self.wanting() else {
+        let Some(pod) = self.candidate() else {
             let mut decision = self.allowed(Outcome::LeftAlone);
             let unclear = self.unclear().map(|value| {
-                format!("the label {INJECTION} is {value:?}, which asks for no sidecar: write \"true\" or \"false\"")
+                format!("the label {INJECTION} is {value:?}, which declines the sidecar: write \"true\" or \"false\"")
             });
             decision.warn(unclear.iter());
             return decision;
@@ -78,7 +77,7 @@ impl Review {
         let injected = account
             .as_ref()
             .map_err(|reason| vec![reason.clone()])
-            .and_then(|account| defaults.of_pod_and_account(pod, account).checked())
+            .and_then(|account| defaults.for_pod_and_account(pod, account).check())
             .and_then(|wish| {
                 check_size(pod)?;
                 let injected = inject(pod, &wish).map_err(|Refusal(reason)| vec![reason])?;
@@ -90,11 +89,11 @@ impl Review {
         };
         let mut decision = self.allowed(Outcome::Injected);
         decision.role = role.map(|role| role.to_string());
-        let operations = Value::Array(patch(pod, &injected.pod));
-        let patch = STANDARD.encode(operations.to_string());
-        decision.say("patchType", "JSONPatch".into());
-        decision.say("patch", patch.into());
-        // The first says what was done, and that is no reason to warn.
+        let patch = Value::Array(injected.operations).to_string();
+        let patch = STANDARD.encode(patch);
+        decision.set("patchType", "JSONPatch".into());
+        decision.set("patch", patch.into());
+        // The first note says what was done, which is not a warning.
         decision.warn(injected.notes.iter().skip(1));
         decision
     }
@@ -112,21 +111,23 @@ impl Review {
     }
 
     fn refused(&self, mistakes: &[String], policy: Policy) -> Decision {
-        let mistakes: Vec<String> = mistakes.iter().map(|told| line(told, LONGEST)).collect();
-        let told = mistakes.join("; ");
+        let mistakes: Vec<String> = mistakes.iter().map(|text| line(text, LONGEST)).collect();
         let mut decision = match policy {
             Policy::Ignore => {
                 let mut decision = self.allowed(Outcome::Admitted);
-                let warnings = mistakes.iter().map(|told| format!("not injected: {told}"));
+                let warnings = mistakes
+                    .iter()
+                    .map(|mistake| format!("not injected: {mistake}"));
                 decision.warn(warnings);
                 decision
             }
             Policy::Fail => {
                 let mut decision = self.allowed(Outcome::Denied);
-                let message = format!("the sidecar cannot be injected: {told}");
-                decision.say("allowed", false.into());
+                let mistakes = mistakes.join("; ");
+                let message = format!("the sidecar cannot be injected: {mistakes}");
+                decision.set("allowed", false.into());
                 let status = json!({ "code": UNPROCESSABLE, "message": line(&message, LONGEST) });
-                decision.say("status", status);
+                decision.set("status", status);
                 decision
             }
         };
@@ -136,31 +137,31 @@ impl Review {
 }
 
 impl Decision {
-    /// Returns the answer.
+    /// Renders the response.
     pub fn review(self) -> Value {
         json!({ "apiVersion": VERSION, "kind": "AdmissionReview", "response": self.response })
     }
 
-    fn say(&mut self, name: &str, value: Value) {
+    fn set(&mut self, name: &str, value: Value) {
         self.response.insert(name.to_owned(), value);
     }
 
     fn warn(&mut self, texts: impl Iterator<Item: AsRef<str>>) {
-        let told = texts.map(|text| line(&format!("ram-sidecar: {}", text.as_ref()), WARNING));
-        let warnings: Vec<Value> = told.take(WARNINGS).map(Value::from).collect();
+        let lines = texts.map(|text| line(&format!("ram-sidecar: {}", text.as_ref()), WARNING));
+        let warnings: Vec<Value> = lines.take(WARNINGS).map(Value::from).collect();
         if !warnings.is_empty() {
-            self.say("warnings", warnings.into());
+            self.set("warnings", warnings.into());
         }
     }
 }
 
-/// What is added for each container must not make a small request a large answer.
+/// Refuses pods with too many containers, because a small request must not make a large response.
 fn check_size(pod: &Value) -> Result<(), Vec<String>> {
     let containers = |list: &str| pod["spec"].get(list)?.as_array().map(Vec::len);
     let count = ["containers", "initContainers"].map(|list| containers(list).unwrap_or_default());
-    if count.iter().sum::<usize>() > MOST_CONTAINERS {
+    if count.iter().sum::<usize>() > MAX_CONTAINERS {
         return Err(vec![format!(
-            "the pod has more than {MOST_CONTAINERS} containers; divide it"
+            "the pod has more than {MAX_CONTAINERS} containers; split it"
         )]);
     }
     Ok(())
@@ -168,19 +169,19 @@ fn check_size(pod: &Value) -> Result<(), Vec<String>> {
 
 const VERSION: &str = "admission.k8s.io/v1";
 
-/// HTTP's status for what is understood and cannot be done.
+/// HTTP's status of a request that is understood and cannot be carried out.
 const UNPROCESSABLE: u16 = 422;
 
-/// A node runs some hundred pods at the most.
-const MOST_CONTAINERS: usize = 100;
+/// Far more than any pod has: a node runs about a hundred pods.
+const MAX_CONTAINERS: usize = 100;
 
-/// Source: the documentation of admission webhooks. The API server cuts longer warnings off.
+/// Bytes of a warning. Source: the documentation of admission webhooks; the API server truncates longer ones.
 const WARNING: usize = 256;
 
-/// Source: the same. It drops what is beyond 4096 characters of all warnings.
+/// Number of warnings. Source: the same; the API server drops what exceeds 4096 characters in total.
 const WARNINGS: usize = 4096 / WARNING;
 
-/// How much is told of a refusal, in a header; an event of Kubernetes shows as much.
+/// Bytes of a refusal's message, which stands in a header; an event of Kubernetes shows as much.
 const LONGEST: usize = 1024;
 
 #[cfg(test)]

@@ -1,45 +1,45 @@
-//! What a pod says itself: annotations, labels, and what ACK's webhook for RRSA has set up in it.
+//! The requests of a pod and of its service account: annotations, labels, and what ACK's webhook for RRSA has added.
 
 use serde_json::{Map, Value};
 
 use super::json::{has_named, objects, text_of};
-use super::request::{PLACES, Wanted, Word};
-use super::sidecar::TOKEN;
+use super::request::{FIELDS, Field, Request};
+use super::volumes::TOKEN;
 
 /// Annotations by their names.
 pub type Annotations = Map<String, Value>;
 
 /// Whether a pod, or its namespace, asks for the sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opted {
-    /// It does.
-    In,
-    /// It asks for none.
-    Out,
-    /// It says nothing.
-    Unsaid,
+pub enum OptIn {
+    /// It asks for it.
+    Yes,
+    /// It declines it.
+    No,
+    /// It has no label.
+    Unset,
 }
 
-/// Reads the labels of an object: ours, and where there is none ACK's.
-pub fn opted(labels: Option<&Value>) -> Opted {
+/// Reads the labels of an object: ours takes precedence over ACK's.
+pub fn opt_in(labels: Option<&Value>) -> OptIn {
     let label = |name: &str| labels?.get(name)?.as_str();
     match (label(INJECTION), label(ACK_INJECTION)) {
-        (Some("true"), _) | (None, Some("on")) => Opted::In,
-        (Some(_), _) | (None, Some(_)) => Opted::Out,
-        (None, None) => Opted::Unsaid,
+        (Some("true"), _) | (None, Some("on")) => OptIn::Yes,
+        (Some(_), _) | (None, Some(_)) => OptIn::No,
+        (None, None) => OptIn::Unset,
     }
 }
 
-impl Wanted {
-    /// Returns what is wanted of a pod: its annotations say it first, then what its service account brought, then this.
+impl Request {
+    /// Returns the request for a pod, in order of precedence: its annotations, what ACK's webhook has added, and this.
     #[must_use]
-    pub fn of_pod(&self, pod: &Value) -> Self {
-        self.of_pod_and_account(pod, &Annotations::new())
+    pub fn for_pod(&self, pod: &Value) -> Self {
+        self.for_pod_and_account(pod, &Annotations::new())
     }
 
-    /// Returns what is wanted of a pod whose service account has annotations too: they come after its own.
+    /// Returns the request for a pod whose service account has annotations too: they come right after its own.
     #[must_use]
-    pub fn of_pod_and_account(&self, pod: &Value, account: &Annotations) -> Self {
+    pub fn for_pod_and_account(&self, pod: &Value, account: &Annotations) -> Self {
         let annotations = pod
             .get("metadata")
             .and_then(|metadata| metadata.get("annotations"))
@@ -47,31 +47,36 @@ impl Wanted {
         let own = annotations.map(|annotations| annotated(annotations, "the annotation"));
         own.unwrap_or_default()
             .or(&annotated(account, "the service account's annotation"))
-            .or(&carried(pod))
+            .or(&added_by_ack(pod))
             .or(self)
     }
 }
 
-/// Reads annotations: ours, and where there is none ACK's.
-fn annotated(annotations: &Annotations, place_of: &str) -> Wanted {
-    let mut wanted = Wanted::default();
-    for place in PLACES {
-        let said = said(annotations, place.annotation).or_else(|| said(annotations, place.ack));
-        if let Some((name, text)) = said {
-            wanted.say(place.word, text, format!("{place_of} {name}"));
+/// Reads annotations: ours take precedence over ACK's.
+fn annotated(annotations: &Annotations, place: &str) -> Request {
+    let mut request = Request::default();
+    for names in FIELDS {
+        let text = |name: Option<&'static str>| {
+            let name = name?;
+            let text = annotations.get(name)?.as_str()?;
+            (!text.is_empty()).then_some((name, text))
+        };
+        if let Some((name, text)) = text(names.annotation).or_else(|| text(names.ack)) {
+            request.set(names.field, text, format!("{place} {name}"));
         }
     }
-    for (name, reason) in unknown(annotations).take(MOST_UNKNOWN) {
-        wanted.say_unknown(format!("{place_of} {name}: {reason}"));
-    }
-    wanted
+    let unknown = unknown(annotations).take(MAX_UNKNOWN);
+    request.mistakes = unknown
+        .map(|(name, reason)| format!("{place} {name}: {reason}"))
+        .collect();
+    request
 }
 
-/// Returns the annotations that begin as ours do and are none, and what to do about each.
+/// Returns the annotations that have our prefix and are unknown, with what to do about each.
 ///
-/// What a misspelt one asks for must not be decided by something weaker.
+/// A misspelt annotation is a mistake, because a weaker request would take its place otherwise.
 fn unknown(annotations: &Annotations) -> impl Iterator<Item = (&str, String)> {
-    let ours = || PLACES.iter().filter_map(|place| place.annotation);
+    let ours = || FIELDS.iter().filter_map(|names| names.annotation);
     let names = annotations.keys().map(String::as_str);
     let unknown = names.filter(move |name| {
         name.starts_with(PREFIX) && !ours().any(|annotation| annotation == *name)
@@ -90,23 +95,14 @@ fn unknown(annotations: &Annotations) -> impl Iterator<Item = (&str, String)> {
     })
 }
 
-fn said<'a>(
-    annotations: &'a Annotations,
-    name: Option<&'static str>,
-) -> Option<(&'static str, &'a str)> {
-    let name = name?;
-    let text = annotations.get(name)?.as_str()?;
-    (!text.is_empty()).then_some((name, text))
-}
-
-/// Reads what ACK's webhook for RRSA has set up from the settings of the service account.
-fn carried(pod: &Value) -> Wanted {
-    let mut wanted = Wanted::default();
+/// Reads the variables that ACK's webhook for RRSA has added to the containers of a pod.
+fn added_by_ack(pod: &Value) -> Request {
+    let mut request = Request::default();
     let Some(spec) = pod
         .get("spec")
         .filter(|spec| has_named(spec, "volumes", TOKEN))
     else {
-        return wanted;
+        return request;
     };
     let containers = objects(spec, "containers").chain(objects(spec, "initContainers"));
     for container in containers {
@@ -120,30 +116,31 @@ fn carried(pod: &Value) -> Wanted {
         {
             continue;
         }
-        for (word, variable) in CARRIED {
+        for (field, variable) in ACK_VARIABLES {
             if let Some(value) = value(variable) {
                 let name = text_of(container, "name");
-                wanted.say(word, value, format!("{variable} of the container {name}"));
+                request.set(field, value, format!("{variable} of the container {name}"));
             }
         }
         break;
     }
-    wanted
+    request
 }
 
-const CARRIED: [(Word, &str); 4] = [
-    (Word::Role, "ALIBABA_CLOUD_ROLE_ARN"),
-    (Word::OidcProviderArn, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN"),
-    (Word::Region, "ALIBABA_CLOUD_STS_REGION"),
-    (Word::Vpc, "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED"),
+const ACK_VARIABLES: [(Field, &str); 4] = [
+    (Field::Role, "ALIBABA_CLOUD_ROLE_ARN"),
+    (Field::OidcProviderArn, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN"),
+    (Field::Region, "ALIBABA_CLOUD_STS_REGION"),
+    (Field::Vpc, "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED"),
 ];
 
-/// What our annotations begin with.
+/// The prefix of our annotations.
 const PREFIX: &str = "ram-sidecar/";
 
-/// How many unknown annotations are told: small ones must not make a large answer.
-const MOST_UNKNOWN: usize = 10;
+/// How many unknown annotations are reported: small ones must not make a large response.
+const MAX_UNKNOWN: usize = 10;
 
+/// Our label of pods and namespaces.
 pub(super) const INJECTION: &str = "ram-sidecar/inject";
 
 const ACK_INJECTION: &str = "pod-identity.alibabacloud.com/injection";

@@ -1,4 +1,4 @@
-//! What is wanted, checked: every mistake is told at once.
+//! From a request to the spec of an injection: checks every field, and returns all mistakes at once.
 
 use std::time::Duration;
 
@@ -7,38 +7,37 @@ use crate::credentials::RoleArn;
 use crate::identity::CredentialsUri;
 
 use super::json::{LONGEST, line};
-use super::request::{Said, Wanted, Word};
-use super::spec::{Identity, Mode, Wish};
+use super::request::{Field, Given, Request};
+use super::spec::{Identity, Mode, Spec};
 use super::values::{identity, image, role_or_name, secret_name, setting, token_expiration};
 
-impl Wanted {
-    /// Checks all that was said, together.
+impl Request {
+    /// Checks all fields, each by itself and together.
     ///
-    /// Fails with everything that is wrong or missing, a sentence each.
-    pub fn checked(&self) -> Result<Wish, Vec<String>> {
+    /// Fails with all that is wrong or missing, a sentence each.
+    pub fn check(&self) -> Result<Spec, Vec<String>> {
         let mut checker = Checker::new(self);
-        let wish = checker.wish();
-        match wish {
-            Some(wish) if checker.problems.is_empty() => Ok(wish),
-            _ => Err(checker.told()),
+        match checker.spec() {
+            Some(spec) if checker.problems.is_empty() => Ok(spec),
+            _ => Err(checker.mistakes()),
         }
     }
 
-    /// Returns what is wrong with what was said, whatever else will be said.
+    /// Returns the mistakes in the fields that are given; others may be added later.
     pub fn mistakes(&self) -> Vec<String> {
         let mut checker = Checker::new(self);
-        checker.words();
-        checker.told()
+        checker.fields();
+        checker.mistakes()
     }
 }
 
 struct Checker<'a> {
-    wanted: &'a Wanted,
+    request: &'a Request,
     problems: Vec<String>,
 }
 
-/// The words whose values do not depend on each other.
-struct Words {
+/// The fields that are checked each by itself.
+struct Fields {
     provider: Option<String>,
     account: Option<String>,
     secret: Option<String>,
@@ -56,88 +55,88 @@ struct Words {
 }
 
 impl<'a> Checker<'a> {
-    fn new(wanted: &'a Wanted) -> Self {
+    fn new(request: &'a Request) -> Self {
         Self {
-            wanted,
-            problems: wanted.unknown().to_vec(),
+            request,
+            problems: request.mistakes.clone(),
         }
     }
 
-    /// Makes each mistake one line, whatever text it repeats.
-    fn told(self) -> Vec<String> {
+    /// Returns each mistake as one line, whatever text it repeats.
+    fn mistakes(self) -> Vec<String> {
         self.problems
             .iter()
             .map(|problem| line(problem, LONGEST))
             .collect()
     }
 
-    fn wish(&mut self) -> Option<Wish> {
-        let words = self.words();
-        let identity = self.identity(&words);
-        let role = self.role(identity.as_ref(), &words);
-        if words.vpc && self.wanted.said(Word::Region).is_none() {
+    fn spec(&mut self) -> Option<Spec> {
+        let fields = self.fields();
+        let identity = self.identity(&fields);
+        let role = self.role(identity.as_ref(), &fields);
+        if fields.vpc && self.request.get(Field::Region).is_none() {
             self.missing("a VPC endpoint belongs to a region: say which with --region");
         }
-        if words.metadata && identity == Some(Identity::EcsRamRole) {
+        if fields.metadata && identity == Some(Identity::EcsRamRole) {
             self.missing("the address of the ECS metadata service cannot be given to a pod whose identity is ecs_ram_role, because the sidecar would ask itself: drop --metadata, or choose another identity");
         }
-        Some(Wish {
+        Some(Spec {
             role,
             identity: identity?,
-            image: words.image.unwrap_or_else(|| IMAGE.to_owned()),
-            mode: if words.classic {
+            image: fields.image.unwrap_or_else(|| IMAGE.to_owned()),
+            mode: if fields.classic {
                 Mode::Classic
             } else {
                 Mode::Native
             },
-            metadata: words.metadata,
-            region: words.region,
-            vpc: words.vpc,
-            duration: words.duration,
-            token_expiration: words.token_expiration.unwrap_or(TOKEN_EXPIRATION),
-            env: words.env,
-            skip: words.skip.unwrap_or_default(),
-            only: words.only,
+            metadata: fields.metadata,
+            region: fields.region,
+            vpc: fields.vpc,
+            duration: fields.duration,
+            token_expiration: fields.token_expiration.unwrap_or(TOKEN_EXPIRATION),
+            env: fields.env,
+            skip: fields.skip.unwrap_or_default(),
+            only: fields.only,
         })
     }
 
-    fn words(&mut self) -> Words {
-        self.value(Word::Role, role_or_name);
-        self.value(Word::Identity, identity);
+    fn fields(&mut self) -> Fields {
+        self.value(Field::Role, role_or_name);
+        self.value(Field::Identity, identity);
         let mut env = Vec::new();
-        for given in self.wanted.env() {
+        for given in &self.request.env {
             match setting(given) {
                 Ok(pair) => env.push(pair),
                 Err(reason) => self.problems.push(format!("--env: {reason}")),
             }
         }
-        Words {
-            provider: self.value(Word::OidcProviderArn, parse::provider_arn),
-            account: self.value(Word::AccountId, parse::account_id),
-            secret: self.value(Word::Secret, secret_name),
-            uri: self.value(Word::CredentialsUri, |text| {
+        Fields {
+            provider: self.value(Field::OidcProviderArn, parse::provider_arn),
+            account: self.value(Field::AccountId, parse::account_id),
+            secret: self.value(Field::Secret, secret_name),
+            uri: self.value(Field::CredentialsUri, |text| {
                 CredentialsUri::parse(text).map(|_| text.to_owned())
             }),
-            image: self.value(Word::Image, image),
-            classic: self.value(Word::Classic, parse::boolean).unwrap_or(false),
-            metadata: self.value(Word::Metadata, parse::boolean).unwrap_or(false),
-            region: self.value(Word::Region, parse::region),
-            vpc: self.value(Word::Vpc, parse::boolean).unwrap_or(false),
-            duration: self.value(Word::Duration, parse::role_duration),
-            token_expiration: self.value(Word::TokenExpiration, token_expiration),
+            image: self.value(Field::Image, image),
+            classic: self.value(Field::Classic, parse::boolean).unwrap_or(false),
+            metadata: self.value(Field::Metadata, parse::boolean).unwrap_or(false),
+            region: self.value(Field::Region, parse::region),
+            vpc: self.value(Field::Vpc, parse::boolean).unwrap_or(false),
+            duration: self.value(Field::Duration, parse::role_duration),
+            token_expiration: self.value(Field::TokenExpiration, token_expiration),
             env,
-            skip: self.value(Word::SkipContainers, parse::list),
-            only: self.value(Word::OnlyContainers, parse::list),
+            skip: self.value(Field::SkipContainers, parse::list),
+            only: self.value(Field::OnlyContainers, parse::list),
         }
     }
 
-    fn identity(&mut self, words: &Words) -> Option<Identity> {
-        let Some(name) = self.wanted.identity() else {
-            self.nobody();
+    fn identity(&mut self, fields: &Fields) -> Option<Identity> {
+        let Some(name) = self.request.identity() else {
+            self.no_identity();
             return None;
         };
-        let needed = |checker: &mut Self, value: &Option<String>, word, what: &str| {
-            if checker.wanted.said(word).is_none() {
+        let needed = |checker: &mut Self, value: &Option<String>, field, what: &str| {
+            if checker.request.get(field).is_none() {
                 checker.missing(what);
             }
             value.clone()
@@ -145,37 +144,37 @@ impl<'a> Checker<'a> {
         match name {
             "oidc" => needed(
                 self,
-                &words.provider,
-                Word::OidcProviderArn,
+                &fields.provider,
+                Field::OidcProviderArn,
                 "the identity oidc needs the cluster's OIDC provider: give --oidc-provider-arn, or the annotation ram-sidecar/oidc-provider-arn",
             )
             .map(|provider| Identity::Oidc { provider }),
             "access_key" => needed(
                 self,
-                &words.secret,
-                Word::Secret,
+                &fields.secret,
+                Field::Secret,
                 "the identity access_key needs a Secret: give --secret, or the annotation ram-sidecar/secret",
             )
             .map(|secret| Identity::AccessKey { secret }),
             "credentials_uri" => needed(
                 self,
-                &words.uri,
-                Word::CredentialsUri,
+                &fields.uri,
+                Field::CredentialsUri,
                 "the identity credentials_uri needs the address of a server: give --credentials-uri",
             )
             .map(|uri| Identity::CredentialsUri { uri }),
             "ecs_ram_role" => Some(Identity::EcsRamRole),
             "sandbox" => Some(Identity::Sandbox),
-            // It has been told already.
+            // It has been reported already.
             _ => None,
         }
     }
 
-    fn role(&mut self, identity: Option<&Identity>, words: &Words) -> Option<RoleArn> {
-        let Some(said) = self.wanted.said(Word::Role) else {
+    fn role(&mut self, identity: Option<&Identity>, fields: &Fields) -> Option<RoleArn> {
+        let Some(given) = self.request.get(Field::Role) else {
             let passed_through = ["ecs_ram_role", "credentials_uri", "sandbox"];
             let is_passed_through = self
-                .wanted
+                .request
                 .identity()
                 .is_some_and(|name| passed_through.contains(&name));
             if !is_passed_through {
@@ -185,35 +184,34 @@ impl<'a> Checker<'a> {
             }
             return None;
         };
-        // It brings a role of its own.
+        // The embedded STS has a role of its own.
         if identity == Some(&Identity::Sandbox) {
             return None;
         }
-        if let Ok(arn) = RoleArn::parse(&said.text) {
+        if let Ok(arn) = RoleArn::parse(&given.text) {
             return Some(arn);
         }
-        if role_or_name(&said.text).is_err() {
+        if role_or_name(&given.text).is_err() {
             return None;
         }
-        let of_provider = words.provider.as_deref().and_then(account_of);
-        let Some(account) = words.account.as_deref().or(of_provider) else {
-            let told = format!(
+        let of_provider = fields.provider.as_deref().and_then(account_of);
+        let Some(account) = fields.account.as_deref().or(of_provider) else {
+            self.problems.push(format!(
                 "{}: the role `{}` has no account: write its ARN, or give --account-id",
-                said.place, said.text
-            );
-            self.problems.push(told);
+                given.place, given.text
+            ));
             return None;
         };
-        RoleArn::parse(&format!("acs:ram::{account}:role/{}", said.text)).ok()
+        RoleArn::parse(&format!("acs:ram::{account}:role/{}", given.text)).ok()
     }
 
-    /// Tells why nothing says who the sidecar is.
-    fn nobody(&mut self) {
-        let implied = self.wanted.implied();
+    /// Reports why the identity is not known.
+    fn no_identity(&mut self) {
+        let implied = self.request.implied();
         let places = implied
             .iter()
-            .filter_map(|(_, word)| self.wanted.said(*word));
-        let places: Vec<&str> = places.map(|said| said.place.as_str()).collect();
+            .filter_map(|(_, field)| self.request.get(*field));
+        let places: Vec<&str> = places.map(|given| given.place.as_str()).collect();
         if places.is_empty() {
             self.missing("nothing says how the sidecar proves who it is: give --oidc-provider-arn (RRSA), --secret (an AccessKey) or --identity");
         } else {
@@ -224,15 +222,19 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn value<T>(&mut self, word: Word, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-        let Said { text, place } = self.wanted.said(word)?;
+    fn value<T>(
+        &mut self,
+        field: Field,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let Given { text, place } = self.request.get(field)?;
         read(text)
             .map_err(|reason| self.problems.push(format!("{place}: {reason}")))
             .ok()
     }
 
-    fn missing(&mut self, told: &str) {
-        self.problems.push(told.to_owned());
+    fn missing(&mut self, problem: &str) {
+        self.problems.push(problem.to_owned());
     }
 }
 
@@ -240,8 +242,8 @@ fn account_of(provider: &str) -> Option<&str> {
     provider.strip_prefix("acs:ram::")?.split(':').next()
 }
 
-/// The name of the image in all our manifests; a cluster's own registry stands before it.
+/// The image that our manifests name; clusters put their own registry before it.
 const IMAGE: &str = concat!("ram-sidecar:", env!("CARGO_PKG_VERSION"));
 
-/// That of ACK's webhook.
+/// The default of ACK's webhook.
 const TOKEN_EXPIRATION: Duration = Duration::from_secs(3600);

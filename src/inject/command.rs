@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use crate::inject::Wanted;
-use crate::inject::workload::{Told, inject_into};
+use crate::inject::Request;
+use crate::inject::workload::{Report, inject_into};
 use crate::inject::yaml;
 
 /// What to read, and what to add.
@@ -14,7 +14,7 @@ pub struct Options {
     /// Files; standard input where there is no path.
     pub files: Vec<Option<PathBuf>>,
     /// What was said on the command line.
-    pub wanted: Wanted,
+    pub request: Request,
 }
 
 /// Manifests, and what there is to say about them.
@@ -37,7 +37,7 @@ pub struct Error {
 
 /// Reads all files, and adds the sidecar to every pod in them.
 pub fn run(options: &Options) -> Result<Output, Error> {
-    let mut told = Told::default();
+    let mut told = Report::default();
     let mut reasons = Vec::new();
     let mut is_of_reading = false;
     let mut manifest = String::new();
@@ -69,7 +69,7 @@ pub fn run(options: &Options) -> Result<Output, Error> {
                 ));
                 continue;
             }
-            inject_into(&mut document.value, &options.wanted, &mut told);
+            inject_into(&mut document.value, &options.request, &mut told);
             if !manifest.is_empty() {
                 manifest.push_str("---\n");
             }

@@ -1,10 +1,10 @@
-//! What is wanted, word by word, wherever it was said: flags, annotations, the variables of another webhook.
+//! What to inject as it was requested, before it is checked: flags, annotations, the variables of another webhook.
 
 use std::collections::BTreeMap;
 
-/// One thing that can be said of an injection.
+/// A field of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Word {
+pub enum Field {
     /// The role: its ARN, or its name.
     Role,
     /// How the sidecar proves who it is.
@@ -27,42 +27,42 @@ pub enum Word {
     Region,
     /// Whether STS is called inside the region's VPCs.
     Vpc,
-    /// How long credentials live.
+    /// The lifetime of the credentials.
     Duration,
-    /// How long the service account's token lives.
+    /// The lifetime of the service account's token.
     TokenExpiration,
-    /// Containers that get nothing.
+    /// The containers that are left as they are.
     SkipContainers,
-    /// The only containers that get something.
+    /// The only containers that get credentials.
     OnlyContainers,
 }
 
-/// Where a word can be said.
+/// The names of a field: its flag and its annotations.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
-    /// The word.
-    pub word: Word,
+pub struct FieldNames {
+    /// The field.
+    pub field: Field,
     /// The long flag, without dashes.
     pub flag: Option<&'static str>,
-    /// What stands for the value in the help; nothing if the flag alone says it.
+    /// The placeholder of the value in the help; nothing if the flag has no value.
     pub value: Option<&'static str>,
     /// Our annotation of a pod.
     pub annotation: Option<&'static str>,
-    /// The annotation by which ACK's webhook for RRSA knows it.
+    /// The annotation of ACK's webhook for RRSA.
     pub ack: Option<&'static str>,
-    /// What it does; shown in the help.
+    /// The help of the flag.
     pub help: &'static str,
 }
 
-const fn place(
-    word: Word,
+const fn names(
+    field: Field,
     flag: &'static str,
     value: Option<&'static str>,
     annotation: Option<&'static str>,
     help: &'static str,
-) -> Place {
-    Place {
-        word,
+) -> FieldNames {
+    FieldNames {
+        field,
         flag: Some(flag),
         value,
         annotation,
@@ -71,143 +71,132 @@ const fn place(
     }
 }
 
-const fn ack(place: Place, ack: &'static str) -> Place {
-    Place {
+const fn ack(names: FieldNames, ack: &'static str) -> FieldNames {
+    FieldNames {
         ack: Some(ack),
-        ..place
+        ..names
     }
 }
 
-/// Everything that can be said, in the order of the help.
+/// Every field, in the order of the help.
 #[rustfmt::skip]
-pub const PLACES: &[Place] = &[
-    ack(place(Word::Role, "role", Some("ROLE"), Some("ram-sidecar/role"),
+pub const FIELDS: &[FieldNames] = &[
+    ack(names(Field::Role, "role", Some("ROLE"), Some("ram-sidecar/role"),
         "The role: acs:ram::<account id>:role/<name>, or its name where the account is known by --oidc-provider-arn or --account-id"),
         "pod-identity.alibabacloud.com/role-name"),
-    place(Word::Identity, "identity", Some("TYPE"), Some("ram-sidecar/identity"),
+    names(Field::Identity, "identity", Some("TYPE"), Some("ram-sidecar/identity"),
         "How the sidecar proves who it is: oidc, access_key, ecs_ram_role, credentials_uri or sandbox; by default the one whose flag is given"),
-    place(Word::OidcProviderArn, "oidc-provider-arn", Some("ARN"), Some("ram-sidecar/oidc-provider-arn"),
+    names(Field::OidcProviderArn, "oidc-provider-arn", Some("ARN"), Some("ram-sidecar/oidc-provider-arn"),
         "oidc: the cluster's OIDC provider (RRSA), acs:ram::<account id>:oidc-provider/<name>"),
-    place(Word::AccountId, "account-id", Some("ID"), None,
+    names(Field::AccountId, "account-id", Some("ID"), None,
         "The account of a role that is given by its name"),
-    place(Word::Secret, "secret", Some("NAME"), Some("ram-sidecar/secret"),
+    names(Field::Secret, "secret", Some("NAME"), Some("ram-sidecar/secret"),
         "access_key: the Secret that holds access-key-id and access-key-secret"),
-    place(Word::CredentialsUri, "credentials-uri", Some("URI"), None,
+    names(Field::CredentialsUri, "credentials-uri", Some("URI"), None,
         "credentials_uri: another server of credentials, on the pod's loopback or by https"),
-    place(Word::Image, "image", Some("IMAGE"), Some("ram-sidecar/image"),
+    names(Field::Image, "image", Some("IMAGE"), Some("ram-sidecar/image"),
         "The image of the sidecar; by default ram-sidecar and this version"),
-    place(Word::Classic, "classic", None, Some("ram-sidecar/classic"),
+    names(Field::Classic, "classic", None, Some("ram-sidecar/classic"),
         "An ordinary container instead of a native sidecar, for Kubernetes before 1.29"),
-    place(Word::Metadata, "metadata", None, Some("ram-sidecar/metadata"),
-        "Give the pod 100.100.100.200, the ECS metadata service's address, for tools that know nothing else; the pod needs the privileged Pod Security level"),
-    place(Word::Region, "region", Some("REGION"), None,
+    names(Field::Metadata, "metadata", None, Some("ram-sidecar/metadata"),
+        "Give the pod 100.100.100.200, the ECS metadata service's address, for tools that look nowhere else; the pod needs the privileged Pod Security level"),
+    names(Field::Region, "region", Some("REGION"), None,
         "The region whose STS endpoint to use, such as cn-hangzhou"),
-    place(Word::Vpc, "vpc", None, None,
+    names(Field::Vpc, "vpc", None, None,
         "Use the endpoint inside the region's VPCs"),
-    place(Word::Duration, "duration", Some("DURATION"), Some("ram-sidecar/duration"),
-        "How long credentials live, 15m to 12h; by default 1h"),
-    ack(Place { word: Word::TokenExpiration, flag: None, value: Some("SECONDS"), annotation: None, ack: None,
-        help: "How long the service account's token lives" },
+    names(Field::Duration, "duration", Some("DURATION"), Some("ram-sidecar/duration"),
+        "The lifetime of the credentials, 15m to 12h; by default 1h"),
+    ack(FieldNames { field: Field::TokenExpiration, flag: None, value: Some("SECONDS"), annotation: None, ack: None,
+        help: "The lifetime of the service account's token" },
         "pod-identity.alibabacloud.com/service-account-token-expiration"),
-    ack(place(Word::SkipContainers, "skip-containers", Some("NAME,…"), Some("ram-sidecar/skip-containers"),
-        "Containers that get nothing"),
+    ack(names(Field::SkipContainers, "skip-containers", Some("NAME,…"), Some("ram-sidecar/skip-containers"),
+        "Containers that are left as they are"),
         "pod-identity.alibabacloud.com/skip-containers"),
-    ack(place(Word::OnlyContainers, "only-containers", Some("NAME,…"), Some("ram-sidecar/only-containers"),
-        "The only containers that get something"),
+    ack(names(Field::OnlyContainers, "only-containers", Some("NAME,…"), Some("ram-sidecar/only-containers"),
+        "The only containers that get credentials"),
         "pod-identity.alibabacloud.com/only-containers"),
 ];
 
-/// A text, and where it was said.
+/// The text of a field, and where it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// What.
+pub struct Given {
+    /// The text.
     pub text: String,
-    /// Where: a flag, an annotation.
+    /// The flag, the variable or the annotation.
     pub place: String,
 }
 
-/// All that was said, unchecked: see [`Self::checked`].
+/// A request for an injection, unchecked: see [`Self::check`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    said: BTreeMap<Word, Said>,
-    env: Vec<String>,
-    unknown: Vec<String>,
+pub struct Request {
+    fields: BTreeMap<Field, Given>,
+    /// Settings of the sidecar: `NAME=VALUE`.
+    pub(super) env: Vec<String>,
+    /// What is wrong with annotations that are not fields.
+    pub(super) mistakes: Vec<String>,
 }
 
-impl Wanted {
-    /// Says a word; what was said of it before is forgotten.
-    pub fn say(&mut self, word: Word, text: impl Into<String>, place: impl Into<String>) {
-        let said = Said {
+impl Request {
+    /// Sets a field, in the place of an earlier value.
+    pub fn set(&mut self, field: Field, text: impl Into<String>, place: impl Into<String>) {
+        let given = Given {
             text: text.into(),
             place: place.into(),
         };
-        self.said.insert(word, said);
+        self.fields.insert(field, given);
     }
 
     /// Adds a setting of the sidecar: `NAME=VALUE`.
-    pub fn add_env(&mut self, setting: impl Into<String>) {
+    pub fn add_setting(&mut self, setting: impl Into<String>) {
         self.env.push(setting.into());
     }
 
-    /// Adds a mistake: something was said that is no word.
-    pub(super) fn say_unknown(&mut self, mistake: String) {
-        self.unknown.push(mistake);
+    /// Returns a field; an empty text counts as absent.
+    pub fn get(&self, field: Field) -> Option<&Given> {
+        self.fields
+            .get(&field)
+            .filter(|given| !given.text.is_empty())
     }
 
-    /// Returns what was said of a word. Nothing counts as nothing.
-    pub fn said(&self, word: Word) -> Option<&Said> {
-        self.said.get(&word).filter(|said| !said.text.is_empty())
-    }
-
-    /// Returns the settings of the sidecar as they were given.
-    pub(super) fn env(&self) -> &[String] {
-        &self.env
-    }
-
-    /// Returns the mistakes of what was said and is no word.
-    pub(super) fn unknown(&self) -> &[String] {
-        &self.unknown
-    }
-
-    /// Adds what is said elsewhere with less weight.
+    /// Adds the fields of another request that are absent from this one.
     ///
-    /// Whose settings are given here is the identity, whatever identity is said there.
+    /// If this one has settings of an identity, it is the identity, even if the other one names another.
     #[must_use]
     pub fn or(mut self, weaker: &Self) -> Self {
-        if self.said(Word::Identity).is_none()
-            && let [(identity, word)] = self.implied()[..]
-            && let Some(place) = self.said(word).map(|said| said.place.clone())
+        if self.get(Field::Identity).is_none()
+            && let [(identity, field)] = self.implied()[..]
+            && let Some(place) = self.get(field).map(|given| given.place.clone())
         {
-            self.say(Word::Identity, identity, place);
+            self.set(Field::Identity, identity, place);
         }
-        for (word, said) in &weaker.said {
-            if self.said(*word).is_none() {
-                self.said.insert(*word, said.clone());
+        for (field, given) in &weaker.fields {
+            if self.get(*field).is_none() {
+                self.fields.insert(*field, given.clone());
             }
         }
         self.env.splice(0..0, weaker.env.iter().cloned());
-        self.unknown.extend(weaker.unknown.iter().cloned());
+        self.mistakes.extend(weaker.mistakes.iter().cloned());
         self
     }
 
-    /// Returns the name of the identity: the one that is said, or the only one whose settings are there.
+    /// Returns the name of the identity: the one that is given, or the only one whose settings are.
     pub(super) fn identity(&self) -> Option<&str> {
-        match (self.said(Word::Identity), &self.implied()[..]) {
-            (Some(said), _) => Some(&said.text),
+        match (self.get(Field::Identity), &self.implied()[..]) {
+            (Some(given), _) => Some(&given.text),
             (None, [(name, _)]) => Some(name),
             (None, _) => None,
         }
     }
 
-    /// Returns the identities whose settings are there, and the word of each that says so.
-    pub(super) fn implied(&self) -> Vec<(&'static str, Word)> {
+    /// Returns the identities whose settings are given, each with the field that implies it.
+    pub(super) fn implied(&self) -> Vec<(&'static str, Field)> {
         [
-            ("oidc", Word::OidcProviderArn),
-            ("access_key", Word::Secret),
-            ("credentials_uri", Word::CredentialsUri),
+            ("oidc", Field::OidcProviderArn),
+            ("access_key", Field::Secret),
+            ("credentials_uri", Field::CredentialsUri),
         ]
         .into_iter()
-        .filter(|(_, word)| self.said(*word).is_some())
+        .filter(|(_, field)| self.get(*field).is_some())
         .collect()
     }
 }

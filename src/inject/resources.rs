@@ -1,32 +1,31 @@
-//! What the sidecar may use: so little, and so that the pod's class of service stays what it is.
+//! The sidecar's requests and limits, which keep the pod's QoS class as it is.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-/// Returns what the sidecar asks for in a pod that does not have it yet; nothing where the pod as a whole says it.
-pub(super) fn resources(spec: &Map<String, Value>) -> Option<Value> {
-    if spec.get("resources").is_some_and(|whole| !whole.is_null()) {
+use super::json::{LISTS, objects};
+
+/// Returns the sidecar's resources in a pod with that spec, before it is added; nothing where the pod as a whole has them.
+pub(super) fn resources(spec: &Value) -> Option<Value> {
+    if !spec["resources"].is_null() {
         return None;
     }
     Some(if is_guaranteed(spec) {
-        // What is not requested is what the limits are. A tenth of a processor is some 1,500 answers a second.
+        // Absent requests are equal to the limits. A tenth of a CPU serves some 1,500 requests a second.
         json!({ "limits": { "cpu": "100m", "memory": MEMORY } })
     } else {
-        // No limit of the processor: throttled, it would keep the job waiting.
+        // No CPU limit: a throttled sidecar would keep the job waiting.
         json!({ "limits": { "memory": MEMORY }, "requests": { "cpu": "5m", "memory": "16Mi" } })
     })
 }
 
-/// Whether there is a limit of the processor among them.
-pub(super) fn limits_processor(resources: Option<&Value>) -> bool {
+/// Whether the resources have a CPU limit.
+pub(super) fn has_cpu_limit(resources: Option<&Value>) -> bool {
     resources.is_some_and(|resources| !resources["limits"]["cpu"].is_null())
 }
 
-/// Whether all that its containers use is set aside for them: the class Guaranteed, which jobs with processors of their own
-/// need. Init containers count too.
-fn is_guaranteed(spec: &Map<String, Value>) -> bool {
-    let lists =
-        ["containers", "initContainers"].map(|list| spec.get(list).and_then(Value::as_array));
-    let mut containers = lists.into_iter().flatten().flatten();
+/// Whether a pod has the QoS class Guaranteed, which jobs with exclusive CPUs need. Init containers count too.
+fn is_guaranteed(spec: &Value) -> bool {
+    let mut containers = LISTS.iter().flat_map(|list| objects(spec, list));
     containers.all(|container| {
         let resources = &container["resources"];
         ["cpu", "memory"].iter().all(|name| {
@@ -36,7 +35,7 @@ fn is_guaranteed(spec: &Map<String, Value>) -> bool {
     })
 }
 
-/// More than ten times what it was seen to take in a pod.
+/// More than ten times the resident memory that was measured in a pod.
 const MEMORY: &str = "64Mi";
 
 #[cfg(test)]
@@ -44,8 +43,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pod_keeps_its_class_of_service() {
-        let of = |spec: &Value| resources(spec.as_object().unwrap());
+    fn a_pod_keeps_its_qos_class() {
+        let of = |spec: &Value| resources(spec);
         let both = r#"{"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": 8}"#;
         let whole = format!(r#"{{"resources": {{"limits": {both}, "requests": {both}}}}}"#);
         let limited = format!(r#"{{"resources": {{"limits": {both}}}}}"#);
@@ -61,9 +60,13 @@ mod tests {
             (&less, "", false),
         ] {
             let spec = format!(r#"{{"containers": [{containers}], "initContainers": [{first}]}}"#);
-            let told = of(&serde_json::from_str(&spec).unwrap()).unwrap();
-            assert_eq!(!told["limits"]["cpu"].is_null(), is_guaranteed, "{spec}");
-            assert_eq!(told["requests"].is_null(), is_guaranteed, "{spec}");
+            let resources = of(&serde_json::from_str(&spec).unwrap()).unwrap();
+            assert_eq!(
+                !resources["limits"]["cpu"].is_null(),
+                is_guaranteed,
+                "{spec}"
+            );
+            assert_eq!(resources["requests"].is_null(), is_guaranteed, "{spec}");
         }
         let by_pod = json!({"containers": [{}], "resources": {"limits": {"cpu": "9"}}});
         assert_eq!(of(&by_pod), None);

@@ -1,27 +1,27 @@
-//! What is added to a pod beside its containers: the sidecar, what gives it an address, and volumes.
+//! The containers that are added to a pod: the sidecar, and the one that sets up the metadata address.
 
 use serde_json::{Value, json};
 
 use crate::time::duration::written;
 
-use super::json::{objects, text_of};
-use super::spec::{Identity, Mode, Wish};
+use super::spec::{Identity, Mode, Spec};
+use super::volumes::{ACCESS_KEY_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, mounts};
 
-/// Renders the sidecar. `grace` is how many seconds the pod has to stop.
-pub(super) fn sidecar(wish: &Wish, grace: u64, resources: Option<Value>) -> Value {
-    let mut container = json!({ "name": NAME, "image": wish.image, "args": args(wish) });
+/// Renders the sidecar. `grace` is the pod's grace period for shutdown, in seconds.
+pub(super) fn sidecar(spec: &Spec, grace: u64, resources: Option<Value>) -> Value {
+    let mut container = json!({ "name": NAME, "image": spec.image, "args": args(spec) });
     let restart = json!("Always");
     let fields = [
         (
             "restartPolicy",
-            (wish.mode == Mode::Native).then_some(restart),
+            (spec.mode == Mode::Native).then_some(restart),
         ),
-        ("env", Some(env(wish, grace))),
+        ("env", Some(env(spec, grace))),
         ("resources", resources),
         ("startupProbe", Some(startup_probe())),
         ("livenessProbe", Some(liveness_probe())),
         ("securityContext", Some(security_context())),
-        ("volumeMounts", Some(mounts(wish))),
+        ("volumeMounts", Some(mounts(spec))),
     ];
     if let Value::Object(container) = &mut container {
         let fields = fields.into_iter();
@@ -31,16 +31,16 @@ pub(super) fn sidecar(wish: &Wish, grace: u64, resources: Option<Value>) -> Valu
 }
 
 /// Renders the init container that gives the pod the address of the ECS metadata service.
-pub(super) fn address(wish: &Wish, resources: Option<Value>) -> Value {
+pub(super) fn address(spec: &Spec, resources: Option<Value>) -> Value {
     let mut container = json!({
         "name": ADDRESS,
-        "image": wish.image,
+        "image": spec.image,
         "args": ["metadata-address"],
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "capabilities": { "add": ["NET_ADMIN"], "drop": ["ALL"] },
             "readOnlyRootFilesystem": true,
-            // A pod that runs as nobody in particular would else forbid it.
+            // The pod's own security context may forbid root.
             "runAsNonRoot": false,
             "runAsUser": 0,
             "seccompProfile": { "type": "RuntimeDefault" },
@@ -52,68 +52,44 @@ pub(super) fn address(wish: &Wish, resources: Option<Value>) -> Value {
     container
 }
 
-/// Renders the volumes that the sidecar mounts, and with them the job.
-pub(super) fn volumes(wish: &Wish) -> Vec<Value> {
-    let in_memory = |name: &str| json!({ "name": name, "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } });
-    let mut volumes = vec![in_memory(CREDENTIALS)];
-    if wish.identity != Identity::Sandbox {
-        volumes.push(in_memory(STATE));
-    }
-    match &wish.identity {
-        Identity::Oidc { .. } => volumes.push(json!({
-            "name": TOKEN,
-            "projected": { "sources": [{ "serviceAccountToken": {
-                "audience": AUDIENCE,
-                "expirationSeconds": wish.token_expiration.as_secs(),
-                "path": "token",
-            } }] },
-        })),
-        Identity::AccessKey { secret } => {
-            volumes.push(json!({ "name": ACCESS_KEY, "secret": { "secretName": secret } }));
-        }
-        Identity::EcsRamRole | Identity::CredentialsUri { .. } | Identity::Sandbox => {}
-    }
-    volumes
-}
-
-fn args(wish: &Wish) -> Value {
-    match wish.identity {
-        // The variable would be taken for a real job's.
+fn args(spec: &Spec) -> Value {
+    match spec.identity {
+        // With --sandbox, `serve` refuses files that a variable names.
         Identity::Sandbox => json!(["serve", "--sandbox", "--file", file()]),
         _ => json!(["serve"]),
     }
 }
 
-fn env(wish: &Wish, grace: u64) -> Value {
+fn env(spec: &Spec, grace: u64) -> Value {
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let mut variables = vec![
-        // Whoever knows the pod's UID is of the pod, or may read it.
+        // Only the pod itself, and those who may read it, know its UID.
         field("RAM_SIDECAR_KEY", "metadata.uid"),
-        // It names the session in audit logs.
+        // The session name in audit logs.
         field("POD_NAME", "metadata.name"),
     ];
-    let settings = settings(wish, grace);
-    // What was asked for beats what would be there without asking.
-    let is_given = |name: &str| wish.env.iter().any(|(given, _)| given == name);
+    let settings = settings(spec, grace);
+    // A setting of the request takes precedence over the default.
+    let is_given = |name: &str| spec.env.iter().any(|(given, _)| given == name);
     let ours = settings
         .into_iter()
         .filter(|(name, _)| !is_given(name))
         .map(|(name, value)| (name.to_owned(), value));
-    let all = ours.chain(wish.env.iter().cloned());
+    let all = ours.chain(spec.env.iter().cloned());
     variables.extend(all.map(|(name, value)| json!({ "name": name, "value": value })));
     variables.into()
 }
 
-fn settings(wish: &Wish, grace: u64) -> Vec<(&'static str, String)> {
+fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
     let mut settings = Vec::new();
-    if let Some(role) = &wish.role {
+    if let Some(role) = &spec.role {
         settings.push(("ALIBABA_CLOUD_ROLE_ARN", role.to_string()));
     }
     let text = str::to_owned;
-    if let Some(name) = wish.identity.name() {
+    if let Some(name) = spec.identity.name() {
         settings.push(("RAM_SIDECAR_IDENTITY", text(name)));
     }
-    match &wish.identity {
+    match &spec.identity {
         Identity::Oidc { provider } => settings.extend([
             ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", provider.clone()),
             (
@@ -136,25 +112,25 @@ fn settings(wish: &Wish, grace: u64) -> Vec<(&'static str, String)> {
         }
         Identity::EcsRamRole | Identity::Sandbox => {}
     }
-    if wish.identity != Identity::Sandbox {
+    if spec.identity != Identity::Sandbox {
         settings.push(("RAM_SIDECAR_FILE", file()));
         settings.push(("RAM_SIDECAR_STATE", format!("{STATE_PATH}/state")));
     }
-    if let Some(region) = &wish.region {
+    if let Some(region) = &spec.region {
         settings.push(("ALIBABA_CLOUD_STS_REGION", region.clone()));
     }
-    if wish.vpc {
+    if spec.vpc {
         settings.push(("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", text("true")));
     }
-    if let Some(duration) = wish.duration {
+    if let Some(duration) = spec.duration {
         settings.push(("RAM_SIDECAR_DURATION", written(duration)));
     }
-    if wish.metadata {
+    if spec.metadata {
         settings.push(("RAM_SIDECAR_METADATA_LISTEN", text("100.100.100.200:80")));
     }
-    if wish.mode == Mode::Classic {
-        // It is told to stop when the job is, whose last upload still needs credentials.
-        let drain = grace.min(GRACE_MOST).saturating_sub(FAREWELL);
+    if spec.mode == Mode::Classic {
+        // Both get SIGTERM at once, and the job's last upload still needs credentials.
+        let drain = grace.min(MAX_GRACE).saturating_sub(SHUTDOWN);
         settings.push(("RAM_SIDECAR_DRAIN", format!("{drain}s")));
     }
     settings
@@ -174,38 +150,14 @@ impl Identity {
 }
 
 fn file() -> String {
-    // The job may run as any user.
+    // The job may run as any user, and has to read it.
     format!("{CREDENTIALS_PATH}/credentials,mode=0644")
-}
-
-fn mounts(wish: &Wish) -> Value {
-    let mut mounts = vec![json!({ "name": CREDENTIALS, "mountPath": CREDENTIALS_PATH })];
-    if wish.identity != Identity::Sandbox {
-        mounts.push(json!({ "name": STATE, "mountPath": STATE_PATH }));
-    }
-    let read_only =
-        |name: &str, path: &str| json!({ "name": name, "mountPath": path, "readOnly": true });
-    match wish.identity {
-        Identity::Oidc { .. } => mounts.push(read_only(TOKEN, TOKEN_PATH)),
-        Identity::AccessKey { .. } => mounts.push(read_only(ACCESS_KEY, ACCESS_KEY_PATH)),
-        Identity::EcsRamRole | Identity::CredentialsUri { .. } | Identity::Sandbox => {}
-    }
-    mounts.into()
-}
-
-/// Whether a volume has a token of the service account for STS where the sidecar looks for it.
-pub(super) fn is_token(volume: &Value) -> bool {
-    let sources = volume.get("projected").unwrap_or(&Value::Null);
-    objects(sources, "sources").any(|source| {
-        let token = &source["serviceAccountToken"];
-        text_of(token, "audience") == AUDIENCE && text_of(token, "path") == "token"
-    })
 }
 
 fn startup_probe() -> Value {
     json!({
         "exec": { "command": [PROGRAM, "health", "startup"] },
-        // A restart mends no trust policy, so there never is one: 68 years of seconds.
+        // A restart would not correct a trust policy, so the probe never gives up: this is 68 years.
         "failureThreshold": i32::MAX,
         "periodSeconds": 1,
         "timeoutSeconds": 5,
@@ -220,7 +172,7 @@ fn liveness_probe() -> Value {
     })
 }
 
-/// Meets the restricted Pod Security Standard.
+/// Complies with the restricted Pod Security Standard.
 fn security_context() -> Value {
     json!({
         "allowPrivilegeEscalation": false,
@@ -233,45 +185,20 @@ fn security_context() -> Value {
     })
 }
 
-/// The sidecar.
+/// The name of the sidecar.
 pub(super) const NAME: &str = "ram-sidecar";
 
 /// The init container that gives the pod the address of the ECS metadata service.
 pub(super) const ADDRESS: &str = "ram-sidecar-address";
 
-/// The volume with the file of credentials, which the job may read.
-pub(super) const CREDENTIALS: &str = "ram-sidecar-credentials";
-
-/// Where PAI has it.
-pub(super) const CREDENTIALS_PATH: &str = "/mnt/.alibabacloud";
-
-/// The volume by which the sidecar survives a restart.
-pub(super) const STATE: &str = "ram-sidecar-state";
-
-const STATE_PATH: &str = "/var/lib/ram-sidecar";
-
-/// The volume with the service account's token, as ACK's webhook for RRSA calls it.
-pub(super) const TOKEN: &str = "rrsa-oidc-token";
-
-/// Whom it is for.
-const AUDIENCE: &str = "sts.aliyuncs.com";
-
-/// Where that mounts it.
-const TOKEN_PATH: &str = "/var/run/secrets/ack.alibabacloud.com/rrsa-tokens";
-
-/// The volume with the AccessKey.
-pub(super) const ACCESS_KEY: &str = "ram-sidecar-access-key";
-
-const ACCESS_KEY_PATH: &str = "/var/run/secrets/ram-sidecar";
-
-/// The image holds nothing else.
+/// The only file of the image.
 const PROGRAM: &str = "/ram-sidecar";
 
-/// The image's own user.
+/// The user of the image.
 const USER: u32 = 65532;
 
-/// A week of seconds. Kubernetes knows no bound, and the drain does.
-const GRACE_MOST: u64 = 604_800;
+/// A week, in seconds: the longest drain. Kubernetes does not limit the grace period.
+const MAX_GRACE: u64 = 604_800;
 
-/// Seconds of the pod's grace that the sidecar needs for itself, to end by itself and not be killed.
-const FAREWELL: u64 = 2;
+/// Seconds that the sidecar needs to shut down after the drain, before it is killed.
+const SHUTDOWN: u64 = 2;

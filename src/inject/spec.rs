@@ -6,7 +6,7 @@ use crate::credentials::RoleArn;
 
 /// What to inject.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct Spec {
     /// The role to assume; none with an identity whose own credentials are passed through.
     pub role: Option<RoleArn>,
     /// How the sidecar proves who it is.

@@ -1,14 +1,14 @@
-//! What is added to pods, and what is not.
+//! What is added to pods, and what is left as it is.
 
 mod annotations;
-mod company;
-mod drawn;
+mod existing;
 mod holds;
 mod identities;
 mod modes;
 mod pods;
+mod random;
+mod request;
 mod restricted;
-mod words;
 
 use serde_json::{Value, json};
 
@@ -17,22 +17,33 @@ use super::*;
 const ROLE: &str = "acs:ram::1234567890123456:role/job";
 const PROVIDER: &str = "acs:ram::1234567890123456:oidc-provider/ack-rrsa-c1";
 
-/// What was said, as flags say it.
-fn wanted(words: &[(Word, &str)]) -> Wanted {
-    let mut wanted = Wanted::default();
-    for (word, text) in words {
-        let place = PLACES.iter().find(|place| place.word == *word).unwrap();
-        wanted.say(*word, *text, format!("--{}", place.flag.unwrap()));
+/// A request by flags.
+fn request(fields: &[(Field, &str)]) -> Request {
+    let mut request = Request::default();
+    for (field, text) in fields {
+        let names = FIELDS.iter().find(|names| names.field == *field).unwrap();
+        request.set(*field, *text, format!("--{}", names.flag.unwrap()));
     }
-    wanted
+    request
 }
 
-fn rrsa() -> Wanted {
-    wanted(&[(Word::Role, ROLE), (Word::OidcProviderArn, PROVIDER)])
+fn rrsa() -> Request {
+    request(&[(Field::Role, ROLE), (Field::OidcProviderArn, PROVIDER)])
 }
 
-fn injected(pod: &Value, wanted: &Wanted) -> Injected {
-    inject(pod, &wanted.of_pod(pod).checked().unwrap()).unwrap()
+fn injected(pod: &Value, request: &Request) -> Injected {
+    let injected = inject(pod, &request.for_pod(pod).check().unwrap()).unwrap();
+    assert_eq!(patched(pod, &injected.operations), injected.pod);
+    injected
+}
+
+/// Applies the operations with an implementation that is not ours.
+fn patched(pod: &Value, operations: &[Value]) -> Value {
+    let mut pod = pod.clone();
+    let operations = Value::Array(operations.to_vec());
+    let operations: json_patch::Patch = serde_json::from_value(operations).unwrap();
+    json_patch::patch(&mut pod, &operations).unwrap();
+    pod
 }
 
 fn pod() -> Value {
@@ -44,7 +55,7 @@ fn pod() -> Value {
 
 #[test]
 fn a_plain_pod_gets_a_native_sidecar_that_starts_first() {
-    let Injected { pod, notes } = injected(&pod(), &rrsa());
+    let Injected { pod, notes, .. } = injected(&pod(), &rrsa());
     let sidecar = &pod["spec"]["initContainers"][0];
     assert_eq!(sidecar["name"], "ram-sidecar");
     assert_eq!(sidecar["restartPolicy"], "Always");
@@ -77,7 +88,7 @@ fn a_plain_pod_gets_a_native_sidecar_that_starts_first() {
 }
 
 #[test]
-fn a_pod_that_has_it_is_left_as_it_is() {
+fn a_pod_that_has_the_sidecar_is_left_as_it_is() {
     let once = injected(&pod(), &rrsa()).pod;
     let twice = injected(&once, &rrsa());
     assert_eq!(twice.pod, once);
@@ -88,7 +99,7 @@ fn a_pod_that_has_it_is_left_as_it_is() {
 }
 
 #[test]
-fn what_the_user_has_set_stays_and_is_told() {
+fn settings_of_the_user_stay_and_are_noted() {
     let theirs = json!({ "spec": {
         "hostNetwork": true,
         "volumes": [{ "name": "ram-sidecar-state", "emptyDir": {} }, { "name": "rrsa-oidc-token", "emptyDir": {} }],
@@ -105,7 +116,7 @@ fn what_the_user_has_set_stays_and_is_told() {
             { "name": "beside", "volumeMounts": [{ "name": "x", "mountPath": "/mnt" }] },
         ],
     } });
-    let Injected { pod, notes } = injected(&theirs, &rrsa());
+    let Injected { pod, notes, .. } = injected(&theirs, &rrsa());
     let containers = &pod["spec"]["containers"];
     assert_eq!(
         containers[0]["env"][0],
@@ -132,97 +143,101 @@ fn what_the_user_has_set_stays_and_is_told() {
     assert_eq!(
         notes[1..],
         [
-            "container own has ALIBABA_CLOUD_ACCESS_KEY_ID in its environment, which SDKs take before the sidecar's credentials: remove what is not meant",
+            "container own sets ALIBABA_CLOUD_ACCESS_KEY_ID, which SDKs prefer to the sidecar's credentials: remove what is not intended",
             "container own keeps its own ALIBABA_CLOUD_CREDENTIALS_URI",
             "container own keeps its own mount at /mnt/.alibabacloud",
-            "container below gets no file of credentials, because it mounts /mnt read-only, and /mnt/.alibabacloud would be in it",
-            "container beside mounts /mnt, in which an empty directory is made for /mnt/.alibabacloud",
+            "container below gets no credentials file, because it mounts /mnt read-only, and /mnt/.alibabacloud would be inside",
+            "container beside mounts /mnt, in which an empty directory is created for /mnt/.alibabacloud",
             "keeps its own volume ram-sidecar-state",
             "keeps its own volume rrsa-oidc-token",
-            "shares the node's network: no other pod of this node may use its ports 7002 and 7003",
+            "shares the node's network: no other pod of this node may use the ports 7002 and 7003",
         ]
     );
 }
 
 #[test]
-fn containers_are_skipped_and_chosen_by_name_and_skipping_wins() {
+fn containers_are_skipped_and_chosen_by_name_and_skipping_takes_precedence() {
     let mut theirs = pod();
     theirs["spec"]["containers"] = json!([{ "name": "a" }, { "name": "b" }, { "name": "c" }]);
     theirs["spec"]["initContainers"] = json!([{ "name": "i" }]);
-    let words = [
-        (Word::SkipContainers, "b, nobody"),
-        (Word::OnlyContainers, "a,b,i"),
+    let fields = [
+        (Field::SkipContainers, "b, nobody"),
+        (Field::OnlyContainers, "a,b,i"),
     ];
-    let Injected { pod, notes } = injected(&theirs, &wanted(&words).or(&rrsa()));
+    let Injected { pod, notes, .. } = injected(&theirs, &request(&fields).or(&rrsa()));
     assert!(notes[0].ends_with(", for the containers i, a"), "{notes:?}");
     assert_eq!(notes[1..], ["has no container nobody to skip or to choose"]);
     assert_eq!(pod["spec"]["containers"][1], json!({ "name": "b" }));
-    let words = [(Word::OnlyContainers, "nobody")];
-    let notes = injected(&theirs, &wanted(&words).or(&rrsa())).notes;
+    let fields = [(Field::OnlyContainers, "nobody")];
+    let notes = injected(&theirs, &request(&fields).or(&rrsa())).notes;
     assert!(notes[0].ends_with(", for no container"), "{notes:?}");
 }
 
 #[test]
-fn pods_that_cannot_have_it_are_refused_with_the_reason() {
-    let wish = rrsa().checked().unwrap();
-    let metadata = wanted(&[(Word::Metadata, "true")])
+fn pods_that_cannot_have_the_sidecar_are_refused_with_the_reason() {
+    let spec = rrsa().check().unwrap();
+    let metadata = request(&[(Field::Metadata, "true")])
         .or(&rrsa())
-        .checked()
+        .check()
         .unwrap();
-    for (spec, wish, told) in [
-        (json!(null), &wish, "spec is no object"),
-        (json!({}), &wish, "spec.containers is empty"),
-        (json!({ "containers": {} }), &wish, "containers is no list"),
+    for (pod_spec, spec, reason) in [
+        (json!(null), &spec, "spec is not an object"),
+        (json!({}), &spec, "spec.containers is empty"),
+        (
+            json!({ "containers": {} }),
+            &spec,
+            "containers is not a list",
+        ),
         (
             json!({ "containers": [1] }),
-            &wish,
-            "containers holds what is no container",
+            &spec,
+            "containers has an item that is not a container",
         ),
         (
             json!({ "containers": [{ "name": "a", "env": "A=b" }] }),
-            &wish,
-            "container a: env is no list",
+            &spec,
+            "container a: env is not a list",
         ),
         (
             json!({ "containers": [{}], "volumes": {} }),
-            &wish,
-            "volumes is no list",
+            &spec,
+            "volumes is not a list",
         ),
         (
             json!({ "containers": [{}], "initContainers": "a" }),
-            &wish,
-            "initContainers is no list",
+            &spec,
+            "initContainers is not a list",
         ),
         (
             json!({ "containers": [{}], "securityContext": 1 }),
             &metadata,
-            "securityContext is no object",
+            "securityContext is not an object",
         ),
         (
             json!({ "containers": [{}], "os": { "name": "windows" } }),
-            &wish,
-            "it is a pod for Windows",
+            &spec,
+            "the pod is for Windows",
         ),
         (
             json!({ "containers": [{}], "nodeSelector": { "kubernetes.io/os": "windows" } }),
-            &wish,
-            "it is a pod for Windows",
+            &spec,
+            "the pod is for Windows",
         ),
         (
             json!({ "containers": [{}], "hostNetwork": true }),
             &metadata,
-            "with hostNetwork it would take the node's own way",
+            "with hostNetwork the whole node would lose",
         ),
         (
             json!({ "containers": [{ "name": "ram-sidecar-address" }] }),
             &metadata,
-            "it has a container ram-sidecar-address but none ram-sidecar",
+            "it has a container ram-sidecar-address but no sidecar",
         ),
     ] {
-        let refusal = inject(&json!({ "spec": spec }), wish)
+        let refusal = inject(&json!({ "spec": pod_spec }), spec)
             .unwrap_err()
             .to_string();
-        assert!(refusal.starts_with(told), "{spec}: {refusal}");
+        assert!(refusal.starts_with(reason), "{pod_spec}: {refusal}");
     }
 }
 

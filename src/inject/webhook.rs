@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use tracing::info;
 
 use crate::daemon::Error;
-use crate::inject::Wanted;
+use crate::inject;
 use crate::inject::admission::Policy;
 use crate::server::{self, connections};
 use crate::system::log;
@@ -45,8 +45,8 @@ pub struct Options {
     pub accounts: Option<Accounts>,
     /// How long it answers on when it is told to stop: until then the cluster may still send reviews.
     pub drain: Duration,
-    /// What is wanted where neither a pod nor its service account says more.
-    pub defaults: Wanted,
+    /// The defaults of every request: a pod and its service account take precedence.
+    pub defaults: inject::Request,
     /// How to log.
     pub log: log::Options,
 }

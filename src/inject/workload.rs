@@ -1,45 +1,45 @@
-//! Finds pods in whatever document holds them, and adds the sidecar to each.
+//! Finds the pods in any document, and adds the sidecar to each.
 //!
-//! Nothing is known of the kinds of Kubeflow, Volcano or Ray: whatever has a template with `spec.containers` makes pods.
+//! The kinds of Kubeflow, Volcano or Ray need not be known: every template that has `spec.containers` is one of pods.
 
 use serde_json::Value;
 
-use super::annotations::{Opted, opted};
+use super::annotations::{OptIn, opt_in};
 use super::json::{LONGEST, line, text_of};
-use super::request::{Wanted, Word};
-use super::{Injected, already, inject, is_injected};
+use super::request::{Field, Request};
+use super::{inject, is_injected, notes};
 
-/// What there is to say about documents, a line each, beginning with the kind and the name of the object.
+/// What was done in documents, a line each, which begins with the kind and the name of the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// What was done, and what its owner should know: one for each pod.
+pub struct Report {
+    /// What was done, and what the owner should know: a line for each pod.
     pub notes: Vec<String>,
-    /// Why a pod cannot have the sidecar.
+    /// Why pods cannot have the sidecar.
     pub mistakes: Vec<String>,
-    /// How many pods and templates of pods there are.
+    /// The number of pods and of templates of pods.
     pub pods: usize,
 }
 
 /// Adds the sidecar to every pod and every template of pods in a document.
-pub fn inject_into(document: &mut Value, wanted: &Wanted, told: &mut Told) {
+pub fn inject_into(document: &mut Value, request: &Request, report: &mut Report) {
     let kind = text_of(document, "kind").to_owned();
     if kind.ends_with("List")
         && let Some(Value::Array(items)) = document.get_mut("items")
     {
         for item in items {
-            // The API does not say what the items of a list are.
+            // The API omits the kind of the items of a list.
             if kind == "PodList" && item.get("kind").is_none() {
-                inject_all(item, "Pod", wanted, told);
+                inject_all(item, "Pod", request, report);
             } else {
-                inject_into(item, wanted, told);
+                inject_into(item, request, report);
             }
         }
         return;
     }
-    inject_all(document, &kind, wanted, told);
+    inject_all(document, &kind, request, report);
 }
 
-fn inject_all(document: &mut Value, kind: &str, wanted: &Wanted, told: &mut Told) {
+fn inject_all(document: &mut Value, kind: &str, request: &Request, report: &mut Report) {
     let object = title(document);
     let mut found = Vec::new();
     if kind == "Pod" {
@@ -47,65 +47,63 @@ fn inject_all(document: &mut Value, kind: &str, wanted: &Wanted, told: &mut Told
     } else {
         templates(document, "", &mut found);
     }
-    let is_alone = found.len() == 1;
+    let is_single = found.len() == 1;
     if found.is_empty()
         && let Some((_, advice)) = ELSEWHERE.iter().find(|(other, _)| *other == kind)
     {
-        told.notes
-            .push(line(&format!("{object}: {advice}"), LONGEST));
+        let note = line(&format!("{object}: {advice}"), LONGEST);
+        report.notes.push(note);
     }
-    told.pods += found.len();
+    report.pods += found.len();
     for (path, pod) in found {
-        let title = if is_alone {
+        let title = if is_single {
             object.clone()
         } else {
             format!("{object}: {path}")
         };
-        match one(pod, wanted) {
-            Ok(notes) => told
-                .notes
-                .push(line(&format!("{title}: {}", notes.join("; ")), LONGEST)),
+        let line = |text: &str| line(&format!("{title}: {text}"), LONGEST);
+        match inject_one(pod, request) {
+            Ok(notes) => report.notes.push(line(&notes.join("; "))),
             Err(mistakes) => {
-                let lines = mistakes
-                    .iter()
-                    .map(|told| line(&format!("{title}: {told}"), LONGEST));
-                told.mistakes.extend(lines);
+                let mistakes = mistakes.iter().map(|mistake| line(mistake));
+                report.mistakes.extend(mistakes);
             }
         }
     }
 }
 
-fn one(pod: &mut Value, wanted: &Wanted) -> Result<Vec<String>, Vec<String>> {
+fn inject_one(pod: &mut Value, request: &Request) -> Result<Vec<String>, Vec<String>> {
     let labels = pod
         .get("metadata")
         .and_then(|metadata| metadata.get("labels"));
-    if opted(labels) == Opted::Out {
+    if opt_in(labels) == OptIn::No {
         return Ok(vec![
-            "asks for no sidecar by a label, and is left as it is".to_owned(),
+            "declines the sidecar by a label, and is left as it is".to_owned(),
         ]);
     }
     // It needs no role to be left alone.
     if is_injected(pod) {
-        return Ok(vec![already()]);
+        return Ok(vec![notes::already_injected()]);
     }
-    let of_pod = wanted.of_pod(pod);
-    let injected = inject(pod, &of_pod.checked()?);
-    let Injected {
-        pod: injected,
-        mut notes,
-    } = injected.map_err(|refusal| vec![refusal.to_string()])?;
-    *pod = injected;
-    for word in [Word::Role, Word::Identity, Word::OidcProviderArn] {
-        if let (Some(ours), Some(theirs)) = (wanted.said(word), of_pod.said(word))
+    let for_pod = request.for_pod(pod);
+    let injected = inject(pod, &for_pod.check()?);
+    let injected = injected.map_err(|refusal| vec![refusal.to_string()])?;
+    *pod = injected.pod;
+    let mut notes = injected.notes;
+    for field in [Field::Role, Field::Identity, Field::OidcProviderArn] {
+        if let (Some(ours), Some(theirs)) = (request.get(field), for_pod.get(field))
             && ours.text != theirs.text
         {
-            notes.push(format!("{} counts, not {}", theirs.place, ours.place));
+            notes.push(format!(
+                "{} takes precedence over {}",
+                theirs.place, ours.place
+            ));
         }
     }
     Ok(notes)
 }
 
-/// Finds templates of pods at any depth, and where they are.
+/// Finds templates of pods at any depth, with their paths.
 fn templates<'a>(value: &'a mut Value, path: &str, found: &mut Vec<(String, &'a mut Value)>) {
     match value {
         Value::Object(fields) => {
@@ -150,11 +148,11 @@ fn title(object: &Value) -> String {
     format!("{kind}/{name}")
 }
 
-/// Kinds whose pods are described elsewhere, and what to do about it.
+/// Kinds whose pods are defined elsewhere, and what to do about it.
 const ELSEWHERE: &[(&str, &str)] = &[
     (
         "TrainJob",
-        "is left as it is, because its pods are those of the runtime that it names: add the sidecar to that TrainingRuntime or ClusterTrainingRuntime",
+        "is left as it is, because its pods are defined by its runtime: add the sidecar to that TrainingRuntime or ClusterTrainingRuntime",
     ),
     ("InferenceService", BY_WEBHOOK),
     ("SparkApplication", BY_WEBHOOK),
@@ -162,4 +160,4 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("Workflow", BY_WEBHOOK),
 ];
 
-const BY_WEBHOOK: &str = "is left as it is, because it holds no template of pods: let its pods carry the label ram-sidecar/inject, and `ram-sidecar webhook` add the sidecar when they are made";
+const BY_WEBHOOK: &str = "is left as it is, because it has no template of pods: label its pods ram-sidecar/inject: \"true\", and `ram-sidecar webhook` adds the sidecar when they are created";

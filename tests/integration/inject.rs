@@ -31,7 +31,7 @@ fn inject_under(starter: &[&str], args: &[&str], input: &str) -> Ended {
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();
     let writer = std::thread::spawn(move || {
-        // It need not read what it refuses.
+        // The command may stop reading early.
         let _ = stdin.write_all(input.as_bytes());
     });
     let output = child.wait_with_output().unwrap();
@@ -67,9 +67,9 @@ fn flags(manifest: &str) -> Vec<&str> {
         .collect()
 }
 
-/// Each manifest stands beside what becomes of it, with the notes on top. `WRITE_MANIFESTS=1` writes them anew.
+/// Each manifest has its output in a file beside it, with the notes on top. `WRITE_MANIFESTS=1` writes these files.
 #[test]
-fn every_kind_becomes_what_stands_beside_it() {
+fn every_kind_of_manifest_gets_the_expected_output() {
     let is_writing = environment("WRITE_MANIFESTS").is_some_and(|value| value == "1");
     let inputs = manifests();
     assert!(inputs.len() >= 20, "only {} manifests", inputs.len());
@@ -91,14 +91,14 @@ fn every_kind_becomes_what_stands_beside_it() {
         }
         let expected = fs::read_to_string(&beside).unwrap_or_default();
         assert!(printed == expected, "{file} becomes\n{printed}");
-        // What is printed is a manifest, in which nothing is left to do.
+        // The output is a manifest, which a second injection leaves as it is.
         let again = inject(&flags(&manifest), &stdout);
         assert_eq!((again.code, again.stdout), (Some(0), stdout), "{file}");
     }
 }
 
 #[test]
-fn a_file_and_standard_input_are_the_same() {
+fn a_file_and_standard_input_give_the_same_output() {
     let path = manifests()
         .into_iter()
         .find(|path| path.ends_with("pod.yaml"))
@@ -117,7 +117,7 @@ fn a_file_and_standard_input_are_the_same() {
 }
 
 #[test]
-fn all_that_is_wrong_with_the_manifests_is_told_and_nothing_printed() {
+fn all_mistakes_in_manifests_are_reported_and_nothing_is_printed() {
     let scratch = Scratch::new();
     let good = scratch.join("good.yaml");
     fs::write(
@@ -162,7 +162,7 @@ spec: {template: {metadata: {annotations: {ram-sidecar/duration: 5m, ram-sidecar
             &format!(
                 "  {wrong}, line 9: the document is no object; each one is an object of Kubernetes, or empty"
             ),
-            "  Pod/windows: it is a pod for Windows, and the sidecar is a program for Linux; leave it out",
+            "  Pod/windows: the pod is for Windows, and the sidecar is a program for Linux; leave the pod out",
             "  Deployment/web: the annotation ram-sidecar/classic: `maybe` is neither true nor false",
             "  Deployment/web: the annotation ram-sidecar/duration: `5m` is outside what STS grants; choose 15m to 12h",
         ]
@@ -170,7 +170,7 @@ spec: {template: {metadata: {annotations: {ram-sidecar/duration: 5m, ram-sidecar
 }
 
 #[test]
-fn all_that_is_wrong_with_the_flags_is_told_before_anything_is_read() {
+fn all_mistakes_in_flags_are_reported_before_anything_is_read() {
     let args = [
         "-f",
         "/nowhere",
@@ -205,7 +205,7 @@ fn all_that_is_wrong_with_the_flags_is_told_before_anything_is_read() {
 }
 
 #[test]
-fn what_cannot_be_read_or_printed_is_told() {
+fn unreadable_files_and_unwritable_output_are_reported() {
     let scratch = Scratch::new();
     let directory = scratch.path().to_str().unwrap();
     let missing = scratch.join("missing.yaml");
@@ -216,8 +216,9 @@ fn what_cannot_be_read_or_printed_is_told() {
         stderr,
     } = inject(&["-f", directory, "-f", missing], "");
     assert_eq!((code, stdout.as_str()), (Some(71), ""));
-    let told = format!("cannot read {directory}: it is a directory; name its files, each with -f");
-    assert!(stderr.contains(&told), "{stderr}");
+    let expected =
+        format!("cannot read {directory}: it is a directory; name its files, each with -f");
+    assert!(stderr.contains(&expected), "{stderr}");
     assert!(
         stderr.contains(&format!("cannot read {missing}: No such file or directory")),
         "{stderr}"
@@ -230,12 +231,12 @@ fn what_cannot_be_read_or_printed_is_told() {
     let args = ["-f", manifest.to_str().unwrap(), "--identity", "sandbox"];
     let output = command("inject", &args, &[]).stdout(full).output().unwrap();
     assert_eq!(output.status.code(), Some(71));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("cannot print the manifests: "), "{told}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("cannot print the manifests: "), "{stderr}");
 }
 
 #[test]
-fn manifests_without_pods_pass_through_and_are_told() {
+fn manifests_without_pods_pass_through_with_a_note() {
     let Ended {
         code,
         stdout,

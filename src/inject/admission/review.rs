@@ -1,29 +1,29 @@
-//! What the API server asks: the request of an admission review, read with bounded memory.
+//! Reads admission reviews with bounded memory.
 
 use serde_json::Value;
 
 use crate::inject::annotations::INJECTION;
 use crate::inject::json::text_of;
-use crate::inject::{Opted, is_injected, opted};
+use crate::inject::{OptIn, is_injected, opt_in};
 
 use super::VERSION;
 
-/// A request of the API server.
+/// The request of an admission review.
 #[derive(Debug)]
 pub struct Review {
     uid: String,
-    /// The pod that is to be created; nothing if this is about something else.
+    /// The pod to create; nothing if the request is about something else.
     pod: Option<Value>,
     namespace: String,
     name: String,
 }
 
-/// Why a text is no review.
+/// Why a request is malformed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// A stable name.
+    /// A stable name for scripts.
     pub code: &'static str,
-    /// What is wrong, and what to send instead.
+    /// What is wrong with it, and what to send instead.
     pub message: String,
 }
 
@@ -37,10 +37,10 @@ impl Malformed {
 impl Review {
     /// Reads a review.
     ///
-    /// The memory it takes is bounded: whoever can reach the webhook can send one.
+    /// Its memory is bounded, because everybody who can reach the webhook can send one.
     pub fn read(text: &[u8]) -> Result<Self, Malformed> {
-        if values(text) > MOST_VALUES {
-            let message = format!("the body has more than {MOST_VALUES} values, which no pod has");
+        if values(text) > MAX_VALUES {
+            let message = format!("the body has more than {MAX_VALUES} values, which no pod has");
             return Err(Malformed::new("TooManyValues", message));
         }
         let mut review: Value = serde_json::from_slice(text).map_err(|error| {
@@ -51,12 +51,12 @@ impl Review {
             Malformed::new("NotJson", message)
         })?;
         if review["kind"] != "AdmissionReview" {
-            let message = "the body is no AdmissionReview; send one of admission.k8s.io/v1";
+            let message = "the body is not an AdmissionReview; send one of admission.k8s.io/v1";
             return Err(Malformed::new("NoReview", message));
         }
         if review["apiVersion"] != VERSION {
             let message =
-                "only admission.k8s.io/v1 is spoken here; name v1 alone in admissionReviewVersions";
+                "the version is not admission.k8s.io/v1; list only v1 in admissionReviewVersions";
             return Err(Malformed::new("WrongVersion", message));
         }
         let request = review.get_mut("request");
@@ -67,8 +67,8 @@ impl Review {
             ));
         };
         let uid = text_of(request, "uid");
-        if uid.is_empty() || uid.len() > LONGEST_UID {
-            let message = "the request has no uid, which the answer repeats; send one";
+        if uid.is_empty() || uid.len() > MAX_UID {
+            let message = "the request has no uid of at most 128 bytes; send one";
             return Err(Malformed::new("NoUid", message));
         }
         let uid = uid.to_owned();
@@ -82,8 +82,8 @@ impl Review {
         };
         let metadata = object.as_ref().map_or(&Value::Null, |pod| &pod["metadata"]);
         let first = |texts: &[&str]| {
-            let said = texts.iter().find(|text| !text.is_empty());
-            said.copied().unwrap_or_default().to_owned()
+            let first = texts.iter().find(|text| !text.is_empty());
+            first.copied().unwrap_or_default().to_owned()
         };
         let namespaces = [request, metadata].map(|object| text_of(object, "namespace"));
         let names = [
@@ -104,32 +104,32 @@ impl Review {
         &self.namespace
     }
 
-    /// Returns the name of the pod, or what its name will begin with.
+    /// Returns the name of the pod, or the prefix of its generated name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// Returns the name of the pod's service account, if the pod is to have the sidecar.
     pub fn account(&self) -> Option<&str> {
-        let spec = self.wanting()?.get("spec")?;
+        let spec = self.candidate()?.get("spec")?;
         let names = ["serviceAccountName", "serviceAccount"].map(|name| text_of(spec, name));
-        let said = names.into_iter().find(|name| !name.is_empty());
-        Some(said.unwrap_or("default"))
+        let name = names.into_iter().find(|name| !name.is_empty());
+        Some(name.unwrap_or("default"))
     }
 
     /// Returns the pod if it is to have the sidecar.
     ///
-    /// The selectors of the webhook's configuration have decided that; a pod's own label still counts where they are wider. One
-    /// that has it already is left as it is, and so is the image of what a kubelet runs by itself, who would not see a change.
-    pub(super) fn wanting(&self) -> Option<&Value> {
+    /// The selectors of the webhook's configuration have chosen the pod, but a pod may still decline by its own label. One that
+    /// has the sidecar already is left as it is. So is a mirror pod, because the kubelet ignores changes of it.
+    pub(super) fn candidate(&self) -> Option<&Value> {
         let pod = self.pod.as_ref()?;
         let metadata = &pod["metadata"];
         let is_mirror = metadata["annotations"].get(MIRROR).is_some();
-        let is_out = opted(metadata.get("labels")) == Opted::Out;
-        (!is_out && !is_mirror && !is_injected(pod)).then_some(pod)
+        let declines = opt_in(metadata.get("labels")) == OptIn::No;
+        (!declines && !is_mirror && !is_injected(pod)).then_some(pod)
     }
 
-    /// Returns a value of our label that is neither yes nor no.
+    /// Returns the value of our label if it is neither true nor false.
     pub(super) fn unclear(&self) -> Option<&str> {
         let label = self.pod.as_ref()?["metadata"]["labels"].get(INJECTION)?;
         label
@@ -137,16 +137,16 @@ impl Review {
             .filter(|value| !["true", "false"].contains(value))
     }
 
-    /// Returns what the answer repeats.
+    /// Returns the identifier that the response repeats.
     pub(super) fn uid(&self) -> &str {
         &self.uid
     }
 }
 
-/// Stands on what the API shows of a static pod.
+/// The annotation of mirror pods, by which the API shows the static pods of a kubelet.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Whether a request is for a new pod, and for the pod itself.
+/// Whether a request is about the creation of a pod, and not about a subresource.
 fn creates_a_pod(request: &Value) -> bool {
     let kind = request.get("kind").unwrap_or(&Value::Null);
     let is_pod = text_of(kind, "group").is_empty()
@@ -157,7 +157,7 @@ fn creates_a_pod(request: &Value) -> bool {
         && text_of(request, "subResource").is_empty()
 }
 
-/// Counts the values in a JSON text, or a few more: each but the first follows one of three characters.
+/// Returns an upper bound on the values in a JSON text: each but the first follows one of three characters.
 pub(super) fn values(text: &[u8]) -> usize {
     let (mut count, mut is_in_string, mut is_escaped) = (1, false, false);
     for byte in text {
@@ -172,9 +172,9 @@ pub(super) fn values(text: &[u8]) -> usize {
     count
 }
 
-/// Each takes some hundred bytes when it is read. Of what Kubernetes can store, 1.5 MB, a pod with so many would hold little
-/// but brackets.
-pub(super) const MOST_VALUES: usize = 65_536;
+/// Each value takes some hundred bytes of memory. Kubernetes stores at most 1.5 MB of a pod; one with so many values would
+/// consist of little but brackets.
+pub(super) const MAX_VALUES: usize = 65_536;
 
-/// A UUID has 36 characters.
-const LONGEST_UID: usize = 128;
+/// Bytes; a UUID has 36.
+const MAX_UID: usize = 128;

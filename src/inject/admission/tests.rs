@@ -1,4 +1,4 @@
-//! The decisions of the webhook, and what is told of them.
+//! The decisions of the webhook, and their responses.
 
 mod annotations;
 mod reviews;
@@ -6,17 +6,17 @@ mod reviews;
 use super::review::values;
 use super::*;
 use crate::failure::breaks_a_line;
-use crate::inject::Word;
+use crate::inject::Field;
 
-fn defaults() -> Wanted {
-    let mut wanted = Wanted::default();
-    wanted.say(Word::Role, "flag-role", "--role");
-    wanted.say(
-        Word::OidcProviderArn,
+fn defaults() -> Request {
+    let mut request = Request::default();
+    request.set(Field::Role, "flag-role", "--role");
+    request.set(
+        Field::OidcProviderArn,
         "acs:ram::1:oidc-provider/cluster",
         "--oidc-provider-arn",
     );
-    wanted
+    request
 }
 
 fn pod() -> Value {
@@ -65,7 +65,7 @@ fn annotations(pairs: Pairs<'_>) -> Annotations {
         .collect()
 }
 
-/// Applies the patch of an answer with an implementation that is not ours.
+/// Applies the patch of a response with an implementation that is not ours.
 fn patched(pod: &Value, answer: &Value) -> Value {
     let patch = answer["response"]["patch"].as_str().expect("a patch");
     let patch = STANDARD.decode(patch).unwrap();
@@ -76,7 +76,7 @@ fn patched(pod: &Value, answer: &Value) -> Value {
 }
 
 #[test]
-fn a_pod_is_patched_into_what_inject_makes_of_it_and_then_left_alone() {
+fn a_pod_is_patched_as_inject_changes_it_and_then_left_alone() {
     let pod = pod();
     let decision = decide(&pod);
     assert_eq!(
@@ -92,12 +92,12 @@ fn a_pod_is_patched_into_what_inject_makes_of_it_and_then_left_alone() {
     assert_eq!(response["uid"], "u-1");
     assert_eq!(response["allowed"], true);
     assert_eq!(response["patchType"], "JSONPatch");
-    // Nothing was out of order.
+    // There is nothing to warn of.
     assert_eq!(response.get("warnings"), None);
 
     let injected = patched(&pod, &answer);
-    let wish = defaults().of_pod(&pod).checked().unwrap();
-    assert_eq!(injected, inject(&pod, &wish).unwrap().pod);
+    let spec = defaults().for_pod(&pod).check().unwrap();
+    assert_eq!(injected, inject(&pod, &spec).unwrap().pod);
 
     let again = decide(&injected);
     assert_eq!(again.outcome, Outcome::LeftAlone);
@@ -108,7 +108,7 @@ fn a_pod_is_patched_into_what_inject_makes_of_it_and_then_left_alone() {
 }
 
 #[test]
-fn a_pod_that_cannot_have_it_is_denied_with_all_its_mistakes_or_created_with_warnings() {
+fn a_pod_with_mistakes_is_denied_with_all_of_them_or_created_with_warnings() {
     let mut pod = pod();
     pod["metadata"]["annotations"] = json!({
         "ram-sidecar/role": "no role",
@@ -151,7 +151,7 @@ fn a_pod_that_cannot_have_it_is_denied_with_all_its_mistakes_or_created_with_war
     let warnings = response["warnings"].as_array().unwrap();
     assert_eq!(warnings.len(), 3);
     assert!(
-        warnings.iter().all(|told| told
+        warnings.iter().all(|warning| warning
             .as_str()
             .unwrap()
             .starts_with("ram-sidecar: not injected: ")),
@@ -160,7 +160,7 @@ fn a_pod_that_cannot_have_it_is_denied_with_all_its_mistakes_or_created_with_war
 }
 
 #[test]
-fn every_reason_why_a_pod_cannot_have_it_follows_the_policy() {
+fn every_reason_against_an_injection_follows_the_policy() {
     let with = |path: &str, value: Value| {
         let mut pod = pod();
         *pod.pointer_mut(path).unwrap() = value;
@@ -168,64 +168,64 @@ fn every_reason_why_a_pod_cannot_have_it_follows_the_policy() {
     };
     let mut many = pod();
     let container = |index: usize| json!({ "name": format!("c{index}") });
-    many["spec"]["containers"] = (0..=MOST_CONTAINERS).map(container).collect();
+    many["spec"]["containers"] = (0..=MAX_CONTAINERS).map(container).collect();
     let mut windows = pod();
     windows["spec"]["os"] = json!({ "name": "windows" });
-    let (asked, unknown) = (Ok(Annotations::new()), Err("no API server".to_owned()));
+    let (none, unknown) = (Ok(Annotations::new()), Err("no API server".to_owned()));
     let misspelt = annotations(&[("ram-sidecar/rol", "narrow")]);
     let mut own = pod();
     own["metadata"]["annotations"] = misspelt.clone().into();
     let misspelt = Ok(misspelt);
-    let nothing = Wanted::default();
-    for (pod, wanted, account, told) in [
-        (pod(), &nothing, &asked, "--identity"),
+    let nothing = Request::default();
+    for (pod, defaults, account, reason) in [
+        (pod(), &nothing, &none, "--identity"),
         (pod(), &defaults(), &unknown, "no API server"),
-        (own, &defaults(), &asked, "the annotation ram-sidecar/rol"),
+        (own, &defaults(), &none, "the annotation ram-sidecar/rol"),
         (
             pod(),
             &defaults(),
             &misspelt,
             "the service account's annotation ram-sidecar/rol",
         ),
-        (windows, &defaults(), &asked, "Windows"),
-        (many, &defaults(), &asked, "more than 100 containers"),
+        (windows, &defaults(), &none, "Windows"),
+        (many, &defaults(), &none, "more than 100 containers"),
         (
             with("/spec", Value::Null),
             &defaults(),
-            &asked,
-            "spec is no object",
+            &none,
+            "spec is not an object",
         ),
         (
             with("/spec/containers", json!([])),
             &defaults(),
-            &asked,
+            &none,
             "spec.containers is empty",
         ),
         (
             with("/spec/containers", json!({})),
             &defaults(),
-            &asked,
+            &none,
             "containers",
         ),
         (
             with("/spec/containers", json!([1])),
             &defaults(),
-            &asked,
-            "what is no container",
+            &none,
+            "an item that is not a container",
         ),
     ] {
         let review = read(&request(&pod));
-        let denied = review.decide(wanted, account, Policy::Fail);
-        assert_eq!(denied.outcome, Outcome::Denied, "{told}");
-        assert!(denied.mistakes[0].contains(told), "{:?}", denied.mistakes);
-        let admitted = review.decide(wanted, account, Policy::Ignore);
-        assert_eq!(admitted.outcome, Outcome::Admitted, "{told}");
+        let denied = review.decide(defaults, account, Policy::Fail);
+        assert_eq!(denied.outcome, Outcome::Denied, "{reason}");
+        assert!(denied.mistakes[0].contains(reason), "{:?}", denied.mistakes);
+        let admitted = review.decide(defaults, account, Policy::Ignore);
+        assert_eq!(admitted.outcome, Outcome::Admitted, "{reason}");
         assert_eq!(admitted.mistakes, denied.mistakes);
     }
 }
 
 #[test]
-fn what_is_told_fits_into_a_header_however_much_there_is_to_tell() {
+fn messages_fit_into_a_header_whatever_texts_they_repeat() {
     let name = format!("{}\u{2028}\r\nX: y {}", "é".repeat(300), "x".repeat(5000));
     let names: Vec<String> = (0..200).map(|index| format!("{index}{name}")).collect();
     let mut pod = pod();
@@ -234,11 +234,11 @@ fn what_is_told_fits_into_a_header_however_much_there_is_to_tell() {
     let answer = decide(&pod).review();
     let warnings = answer["response"]["warnings"].as_array().unwrap();
     assert_eq!(warnings.len(), WARNINGS);
-    for told in warnings.iter().map(|told| told.as_str().unwrap()) {
-        assert!(told.starts_with("ram-sidecar: "), "{told}");
+    for warning in warnings.iter().map(|warning| warning.as_str().unwrap()) {
+        assert!(warning.starts_with("ram-sidecar: "), "{warning}");
         assert!(
-            told.len() <= WARNING && !told.contains(breaks_a_line),
-            "{told}"
+            warning.len() <= WARNING && !warning.contains(breaks_a_line),
+            "{warning}"
         );
     }
     pod["metadata"]["annotations"] = json!({ "ram-sidecar/role": name });
@@ -248,7 +248,7 @@ fn what_is_told_fits_into_a_header_however_much_there_is_to_tell() {
 }
 
 #[test]
-fn names_come_from_the_pod_and_else_from_the_request() {
+fn names_of_the_pod_take_precedence_over_those_of_the_request() {
     let named = |metadata: Value, name: &str, namespace: &str| {
         let mut pod = pod();
         pod["metadata"] = metadata;

@@ -1,13 +1,13 @@
-//! What annotations and labels say.
+//! Annotations and labels.
 
-use super::words::{annotated, wish};
+use super::request::{annotated, spec};
 use super::*;
 
 #[test]
-fn annotations_beat_flags_and_ours_beat_those_of_ack() {
+fn annotations_take_precedence_over_flags_and_ours_over_those_of_ack() {
     let other = "acs:ram::1:role/other";
     let role = |annotations: Value| {
-        wish(&rrsa(), &annotations)
+        spec(&rrsa(), &annotations)
             .role
             .unwrap()
             .as_str()
@@ -16,7 +16,7 @@ fn annotations_beat_flags_and_ours_beat_those_of_ack() {
     assert_eq!(role(json!({})), ROLE);
     assert_eq!(role(json!({ "ram-sidecar/role": other })), other);
     assert_eq!(role(json!({ "ram-sidecar/role": "" })), ROLE);
-    // A name is one of the provider's account.
+    // The account of a role name is the provider's.
     let of_ack = json!({ "pod-identity.alibabacloud.com/role-name": "ack" });
     assert_eq!(role(of_ack), "acs:ram::1234567890123456:role/ack");
     assert_eq!(
@@ -26,7 +26,7 @@ fn annotations_beat_flags_and_ours_beat_those_of_ack() {
         other
     );
 
-    let wish = wish(
+    let spec = spec(
         &rrsa(),
         &json!({
             "ram-sidecar/image": "registry/a:1",
@@ -38,15 +38,15 @@ fn annotations_beat_flags_and_ours_beat_those_of_ack() {
             "pod-identity.alibabacloud.com/service-account-token-expiration": "7200",
         }),
     );
-    assert_eq!(wish.image, "registry/a:1");
-    assert_eq!(wish.duration.unwrap().as_secs(), 7200);
-    assert_eq!(wish.skip, ["a"]);
-    assert_eq!(wish.only.unwrap(), ["c", "d"]);
-    assert_eq!(wish.token_expiration.as_secs(), 7200);
+    assert_eq!(spec.image, "registry/a:1");
+    assert_eq!(spec.duration.unwrap().as_secs(), 7200);
+    assert_eq!(spec.skip, ["a"]);
+    assert_eq!(spec.only.unwrap(), ["c", "d"]);
+    assert_eq!(spec.token_expiration.as_secs(), 7200);
 }
 
 #[test]
-fn a_misspelt_annotation_is_a_mistake_that_names_those_there_are() {
+fn a_misspelt_annotation_is_a_mistake_that_names_the_known_ones() {
     let annotations = json!({
         "ram-sidecar/rol": "narrow",
         "ram-sidecar/inject": "true",
@@ -62,11 +62,11 @@ fn a_misspelt_annotation_is_a_mistake_that_names_those_there_are() {
         ]
     };
     let account = annotations.as_object().unwrap();
-    let none_said = annotated(&json!({}));
-    let of_account = rrsa().of_pod_and_account(&none_said, account);
-    for (wanted, expected) in [
+    let bare = annotated(&json!({}));
+    let of_account = rrsa().for_pod_and_account(&bare, account);
+    for (request, expected) in [
         (
-            rrsa().of_pod(&annotated(&annotations)),
+            rrsa().for_pod(&annotated(&annotations)),
             annotations_of("the annotation"),
         ),
         (
@@ -74,42 +74,45 @@ fn a_misspelt_annotation_is_a_mistake_that_names_those_there_are() {
             annotations_of("the service account's annotation"),
         ),
     ] {
-        let told = wanted.checked().unwrap_err();
-        assert_eq!(told.len(), expected.len(), "{told:#?}");
-        for (told, start) in told.iter().zip(expected) {
-            assert!(told.starts_with(&start), "{told}");
+        let mistakes = request.check().unwrap_err();
+        assert_eq!(mistakes.len(), expected.len(), "{mistakes:#?}");
+        for (mistake, start) in mistakes.iter().zip(expected) {
+            assert!(mistake.starts_with(&start), "{mistake}");
         }
     }
-    // Whoever has many, or long ones, gets no long answer.
+    // Many annotations, or long ones, do not make a long response.
     let many = (0..1000).map(|index| (format!("ram-sidecar/{index}\n"), "x".into()));
     let many = Value::Object(many.collect());
-    let told = rrsa().of_pod(&annotated(&many)).checked().unwrap_err();
-    assert_eq!(told.len(), 10);
-    assert!(told.iter().all(|told| !told.contains('\n')), "{told:?}");
+    let mistakes = rrsa().for_pod(&annotated(&many)).check().unwrap_err();
+    assert_eq!(mistakes.len(), 10);
+    assert!(
+        mistakes.iter().all(|mistake| !mistake.contains('\n')),
+        "{mistakes:?}"
+    );
 }
 
 #[test]
-fn labels_ask_for_the_sidecar_or_for_none() {
-    for (labels, opted_to) in [
-        (json!({}), Opted::Unsaid),
-        (json!(null), Opted::Unsaid),
-        (json!({ "ram-sidecar/inject": "true" }), Opted::In),
-        (json!({ "ram-sidecar/inject": "false" }), Opted::Out),
-        (json!({ "ram-sidecar/inject": "yes" }), Opted::Out),
+fn labels_ask_for_the_sidecar_or_decline_it() {
+    for (labels, expected) in [
+        (json!({}), OptIn::Unset),
+        (json!(null), OptIn::Unset),
+        (json!({ "ram-sidecar/inject": "true" }), OptIn::Yes),
+        (json!({ "ram-sidecar/inject": "false" }), OptIn::No),
+        (json!({ "ram-sidecar/inject": "yes" }), OptIn::No),
         (
             json!({ "pod-identity.alibabacloud.com/injection": "on" }),
-            Opted::In,
+            OptIn::Yes,
         ),
         (
             json!({ "pod-identity.alibabacloud.com/injection": "off" }),
-            Opted::Out,
+            OptIn::No,
         ),
         (
             json!({ "pod-identity.alibabacloud.com/injection": "on", "ram-sidecar/inject": "false" }),
-            Opted::Out,
+            OptIn::No,
         ),
     ] {
-        assert_eq!(opted(Some(&labels)), opted_to, "{labels}");
+        assert_eq!(opt_in(Some(&labels)), expected, "{labels}");
     }
-    assert_eq!(opted(None), Opted::Unsaid);
+    assert_eq!(opt_in(None), OptIn::Unset);
 }

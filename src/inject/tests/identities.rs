@@ -1,21 +1,21 @@
-//! What each identity brings, and what another webhook has brought already.
+//! The volumes and settings of each identity, and those that ACK's webhook has added.
 
 use std::ffi::OsString;
 
 use serde_json::{Value, json};
 
-use super::{PROVIDER, ROLE, injected, objects_of, pod, variable, wanted};
+use super::{PROVIDER, ROLE, injected, objects_of, pod, request, variable};
 use crate::config;
-use crate::inject::{Injected, Wanted, Word};
+use crate::inject::{Field, Injected, Request};
 
 #[test]
-fn each_identity_brings_what_it_needs_and_nothing_else() {
-    let role = [(Word::Role, ROLE)];
-    let of = |words: &[(Word, &str)]| injected(&pod(), &wanted(words).or(&wanted(&role))).pod;
+fn each_identity_gets_its_volumes_and_settings_and_nothing_else() {
+    let role = [(Field::Role, ROLE)];
+    let of = |fields: &[(Field, &str)]| injected(&pod(), &request(fields).or(&request(&role))).pod;
     let volumes = |pod: &Value| objects_of(&pod["spec"]["volumes"]).join(" ");
     let ours = "ram-sidecar-credentials ram-sidecar-state";
 
-    let keyed = of(&[(Word::Secret, "job-key")]);
+    let keyed = of(&[(Field::Secret, "job-key")]);
     assert_eq!(volumes(&keyed), format!("{ours} ram-sidecar-access-key"));
     assert_eq!(
         keyed["spec"]["volumes"][2]["secret"],
@@ -32,14 +32,14 @@ fn each_identity_brings_what_it_needs_and_nothing_else() {
         "/var/run/secrets/ram-sidecar/access-key-secret"
     );
 
-    let node = of(&[(Word::Identity, "ecs_ram_role")]);
+    let node = of(&[(Field::Identity, "ecs_ram_role")]);
     assert_eq!(volumes(&node), ours);
     assert_eq!(
         variable(&node["spec"]["initContainers"][0], "RAM_SIDECAR_IDENTITY"),
         "ecs_ram_role"
     );
 
-    let other = of(&[(Word::CredentialsUri, "https://a.example/b")]);
+    let other = of(&[(Field::CredentialsUri, "https://a.example/b")]);
     assert_eq!(volumes(&other), ours);
     let sidecar = &other["spec"]["initContainers"][0];
     assert_eq!(
@@ -47,7 +47,7 @@ fn each_identity_brings_what_it_needs_and_nothing_else() {
         "https://a.example/b"
     );
 
-    let sandbox = of(&[(Word::Identity, "sandbox")]);
+    let sandbox = of(&[(Field::Identity, "sandbox")]);
     assert_eq!(volumes(&sandbox), "ram-sidecar-credentials");
     let sidecar = &sandbox["spec"]["initContainers"][0];
     let args = json!([
@@ -61,7 +61,7 @@ fn each_identity_brings_what_it_needs_and_nothing_else() {
 }
 
 #[test]
-fn what_ack_has_set_up_is_taken_from_the_pod() {
+fn the_settings_that_acks_webhook_has_added_are_used() {
     let mut theirs = pod();
     theirs["spec"]["volumes"] = json!([{ "name": "rrsa-oidc-token", "projected": {} }]);
     theirs["spec"]["containers"][0]["env"] = json!([
@@ -71,7 +71,7 @@ fn what_ack_has_set_up_is_taken_from_the_pod() {
         { "name": "ALIBABA_CLOUD_STS_REGION", "value": "cn-hangzhou" },
         { "name": "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "value": "true" },
     ]);
-    let Injected { pod, notes } = injected(&theirs, &Wanted::default());
+    let Injected { pod, notes, .. } = injected(&theirs, &Request::default());
     let sidecar = &pod["spec"]["initContainers"][0];
     for (name, value) in [
         ("ALIBABA_CLOUD_ROLE_ARN", ROLE),
@@ -84,38 +84,38 @@ fn what_ack_has_set_up_is_taken_from_the_pod() {
     assert_eq!(pod["spec"]["volumes"][0], theirs["spec"]["volumes"][0]);
     assert!(
         notes[1].starts_with(
-            "container main has ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN, "
+            "container main sets ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN, "
         ),
         "{notes:?}"
     );
-    // Variables of another origin are not meant for us.
+    // Variables without the token volume are not from ACK's webhook.
     theirs["spec"]["volumes"] = json!([]);
-    let told = Wanted::default().of_pod(&theirs).checked().unwrap_err();
-    assert_eq!(told.len(), 2, "{told:?}");
+    let mistakes = Request::default().for_pod(&theirs).check().unwrap_err();
+    assert_eq!(mistakes.len(), 2, "{mistakes:?}");
 }
 
 #[test]
-fn what_the_sidecar_is_told_is_a_configuration_that_it_takes() {
-    let role = [(Word::Role, ROLE)];
+fn the_settings_of_the_sidecar_are_a_valid_configuration() {
+    let role = [(Field::Role, ROLE)];
     let identities = [
-        &[(Word::OidcProviderArn, PROVIDER)][..],
-        &[(Word::Secret, "job-key")],
-        &[(Word::CredentialsUri, "https://a.example/b")],
-        &[(Word::Identity, "ecs_ram_role")],
+        &[(Field::OidcProviderArn, PROVIDER)][..],
+        &[(Field::Secret, "job-key")],
+        &[(Field::CredentialsUri, "https://a.example/b")],
+        &[(Field::Identity, "ecs_ram_role")],
     ];
     let more = [
         &[][..],
-        &[(Word::Classic, "true"), (Word::Duration, "90m")],
-        &[(Word::Region, "cn-hangzhou"), (Word::Vpc, "true")],
-        &[(Word::Metadata, "true")],
+        &[(Field::Classic, "true"), (Field::Duration, "90m")],
+        &[(Field::Region, "cn-hangzhou"), (Field::Vpc, "true")],
+        &[(Field::Metadata, "true")],
     ];
     for identity in identities {
         for more in more {
-            if more == [(Word::Metadata, "true")] && identity[0].1 == "ecs_ram_role" {
+            if more == [(Field::Metadata, "true")] && identity[0].1 == "ecs_ram_role" {
                 continue;
             }
-            let words = [&role, identity, more].concat();
-            let pod = injected(&pod(), &wanted(&words)).pod;
+            let fields = [&role, identity, more].concat();
+            let pod = injected(&pod(), &request(&fields)).pod;
             let containers = ["initContainers", "containers"].map(|list| pod["spec"][list].clone());
             let mut containers = containers.iter().filter_map(Value::as_array).flatten();
             let sidecar = containers
@@ -124,7 +124,7 @@ fn what_the_sidecar_is_told_is_a_configuration_that_it_takes() {
             let variable = |name: &str| {
                 let env = sidecar["env"].as_array().unwrap();
                 let variable = env.iter().find(|variable| variable["name"] == name)?;
-                // What the downward API fills in.
+                // The downward API fills these in.
                 let field = variable["valueFrom"]["fieldRef"]["fieldPath"].as_str();
                 let value = match field {
                     Some("metadata.uid") => "1c1d4e3a-6a0f-4b7c-9a44-0f3f3d0a7b11",
@@ -144,9 +144,9 @@ fn what_the_sidecar_is_told_is_a_configuration_that_it_takes() {
             });
             let config = checked
                 .outcome
-                .unwrap_or_else(|told| panic!("{words:?}: {told}"));
-            assert_eq!(config.files.len(), 1, "{words:?}");
-            assert!(config.state.is_some(), "{words:?}");
+                .unwrap_or_else(|mistakes| panic!("{fields:?}: {mistakes}"));
+            assert_eq!(config.files.len(), 1, "{fields:?}");
+            assert!(config.state.is_some(), "{fields:?}");
         }
     }
 }

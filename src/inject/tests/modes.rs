@@ -1,9 +1,9 @@
-//! The classic sidecar, and the one that is the ECS metadata service.
+//! The classic sidecar, and the one that serves the ECS metadata address.
 
 use super::*;
 
 #[test]
-fn a_classic_sidecar_stands_last_and_outlasts_the_job() {
+fn a_classic_sidecar_comes_last_and_drains_until_the_grace_period_ends() {
     let mut pod = pod();
     pod["spec"]["initContainers"] = json!([{ "name": "data", "image": "x" }]);
     pod["spec"]["restartPolicy"] = json!("Never");
@@ -16,50 +16,52 @@ fn a_classic_sidecar_stands_last_and_outlasts_the_job() {
         if let Some(grace) = grace {
             pod["spec"]["terminationGracePeriodSeconds"] = json!(grace);
         }
-        let wanted = wanted(&[(Word::Classic, "true")]).or(&rrsa());
-        let Injected { pod, notes } = injected(&pod, &wanted);
+        let request = request(&[(Field::Classic, "true")]).or(&rrsa());
+        let Injected { pod, notes, .. } = injected(&pod, &request);
         let spec = &pod["spec"];
         assert_eq!(objects_of(&spec["containers"]), ["main", "ram-sidecar"]);
         assert!(spec["containers"][1].get("restartPolicy").is_none());
         assert_eq!(variable(&spec["containers"][1], "RAM_SIDECAR_DRAIN"), drain);
-        // It is not there yet.
+        // The sidecar has not started yet when they run.
         assert_eq!(
             spec["initContainers"],
             json!([{ "name": "data", "image": "x" }])
         );
         assert!(notes[0].ends_with("for the container main"), "{notes:?}");
-        let end = "ends only when the sidecar does: let the job's container end with `curl -X POST http://127.0.0.1:7003/stop`";
-        let init = "has init containers that get nothing, because a classic sidecar starts after them: data";
+        let end = "completes only after the sidecar has ended: let the job's container end with `curl -X POST http://127.0.0.1:7003/stop`";
+        let init = "has init containers that get no credentials, because a classic sidecar starts after them: data";
         assert_eq!(notes[1..], [init, end]);
     }
     pod["spec"]["restartPolicy"] = json!("Always");
-    let wanted = wanted(&[(Word::Classic, "true")]).or(&rrsa());
-    assert_eq!(injected(&pod, &wanted).notes.len(), 2);
-    let metadata = super::wanted(&[(Word::Metadata, "true")]).or(&wanted);
-    let told = injected(&pod, &metadata).notes;
+    let request = request(&[(Field::Classic, "true")]).or(&rrsa());
+    assert_eq!(injected(&pod, &request).notes.len(), 2);
+    let metadata = super::request(&[(Field::Metadata, "true")]).or(&request);
+    let notes = injected(&pod, &metadata).notes;
     assert!(
-        told.iter().any(|told| told.ends_with("after them: data")),
-        "{told:?}"
+        notes.iter().any(|note| note.ends_with("after them: data")),
+        "{notes:?}"
     );
-    // Whoever gets nothing by wish is not told.
+    // Containers that are skipped on purpose are not noted.
     for skipped in [
-        wanted
+        request
             .clone()
-            .or(&super::wanted(&[(Word::SkipContainers, "data")])),
-        wanted
+            .or(&super::request(&[(Field::SkipContainers, "data")])),
+        request
             .clone()
-            .or(&super::wanted(&[(Word::OnlyContainers, "main")])),
+            .or(&super::request(&[(Field::OnlyContainers, "main")])),
     ] {
         assert_eq!(injected(&pod, &skipped).notes.len(), 1);
     }
     pod["spec"]["initContainers"] = json!([]);
-    assert_eq!(injected(&pod, &wanted).notes.len(), 1);
+    assert_eq!(injected(&pod, &request).notes.len(), 1);
 }
 
 #[test]
-fn the_metadata_address_comes_before_the_sidecar_and_lets_it_listen() {
-    let wanted = wanted(&[(Word::Metadata, "true")]).or(&rrsa());
-    let Injected { pod: after, notes } = injected(&pod(), &wanted);
+fn the_metadata_address_container_comes_first_and_the_sidecar_may_listen() {
+    let request = request(&[(Field::Metadata, "true")]).or(&rrsa());
+    let Injected {
+        pod: after, notes, ..
+    } = injected(&pod(), &request);
     let spec = &after["spec"];
     assert_eq!(
         objects_of(&spec["initContainers"]),
@@ -76,7 +78,7 @@ fn the_metadata_address_comes_before_the_sidecar_and_lets_it_listen() {
     assert_eq!(listen, "100.100.100.200:80");
     let sysctl = json!([{ "name": "net.ipv4.ip_unprivileged_port_start", "value": "0" }]);
     assert_eq!(spec["securityContext"]["sysctls"], sysctl);
-    // With it the SDKs would not ask.
+    // The variable would keep the SDKs from asking.
     assert!(!after.to_string().contains("METADATA_DISABLED"));
     assert_eq!(
         notes[1..],
@@ -90,7 +92,9 @@ fn the_metadata_address_comes_before_the_sidecar_and_lets_it_listen() {
         json!({ "sysctls": [{ "name": "net.ipv4.ip_unprivileged_port_start", "value": "80" }] });
     theirs["spec"]["containers"][0]["env"] =
         json!([{ "name": "ALIBABA_CLOUD_ECS_METADATA_DISABLED", "value": "true" }]);
-    let Injected { pod: after, notes } = injected(&theirs, &wanted);
+    let Injected {
+        pod: after, notes, ..
+    } = injected(&theirs, &request);
     assert_eq!(
         after["spec"]["securityContext"],
         theirs["spec"]["securityContext"]
@@ -102,5 +106,5 @@ fn the_metadata_address_comes_before_the_sidecar_and_lets_it_listen() {
         ),
         "{notes:?}"
     );
-    assert!(notes.contains(&"container main sets ALIBABA_CLOUD_ECS_METADATA_DISABLED, with which no SDK asks the metadata service".to_owned()), "{notes:?}");
+    assert!(notes.contains(&"container main sets ALIBABA_CLOUD_ECS_METADATA_DISABLED, which keeps SDKs from asking the metadata service: remove it".to_owned()), "{notes:?}");
 }

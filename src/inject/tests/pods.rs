@@ -1,29 +1,50 @@
-//! Pods of all shapes, drawn from seeds, and what must hold of each.
+//! Random pods, and what holds for each.
 
-use super::drawn::{Dice, pod, wish};
+use serde_json::Value;
+
 use super::holds::holds;
+use super::patched;
+use super::random::{Random, pod, spec};
 use super::restricted::violations;
 use crate::inject::{inject, yaml};
 
 #[test]
-fn whatever_the_pod_nothing_of_it_is_lost_and_a_second_time_changes_nothing() {
+fn injection_loses_nothing_of_any_pod_and_a_second_one_changes_nothing() {
     for seed in 1..=1000 {
-        let mut dice = Dice(seed);
-        let is_restricted = dice.one_in(2);
-        let before = pod(&mut dice, is_restricted);
-        let wish = wish(&mut dice);
-        let after = inject(&before, &wish).unwrap_or_else(|told| panic!("seed {seed}: {told}"));
+        let mut random = Random(seed);
+        let is_restricted = random.one_in(2);
+        let before = pod(&mut random, is_restricted);
+        let spec = spec(&mut random);
+        let after = inject(&before, &spec).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert!(
             holds(&after.pod, &before),
             "seed {seed}: {before:#}\n{:#}",
             after.pod
         );
-        let twice = inject(&after.pod, &wish).unwrap();
+        let twice = inject(&after.pod, &spec).unwrap();
         assert_eq!(twice.pod, after.pod, "seed {seed}");
+        assert_eq!(twice.operations, Vec::<Value>::new(), "seed {seed}");
         let text = yaml::write(&after.pod);
         let again = yaml::read(text.as_bytes())
-            .unwrap_or_else(|told| panic!("seed {seed}: {told}\n{text}"));
+            .unwrap_or_else(|error| panic!("seed {seed}: {error}\n{text}"));
         assert_eq!(again[0].value, after.pod, "seed {seed}");
+    }
+}
+
+#[test]
+fn the_operations_make_the_injected_pod_of_any_pod() {
+    for seed in 1..=1000 {
+        let mut random = Random(seed);
+        let is_restricted = random.one_in(2);
+        let before = pod(&mut random, is_restricted);
+        let spec = spec(&mut random);
+        let after = inject(&before, &spec).unwrap();
+        assert_eq!(
+            patched(&before, &after.operations),
+            after.pod,
+            "seed {seed}: {before:#} {:#?}",
+            after.operations
+        );
     }
 }
 
@@ -31,12 +52,12 @@ fn whatever_the_pod_nothing_of_it_is_lost_and_a_second_time_changes_nothing() {
 fn a_restricted_pod_stays_restricted_unless_it_gets_the_metadata_address() {
     let mut privileged = 0;
     for seed in 1..=1000 {
-        let mut dice = Dice(seed);
-        let before = pod(&mut dice, true);
+        let mut random = Random(seed);
+        let before = pod(&mut random, true);
         assert_eq!(violations(&before), Vec::<String>::new(), "seed {seed}");
-        let wish = wish(&mut dice);
-        let after = inject(&before, &wish).unwrap().pod;
-        if wish.metadata {
+        let spec = spec(&mut random);
+        let after = inject(&before, &spec).unwrap().pod;
+        if spec.metadata {
             privileged += 1;
             assert!(!violations(&after).is_empty(), "seed {seed}");
         } else {
@@ -51,12 +72,12 @@ fn a_restricted_pod_stays_restricted_unless_it_gets_the_metadata_address() {
 }
 
 #[test]
-fn each_led_container_can_read_the_file_and_finds_its_uid_before_it_is_used() {
+fn each_container_that_is_led_has_its_volumes_and_defines_its_uid_before_using_it() {
     for seed in 1..=500 {
-        let mut dice = Dice(seed);
-        let before = pod(&mut dice, false);
-        let wish = wish(&mut dice);
-        let after = inject(&before, &wish).unwrap().pod;
+        let mut random = Random(seed);
+        let before = pod(&mut random, false);
+        let spec = spec(&mut random);
+        let after = inject(&before, &spec).unwrap().pod;
         let spec = &after["spec"];
         let volumes = spec["volumes"].as_array().unwrap();
         for container in ["containers", "initContainers"]

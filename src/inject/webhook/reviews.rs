@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use crate::failure::scrub;
 use crate::inject::admission::{Decision, Malformed, Outcome, Policy, Review};
-use crate::inject::{Annotations, Wanted};
+use crate::inject::{self, Annotations};
 use crate::server::response;
 
 use super::accounts::{Accounts, Name};
@@ -28,7 +28,7 @@ use super::accounts::{Accounts, Name};
 /// What all connections have in common.
 pub(super) struct Room {
     pub(super) acceptor: TlsAcceptor,
-    pub(super) defaults: Wanted,
+    pub(super) defaults: inject::Request,
     pub(super) policy: Policy,
     pub(super) accounts: Option<Accounts>,
     pub(super) leaving: watch::Receiver<bool>,

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::inject::admission::Policy;
 use crate::inject::webhook::{Accounts, Certificate, Options};
-use crate::inject::{Said, Wanted};
+use crate::inject::{Given, Request};
 
 use crate::config::checker::Checker;
 use crate::config::layers::Layers;
@@ -17,9 +17,9 @@ use crate::config::{Input, Mistakes, parse};
 #[derive(Debug)]
 pub struct Webhook {
     /// Its own settings by their flags.
-    pub said: BTreeMap<&'static str, Said>,
-    /// What is wanted where neither a pod nor its service account says more.
-    pub defaults: Wanted,
+    pub said: BTreeMap<&'static str, Given>,
+    /// The defaults of every request: a pod and its service account take precedence.
+    pub defaults: Request,
 }
 
 /// A setting of the webhook itself.
@@ -78,7 +78,7 @@ pub fn webhook(input: &Input<'_>, given: Webhook) -> Result<Options, Mistakes> {
 }
 
 struct Reader {
-    said: BTreeMap<&'static str, Said>,
+    said: BTreeMap<&'static str, Given>,
     problems: Vec<String>,
 }
 
@@ -87,7 +87,7 @@ impl Reader {
     fn value<T>(&mut self, flag: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let default = OWN.iter().find(|own| own.flag == flag)?.default;
         let (text, place) = match self.said.get(flag) {
-            Some(Said { text, place }) => (text.as_str(), place.clone()),
+            Some(Given { text, place }) => (text.as_str(), place.clone()),
             None => (default?, format!("--{flag}")),
         };
         read(text)

@@ -1,9 +1,9 @@
-//! The injection, held to the manifests and to Kubernetes' own libraries.
+//! The injection, compared with the manifests and judged by Kubernetes' own libraries.
 
 use std::io::Write as _;
 use std::process::Stdio;
 
-use ram_sidecar::inject::{Wanted, Word, inject, patch};
+use ram_sidecar::inject::{Field, Injected, Request, inject};
 use serde_json::{Value, json};
 
 use super::object;
@@ -13,18 +13,21 @@ use crate::toolchains::Language;
 const ROLE: &str = "acs:ram::1234567890123456:role/job";
 const PROVIDER: &str = "acs:ram::1234567890123456:oidc-provider/ack-rrsa-c0123456789";
 
-fn injected(pod: &Value, words: &[(Word, &str)]) -> Value {
-    let mut wanted = Wanted::default();
-    let names = [(Word::Role, ROLE), (Word::OidcProviderArn, PROVIDER)];
-    for (word, text) in names.iter().chain(words) {
-        wanted.say(*word, *text, "a test");
+fn injected(pod: &Value, fields: &[(Field, &str)]) -> Injected {
+    let mut request = Request::default();
+    let names = [(Field::Role, ROLE), (Field::OidcProviderArn, PROVIDER)];
+    for (field, text) in names.iter().chain(fields) {
+        request.set(*field, *text, "a test");
     }
-    inject(pod, &wanted.checked().unwrap()).unwrap().pod
+    inject(pod, &request.check().unwrap()).unwrap()
 }
 
 #[test]
-fn a_bare_pod_gets_what_the_examples_have() {
-    for (example, words) in [("native", &[][..]), ("classic", &[(Word::Classic, "true")])] {
+fn injection_makes_the_examples_of_bare_pods() {
+    for (example, fields) in [
+        ("native", &[][..]),
+        ("classic", &[(Field::Classic, "true")]),
+    ] {
         let Some(pod) = object(example, "Pod") else {
             return;
         };
@@ -37,15 +40,15 @@ fn a_bare_pod_gets_what_the_examples_have() {
         let job = containers[0].as_object_mut().unwrap();
         assert!(job.remove("env").is_some() && job.remove("volumeMounts").is_some());
 
-        // A hand has written a shorter name.
-        let text = injected(&bare, words).to_string();
+        // The hand-written examples have a shorter name.
+        let text = injected(&bare, fields).pod.to_string();
         let injected: Value =
             serde_json::from_str(&text.replace("RAM_SIDECAR_POD_UID", "POD_UID")).unwrap();
         assert_eq!(injected, pod, "{example}");
     }
 }
 
-/// Pods that meet a level of Pod Security, as the last field says.
+/// Pods, each with the Pod Security level that it complies with.
 fn pods() -> Vec<(Value, &'static str)> {
     let safe = json!({
         "allowPrivilegeEscalation": false,
@@ -93,15 +96,12 @@ fn pods() -> Vec<(Value, &'static str)> {
 }
 
 #[test]
-fn kubernetes_finds_nothing_wrong_and_the_standard_that_was_met_is_met() {
+fn injected_pods_are_valid_and_keep_their_pod_security_level() {
     let mut expected = Vec::new();
     let mut questions = Vec::new();
     for (pod, level) in pods() {
-        for words in [&[][..], &[(Word::Classic, "true")]] {
-            let after = injected(&pod, words);
-            let patch = patch::patch(&pod, &after);
-            assert!(!patch.is_empty());
-            questions.push(json!({"before": pod, "after": after, "patch": patch}));
+        for fields in [&[][..], &[(Field::Classic, "true")]] {
+            questions.push(question(&pod, &injected(&pod, fields)));
             expected.push(json!({"before": level, "after": level, "problems": []}));
         }
     }
@@ -112,12 +112,10 @@ fn kubernetes_finds_nothing_wrong_and_the_standard_that_was_met_is_met() {
 }
 
 #[test]
-fn only_the_address_of_the_metadata_service_needs_the_privileged_level() {
+fn only_the_metadata_address_needs_the_privileged_level() {
     let (pod, _) = pods().swap_remove(0);
-    let after = injected(&pod, &[(Word::Metadata, "true")]);
-    let patch = patch::patch(&pod, &after);
-    let question = json!([{"before": pod, "after": after, "patch": patch}]);
-    let Some(verdicts) = judged(&question) else {
+    let after = injected(&pod, &[(Field::Metadata, "true")]);
+    let Some(verdicts) = judged(&json!([question(&pod, &after)])) else {
         return;
     };
     let expected = json!([{"before": "restricted", "after": "privileged", "problems": []}]);
@@ -125,15 +123,14 @@ fn only_the_address_of_the_metadata_service_needs_the_privileged_level() {
 }
 
 #[test]
-fn a_patch_that_makes_something_else_and_a_field_that_no_pod_has_are_found() {
+fn the_judge_finds_a_wrong_patch_and_an_unknown_field() {
     let (pod, _) = pods().swap_remove(0);
-    let after = injected(&pod, &[]);
-    let mut wrong = patch::patch(&pod, &after);
-    wrong.pop();
+    let mut wrong = injected(&pod, &[]);
+    wrong.operations.pop();
     let mut odd = pod.clone();
     odd["spec"]["hostNetwrok"] = json!(true);
     let Some(verdicts) = judged(&json!([
-        {"before": pod, "after": after, "patch": wrong},
+        question(&pod, &wrong),
         {"before": odd},
     ])) else {
         return;
@@ -143,7 +140,13 @@ fn a_patch_that_makes_something_else_and_a_field_that_no_pod_has_are_found() {
     assert!(problem(1).contains("hostNetwrok"), "{verdicts}");
 }
 
-/// Lets Kubernetes' own libraries judge pods; nothing where Go is not installed.
+/// Asks about an injection: whether the patch makes the pod, and whether that is valid.
+fn question(before: &Value, injected: &Injected) -> Value {
+    assert!(!injected.operations.is_empty());
+    json!({"before": before, "after": injected.pod, "patch": injected.operations})
+}
+
+/// Has Kubernetes' own libraries judge pods; nothing where Go is not installed.
 fn judged(questions: &Value) -> Option<Value> {
     let home = Scratch::new();
     let mut program = Language::Kubernetes.program("kubernetes", home.path())?;
@@ -153,7 +156,7 @@ fn judged(questions: &Value) -> Option<Value> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // It reads all before it writes.
+    // The program reads everything before it writes.
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(questions.to_string().as_bytes()).unwrap();
     drop(stdin);

@@ -1,17 +1,17 @@
-//! What annotations ask for, of a pod and of its service account.
+//! Annotations of a pod and of its service account.
 
 use super::*;
 
 type Check<'a> = &'a dyn Fn(&Value) -> bool;
 
 #[test]
-fn the_pod_says_more_than_its_service_account_and_that_more_than_the_flags() {
-    let acks = ACKS_ROLE;
-    let carried = json!({
+fn the_pod_takes_precedence_over_its_service_account_and_that_over_the_flags() {
+    let ack = ACK_ROLE;
+    let by_ack = json!({
         "containers": [{
             "name": "job",
             "env": [
-                { "name": "ALIBABA_CLOUD_ROLE_ARN", "value": "acs:ram::2:role/carried" },
+                { "name": "ALIBABA_CLOUD_ROLE_ARN", "value": "acs:ram::2:role/by-ack" },
                 { "name": "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "value": "acs:ram::2:oidc-provider/cluster" },
             ],
         }],
@@ -21,24 +21,24 @@ fn the_pod_says_more_than_its_service_account_and_that_more_than_the_flags() {
     // Each row adds something stronger.
     let rows: [(&Value, Pairs<'_>, Pairs<'_>, &str); 6] = [
         (&plain, &[], &[], "acs:ram::1:role/flag-role"),
-        (&carried, &[], &[], "acs:ram::2:role/carried"),
-        (&carried, &[(acks, "theirs")], &[], "acs:ram::2:role/theirs"),
+        (&by_ack, &[], &[], "acs:ram::2:role/by-ack"),
+        (&by_ack, &[(ack, "theirs")], &[], "acs:ram::2:role/theirs"),
         (
-            &carried,
-            &[(acks, "theirs"), ("ram-sidecar/role", "ours")],
+            &by_ack,
+            &[(ack, "theirs"), ("ram-sidecar/role", "ours")],
             &[],
             "acs:ram::2:role/ours",
         ),
         (
-            &carried,
+            &by_ack,
             &[("ram-sidecar/role", "ours")],
-            &[(acks, "pods")],
+            &[(ack, "pods")],
             "acs:ram::2:role/pods",
         ),
         (
-            &carried,
+            &by_ack,
             &[("ram-sidecar/role", "ours")],
-            &[(acks, "pods"), ("ram-sidecar/role", "acs:ram::3:role/own")],
+            &[(ack, "pods"), ("ram-sidecar/role", "acs:ram::3:role/own")],
             "acs:ram::3:role/own",
         ),
     ];
@@ -118,17 +118,17 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
             &|pod| !led(pod),
         ),
     ];
-    let known = crate::inject::PLACES.iter();
-    let known = known.flat_map(|place| [place.annotation, place.ack]);
+    let known = crate::inject::FIELDS.iter();
+    let known = known.flat_map(|names| [names.annotation, names.ack]);
     for name in known.flatten() {
-        let is_here = rows.iter().any(|(row, ..)| *row == name);
-        assert!(is_here || name == ACKS_ROLE, "{name} has no row");
+        let has_row = rows.iter().any(|(row, ..)| *row == name);
+        assert!(has_row || name == ACK_ROLE, "{name} has no row");
     }
     for (name, value, is_right) in rows {
-        let said = annotations(&[(name, value)]);
+        let pairs = annotations(&[(name, value)]);
         let mut annotated = pod();
-        annotated["metadata"]["annotations"] = said.clone().into();
-        for (pod, account) in [(annotated, Annotations::new()), (pod(), said)] {
+        annotated["metadata"]["annotations"] = pairs.clone().into();
+        for (pod, account) in [(annotated, Annotations::new()), (pod(), pairs)] {
             let decision = read(&request(&pod)).decide(&defaults(), &Ok(account), Policy::Fail);
             assert_eq!(decision.outcome, Outcome::Injected, "{name}");
             let injected = patched(&pod, &decision.review());
@@ -137,5 +137,5 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
     }
 }
 
-/// Which role it gives is the matter of another test.
-const ACKS_ROLE: &str = "pod-identity.alibabacloud.com/role-name";
+/// Its effect is tested above.
+const ACK_ROLE: &str = "pod-identity.alibabacloud.com/role-name";

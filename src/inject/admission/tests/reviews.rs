@@ -1,10 +1,10 @@
-//! What is read of a review, and which pods are none of the webhook's.
+//! The reading of reviews, and the pods that are left alone.
 
 use super::*;
-use crate::inject::admission::review::MOST_VALUES;
+use crate::inject::admission::review::MAX_VALUES;
 
 #[test]
-fn what_is_no_review_is_refused_with_a_reason() {
+fn a_malformed_review_is_refused_with_a_reason() {
     let good = request(&pod());
     let change = |name: &str, value: Value| {
         let mut changed = good.clone();
@@ -16,14 +16,14 @@ fn what_is_no_review_is_refused_with_a_reason() {
     let mut other = review(&good);
     other["kind"] = "ConversionReview".into();
     let deep = "[".repeat(200);
-    let many = format!("[{}]", "0,".repeat(MOST_VALUES));
-    for (text, code, told) in [
+    let many = format!("[{}]", "0,".repeat(MAX_VALUES));
+    for (text, code, reason) in [
         ("", "NotJson", "line 1, column 0"),
         ("{\n\"a\": x", "NotJson", "line 2"),
         (&deep, "NotJson", "is not JSON"),
-        ("[]", "NoReview", "is no AdmissionReview"),
-        ("null", "NoReview", "is no AdmissionReview"),
-        (&other.to_string(), "NoReview", "is no AdmissionReview"),
+        ("[]", "NoReview", "is not an AdmissionReview"),
+        ("null", "NoReview", "is not an AdmissionReview"),
+        (&other.to_string(), "NoReview", "is not an AdmissionReview"),
         (&old.to_string(), "WrongVersion", "admissionReviewVersions"),
         (&review(&Value::Null).to_string(), "NoRequest", "no request"),
         (&review(&json!([])).to_string(), "NoRequest", "no request"),
@@ -36,29 +36,29 @@ fn what_is_no_review_is_refused_with_a_reason() {
     ] {
         let malformed = Review::read(text.as_bytes()).unwrap_err();
         assert_eq!(malformed.code, code, "{malformed:?}");
-        assert!(malformed.message.contains(told), "{malformed:?}");
+        assert!(malformed.message.contains(reason), "{malformed:?}");
     }
-    // An answer that was taken for a request.
+    // A response sent by mistake.
     let answer = decide(&pod()).review().to_string();
     let malformed = Review::read(answer.as_bytes()).unwrap_err();
     assert_eq!(malformed.code, "NoRequest");
 }
 
 #[test]
-fn a_label_that_is_neither_yes_nor_no_is_warned_of() {
+fn a_label_that_is_neither_true_nor_false_gets_a_warning() {
     for label in ["True", "", "yes"] {
         let mut pod = pod();
         pod["metadata"]["labels"] = json!({ "ram-sidecar/inject": label });
         let decision =
-            read(&request(&pod)).decide(&Wanted::default(), &Ok(Annotations::new()), Policy::Fail);
+            read(&request(&pod)).decide(&Request::default(), &Ok(Annotations::new()), Policy::Fail);
         assert_eq!(decision.outcome, Outcome::LeftAlone);
         let warning = decision.review()["response"]["warnings"][0].to_string();
-        assert!(warning.contains("asks for no sidecar"), "{warning}");
+        assert!(warning.contains("declines the sidecar"), "{warning}");
     }
 }
 
 #[test]
-fn what_is_no_new_pod_or_wants_no_sidecar_is_left_alone() {
+fn other_objects_and_pods_that_decline_the_sidecar_are_left_alone() {
     let kind = |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
     let mut requests = Vec::new();
     for (name, value) in [
@@ -86,17 +86,17 @@ fn what_is_no_new_pod_or_wants_no_sidecar_is_left_alone() {
     ] {
         let mut pod = pod();
         pod["metadata"]["labels"] = labels;
-        // It is not even asked whether it could be.
+        // Its mistakes do not matter.
         pod["metadata"]["annotations"] = json!({ "ram-sidecar/role": "no role" });
         requests.push(request(&pod));
     }
     let mut mirror = pod();
     mirror["metadata"]["annotations"] = json!({ "kubernetes.io/config.mirror": "d" });
     requests.push(request(&mirror));
-    // One that has it needs no role, and may have as many containers as it likes.
+    // A pod that has the sidecar needs no role, and may have any number of containers.
     let mut many = pod();
     let container = |index: usize| json!({ "name": format!("c{index}") });
-    many["spec"]["containers"] = (0..=MOST_CONTAINERS).map(container).collect();
+    many["spec"]["containers"] = (0..=MAX_CONTAINERS).map(container).collect();
     for list in ["initContainers", "containers"] {
         for mut pod in [pod(), many.clone()] {
             let mut containers = pod["spec"][list].as_array().cloned().unwrap_or_default();
@@ -109,7 +109,7 @@ fn what_is_no_new_pod_or_wants_no_sidecar_is_left_alone() {
         let review = read(&request);
         assert_eq!(review.account(), None, "{request}");
         let account = Err("not asked".to_owned());
-        let decision = review.decide(&Wanted::default(), &account, Policy::Fail);
+        let decision = review.decide(&Request::default(), &account, Policy::Fail);
         assert_eq!(decision.outcome, Outcome::LeftAlone, "{request}");
         assert_eq!(
             decision.review()["response"],
@@ -130,7 +130,7 @@ fn what_is_no_new_pod_or_wants_no_sidecar_is_left_alone() {
 }
 
 #[test]
-fn the_service_account_is_the_one_of_the_pod() {
+fn the_service_account_is_the_one_that_the_pod_names() {
     let account = |spec: Value| {
         let mut pod = pod();
         pod["spec"] = spec;

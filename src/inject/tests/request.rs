@@ -1,21 +1,21 @@
-//! What can be said, where, and what is wrong with it.
+//! Requests and their mistakes.
 
 use serde_json::{Value, json};
 
-use super::{PROVIDER, ROLE, rrsa, wanted};
-use crate::inject::{Identity, Wanted, Wish, Word};
+use super::{PROVIDER, ROLE, request, rrsa};
+use crate::inject::{Field, Identity, Request, Spec};
 
 pub(super) fn annotated(annotations: &Value) -> Value {
     json!({ "metadata": { "annotations": annotations }, "spec": { "containers": [{ "name": "main" }] } })
 }
 
-pub(super) fn wish(flags: &Wanted, annotations: &Value) -> Wish {
-    flags.of_pod(&annotated(annotations)).checked().unwrap()
+pub(super) fn spec(flags: &Request, annotations: &Value) -> Spec {
+    flags.for_pod(&annotated(annotations)).check().unwrap()
 }
 
 #[test]
-fn the_nearest_settings_are_the_identity() {
-    let identity = |flags: &Wanted, annotations: Value| wish(flags, &annotations).identity;
+fn the_identity_is_the_one_whose_settings_take_precedence() {
+    let identity = |flags: &Request, annotations: Value| spec(flags, &annotations).identity;
     let oidc = Identity::Oidc {
         provider: PROVIDER.to_owned(),
     };
@@ -26,13 +26,13 @@ fn the_nearest_settings_are_the_identity() {
         identity(&rrsa(), json!({ "ram-sidecar/secret": "key" })),
         key
     );
-    let node = wanted(&[(Word::Role, ROLE), (Word::Identity, "ecs_ram_role")]);
+    let node = request(&[(Field::Role, ROLE), (Field::Identity, "ecs_ram_role")]);
     assert_eq!(
         identity(&node, json!({ "ram-sidecar/oidc-provider-arn": PROVIDER })),
         oidc
     );
     assert_eq!(identity(&node, json!({})), Identity::EcsRamRole);
-    let both = rrsa().or(&wanted(&[(Word::Secret, "key")]));
+    let both = rrsa().or(&request(&[(Field::Secret, "key")]));
     assert_eq!(identity(&both, json!({})), oidc);
     assert_eq!(
         identity(&both, json!({ "ram-sidecar/identity": "access_key" })),
@@ -41,27 +41,24 @@ fn the_nearest_settings_are_the_identity() {
 }
 
 #[test]
-fn all_mistakes_are_told_at_once_with_their_places() {
-    let flags = wanted(&[
-        (Word::Role, "acs:ram::x:role/a"),
-        (Word::Identity, "token"),
-        (Word::OidcProviderArn, "p"),
-        (Word::Secret, "Key"),
-        (Word::CredentialsUri, "http://a/b"),
-        (Word::Image, "a b"),
-        (Word::Region, "CN"),
-        (Word::Duration, "5m"),
-        (Word::AccountId, "a"),
-        (Word::SkipContainers, "a,,b"),
+fn all_mistakes_are_reported_at_once_with_their_places() {
+    let flags = request(&[
+        (Field::Role, "acs:ram::x:role/a"),
+        (Field::Identity, "token"),
+        (Field::OidcProviderArn, "p"),
+        (Field::Secret, "Key"),
+        (Field::CredentialsUri, "http://a/b"),
+        (Field::Image, "a b"),
+        (Field::Region, "CN"),
+        (Field::Duration, "5m"),
+        (Field::AccountId, "a"),
+        (Field::SkipContainers, "a,,b"),
     ]);
     let annotations = json!({
         "ram-sidecar/classic": "maybe",
         "pod-identity.alibabacloud.com/service-account-token-expiration": "60",
     });
-    let told = flags
-        .of_pod(&annotated(&annotations))
-        .checked()
-        .unwrap_err();
+    let mistakes = flags.for_pod(&annotated(&annotations)).check().unwrap_err();
     for start in [
         "--role: its account id `x` is not a number",
         "--identity: `token` is no identity of a pod; choose oidc, access_key",
@@ -77,17 +74,17 @@ fn all_mistakes_are_told_at_once_with_their_places() {
         "the annotation pod-identity.alibabacloud.com/service-account-token-expiration: `60` is no life of a token",
     ] {
         assert!(
-            told.iter().any(|told| told.starts_with(start)),
-            "{start}: {told:#?}"
+            mistakes.iter().any(|mistake| mistake.starts_with(start)),
+            "{start}: {mistakes:#?}"
         );
     }
-    assert_eq!(told.len(), 12, "{told:#?}");
+    assert_eq!(mistakes.len(), 12, "{mistakes:#?}");
     assert_eq!(flags.mistakes().len(), 10);
 }
 
 #[test]
-fn what_is_missing_or_does_not_go_together_is_told() {
-    for (words, told) in [
+fn missing_and_conflicting_fields_are_reported() {
+    for (fields, expected) in [
         (
             &[][..],
             &[
@@ -96,73 +93,73 @@ fn what_is_missing_or_does_not_go_together_is_told() {
             ][..],
         ),
         (
-            &[(Word::OidcProviderArn, PROVIDER)],
+            &[(Field::OidcProviderArn, PROVIDER)],
             &["nothing says which role"],
         ),
         (
-            &[(Word::Role, ROLE), (Word::Identity, "oidc")],
+            &[(Field::Role, ROLE), (Field::Identity, "oidc")],
             &["the identity oidc needs"],
         ),
         (
-            &[(Word::Role, ROLE), (Word::Identity, "access_key")],
+            &[(Field::Role, ROLE), (Field::Identity, "access_key")],
             &["the identity access_key needs a Secret"],
         ),
         (
-            &[(Word::Identity, "credentials_uri")],
+            &[(Field::Identity, "credentials_uri")],
             &["the identity credentials_uri needs"],
         ),
         (
-            &[(Word::Role, "job"), (Word::Secret, "key")],
+            &[(Field::Role, "job"), (Field::Secret, "key")],
             &["--role: the role `job` has no account"],
         ),
         (
             &[
-                (Word::Role, ROLE),
-                (Word::OidcProviderArn, PROVIDER),
-                (Word::Secret, "key"),
+                (Field::Role, ROLE),
+                (Field::OidcProviderArn, PROVIDER),
+                (Field::Secret, "key"),
             ],
             &["--oidc-provider-arn and --secret are settings of different identities"],
         ),
         (
             &[
-                (Word::Role, ROLE),
-                (Word::Identity, "ecs_ram_role"),
-                (Word::Metadata, "true"),
+                (Field::Role, ROLE),
+                (Field::Identity, "ecs_ram_role"),
+                (Field::Metadata, "true"),
             ],
             &["the address of the ECS metadata service cannot be given"],
         ),
         (
             &[
-                (Word::Role, ROLE),
-                (Word::Secret, "key"),
-                (Word::Vpc, "true"),
+                (Field::Role, ROLE),
+                (Field::Secret, "key"),
+                (Field::Vpc, "true"),
             ],
             &["a VPC endpoint belongs to a region"],
         ),
     ] {
-        let mistakes = wanted(words).checked().unwrap_err();
-        assert_eq!(mistakes.len(), told.len(), "{mistakes:?}");
-        for (mistake, told) in mistakes.iter().zip(told) {
-            assert!(mistake.starts_with(told), "{mistake}");
+        let mistakes = request(fields).check().unwrap_err();
+        assert_eq!(mistakes.len(), expected.len(), "{mistakes:?}");
+        for (mistake, start) in mistakes.iter().zip(expected) {
+            assert!(mistake.starts_with(start), "{mistake}");
         }
     }
-    // An account makes a role of a name.
-    let named = wanted(&[
-        (Word::Role, "job"),
-        (Word::Secret, "key"),
-        (Word::AccountId, "1"),
+    // An account makes an ARN of a role name.
+    let named = request(&[
+        (Field::Role, "job"),
+        (Field::Secret, "key"),
+        (Field::AccountId, "1"),
     ]);
     assert_eq!(
-        named.checked().unwrap().role.unwrap().as_str(),
+        named.check().unwrap().role.unwrap().as_str(),
         "acs:ram::1:role/job"
     );
-    let passed_through = wanted(&[(Word::Identity, "ecs_ram_role")]);
-    assert_eq!(passed_through.checked().unwrap().role, None);
+    let passed_through = request(&[(Field::Identity, "ecs_ram_role")]);
+    assert_eq!(passed_through.check().unwrap().role, None);
 }
 
 #[test]
-fn settings_of_the_sidecar_are_no_place_for_secrets() {
-    for (setting, told) in [
+fn settings_of_the_sidecar_must_not_be_secrets() {
+    for (setting, expected) in [
         (
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET=planted",
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET is a secret",
@@ -191,23 +188,23 @@ fn settings_of_the_sidecar_are_no_place_for_secrets() {
             "RAM_SIDECAR_DRIAN is no setting",
         ),
     ] {
-        let mut wanted = rrsa();
-        wanted.add_env(setting);
-        let mistakes = wanted.checked().unwrap_err();
+        let mut request = rrsa();
+        request.add_setting(setting);
+        let mistakes = request.check().unwrap_err();
         assert_eq!(mistakes.len(), 1);
         assert!(
-            mistakes[0].starts_with(&format!("--env: {told}")),
+            mistakes[0].starts_with(&format!("--env: {expected}")),
             "{mistakes:?}"
         );
         assert!(!mistakes[0].contains("planted"), "{mistakes:?}");
     }
-    let mut wanted = rrsa();
-    wanted.add_env("RAM_SIDECAR_FILE=/mnt/.alibabacloud/credentials,mode=0600");
-    wanted.add_env("HTTPS_PROXY=http://proxy:3128");
-    let pod = super::injected(&super::pod(), &wanted).pod;
+    let mut request = rrsa();
+    request.add_setting("RAM_SIDECAR_FILE=/mnt/.alibabacloud/credentials,mode=0600");
+    request.add_setting("HTTPS_PROXY=http://proxy:3128");
+    let pod = super::injected(&super::pod(), &request).pod;
     let sidecar = &pod["spec"]["initContainers"][0];
     assert_eq!(super::variable(sidecar, "HTTPS_PROXY"), "http://proxy:3128");
-    // What was asked for stands in the place of ours.
+    // The setting replaces the default.
     let names = super::objects_of(&sidecar["env"]);
     assert_eq!(
         names

@@ -1,19 +1,19 @@
-//! What is in the pod already, and how the sidecar gets along with it.
+//! Mounts, volumes, limits and settings that a pod has already.
 
 use serde_json::{Value, json};
 
 use super::{Injected, injected, pod, rrsa};
-use crate::inject::tests::{ROLE, wanted};
-use crate::inject::workload::{Told, inject_into};
-use crate::inject::{Wanted, Word};
+use crate::inject::tests::{ROLE, request};
+use crate::inject::workload::{Report, inject_into};
+use crate::inject::{Field, Request};
 
-/// Injects into a pod whose container has these fields besides, and the pod those volumes.
+/// Injects into a pod with these volumes, whose container has these further fields.
 fn with(fields: &Value, volumes: &Value) -> (Value, Vec<String>) {
     let mut pod = pod();
     let container = pod["spec"]["containers"][0].as_object_mut().unwrap();
     container.extend(fields.as_object().unwrap().clone());
     pod["spec"]["volumes"] = volumes.clone();
-    let Injected { pod, notes } = injected(&pod, &rrsa());
+    let Injected { pod, notes, .. } = injected(&pod, &rrsa());
     (pod, notes[1..].to_vec())
 }
 
@@ -25,8 +25,8 @@ fn mounts(pod: &Value) -> Vec<&str> {
 
 #[test]
 fn no_mount_is_added_where_the_container_could_not_start_with_it() {
-    for (path, volume, told) in [
-        // In ours, which is read-only for the job, nothing could be mounted.
+    for (path, volume, note) in [
+        // The credentials volume is read-only for the job: nothing could be mounted inside.
         (
             "/mnt/.alibabacloud/credentials",
             json!({"emptyDir": {}}),
@@ -53,24 +53,26 @@ fn no_mount_is_added_where_the_container_could_not_start_with_it() {
         let fields = json!({"volumeMounts": [{"name": "v", "mountPath": path}]});
         let (pod, notes) = with(&fields, &json!([volume]));
         assert_eq!(mounts(&pod), [path]);
-        assert!(notes.len() == 1 && notes[0].contains(told), "{notes:?}");
+        assert!(notes.len() == 1 && notes[0].contains(note), "{notes:?}");
     }
     let fields = json!({"volumeMounts": [{"name": "v", "mountPath": "/mnt"}, {"name": "v", "mountPath": "/mnt/.alibaba"}]});
     let (pod, notes) = with(&fields, &json!([{"name": "v", "nfs": {}}]));
     assert_eq!(mounts(&pod)[2], "/mnt/.alibabacloud");
     assert_eq!(
         notes,
-        ["container main mounts /mnt, in which an empty directory is made for /mnt/.alibabacloud"]
+        [
+            "container main mounts /mnt, in which an empty directory is created for /mnt/.alibabacloud"
+        ]
     );
 }
 
 #[test]
-fn a_job_with_processors_of_its_own_keeps_them() {
+fn a_guaranteed_pod_keeps_its_qos_class() {
     let whole = json!({"cpu": "8", "memory": "64Gi"});
     let fields = json!({"resources": {"limits": whole, "requests": whole}});
     let (pod, notes) = with(&fields, &Value::Null);
     assert!(
-        notes[0].starts_with("keeps the class Guaranteed"),
+        notes[0].starts_with("keeps its QoS class Guaranteed"),
         "{notes:?}"
     );
     let resources = &pod["spec"]["initContainers"][0]["resources"];
@@ -79,11 +81,11 @@ fn a_job_with_processors_of_its_own_keeps_them() {
         &json!({"limits": {"cpu": "100m", "memory": "64Mi"}})
     );
 
-    // What the pod as a whole may use is divided by nobody, and nothing is told that was not done.
+    // Resources of the whole pod need none of the sidecar, and no note.
     let mut by_pod = pod.clone();
     by_pod["spec"]["initContainers"] = Value::Null;
     by_pod["spec"]["resources"] = json!({"limits": whole});
-    let Injected { pod, notes } = injected(&by_pod, &rrsa());
+    let Injected { pod, notes, .. } = injected(&by_pod, &rrsa());
     assert!(pod["spec"]["initContainers"][0]["resources"].is_null());
     assert!(
         !notes.iter().any(|note| note.contains("Guaranteed")),
@@ -92,7 +94,7 @@ fn a_job_with_processors_of_its_own_keeps_them() {
 }
 
 #[test]
-fn a_volume_that_is_no_token_for_sts_is_told() {
+fn a_token_volume_for_another_audience_is_noted() {
     for (audience, path, is_theirs) in [
         ("sts.aliyuncs.com", "token", true),
         ("sts.aliyuncs.com", "other", false),
@@ -107,13 +109,13 @@ fn a_volume_that_is_no_token_for_sts_is_told() {
 }
 
 #[test]
-fn what_may_come_before_it_is_told() {
+fn variables_and_proxies_that_take_precedence_are_noted() {
     let (_, notes) = with(
         &json!({"envFrom": [{"secretRef": {"name": "s"}}]}),
         &Value::Null,
     );
     assert!(
-        notes[0].contains("by envFrom, which count less"),
+        notes[0].contains("SDKs prefer an AccessKey among them"),
         "{notes:?}"
     );
     let (_, notes) = with(&json!({"name": "istio-proxy"}), &Value::Null);
@@ -121,11 +123,11 @@ fn what_may_come_before_it_is_told() {
 }
 
 #[test]
-fn a_grace_beyond_all_bounds_is_no_drain_beyond_all_bounds() {
+fn drain_is_capped_whatever_the_grace_period() {
     let mut pod = pod();
     pod["spec"]["terminationGracePeriodSeconds"] = json!(i64::MAX);
-    let wanted = wanted(&[(Word::Classic, "true")]).or(&rrsa());
-    let pod = injected(&pod, &wanted).pod;
+    let request = request(&[(Field::Classic, "true")]).or(&rrsa());
+    let pod = injected(&pod, &request).pod;
     let env = pod["spec"]["containers"][1]["env"].as_array().unwrap();
     let drain = env
         .iter()
@@ -136,7 +138,7 @@ fn a_grace_beyond_all_bounds_is_no_drain_beyond_all_bounds() {
 }
 
 #[test]
-fn pods_are_found_by_other_names_and_in_lists_that_do_not_say_it_again() {
+fn pods_are_found_in_named_templates_and_in_lists_of_items_without_kind() {
     let spec = || json!({"containers": [{"name": "main"}]});
     for mut document in [
         json!({"kind": "LeaderWorkerSet", "spec": {"leaderWorkerTemplate": {
@@ -144,13 +146,17 @@ fn pods_are_found_by_other_names_and_in_lists_that_do_not_say_it_again() {
         json!({"kind": "PodList", "items": [{"spec": spec()}, {"spec": spec()}]}),
         json!({"kind": "PodTemplateList", "items": [{"template": {"spec": spec()}}, {"template": {"spec": spec()}}]}),
     ] {
-        let mut told = Told::default();
-        inject_into(&mut document, &rrsa(), &mut told);
-        assert_eq!((told.pods, told.mistakes), (2, Vec::new()), "{document}");
+        let mut report = Report::default();
+        inject_into(&mut document, &rrsa(), &mut report);
+        assert_eq!(
+            (report.pods, report.mistakes),
+            (2, Vec::new()),
+            "{document}"
+        );
         assert_eq!(document.to_string().matches(ROLE).count(), 2);
     }
-    let mut told = Told::default();
+    let mut report = Report::default();
     let mut document = json!({"kind": "X", "spec": {"urlTemplate": {"spec": {"containers": 3}}}});
-    inject_into(&mut document, &Wanted::default(), &mut told);
-    assert_eq!(told, Told::default());
+    inject_into(&mut document, &Request::default(), &mut report);
+    assert_eq!(report, Report::default());
 }

@@ -1,21 +1,21 @@
-//! Draws pods of all shapes, and wishes.
+//! Random pods and specs.
 
 use serde_json::{Map, Value, json};
 
 use super::{PROVIDER, ROLE};
-use crate::inject::{Identity, Mode, Wish};
+use crate::inject::{Identity, Mode, Spec};
 
-/// Luck that can be repeated.
-pub(super) struct Dice(pub(super) u64);
+/// A random number generator with a seed.
+pub(super) struct Random(pub(super) u64);
 
-impl Dice {
+impl Random {
     fn below(&mut self, limit: usize) -> usize {
         // Source: xorshift64*, by Marsaglia and Vigna.
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        let drawn = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
-        usize::try_from(drawn).unwrap() % limit
+        let number = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33;
+        usize::try_from(number).unwrap() % limit
     }
 
     pub(super) fn one_in(&mut self, count: usize) -> bool {
@@ -33,41 +33,41 @@ impl Dice {
     }
 }
 
-/// Draws a pod. A restricted one meets the restricted Pod Security Standard.
-pub(super) fn pod(dice: &mut Dice, is_restricted: bool) -> Value {
+/// Returns a random pod. A restricted one complies with the restricted Pod Security Standard.
+pub(super) fn pod(random: &mut Random, is_restricted: bool) -> Value {
     let mut spec = Map::new();
-    if dice.one_in(3) {
+    if random.one_in(3) {
         spec.insert(
             "terminationGracePeriodSeconds".into(),
-            json!(dice.below(100)),
+            json!(random.below(100)),
         );
     }
-    if dice.one_in(3) {
+    if random.one_in(3) {
         spec.insert(
             "restartPolicy".into(),
-            json!(dice.pick(&["Always", "Never", "OnFailure"])),
+            json!(random.pick(&["Always", "Never", "OnFailure"])),
         );
     }
-    if dice.one_in(2) {
-        let count = dice.below(3);
+    if random.one_in(2) {
+        let count = random.below(3);
         spec.insert(
             "initContainers".into(),
-            containers(dice, count, is_restricted, "init"),
+            containers(random, count, is_restricted, "init"),
         );
     }
-    let count = 1 + dice.below(3);
+    let count = 1 + random.below(3);
     spec.insert(
         "containers".into(),
-        containers(dice, count, is_restricted, "job"),
+        containers(random, count, is_restricted, "job"),
     );
-    match dice.below(4) {
+    match random.below(4) {
         0 => {
             let kind = if is_restricted {
                 "emptyDir"
             } else {
                 "hostPath"
             };
-            let volumes: Vec<Value> = dice
+            let volumes: Vec<Value> = random
                 .some_of(VOLUMES)
                 .iter()
                 .map(|name| json!({ "name": name, kind: { "path": "/" } }))
@@ -83,17 +83,17 @@ pub(super) fn pod(dice: &mut Dice, is_restricted: bool) -> Value {
         let context =
             json!({ "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } });
         spec.insert("securityContext".into(), context);
-    } else if dice.one_in(2) {
+    } else if random.one_in(2) {
         let sysctls = [
             "net.ipv4.ip_unprivileged_port_start",
             "kernel.shm_rmid_forced",
         ];
-        let sysctls: Vec<Value> = dice
+        let sysctls: Vec<Value> = random
             .some_of(&sysctls)
             .iter()
             .map(|name| json!({ "name": name, "value": "1" }))
             .collect();
-        let context = if dice.one_in(3) {
+        let context = if random.one_in(3) {
             json!({ "runAsUser": 0 })
         } else {
             json!({ "sysctls": sysctls })
@@ -101,27 +101,28 @@ pub(super) fn pod(dice: &mut Dice, is_restricted: bool) -> Value {
         spec.insert("securityContext".into(), context);
     }
     spec.insert(
-        dice.pick(&["nodeSelector", "unknown field", "hostAliases"])
+        random
+            .pick(&["nodeSelector", "unknown field", "hostAliases"])
             .into(),
-        odd(dice, 0),
+        odd(random, 0),
     );
-    let mut pod = json!({ "metadata": { "annotations": odd(dice, 2) } });
+    let mut pod = json!({ "metadata": { "annotations": odd(random, 2) } });
     pod["spec"] = spec.into();
-    pod["status"] = odd(dice, 0);
+    pod["status"] = odd(random, 0);
     pod
 }
 
-fn containers(dice: &mut Dice, count: usize, is_restricted: bool, prefix: &str) -> Value {
+fn containers(random: &mut Random, count: usize, is_restricted: bool, prefix: &str) -> Value {
     let containers = (0..count).map(|index| {
-        let odd_name = dice.pick(ODD);
+        let odd_name = random.pick(ODD);
         let mut container =
-            json!({ "name": format!("{prefix}{index}{odd_name}"), "image": dice.pick(ODD) });
-        match dice.below(4) {
+            json!({ "name": format!("{prefix}{index}{odd_name}"), "image": random.pick(ODD) });
+        match random.below(4) {
             0 => container["env"] = Value::Null,
             1 => container["env"] = json!([]),
             2 => {
-                let value = dice.pick(ODD);
-                let env = dice.some_of(VARIABLES);
+                let value = random.pick(ODD);
+                let env = random.some_of(VARIABLES);
                 let env = env
                     .iter()
                     .map(|name| json!({ "name": name, "value": value }));
@@ -129,9 +130,9 @@ fn containers(dice: &mut Dice, count: usize, is_restricted: bool, prefix: &str) 
             }
             _ => {}
         }
-        if dice.one_in(2) {
-            let is_read_only = dice.one_in(2);
-            let mounts = dice.some_of(MOUNTS);
+        if random.one_in(2) {
+            let is_read_only = random.one_in(2);
+            let mounts = random.some_of(MOUNTS);
             let mounts = mounts
                 .iter()
                 .map(|path| json!({ "name": "data", "mountPath": path, "readOnly": is_read_only }));
@@ -141,32 +142,34 @@ fn containers(dice: &mut Dice, count: usize, is_restricted: bool, prefix: &str) 
             container["securityContext"] =
                 json!({ "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } });
         }
-        if dice.one_in(3) {
-            container["args"] = odd(dice, 1);
+        if random.one_in(3) {
+            container["args"] = odd(random, 1);
         }
         container
     });
     containers.collect()
 }
 
-fn odd(dice: &mut Dice, depth: usize) -> Value {
-    match dice.below(if depth > 2 { 4 } else { 6 }) {
-        0 => dice.pick(ODD).into(),
-        1 => dice.below(1000).into(),
+fn odd(random: &mut Random, depth: usize) -> Value {
+    match random.below(if depth > 2 { 4 } else { 6 }) {
+        0 => random.pick(ODD).into(),
+        1 => random.below(1000).into(),
         2 => Value::Null,
         3 => json!(-0.5),
-        4 => (0..dice.below(3)).map(|_| odd(dice, depth + 1)).collect(),
+        4 => (0..random.below(3))
+            .map(|_| odd(random, depth + 1))
+            .collect(),
         _ => {
             let fields =
-                (0..dice.below(3)).map(|_| (dice.pick(ODD).to_owned(), odd(dice, depth + 1)));
+                (0..random.below(3)).map(|_| (random.pick(ODD).to_owned(), odd(random, depth + 1)));
             Value::Object(fields.collect())
         }
     }
 }
 
-/// Draws what is wanted.
-pub(super) fn wish(dice: &mut Dice) -> Wish {
-    let identity = match dice.below(5) {
+/// Returns a random spec.
+pub(super) fn spec(random: &mut Random) -> Spec {
+    let identity = match random.below(5) {
         0 => Identity::EcsRamRole,
         1 => Identity::AccessKey {
             secret: "key".into(),
@@ -179,25 +182,25 @@ pub(super) fn wish(dice: &mut Dice) -> Wish {
             provider: PROVIDER.into(),
         },
     };
-    let mut wanted = super::rrsa().checked().unwrap();
-    assert_eq!(wanted.role.as_ref().unwrap().as_str(), ROLE);
-    wanted.metadata = identity != Identity::EcsRamRole && dice.one_in(3);
-    wanted.identity = identity;
-    wanted.mode = if dice.one_in(2) {
+    let mut spec = super::rrsa().check().unwrap();
+    assert_eq!(spec.role.as_ref().unwrap().as_str(), ROLE);
+    spec.metadata = identity != Identity::EcsRamRole && random.one_in(3);
+    spec.identity = identity;
+    spec.mode = if random.one_in(2) {
         Mode::Classic
     } else {
         Mode::Native
     };
-    wanted.vpc = dice.one_in(2);
-    wanted.skip = dice
+    spec.vpc = random.one_in(2);
+    spec.skip = random
         .some_of(&["job0main", "job1y", "init0main"])
         .iter()
         .map(ToString::to_string)
         .collect();
-    wanted.only = dice
+    spec.only = random
         .one_in(3)
         .then(|| vec!["job0main".to_owned(), "init00644".to_owned()]);
-    wanted
+    spec
 }
 
 const ODD: &[&str] = &[
