@@ -1,49 +1,78 @@
-//! A client of the admin listener of a running daemon.
+//! A client of the admin listener of a running daemon, for the commands that ask it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use clap::ArgMatches;
 use reqwest::Method;
 use serde::Deserialize;
 
-use crate::failure::{Failure, OwnCode, Stage, chain};
+use super::error;
+use super::input::input;
+use crate::config;
+use crate::failure::chain;
 use crate::http::client::{self, Call, Outbound};
 use crate::http::response::Answer;
 
 /// The admin listener of a daemon.
 #[derive(Debug)]
-pub struct Admin {
+pub(super) struct Admin {
     address: SocketAddr,
     client: Outbound,
 }
 
+/// Why a request to the admin listener came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    /// Nothing answers.
+    #[error(
+        "no ram-sidecar answers at {address} (admin.listen): {reason}; start one, or correct --admin-listen or RAM_SIDECAR_ADMIN_LISTEN"
+    )]
+    Unanswered {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        reason: String,
+    },
+    /// Another program answers.
+    #[error(
+        "what answers at {0} is not the admin listener of a ram-sidecar; correct --admin-listen or RAM_SIDECAR_ADMIN_LISTEN"
+    )]
+    Foreign(SocketAddr),
+    /// The daemon says no, and why.
+    #[error("{0}")]
+    Refused(String),
+}
+
 impl Admin {
-    /// Prepares to ask the daemon whose `admin.listen` is `listen`.
-    pub fn new(listen: SocketAddr) -> Result<Self, Failure> {
-        let mut address = listen;
-        // Where it listens on every address, the nearest is asked.
-        if listen.ip().is_unspecified() {
-            address.set_ip(match listen.ip() {
+    /// Prepares a client of the daemon whose `admin.listen` the settings name.
+    pub(super) fn of(given: &ArgMatches) -> Result<Self, error::Error> {
+        let listen = config::admin(&input(given, Vec::new()))?;
+        let mut address = listen.ok_or_else(|| {
+            error::Error::Configuration(
+                "admin.listen is off, so the daemon cannot be asked; give it an address there"
+                    .into(),
+            )
+        })?;
+        // A daemon that listens on every address is asked on loopback.
+        if address.ip().is_unspecified() {
+            address.set_ip(match address.ip() {
                 IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
                 IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
         let client = Outbound::new(client::Options {
             direct: true,
-            connect: PATIENCE,
-            total: PATIENCE,
+            connect: TIMEOUT,
+            total: TIMEOUT,
             ..client::Options::default()
         });
-        let client = client.map_err(|error| {
-            Failure::new(Stage::Transport, OwnCode::RequestFailed, chain(&error))
-        })?;
+        let client = client.map_err(|error| error::Error::System(chain(&error).into()))?;
         Ok(Self { address, client })
     }
 
-    /// Asks once.
-    ///
-    /// Fails with a sentence where nobody answers.
-    pub(super) async fn ask(&self, method: Method, path: &str) -> Result<Told, String> {
+    /// Makes one request. Succeeds if the daemon answers with a good status.
+    pub(super) async fn ask(&self, method: Method, path: &str) -> Result<(), Error> {
         let url = format!("http://{}{path}", self.address);
         let call = Call {
             method,
@@ -51,53 +80,42 @@ impl Admin {
             headers: &[],
             form: None,
         };
-        let answer = self.client.call(call).await.map_err(|failure| {
-            format!("no ram-sidecar answers at {} (admin.listen): {}; start one, or correct --admin-listen or RAM_SIDECAR_ADMIN_LISTEN", self.address, failure.message)
+        let answer = self.client.call(call).await;
+        let answer = answer.map_err(|failure| Error::Unanswered {
+            address: self.address,
+            reason: failure.message,
         })?;
-        if matches!(answer.status, 404 | 405) {
-            return Err(format!(
-                "what answers at {} is no admin listener of ram-sidecar; correct --admin-listen or RAM_SIDECAR_ADMIN_LISTEN",
-                self.address
-            ));
-        }
-        Ok(Told::read(&answer))
-    }
-}
-
-/// What a daemon says of itself.
-pub(super) struct Told {
-    /// Whether the status is a good one.
-    pub(super) good: bool,
-    /// Why not.
-    pub(super) message: String,
-}
-
-impl Told {
-    fn read(answer: &Answer) -> Self {
-        #[derive(Default, Deserialize)]
-        struct Body {
-            status: Option<String>,
-            #[serde(rename = "Message")]
-            message: Option<String>,
-            file_message: Option<String>,
-        }
-        let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let told = body.message.as_ref().or(body.file_message.as_ref());
-        let said = told.or(body.status.as_ref()).cloned();
-        let is_well = |status: &str| ["live", "ready", "started", "stopping"].contains(&status);
-        Self {
-            // Another program may listen there, and like every path.
-            good: (200..300).contains(&answer.status)
-                && body.status.as_deref().is_some_and(is_well),
-            message: said.unwrap_or_else(|| {
-                format!(
-                    "it answers HTTP {} and not as a ram-sidecar does",
-                    answer.status
-                )
-            }),
+        match answer.status {
+            404 | 405 => Err(Error::Foreign(self.address)),
+            _ => read(&answer).map_err(Error::Refused),
         }
     }
 }
 
-/// A process on this machine answers at once.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Reads the answer to a probe or to `POST /stop`.
+///
+/// Fails with the reason that it gives.
+fn read(answer: &Answer) -> Result<(), String> {
+    #[derive(Default, Deserialize)]
+    struct Body {
+        status: Option<String>,
+        #[serde(rename = "Message")]
+        message: Option<String>,
+        file_message: Option<String>,
+    }
+    let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let status = body.status.as_deref().unwrap_or_default();
+    // Another program may listen there, and answer every path with 200.
+    let is_good = ["live", "ready", "started", "stopping"].contains(&status);
+    if is_good && (200..300).contains(&answer.status) {
+        return Ok(());
+    }
+    let reason = body.message.or(body.file_message).or(body.status);
+    Err(reason.unwrap_or_else(|| {
+        let status = answer.status;
+        format!("it answers HTTP {status} and not as a ram-sidecar does")
+    }))
+}
+
+/// Covers the connection and the whole answer: a process on this machine answers at once.
+const TIMEOUT: Duration = Duration::from_secs(2);

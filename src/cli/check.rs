@@ -2,21 +2,67 @@
 
 mod report;
 
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::{Arg, ArgAction, ArgMatches};
+
+use super::definition::with_daemon;
+use super::input::checked;
+use super::output::print_if_open;
+use super::runtime::block_on;
+use super::{Command, Error};
 use crate::config::{Checked, Config, Mistakes, Upstream};
 use crate::credentials::{Lease, timestamp};
 use crate::daemon::source;
 use crate::failure::{Failure, Stage, Verdict};
 use crate::identity::{self, Proof};
 use crate::refresh::source::{Chain, Source as _};
+use crate::system::process;
 use crate::time::clock::Clock;
 
-pub use self::report::Report;
-use self::report::{Call, Credentials, Found, Role, Token};
+use self::report::{Call, Credentials, Found, Report, Role, Token};
+
+pub(super) const COMMAND: Command = Command {
+    name: "check",
+    define,
+    run,
+};
+
+fn define(command: clap::Command) -> clap::Command {
+    let command = command
+        .about("Obtains credentials once with these settings, and explains what it found or what to change")
+        .after_help("It prints no secret and changes nothing, and neither reads nor writes a state. Exit codes: 0 credentials were obtained, 69 they were not, 64 usage.")
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print the report as JSON"),
+        );
+    with_daemon(command)
+}
+
+fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
+    let checked = checked(given, Vec::new());
+    let config = checked.outcome.as_ref().ok();
+    process::protect(config.is_some_and(|config| config.upstream.runs_programs()));
+    let report = block_on(0, report(checked))?;
+    let text = if given.get_flag("json") {
+        report.json()
+    } else {
+        report.text(std::io::stdout().is_terminal())
+    };
+    print_if_open(format!("{}\n", text.trim_end()).as_bytes());
+    if report.good {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(Error::Reported)
+    }
+}
 
 /// Makes the report. The settings are in it whatever happens.
-pub async fn run(checked: Checked) -> Report {
+async fn report(checked: Checked) -> Report {
     let Checked {
         settings,
         candidates,

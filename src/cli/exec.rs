@@ -3,47 +3,56 @@
 //! The command finds credentials by its environment, and nothing of this process's own identity there. It receives the
 //! signals that this process receives, and its exit code is the exit code of this process.
 
+mod child;
+
 use std::ffi::OsString;
 use std::io;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::ExitStatus;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, waitid};
-use secrecy::ExposeSecret as _;
-use tokio::process::{Child, Command};
+use clap::{Arg, ArgMatches, value_parser};
+use rustix::process::Signal;
+use signal_hook::consts::SIGINT;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
-use tracing::{debug, error, info, warn};
+use tracing::{error, info, warn};
 
+use super::definition::{given_timeout, timeout_argument, with_sandbox, with_settings};
+use super::input::{checked, variable};
+use super::runtime::{self, block_on};
+use super::{Command, Error};
 use crate::config::Config;
+use crate::config::settings::SETTINGS;
 use crate::daemon::{self, App, Handle};
+use crate::system::log;
 use crate::system::process::{self, Awaited};
 use crate::system::signal::relay::Relay;
 
+use self::child::{Ending, accompany, asked_to_end, code_of, ending, start};
+
 /// What to run, and how.
 #[derive(Debug)]
-pub struct Options {
+struct Options {
     /// The command and its arguments. Never empty.
-    pub command: Vec<OsString>,
+    command: Vec<OsString>,
     /// How long the first credentials may take.
-    pub timeout: Duration,
+    timeout: Duration,
     /// The variables that the command does not inherit.
-    pub hidden: Vec<OsString>,
+    hidden: Vec<OsString>,
     /// Whether an HTTP proxy is set in the environment that the command inherits.
-    pub has_proxy: bool,
+    has_proxy: bool,
 }
 
 /// Why the command was not run.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+enum ExecError {
     /// Nothing could be served.
     #[error(transparent)]
-    App(#[from] daemon::Error),
+    Daemon(#[from] daemon::Error),
     /// There were no credentials.
     #[error("{0} was not started, because there are no credentials for it: {1}")]
     NoCredentials(String, String),
-    /// It does not start.
+    /// The command does not start.
     #[error("cannot start {command}: {source}; correct the command after --")]
     Start {
         /// The command.
@@ -53,18 +62,103 @@ pub enum Error {
     },
 }
 
-/// How it ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// With the exit code of the command: 128 and the number of the signal if it was killed.
-    Code(u8),
-    /// The command was interrupted from a terminal, and so is to be this process: a script that a shell runs goes on
-    /// after a program that ends by itself.
-    Interrupted,
+pub(super) const COMMAND: Command = Command {
+    name: "exec",
+    define,
+    run,
+};
+
+fn define(command: clap::Command) -> clap::Command {
+    let command = command
+        .about("Serves for as long as one command runs, which finds credentials by its environment")
+        .after_help(
+            "The command gets ALIBABA_CLOUD_CREDENTIALS_URI and what makes the SDKs come to it, but none of this process's own identity.
+Signals are passed on, its exit code is kept (128 + n if signal n killed it). By default: a free port, a random serve.key, no admin listener, warnings only.
+It keeps no state: state.file, in the environment or the file, is for serve.
+Exit codes before it starts: 64 usage, 69 no credentials in time, 71 cannot bind or write, 78 configuration, 126 and 127 it cannot be started or found.",
+        )
+        .arg(timeout_argument("30s", "How long the first credentials may take"));
+    // Last, so that it stands last in the usage.
+    with_sandbox(with_settings(command)).arg(
+        Arg::new("command")
+            .value_name("CMD")
+            .value_parser(value_parser!(OsString))
+            .num_args(1..)
+            .required(true)
+            .last(true)
+            .help("The command and its arguments, after --"),
+    )
+}
+
+fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
+    // Two at a time must not use the same port, and nobody else may ask for the credentials.
+    let defaults = vec![
+        ("serve.listen", "127.0.0.1:0".to_owned()),
+        ("serve.key", random_key()),
+        ("admin.listen", "off".to_owned()),
+        ("log.level", "warn".to_owned()),
+    ];
+    let config = checked(given, defaults).outcome?;
+    let words = given.get_many::<OsString>("command").unwrap_or_default();
+    let options = Options {
+        command: words.cloned().collect(),
+        timeout: given_timeout(given),
+        hidden: hidden(),
+        has_proxy: ["HTTP_PROXY", "http_proxy"]
+            .iter()
+            .any(|name| variable(name).is_some_and(|value| !value.is_empty())),
+    };
+    // Without `process::protect`: the command would inherit the limit, the umask and the ban on new privileges.
+    log::start(&config.log);
+    match block_on(runtime::files(&config), exec(config, options))?? {
+        Ending::Code(code) => Ok(ExitCode::from(code)),
+        Ending::Interrupted => {
+            // It returns only if it failed.
+            let _ = signal_hook::low_level::emulate_default_handler(SIGINT);
+            Ok(ExitCode::from(INTERRUPTED))
+        }
+    }
+}
+
+impl From<ExecError> for Error {
+    fn from(error: ExecError) -> Self {
+        match error {
+            ExecError::Daemon(error) => error.into(),
+            ExecError::NoCredentials(..) => Self::Unavailable(error.into()),
+            ExecError::Start { ref source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                Self::NotFound(error.into())
+            }
+            ExecError::Start { .. } => Self::NotExecutable(error.into()),
+        }
+    }
+}
+
+/// Returns 128 random bits, in characters that no client encodes; an empty key if there is no randomness, which is refused
+/// later.
+fn random_key() -> String {
+    getrandom::u64()
+        .and_then(|high| Ok((high, getrandom::u64()?)))
+        .map(|(high, low)| format!("{high:016x}{low:016x}"))
+        .unwrap_or_default()
+}
+
+/// Returns the variables that configure this process and its identity, which are not the command's business.
+fn hidden() -> Vec<OsString> {
+    let is_ours = |name: &OsString| {
+        let name = name.to_string_lossy();
+        let is_setting = SETTINGS
+            .iter()
+            .any(|setting| setting.variable == name && !setting.key.starts_with("sts."));
+        is_setting || name.starts_with("RAM_SIDECAR_")
+    };
+    std::env::vars_os()
+        .map(|(name, _)| name)
+        .filter(is_ours)
+        .collect()
 }
 
 /// Runs the command to its end.
-pub async fn run(mut config: Config, options: Options) -> Result<Ending, Error> {
+async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError> {
     // A successor would run the command again, which is a matter of whoever starts it.
     if let Some(path) = config.state.take() {
         let path = path.display();
@@ -87,7 +181,12 @@ pub async fn run(mut config: Config, options: Options) -> Result<Ending, Error> 
         ready = ready(&handle, &options) => ready.map(|()| None),
     };
     let started = match waited {
-        Ok(None) => start(&handle, &options),
+        Ok(None) => {
+            start(&handle, &options.command, &options.hidden).map_err(|source| ExecError::Start {
+                command: options.name(),
+                source,
+            })
+        }
         Ok(Some(signal)) => {
             // What writes must not go on.
             drop(engine);
@@ -125,7 +224,7 @@ pub async fn run(mut config: Config, options: Options) -> Result<Ending, Error> 
 }
 
 /// Waits for credentials, and until every file holds them.
-async fn ready(handle: &Handle, options: &Options) -> Result<(), Error> {
+async fn ready(handle: &Handle, options: &Options) -> Result<(), ExecError> {
     let reason = match timeout(options.timeout, handle.ready()).await {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(failure)) => failure.to_string(),
@@ -136,36 +235,7 @@ async fn ready(handle: &Handle, options: &Options) -> Result<(), Error> {
             format!("none within {seconds} seconds (--timeout); {trouble}")
         }
     };
-    Err(Error::NoCredentials(options.name(), reason))
-}
-
-fn start(handle: &Handle, options: &Options) -> Result<Child, Error> {
-    let mut command = Command::new(
-        options
-            .command
-            .first()
-            .map_or_else(OsString::new, Clone::clone),
-    );
-    command.args(options.command.get(1..).unwrap_or_default());
-    for name in &options.hidden {
-        command.env_remove(name);
-    }
-    command.env("ALIBABA_CLOUD_CREDENTIALS_URI", handle.uri.expose_secret());
-    command.envs(CHOSEN);
-    if handle.is_instance {
-        command.env_remove(METADATA_DISABLED);
-    }
-    if let Some(uri) = &handle.container_uri {
-        command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.expose_secret());
-        command.envs(CONTAINER);
-    }
-    if let Some(file) = &handle.container_token_file {
-        command.env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file);
-    }
-    command.spawn().map_err(|source| Error::Start {
-        command: options.name(),
-        source,
-    })
+    Err(ExecError::NoCredentials(options.name(), reason))
 }
 
 impl Options {
@@ -175,104 +245,5 @@ impl Options {
     }
 }
 
-/// Waits for the end of the command, and meanwhile stands in for it.
-async fn accompany(
-    child: &mut Child,
-    relay: &mut Relay,
-    changed: &mut tokio::signal::unix::Signal,
-    handle: &Handle,
-) -> io::Result<ExitStatus> {
-    let id = child.id().and_then(|id| i32::try_from(id).ok());
-    let Some(id) = id.and_then(Pid::from_raw) else {
-        return child.wait().await;
-    };
-    relay.take_pauses()?;
-    let mut is_pause_asked = false;
-    let mut is_stop_passed_on = false;
-    loop {
-        tokio::select! {
-            status = child.wait() => return status,
-            _ = changed.recv() => {
-                process::bury();
-                // A shell waits for this process to stop, and continues the whole group. Only where the command stopped as
-                // for a shell: nobody continues this process where somebody else has stopped the command alone.
-                if has_paused(id) && (is_pause_asked || has_terminal()) {
-                    is_pause_asked = false;
-                    let _ = kill_process(getpid(), Signal::STOP);
-                }
-            }
-            received = relay.next() => {
-                if received.is_for(id) {
-                    send(id, received.signal);
-                }
-                is_pause_asked |= received.is_pause();
-            }
-            () = handle.stop_asked(), if !is_stop_passed_on => {
-                is_stop_passed_on = true;
-                send(id, Signal::TERM);
-            }
-        }
-    }
-}
-
-/// Whether the command has stopped since it was last asked, by a signal of a terminal's.
-fn has_paused(command: Pid) -> bool {
-    let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
-    let found = waitid(WaitId::Pid(command), look).ok().flatten();
-    let signal = found.and_then(|state| state.stopping_signal());
-    [Signal::TSTP, Signal::TTIN, Signal::TTOU]
-        .iter()
-        .any(|pause| signal == Some(pause.as_raw()))
-}
-
-/// Whether a terminal controls this process: then a shell does.
-fn has_terminal() -> bool {
-    std::fs::File::open("/dev/tty").is_ok()
-}
-
-fn send(command: Pid, signal: Signal) {
-    if let Err(error) = kill_process(command, signal) {
-        debug!(?signal, "Cannot pass a signal on: {error}");
-    }
-}
-
-async fn asked_to_end(relay: &mut Relay) -> Signal {
-    loop {
-        let received = relay.next().await;
-        if received.is_end() {
-            return received.signal;
-        }
-    }
-}
-
-fn ending(status: ExitStatus) -> Ending {
-    let interrupt = Signal::INT.as_raw();
-    if status.signal() == Some(interrupt) && !getpid().is_init() && has_terminal() {
-        return Ending::Interrupted;
-    }
-    let code = status.code();
-    let code = code.or_else(|| status.signal().map(|signal| 128 + signal));
-    let code = code.and_then(|code| u8::try_from(code).ok());
-    Ending::Code(code.unwrap_or(u8::MAX))
-}
-
-fn code_of(signal: Signal) -> u8 {
-    u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)
-}
-
-/// Where this process is the metadata service itself, the SDKs' providers of that are not to be kept from it.
-const METADATA_DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
-
-/// What makes the SDKs' default chains come to the credentials URI, which they ask last.
-const CHOSEN: [(&str, &str); 3] = [
-    (METADATA_DISABLED, "true"),
-    ("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "true"),
-    // Nothing else switches off the ini file in the home directory.
-    ("ALIBABA_CLOUD_CREDENTIALS_FILE", "/dev/null"),
-];
-
-/// What AWS SDKs need to speak to OSS: it takes no checksums at the end of a body.
-const CONTAINER: [(&str, &str); 2] = [
-    ("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
-    ("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
-];
+/// The code of shells for a command that was interrupted.
+const INTERRUPTED: u8 = 130;

@@ -1,19 +1,29 @@
 //! `get`: prints credentials once, of a running daemon or minted for the purpose.
 
-use bytes::Bytes;
+use std::process::ExitCode;
 
-use crate::config::Config;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgMatches};
+
+use super::definition::{flags, with_settings};
+use super::input::{checked, variable};
+use super::output::print;
+use super::runtime::block_on;
+use super::{Command, Error};
+use crate::config::settings::SETTINGS;
+use crate::config::{Config, Mistakes};
 use crate::credentials::Credentials;
 use crate::daemon::source;
 use crate::failure::{Failure, OwnCode, Stage};
-use crate::formats::format::Format;
+use crate::formats::format::{Format, PRINTED};
 use crate::identity::{CredentialsUri, Proof};
 use crate::refresh::source::Source as _;
+use crate::system::{log, process};
 use crate::time::clock::Clock;
 
 /// Where credentials come from.
 #[derive(Debug)]
-pub enum Origin {
+enum Origin {
     /// A running daemon.
     Daemon(Box<CredentialsUri>),
     /// These settings.
@@ -22,7 +32,7 @@ pub enum Origin {
 
 /// Why there is nothing to print.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+enum GetError {
     /// They could not be minted.
     #[error("{0}")]
     Failure(Failure),
@@ -44,20 +54,102 @@ pub enum Error {
     Upstream(#[from] source::Error),
 }
 
-/// Obtains credentials once, and renders them.
-pub async fn run(origin: Origin, format: Format) -> Result<Bytes, Error> {
-    let credentials = match origin {
-        Origin::Daemon(uri) => of_daemon(*uri).await,
-        Origin::Settings(config) => minted(*config).await,
-    }?;
-    Ok(format.printed(&credentials))
+pub(super) const COMMAND: Command = Command {
+    name: "get",
+    define,
+    run,
+};
+
+fn define(command: clap::Command) -> clap::Command {
+    let formats = PRINTED.iter().map(|(name, _)| *name);
+    let command = command
+        .about("Prints credentials once: of a running daemon, or minted with these settings")
+        .after_help(
+            "Without --from and without settings as flags, ALIBABA_CLOUD_CREDENTIALS_URI names the daemon; without it, credentials are minted.
+The output is a secret. For a shell: eval \"$(ram-sidecar get --format env)\"
+Exit codes: 0 printed, 69 there are none, 64 usage, 78 configuration.",
+        )
+        .arg(
+            Arg::new("format")
+                .long("format")
+                .value_name("FORMAT")
+                .default_value("json")
+                .value_parser(PossibleValuesParser::new(formats))
+                .help("json (the URI's document), env (for a shell), process (for credential processes and aliyun-cli's External), aliyun-cli (a configuration file), ini (ossutil's), json-camel (pyodps')"),
+        )
+        .arg(
+            Arg::new("from")
+                .long("from")
+                .value_name("URI")
+                .conflicts_with_all(flags().chain(["config"]))
+                .help("The address of a running daemon's credentials"),
+        );
+    with_settings(command)
 }
 
-async fn of_daemon(mut uri: CredentialsUri) -> Result<Credentials, Error> {
-    let proof = uri.proof(&Clock::machine()).await.map_err(Error::Daemon)?;
+fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
+    let format = given
+        .get_one::<String>("format")
+        .map_or("json", String::as_str);
+    let format = Format::named(format, &PRINTED).unwrap_or(Format::Json);
+    let origin = origin(given)?;
+    if let Origin::Settings(config) = &origin {
+        process::protect(config.upstream.runs_programs());
+        log::start(&config.log);
+    } else {
+        process::protect(false);
+    }
+    let credentials =
+        block_on(0, obtain(origin))?.map_err(|error| Error::Unavailable(error.into()))?;
+    let text = format.printed(&credentials);
+    print(&text, "the credentials")?;
+    if !text.ends_with(b"\n") {
+        print(b"\n", "the credentials")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Decides where credentials come from: `--from`, or settings given as flags, or the daemon that the environment names, or the
+/// settings of the environment.
+fn origin(given: &ArgMatches) -> Result<Origin, Mistakes> {
+    // Not every command has every flag.
+    let is_given = |name: &str| given.try_contains_id(name).unwrap_or_default();
+    let has_settings = is_given("config")
+        || SETTINGS
+            .iter()
+            .any(|setting| setting.flag.is_some() && is_given(setting.key));
+    let from = given.get_one::<String>("from").cloned();
+    let name = if from.is_some() { "--from" } else { URI };
+    let uri = from.or_else(|| {
+        let uri = variable(URI).filter(|uri| !uri.is_empty() && !has_settings)?;
+        Some(uri.to_string_lossy().into_owned())
+    });
+    if let Some(uri) = uri {
+        return CredentialsUri::parse(&uri)
+            .map(|uri| Origin::Daemon(Box::new(uri)))
+            .map_err(|reason| Mistakes(vec![format!("{name}: {reason}")]));
+    }
+    let defaults = vec![("log.level", "warn".to_owned())];
+    let config = checked(given, defaults).outcome?;
+    Ok(Origin::Settings(Box::new(config)))
+}
+
+/// Obtains credentials once.
+async fn obtain(origin: Origin) -> Result<Credentials, GetError> {
+    match origin {
+        Origin::Daemon(uri) => of_daemon(*uri).await,
+        Origin::Settings(config) => minted(*config).await,
+    }
+}
+
+async fn of_daemon(mut uri: CredentialsUri) -> Result<Credentials, GetError> {
+    let proof = uri
+        .proof(&Clock::machine())
+        .await
+        .map_err(GetError::Daemon)?;
     match proof {
         Proof::Lease(lease) => Ok(lease.credentials),
-        Proof::Keys(_) | Proof::Token { .. } => Err(Error::NotTemporary),
+        Proof::Keys(_) | Proof::Token { .. } => Err(GetError::NotTemporary),
     }
 }
 
@@ -76,12 +168,17 @@ fn of_daemon_in_words(failure: &Failure) -> String {
     }
 }
 
-async fn minted(config: Config) -> Result<Credentials, Error> {
+async fn minted(config: Config) -> Result<Credentials, GetError> {
     let clock = Clock::machine();
     // Dropping the guard would stop the embedded STS.
     let (chain, _guard) = source::source(config.upstream, config.session, &clock).await?;
-    let mut chain = chain.ok_or(Error::NoRole)?;
+    let mut chain = chain.ok_or(GetError::NoRole)?;
     let lease = tokio::time::timeout(chain.timeout(), chain.mint()).await;
     let lease = lease.unwrap_or_else(|_| Err(Failure::timed_out(chain.timeout())));
-    lease.map(|lease| lease.credentials).map_err(Error::Failure)
+    lease
+        .map(|lease| lease.credentials)
+        .map_err(GetError::Failure)
 }
+
+/// The variable that names the address of a daemon's credentials.
+const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";

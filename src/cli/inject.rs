@@ -1,16 +1,25 @@
-//! The flags of what adds the sidecar to pods.
+//! `inject`: adds the sidecar to the pods of manifests.
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
-use crate::inject::command::Options;
+use super::output::print;
+use super::{Command, Error};
+use crate::inject::command::{self, Options};
 use crate::inject::{FIELDS, Request};
+use crate::system::log;
 
-/// Defines `inject`.
-pub(super) fn inject() -> [Command; 1] {
-    let command = Command::new("inject")
+pub(super) const COMMAND: Command = Command {
+    name: "inject",
+    define,
+    run,
+};
+
+fn define(command: clap::Command) -> clap::Command {
+    let command = command
         .about("Adds the sidecar to the pods of manifests: YAML or JSON in, YAML out")
         .after_help(AFTER_HELP)
         .arg(
@@ -22,11 +31,28 @@ pub(super) fn inject() -> [Command; 1] {
                 .action(ArgAction::Append)
                 .help("A file of manifests, or - for standard input; repeat the flag for more; by default standard input"),
         );
-    [with_fields(command)]
+    with_fields(command)
+}
+
+fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
+    let options = options(given).map_err(|mistakes| Error::Usage(list(&mistakes).into()))?;
+    let output = command::run(&options).map_err(|error| {
+        let reasons = list(&error.reasons).into();
+        if error.is_of_reading {
+            Error::System(reasons)
+        } else {
+            Error::Data(reasons)
+        }
+    })?;
+    for note in &output.notes {
+        log::tell(note);
+    }
+    print(output.manifest.as_bytes(), "the manifests")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Gives a command the flags that say what to add.
-pub(super) fn with_fields(command: Command) -> Command {
+pub(super) fn with_fields(command: clap::Command) -> clap::Command {
     let words = FIELDS.iter().filter_map(|names| {
         let flag = names.flag?;
         let argument = Arg::new(flag).long(flag).help(names.help);
@@ -70,10 +96,10 @@ pub(super) fn request(given: &ArgMatches) -> Request {
     request
 }
 
-/// Reads the command line of `inject`.
+/// Reads the flags.
 ///
-/// Fails with all mistakes in it.
-pub(super) fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
+/// Fails with all mistakes in them.
+fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
     let request = request(given);
     let mut mistakes = request.mistakes();
     let files = given.get_many::<PathBuf>("filename").unwrap_or_default();
@@ -96,6 +122,14 @@ pub(super) fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
         Ok(Options { files, request })
     } else {
         Err(mistakes)
+    }
+}
+
+/// Returns one mistake as it is, and several in a list.
+fn list(mistakes: &[String]) -> String {
+    match mistakes {
+        [one] => one.clone(),
+        several => format!("{} mistakes:\n  {}", several.len(), several.join("\n  ")),
     }
 }
 

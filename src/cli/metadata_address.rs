@@ -1,27 +1,40 @@
 //! `metadata-address`: gives this network namespace the address of the ECS metadata service, by `rtnetlink(7)`.
 
 use std::io;
+use std::process::ExitCode;
 
+use clap::ArgMatches;
 use rustix::net::AddressFamily;
 
+use super::{Command, Error};
 use crate::system::netlink;
 
-/// Adds the address to the loopback interface. Nothing changes where it is there.
-///
-/// Fails with the reason, and what to change.
-pub fn run() -> Result<(), String> {
-    match add() {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(
-            "cannot add 100.100.100.200 to the interface lo: the capability NET_ADMIN is missing; run this as root with it, in an init container of the pod".to_owned(),
-        ),
-        Err(error) => Err(format!(
-            "cannot add 100.100.100.200 to the interface lo: {error}"
-        )),
-    }
+pub(super) const COMMAND: Command = Command {
+    name: "metadata-address",
+    define,
+    run,
+};
+
+fn define(command: clap::Command) -> clap::Command {
+    command
+        .about("Gives this network namespace 100.100.100.200, where --metadata-listen is to serve it: for an init container")
+        .after_help("It needs the capability NET_ADMIN, and changes nothing where the address is there.\nExit codes: 0 it is there, 71 it cannot be added, 64 usage.")
 }
 
+fn run(_: &ArgMatches) -> Result<ExitCode, Error> {
+    let reason = match add() {
+        Ok(()) => return Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            "the capability NET_ADMIN is missing; run this as root with it, in an init container of the pod".to_owned()
+        }
+        Err(error) => error.to_string(),
+    };
+    let reason = format!("cannot add 100.100.100.200 to the interface lo: {reason}");
+    Err(Error::System(reason.into()))
+}
+
+/// Adds the address to the loopback interface.
 fn add() -> io::Result<()> {
     let flags = NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE;
     let answer = netlink::call(None, RTM_NEWADDR, flags, &request())?;

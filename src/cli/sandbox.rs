@@ -2,29 +2,68 @@
 
 pub(super) mod flags;
 
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use clap::ArgMatches;
 use secrecy::ExposeSecret as _;
 
-use crate::daemon::Error;
-use crate::sandbox::{Options, Sandbox};
+use super::definition::with_section;
+use super::input::input;
+use super::output::print_if_open;
+use super::runtime::block_on;
+use super::{Command, Error};
+use crate::config::{self, Input};
+use crate::daemon;
+use crate::sandbox::{FAULTS, Options, Sandbox};
 use crate::system::signal::{Request, Signals};
+use crate::system::{log, process};
 
-use super::announce;
+pub(super) const COMMAND: Command = Command {
+    name: "sandbox",
+    define,
+    run,
+};
+
+fn define(command: clap::Command) -> clap::Command {
+    let command = command
+        .about("Serves the embedded STS alone, for tests of other programs")
+        .after_help(after_help())
+        .args([
+            flags::listen("listen")
+                .default_value("127.0.0.1:7005")
+                .help("Where it listens, an address of loopback; port 0 picks a free one"),
+            flags::fault(),
+        ]);
+    with_section(command, "log.")
+}
+
+fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
+    let alone = config::alone(&Input {
+        sandbox: Some(flags::alone(given)),
+        ..input(given, Vec::new())
+    })?;
+    process::protect(false);
+    log::start(&alone.log);
+    block_on(0, serve(alone.sandbox))??;
+    Ok(ExitCode::SUCCESS)
+}
 
 /// Serves until a signal.
-pub async fn run(options: Options) -> Result<(), Error> {
-    let mut signals = Signals::new().map_err(|source| Error::System {
+async fn serve(options: Options) -> Result<(), daemon::Error> {
+    let mut signals = Signals::new().map_err(|source| daemon::Error::System {
         what: "listen to signals",
         source,
     })?;
     let address = options.listen;
     let sandbox = Sandbox::start(options)
         .await
-        .map_err(|source| Error::Bind {
+        .map_err(|source| daemon::Error::Bind {
             address,
             setting: "--listen",
             source,
         })?;
-    announce(&environment(&sandbox));
+    print_if_open(environment(&sandbox).as_bytes());
     // There is nothing to renew.
     while signals.next().await == Request::Renew {}
     Ok(())
@@ -43,4 +82,24 @@ fn environment(sandbox: &Sandbox) -> String {
         key.id,
         key.secret.expose_secret(),
     )
+}
+
+fn after_help() -> String {
+    let mut text = "\
+It prints ALIBABA_CLOUD_STS_ENDPOINT, ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_ACCESS_KEY_ID and
+ALIBABA_CLOUD_ACCESS_KEY_SECRET, as a shell or an environment file takes them: secrets of nothing.
+
+Faults, separated by commas; P is a share of the calls, 0 to 1, by default all:
+"
+    .to_owned();
+    for (usage, meaning) in FAULTS {
+        // Nothing can go wrong in memory.
+        let _ = writeln!(text, "  {usage:<30}{meaning}");
+    }
+    text.push_str(
+        "
+While it runs, PUT /_sandbox/faults with such a text replaces them, DELETE heals, GET tells and counts.
+Exit codes: 0 stopped, 64 usage, 71 cannot bind, 78 configuration.",
+    );
+    text
 }

@@ -2,28 +2,54 @@
 
 mod systemd;
 
+use std::process::ExitCode;
+
+use clap::ArgMatches;
 use secrecy::ExposeSecret as _;
 
+use super::definition::with_daemon;
+use super::input::{checked, variable};
+use super::output::print_if_open;
+use super::runtime::{self, block_on};
+use super::{Command, Error};
 use crate::config::Config;
-use crate::daemon::{App, Error, Handle};
-use crate::system::process;
+use crate::daemon::{self, App, Handle};
 use crate::system::signal::{Request, Signals};
+use crate::system::{log, process};
 
-use super::announce;
+pub(super) const COMMAND: Command = Command {
+    name: "serve",
+    define,
+    run,
+};
+
+fn define(command: clap::Command) -> clap::Command {
+    let command = command
+        .about("Assumes the role, keeps its credentials fresh, and serves them")
+        .after_help(AFTER_HELP);
+    with_daemon(command)
+}
+
+fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
+    let config = checked(given, Vec::new()).outcome?;
+    process::protect(config.upstream.runs_programs());
+    log::start(&config.log);
+    let is_service = variable("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty());
+    block_on(runtime::files(&config), serve(config, is_service))??;
+    Ok(ExitCode::SUCCESS)
+}
 
 /// Serves until a signal, or until a program of the pod asks for the stop; tells systemd how things are if it `is_service`.
-pub async fn run(config: Config, is_service: bool) -> Result<(), Error> {
-    let mut signals = Signals::new().map_err(|source| Error::System {
+async fn serve(config: Config, is_service: bool) -> Result<(), daemon::Error> {
+    let mut signals = Signals::new().map_err(|source| daemon::Error::System {
         what: "listen to signals",
         source,
     })?;
     let App { handle, mut engine } = App::start(config, process::raise_open_files()).await?;
     let first = async {
         handle.credentials().await;
-        announce(&format!(
-            "ALIBABA_CLOUD_CREDENTIALS_URI={}\n",
-            handle.uri.expose_secret()
-        ));
+        let uri = handle.uri.expose_secret();
+        print_if_open(format!("ALIBABA_CLOUD_CREDENTIALS_URI={uri}\n").as_bytes());
         std::future::pending::<()>().await;
     };
     let told = async {
@@ -53,3 +79,12 @@ async fn stopped(signals: &mut Signals, handle: &Handle) {
         handle.renew();
     }
 }
+
+const AFTER_HELP: &str = "\
+Flags beat the environment, the environment beats the file, the file beats the defaults.
+Secrets are never flags: ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN,
+or the same names with _FILE for the paths of mounted files. RRSA's ALIBABA_CLOUD_OIDC_PROVIDER_ARN and
+ALIBABA_CLOUD_OIDC_TOKEN_FILE are understood too. config/ram-sidecar.toml documents every key.
+
+SIGTERM stops, after the drain; SIGHUP renews the credentials at once.
+Exit codes: 0 stopped, 64 usage, 70 a task ended, 71 cannot bind or write, 78 configuration.";

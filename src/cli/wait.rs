@@ -1,29 +1,53 @@
 //! `wait`: returns when a daemon is ready, for entry points of jobs.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::ArgMatches;
 use reqwest::Method;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
-use super::Admin;
+use super::admin::Admin;
+use super::definition::{given_timeout, timeout_argument, with_admin};
+use super::runtime::block_on;
+use super::{Command, Error};
 
-/// Waits until the daemon has credentials and every file of its holds them.
-///
-/// Fails after `timeout` with the last reason why not.
-pub async fn run(admin: &Admin, timeout: Duration) -> Result<(), String> {
+pub(super) const COMMAND: Command = Command {
+    name: "wait",
+    define,
+    run,
+};
+
+fn define(command: clap::Command) -> clap::Command {
+    let command = command
+        .about(
+            "Returns when a running daemon is ready: it has credentials, and its files hold them",
+        )
+        .after_help("Exit codes: 0 ready, 69 not in time, 64 usage, 78 configuration.")
+        .arg(timeout_argument("60s", "How long to wait"));
+    with_admin(command)
+}
+
+fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
+    let admin = Admin::of(given)?;
+    block_on(0, wait(&admin, given_timeout(given)))??;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Asks until the daemon is ready, for `limit` at most.
+async fn wait(admin: &Admin, limit: Duration) -> Result<(), Error> {
     let mut reason = String::from("it does not answer");
     let ready = async {
-        loop {
-            match admin.ask(Method::GET, "/ready").await {
-                Ok(told) if told.good => return,
-                Ok(told) => reason = told.message,
-                Err(nobody) => reason = nobody,
-            }
+        while let Err(error) = admin.ask(Method::GET, "/ready").await {
+            reason = error.to_string();
             sleep(PAUSE).await;
         }
     };
-    let waited = tokio::time::timeout(timeout, ready).await;
-    waited.map_err(|_| format!("not ready within {} seconds: {reason}", timeout.as_secs()))
+    let waited = timeout(limit, ready).await;
+    waited.map_err(|_| {
+        let seconds = limit.as_secs();
+        Error::Unavailable(format!("not ready within {seconds} seconds: {reason}").into())
+    })
 }
 
 /// Short beside the time that STS takes.

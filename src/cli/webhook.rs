@@ -1,18 +1,28 @@
-//! The flags of `webhook`, and the variables that say the same.
+//! `webhook`: adds the sidecar to pods as they are created. Each of its flags has a variable.
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, ArgMatches};
 
 use super::definition::with_section;
 use super::inject::{request, with_fields};
-use super::variable;
+use super::input::{input, variable};
+use super::runtime::block_on;
+use super::{Command, Error};
 use crate::config::{Input, Mistakes};
-use crate::inject::webhook::Options;
 use crate::inject::webhook::settings::{OWN, Own, Webhook};
+use crate::inject::webhook::{self, Options};
 use crate::inject::{FIELDS, Given, Request};
+use crate::system::{log, process};
 
-/// Defines `webhook`.
-pub(super) fn webhook() -> [Command; 1] {
-    let command = Command::new("webhook")
+pub(super) const COMMAND: Command = Command {
+    name: "webhook",
+    define,
+    run,
+};
+
+fn define(command: clap::Command) -> clap::Command {
+    let command = command
         .about("Adds the sidecar to pods as they are created: a mutating admission webhook")
         .after_help(AFTER_HELP)
         .args(OWN.iter().map(argument));
@@ -24,16 +34,24 @@ pub(super) fn webhook() -> [Command; 1] {
         let help = word.get_help().map(ToString::to_string).unwrap_or_default();
         word.help(format!("{help} [env: {}]", name(flag)))
     });
-    [with_section(command, "log.")]
+    with_section(command, "log.")
+}
+
+fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
+    let options = read(given, &input(given, Vec::new()))?;
+    process::protect(false);
+    log::start(&options.log);
+    block_on(0, webhook::run(options))??;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Reads what was given, and checks it.
-pub(super) fn read(given: &ArgMatches, input: &Input<'_>) -> Result<Options, Mistakes> {
+fn read(given: &ArgMatches, input: &Input<'_>) -> Result<Options, Mistakes> {
     let said = OWN
         .iter()
         .filter_map(|own| Some((own.flag, said(given, own.flag)?)));
     let said = said.collect();
-    crate::inject::webhook::settings::webhook(
+    webhook::settings::webhook(
         input,
         Webhook {
             said,

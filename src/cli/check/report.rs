@@ -15,20 +15,20 @@ use self::text::Text;
 
 /// Everything that was found. Nothing in it is a secret.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(super) struct Report {
     /// Whether credentials were obtained, or none were wanted.
-    pub good: bool,
+    pub(super) good: bool,
     /// What came of it, in a sentence for each thing that is wrong.
-    pub verdict: Vec<String>,
+    pub(super) verdict: Vec<String>,
     /// The stage that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub stage: Option<&'static str>,
+    pub(super) stage: Option<&'static str>,
     /// The code of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub code: Option<String>,
+    pub(super) code: Option<String>,
     /// The request id of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
+    pub(super) request_id: Option<String>,
     pub(super) identity: Option<&'static str>,
     pub(super) candidates: Vec<Other>,
     pub(super) caller: Option<Found>,
@@ -147,8 +147,7 @@ impl Report {
     }
 
     /// Returns the JSON form.
-    #[expect(clippy::missing_panics_doc, reason = "it does not")]
-    pub fn json(&self) -> String {
+    pub(super) fn json(&self) -> String {
         #[expect(
             clippy::expect_used,
             reason = "structs of strings and numbers always have a JSON form"
@@ -157,7 +156,7 @@ impl Report {
     }
 
     /// Returns the form for people, `coloured` for a terminal.
-    pub fn text(&self, coloured: bool) -> String {
+    pub(super) fn text(&self, coloured: bool) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
         let _ = write!(

@@ -1,26 +1,8 @@
 //! The flags of the embedded STS, alone and within a daemon.
 
-use std::fmt::Write as _;
-
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::cli::definition::with_section;
 use crate::config;
-use crate::sandbox::FAULTS;
-
-/// Defines `sandbox`.
-pub(in crate::cli) fn sandbox() -> [Command; 1] {
-    let command = Command::new("sandbox")
-        .about("Serves the embedded STS alone, for tests of other programs")
-        .after_help(after_help())
-        .args([
-            listen("listen")
-                .default_value("127.0.0.1:7005")
-                .help("Where it listens, an address of loopback; port 0 picks a free one"),
-            fault(),
-        ]);
-    [with_section(command, "log.")]
-}
 
 /// Gives a command that obtains credentials the embedded STS to obtain them from.
 pub(in crate::cli) fn with_sandbox(command: Command) -> Command {
@@ -50,7 +32,7 @@ pub(in crate::cli) fn asked_for(given: &ArgMatches) -> Option<config::Sandbox> {
 }
 
 /// Returns what was said of the embedded STS where it is alone.
-pub(in crate::cli) fn alone(given: &ArgMatches) -> config::Sandbox {
+pub(super) fn alone(given: &ArgMatches) -> config::Sandbox {
     said(given, "")
 }
 
@@ -64,34 +46,14 @@ fn said(given: &ArgMatches, prefix: &'static str) -> config::Sandbox {
     }
 }
 
-fn listen(flag: &'static str) -> Arg {
+pub(super) fn listen(flag: &'static str) -> Arg {
     Arg::new(flag).long(flag).value_name("ADDRESS")
 }
 
-fn fault() -> Arg {
+pub(super) fn fault() -> Arg {
     Arg::new("fault")
         .long("fault")
         .value_name("SPEC")
         .action(ArgAction::Append)
         .help("Simulates faults in the sandbox, such as throttle=0.2,latency=2s or lifetime=2m; `ram-sidecar sandbox --help` lists them all")
-}
-
-fn after_help() -> String {
-    let mut text = "\
-It prints ALIBABA_CLOUD_STS_ENDPOINT, ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_ACCESS_KEY_ID and
-ALIBABA_CLOUD_ACCESS_KEY_SECRET, as a shell or an environment file takes them: secrets of nothing.
-
-Faults, separated by commas; P is a share of the calls, 0 to 1, by default all:
-"
-    .to_owned();
-    for (usage, meaning) in FAULTS {
-        // Nothing can go wrong in memory.
-        let _ = writeln!(text, "  {usage:<30}{meaning}");
-    }
-    text.push_str(
-        "
-While it runs, PUT /_sandbox/faults with such a text replaces them, DELETE heals, GET tells and counts.
-Exit codes: 0 stopped, 64 usage, 71 cannot bind, 78 configuration.",
-    );
-    text
 }

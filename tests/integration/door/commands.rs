@@ -107,7 +107,7 @@ fn a_daemon_that_is_absent_or_off_is_told_apart_from_one_that_is_ill() {
         assert_eq!(asked.stderr.lines().count(), 1, "{}", asked.stderr);
 
         for (value, sentence) in [
-            ("off", "admin.listen is off, so there is nobody to ask"),
+            ("off", "admin.listen is off, so the daemon cannot be asked"),
             ("here", "--admin-listen: `here` is no address"),
         ] {
             let asked = run_command(name, &[args, &["--admin-listen", value]].concat(), &[]);

@@ -1,18 +1,33 @@
-//! What is generated from the definition of the command line: the manual page and the completions.
+//! `manual`: prints the manual page, which is rendered from the definition of the command line.
 
 use std::io;
+use std::process::ExitCode;
 
-use clap_complete::Shell;
+use clap::ArgMatches;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, roman};
 
-use super::command;
+use super::output::print_if_open;
+use super::{Command, Error};
+
+pub(super) const COMMAND: Command = Command {
+    name: "manual",
+    define: |command| command.about("Prints the manual page, for `man -l -`"),
+    run,
+};
+
+fn run(_: &ArgMatches) -> Result<ExitCode, Error> {
+    let mut page = Vec::new();
+    render(&mut page).map_err(|error| Error::Software(error.into()))?;
+    print_if_open(&page);
+    Ok(ExitCode::SUCCESS)
+}
 
 /// Renders the manual page: every command, one after the other.
 ///
 /// Fails only if `out` does.
-pub fn manual(out: &mut dyn io::Write) -> io::Result<()> {
-    let mut command = command();
+fn render(out: &mut dyn io::Write) -> io::Result<()> {
+    let mut command = super::command();
     command.build();
     let whole = Man::new(command.clone());
     whole.render_title(out)?;
@@ -40,16 +55,4 @@ pub fn manual(out: &mut dyn io::Write) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Renders the completions of a shell.
-pub fn completions(shell: Shell) -> String {
-    let mut text = Vec::new();
-    clap_complete::generate(shell, &mut command(), "ram-sidecar", &mut text);
-    let text = String::from_utf8_lossy(&text).into_owned();
-    match shell {
-        // Until clap_complete names the same function twice the same way where a program has a hyphen.
-        Shell::Bash => text.replace("ram__subcmd__sidecar__subcmd__", "ram__sidecar__subcmd__"),
-        _ => text,
-    }
 }

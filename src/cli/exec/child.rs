@@ -1,0 +1,153 @@
+//! The command of `exec` as a child: its environment, the signals that it gets, and its end.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, waitid};
+use secrecy::ExposeSecret as _;
+use tokio::process::{Child, Command};
+use tracing::debug;
+
+use crate::daemon::Handle;
+use crate::system::process;
+use crate::system::signal::relay::Relay;
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// With the exit code of the command: 128 and the number of the signal if it was killed.
+    Code(u8),
+    /// The command was interrupted from a terminal, and so is to be this process: a script that a shell runs goes on
+    /// after a program that ends by itself.
+    Interrupted,
+}
+
+/// Starts the command, without the variables in `hidden` and with those that lead its clients to `handle`.
+pub(super) fn start(handle: &Handle, words: &[OsString], hidden: &[OsString]) -> io::Result<Child> {
+    let (program, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    for name in hidden {
+        command.env_remove(name);
+    }
+    command.env("ALIBABA_CLOUD_CREDENTIALS_URI", handle.uri.expose_secret());
+    command.envs(CHOSEN);
+    if handle.is_instance {
+        command.env_remove(METADATA_DISABLED);
+    }
+    if let Some(uri) = &handle.container_uri {
+        command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.expose_secret());
+        command.envs(CONTAINER);
+    }
+    if let Some(file) = &handle.container_token_file {
+        command.env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file);
+    }
+    command.spawn()
+}
+
+/// Waits for the end of the command, and meanwhile stands in for it.
+pub(super) async fn accompany(
+    child: &mut Child,
+    relay: &mut Relay,
+    changed: &mut tokio::signal::unix::Signal,
+    handle: &Handle,
+) -> io::Result<ExitStatus> {
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    let Some(id) = id.and_then(Pid::from_raw) else {
+        return child.wait().await;
+    };
+    relay.take_pauses()?;
+    let mut is_pause_asked = false;
+    let mut is_stop_passed_on = false;
+    loop {
+        tokio::select! {
+            status = child.wait() => return status,
+            _ = changed.recv() => {
+                process::bury();
+                // A shell waits for this process to stop, and continues the whole group. Only where the command stopped as
+                // for a shell: nobody continues this process where somebody else has stopped the command alone.
+                if has_paused(id) && (is_pause_asked || has_terminal()) {
+                    is_pause_asked = false;
+                    let _ = kill_process(getpid(), Signal::STOP);
+                }
+            }
+            received = relay.next() => {
+                if received.is_for(id) {
+                    send(id, received.signal);
+                }
+                is_pause_asked |= received.is_pause();
+            }
+            () = handle.stop_asked(), if !is_stop_passed_on => {
+                is_stop_passed_on = true;
+                send(id, Signal::TERM);
+            }
+        }
+    }
+}
+
+/// Whether the command has stopped since it was last asked, by a signal of a terminal's.
+fn has_paused(command: Pid) -> bool {
+    let look = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
+    let found = waitid(WaitId::Pid(command), look).ok().flatten();
+    let signal = found.and_then(|state| state.stopping_signal());
+    [Signal::TSTP, Signal::TTIN, Signal::TTOU]
+        .iter()
+        .any(|pause| signal == Some(pause.as_raw()))
+}
+
+/// Whether a terminal controls this process: then a shell does.
+fn has_terminal() -> bool {
+    std::fs::File::open("/dev/tty").is_ok()
+}
+
+fn send(command: Pid, signal: Signal) {
+    if let Err(error) = kill_process(command, signal) {
+        debug!(?signal, "Cannot pass a signal on: {error}");
+    }
+}
+
+/// Waits for a signal that asks this process to end.
+pub(super) async fn asked_to_end(relay: &mut Relay) -> Signal {
+    loop {
+        let received = relay.next().await;
+        if received.is_end() {
+            return received.signal;
+        }
+    }
+}
+
+/// Returns how this process is to end after the command.
+pub(super) fn ending(status: ExitStatus) -> Ending {
+    let interrupt = Signal::INT.as_raw();
+    if status.signal() == Some(interrupt) && !getpid().is_init() && has_terminal() {
+        return Ending::Interrupted;
+    }
+    let code = status.code();
+    let code = code.or_else(|| status.signal().map(|signal| 128 + signal));
+    let code = code.and_then(|code| u8::try_from(code).ok());
+    Ending::Code(code.unwrap_or(u8::MAX))
+}
+
+/// Returns the exit code of shells for a process that a signal has killed.
+pub(super) fn code_of(signal: Signal) -> u8 {
+    u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)
+}
+
+/// Where this process is the metadata service itself, the SDKs' providers of that are not to be kept from it.
+const METADATA_DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
+
+/// What makes the SDKs' default chains come to the credentials URI, which they ask last.
+const CHOSEN: [(&str, &str); 3] = [
+    (METADATA_DISABLED, "true"),
+    ("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "true"),
+    // Nothing else switches off the ini file in the home directory.
+    ("ALIBABA_CLOUD_CREDENTIALS_FILE", "/dev/null"),
+];
+
+/// What AWS SDKs need to speak to OSS: it takes no checksums at the end of a body.
+const CONTAINER: [(&str, &str); 2] = [
+    ("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
+    ("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
+];
