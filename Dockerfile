@@ -1,39 +1,38 @@
-# The image holds the static binary and nothing else. The certificate authorities are part of the binary.
+# The image contains only the static binary. The root certificates are part of the binary.
 #
 #     docker build -t ram-sidecar:0.1.0 .
 #     docker run --rm --network host ram-sidecar:0.1.0 serve --sandbox
 #
 # Credentials are served on the loopback address, so the container shares the network namespace of the job: the same pod,
-# `--network container:<job>`, or `--network host`. That is why no port is exposed: a published port reaches nothing.
+# `--network container:<job>`, or `--network host`. No port is exposed, because a published port does not reach loopback.
 #
-# It needs no capability, and writes to no place but those that it is told: `--read-only --cap-drop all
-# --security-opt no-new-privileges` are fine. A file to keep the credentials in (RAM_SIDECAR_FILE) needs a volume that user
-# 65532 can write to.
+# It needs no capability, and writes only to configured paths: `--read-only --cap-drop all --security-opt no-new-privileges`
+# work. A file with the credentials (RAM_SIDECAR_FILE) needs a volume that user 65532 can write to.
 #
-# In Kubernetes, probes run `/ram-sidecar health live`, `ready` or `startup`. For `httpGet` probes the kubelet comes to the
+# In Kubernetes, probes run `/ram-sidecar health live`, `ready` or `startup`. For `httpGet` probes the kubelet calls the
 # address of the pod, so set RAM_SIDECAR_ADMIN_LISTEN=0.0.0.0:7003 (admin.listen); that listener has no access to the
-# credentials. config/kubernetes holds manifests.
+# credentials. config/kubernetes has manifests.
 #
 # For 64-bit Arm, build on such a machine, or with `docker buildx build --platform linux/arm64`, which emulates one where
 # QEMU is registered with the kernel (binfmt_misc). Nothing else differs: the base image must have that platform.
 
-# Any image with this Rust, a C compiler and binutils, of a glibc that comes with its static archive.
+# Any image with this Rust, a C compiler, binutils and a glibc that includes its static archive.
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 
 FROM ${RUST_IMAGE} AS build
-# The features of the crate, separated by commas: `default` are those that Cargo.toml names, an empty text is none.
+# The features of the crate, separated by commas: `default` are those that Cargo.toml names, an empty value is none.
 ARG FEATURES=default
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
-# With an explicit --target the flags are for the binary alone; without it procedural macros would get them too, and a
-# static compiler plug-in cannot be loaded. The target is the builder's own, so that the same file serves x86-64 and
+# With an explicit --target the flags apply only to the binary; without it they would apply to procedural macros too, and a
+# static one cannot be loaded. The target is the builder's own, so that the same file serves x86-64 and
 # 64-bit Arm.
 RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
  && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin ram-sidecar --target "$target" \
       --no-default-features --features "$FEATURES" \
  && install -D -m 0755 "target/$target/release/ram-sidecar" /out/ram-sidecar
-# A binary that asks for a loader does not start in an empty image.
+# A binary that needs a loader does not start in an empty image.
 RUN readelf --program-headers --wide /out/ram-sidecar >/tmp/headers && ! grep -w INTERP /tmp/headers
 
 FROM scratch
@@ -44,7 +43,7 @@ LABEL org.opencontainers.image.title="ram-sidecar" \
 COPY --from=build /out/ram-sidecar /ram-sidecar
 # A number, because there is no /etc/passwd; Kubernetes checks runAsNonRoot against it.
 USER 65532:65532
-# Docker asks, Kubernetes does not. Other commands than `serve` have no such probe: `--no-healthcheck`.
+# Docker uses it, Kubernetes does not. Commands other than `serve` have no such probe: `--no-healthcheck`.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/ram-sidecar", "health", "live"]
 ENTRYPOINT ["/ram-sidecar"]
 CMD ["serve"]
