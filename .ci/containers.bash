@@ -1,5 +1,5 @@
-# Buildah and podman with a place of their own for everything that they keep, so that nothing else of the machine is
-# touched and nothing stays. Sourced after lib.bash, whose functions it uses, by scripts that run as root.
+# Gives buildah and podman a directory of their own for images, containers and settings, which is removed at the end, so that
+# nothing else on the machine changes. Scripts that run as root source it after lib.bash, whose functions it uses.
 
 scratch=$(mktemp -d)
 
@@ -7,7 +7,7 @@ clean_up() {
   podman pod rm --all --force --time 0 >/dev/null 2>&1 || true
   podman rm --all --force --time 0 >/dev/null 2>&1 || true
   podman image unmount --all >/dev/null 2>&1 || true
-  # Only those in which there is nothing any more can be removed.
+  # Only empty ones can be removed.
   find /sys/fs/cgroup -depth -type d -path '*/libpod_parent*' -exec rmdir {} + 2>/dev/null || true
   rm -rf "$scratch"
 }
@@ -15,8 +15,8 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Plain copies instead of an overlay, which not every file system of a build machine can carry. There is no systemd to
-# ask for control groups and for the journal, and the limits of processes are below those that podman would set.
+# Plain copies instead of an overlay, which not every file system of a build machine supports. There is no systemd for control
+# groups and the journal, and the limits of processes are lower than those that podman would set.
 export CONTAINERS_CONF=$scratch/containers.conf
 cat >"$CONTAINERS_CONF" <<EOF
 [containers]
@@ -38,10 +38,10 @@ driver = "vfs"
 graphroot = "$scratch/storage"
 runroot = "$scratch/run"
 EOF
-# No timer of systemd asks health checks.
+# No systemd timer runs health checks.
 export DISABLE_HC_SYSTEMD=true
 
-# Makes the image localhost/debian: directories and links, into which the /usr of this machine is bound.
+# Builds the image localhost/debian: directories and links, into which the /usr of this machine is mounted.
 stand_in() {
   mkdir -p "$scratch"/debian/{dev,etc,proc,run,sys,usr,var}
   mkdir -m 1777 "$scratch/debian/tmp"

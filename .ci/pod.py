@@ -1,6 +1,6 @@
-"""Makes of the classic example a pod that runs on this machine, without Kubernetes and the cloud.
+"""Turns the classic example into a pod that runs on this machine, without Kubernetes and the cloud.
 
-Reads what tests/clients/kubernetes renders, and prints the pod. The argument is the directory of the sandbox's AccessKey.
+Reads the output of tests/clients/kubernetes, and prints the pod. The argument is the directory of the sandbox's AccessKey.
 """
 
 import json
@@ -18,13 +18,13 @@ def variable(name, value):
 
 
 def mount(container, path):
-    """Lets a container see a path of this machine."""
+    """Mounts a path of this machine into a container."""
     name = f"host-{len(spec['volumes'])}"
     spec["volumes"].append({"name": name, "hostPath": {"path": path}})
     container["volumeMounts"].append({"name": name, "mountPath": path, "readOnly": True})
 
 
-# The sandbox takes AccessKeys from this command, and no tokens of a cluster.
+# The sandbox accepts the AccessKey that it prints, and no tokens of a cluster.
 gone = {"ALIBABA_CLOUD_ROLE_ARN", "RAM_SIDECAR_IDENTITY", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ALIBABA_CLOUD_OIDC_TOKEN_FILE"}
 assert gone <= {entry["name"] for entry in sidecar["env"]}
 sidecar["env"] = [entry for entry in sidecar["env"] if entry["name"] not in gone]
@@ -53,7 +53,7 @@ mount(job, clients)
 if not sys.base_prefix.startswith("/usr"):
     mount(job, sys.base_prefix)
 
-# Podman does not fill in $(POD_UID), as Kubernetes does; the shell does it in its place.
+# Podman does not expand $(POD_UID) as Kubernetes does; the shell does it instead.
 script = job["command"].index("-c") + 1
 job["command"][script] = (
     'export ALIBABA_CLOUD_CREDENTIALS_URI="${ALIBABA_CLOUD_CREDENTIALS_URI%\\$*}$POD_UID"\n' + job["command"][script]
