@@ -12,8 +12,8 @@ use std::os::fd::AsRawFd as _;
 use std::path::PathBuf;
 
 use libfuzzer_sys::fuzz_target;
-use ram_sidecar::config::settings::{SETTINGS, Setting, find};
-use ram_sidecar::config::{self, Input, Upstream};
+use ram_sidecar::config::settings::{SETTINGS, find};
+use ram_sidecar::config::{self, Definition, Input, Upstream};
 use ram_sidecar_fuzz::{PLANTED, check_line, sections};
 use toml::{Table, Value};
 
@@ -35,8 +35,8 @@ fuzz_target!(|data: &[u8]| {
     let variables = pairs(text(1));
     let flags = pairs(text(2));
     let setting = |(key, value): &(String, String)| {
-        let key = find(key).filter(|setting| setting.flag.is_some())?.key;
-        Some((key, vec![value.clone()]))
+        let setting = find(key).filter(|setting| setting.flag().is_some())?;
+        Some((setting, vec![value.clone()]))
     };
     let variable = |name: &str| {
         let given = variables.iter().rev().find(|(given, _)| given == name);
@@ -119,18 +119,20 @@ fn is_clean(toml: &[u8], variables: &[(String, String)], flags: &[(String, Strin
         Ok(table) => planted(&Value::Table(table), ""),
         Err(_) => text.matches(PLANTED).count(),
     };
-    let by = |name: fn(&Setting) -> Option<&'static str>| {
+    let by = |name: fn(&Definition) -> Option<String>| {
         move |(given, value): &(String, String)| {
-            let setting = SETTINGS.iter().find(|setting| name(setting) == Some(given));
+            let setting = SETTINGS
+                .iter()
+                .find(|setting| name(setting).as_ref() == Some(given));
             let is_secret = setting.is_none_or(|setting| is_secret(setting.key));
             !given.contains(PLANTED) && (is_secret || !value.contains(PLANTED))
         }
     };
     in_file == text.matches(PLANTED).count()
-        && variables.iter().all(by(|setting| Some(setting.variable)))
+        && variables.iter().all(by(|setting| Some(setting.variable())))
         && flags
             .iter()
-            .all(by(|setting| setting.flag.map(|_| setting.key)))
+            .all(by(|setting| setting.flag().map(|_| setting.key.to_owned())))
 }
 
 /// Counts how often it stands where a secret may be.

@@ -6,7 +6,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 #[cfg(feature = "sandbox")]
 use super::sandbox::flags;
-use crate::config::settings::{SETTINGS, Setting};
+use crate::config::Definition;
+use crate::config::settings::{ADMIN_LISTEN, SETTINGS, STATE_FILE};
 use crate::time::duration;
 
 /// Defines `--timeout`.
@@ -27,17 +28,12 @@ pub(super) fn given_timeout(given: &ArgMatches) -> Duration {
 
 /// Gives a command what it needs to find the admin listener of a daemon.
 pub(super) fn with_admin(command: Command) -> Command {
-    let admin = SETTINGS
-        .iter()
-        .filter(|setting| setting.key == "admin.listen");
-    command
-        .arg(config_argument())
-        .args(admin.filter_map(argument))
+    command.arg(config_argument()).args(argument(&ADMIN_LISTEN))
 }
 
 /// Returns the keys of the settings whose flags [`with_settings`] adds.
 pub(super) fn flags() -> impl Iterator<Item = &'static str> {
-    let flagged = of_all().filter(|setting| setting.flag.is_some());
+    let flagged = of_all().filter(|setting| setting.flag().is_some());
     flagged.map(|setting| setting.key)
 }
 
@@ -61,18 +57,20 @@ pub(super) fn with_sandbox(command: Command) -> Command {
 }
 
 /// Returns the settings whose flags every command takes that obtains credentials.
-fn of_all() -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().filter(|setting| !is_of_daemon(setting))
+fn of_all() -> impl Iterator<Item = &'static Definition> {
+    let settings = SETTINGS.iter().copied();
+    settings.filter(|setting| !is_of_daemon(setting))
 }
 
 /// Returns the settings whose flags only the daemon takes, and `check`, which explains them: elsewhere they would promise
 /// what is not done.
-fn of_daemon() -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().filter(|setting| is_of_daemon(setting))
+fn of_daemon() -> impl Iterator<Item = &'static Definition> {
+    let settings = SETTINGS.iter().copied();
+    settings.filter(|setting| is_of_daemon(setting))
 }
 
-fn is_of_daemon(setting: &Setting) -> bool {
-    setting.key == "state.file"
+fn is_of_daemon(setting: &Definition) -> bool {
+    setting.key == STATE_FILE.key
 }
 
 fn config_argument() -> Arg {
@@ -86,25 +84,24 @@ fn config_argument() -> Arg {
 /// Gives a command the settings of a section, and no others.
 #[cfg(any(feature = "inject", feature = "sandbox"))]
 pub(super) fn with_section(command: Command, section: &str) -> Command {
-    let settings = SETTINGS
-        .iter()
-        .filter(|setting| setting.key.starts_with(section));
+    let settings = SETTINGS.iter().copied();
+    let settings = settings.filter(|setting| setting.key.starts_with(section));
     command.args(settings.filter_map(argument))
 }
 
-fn argument(setting: &'static Setting) -> Option<Arg> {
-    let default = setting
-        .default
-        .map(|default| format!(" [default: {default}]"))
-        .unwrap_or_default();
-    let help = format!("{} [env: {}]{default}", setting.help, setting.variable);
+/// Defines the flag of a setting, if it has one.
+pub(super) fn argument(setting: &'static Definition) -> Option<Arg> {
+    let default = setting.default;
+    let default = default.map(|default| format!(" [default: {default}]"));
+    let default = default.unwrap_or_default();
+    let help = format!("{} [env: {}]{default}", setting.help, setting.variable());
     let argument = Arg::new(setting.key)
-        .long(setting.flag?)
+        .long(setting.flag()?)
         .value_name(setting.value)
         .action(ArgAction::Append)
         .help(help);
     // `--vpc` alone switches it on.
-    Some(if setting.value == "BOOL" {
+    Some(if setting.is_switch() {
         argument
             .num_args(0..=1)
             .require_equals(true)

@@ -22,7 +22,7 @@ use super::input::{checked, variable};
 use super::runtime::{self, block_on};
 use super::{Command, Error};
 use crate::config::Config;
-use crate::config::settings::SETTINGS;
+use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN, SETTINGS};
 use crate::daemon::{self, App, Handle};
 use crate::system::log;
 use crate::system::process::{self, Awaited};
@@ -93,10 +93,10 @@ Exit codes before it starts: 64 usage, 69 no credentials in time, 71 cannot bind
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     // Two at a time must not use the same port, and nobody else may ask for the credentials.
     let defaults = vec![
-        ("serve.listen", "127.0.0.1:0".to_owned()),
-        ("serve.key", random_key()),
-        ("admin.listen", "off".to_owned()),
-        ("log.level", "warn".to_owned()),
+        (&SERVE_LISTEN.definition, "127.0.0.1:0".to_owned()),
+        (&SERVE_KEY.definition, random_key()),
+        (&ADMIN_LISTEN.definition, "off".to_owned()),
+        (&LOG_LEVEL.definition, "warn".to_owned()),
     ];
     let config = checked(given, defaults).outcome?;
     let words = given.get_many::<OsString>("command").unwrap_or_default();
@@ -148,7 +148,7 @@ fn hidden() -> Vec<OsString> {
         let name = name.to_string_lossy();
         let is_setting = SETTINGS
             .iter()
-            .any(|setting| setting.variable == name && !setting.key.starts_with("sts."));
+            .any(|setting| setting.variable() == name && !setting.key.starts_with("sts."));
         is_setting || name.starts_with("RAM_SIDECAR_")
     };
     std::env::vars_os()

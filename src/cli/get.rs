@@ -10,7 +10,7 @@ use super::input::{checked, variable};
 use super::output::print;
 use super::runtime::block_on;
 use super::{Command, Error};
-use crate::config::settings::SETTINGS;
+use crate::config::settings::{LOG_LEVEL, SETTINGS};
 use crate::config::{Config, Mistakes};
 use crate::credentials::Credentials;
 use crate::daemon::source;
@@ -117,7 +117,7 @@ fn origin(given: &ArgMatches) -> Result<Origin, Mistakes> {
     let has_settings = is_given("config")
         || SETTINGS
             .iter()
-            .any(|setting| setting.flag.is_some() && is_given(setting.key));
+            .any(|setting| setting.flag().is_some() && is_given(setting.key));
     let from = given.get_one::<String>("from").cloned();
     let name = if from.is_some() { "--from" } else { URI };
     let uri = from.or_else(|| {
@@ -129,7 +129,7 @@ fn origin(given: &ArgMatches) -> Result<Origin, Mistakes> {
             .map(|uri| Origin::Daemon(Box::new(uri)))
             .map_err(|reason| Mistakes(vec![format!("{name}: {reason}")]));
     }
-    let defaults = vec![("log.level", "warn".to_owned())];
+    let defaults = vec![(&LOG_LEVEL.definition, "warn".to_owned())];
     let config = checked(given, defaults).outcome?;
     Ok(Origin::Settings(Box::new(config)))
 }

@@ -6,45 +6,56 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 
 #[cfg(feature = "sandbox")]
-use super::sandbox::flags;
+use super::sandbox::flags as sandbox;
 use crate::config::settings::SETTINGS;
-use crate::config::{self, Checked};
+use crate::config::{self, Checked, Definition};
 use crate::system::process;
 
 /// Gathers what is given, and checks it.
-pub(super) fn checked(matches: &ArgMatches, defaults: Vec<(&'static str, String)>) -> Checked {
+pub(super) fn checked(
+    matches: &ArgMatches,
+    defaults: Vec<(&'static Definition, String)>,
+) -> Checked {
     config::check(&input(matches, defaults))
 }
 
 /// Gathers what is given; `defaults` replace those of the table of settings.
 pub(super) fn input(
     matches: &ArgMatches,
-    defaults: Vec<(&'static str, String)>,
+    defaults: Vec<(&'static Definition, String)>,
 ) -> config::Input<'static> {
-    // Not every command has every flag.
-    let flag = |name: &str| {
-        let values = matches.try_get_many::<String>(name).ok().flatten()?;
-        Some(values.cloned().collect::<Vec<String>>())
-    };
-    let file = flag("config").and_then(|mut paths| paths.pop());
+    let file = values(matches, "config").and_then(|mut paths| paths.pop());
     let file = file.map(PathBuf::from).or_else(|| {
         variable("RAM_SIDECAR_CONFIG")
             .filter(|path| !path.is_empty())
             .map(PathBuf::from)
     });
     config::Input {
-        flags: SETTINGS
-            .iter()
-            .filter(|setting| setting.flag.is_some())
-            .filter_map(|setting| flag(setting.key).map(|values| (setting.key, values)))
-            .collect(),
+        flags: flags(matches, SETTINGS),
         variable: &variable,
         file,
         host_name: process::host_name(),
         defaults,
         #[cfg(feature = "sandbox")]
-        sandbox: flags::asked_for(matches),
+        sandbox: sandbox::asked_for(matches),
     }
+}
+
+/// Returns which flags of these settings are used, and their values.
+pub(super) fn flags(
+    matches: &ArgMatches,
+    settings: &[&'static Definition],
+) -> Vec<(&'static Definition, Vec<String>)> {
+    let used = settings
+        .iter()
+        .filter_map(|setting| Some((*setting, values(matches, setting.key)?)));
+    used.collect()
+}
+
+/// Returns the values of a flag, which not every command has.
+fn values(matches: &ArgMatches, name: &str) -> Option<Vec<String>> {
+    let values = matches.try_get_many::<String>(name).ok().flatten()?;
+    Some(values.cloned().collect())
 }
 
 /// Reads an environment variable.

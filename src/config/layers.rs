@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value as Toml};
 
 use super::Input;
-use super::settings::{SETTINGS, Setting, find};
+use super::parse::Fields;
+use super::setting::Definition;
+use super::settings::{CREDENTIALS_URI, FILE, SETTINGS, find};
 
 /// A value as it was written, and where.
 #[derive(Clone)]
@@ -20,21 +22,21 @@ pub(crate) struct Given {
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    Flag(&'static str),
-    Variable(&'static str),
+    Flag(&'static Definition),
+    Variable(&'static Definition),
     File {
         path: PathBuf,
         key: String,
     },
-    /// What the command takes for a default.
+    /// The command's own default.
     Command,
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Flag(flag) => write!(f, "--{flag}"),
-            Self::Variable(name) => f.write_str(name),
+            Self::Flag(setting) => write!(f, "--{}", setting.flag().unwrap_or_default()),
+            Self::Variable(setting) => f.write_str(&setting.variable()),
             Self::File { path, key } => write!(f, "{key} in {}", path.display()),
             Self::Command => f.write_str("default of this command"),
         }
@@ -45,43 +47,45 @@ impl fmt::Display for Origin {
 #[derive(Default)]
 pub(crate) struct Layers {
     values: BTreeMap<&'static str, Given>,
-    /// What a stronger layer has overruled.
+    /// Values that a stronger layer has overruled.
     overruled: Vec<(&'static str, Given)>,
     /// `file` is a list, and in TOML a list of tables.
-    pub(crate) files: Vec<(Origin, Vec<(String, String)>)>,
+    pub(crate) files: Vec<(Origin, Fields)>,
+    /// Mistakes that do not depend on the value of a setting.
     pub(crate) problems: Vec<String>,
-    /// Whether the file could not be read at all: then it may have said anything.
+    /// Whether the file could not be read at all: then any setting may be in it.
     pub(crate) is_file_lost: bool,
 }
 
 impl Layers {
-    pub(crate) fn gather(input: &Input<'_>) -> Self {
+    /// Gathers the settings of the table, and from flags and variables those that a command has of its own.
+    pub(crate) fn gather(input: &Input<'_>, own: &[&'static Definition]) -> Self {
         let mut layers = Self::default();
-        for (key, value) in &input.defaults {
-            let origin = Origin::Command;
-            let value = value.clone();
-            layers.values.insert(key, Given { value, origin });
+        for (setting, value) in &input.defaults {
+            let (value, origin) = (value.clone(), Origin::Command);
+            layers.values.insert(setting.key, Given { value, origin });
         }
         if let Some(path) = &input.file {
             layers.read(path);
         }
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter().chain(own) {
             layers.take_variable(setting, input.variable);
         }
-        for (key, values) in &input.flags {
-            layers.take_flag(key, values);
+        for (setting, values) in &input.flags {
+            layers.take_flag(setting, values);
         }
         layers
     }
 
-    pub(crate) fn get(&self, key: &str) -> Option<&Given> {
-        self.values.get(key)
+    pub(crate) fn get(&self, setting: &Definition) -> Option<&Given> {
+        self.values.get(setting.key)
     }
 
-    /// Returns what was given for a setting in weaker layers too.
-    pub(crate) fn overruled(&self, key: &str) -> impl Iterator<Item = &Given> {
-        let of_key = move |(overruled, _): &&(&str, Given)| *overruled == key;
-        self.overruled.iter().filter(of_key).map(|(_, given)| given)
+    /// Returns what weaker layers give for a setting.
+    pub(crate) fn overruled(&self, setting: &Definition) -> impl Iterator<Item = &Given> {
+        let is_of_setting = move |(key, _): &&(&str, Given)| *key == setting.key;
+        let overruled = self.overruled.iter().filter(is_of_setting);
+        overruled.map(|(_, given)| given)
     }
 
     /// Returns everything that was given, by key; files apart.
@@ -90,7 +94,7 @@ impl Layers {
         self.values.iter().map(|(key, given)| (*key, given))
     }
 
-    fn put(&mut self, setting: &'static Setting, value: String, origin: Origin) {
+    fn put(&mut self, setting: &'static Definition, value: String, origin: Origin) {
         let given = Given { value, origin };
         let weaker = self.values.insert(setting.key, given);
         if let Some(weaker) = weaker.filter(|weaker| weaker.origin != Origin::Command) {
@@ -100,27 +104,24 @@ impl Layers {
 
     fn take_variable(
         &mut self,
-        setting: &'static Setting,
+        setting: &'static Definition,
         variable: &dyn Fn(&str) -> Option<OsString>,
     ) {
-        let name = setting.variable;
+        let name = setting.variable();
         // An empty variable is an absent one, as in every SDK: templates leave them behind.
-        let Some(value) = variable(name).filter(|value| !value.is_empty()) else {
+        let Some(value) = variable(&name).filter(|value| !value.is_empty()) else {
             return;
         };
-        let Ok(value) = value.into_string() else {
+        let value = value.into_string().unwrap_or_else(|value| {
             self.problems
                 .push(format!("{name}: it is not valid UTF-8; set it anew"));
-            return;
-        };
-        let origin = Origin::Variable(name);
-        if setting.key == "file" {
-            self.files = value
-                .split(':')
-                .filter(|entry| !entry.is_empty())
-                .map(|entry| (origin.clone(), fields(entry)))
-                .collect();
-        } else if name == FOR_CLIENTS && self.values.contains_key(setting.key) {
+            value.to_string_lossy().into_owned()
+        });
+        let origin = Origin::Variable(setting);
+        if setting == &FILE.definition {
+            let entries = value.split(':').filter(|entry| !entry.is_empty());
+            self.take_entries(entries, &origin);
+        } else if setting == &CREDENTIALS_URI.definition && self.values.contains_key(setting.key) {
             // Every container of a pod may have it, to tell where clients ask: it overrules no file of this process.
             self.overruled.push((setting.key, Given { value, origin }));
         } else {
@@ -128,15 +129,10 @@ impl Layers {
         }
     }
 
-    fn take_flag(&mut self, key: &str, values: &[String]) {
-        let Some(setting) = find(key) else { return };
-        let Some(flag) = setting.flag else { return };
-        let origin = Origin::Flag(flag);
-        if key == "file" {
-            self.files = values
-                .iter()
-                .map(|value| (origin.clone(), fields(value)))
-                .collect();
+    fn take_flag(&mut self, setting: &'static Definition, values: &[String]) {
+        let origin = Origin::Flag(setting);
+        if setting == &FILE.definition {
+            self.take_entries(values.iter().map(String::as_str), &origin);
         } else if setting.is_list() {
             self.put(setting, values.join(","), origin);
         } else {
@@ -144,6 +140,11 @@ impl Layers {
                 self.put(setting, value.clone(), origin.clone());
             }
         }
+    }
+
+    fn take_entries<'a>(&mut self, entries: impl Iterator<Item = &'a str>, origin: &Origin) {
+        let entry = |text| Some((origin.clone(), (FILE.parse)(text).ok()?));
+        self.files = entries.filter_map(entry).collect();
     }
 
     fn read(&mut self, path: &Path) {
@@ -187,13 +188,13 @@ impl Layers {
                 path: path.to_owned(),
                 key: key.clone(),
             };
-            if key == "file" {
+            if key == FILE.key {
                 self.take_files(path, value);
             } else if let Some(setting) = find(&key) {
                 match scalar(value).or_else(|| list(setting, value)) {
                     _ if !setting.in_file => self.problems.push(format!(
                         "{origin}: secrets do not belong into the file; set {} or {key}_file",
-                        setting.variable
+                        setting.variable()
                     )),
                     Some(value) => self.put(setting, value, origin),
                     None => self.problems.push(format!(
@@ -249,18 +250,6 @@ impl Layers {
     }
 }
 
-/// Splits `PATH,mode=0600,uid=1000` into named fields.
-fn fields(text: &str) -> Vec<(String, String)> {
-    let mut parts = text.split(',');
-    let path = parts.next().unwrap_or_default();
-    let mut fields = vec![("path".to_owned(), path.to_owned())];
-    for part in parts {
-        let (name, value) = part.split_once('=').unwrap_or((part, ""));
-        fields.push((name.to_owned(), value.to_owned()));
-    }
-    fields
-}
-
 fn scalar(value: &Toml) -> Option<String> {
     match value {
         Toml::String(text) => Some(text.clone()),
@@ -271,7 +260,7 @@ fn scalar(value: &Toml) -> Option<String> {
 }
 
 /// Writes an array of texts, or of user ids, as JSON, which is how the other layers may write it too.
-fn list(setting: &Setting, value: &Toml) -> Option<String> {
+fn list(setting: &Definition, value: &Toml) -> Option<String> {
     let Toml::Array(items) = value else {
         return None;
     };
@@ -283,9 +272,6 @@ fn list(setting: &Setting, value: &Toml) -> Option<String> {
     let texts = texts.filter(|_| setting.is_list())?;
     serde_json::to_string(&texts).ok()
 }
-
-/// The variable that tells clients where to ask.
-pub(crate) const FOR_CLIENTS: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
 fn is_section(key: &str) -> bool {
     SETTINGS.iter().any(|setting| {

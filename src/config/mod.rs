@@ -1,4 +1,7 @@
 //! The configuration: gathered from three places, checked once, every mistake reported at once.
+//!
+//! A setting is one constant of [`settings`]. To ask the checker for it gives its value, or says that what is wrong with it
+//! was reported.
 
 pub(crate) mod checker;
 mod identity;
@@ -9,8 +12,10 @@ mod role;
 #[cfg(feature = "sandbox")]
 mod sandbox;
 mod serve;
+mod session;
+pub(crate) mod setting;
 pub mod settings;
-mod state;
+mod upstream;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -28,29 +33,31 @@ use crate::server::data::{AllowedCallers, Container};
 use crate::server::metadata::listing::StaticValues;
 use crate::sts::endpoint::Endpoint;
 use crate::sts::sign::Signature;
-use crate::system::log;
+use crate::system;
 
 #[cfg(feature = "sandbox")]
 pub use self::sandbox::{Alone, Sandbox, alone};
 
-use self::checker::Checker;
-use self::layers::Layers;
+use self::checker::{Checker, Reported};
+use self::settings::{ADMIN_LISTEN, LOG_FORMAT, LOG_LEVEL, SHUTDOWN_DRAIN};
 
 pub use self::mistakes::Mistakes;
+pub use self::parse::Kind;
+pub use self::setting::Definition;
 
 /// What was given, unchecked.
 pub struct Input<'a> {
-    /// The flags that were used: the key of each setting and its values.
-    pub flags: Vec<(&'static str, Vec<String>)>,
+    /// The flags that were used, and their values.
+    pub flags: Vec<(&'static Definition, Vec<String>)>,
     /// Reads an environment variable.
     pub variable: &'a dyn Fn(&str) -> Option<OsString>,
     /// The TOML file.
     pub file: Option<PathBuf>,
     /// The name of this host.
     pub host_name: String,
-    /// What the command takes for a default where that differs from the table's.
-    pub defaults: Vec<(&'static str, String)>,
-    /// What was said of the embedded STS, if it was asked for.
+    /// The command's own defaults where they differ from the table's.
+    pub defaults: Vec<(&'static Definition, String)>,
+    /// What was given for the embedded STS, if it was asked for.
     #[cfg(feature = "sandbox")]
     pub sandbox: Option<Sandbox>,
 }
@@ -60,6 +67,14 @@ impl fmt::Debug for Input<'_> {
         f.debug_struct("Input")
             .field("file", &self.file)
             .finish_non_exhaustive()
+    }
+}
+
+impl Input<'_> {
+    /// Returns the text of an environment variable; nothing if it is empty.
+    pub(crate) fn text(&self, variable: &str) -> Option<String> {
+        let text = (self.variable)(variable)?.into_string().ok();
+        text.filter(|text| !text.is_empty())
     }
 }
 
@@ -83,7 +98,7 @@ pub struct Config {
     /// `shutdown.drain`.
     pub drain: Duration,
     /// `log.*`.
-    pub log: log::Options,
+    pub log: system::log::Options,
 }
 
 /// Where credentials come from.
@@ -193,8 +208,8 @@ pub struct Shown {
 /// An identity whose settings are present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its name, as `identity.type` spells it.
-    pub kind: &'static str,
+    /// Its kind.
+    pub kind: Kind,
     /// Where one of its settings was written.
     pub origin: String,
     /// Whether it is the one that counts.
@@ -203,15 +218,15 @@ pub struct Candidate {
 
 /// Checks everything that was given.
 pub fn check(input: &Input<'_>) -> Checked {
-    let checker = Checker {
-        layers: Layers::gather(input),
-        problems: Vec::new(),
-    };
-    let (settings, mut candidates) = (checker.shown(), checker.candidates());
-    let outcome = checked(checker, input);
+    let mut checker = Checker::new(input, &[]);
+    let (settings, mut candidates) = (checker.shown(), identity::candidates(&checker));
+    checker.report_gathering();
+    let config = read(&mut checker, input);
+    let outcome = checker.finish(config);
     let taken = candidates.iter().filter(|c| c.is_taken).count();
-    let asks = matches!(&outcome, Ok(config) if !matches!(config.upstream, Upstream::Cloud(_)));
-    if taken > 1 || asks {
+    let is_unused =
+        matches!(&outcome, Ok(config) if !matches!(config.upstream, Upstream::Cloud(_)));
+    if taken > 1 || is_unused {
         for candidate in &mut candidates {
             candidate.is_taken = false;
         }
@@ -223,57 +238,50 @@ pub fn check(input: &Input<'_>) -> Checked {
     }
 }
 
-/// Checks `admin.listen` alone: what the commands need that ask a running daemon.
+/// Checks `admin.listen` alone, which the commands need that ask a running daemon.
 ///
-/// Other mistakes are no reason why a probe should fail, because the daemon runs; but what a file says that cannot be read
-/// is not known.
+/// Other mistakes do not make a probe fail, because the daemon runs; but a file that cannot be read may set the address.
 pub fn admin(input: &Input<'_>) -> Result<Option<SocketAddr>, Mistakes> {
-    let mut checker = Checker {
-        layers: Layers::gather(input),
-        problems: Vec::new(),
-    };
-    let admin = checker.value("admin.listen", parse::address_or_off);
-    if checker.layers.is_file_lost && checker.given("admin.listen").is_none() {
-        return Err(Mistakes::of(&checker.layers.problems));
+    let mut checker = Checker::new(input, &[]);
+    let admin = checker.value(&ADMIN_LISTEN);
+    if checker.layers.is_file_lost && checker.given(&ADMIN_LISTEN).is_none() {
+        checker.report_gathering();
     }
-    admin.ok_or_else(|| Mistakes::of(&checker.problems))
+    checker.finish(admin)
 }
 
-fn checked(mut checker: Checker, input: &Input<'_>) -> Result<Config, Mistakes> {
-    let upstream = checker.upstream(input);
-    let session = checker.session(input, matches!(upstream, Some(Upstream::Cloud(_)) | None));
-    let serve = checker.serve();
-    let metadata = checker.metadata_dialect();
-    let admin = checker.value("admin.listen", parse::address_or_off);
-    let files = checker.files();
-    let state = checker.state(&files);
-    let is_real = matches!(upstream, Some(Upstream::Cloud(_)));
-    let drain = checker.value("shutdown.drain", parse::duration);
-    let log = checker.log();
+fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Config, Reported> {
+    let upstream = upstream::read(checker, input);
+    let is_real = matches!(upstream, Ok(Upstream::Cloud(_)));
+    let session = session::read(checker, input, is_real || upstream.is_err());
+    let serve = serve::read(checker);
+    let metadata = serve::metadata(checker);
+    let admin = checker.value(&ADMIN_LISTEN);
+    let files = serve::files(checker);
+    let state = serve::state(checker, &files);
+    let drain = checker.value(&SHUTDOWN_DRAIN);
+    let log = log(checker);
+    Ok(Config {
+        upstream: upstream?,
+        session: session?,
+        serve: serve?,
+        metadata: metadata?,
+        admin: admin?,
+        files,
+        state: state?.filter(|_| is_real),
+        drain: drain?,
+        log: log?,
+    })
+}
 
-    let Checker {
-        layers,
-        mut problems,
-    } = checker;
-    problems.splice(0..0, layers.problems);
-    match (upstream, session, serve, admin, drain, log) {
-        (Some(upstream), Some(session), Some(serve), Some(admin), Some(drain), Some(log))
-            if problems.is_empty() =>
-        {
-            Ok(Config {
-                upstream,
-                session,
-                serve,
-                metadata,
-                admin,
-                files,
-                state: state.filter(|_| is_real),
-                drain,
-                log,
-            })
-        }
-        _ => Err(Mistakes::of(&problems)),
-    }
+/// Reads how to log.
+pub(crate) fn log(checker: &mut Checker) -> Result<system::log::Options, Reported> {
+    let level = checker.value(&LOG_LEVEL);
+    let format = checker.optional(&LOG_FORMAT);
+    Ok(system::log::Options {
+        level: level?,
+        format: format?,
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod identity;
 mod role;
 mod serve;
+mod sts;
 
 use std::path::PathBuf;
 
@@ -10,17 +11,25 @@ use tracing::level_filters::LevelFilter;
 
 use crate::files::writer;
 use crate::formats::format::{FILES, Format};
-use crate::sts::sign::Signature;
 use crate::system::log;
 pub(crate) use crate::time::duration::parse as duration;
 
-pub(crate) use self::identity::provider_arn;
-pub(crate) use self::identity::{command, ecs_role_name, metadata_url, timeout};
-pub(crate) use self::role::{account_id, role_duration};
-pub(crate) use self::role::{
-    bucket, derived_session_name, external_id, policy, preset, session_name, source_identity,
+pub use self::identity::Kind;
+pub(crate) use self::identity::{
+    NAMES, access_key, command, ecs_role_name, kind, metadata_url, mounted_file, provider_arn,
+    timeout,
 };
-pub(crate) use self::serve::{address, address_or_off, key, key_bits, metadata_value, uids};
+pub(crate) use self::role::{
+    Preset, account_id, bucket, derived_session_name, external_id, policy, policy_file, preset,
+    role, role_duration, roles, session_name, source_identity,
+};
+pub(crate) use self::serve::{
+    address, address_or_off, key, key_bits, metadata_address, metadata_value, token_file, uids,
+};
+pub(crate) use self::sts::{certificates, endpoints, region, signature};
+
+/// The named fields of a file for credentials, unchecked.
+pub(crate) type Fields = Vec<(String, String)>;
 
 /// Reads several values: a JSON array, or one text with commas.
 pub(crate) fn list(text: &str) -> Result<Vec<String>, String> {
@@ -41,24 +50,10 @@ pub(crate) fn list(text: &str) -> Result<Vec<String>, String> {
     Ok(items)
 }
 
-pub(crate) fn signature(text: &str) -> Result<Signature, String> {
-    match text {
-        "v1" => Ok(Signature::V1),
-        "v3" => Ok(Signature::V3),
-        _ => Err(format!("`{text}` is no signature; choose v1 or v3")),
-    }
-}
-
-pub(crate) fn region(text: &str) -> Result<String, String> {
-    if !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("`{text}` is no region; write it like cn-hangzhou"))
-    }
+/// Takes any text.
+#[expect(clippy::unnecessary_wraps, reason = "it is a parser like the others")]
+pub(crate) fn text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
 }
 
 pub(crate) fn boolean(text: &str) -> Result<bool, String> {
@@ -99,7 +94,34 @@ pub(crate) fn names(names: &[(&str, Format)]) -> String {
     }
 }
 
-/// Reads the named fields of a file to keep; every mistake is returned.
+/// Splits `PATH,mode=0600,uid=1000` into named fields.
+#[expect(clippy::unnecessary_wraps, reason = "it is a parser like the others")]
+pub(crate) fn fields(text: &str) -> Result<Fields, String> {
+    let mut parts = text.split(',');
+    let path = parts.next().unwrap_or_default();
+    let mut fields = vec![("path".to_owned(), path.to_owned())];
+    for part in parts {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        fields.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(fields)
+}
+
+/// Reads the path of the saved state.
+pub(crate) fn state_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if !path.is_absolute() {
+        return Err(format!("`{text}` is not absolute; write it from the root"));
+    }
+    if path.file_name().is_none() || text.ends_with('/') {
+        return Err(format!(
+            "`{text}` names no file; name one in that directory"
+        ));
+    }
+    Ok(path)
+}
+
+/// Reads the named fields of a file for credentials; every mistake is returned.
 pub(crate) fn file(fields: &[(String, String)]) -> Result<writer::Options, Vec<String>> {
     let mut problems = Vec::new();
     let mut options = writer::Options {

@@ -1,18 +1,18 @@
-//! What was said of the embedded STS, and what is left of the settings of a real role beside it.
+//! The settings of the embedded STS, and which settings of a real role it replaces.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::checker::Checker;
-use super::layers::{FOR_CLIENTS, Layers, Origin};
-use super::{Input, Mistakes, Upstream, parse};
+use super::checker::{Checker, Reported};
+use super::layers::Origin;
+use super::{Input, Mistakes, Upstream, log, parse, settings};
 use crate::sandbox::{self, Plan};
-use crate::system::log;
+use crate::system;
 
-/// What was said of the embedded STS, unchecked.
+/// What was given for the embedded STS, unchecked.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// What its own flags begin with: `sandbox-` where they stand among those of a daemon.
+    /// The prefix of its own flags: `sandbox-` where they stand among those of a daemon.
     pub prefix: &'static str,
     /// Where it listens.
     pub listen: Option<String>,
@@ -26,92 +26,84 @@ pub struct Alone {
     /// What it is started with.
     pub sandbox: sandbox::Options,
     /// `log.*`.
-    pub log: log::Options,
+    pub log: system::log::Options,
 }
 
 /// Checks what `sandbox` needs: its own flags, and `log.*`.
 pub fn alone(input: &Input<'_>) -> Result<Alone, Mistakes> {
-    let mut checker = Checker {
-        layers: Layers::gather(input),
-        problems: Vec::new(),
+    let mut checker = Checker::new(input, &[]);
+    let sandbox = match &input.sandbox {
+        Some(given) => options(&mut checker, given),
+        None => Ok(sandbox::Options::default()),
     };
-    let sandbox = input
-        .sandbox
-        .as_ref()
-        .and_then(|given| checker.embedded(given));
-    let log = checker.log();
+    let log = log(&mut checker);
     if checker.layers.is_file_lost {
-        // It may have said how to log.
-        checker.problems.append(&mut checker.layers.problems);
+        // It may say how to log.
+        checker.report_gathering();
     }
-    match (sandbox, log) {
-        (Some(sandbox), Some(log)) if checker.problems.is_empty() => Ok(Alone { sandbox, log }),
-        _ => Err(Mistakes::of(&checker.problems)),
-    }
+    let alone = log.and_then(|log| {
+        Ok(Alone {
+            sandbox: sandbox?,
+            log,
+        })
+    });
+    checker.finish(alone)
 }
 
-impl Checker {
-    /// The environment and the file may hold a real job's settings: its role is set aside and reported, its credentials
-    /// files are not touched. A flag is a contradiction.
-    pub(super) fn sandbox(&mut self, given: &Sandbox) -> Option<Upstream> {
-        let replaced = [
-            "role.arn",
-            "role.preset",
-            "role.account_id",
-            "role.oss_bucket",
-            "role.via",
-            "identity.",
-            "sts.",
-            "state.",
-        ];
-        let settings = self.layers.given();
-        let (flags, ignored): (Vec<&Origin>, Vec<&Origin>) = settings
-            .filter(|(key, _)| replaced.iter().any(|start| key.starts_with(start)))
-            // It tells clients where to ask, and is here no setting.
-            .filter(|(_, given)| given.origin != Origin::Variable(FOR_CLIENTS))
-            .map(|(_, given)| &given.origin)
-            .partition(|origin| matches!(origin, Origin::Flag(_)));
-        let ignored = ignored.iter().map(ToString::to_string).collect();
-        for origin in flags {
-            let reason = if matches!(origin, Origin::Flag("state")) {
-                "what --sandbox issues is void after its end, so that no state is kept"
-            } else {
-                "--sandbox brings its own role, identity and STS"
-            };
-            self.problems
-                .push(format!("{origin}: {reason}; drop one of the two flags"));
-        }
-        for (origin, _) in &self.layers.files {
-            if !matches!(origin, Origin::Flag(_)) {
-                self.problems.push(format!("{origin}: --sandbox would put credentials that are valid nowhere in the place of real ones; unset it, or name another file with --file"));
-            }
-        }
-        let options = Box::new(self.embedded(given)?);
-        Some(Upstream::Sandbox { options, ignored })
-    }
-
-    /// Reads what it is started with; `None` when something of it is wrong.
-    fn embedded(&mut self, given: &Sandbox) -> Option<sandbox::Options> {
-        let mistakes = self.problems.len();
-        let prefix = given.prefix;
-        let mut options = sandbox::Options {
-            // As long as a role may allow: the sandbox is for trying out any duration.
-            max_session: Duration::from_secs(43_200),
-            ..sandbox::Options::default()
+/// Reads the embedded STS that replaces a real one.
+///
+/// The environment and the file may hold a real job's settings: its role is ignored, and this is reported; its credentials
+/// files are not touched. A flag is a contradiction.
+pub(super) fn upstream(checker: &mut Checker, given: &Sandbox) -> Result<Upstream, Reported> {
+    let replaced = [
+        "role.arn",
+        "role.preset",
+        "role.account_id",
+        "role.oss_bucket",
+        "role.via",
+        "identity.",
+        "sts.",
+        "state.",
+    ];
+    let settings = checker.layers.given();
+    let (flags, ignored): (Vec<Origin>, Vec<Origin>) = settings
+        .filter(|(key, _)| replaced.iter().any(|start| key.starts_with(start)))
+        .map(|(_, given)| given.origin.clone())
+        // It says where clients ask, and is not a setting here.
+        .filter(|origin| *origin != Origin::Variable(&settings::CREDENTIALS_URI))
+        .partition(|origin| matches!(origin, Origin::Flag(_)));
+    let ignored = ignored.iter().map(ToString::to_string).collect();
+    for origin in flags {
+        let reason = if origin == Origin::Flag(&settings::STATE_FILE) {
+            "what --sandbox issues is void after its end, so that no state is saved"
+        } else {
+            "--sandbox brings its own role, identity and STS"
         };
-        match given.listen.as_deref().map(loopback).transpose() {
-            Ok(address) => options.listen = address.unwrap_or(options.listen),
-            Err(reason) => self.problems.push(format!("--{prefix}listen: {reason}")),
-        }
-        match given.faults.as_deref().map(Plan::parse).transpose() {
-            Ok(faults) => options.faults = faults.unwrap_or_default(),
-            Err(reasons) => {
-                let told = reasons.iter().map(|reason| format!("--fault: {reason}"));
-                self.problems.extend(told);
-            }
-        }
-        (self.problems.len() == mistakes).then_some(options)
+        checker.report(format!("{origin}: {reason}; drop one of the two flags"));
     }
+    for (origin, _) in checker.layers.files.clone() {
+        if !matches!(origin, Origin::Flag(_)) {
+            checker.report(format!("{origin}: --sandbox would put credentials that are valid nowhere in the place of real ones; unset it, or name another file with --file"));
+        }
+    }
+    let options = Box::new(options(checker, given)?);
+    Ok(Upstream::Sandbox { options, ignored })
+}
+
+/// Reads the options that the embedded STS starts with.
+fn options(checker: &mut Checker, given: &Sandbox) -> Result<sandbox::Options, Reported> {
+    let (prefix, defaults) = (given.prefix, sandbox::Options::default());
+    let listen = given.listen.as_deref().map(loopback).transpose();
+    let listen = listen.map_err(|reason| checker.report(format!("--{prefix}listen: {reason}")));
+    let faults = given.faults.as_deref().map(Plan::parse).transpose();
+    let faults = faults.map_err(|reasons| checker.report_all("--fault", &reasons));
+    Ok(sandbox::Options {
+        listen: listen?.unwrap_or(defaults.listen),
+        faults: faults?.unwrap_or_default(),
+        // As long as a role may allow: the sandbox is for trying out any duration.
+        max_session: Duration::from_secs(43_200),
+        ..defaults
+    })
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {

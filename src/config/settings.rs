@@ -1,211 +1,138 @@
-//! Every setting, once: flags, variables, TOML keys and the help are all made from this table.
+//! Every setting, once: flags, variables, TOML keys, the help and `check` are all made from this table.
 
-/// One setting and the places it can be given in.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    /// The key in the TOML file, and the name of the setting everywhere.
-    pub key: &'static str,
-    /// The long flag, without dashes. Secrets have none.
-    pub flag: Option<&'static str>,
-    /// The environment variable.
-    pub variable: &'static str,
-    /// Whether the TOML file may hold it. Secrets are not kept there.
-    pub in_file: bool,
-    /// What stands for the value in the help.
-    pub value: &'static str,
-    /// The default, as it would be written.
-    pub default: Option<&'static str>,
-    /// What it does; shown in the help.
-    pub help: &'static str,
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use tracing::level_filters::LevelFilter;
+
+use crate::credentials::RoleArn;
+use crate::identity::{CredentialsUri, File, Value};
+use crate::server::token_file::TokenFile;
+use crate::sts::endpoint::Endpoint;
+use crate::sts::sign::Signature;
+use crate::system::log;
+
+use super::parse::{self, Fields, Kind, Preset};
+use super::setting::{Definition, Setting, settings};
+
+settings! {
+    /// The settings, in the order of the help.
+    pub SETTINGS;
+
+    /// The role to assume: acs:ram::<account id>:role/<name>
+    ROLE_ARN: RoleArn = Setting::new("role.arn", "ARN", parse::role).env("ALIBABA_CLOUD_ROLE_ARN");
+    /// pai-default: PAI's default role, narrowed to one OSS bucket; none: no role, and no credentials
+    ROLE_PRESET: Preset = Setting::new("role.preset", "PRESET", parse::preset);
+    /// The account of PAI's default role: digits
+    ROLE_ACCOUNT_ID: String = Setting::new("role.account_id", "ID", parse::account_id).named("account-id");
+    /// The only bucket that PAI's default role may use
+    ROLE_OSS_BUCKET: String = Setting::new("role.oss_bucket", "BUCKET", parse::bucket).named("oss-bucket");
+    /// Roles to assume one after the other before role.arn, as PAI's RoleChain does
+    ROLE_VIA: Vec<RoleArn> = Setting::new("role.via", "ARN,…", parse::roles);
+    /// Names the session in audit logs, 2 to 64 characters; by default derived from POD_NAME or the host name
+    ROLE_SESSION_NAME: String = Setting::new("role.session_name", "NAME", parse::session_name).env("ALIBABA_CLOUD_ROLE_SESSION_NAME");
+    /// How long credentials live, 15m to 12h, at most the role's maximum session duration
+    ROLE_DURATION: Duration = Setting::new("role.duration", "DURATION", parse::role_duration).named("duration").default("1h");
+    /// The external ID that the trust policy of role.arn asks for, 2 to 1224 characters
+    ROLE_EXTERNAL_ID: String = Setting::new("role.external_id", "ID", parse::external_id).named("external-id");
+    /// Names the person or job behind the session in audit logs, 2 to 64 characters; stays through a chain of roles
+    ROLE_SOURCE_IDENTITY: String = Setting::new("role.source_identity", "NAME", parse::source_identity).named("source-identity");
+    /// A session policy that narrows the role, at most 2048 characters
+    ROLE_POLICY: String = Setting::new("role.policy", "JSON", parse::policy).named("policy").without_flag();
+    /// A file that holds the session policy
+    ROLE_POLICY_FILE: String = Setting::new("role.policy_file", "PATH", parse::policy_file).named("policy-file");
+
+    /// How to prove who we are: access_key, oidc, ecs_ram_role, profile, credentials_uri or process; by default the one whose settings are present
+    IDENTITY_TYPE: Kind = Setting::new("identity.type", "TYPE", parse::kind).named("identity");
+    /// The AccessKey ID
+    ACCESS_KEY_ID: Value = Setting::new("identity.access_key_id", "ID", parse::access_key).secret().env("ALIBABA_CLOUD_ACCESS_KEY_ID");
+    /// The AccessKey secret
+    ACCESS_KEY_SECRET: Value = Setting::new("identity.access_key_secret", "SECRET", parse::access_key).secret().env("ALIBABA_CLOUD_ACCESS_KEY_SECRET");
+    /// The security token of a temporary AccessKey (role chaining)
+    SECURITY_TOKEN: Value = Setting::new("identity.security_token", "TOKEN", parse::access_key).secret().env("ALIBABA_CLOUD_SECURITY_TOKEN");
+    /// A mounted file that holds the AccessKey ID, read anew for every attempt
+    ACCESS_KEY_ID_FILE: File = Setting::new("identity.access_key_id_file", "PATH", parse::mounted_file).without_flag().env("ALIBABA_CLOUD_ACCESS_KEY_ID_FILE");
+    /// A mounted file that holds the AccessKey secret, read anew for every attempt
+    ACCESS_KEY_SECRET_FILE: File = Setting::new("identity.access_key_secret_file", "PATH", parse::mounted_file).without_flag().env("ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE");
+    /// A mounted file that holds the security token, read anew for every attempt
+    SECURITY_TOKEN_FILE: File = Setting::new("identity.security_token_file", "PATH", parse::mounted_file).without_flag().env("ALIBABA_CLOUD_SECURITY_TOKEN_FILE");
+    /// The OIDC provider: acs:ram::<account id>:oidc-provider/<name>
+    OIDC_PROVIDER_ARN: String = Setting::new("identity.oidc_provider_arn", "ARN", parse::provider_arn).without_flag().env("ALIBABA_CLOUD_OIDC_PROVIDER_ARN");
+    /// A mounted file that holds the OIDC token, read anew for every attempt
+    OIDC_TOKEN_FILE: File = Setting::new("identity.oidc_token_file", "PATH", parse::mounted_file).without_flag().env("ALIBABA_CLOUD_OIDC_TOKEN_FILE");
+    /// The name of the ECS instance's role; by default the metadata service is asked for it
+    ECS_ROLE_NAME: String = Setting::new("identity.ecs_role_name", "NAME", parse::ecs_role_name).flag("ecs-role-name").env("ALIBABA_CLOUD_ECS_METADATA");
+    /// Ask the metadata service without a token (v1) where it gives none
+    ALLOW_V1: bool = Setting::new("identity.allow_v1", "BOOL", parse::boolean).named("allow-v1").without_flag().default("false");
+    /// Where the ECS metadata service is
+    METADATA_URL: String = Setting::new("identity.metadata_url", "URL", parse::metadata_url).without_flag().env("ALIBABA_CLOUD_IMDS_ENDPOINT").default("http://100.100.100.200");
+    /// Never ask the ECS metadata service
+    METADATA_DISABLED: bool = Setting::new("identity.metadata_disabled", "BOOL", parse::boolean).without_flag().env("ALIBABA_CLOUD_ECS_METADATA_DISABLED").default("false");
+    /// The profile of aliyun-cli; by default the current one of its file
+    PROFILE: String = Setting::new("identity.profile", "NAME", parse::text).flag("profile").env("ALIBABA_CLOUD_PROFILE");
+    /// The file of profiles, read anew for every attempt; by default ~/.aliyun/config.json
+    PROFILE_FILE: File = Setting::new("identity.profile_file", "PATH", parse::mounted_file).flag("profile-file").env("ALIBABA_CLOUD_CONFIG_FILE");
+    /// Another server of credentials, on loopback or by https; the variable counts only with identity.type
+    CREDENTIALS_URI: CredentialsUri = Setting::new("identity.credentials_uri", "URI", CredentialsUri::parse).without_flag().hidden().env("ALIBABA_CLOUD_CREDENTIALS_URI");
+    /// A program that prints credentials, and its arguments; in the variable a JSON array
+    COMMAND: Vec<String> = Setting::new("identity.command", "WORD…", parse::command).named("command").without_flag().hidden();
+    /// How long the program of identity.command may take, 1s to 5m
+    IDENTITY_TIMEOUT: Duration = Setting::new("identity.timeout", "DURATION", parse::timeout).default("30s");
+
+    /// STS endpoints, tried in this order: host names or https:// URLs; by default that of the region, else sts.aliyuncs.com
+    STS_ENDPOINT: Vec<Endpoint> = Setting::new("sts.endpoint", "HOST,…", parse::endpoints).env("ALIBABA_CLOUD_STS_ENDPOINT");
+    /// The region whose STS endpoint to use, such as cn-hangzhou
+    STS_REGION: String = Setting::new("sts.region", "REGION", parse::region).flag("region").env("ALIBABA_CLOUD_STS_REGION");
+    /// Use the endpoint inside the region's VPCs
+    STS_VPC: bool = Setting::new("sts.vpc", "BOOL", parse::boolean).flag("vpc").env("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED").default("false");
+    /// How requests are signed: v1 (HMAC-SHA1), or v3 (ACS3-HMAC-SHA256) where SHA-1 is forbidden
+    STS_SIGNATURE: Signature = Setting::new("sts.signature", "VERSION", parse::signature).default("v1");
+    /// PEM certificates to trust instead of the bundled roots, for a TLS-inspecting proxy
+    STS_CA_FILE: Vec<CertificateDer<'static>> = Setting::new("sts.ca_file", "PATH", parse::certificates).named("ca-file");
+
+    /// Where credentials are served; 127.0.0.1 takes [::1] along when the machine has it; port 0 picks a free one
+    SERVE_LISTEN: SocketAddr = Setting::new("serve.listen", "ADDRESS", parse::address).named("listen").default("127.0.0.1:7002");
+    /// The last segment of the path; a long random one makes the path a secret (then prefer the variable, flags are visible in the process list)
+    SERVE_KEY: String = Setting::new("serve.key", "KEY", parse::key).named("key").hidden().default("0");
+    /// Let serve.listen be an address that other machines reach; serve.key must then be a secret of at least 128 bits
+    SERVE_ALLOW_REMOTE: bool = Setting::new("serve.allow_remote", "BOOL", parse::boolean).named("allow-remote").default("false");
+    /// The only users that get credentials over HTTP, by number; by default every user of this machine
+    SERVE_ALLOW_UIDS: Vec<u32> = Setting::new("serve.allow_uids", "UID,…", parse::uids).named("allow-uids");
+    /// Serve AWS SDKs too, at /api/v1/container/<key>, for the S3-compatible interface of OSS
+    CONTAINER_ENABLED: bool = Setting::new("container.enabled", "BOOL", parse::boolean).named("container").default("false");
+    /// A file with the token that AWS SDKs must send (AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE), read anew for every request
+    CONTAINER_TOKEN_FILE: TokenFile = Setting::new("container.token_file", "PATH", parse::token_file);
+    /// Where the ECS metadata dialect is spoken: 100.100.100.200:80 where the pod owns that address, or loopback
+    METADATA_LISTEN: SocketAddr = Setting::new("metadata.listen", "ADDRESS", parse::metadata_address);
+    /// Demand a token there (hardened mode); OSS SDKs and ossutil know none
+    METADATA_V2_ONLY: bool = Setting::new("metadata.v2_only", "BOOL", parse::boolean).default("false");
+    /// The name of the role there; by default that of role.arn, or `ram-sidecar`
+    METADATA_ROLE_NAME: String = Setting::new("metadata.role_name", "NAME", parse::ecs_role_name);
+    /// What region-id is there
+    METADATA_REGION_ID: String = Setting::new("metadata.region_id", "ID", parse::metadata_value).without_flag();
+    /// What zone-id is there
+    METADATA_ZONE_ID: String = Setting::new("metadata.zone_id", "ID", parse::metadata_value).without_flag();
+    /// What instance-id is there
+    METADATA_INSTANCE_ID: String = Setting::new("metadata.instance_id", "ID", parse::metadata_value).without_flag();
+    /// What owner-account-id is there
+    METADATA_OWNER_ACCOUNT_ID: String = Setting::new("metadata.owner_account_id", "ID", parse::metadata_value).without_flag();
+    /// Where /live, /ready, /startup and /stop are served, or off
+    ADMIN_LISTEN: Option<SocketAddr> = Setting::new("admin.listen", "ADDRESS", parse::address_or_off).default("127.0.0.1:7003");
+    /// A file to keep the credentials in, as json, json-camel (pyodps), ossfs (a directory), env, aliyun-cli or ini (ossutil); repeat the flag for more, separate several in the variable with a colon
+    FILE: Fields = Setting::new("file", "PATH[,format=F][,mode=0600][,uid=N][,gid=N]", parse::fields);
+    /// A file for this process's successor, which serves the credentials in it at once while they are good; a secret, for a volume in memory that nobody else sees
+    STATE_FILE: PathBuf = Setting::new("state.file", "PATH", parse::state_file).named("state");
+    /// How long to serve on after SIGTERM, so that the job's last checkpoint still has credentials
+    SHUTDOWN_DRAIN: Duration = Setting::new("shutdown.drain", "DURATION", parse::duration).named("drain").default("0s");
+    /// error, warn, info, debug or trace
+    LOG_LEVEL: LevelFilter = Setting::new("log.level", "LEVEL", parse::level).env("RAM_SIDECAR_LOG").default("info");
+    /// text or json; by default text on a terminal, else json
+    LOG_FORMAT: log::Format = Setting::new("log.format", "FORMAT", parse::format);
 }
-
-impl Setting {
-    /// Whether it takes several values: a TOML array, a repeated flag, or one text with commas.
-    pub fn is_list(&self) -> bool {
-        self.value.ends_with("…")
-    }
-
-    /// Returns a value as it may be shown; nothing if it is a secret, or may be one that was put in the wrong place.
-    pub fn shown<'a>(&self, value: &'a str) -> Option<&'a str> {
-        let is_secret = match self.key {
-            "serve.key" | "identity.credentials_uri" | "identity.command" => true,
-            key if key.ends_with("_file") => !value.starts_with('/'),
-            // An address may carry a password, however it is written.
-            "sts.endpoint" | "identity.metadata_url" => value.contains('@'),
-            _ => !self.in_file,
-        };
-        (!is_secret).then_some(value)
-    }
-}
-
-const fn setting(
-    key: &'static str,
-    flag: &'static str,
-    variable: &'static str,
-    value: &'static str,
-    default: Option<&'static str>,
-    help: &'static str,
-) -> Setting {
-    Setting {
-        key,
-        flag: Some(flag),
-        variable,
-        in_file: true,
-        value,
-        default,
-        help,
-    }
-}
-
-/// A setting without a flag.
-const fn unflagged(
-    key: &'static str,
-    variable: &'static str,
-    value: &'static str,
-    default: Option<&'static str>,
-    help: &'static str,
-) -> Setting {
-    Setting {
-        key,
-        flag: None,
-        variable,
-        in_file: true,
-        value,
-        default,
-        help,
-    }
-}
-
-/// A secret: the environment only.
-const fn secret(
-    key: &'static str,
-    variable: &'static str,
-    value: &'static str,
-    help: &'static str,
-) -> Setting {
-    Setting {
-        key,
-        flag: None,
-        variable,
-        in_file: false,
-        value,
-        default: None,
-        help,
-    }
-}
-
-/// The settings, in the order of the help.
-#[rustfmt::skip]
-pub const SETTINGS: &[Setting] = &[
-    setting("role.arn", "role-arn", "ALIBABA_CLOUD_ROLE_ARN", "ARN", None,
-        "The role to assume: acs:ram::<account id>:role/<name>"),
-    setting("role.preset", "role-preset", "RAM_SIDECAR_ROLE_PRESET", "PRESET", None,
-        "pai-default: PAI's default role, narrowed to one OSS bucket; none: no role, and no credentials"),
-    setting("role.account_id", "account-id", "RAM_SIDECAR_ACCOUNT_ID", "ID", None,
-        "The account of PAI's default role: digits"),
-    setting("role.oss_bucket", "oss-bucket", "RAM_SIDECAR_OSS_BUCKET", "BUCKET", None,
-        "The only bucket that PAI's default role may use"),
-    setting("role.via", "role-via", "RAM_SIDECAR_ROLE_VIA", "ARN,…", None,
-        "Roles to assume one after the other before role.arn, as PAI's RoleChain does"),
-    setting("role.session_name", "role-session-name", "ALIBABA_CLOUD_ROLE_SESSION_NAME", "NAME", None,
-        "Names the session in audit logs, 2 to 64 characters; by default derived from POD_NAME or the host name"),
-    setting("role.duration", "duration", "RAM_SIDECAR_DURATION", "DURATION", Some("1h"),
-        "How long credentials live, 15m to 12h, at most the role's maximum session duration"),
-    setting("role.external_id", "external-id", "RAM_SIDECAR_EXTERNAL_ID", "ID", None,
-        "The external ID that the trust policy of role.arn asks for, 2 to 1224 characters"),
-    setting("role.source_identity", "source-identity", "RAM_SIDECAR_SOURCE_IDENTITY", "NAME", None,
-        "Names the person or job behind the session in audit logs, 2 to 64 characters; stays through a chain of roles"),
-    unflagged("role.policy", "RAM_SIDECAR_POLICY", "JSON", None,
-        "A session policy that narrows the role, at most 2048 characters"),
-    setting("role.policy_file", "policy-file", "RAM_SIDECAR_POLICY_FILE", "PATH", None,
-        "A file that holds the session policy"),
-    setting("identity.type", "identity", "RAM_SIDECAR_IDENTITY", "TYPE", None,
-        "How to prove who we are: access_key, oidc, ecs_ram_role, profile, credentials_uri or process; by default the one whose settings are present"),
-    secret("identity.access_key_id", "ALIBABA_CLOUD_ACCESS_KEY_ID", "ID",
-        "The AccessKey ID"),
-    secret("identity.access_key_secret", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "SECRET",
-        "The AccessKey secret"),
-    secret("identity.security_token", "ALIBABA_CLOUD_SECURITY_TOKEN", "TOKEN",
-        "The security token of a temporary AccessKey (role chaining)"),
-    unflagged("identity.access_key_id_file", "ALIBABA_CLOUD_ACCESS_KEY_ID_FILE", "PATH", None,
-        "A mounted file that holds the AccessKey ID, read anew for every attempt"),
-    unflagged("identity.access_key_secret_file", "ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "PATH", None,
-        "A mounted file that holds the AccessKey secret, read anew for every attempt"),
-    unflagged("identity.security_token_file", "ALIBABA_CLOUD_SECURITY_TOKEN_FILE", "PATH", None,
-        "A mounted file that holds the security token, read anew for every attempt"),
-    unflagged("identity.oidc_provider_arn", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ARN", None,
-        "The OIDC provider: acs:ram::<account id>:oidc-provider/<name>"),
-    unflagged("identity.oidc_token_file", "ALIBABA_CLOUD_OIDC_TOKEN_FILE", "PATH", None,
-        "A mounted file that holds the OIDC token, read anew for every attempt"),
-    setting("identity.ecs_role_name", "ecs-role-name", "ALIBABA_CLOUD_ECS_METADATA", "NAME", None,
-        "The name of the ECS instance's role; by default the metadata service is asked for it"),
-    unflagged("identity.allow_v1", "RAM_SIDECAR_ALLOW_V1", "BOOL", Some("false"),
-        "Ask the metadata service without a token (v1) where it gives none"),
-    unflagged("identity.metadata_url", "ALIBABA_CLOUD_IMDS_ENDPOINT", "URL", Some("http://100.100.100.200"),
-        "Where the ECS metadata service is"),
-    unflagged("identity.metadata_disabled", "ALIBABA_CLOUD_ECS_METADATA_DISABLED", "BOOL", Some("false"),
-        "Never ask the ECS metadata service"),
-    setting("identity.profile", "profile", "ALIBABA_CLOUD_PROFILE", "NAME", None,
-        "The profile of aliyun-cli; by default the current one of its file"),
-    setting("identity.profile_file", "profile-file", "ALIBABA_CLOUD_CONFIG_FILE", "PATH", None,
-        "The file of profiles, read anew for every attempt; by default ~/.aliyun/config.json"),
-    unflagged("identity.credentials_uri", "ALIBABA_CLOUD_CREDENTIALS_URI", "URI", None,
-        "Another server of credentials, on loopback or by https; the variable counts only with identity.type"),
-    unflagged("identity.command", "RAM_SIDECAR_COMMAND", "WORD…", None,
-        "A program that prints credentials, and its arguments; in the variable a JSON array"),
-    setting("identity.timeout", "identity-timeout", "RAM_SIDECAR_IDENTITY_TIMEOUT", "DURATION", Some("30s"),
-        "How long the program of identity.command may take, 1s to 5m"),
-    setting("sts.endpoint", "sts-endpoint", "ALIBABA_CLOUD_STS_ENDPOINT", "HOST,…", None,
-        "STS endpoints, tried in this order: host names or https:// URLs; by default that of the region, else sts.aliyuncs.com"),
-    setting("sts.region", "region", "ALIBABA_CLOUD_STS_REGION", "REGION", None,
-        "The region whose STS endpoint to use, such as cn-hangzhou"),
-    setting("sts.vpc", "vpc", "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "BOOL", Some("false"),
-        "Use the endpoint inside the region's VPCs"),
-    setting("sts.signature", "sts-signature", "RAM_SIDECAR_STS_SIGNATURE", "VERSION", Some("v1"),
-        "How requests are signed: v1 (HMAC-SHA1), or v3 (ACS3-HMAC-SHA256) where SHA-1 is forbidden"),
-    setting("sts.ca_file", "ca-file", "RAM_SIDECAR_CA_FILE", "PATH", None,
-        "PEM certificates to trust instead of the bundled roots, for a TLS-inspecting proxy"),
-    setting("serve.listen", "listen", "RAM_SIDECAR_LISTEN", "ADDRESS", Some("127.0.0.1:7002"),
-        "Where credentials are served; 127.0.0.1 takes [::1] along when the machine has it; port 0 picks a free one"),
-    setting("serve.key", "key", "RAM_SIDECAR_KEY", "KEY", Some("0"),
-        "The last segment of the path; a long random one makes the path a secret (then prefer the variable, flags are visible in the process list)"),
-    setting("serve.allow_remote", "allow-remote", "RAM_SIDECAR_ALLOW_REMOTE", "BOOL", Some("false"),
-        "Let serve.listen be an address that other machines reach; serve.key must then be a secret of at least 128 bits"),
-    setting("serve.allow_uids", "allow-uids", "RAM_SIDECAR_ALLOW_UIDS", "UID,…", None,
-        "The only users that get credentials over HTTP, by number; by default every user of this machine"),
-    setting("container.enabled", "container", "RAM_SIDECAR_CONTAINER", "BOOL", Some("false"),
-        "Serve AWS SDKs too, at /api/v1/container/<key>, for the S3-compatible interface of OSS"),
-    setting("container.token_file", "container-token-file", "RAM_SIDECAR_CONTAINER_TOKEN_FILE", "PATH", None,
-        "A file with the token that AWS SDKs must send (AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE), read anew for every request"),
-    setting("metadata.listen", "metadata-listen", "RAM_SIDECAR_METADATA_LISTEN", "ADDRESS", None,
-        "Where the ECS metadata dialect is spoken: 100.100.100.200:80 where the pod owns that address, or loopback"),
-    setting("metadata.v2_only", "metadata-v2-only", "RAM_SIDECAR_METADATA_V2_ONLY", "BOOL", Some("false"),
-        "Demand a token there (hardened mode); OSS SDKs and ossutil know none"),
-    setting("metadata.role_name", "metadata-role-name", "RAM_SIDECAR_METADATA_ROLE_NAME", "NAME", None,
-        "The name of the role there; by default that of role.arn, or `ram-sidecar`"),
-    unflagged("metadata.region_id", "RAM_SIDECAR_METADATA_REGION_ID", "ID", None,
-        "What region-id is there"),
-    unflagged("metadata.zone_id", "RAM_SIDECAR_METADATA_ZONE_ID", "ID", None,
-        "What zone-id is there"),
-    unflagged("metadata.instance_id", "RAM_SIDECAR_METADATA_INSTANCE_ID", "ID", None,
-        "What instance-id is there"),
-    unflagged("metadata.owner_account_id", "RAM_SIDECAR_METADATA_OWNER_ACCOUNT_ID", "ID", None,
-        "What owner-account-id is there"),
-    setting("admin.listen", "admin-listen", "RAM_SIDECAR_ADMIN_LISTEN", "ADDRESS", Some("127.0.0.1:7003"),
-        "Where /live, /ready, /startup and /stop are served, or off"),
-    setting("file", "file", "RAM_SIDECAR_FILE", "PATH[,format=F][,mode=0600][,uid=N][,gid=N]", None,
-        "A file to keep the credentials in, as json, json-camel (pyodps), ossfs (a directory), env, aliyun-cli or ini (ossutil); repeat the flag for more, separate several in the variable with a colon"),
-    setting("state.file", "state", "RAM_SIDECAR_STATE", "PATH", None,
-        "A file for this process's successor, which serves the credentials in it at once while they are good; a secret, for a volume in memory that nobody else sees"),
-    setting("shutdown.drain", "drain", "RAM_SIDECAR_DRAIN", "DURATION", Some("0s"),
-        "How long to serve on after SIGTERM, so that the job's last checkpoint still has credentials"),
-    setting("log.level", "log-level", "RAM_SIDECAR_LOG", "LEVEL", Some("info"),
-        "error, warn, info, debug or trace"),
-    setting("log.format", "log-format", "RAM_SIDECAR_LOG_FORMAT", "FORMAT", None,
-        "text or json; by default text on a terminal, else json"),
-];
 
 /// Returns the setting of a key.
-pub fn find(key: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.key == key)
+pub fn find(key: &str) -> Option<&'static Definition> {
+    SETTINGS.iter().copied().find(|setting| setting.key == key)
 }

@@ -3,12 +3,12 @@ use std::collections::HashMap;
 use super::*;
 use crate::testing;
 
-fn checked(flags: &[(&'static str, &str)], variables: &[(&str, &str)], toml: &str) -> Config {
+fn checked(flags: &[(&str, &str)], variables: &[(&str, &str)], toml: &str) -> Config {
     outcome(flags, variables, toml).unwrap()
 }
 
 fn outcome(
-    flags: &[(&'static str, &str)],
+    flags: &[(&str, &str)],
     variables: &[(&str, &str)],
     toml: &str,
 ) -> Result<Config, Mistakes> {
@@ -21,7 +21,7 @@ fn outcome(
     let input = Input {
         flags: flags
             .iter()
-            .map(|(key, value)| (*key, vec![(*value).to_owned()]))
+            .map(|(key, value)| (settings::find(key).unwrap(), vec![(*value).to_owned()]))
             .collect(),
         variable: &|name| variables.get(name).cloned(),
         file: Some(file),

@@ -89,7 +89,7 @@ pub(super) fn setting(text: &str) -> Result<(String, String), String> {
     if !name.bytes().all(in_alphabet) || name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
         return Err(format!("`{name}` is no name of a variable; {how}"));
     }
-    let setting = SETTINGS.iter().find(|setting| setting.variable == name);
+    let setting = SETTINGS.iter().find(|setting| setting.variable() == name);
     if setting.is_some_and(|setting| !setting.in_file) {
         return Err(format!(
             "{name} is a secret, and manifests are no place for one; put it into a Secret and name that with --secret"

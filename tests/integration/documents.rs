@@ -101,12 +101,14 @@ fn the_readme_has_every_setting() {
     for setting in SETTINGS {
         let row = table
             .lines()
-            .find(|line| line.starts_with('|') && line.contains(&format!("`{}`", setting.variable)))
+            .find(|line| {
+                line.starts_with('|') && line.contains(&format!("`{}`", setting.variable()))
+            })
             .unwrap_or_else(|| panic!("{} is not in README's table", setting.key));
         if setting.in_file {
             assert!(row.contains(&format!("`{}`", setting.key)), "{row}");
         }
-        if let Some(flag) = setting.flag {
+        if let Some(flag) = setting.flag() {
             assert!(row.contains(&format!("`--{flag}`")), "{row}");
         }
         if let Some(default) = setting.default {
@@ -176,14 +178,14 @@ fn the_help_names_every_flag_and_variable() {
         .unwrap()
         .render_long_help()
         .to_string();
-    for setting in SETTINGS.iter().filter(|setting| setting.flag.is_some()) {
+    for setting in SETTINGS.iter().filter(|setting| setting.flag().is_some()) {
         assert!(
-            help.contains(&format!("--{}", setting.flag.unwrap())),
+            help.contains(&format!("--{}", setting.flag().unwrap())),
             "{}",
             setting.key
         );
         assert!(
-            help.contains(&format!("[env: {}]", setting.variable)),
+            help.contains(&format!("[env: {}]", setting.variable())),
             "{}",
             setting.key
         );

@@ -106,7 +106,7 @@ impl Report {
     pub(super) fn new(settings: Vec<Shown>, candidates: Vec<Candidate>) -> Self {
         let setting = |Shown { key, value, origin }| Setting { key, value, origin };
         let other = |candidate: Candidate| Other {
-            kind: candidate.kind,
+            kind: candidate.kind.name(),
             origin: candidate.origin,
             taken: candidate.is_taken,
         };

@@ -1,12 +1,67 @@
 //! Identities.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use url::{Host, Url};
 
-use crate::identity::{is_provider_arn, is_role_name};
+use crate::identity::{File, Value, is_provider_arn, is_role_name};
 
 use super::duration;
+
+/// A kind of identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An AccessKey.
+    AccessKey,
+    /// An OIDC token.
+    Oidc,
+    /// The role of the ECS instance.
+    EcsRamRole,
+    /// A profile of aliyun-cli.
+    Profile,
+    /// Another server of credentials.
+    CredentialsUri,
+    /// A program that prints credentials.
+    Process,
+}
+
+impl Kind {
+    /// Returns its name, as `identity.type` spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AccessKey => "access_key",
+            Self::Oidc => "oidc",
+            Self::EcsRamRole => "ecs_ram_role",
+            Self::Profile => "profile",
+            Self::CredentialsUri => "credentials_uri",
+            Self::Process => "process",
+        }
+    }
+}
+
+pub(crate) fn kind(text: &str) -> Result<Kind, String> {
+    let kind = KINDS.into_iter().find(|kind| kind.name() == text);
+    kind.ok_or_else(|| format!("`{text}` is no identity; choose {NAMES}"))
+}
+
+pub(crate) fn access_key(text: &str) -> Result<Value, String> {
+    if text.bytes().all(|b| b.is_ascii_graphic()) {
+        Ok(Value::Given(text.into()))
+    } else {
+        Err("it holds white space or characters that no key has; set it anew".into())
+    }
+}
+
+/// Reads a path. The error does not repeat the text: a key or token in the place of its path is a common mistake.
+pub(crate) fn mounted_file(text: &str) -> Result<File, String> {
+    let path = PathBuf::from(text);
+    if path.is_absolute() {
+        Ok(File::new(path))
+    } else {
+        Err("it is not an absolute path; write the path of a mounted file, from the root".into())
+    }
+}
 
 /// Reads a command: a JSON array, or one word.
 pub(crate) fn command(text: &str) -> Result<Vec<String>, String> {
@@ -85,3 +140,17 @@ pub(crate) fn provider_arn(text: &str) -> Result<String, String> {
         ))
     }
 }
+
+/// Every kind.
+pub(crate) const KINDS: [Kind; 6] = [
+    Kind::AccessKey,
+    Kind::Oidc,
+    Kind::EcsRamRole,
+    Kind::Profile,
+    Kind::CredentialsUri,
+    Kind::Process,
+];
+
+/// The names of all kinds.
+pub(crate) const NAMES: &str =
+    "access_key, oidc, ecs_ram_role, profile, credentials_uri or process";

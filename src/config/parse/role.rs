@@ -4,9 +4,31 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::config::role::Preset;
+use crate::credentials::RoleArn;
+use crate::identity::ROLES;
 
-use super::duration;
+use super::{duration, list};
+
+/// A role choice that has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Preset {
+    /// PAI's default role: MaxCompute, and one OSS bucket.
+    PaiDefault,
+    /// No role.
+    None,
+}
+
+pub(crate) fn role(text: &str) -> Result<RoleArn, String> {
+    RoleArn::parse(text).map_err(|reason| format!("`{text}` is no role: {reason}"))
+}
+
+pub(crate) fn roles(text: &str) -> Result<Vec<RoleArn>, String> {
+    let roles = list(text)?;
+    if roles.len() > ROLES {
+        return Err(format!("it lists more than {ROLES} roles"));
+    }
+    roles.iter().map(|text| role(text)).collect()
+}
 
 pub(crate) fn role_duration(text: &str) -> Result<Duration, String> {
     let duration = duration(text)?;
@@ -119,6 +141,14 @@ pub(crate) fn policy(text: &str) -> Result<String, String> {
         ));
     }
     Ok(compact)
+}
+
+/// Reads the policy in a file.
+pub(crate) fn policy_file(path: &str) -> Result<String, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        format!("cannot read {path}: {error}; correct the path or the permissions")
+    })?;
+    policy(&text).map_err(|reason| format!("in {path} {reason}"))
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! Addresses, keys, users and what the metadata dialect says.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use crate::server::metadata;
+use crate::server::token_file::TokenFile;
 
 use super::list;
 
@@ -18,6 +22,30 @@ pub(crate) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
     }
     let address = address(text).map_err(|reason| format!("{reason}, or off"))?;
     Ok(Some(address))
+}
+
+/// Reads an address that stays on this machine: the metadata dialect has no place for a secret.
+pub(crate) fn metadata_address(text: &str) -> Result<SocketAddr, String> {
+    let address = address(text)?;
+    if address.ip().is_loopback() || address.ip() == IpAddr::from(metadata::ADDRESS) {
+        return Ok(address);
+    }
+    Err(format!(
+        "{} can be reached from other machines, and the metadata dialect has no secret; listen on 100.100.100.200:80, or on loopback",
+        address.ip()
+    ))
+}
+
+/// Reads the path of a file with a token, which must be there.
+pub(crate) fn token_file(text: &str) -> Result<TokenFile, String> {
+    let path = PathBuf::from(text);
+    if !path.is_absolute() {
+        return Err(
+            "it is not an absolute path; write the path of a file with the token, from the root"
+                .into(),
+        );
+    }
+    TokenFile::new(path).map_err(|reason| format!("{reason}; give a file that holds the token"))
 }
 
 /// Reads user ids.

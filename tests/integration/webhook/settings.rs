@@ -38,7 +38,7 @@ fn all_mistakes_are_told_at_once() {
         "RAM_SIDECAR_WEBHOOK_LISTEN: `localhost` is no address",
         "--tls-cert, --tls-key: cannot read ",
         "--failure-policy: `Perhaps` is no policy; choose Fail or Ignore",
-        "--read-service-accounts: this is no pod of a cluster",
+        "--read-service-accounts: this is not a pod of a cluster",
         "--drain: `5` has no unit",
         "--role: `a role` is no role",
         "--identity: `process` is no identity of a pod",

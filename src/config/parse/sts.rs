@@ -1,0 +1,55 @@
+//! STS: its endpoints, its certificates, and how requests are signed.
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use crate::sts::endpoint::Endpoint;
+use crate::sts::sign::Signature;
+
+use super::list;
+
+/// Reads endpoints. The error does not repeat the text, which may carry a password.
+pub(crate) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
+    let given = list(text)?;
+    let is_one = given.len() == 1;
+    let parse = |(index, text): (usize, &String)| {
+        let which = if is_one {
+            "it".to_owned()
+        } else {
+            format!("entry {}", index + 1)
+        };
+        Endpoint::parse(text).map_err(|reason| format!("{which} is no STS endpoint: {reason}"))
+    };
+    given.iter().enumerate().map(parse).collect()
+}
+
+pub(crate) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
+    let remedy = "give a PEM file of CA certificates";
+    let read = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| format!("cannot read certificates from {path}: {error}; {remedy}"))?;
+    if read.is_empty() {
+        return Err(format!("{path} holds no certificate; {remedy}"));
+    }
+    Ok(read)
+}
+
+pub(crate) fn signature(text: &str) -> Result<Signature, String> {
+    match text {
+        "v1" => Ok(Signature::V1),
+        "v3" => Ok(Signature::V3),
+        _ => Err(format!("`{text}` is no signature; choose v1 or v3")),
+    }
+}
+
+pub(crate) fn region(text: &str) -> Result<String, String> {
+    if !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no region; write it like cn-hangzhou"))
+    }
+}

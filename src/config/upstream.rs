@@ -1,0 +1,60 @@
+//! Where credentials come from: which role, asked of which STS, as whom.
+
+use crate::sts::endpoint::Endpoint;
+
+use super::checker::{Checker, Reported};
+use super::parse::Kind;
+use super::role::{self, Choice};
+use super::{Cloud, Input, Upstream, identity, settings};
+
+pub(super) fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Upstream, Reported> {
+    #[cfg(feature = "sandbox")]
+    if let Some(sandbox) = &input.sandbox {
+        return super::sandbox::upstream(checker, sandbox);
+    }
+    let choice = role::choice(checker);
+    if matches!(choice, Ok(Choice::Nothing)) {
+        return Ok(Upstream::Nothing);
+    }
+    let given = identity::given(checker);
+    let passes_credentials = !matches!(given, Err(_) | Ok(Kind::AccessKey | Kind::Oidc));
+    if matches!(choice, Ok(Choice::PassThrough)) && !passes_credentials {
+        checker.report("role.arn: no role is given; set ALIBABA_CLOUD_ROLE_ARN, or RAM_SIDECAR_ROLE_PRESET=none for a job without a role, or try `serve --sandbox`, which needs none".to_owned());
+    }
+    let kind = given.map_err(|problem| checker.report(problem));
+    let via = checker.optional(&settings::ROLE_VIA);
+    let roots = checker.optional(&settings::STS_CA_FILE);
+    let identity = kind.and_then(|kind| {
+        let roots = roots.as_ref().ok().and_then(Option::as_ref);
+        identity::read(checker, kind, input, roots)
+    });
+    let endpoints = endpoints(checker);
+    let signature = checker.value(&settings::STS_SIGNATURE);
+    Ok(Upstream::Cloud(Box::new(Cloud {
+        role: match choice? {
+            Choice::Role(role) => Some(role),
+            Choice::Nothing | Choice::PassThrough => None,
+        },
+        via: via?.unwrap_or_default(),
+        identity: identity?,
+        endpoints: endpoints?,
+        signature: signature?,
+        roots: roots?,
+    })))
+}
+
+fn endpoints(checker: &mut Checker) -> Result<Vec<Endpoint>, Reported> {
+    let region = checker.optional(&settings::STS_REGION);
+    let vpc = checker.value(&settings::STS_VPC);
+    if let Some(endpoints) = checker.optional(&settings::STS_ENDPOINT)? {
+        return Ok(endpoints);
+    }
+    let (region, vpc) = (region?, vpc?);
+    if vpc && region.is_none() {
+        return Err(checker.refuse(
+            &settings::STS_VPC,
+            "a VPC endpoint belongs to a region; set sts.region (ALIBABA_CLOUD_STS_REGION) too",
+        ));
+    }
+    Ok(vec![Endpoint::of(region.as_deref(), vpc)])
+}
