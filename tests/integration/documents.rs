@@ -1,4 +1,4 @@
-//! What the documents say is what the program does.
+//! The documents agree with the program.
 
 use std::fs;
 use std::path::Path;
@@ -60,7 +60,7 @@ fn the_example_names_every_key_with_its_default() {
     for (key, ..) in &named {
         assert!(
             SETTINGS.iter().any(|setting| setting.key == key),
-            "{key} is no setting"
+            "{key} is not a setting"
         );
     }
     assert!(example.contains("#[[file]]"));
@@ -72,10 +72,10 @@ fn the_example_is_accepted_with_and_without_its_comments() {
     let example = document("config/ram-sidecar.toml");
     let file = scratch.join("ram-sidecar.toml");
     fs::write(&file, &example).unwrap();
-    let (code, told) = run(&["--config", file.to_str().unwrap()], &[]);
+    let (code, output) = run(&["--config", file.to_str().unwrap()], &[]);
     assert_eq!(code, Some(78));
     // An empty environment has no role and no identity; the file itself has no fault.
-    assert_eq!(told.lines().count(), 3, "{told}");
+    assert_eq!(output.lines().count(), 3, "{output}");
 
     let uncommented: Vec<&str> = example
         .lines()
@@ -87,10 +87,10 @@ fn the_example_is_accepted_with_and_without_its_comments() {
 ",
     );
     fs::write(&file, uncommented).unwrap();
-    let (_, told) = run(&["--config", file.to_str().unwrap()], &[]);
+    let (_, output) = run(&["--config", file.to_str().unwrap()], &[]);
     assert!(
-        !told.contains("there is no such key") && !told.contains("is not TOML"),
-        "{told}"
+        !output.contains("there is no such key") && !output.contains("is not TOML"),
+        "{output}"
     );
 }
 
@@ -118,7 +118,7 @@ fn the_readme_has_every_setting() {
 }
 
 #[test]
-fn the_readme_troubleshoots_every_code_in_the_words_of_the_program() {
+fn the_readme_has_the_advice_for_every_code() {
     let readme = document("README.md");
     let table = readme
         .split("## Troubleshooting")
@@ -155,12 +155,12 @@ fn the_readme_troubleshoots_every_code_in_the_words_of_the_program() {
     ];
     for row in rows {
         let code = row.split('`').nth(1).unwrap();
-        assert!(own.contains(&code), "{code} is no code");
+        assert!(own.contains(&code), "{code} is not a code");
     }
 }
 
 #[test]
-fn the_readme_has_every_fault_in_the_words_of_the_help() {
+fn the_readme_explains_every_fault_as_the_help_does() {
     let readme = document("README.md");
     let table = readme.split("## Rehearse an outage").nth(1);
     let table = table.expect("a section");
@@ -198,7 +198,7 @@ fn the_readme_has_every_command() {
     let section = readme.split("\n## ");
     let section = section.filter_map(|text| text.strip_prefix("Commands\n"));
     let section = section.last().expect("a section");
-    // What a row begins with: a name, and what comes after it on the command line.
+    // The first cell of a row: a name and its arguments.
     let cells = section
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split('|').next());
@@ -239,7 +239,7 @@ fn every_test_that_a_table_names_is_there() {
             let is_test = attributes
                 .filter_map(|line| line.strip_prefix("#["))
                 .any(|line| line.starts_with("test]") || line.starts_with("tokio::test"));
-            assert!(is_test, "{name}: {test} in {file}.rs is no test");
+            assert!(is_test, "{name}: {test} in {file}.rs is not a test");
             count += 1;
         }
     }
