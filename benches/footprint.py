@@ -51,7 +51,7 @@ from measuring import (  # noqa: E402
     parser_of,
 )
 
-# What the design promises. Throughput has no budget: it depends on the machine.
+# The budgets of the design. Throughput has none, because it depends on the machine.
 BINARY_MAX = 6 * MIB
 RESIDENT_MAX = 8 * MIB
 THREADS_MAX = 2
@@ -107,9 +107,9 @@ def size(table, binary):
 def start(table, binary, scratch):
     """From just before fork and exec to the first HTTP 200, with the embedded STS.
 
-    A fixed free port is asked from the first moment on, every half millisecond until it is open; a request that
-    arrives before the credentials is held by the daemon, so that nothing is added by asking again. The time of fork,
-    some milliseconds of Python, is included. The line on standard output is timed in the same run.
+    The client connects to a fixed free port every half millisecond until it is open; a request that arrives before the
+    credentials waits in the daemon, so that retries add no time. The time of fork, some milliseconds of Python, is
+    included. The line on standard output is timed in the same run.
     """
     to_200, to_line = [], []
     for _ in range(START_RUNS):
@@ -145,14 +145,14 @@ def first_200(port, deadline):
 def idle(table, binary, scratch, stub):
     """Resident memory, threads and wake-ups after a real refresh over TLS and a minute of idleness.
 
-    Memory is VmRSS of /proc/PID/status: RssAnon is its own, RssFile is the binary and the C library, pages that the
-    kernel shares and can drop. A wake-up is a voluntary context switch of any thread: the one thing that an idle
-    process does is to block again after it was woken. They are read ten times a second, which wakes nobody, so that
-    the gaps between them are known too.
+    Memory is VmRSS of /proc/PID/status: RssAnon belongs to the process, RssFile is the binary and the C library, pages that
+    the kernel shares and can drop. A wake-up is a voluntary context switch of any thread, because an idle process that
+    was woken only blocks again. They are read ten times a second, which wakes no thread, so that the gaps between them
+    are known too.
     """
     with Daemon(binary, scratch, **stub.settings()) as daemon:
         daemon.uri()
-        # The thread that resolved and read files for the refresh is kept for a second.
+        # The thread that resolved names and read files for the renewal ends after a second.
         time.sleep(3)
         before = switches(daemon.pid)
         seen, wake_ups = before, []
@@ -186,8 +186,8 @@ def crowds(table, binary, scratch, stub):
     """Memory after 2,000 requests, each with a connection of its own, spread over a second, and around 2,000
     connections that send nothing.
 
-    Each crowd meets a daemon of its own. The peak is VmHWM. What stays is read two seconds later, when every
-    connection is closed. The budget is that of the idle daemon.
+    Each crowd has a daemon of its own. The peak is VmHWM. The memory afterwards is read two seconds later, when every
+    connection is closed; its budget is that of the idle daemon.
     """
     table.section(f"Crowds: {CONNECTIONS} connections")
     with Daemon(binary, scratch, **stub.settings()) as daemon:
@@ -256,9 +256,8 @@ def burst(port):
 def throughput(table, binary, scratch, stub):
     """Requests per second, and CPU time per request, beside nginx with the same bytes in a file.
 
-    One worker process each, a connection for every request, closed by the server after its answer: what the clients
-    of this service do. nginx keeps the file open, and writes no log. `wrk` is the load generator for both: one thread,
-    16 connections, `Connection: close`. The rounds alternate, so that a noisy neighbour meets both; the median round
+    Each has one worker process, and closes the connection after every response, as the clients of this service expect. nginx keeps the file open, and writes no log. `wrk` is the load generator for both: one thread,
+    16 connections, `Connection: close`. The rounds alternate, so that other load affects both; the median round
     counts. Where there are two CPUs, the server has one and wrk the other. CPU time is user + system of /proc/PID/stat,
     of the worker alone with nginx; what the kernel does for the loopback interface is part of it.
     """
