@@ -1,141 +1,113 @@
-//! The account from outside: every AccessKey and every role, all of which may change while the sandbox runs.
+//! The Alibaba Cloud account of the sandbox: its user, access keys, roles and OIDC provider, and what STS records for it.
 
-use std::mem;
+pub(crate) mod ledger;
+pub(crate) mod manage;
+pub(crate) mod nonces;
+
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::sandbox::Sandbox;
-use crate::sandbox::policy::trust::{InvalidPolicy, TrustPolicy};
-use crate::sandbox::world::Owner;
+use crate::sandbox::account::ledger::Ledger;
+use crate::sandbox::account::nonces::Nonces;
+use crate::sandbox::oidc::Provider;
+use crate::sandbox::policy::trust::TrustPolicy;
+use crate::sandbox::random::Random;
 
-/// An AccessKey of the sandbox.
-#[derive(Clone, Debug)]
-pub struct AccessKey {
-    /// Begins with `LTAISandbox`; 24 characters.
-    pub id: String,
-    /// 30 characters.
-    pub secret: SecretString,
+/// The account; everything in it may change while the sandbox runs.
+pub(crate) struct Account {
+    /// 16 digits.
+    pub(crate) id: String,
+    pub(crate) user: User,
+    /// Every AccessKey of the account and of the user, by id.
+    pub(crate) keys: BTreeMap<String, LongTermKey>,
+    /// By ARN.
+    pub(crate) roles: BTreeMap<String, Role>,
+    /// How many roles were ever created, so that each has its own id.
+    pub(crate) roles_created: u64,
+    pub(crate) provider: Provider,
+    pub(crate) ledger: Ledger,
+    pub(crate) nonces: Nonces,
 }
 
-/// Who and what exists.
-impl Sandbox {
-    /// Returns the ARN of the role that exists from the start.
-    pub fn role_arn(&self) -> String {
-        self.role_arn.clone()
+/// The RAM user.
+pub(crate) struct User {
+    pub(crate) arn: String,
+    pub(crate) id: String,
+    /// Whether RAM permits it `sts:AssumeRole`.
+    pub(crate) may_assume: bool,
+}
+
+/// An AccessKey that does not expire.
+pub(crate) struct LongTermKey {
+    pub(crate) secret: SecretString,
+    pub(crate) owner: KeyOwner,
+    pub(crate) active: bool,
+}
+
+/// The owner of an AccessKey.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum KeyOwner {
+    Root,
+    User,
+}
+
+/// A RAM role.
+pub(crate) struct Role {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) trust: TrustPolicy,
+    pub(crate) max_session: Duration,
+    /// Whether RAM permits its sessions `sts:AssumeRole`.
+    pub(crate) may_assume: bool,
+    pub(crate) deleted: bool,
+}
+
+impl Account {
+    pub(crate) fn root_arn(&self) -> String {
+        format!("acs:ram::{}:root", self.id)
     }
 
-    /// Returns the ARN of the RAM user.
-    pub fn user_arn(&self) -> String {
-        self.state.world().user.arn.clone()
+    pub(crate) fn role_arn(&self, name: &str) -> String {
+        format!("acs:ram::{}:role/{name}", self.id)
     }
 
-    /// Returns the RAM user's AccessKey.
-    pub fn access_key(&self) -> AccessKey {
-        self.key_of(Owner::User)
+    /// Returns a role that has not been deleted.
+    pub(crate) fn role(&self, arn: &str) -> Option<&Role> {
+        self.roles.get(arn).filter(|role| !role.deleted)
     }
 
-    /// Returns the id of the RAM user's AccessKey.
-    pub fn access_key_id(&self) -> String {
-        self.access_key().id
+    pub(crate) fn add_role(&mut self, name: &str, trust: TrustPolicy, max_session: Duration) {
+        let role = Role {
+            name: name.to_owned(),
+            id: (FIRST_ROLE_ID + self.roles_created).to_string(),
+            trust,
+            max_session,
+            may_assume: false,
+            deleted: false,
+        };
+        self.roles_created += 1;
+        self.roles.insert(self.role_arn(name), role);
     }
 
-    /// Returns the secret of the RAM user's AccessKey.
-    pub fn access_key_secret(&self) -> SecretString {
-        self.access_key().secret
+    /// Adds an AccessKey and returns its id.
+    pub(crate) fn add_key(&mut self, owner: KeyOwner, random: &Random) -> String {
+        let id = format!("LTAISandbox{}", random.alphanumeric(13));
+        let key = LongTermKey {
+            secret: random.alphanumeric(30).into(),
+            owner,
+            active: true,
+        };
+        self.keys.insert(id.clone(), key);
+        id
     }
 
-    /// Returns the AccessKey of the account itself, which may not assume roles.
-    pub fn root_access_key(&self) -> AccessKey {
-        self.key_of(Owner::Root)
-    }
-
-    /// Disables the RAM user's AccessKey, or enables it again.
-    pub fn set_access_key_active(&self, active: bool) {
-        let mut world = self.state.world();
-        world
-            .keys
-            .values_mut()
-            .filter(|key| key.owner == Owner::User)
-            .for_each(|key| {
-                key.active = active;
-            });
-    }
-
-    /// Gives the RAM user a new AccessKey; the one before it exists no longer.
-    pub fn rotate_access_key(&self) -> AccessKey {
-        let mut world = self.state.world();
-        world.keys.retain(|_, key| key.owner != Owner::User);
-        world.add_key(Owner::User, &self.state.random);
-        drop(world);
-        self.access_key()
-    }
-
-    /// Adds a role, and returns its ARN. Its own sessions may not assume roles until they are permitted to.
-    pub fn add_role(
-        &self,
-        name: &str,
-        trust_policy: &str,
-        max_session: Duration,
-    ) -> Result<String, InvalidPolicy> {
-        let trust = TrustPolicy::parse(trust_policy)?;
-        let mut world = self.state.world();
-        world.add_role(name, trust, max_session);
-        Ok(world.role_arn(name))
-    }
-
-    /// Deletes a role; the credentials that were issued for it are void at once.
-    ///
-    /// Returns whether there was such a role.
-    pub fn delete_role(&self, role_arn: &str) -> bool {
-        let mut world = self.state.world();
-        world.ledger.revoke(role_arn);
-        world
-            .roles
-            .get_mut(role_arn)
-            .is_some_and(|role| !mem::replace(&mut role.deleted, true))
-    }
-
-    /// Brings a deleted role back, but not the credentials that were issued for it.
-    ///
-    /// Returns whether there was such a role.
-    pub fn restore_role(&self, role_arn: &str) -> bool {
-        let mut world = self.state.world();
-        world
-            .roles
-            .get_mut(role_arn)
-            .is_some_and(|role| mem::replace(&mut role.deleted, false))
-    }
-
-    /// Replaces a role's trust policy. A role that does not exist is left at that.
-    pub fn set_trust_policy(&self, role_arn: &str, policy: &str) -> Result<(), InvalidPolicy> {
-        let trust = TrustPolicy::parse(policy)?;
-        if let Some(role) = self.state.world().roles.get_mut(role_arn) {
-            role.trust = trust;
-        }
-        Ok(())
-    }
-
-    /// Permits `sts:AssumeRole` to the RAM user or to a role's sessions, or forbids it.
-    pub fn permit_assume_role(&self, principal_arn: &str, permitted: bool) {
-        let mut world = self.state.world();
-        if world.user.arn == principal_arn {
-            world.user.may_assume = permitted;
-        } else if let Some(role) = world.roles.get_mut(principal_arn) {
-            role.may_assume = permitted;
-        }
-    }
-
-    fn key_of(&self, owner: Owner) -> AccessKey {
-        let world = self.state.world();
-        #[expect(
-            clippy::expect_used,
-            reason = "both have exactly one AccessKey at all times"
-        )]
-        let (id, key) = world.key_of(owner).expect("an AccessKey of every owner");
-        AccessKey {
-            id: id.clone(),
-            secret: key.secret.clone(),
-        }
+    /// Returns the AccessKey of the account itself or of the user.
+    pub(crate) fn key_of(&self, owner: KeyOwner) -> Option<(&String, &LongTermKey)> {
+        self.keys.iter().find(|(_, key)| key.owner == owner)
     }
 }
+
+/// Role ids have 18 digits.
+const FIRST_ROLE_ID: u64 = 300_000_000_000_000_001;

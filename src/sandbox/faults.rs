@@ -1,7 +1,7 @@
-//! The faults that calls meet: those that were injected one by one, and after them the plan in force.
+//! The faults that apply to calls: first those that were injected one by one, then those of the plan in force.
 
-pub(super) mod fault;
-pub(super) mod plan;
+pub(crate) mod fault;
+pub(crate) mod plan;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,101 +11,105 @@ use chrono::TimeDelta;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::sandbox::account::ledger::Lifetime;
 use crate::sandbox::faults::fault::{Fault, Times};
 use crate::sandbox::faults::plan::Plan;
-use crate::sandbox::issue::Lifetime;
 use crate::sandbox::random::Random;
 
-/// What lies ahead, and what was met.
-pub(super) struct Faults {
-    ahead: Mutex<Ahead>,
+/// The faults in force, and a count of those that have applied.
+pub(crate) struct Faults {
+    active: Mutex<Active>,
     changed: watch::Sender<()>,
 }
 
-struct Ahead {
-    /// First injected, first met.
+struct Active {
+    /// First in, first out.
     injected: VecDeque<(Fault, Times)>,
     plan: Plan,
     planned_at: Instant,
-    /// How many calls have met each fault, by its name.
-    met: BTreeMap<&'static str, u64>,
+    /// How many calls each fault has applied to, by its name.
+    counts: BTreeMap<&'static str, u64>,
 }
 
-/// What one call meets.
-pub(super) struct Met {
-    pub(super) fault: Option<Fault>,
-    /// How late the answer comes.
-    pub(super) latency: Duration,
-    /// Overrides the duration that is asked for.
-    pub(super) lifetime: Option<Lifetime>,
-    /// Tells that the faults are others now.
-    pub(super) changed: watch::Receiver<()>,
+/// What the faults do to one call.
+pub(crate) struct Effects {
+    pub(crate) fault: Option<Fault>,
+    /// By how much the response is delayed.
+    pub(crate) latency: Duration,
+    /// Overrides `DurationSeconds`.
+    pub(crate) lifetime: Option<Lifetime>,
+    /// Notifies of a change of the faults.
+    pub(crate) changed: watch::Receiver<()>,
 }
 
 impl Faults {
-    pub(super) fn planned(plan: Plan) -> Self {
+    pub(crate) fn new(plan: Plan) -> Self {
         Self {
-            ahead: Mutex::new(Ahead {
+            active: Mutex::new(Active {
                 injected: VecDeque::new(),
                 plan,
                 planned_at: Instant::now(),
-                met: BTreeMap::new(),
+                counts: BTreeMap::new(),
             }),
             changed: watch::Sender::new(()),
         }
     }
 
-    pub(super) fn inject(&self, fault: Fault, times: Times) {
+    pub(crate) fn inject(&self, fault: Fault, times: Times) {
         self.lock().injected.push_back((fault, times));
     }
 
-    /// Takes back all that lies ahead, and puts a plan in its place.
-    pub(super) fn replace(&self, plan: Plan) {
-        let mut ahead = self.lock();
-        ahead.injected.clear();
-        ahead.plan = plan;
-        ahead.planned_at = Instant::now();
-        drop(ahead);
+    /// Replaces all faults, also injected ones, by those of a plan.
+    pub(crate) fn replace(&self, plan: Plan) {
+        let mut active = self.lock();
+        active.injected.clear();
+        active.plan = plan;
+        active.planned_at = Instant::now();
+        drop(active);
         self.changed.send_replace(());
     }
 
-    /// Decides what the present call meets.
-    pub(super) fn meet(&self, random: &Random) -> Met {
-        let mut ahead = self.lock();
-        let age = ahead.planned_at.elapsed();
-        let fault = ahead
+    /// Decides what applies to the present call.
+    pub(crate) fn next(&self, random: &Random) -> Effects {
+        let mut active = self.lock();
+        let age = active.planned_at.elapsed();
+        let fault = active
             .next_injected()
-            .or_else(|| ahead.plan.fault(age, random.dice()));
+            .or_else(|| active.plan.fault(age, random.sample()));
         if let Some(fault) = &fault {
-            *ahead.met.entry(fault.name()).or_default() += 1;
+            *active.counts.entry(fault.name()).or_default() += 1;
         }
-        let imposed = fault.as_ref().and_then(Fault::lifetime);
-        Met {
-            lifetime: imposed.or_else(|| ahead.plan.lifetime().map(Lifetime::Lasts)),
-            latency: ahead.plan.latency(random.dice()),
+        let lifetime = if fault == Some(Fault::ExpiredCredentials) {
+            Some(Lifetime::Expired)
+        } else {
+            active.plan.lifetime().map(Lifetime::For)
+        };
+        Effects {
+            lifetime,
+            latency: active.plan.latency(random.sample()),
             fault,
             // Subscribed while the lock is held, so that no change is missed.
             changed: self.changed.subscribe(),
         }
     }
 
-    /// Returns how far the clock of the sandbox is ahead of its own.
-    pub(super) fn skew(&self) -> TimeDelta {
+    /// Returns how far the sandbox's time is ahead of its clock.
+    pub(crate) fn skew(&self) -> TimeDelta {
         self.lock().plan.skew()
     }
 
-    /// Returns the plan in force as it was written, and how many calls have met each fault.
-    pub(super) fn told(&self) -> (String, BTreeMap<&'static str, u64>) {
-        let ahead = self.lock();
-        (ahead.plan.as_str().to_owned(), ahead.met.clone())
+    /// Returns the plan in force as it was written, and how many calls each fault has applied to.
+    pub(crate) fn report(&self) -> (String, BTreeMap<&'static str, u64>) {
+        let active = self.lock();
+        (active.plan.as_str().to_owned(), active.counts.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Ahead> {
-        self.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Active> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ahead {
+impl Active {
     fn next_injected(&mut self) -> Option<Fault> {
         loop {
             let (fault, times) = self.injected.front_mut()?;

@@ -1,9 +1,22 @@
-//! An embedded STS, for demonstrations and tests: a faithful imitation of STS 2015-04-01 on loopback.
+//! An embedded STS for demonstrations and tests: it imitates STS 2015-04-01 on loopback.
 //!
-//! It checks what STS is documented to check (signatures, nonces, timestamps, tokens, trust policies, the bounds of
-//! every parameter) and answers with the documented codes; it has not been compared with STS itself. Nothing that it
-//! issues is valid anywhere else, and everything says so. Its signature check is its own, written from the
-//! specification: it shares no code with the daemon's signer.
+//! # What it checks
+//!
+//! What STS is documented to check: signatures (RPC `SignatureVersion` 1.0 and V3 `ACS3-HMAC-SHA256`), timestamps,
+//! nonces, security tokens, OIDC tokens, trust policies and the bounds of every parameter. It responds with the
+//! documented codes. It has not been compared with STS itself: where STS documents nothing, a comment says that the
+//! behaviour is a guess.
+//!
+//! It shares no code with the client that it checks. Its verification of signatures is written from the specification,
+//! so that a mistake of the daemon's signer cannot cancel out.
+//!
+//! # What it does not check
+//!
+//! It speaks HTTP without TLS, responds in JSON whatever `Format` asks for, and does not implement
+//! `AssumeRoleWithSAML`. Of a role's permissions it knows only `sts:AssumeRole`. Session policies are evaluated except
+//! for their conditions.
+//!
+//! Nothing that it issues is valid anywhere else; the credentials and the log say so.
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -16,13 +29,6 @@
 //! # Ok(())
 //! # }
 //! ```
-//!
-//! # What it does not do
-//!
-//! It speaks HTTP without TLS, answers in JSON whatever `Format` asks for, and does not know `AssumeRoleWithSAML`. Of
-//! signatures it knows those of RPC (`SignatureVersion` 1.0) and of V3 (`ACS3-HMAC-SHA256`). Of what a role may do it
-//! knows `sts:AssumeRole` only; session policies are evaluated, but for their conditions. Where STS documents nothing,
-//! the place in the code says so.
 
 use std::fmt;
 use std::io;
@@ -41,30 +47,32 @@ mod actions;
 mod auth;
 mod faults;
 mod http;
-mod issue;
+mod oidc;
 mod options;
 mod policy;
 mod random;
+mod server;
 #[cfg(test)]
 mod tests;
-mod world;
 
-pub use self::account::AccessKey;
-pub use self::auth::oidc_token::Flaw;
-pub use self::auth::verify::verified;
+pub use self::account::ledger::Issued;
+pub use self::account::manage::AccessKey;
+pub use self::auth::verify_signature;
 pub use self::faults::fault::{Fault, Times};
 pub use self::faults::plan::{FAULTS, Plan};
-pub use self::http::record::Seen;
-pub use self::issue::Issued;
+pub use self::http::response::ApiError;
+pub use self::oidc::token::TokenDefect;
 pub use self::options::Options;
 pub use self::policy::trust::InvalidPolicy;
+pub use self::server::record::RecordedRequest;
 
 use self::faults::Faults;
-use self::http::State;
-use self::http::record::Record;
+use self::oidc::token::TokenSpec;
 use self::random::Random;
+use self::server::State;
+use self::server::record::Record;
 
-/// A running sandbox; dropping it stops the server and its connections.
+/// A running sandbox; dropping it stops the server and closes its connections.
 pub struct Sandbox {
     address: SocketAddr,
     role_arn: String,
@@ -87,17 +95,17 @@ impl Sandbox {
         let address = listener.local_addr()?;
         let random = Random::seeded().map_err(io::Error::other)?;
         let clock = options.clock.clone();
-        let world = options.world(&random)?;
-        let role_arn = world.role_arn(&options.role_name);
+        let account = options.account(&random)?;
+        let role_arn = account.role_arn(&options.role_name);
         let state = Arc::new(State {
             clock,
             random,
-            world: Mutex::new(world),
-            faults: Faults::planned(options.faults),
-            record: Record::empty(),
+            account: Mutex::new(account),
+            faults: Faults::new(options.faults),
+            record: Record::new(),
         });
-        let server = tokio::spawn(http::serve(listener, Arc::clone(&state)).in_current_span());
-        let faults_at = format!("http://{address}{}", http::control::PATH);
+        let server = tokio::spawn(server::serve(listener, Arc::clone(&state)).in_current_span());
+        let faults_at = format!("http://{address}{}", server::control::PATH);
         info!(%address, role_arn, faults_at, "Sandbox STS listens; nothing it issues is valid anywhere else");
         Ok(Self {
             address,
@@ -112,7 +120,7 @@ impl Sandbox {
         format!("http://{}", self.address)
     }
 
-    /// Returns the clock that the sandbox goes by: shifting it makes a skew.
+    /// Returns the clock of the sandbox; shifting it simulates a skew.
     pub fn clock(&self) -> &Clock {
         &self.state.clock
     }
@@ -122,59 +130,58 @@ impl Sandbox {
 impl Sandbox {
     /// Returns the ARN of the OIDC provider.
     pub fn oidc_provider_arn(&self) -> String {
-        self.state.world().provider.arn.clone()
+        self.state.account().provider.arn.clone()
     }
 
-    /// Mints a token of the OIDC provider, as Kubernetes would for a service account.
+    /// Issues a token of the OIDC provider, as Kubernetes would for a service account.
     ///
-    /// Is refused if [`Options::oidc_keys`] gave the provider another key set. Blocks for as long as it takes to make
-    /// an RSA key, the first time in a process.
+    /// The sandbox refuses the token if [`Options::oidc_keys`] gave the provider another key set. The first call in a
+    /// process blocks while it generates an RSA key.
     pub fn oidc_token(&self, subject: &str, audience: &str, lifetime: Duration) -> String {
-        self.mint(subject, audience, lifetime, None)
+        self.sign_token(subject, audience, lifetime, None)
     }
 
-    /// Mints a token that differs from a good one by its flaw.
-    pub fn flawed_oidc_token(
+    /// Issues a token that is valid but for its defect.
+    pub fn invalid_oidc_token(
         &self,
-        flaw: Flaw,
+        defect: TokenDefect,
         subject: &str,
         audience: &str,
         lifetime: Duration,
     ) -> String {
-        self.mint(subject, audience, lifetime, Some(flaw))
+        self.sign_token(subject, audience, lifetime, Some(defect))
     }
 
-    fn mint(
+    fn sign_token(
         &self,
         subject: &str,
         audience: &str,
         lifetime: Duration,
-        flaw: Option<Flaw>,
+        defect: Option<TokenDefect>,
     ) -> String {
-        let issuer = self.state.world().provider.issuer.clone();
-        let audiences = &[audience];
-        auth::oidc_token::Order {
+        let issuer = self.state.account().provider.issuer.clone();
+        let spec = TokenSpec {
             issuer: &issuer,
             subject,
-            audiences,
+            audiences: &[audience],
             lifetime,
-            flaw,
-        }
-        .mint(self.state.clock.now().wall, &self.state.random)
+            defect,
+        };
+        spec.sign(self.state.clock.now().wall, &self.state.random)
     }
 }
 
-/// What was issued, what arrived, what goes wrong.
+/// Issued credentials, requests and faults.
 impl Sandbox {
-    /// Returns credentials that were issued, also for about an hour after they have expired.
+    /// Returns credentials that were issued, until about an hour after they have expired.
     ///
     /// Stub services look up here who signed a request; they must compare the expiry themselves.
     pub fn issued(&self, access_key_id: &str) -> Option<Issued> {
-        self.state.world().ledger.find(access_key_id).cloned()
+        self.state.account().ledger.find(access_key_id).cloned()
     }
 
     /// Returns the latest requests, oldest first.
-    pub fn requests(&self) -> Vec<Seen> {
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         self.state.record.latest()
     }
 
@@ -183,28 +190,24 @@ impl Sandbox {
         *self.state.record.count().borrow()
     }
 
-    /// Waits until so many requests have arrived since the start. Cancel safe.
+    /// Waits until `count` requests have arrived since the start. Cancel safe.
     pub async fn wait_for_requests(&self, count: u64) {
+        let mut arrived = self.state.record.count();
         // The sender lives as long as `self`.
-        let _ = self
-            .state
-            .record
-            .count()
-            .wait_for(|arrived| *arrived >= count)
-            .await;
+        let _ = arrived.wait_for(|arrived| *arrived >= count).await;
     }
 
-    /// Lets something go wrong, after what was injected before has run its course.
+    /// Adds a fault, which applies after those that were injected before it.
     pub fn inject(&self, fault: Fault, times: Times) {
         self.state.faults.inject(fault, times);
     }
 
-    /// Lets things go wrong by a plan, in place of all faults before it. What hangs meets the new ones.
+    /// Replaces all faults by those of a plan, which also apply to requests that hang.
     pub fn set_faults(&self, plan: Plan) {
         self.state.faults.replace(plan);
     }
 
-    /// Takes all faults back, and answers what hangs.
+    /// Removes all faults, and responds to requests that hang.
     pub fn heal(&self) {
         self.state.faults.replace(Plan::default());
     }

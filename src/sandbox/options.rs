@@ -1,4 +1,4 @@
-//! What a sandbox is started with, and the world that it makes of it.
+//! The options of a sandbox, and the account that they describe.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -7,22 +7,23 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::sandbox::auth::oidc::{Keys, Provider};
+use crate::sandbox::account::ledger::Ledger;
+use crate::sandbox::account::nonces::Nonces;
+use crate::sandbox::account::{Account, KeyOwner, User};
 use crate::sandbox::faults::plan::Plan;
-use crate::sandbox::issue::Ledger;
+use crate::sandbox::oidc::{Keys, Provider};
 use crate::sandbox::policy::trust::TrustPolicy;
 use crate::sandbox::random::Random;
-use crate::sandbox::world::{Nonces, Owner, User, World};
 use crate::time::clock::Clock;
 
-/// What a sandbox is started with.
+/// The options of a sandbox.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The address, a loopback one; port 0 takes a free port.
     pub listen: SocketAddr,
     /// The clock of the sandbox, which tests may shift.
     pub clock: Clock,
-    /// What goes wrong from the start.
+    /// The faults that are in force from the start.
     pub faults: Plan,
     /// The account: 16 digits.
     pub account_id: String,
@@ -32,7 +33,7 @@ pub struct Options {
     pub role_name: String,
     /// The longest session of the role.
     pub max_session: Duration,
-    /// The `ExternalId` that the role asks the RAM user for.
+    /// The `ExternalId` that the role requires of the RAM user.
     pub external_id: Option<String>,
     /// The name of the OIDC provider.
     pub oidc_provider_name: String,
@@ -40,7 +41,8 @@ pub struct Options {
     pub oidc_issuer: String,
     /// The audiences that the OIDC provider is registered with.
     pub oidc_client_ids: Vec<String>,
-    /// The OIDC provider's public keys, a JSON Web Key Set; `None` trusts what the sandbox mints.
+    /// The OIDC provider's public keys, a JSON Web Key Set; `None` trusts the tokens that the
+    /// sandbox issues itself.
     pub oidc_keys: Option<String>,
 }
 
@@ -57,7 +59,7 @@ impl Default for Options {
             external_id: None,
             oidc_provider_name: "sandbox-provider".to_owned(),
             oidc_issuer: "https://oidc.sandbox.invalid".to_owned(),
-            // What Kubernetes on Alibaba Cloud asks for.
+            // The audience of tokens on Alibaba Cloud's Kubernetes.
             oidc_client_ids: vec!["sts.aliyuncs.com".to_owned()],
             oidc_keys: None,
         }
@@ -65,28 +67,25 @@ impl Default for Options {
 }
 
 impl Options {
-    pub(super) fn world(&self, random: &Random) -> io::Result<World> {
+    pub(crate) fn account(&self, random: &Random) -> io::Result<Account> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let keys = match &self.oidc_keys {
             Some(text) => Keys::parse(text).map_err(invalid)?,
             None => Keys::Own,
         };
-        let account = &self.account_id;
-        let mut world = World {
-            account_id: account.clone(),
+        let id = &self.account_id;
+        let mut account = Account {
+            id: id.clone(),
             user: User {
-                arn: format!("acs:ram::{account}:user/{}", self.user_name),
+                arn: format!("acs:ram::{id}:user/{}", self.user_name),
                 id: "200000000000000001".to_owned(),
                 may_assume: true,
             },
             keys: BTreeMap::new(),
             roles: BTreeMap::new(),
-            roles_made: 0,
+            roles_created: 0,
             provider: Provider {
-                arn: format!(
-                    "acs:ram::{account}:oidc-provider/{}",
-                    self.oidc_provider_name
-                ),
+                arn: format!("acs:ram::{id}:oidc-provider/{}", self.oidc_provider_name),
                 issuer: self.oidc_issuer.clone(),
                 client_ids: self.oidc_client_ids.clone(),
                 keys,
@@ -94,15 +93,15 @@ impl Options {
             ledger: Ledger::default(),
             nonces: Nonces::default(),
         };
-        world.add_key(Owner::Root, random);
-        world.add_key(Owner::User, random);
-        let trust = TrustPolicy::parse(&self.trust_policy(&world)).map_err(io::Error::other)?;
-        world.add_role(&self.role_name, trust, self.max_session);
-        Ok(world)
+        account.add_key(KeyOwner::Root, random);
+        account.add_key(KeyOwner::User, random);
+        let trust = TrustPolicy::parse(&self.trust_policy(&account)).map_err(io::Error::other)?;
+        account.add_role(&self.role_name, trust, self.max_session);
+        Ok(account)
     }
 
     /// Trusts the RAM user, and every subject of the OIDC provider.
-    fn trust_policy(&self, world: &World) -> String {
+    fn trust_policy(&self, account: &Account) -> String {
         let condition = match &self.external_id {
             Some(id) => json!({"StringEquals": {"sts:ExternalId": id}}),
             None => json!({}),
@@ -110,13 +109,13 @@ impl Options {
         let user = json!({
             "Effect": "Allow",
             "Action": "sts:AssumeRole",
-            "Principal": {"RAM": [world.user.arn]},
+            "Principal": {"RAM": [account.user.arn]},
             "Condition": condition,
         });
         let oidc = json!({
             "Effect": "Allow",
             "Action": "sts:AssumeRole",
-            "Principal": {"Federated": [world.provider.arn]},
+            "Principal": {"Federated": [account.provider.arn]},
             "Condition": {
                 "StringEquals": {
                     "oidc:iss": self.oidc_issuer,

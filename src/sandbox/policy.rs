@@ -1,5 +1,5 @@
 //! Policies: who may assume a role, and what a session may do.
 
-pub(super) mod session;
-pub(super) mod trust;
+pub(crate) mod session;
+pub(crate) mod trust;
 mod wildcard;

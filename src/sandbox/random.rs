@@ -1,4 +1,4 @@
-//! The sandbox's source of luck: seeded once by the machine, so that nothing can fail afterwards.
+//! A source of random numbers, seeded once by the operating system, so that nothing can fail afterwards.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,13 +7,13 @@ use rsa::rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256 in counter mode over a seed.
-pub(super) struct Random {
+pub(crate) struct Random {
     seed: [u8; 32],
     counter: AtomicU64,
 }
 
 impl Random {
-    pub(super) fn seeded() -> Result<Self, getrandom::Error> {
+    pub(crate) fn seeded() -> Result<Self, getrandom::Error> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed)?;
         Ok(Self {
@@ -23,7 +23,7 @@ impl Random {
     }
 
     /// Returns an upper-case UUID (version 4), the form of a request id.
-    pub(super) fn uuid(&self) -> String {
+    pub(crate) fn uuid(&self) -> String {
         let mut bytes = [0; 16];
         self.fill(&mut bytes);
         let bits = u128::from_be_bytes(bytes) & !(0xF << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
@@ -38,10 +38,10 @@ impl Random {
     }
 
     /// Returns `length` letters and digits.
-    pub(super) fn alphanumeric(&self, length: usize) -> String {
+    pub(crate) fn alphanumeric(&self, length: usize) -> String {
         let mut text = String::with_capacity(length);
         while text.len() < length {
-            // What is not a letter or digit is thrown away, so that all of them are equally likely.
+            // Other bytes are dropped, so that all letters and digits are equally likely.
             let usable = self.block().map(|byte| char::from(byte & 0x7F));
             let rest = length - text.len();
             text.extend(
@@ -54,8 +54,8 @@ impl Random {
         text
     }
 
-    /// Throws the dice: from 0 to less than 1.
-    pub(super) fn dice(&self) -> f64 {
+    /// Returns a number from 0 to less than 1, evenly distributed.
+    pub(crate) fn sample(&self) -> f64 {
         let mut bytes = [0; 4];
         self.fill(&mut bytes);
         f64::from(u32::from_be_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn request_ids_are_upper_case_uuids_and_never_alike() {
+    fn request_ids_are_upper_case_uuids_and_unique() {
         let random = Random::seeded().unwrap();
         let (one, other) = (random.uuid(), random.uuid());
         assert_ne!(one, other);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn names_have_the_length_and_the_alphabet_asked_for() {
+    fn alphanumeric_text_has_the_requested_length() {
         let name = Random::seeded().unwrap().alphanumeric(77);
         assert_eq!(name.len(), 77);
         assert!(name.chars().all(|c| c.is_ascii_alphanumeric()), "{name}");

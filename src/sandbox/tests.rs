@@ -1,12 +1,12 @@
-//! The sandbox as a client meets it: over HTTP, with a signer of the tests' own.
+//! The sandbox as a client sees it: over HTTP, with a signer of the tests' own.
 
-mod assume_role;
-mod authentication;
-mod bounds;
+mod account;
+mod actions;
+mod auth_v1;
+mod auth_v3;
 mod client;
 mod faults;
+mod http;
 mod oidc;
+mod parameters;
 mod plan;
-mod v3;
-mod wire;
-mod world;

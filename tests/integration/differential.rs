@@ -1,6 +1,6 @@
-//! Our signer against two others, on random requests: the sandbox's verifier, and the official SDK for Python.
+//! The daemon's signer on random requests, compared with the sandbox's verifier and with the official SDK for Python.
 //!
-//! `SIGNATURES=1000000 cargo test --test integration differential` compares so many with each.
+//! `SIGNATURES=1000000 cargo test --test integration differential` compares that many requests with each.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{ChildStdin, Stdio};
@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::http::Request;
 use chrono::DateTime;
 use ram_sidecar::credentials::Keys;
-use ram_sidecar::sandbox::verified;
+use ram_sidecar::sandbox::verify_signature;
 use ram_sidecar::sts::sign::{Parameters, Signature, Signed, Stamp, signed};
 use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
@@ -22,14 +22,14 @@ use crate::support::{Scratch, environment};
 use crate::toolchains::Language;
 
 #[tokio::test]
-async fn the_sandbox_verifies_every_signature_and_no_other() {
+async fn the_sandbox_accepts_every_signature_and_no_altered_request() {
     let mut random = Random(1);
     let names = [PLAIN, AWKWARD].concat();
     for number in 0..count(10_000) {
-        let case = Case::drawn(&mut random, &names);
+        let case = Case::random(&mut random, &names);
         let secret = &case.keys.access_key_secret;
-        let read = verified(case.sent(""), secret).await;
-        let read = read.unwrap_or_else(|why| panic!("request {number}: {why}\n{case:?}"));
+        let read = verify_signature(case.sent(""), secret).await;
+        let read = read.unwrap_or_else(|error| panic!("request {number}: {error}\n{case:?}"));
         for (name, value) in &case.parameters {
             let arrived = read.get(*name).map(String::as_str);
             assert_eq!(arrived, Some(value.as_str()), "request {number}: {name}");
@@ -37,14 +37,14 @@ async fn the_sandbox_verifies_every_signature_and_no_other() {
         // One more parameter, or another key.
         let others = [("&More=1", secret), ("", &"another".into())];
         for (more, secret) in others.iter().filter(|_| number % 16 == 0) {
-            let outcome = verified(case.sent(more), secret).await;
+            let outcome = verify_signature(case.sent(more), secret).await;
             assert!(outcome.is_err(), "request {number}, changed: {case:?}");
         }
     }
 }
 
 #[test]
-fn the_official_sdk_signs_every_request_alike() {
+fn the_official_sdk_computes_the_same_signatures() {
     let home = Scratch::new();
     let Some(mut command) = Language::Python.program("signatures", home.path()) else {
         return;
@@ -72,12 +72,12 @@ fn the_official_sdk_signs_every_request_alike() {
     assert_eq!(compared, count(3000));
 }
 
-/// Writes requests without their signatures, and tells which those are.
+/// Writes requests without their signatures, which it sends to `expected`.
 fn ask(mut requests: ChildStdin, expected: &Sender<(String, String)>) {
     let mut random = Random(2);
     for _ in 0..count(3000) {
         // In V3 that SDK does not encode names, which are plain in all that it knows.
-        let (signature, request) = Case::drawn(&mut random, PLAIN).unsigned();
+        let (signature, request) = Case::random(&mut random, PLAIN).unsigned();
         let request = request.to_string();
         writeln!(requests, "{request}").expect("it reads");
         expected.send((signature, request)).expect("the test waits");
@@ -95,7 +95,7 @@ struct Case {
 }
 
 impl Case {
-    fn drawn(random: &mut Random, names: &[&'static str]) -> Self {
+    fn random(random: &mut Random, names: &[&'static str]) -> Self {
         let plain = |value: &str| Zeroizing::new(value.to_owned());
         let mut parameters = Parameters::from([
             ("Action", plain(random.one_of(ACTIONS))),
@@ -107,14 +107,14 @@ impl Case {
             parameters.insert(name, Zeroizing::new(random.text()));
         }
         let has_token = random.below(2) == 0;
-        let longest = random.one_of(&[8, 8, 8, 64, 64, 64, 64, 1500]);
+        let max_length = random.one_of(&[8, 8, 8, 64, 64, 64, 64, 1500]);
         let keys = Keys {
             access_key_id: random.word(b"-._", 1, 32),
             // Longer than a block of either hash, too.
             access_key_secret: random
                 .word(b"!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~", 1, 80)
                 .into(),
-            security_token: has_token.then(|| random.word(b"+/=", 1, longest).into()),
+            security_token: has_token.then(|| random.word(b"+/=", 1, max_length).into()),
         };
         let seconds = i64::try_from(random.below(4_000_000_000)).unwrap();
         let stamp = Stamp::new(DateTime::from_timestamp(seconds, 0).unwrap()).unwrap();
@@ -134,7 +134,7 @@ impl Case {
         }
     }
 
-    /// Makes the HTTP request, with `more` at the end of its parameters.
+    /// Returns the HTTP request, with `more` after its parameters.
     fn sent(&self, more: &str) -> Request<Body> {
         let Signed {
             query,
@@ -152,7 +152,7 @@ impl Case {
         request.body(Body::from(form)).expect("it can be sent")
     }
 
-    /// Returns the signature, and the request without it, as the SDK is to sign it.
+    /// Returns the signature, and the request without it for the SDK to sign.
     fn unsigned(&self) -> (String, Value) {
         let pairs = |encoded: &str| -> Map<String, Value> {
             let pairs = form_urlencoded::parse(encoded.as_bytes());
@@ -183,7 +183,7 @@ impl Case {
     }
 }
 
-/// Random numbers that are the same in every run: `SplitMix64`.
+/// Reproducible random numbers: `SplitMix64`.
 struct Random(u64);
 
 impl Random {
@@ -203,20 +203,20 @@ impl Random {
         all[usize::try_from(index).unwrap()]
     }
 
-    /// Draws a word of letters, digits and `others`.
-    fn word(&mut self, others: &[u8], least: u64, most: u64) -> String {
+    /// Returns a word of letters, digits and `others`.
+    fn word(&mut self, others: &[u8], shortest: u64, longest: u64) -> String {
         let alphabet: Vec<u8> = (b'0'..=b'9')
             .chain(b'A'..=b'Z')
             .chain(b'a'..=b'z')
             .chain(others.iter().copied())
             .collect();
-        let length = least + self.below(most - least + 1);
+        let length = shortest + self.below(longest - shortest + 1);
         (0..length)
             .map(|_| char::from(self.one_of(&alphabet)))
             .collect()
     }
 
-    /// Draws a value: none, short, or now and then a long one; of any characters.
+    /// Returns text of any characters: often short, sometimes empty, rarely long.
     fn text(&mut self) -> String {
         let length = match self.below(16) {
             0 => 0,
@@ -227,20 +227,20 @@ impl Random {
     }
 
     fn character(&mut self) -> char {
-        let drawn = match self.below(8) {
-            // All that is reserved somewhere, and what some encoders take for unreserved.
+        let code_point = match self.below(8) {
+            // Characters that are reserved somewhere, or that some encoders treat as unreserved.
             0..3 => return char::from(self.one_of(b" !\"#$%&'()*+,/:;<=>?@[\\]^`{|}~-_.")),
             3 | 4 => return char::from(self.one_of(b"azAZ09")),
             5 => self.below(0x80),
             6 => self.below(0x3000),
             _ => self.below(0x11_0000),
         };
-        let drawn = u32::try_from(drawn).unwrap();
-        char::from_u32(drawn).unwrap_or('\u{fffd}')
+        let code_point = u32::try_from(code_point).unwrap();
+        char::from_u32(code_point).unwrap_or('\u{fffd}')
     }
 }
 
-/// Returns how many requests to compare: as many as the environment says, by default `usual`.
+/// Returns how many requests to compare: `SIGNATURES`, by default `usual`.
 fn count(usual: u64) -> u64 {
     let given = environment("SIGNATURES").and_then(|value| value.into_string().ok());
     given.map_or(usual, |given| {
@@ -250,7 +250,7 @@ fn count(usual: u64) -> u64 {
 
 const ACTIONS: &[&str] = &["AssumeRole", "AssumeRoleWithOIDC", "GetCallerIdentity"];
 
-/// Every parameter of STS that has a value of its own, and one that another service has.
+/// The parameters of STS, and one of another service.
 const PLAIN: &[&str] = &[
     "DurationSeconds",
     "ExternalId",
@@ -265,7 +265,7 @@ const PLAIN: &[&str] = &[
     "Tag.1.Key",
 ];
 
-/// Names that must be encoded themselves, or that sort by their bytes.
+/// Names that must be percent-encoded, or whose order depends on their bytes.
 const AWKWARD: &[&str] = &[
     "*",
     "a b",

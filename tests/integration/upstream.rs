@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use ram_sidecar::sandbox::{Fault, Flaw, Options, Plan, Sandbox, Times};
+use ram_sidecar::sandbox::{Fault, Options, Plan, Sandbox, Times, TokenDefect};
 use ram_sidecar::time::clock::Clock;
 use secrecy::ExposeSecret as _;
 
@@ -295,7 +295,7 @@ async fn rrsa_works_with_its_own_variables_and_follows_the_token_file() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let (provider, file) = (sts.oidc_provider_arn(), scratch.join("token"));
     let (subject, audience) = ("system:serviceaccount:training:trainer", "sts.aliyuncs.com");
-    let expired = sts.flawed_oidc_token(Flaw::Expired, subject, audience, HOUR);
+    let expired = sts.invalid_oidc_token(TokenDefect::Expired, subject, audience, HOUR);
     std::fs::write(&file, &expired).unwrap();
     let daemon = with(
         &sts,
@@ -322,15 +322,15 @@ async fn rrsa_works_with_its_own_variables_and_follows_the_token_file() {
 
     for (flaw, code) in [
         (
-            Flaw::OtherKey,
+            TokenDefect::OtherKey,
             "AuthenticationFail.OIDCToken.InvalidSignature",
         ),
         (
-            Flaw::OtherIssuer,
+            TokenDefect::OtherIssuer,
             "AuthenticationFail.OIDCToken.IssuerNotMatch",
         ),
     ] {
-        let bad = sts.flawed_oidc_token(flaw, subject, audience, HOUR);
+        let bad = sts.invalid_oidc_token(flaw, subject, audience, HOUR);
         daemon.plant(&bad);
         std::fs::write(&file, bad).unwrap();
         let ready = renew_until(&daemon, code, |ready| ready.body.contains(code));

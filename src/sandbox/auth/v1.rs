@@ -3,11 +3,11 @@
 //! Nothing here is shared with the signer of the daemon: a mistake made once must not cancel out.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha1::Sha1;
 use subtle::ConstantTimeEq as _;
@@ -15,10 +15,7 @@ use subtle::ConstantTimeEq as _;
 /// Returns the text that a request is signed over: everything that was sent but `Signature`.
 ///
 /// The map's order, by the bytes of the names, is the order that the specification asks for.
-pub(in crate::sandbox) fn string_to_sign(
-    method: &str,
-    params: &BTreeMap<String, String>,
-) -> String {
+pub(crate) fn string_to_sign(method: &str, params: &BTreeMap<String, String>) -> String {
     let query = params
         .iter()
         .filter(|(name, _)| *name != "Signature")
@@ -33,11 +30,7 @@ pub(in crate::sandbox) fn string_to_sign(
 }
 
 /// Whether `signature` is that of `string_to_sign` under `secret`, in constant time.
-pub(in crate::sandbox) fn is_signed(
-    string_to_sign: &str,
-    secret: &SecretString,
-    signature: &str,
-) -> bool {
+pub(crate) fn is_signed(string_to_sign: &str, secret: &SecretString, signature: &str) -> bool {
     sign(string_to_sign, secret)
         .as_bytes()
         .ct_eq(signature.as_bytes())
@@ -53,18 +46,15 @@ fn sign(string_to_sign: &str, secret: &SecretString) -> String {
 }
 
 /// Encodes all but the unreserved characters of RFC 3986: a space is `%20`, `*` is `%2A`, `~` stays.
-pub(in crate::sandbox) fn percent_encode(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
+pub(crate) fn percent_encode(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, RESERVED)
 }
+
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 #[cfg(test)]
 mod tests {
@@ -85,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_published_and_the_differential_vectors_verify() {
+    fn published_and_differential_vectors_verify() {
         let vectors: Vec<Vector> =
             serde_json::from_str(include_str!("../../../tests/data/signature-vectors.json"))
                 .unwrap();

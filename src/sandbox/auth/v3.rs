@@ -1,172 +1,68 @@
 //! The V3 signature (ACS3-HMAC-SHA256), verified as its specification has it.
 //!
-//! Nothing here is shared with the signer of the daemon: a mistake made once must not cancel out. Clients choose which
-//! headers they sign, and some sign more than they must; `Host` and every `x-acs-` header must be among them.
+//! Nothing here is shared with the signer of the daemon: a mistake made once must not cancel out.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use axum::http::header::{AUTHORIZATION, HOST};
-use axum::http::{HeaderMap, HeaderName, Method};
+use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::sandbox::auth::v1::percent_encode;
-use crate::sandbox::http::response::Refusal;
+use crate::sandbox::http::authorization::{ALGORITHM, Authorization, CONTENT_DIGEST, header_value};
+use crate::sandbox::http::request::Call;
+use crate::sandbox::http::response::ApiError;
 
-/// A request that carries a V3 signature, as it arrived. Holds secrets, therefore has no `Debug`.
-pub(in crate::sandbox) struct Signed {
-    method: Method,
-    headers: HeaderMap,
-    /// Decoded; the form of a body is no part of it.
-    query: BTreeMap<String, String>,
-    body_digest: String,
-    claim: Claim,
+/// Refuses a call that is not signed with `secret`, or whose body is not the one that was signed.
+pub(crate) fn check(
+    call: &Call,
+    authorization: &Authorization,
+    secret: &SecretString,
+) -> Result<(), ApiError> {
+    let body_digest = hex_digest(&call.body);
+    let canonical_request = canonical_request(call, authorization, &body_digest);
+    let string_to_sign = format!("{ALGORITHM}\n{}", hex_digest(canonical_request.as_bytes()));
+    let expected = sign(&string_to_sign, secret);
+    let is_signed = expected
+        .as_bytes()
+        .ct_eq(authorization.signature.as_bytes());
+    let is_whole = header_value(&call.headers, CONTENT_DIGEST) == Some(body_digest);
+    if is_whole && bool::from(is_signed) {
+        return Ok(());
+    }
+    // The first sentence is documented; the brackets are from captured responses.
+    let message = format!(
+        "Specified signature does not match our calculation. \
+         server StringToSign is [{string_to_sign}] \
+         server CanonicalRequest is [{canonical_request}]"
+    );
+    Err(ApiError::bad_request("SignatureDoesNotMatch", message))
 }
 
-/// What the `Authorization` header says.
-struct Claim {
-    access_key_id: String,
-    signed_headers: String,
-    signature: String,
-}
-
-impl Signed {
-    /// Takes a request whose `Authorization` is of the V3 family; `None` for every other request.
-    pub(in crate::sandbox) fn read(
-        method: &Method,
-        headers: &HeaderMap,
-        query: &BTreeMap<String, String>,
-        body: &[u8],
-    ) -> Result<Option<Self>, Refusal> {
-        let authorization = value(headers, AUTHORIZATION.as_str());
-        let Some(authorization) = authorization.filter(|text| text.starts_with(FAMILY)) else {
-            return Ok(None);
-        };
-        let claim = Claim::parse(&authorization)?;
-        claim.covers(headers)?;
-        Ok(Some(Self {
-            method: method.clone(),
-            headers: headers.clone(),
-            query: query.clone(),
-            body_digest: hex(&Sha256::digest(body)),
-            claim,
-        }))
-    }
-
-    /// Returns the id of the key that the request claims to be signed with.
-    pub(in crate::sandbox) fn access_key_id(&self) -> &str {
-        &self.claim.access_key_id
-    }
-
-    /// Refuses a request that is not signed with `secret`, or whose body is not the one that was signed.
-    pub(in crate::sandbox) fn check(&self, secret: &SecretString) -> Result<(), Refusal> {
-        let canonical_request = self.canonical_request();
-        let string_to_sign = format!("{ALGORITHM}\n{}", hex(&Sha256::digest(&canonical_request)));
-        let expected = sign(&string_to_sign, secret);
-        let is_signed = expected.as_bytes().ct_eq(self.claim.signature.as_bytes());
-        let is_whole = value(&self.headers, CONTENT_DIGEST).as_ref() == Some(&self.body_digest);
-        if is_whole && bool::from(is_signed) {
-            return Ok(());
-        }
-        // The first sentence is documented; the brackets are from what others captured.
-        let message = format!(
-            "Specified signature does not match our calculation. \
-             server StringToSign is [{string_to_sign}] \
-             server CanonicalRequest is [{canonical_request}]"
-        );
-        Err(Refusal::bad("SignatureDoesNotMatch", message))
-    }
-
-    fn canonical_request(&self) -> String {
-        let query: Vec<_> = self
-            .query
-            .iter()
-            .map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)))
-            .collect();
-        let signed_headers = &self.claim.signed_headers;
-        let headers: String = signed_headers
-            .split(';')
-            .flat_map(|name| {
-                let value = value(&self.headers, name).unwrap_or_default();
-                [name, ":", &value, "\n"].map(str::to_owned)
-            })
-            .collect();
-        // The sandbox serves no other path than the root.
-        format!(
-            "{}\n/\n{}\n{headers}\n{signed_headers}\n{}",
-            self.method,
-            query.join("&"),
-            self.body_digest,
-        )
-    }
-}
-
-impl Claim {
-    fn parse(authorization: &str) -> Result<Self, Refusal> {
-        let (algorithm, fields) = authorization.split_once(' ').ok_or_else(incomplete)?;
-        if algorithm != ALGORITHM {
-            let message = "Specified signature method is not valid.";
-            return Err(Refusal::bad("InvalidSignatureMethod", message));
-        }
-        let fields: Vec<_> = fields
-            .split(',')
-            .filter_map(|field| field.trim().split_once('='))
-            .collect();
-        let field = |wanted| {
-            let mut values = fields.iter().filter(|(name, _)| *name == wanted);
-            match (values.next(), values.next()) {
-                (Some((_, value)), None) if !value.is_empty() => Ok((*value).to_owned()),
-                _ => Err(incomplete()),
-            }
-        };
-        Ok(Self {
-            access_key_id: field("Credential")?,
-            signed_headers: field("SignedHeaders")?,
-            signature: field("Signature")?,
-        })
-    }
-
-    /// Refuses a list that is not in its canonical form, names what was not sent, or leaves out what must be signed.
-    fn covers(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let listed: Vec<_> = self.signed_headers.split(';').collect();
-        let is_sorted = listed.iter().is_sorted_by(|one, next| one < next);
-        let is_sent = |name: &&str| !has_capitals(name) && headers.contains_key(*name);
-
-        let sent = headers.keys().map(HeaderName::as_str);
-        let mut needed: BTreeSet<&str> = sent.filter(|name| name.starts_with("x-acs-")).collect();
-        needed.extend([HOST.as_str(), CONTENT_DIGEST]);
-        if is_sorted
-            && listed.iter().all(is_sent)
-            && needed.iter().all(|name| listed.contains(name))
-        {
-            Ok(())
-        } else {
-            Err(incomplete())
-        }
-    }
-}
-
-fn incomplete() -> Refusal {
-    let message = "The request signature does not conform to Aliyun standards.";
-    Refusal::bad("IncompleteSignature", message)
-}
-
-fn has_capitals(name: &str) -> bool {
-    name.bytes().any(|byte| byte.is_ascii_uppercase())
-}
-
-/// Returns a header's value without the spaces around it; those of a header sent twice are sorted and joined.
-pub(in crate::sandbox) fn value(headers: &HeaderMap, name: &str) -> Option<String> {
-    let mut values: Vec<_> = headers
-        .get_all(name)
+fn canonical_request(call: &Call, authorization: &Authorization, body_digest: &str) -> String {
+    let query: Vec<_> = call
+        .query
         .iter()
-        .map(|value| String::from_utf8_lossy(value.as_bytes().trim_ascii()))
+        .map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value)))
         .collect();
-    values.sort();
-    (!values.is_empty()).then(|| values.join(","))
+    let signed_headers = &authorization.signed_headers;
+    // The sandbox serves no other path than the root.
+    format!(
+        "{}\n/\n{}\n{}\n{signed_headers}\n{body_digest}",
+        call.method,
+        query.join("&"),
+        canonical_headers(&call.headers, signed_headers),
+    )
+}
+
+fn canonical_headers(headers: &HeaderMap, signed: &str) -> String {
+    let lines = signed.split(';').map(|name| {
+        let value = header_value(headers, name).unwrap_or_default();
+        format!("{name}:{value}\n")
+    });
+    lines.collect()
 }
 
 fn sign(string_to_sign: &str, secret: &SecretString) -> String {
@@ -177,7 +73,13 @@ fn sign(string_to_sign: &str, secret: &SecretString) -> String {
     hex(&mac.finalize().into_bytes())
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Returns the SHA-256 digest in hexadecimal.
+fn hex_digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Returns lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
@@ -185,20 +87,16 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-const ALGORITHM: &str = "ACS3-HMAC-SHA256";
-
-/// There are other algorithms of this version, which STS does not document to take.
-const FAMILY: &str = "ACS3-";
-
-/// The digest of the body, in small hexadecimal digits.
-const CONTENT_DIGEST: &str = "x-acs-content-sha256";
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use axum::http::HeaderValue;
     use serde::Deserialize;
 
     use super::*;
+    use crate::sandbox::http::authorization::incomplete;
+    use crate::sandbox::http::request::Params;
 
     #[derive(Clone, Deserialize)]
     struct Request {
@@ -220,25 +118,30 @@ mod tests {
     }
 
     impl Request {
-        fn read(&self) -> Result<Option<Signed>, Refusal> {
+        /// Reads the call and its V3 signature, if it has one.
+        fn read(&self) -> Result<Option<(Call, Authorization)>, ApiError> {
             let headers = self.headers.iter().map(|(name, value)| {
                 let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
                 (name.parse().unwrap(), value)
             });
-            let method = self.method.parse().unwrap();
-            Signed::read(
-                &method,
-                &headers.collect(),
-                &self.query,
-                self.body.as_bytes(),
-            )
+            let headers: HeaderMap = headers.collect();
+            let authorization = Authorization::read(&headers)?;
+            let call = Call {
+                method: self.method.parse().unwrap(),
+                headers,
+                query: self.query.clone(),
+                params: Params::default(),
+                body: self.body.clone().into(),
+                authorization: None,
+            };
+            Ok(authorization.map(|authorization| (call, authorization)))
         }
 
         fn is_accepted(&self) -> bool {
-            self.read().is_ok_and(|signed| {
-                signed.is_some_and(|signed| {
-                    signed.access_key_id() == self.access_key_id
-                        && signed.check(&self.secret.clone().into()).is_ok()
+            self.read().is_ok_and(|read| {
+                read.is_some_and(|(call, authorization)| {
+                    authorization.access_key_id == self.access_key_id
+                        && check(&call, &authorization, &self.secret.clone().into()).is_ok()
                 })
             })
         }
@@ -256,7 +159,7 @@ mod tests {
         let v3 = all.into_iter().filter(|vector| vector["kind"] == "acs3");
         v3.map(|vector| {
             let mut vector: Vector = serde_json::from_value(vector).unwrap();
-            let digest = hex(&Sha256::digest(&vector.request.body));
+            let digest = hex_digest(vector.request.body.as_bytes());
             let headers = &mut vector.request.headers;
             headers.entry(CONTENT_DIGEST.to_owned()).or_insert(digest);
             headers.insert("authorization".to_owned(), vector.authorization.clone());
@@ -265,7 +168,7 @@ mod tests {
         .collect()
     }
 
-    /// Makes every text that differs from this one in one place.
+    /// Returns every text that differs from this one in one character.
     fn changed(text: &str) -> impl Iterator<Item = String> {
         text.char_indices().map(|(at, character)| {
             let other = if character == 'x' { "y" } else { "x" };
@@ -275,13 +178,15 @@ mod tests {
     }
 
     #[test]
-    fn the_published_and_the_differential_vectors_verify() {
+    fn published_and_differential_vectors_verify() {
         let vectors = vectors();
         assert_eq!(vectors.len(), 4);
         for vector in vectors {
             assert!(vector.request.is_accepted(), "{}", vector.name);
-            let signed = vector.request.read().unwrap().unwrap();
-            assert_eq!(signed.canonical_request(), vector.canonical_request);
+            let (call, authorization) = vector.request.read().unwrap().unwrap();
+            let digest = hex_digest(&call.body);
+            let canonical_request = canonical_request(&call, &authorization, &digest);
+            assert_eq!(canonical_request, vector.canonical_request);
         }
     }
 
@@ -322,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_signed_is_and_the_rest_need_not_be() {
+    fn host_and_acs_headers_must_be_signed_and_others_need_not() {
         for Vector { request, .. } in vectors() {
             let additional = request.clone().with_header("x-acs-other", "");
             assert_eq!(additional.read().err(), Some(incomplete()));
@@ -334,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_headers_has_one_form() {
+    fn signed_headers_are_refused_unless_canonical() {
         let request = vectors().remove(1).request;
         let good = request.headers["authorization"].clone();
         for (part, other) in [
@@ -359,14 +264,5 @@ mod tests {
         assert_eq!(refusal.err().unwrap().code, "InvalidSignatureMethod");
         let basic = request.with_header("authorization", "Basic eA==");
         assert!(basic.read().is_ok_and(|signed| signed.is_none()));
-    }
-
-    #[test]
-    fn values_of_one_header_are_sorted_and_joined() {
-        let mut headers = HeaderMap::new();
-        headers.append("a", HeaderValue::from_static(" z "));
-        headers.append("a", HeaderValue::from_static("b c"));
-        assert_eq!(value(&headers, "a").as_deref(), Some("b c,z"));
-        assert_eq!(value(&headers, "b"), None);
     }
 }

@@ -1,18 +1,17 @@
-//! Faults: what the sandbox answers instead of the truth.
+//! Faults that replace or change the response to a call.
 
 use std::time::Duration;
 
 use axum::http::header::LOCATION;
 use axum::http::{HeaderValue, StatusCode};
 
-use crate::sandbox::http::response::{Answer, Refusal};
-use crate::sandbox::issue::Lifetime;
+use crate::sandbox::http::response::{ApiError, ApiResponse};
 
-/// Something that goes wrong. The request that meets it is not performed, unless said otherwise.
+/// Something that goes wrong. The request that it applies to is not performed, unless said otherwise.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// An error of STS. A status that HTTP does not know becomes 500.
+    /// An error of STS. A status outside of 100 to 999 becomes 500.
     Refusal {
         /// The HTTP status.
         status: u16,
@@ -32,39 +31,39 @@ pub enum Fault {
     InternalError,
     /// `ServiceUnavailable` with HTTP 503.
     Unavailable,
-    /// The role trusts nobody. The request is performed up to there.
+    /// The role trusts nobody. The request is performed up to the check of the trust policy.
     Denied,
     /// A web page with HTTP 200, as from a captive portal.
     Html,
-    /// The first half of the answer. The request is performed.
+    /// The first half of the response. The request is performed.
     TruncatedJson,
     /// Nothing, with HTTP 200.
     EmptyBody,
-    /// No answer until the faults change; then the request meets what they are.
+    /// No response until the faults change; then the new ones apply to the request.
     Hang,
-    /// The end of the connection, without an answer.
+    /// The connection is closed without a response.
     Down,
     /// HTTP 302 without a body.
     Redirect {
         /// Sent as `Location`.
         location: String,
     },
-    /// Credentials that have ended already. The request is performed.
+    /// Credentials that have expired already. The request is performed.
     ExpiredCredentials,
 }
 
-/// How many answers a fault takes.
+/// To how many calls a fault applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    /// So many.
+    /// To the next calls, this many.
     Next(usize),
-    /// Every one, until [`heal`](crate::sandbox::Sandbox::heal).
+    /// To every call, until [`heal`](crate::sandbox::Sandbox::heal).
     UntilHealed,
 }
 
 impl Fault {
-    /// Returns its name in plans and in the record.
-    pub(in crate::sandbox) fn name(&self) -> &'static str {
+    /// Returns the name in plans and in the record.
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Refusal { .. } => "refusal",
             Self::Throttling { .. } => "throttle",
@@ -81,8 +80,8 @@ impl Fault {
         }
     }
 
-    /// Returns the answer that stands in for the real one, if the request is not to be performed.
-    pub(in crate::sandbox) fn instead(&self, request_id: &str, host: &str) -> Option<Answer> {
+    /// Returns the response that replaces the real one, unless the request is to be performed.
+    pub(crate) fn response(&self, request_id: &str, host: &str) -> Option<ApiResponse> {
         match self {
             Self::Refusal {
                 status,
@@ -91,34 +90,35 @@ impl Fault {
             } => {
                 let status = StatusCode::from_u16(*status);
                 let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let refusal = Refusal::new(status, code.clone(), message);
-                Some(refusal.answer(request_id, host))
+                let error = ApiError::new(status, code.clone(), message);
+                Some(error.into_response(request_id, host))
             }
             Self::Throttling {
                 retry_after,
                 acs_retry_after,
             } => {
                 let message = "Request was denied due to user flow control.";
-                let answer = Refusal::bad("Throttling.User", message).answer(request_id, host);
-                Some(answer.hinting(*retry_after, *acs_retry_after))
+                let response = ApiError::bad_request("Throttling.User", message)
+                    .into_response(request_id, host);
+                Some(response.with_retry_hints(*retry_after, *acs_retry_after))
             }
-            Self::InternalError => Some(Refusal::internal().answer(request_id, host)),
-            Self::Unavailable => Some(Refusal::unavailable().answer(request_id, host)),
-            Self::Html => Some(Answer {
+            Self::InternalError => Some(ApiError::internal().into_response(request_id, host)),
+            Self::Unavailable => Some(ApiError::unavailable().into_response(request_id, host)),
+            Self::Html => Some(ApiResponse {
                 status: StatusCode::OK,
                 code: None,
                 content_type: HeaderValue::from_static("text/html;charset=utf-8"),
                 headers: Vec::new(),
                 body: b"<!DOCTYPE html><html><body>Please log in.</body></html>".to_vec(),
             }),
-            Self::EmptyBody => Some(bare(StatusCode::OK)),
+            Self::EmptyBody => Some(empty(StatusCode::OK)),
             Self::Redirect { location } => {
-                let mut answer = bare(StatusCode::FOUND);
+                let mut response = empty(StatusCode::FOUND);
                 let location = HeaderValue::try_from(location).ok();
-                answer
+                response
                     .headers
                     .extend(location.map(|location| (LOCATION, location)));
-                Some(answer)
+                Some(response)
             }
             Self::Denied
             | Self::TruncatedJson
@@ -127,18 +127,10 @@ impl Fault {
             | Self::ExpiredCredentials => None,
         }
     }
-
-    /// Returns the lifetime that it imposes.
-    pub(in crate::sandbox) fn lifetime(&self) -> Option<Lifetime> {
-        match self {
-            Self::ExpiredCredentials => Some(Lifetime::Over),
-            _ => None,
-        }
-    }
 }
 
-fn bare(status: StatusCode) -> Answer {
-    Answer {
+fn empty(status: StatusCode) -> ApiResponse {
+    ApiResponse {
         status,
         code: None,
         content_type: HeaderValue::from_static("application/json;charset=utf-8"),

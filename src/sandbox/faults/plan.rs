@@ -1,7 +1,7 @@
-//! A plan of what goes wrong, and how often: what `--fault` and the control path take.
+//! A plan of faults and their shares of the calls, as `--fault` and the control path take it.
 //!
-//! A call meets at most one of the faults that decide its answer: the dice are thrown once a call, and every fault's share
-//! is one of all calls. Latency, lifetime and skew apply to whatever is answered.
+//! At most one fault decides the response to a call: one random number is drawn a call, and every fault's share is one of
+//! all calls. Latency, lifetime and skew apply to all responses.
 
 mod parse;
 
@@ -11,12 +11,12 @@ use chrono::TimeDelta;
 
 use crate::sandbox::faults::fault::Fault;
 
-/// What goes wrong, and how often. By default nothing.
+/// Faults, and their shares of the calls. By default there are none.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// As it was written.
     text: String,
-    /// The faults that decide an answer, and each one's share of the calls.
+    /// The faults that decide a response, and each one's share of the calls.
     shares: Vec<(Fault, f64)>,
     flap: Option<Flap>,
     latency: Option<(Duration, Duration)>,
@@ -34,43 +34,44 @@ struct Flap {
 impl Plan {
     /// Reads a plan: faults separated by commas, each `name` or `name=value`, as [`FAULTS`] lists them.
     ///
-    /// Fails with everything that is wrong, a sentence each.
+    /// The error has a sentence for each mistake in the text.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
         parse::plan(text)
     }
 
-    /// Returns it as it was written; empty if nothing goes wrong.
+    /// Returns the plan as it was written; empty if there are no faults.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Returns the fault of a call: `age` is how long the plan has been in force, `dice` is from 0 to less than 1.
-    pub(in crate::sandbox) fn fault(&self, age: Duration, dice: f64) -> Option<Fault> {
+    /// Returns the fault that applies to a call: `age` is how long the plan has been in force, `sample` is from 0 to less
+    /// than 1.
+    pub(crate) fn fault(&self, age: Duration, sample: f64) -> Option<Fault> {
         if self.flap.is_some_and(|flap| flap.is_down(age)) {
             return Some(Fault::Down);
         }
         let mut below = 0.0;
         let mut shares = self.shares.iter();
-        let met = shares.find(|(_, share)| {
+        let found = shares.find(|(_, share)| {
             below += share;
-            dice < below
+            sample < below
         });
-        met.map(|(fault, _)| fault.clone())
+        found.map(|(fault, _)| fault.clone())
     }
 
-    /// Returns how late an answer comes.
-    pub(in crate::sandbox) fn latency(&self, dice: f64) -> Duration {
+    /// Returns by how much a response is delayed; `sample` is from 0 to less than 1.
+    pub(crate) fn latency(&self, sample: f64) -> Duration {
         let (least, most) = self.latency.unwrap_or_default();
-        least + most.saturating_sub(least).mul_f64(dice)
+        least + most.saturating_sub(least).mul_f64(sample)
     }
 
-    /// Returns how long credentials live, if that is not as they were asked for.
-    pub(in crate::sandbox) fn lifetime(&self) -> Option<Duration> {
+    /// Returns the lifetime of credentials, if it overrides `DurationSeconds`.
+    pub(crate) fn lifetime(&self) -> Option<Duration> {
         self.lifetime
     }
 
-    /// Returns how far its clock is ahead.
-    pub(in crate::sandbox) fn skew(&self) -> TimeDelta {
+    /// Returns how far the clock is ahead.
+    pub(crate) fn skew(&self) -> TimeDelta {
         self.skew
     }
 }
@@ -82,17 +83,17 @@ impl Flap {
     }
 }
 
-/// Every fault: how it is written, and what it does. P is its share of the calls, 0 to 1, by default all.
+/// Every fault: its syntax, and what it does. P is its share of the calls, from 0 to 1, by default 1.
 pub const FAULTS: &[(&str, &str)] = &[
-    ("down[=P]", "connections are closed without an answer"),
+    ("down[=P]", "connections are closed without a response"),
     (
         "hang[=P]",
-        "no answer comes, and after 15 s the connection is closed",
+        "no response; after 15 s the connection is closed",
     ),
     ("throttle[=P]", "Throttling.User, HTTP 400"),
     (
         "throttle-pause=DURATION",
-        "what throttled calls are told to wait (Retry-After)",
+        "the pause that throttled calls are asked for (Retry-After)",
     ),
     ("error[=P]", "InternalError, HTTP 500"),
     ("unavailable[=P]", "ServiceUnavailable, HTTP 503"),
@@ -102,24 +103,24 @@ pub const FAULTS: &[(&str, &str)] = &[
     ),
     ("html[=P]", "a web page, HTTP 200, as from a captive portal"),
     ("redirect[=P]", "HTTP 302"),
-    ("truncated[=P]", "the first half of the answer"),
+    ("truncated[=P]", "the first half of the response"),
     ("empty[=P]", "HTTP 200 without a body"),
-    ("expired[=P]", "credentials that have ended already"),
+    ("expired[=P]", "credentials that have expired already"),
     (
         "flap=DURATION/DURATION",
-        "down for the first span of every second one, as in flap=30s/90s",
+        "down for the first duration of every second one, as in flap=30s/90s",
     ),
     (
         "latency=DURATION[..DURATION]",
-        "every answer comes so late, at most 10 s, evenly spread over a range",
+        "delays every response by this much, at most 10 s; a range is spread evenly",
     ),
     (
         "lifetime=DURATION",
-        "credentials live so long, whatever is asked for",
+        "how long credentials live, whatever DurationSeconds asks for",
     ),
     (
         "skew=[-]DURATION",
-        "its clock is so far ahead, or with a minus behind",
+        "how far the clock of STS is ahead, or with a minus behind",
     ),
 ];
 
@@ -132,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_one_of_all_calls_whatever_stands_before_it() {
+    fn shares_add_up_in_the_order_of_the_plan() {
         let plan = plan("throttle=0.25, error=0.5");
-        for (dice, name) in [
+        for (sample, name) in [
             (0.0, Some("throttle")),
             (0.24, Some("throttle")),
             (0.25, Some("error")),
@@ -142,22 +143,25 @@ mod tests {
             (0.75, None),
             (0.99, None),
         ] {
-            let met = plan.fault(Duration::ZERO, dice);
-            assert_eq!(met.as_ref().map(Fault::name), name, "{dice}");
+            let met = plan.fault(Duration::ZERO, sample);
+            assert_eq!(met.as_ref().map(Fault::name), name, "{sample}");
         }
     }
 
     #[test]
-    fn a_share_of_one_takes_every_call_and_one_of_zero_none() {
-        for dice in [0.0, 0.5, 1.0 - f64::EPSILON] {
-            assert_eq!(plan("down").fault(Duration::ZERO, dice), Some(Fault::Down));
-            assert_eq!(plan("down=0").fault(Duration::ZERO, dice), None);
-            assert_eq!(Plan::default().fault(Duration::ZERO, dice), None);
+    fn a_share_of_one_applies_to_every_call_and_one_of_zero_to_none() {
+        for sample in [0.0, 0.5, 1.0 - f64::EPSILON] {
+            assert_eq!(
+                plan("down").fault(Duration::ZERO, sample),
+                Some(Fault::Down)
+            );
+            assert_eq!(plan("down=0").fault(Duration::ZERO, sample), None);
+            assert_eq!(Plan::default().fault(Duration::ZERO, sample), None);
         }
     }
 
     #[test]
-    fn a_flapping_service_is_down_first_and_then_what_else_was_planned() {
+    fn a_flapping_service_is_down_at_the_start_of_each_period() {
         let plan = plan("flap=30s/90s,error");
         for (seconds, name) in [
             (0, "down"),
@@ -174,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn latency_is_evenly_spread_over_its_range() {
+    fn latency_is_evenly_distributed_over_its_range() {
         let second = Duration::from_secs(1);
         assert_eq!(plan("latency=1s..3s").latency(0.0), second);
         assert_eq!(plan("latency=1s..3s").latency(0.5), 2 * second);

@@ -1,4 +1,4 @@
-//! What the sandbox says: a JSON object, or a refusal in the documented form.
+//! Responses of STS: the fields of a result, or an error in the documented form.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -9,16 +9,20 @@ use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
-/// A refusal: HTTP status, `Code` and `Message`.
-#[derive(Debug, PartialEq)]
-pub(in crate::sandbox) struct Refusal {
-    pub(in crate::sandbox) status: StatusCode,
-    pub(in crate::sandbox) code: Cow<'static, str>,
-    pub(in crate::sandbox) message: String,
+/// An error that STS responds with.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The `Code`, for example `SignatureDoesNotMatch`.
+    pub code: Cow<'static, str>,
+    /// The `Message`.
+    pub message: String,
 }
 
-impl Refusal {
-    pub(in crate::sandbox) fn new(
+impl ApiError {
+    pub(crate) fn new(
         status: StatusCode,
         code: impl Into<Cow<'static, str>>,
         message: impl Into<String>,
@@ -30,18 +34,18 @@ impl Refusal {
         }
     }
 
-    /// HTTP 400, which most refusals are.
-    pub(in crate::sandbox) fn bad(code: &'static str, message: impl Into<String>) -> Self {
+    /// HTTP 400, the status of most errors.
+    pub(crate) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
-    /// HTTP 401, which every refusal of an OIDC token is; `reason` completes the code.
-    pub(in crate::sandbox) fn token(reason: &str, message: impl Into<String>) -> Self {
+    /// HTTP 401, the status of all errors of OIDC tokens; `reason` completes the code.
+    pub(crate) fn oidc_token(reason: &str, message: impl Into<String>) -> Self {
         let code = format!("AuthenticationFail.OIDCToken.{reason}");
         Self::new(StatusCode::UNAUTHORIZED, code, message)
     }
 
-    pub(in crate::sandbox) fn missing(parameter: &str) -> Self {
+    pub(crate) fn missing(parameter: &str) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             format!("Missing{parameter}"),
@@ -49,7 +53,7 @@ impl Refusal {
         )
     }
 
-    pub(in crate::sandbox) fn wrongly_formed(parameter: &str) -> Self {
+    pub(crate) fn malformed(parameter: &str) -> Self {
         Self::new(
             StatusCode::BAD_REQUEST,
             format!("InvalidParameter.{parameter}"),
@@ -57,7 +61,7 @@ impl Refusal {
         )
     }
 
-    pub(in crate::sandbox) fn internal() -> Self {
+    pub(crate) fn internal() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "InternalError",
@@ -65,7 +69,7 @@ impl Refusal {
         )
     }
 
-    pub(in crate::sandbox) fn unavailable() -> Self {
+    pub(crate) fn unavailable() -> Self {
         Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "ServiceUnavailable",
@@ -74,7 +78,7 @@ impl Refusal {
     }
 
     /// Renders the documented error object.
-    pub(in crate::sandbox) fn answer(self, request_id: &str, host: &str) -> Answer {
+    pub(crate) fn into_response(self, request_id: &str, host: &str) -> ApiResponse {
         let body = json!({
             "RequestId": request_id,
             "HostId": host,
@@ -85,26 +89,26 @@ impl Refusal {
                 self.code
             ),
         });
-        Answer {
+        ApiResponse {
             code: Some(self.code),
-            ..Answer::json(self.status, &body)
+            ..ApiResponse::json(self.status, &body)
         }
     }
 }
 
-/// A whole answer, before the headers that all of them carry.
-pub(in crate::sandbox) struct Answer {
-    pub(in crate::sandbox) status: StatusCode,
-    /// The `Code` of a refusal; `None` for a success.
-    pub(in crate::sandbox) code: Option<Cow<'static, str>>,
-    pub(in crate::sandbox) content_type: HeaderValue,
-    pub(in crate::sandbox) headers: Vec<(HeaderName, HeaderValue)>,
-    pub(in crate::sandbox) body: Vec<u8>,
+/// A response without the headers that all responses have.
+pub(crate) struct ApiResponse {
+    pub(crate) status: StatusCode,
+    /// The `Code` of an error; `None` for a success.
+    pub(crate) code: Option<Cow<'static, str>>,
+    pub(crate) content_type: HeaderValue,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
-    /// Adds the request id to what an action returned.
-    pub(in crate::sandbox) fn success(mut fields: Map<String, Value>, request_id: &str) -> Self {
+impl ApiResponse {
+    /// A success: the fields that an action returned, and the request id.
+    pub(crate) fn success(mut fields: Map<String, Value>, request_id: &str) -> Self {
         fields.insert("RequestId".to_owned(), request_id.into());
         Self::json(StatusCode::OK, &Value::Object(fields))
     }
@@ -119,8 +123,8 @@ impl Answer {
         }
     }
 
-    /// Adds the hints of a throttled answer: whole seconds, rounded up, and milliseconds.
-    pub(in crate::sandbox) fn hinting(
+    /// Adds the headers of a throttled response: `Retry-After` in whole seconds, rounded up, the other in milliseconds.
+    pub(crate) fn with_retry_hints(
         mut self,
         retry_after: Option<Duration>,
         acs_retry_after: Option<Duration>,
@@ -137,12 +141,8 @@ impl Answer {
         self
     }
 
-    /// Renders the HTTP answer, dated by the clock of the sandbox: hyper would take the machine's.
-    pub(in crate::sandbox) fn response(
-        self,
-        request_id: &str,
-        now: DateTime<Utc>,
-    ) -> Response<Body> {
+    /// Returns the HTTP response, dated by the sandbox's clock: hyper would take the machine's.
+    pub(crate) fn into_http(self, request_id: &str, now: DateTime<Utc>) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();

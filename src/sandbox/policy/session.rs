@@ -1,42 +1,18 @@
-//! Session policies: what a session may do of all that its role may.
+//! Session policies: the part of its role's permissions that a session has.
 //!
-//! Conditions are not modelled, and err on the strict side: what is allowed on a condition is not allowed, what is
-//! denied on one is denied.
+//! Conditions are not evaluated, on the strict side: what is allowed on a condition is not allowed, what is denied on
+//! one is denied.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::sandbox::policy::trust::{Effect, OneOrMany};
 use crate::sandbox::policy::wildcard;
-use crate::sandbox::{Issued, Sandbox};
 
-/// Session policies.
-impl Sandbox {
-    /// Returns whether the session policy of credentials that were issued permits an action on a resource.
-    ///
-    /// A session without a policy is permitted everything, for what its role may do is not modelled. Credentials that
-    /// are not known are permitted nothing; expired ones are not told from others, as in [`issued`](Self::issued). A
-    /// `Condition` is not evaluated: what is allowed on one is not permitted, and what is denied on one is denied.
-    pub fn permits(&self, access_key_id: &str, action: &str, resource: &str) -> bool {
-        let issued = self.issued(access_key_id);
-        issued.is_some_and(|issued| issued.permits(action, resource))
-    }
-}
-
-impl Issued {
-    /// Whether the session policy permits it, or there is none.
-    pub(in crate::sandbox) fn permits(&self, action: &str, resource: &str) -> bool {
-        self.policy.as_ref().is_none_or(|text| {
-            // Everything that was issued has passed the grammar check.
-            SessionPolicy::parse(text).is_some_and(|policy| policy.permits(action, resource))
-        })
-    }
-}
-
-/// What narrows a session.
+/// A session policy.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub(in crate::sandbox) struct SessionPolicy {
+pub(crate) struct SessionPolicy {
     version: String,
     statement: Vec<Statement>,
 }
@@ -55,16 +31,16 @@ struct Statement {
 
 impl SessionPolicy {
     /// Reads a policy of the documented grammar; `None` if it is not one.
-    pub(in crate::sandbox) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let policy: Self = serde_json::from_str(text).ok()?;
         let is_policy = policy.version == "1"
             && !policy.statement.is_empty()
-            && policy.statement.iter().all(Statement::is_whole);
+            && policy.statement.iter().all(Statement::is_complete);
         is_policy.then_some(policy)
     }
 
     /// Whether some statement allows it and none denies it.
-    fn permits(&self, action: &str, resource: &str) -> bool {
+    pub(crate) fn permits(&self, action: &str, resource: &str) -> bool {
         let applies = |effect| {
             let mut statements = self.statement.iter().filter(|s| s.effect == effect);
             statements.any(|statement| statement.applies(action, resource))
@@ -74,8 +50,8 @@ impl SessionPolicy {
 }
 
 impl Statement {
-    /// Whether it says exactly once what it is about, and exactly once on which resources.
-    fn is_whole(&self) -> bool {
+    /// Whether it has exactly one of `Action` and `NotAction`, and exactly one of `Resource` and `NotResource`.
+    fn is_complete(&self) -> bool {
         self.action.is_some() != self.not_action.is_some()
             && self.resource.is_some() != self.not_resource.is_some()
     }
@@ -85,8 +61,8 @@ impl Statement {
         let is_action = |pattern: &str| wildcard::matches(&pattern.to_ascii_lowercase(), &action);
         let is_resource = |pattern: &str| wildcard::matches(pattern, resource);
         (self.condition.is_empty() || self.effect == Effect::Deny)
-            && among(self.action.as_ref(), self.not_action.as_ref(), is_action)
-            && among(
+            && is_selected(self.action.as_ref(), self.not_action.as_ref(), is_action)
+            && is_selected(
                 self.resource.as_ref(),
                 self.not_resource.as_ref(),
                 is_resource,
@@ -94,13 +70,13 @@ impl Statement {
     }
 }
 
-/// Whether something is in the one list, or is not in the other, whichever there is.
-fn among(
-    listed: Option<&OneOrMany>,
+/// Whether something is in the list of included ones, or is not in the list of excluded ones, whichever there is.
+fn is_selected(
+    included: Option<&OneOrMany>,
     excluded: Option<&OneOrMany>,
     is_it: impl Fn(&str) -> bool,
 ) -> bool {
-    listed.is_some_and(|list| list.any(&is_it)) || excluded.is_some_and(|list| !list.any(&is_it))
+    included.is_some_and(|list| list.any(&is_it)) || excluded.is_some_and(|list| !list.any(&is_it))
 }
 
 #[cfg(test)]
@@ -118,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_permitted_but_what_is_allowed() {
+    fn actions_and_resources_are_permitted_only_if_allowed() {
         let one_bucket = json!([
             {"Effect": "Allow", "Action": "odps:*", "Resource": "*"},
             {"Effect": "Allow", "Action": "oss:*", "Resource": "acs:oss:*:*:bucket/*"},
@@ -143,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_outweighs_in_whatever_order() {
+    fn a_deny_statement_overrides_allow_in_any_order() {
         let allow = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
         let deny = json!({"Effect": "Deny", "Action": "oss:Put*", "Resource": "*:bucket/*"});
         for statements in [json!([allow, deny]), json!([deny, allow])] {
@@ -159,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_excluded_does_not_apply() {
+    fn statements_do_not_apply_to_excluded_actions_and_resources() {
         let statements = json!([
             {"Effect": "Allow", "NotAction": ["oss:Delete*", "ram:*"], "NotResource": "b"},
         ]);
@@ -170,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_is_never_held_to_allow_and_always_held_to_deny() {
+    fn a_condition_never_allows_and_always_denies() {
         let condition = json!({"IpAddress": {"acs:SourceIp": "192.0.2.0/24"}});
         let on_condition = |effect| json!({"Effect": effect, "Action": "a:*", "Resource": "*", "Condition": condition});
         let allow = json!({"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {}});
@@ -180,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_the_grammar_is_no_policy() {
+    fn policies_outside_of_the_grammar_are_refused() {
         let whole = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
         assert!(policy(&json!([whole])).is_some());
         let changed = |name: &str, value: Value| {

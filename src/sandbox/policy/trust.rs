@@ -1,6 +1,6 @@
 //! Trust policies: who may assume a role.
 //!
-//! What is not modelled is refused when the policy is set, so that it can never silently allow or deny.
+//! Whatever is not modelled is refused when the policy is set, so that it can never silently allow or deny.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::sandbox::policy::wildcard;
 
-/// The reason why a trust policy was not taken.
+/// The error of a trust policy that is not valid or not modelled.
 #[derive(Debug, thiserror::Error)]
 #[error("the sandbox cannot read the trust policy")]
 pub struct InvalidPolicy(#[from] serde_json::Error);
@@ -16,7 +16,7 @@ pub struct InvalidPolicy(#[from] serde_json::Error);
 /// Who may assume a role, and when.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "PascalCase", deny_unknown_fields)]
-pub(in crate::sandbox) struct TrustPolicy {
+pub(crate) struct TrustPolicy {
     #[serde(rename = "Version")]
     _version: String,
     statement: Vec<Statement>,
@@ -27,21 +27,21 @@ pub(in crate::sandbox) struct TrustPolicy {
 struct Statement {
     effect: Effect,
     action: OneOrMany,
-    principal: BTreeMap<Section, OneOrMany>,
+    principal: BTreeMap<PrincipalType, OneOrMany>,
     #[serde(default)]
     condition: BTreeMap<Operator, BTreeMap<String, OneOrMany>>,
 }
 
-/// What a statement does to what it applies to.
+/// Whether a statement allows or denies.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
-pub(in crate::sandbox) enum Effect {
+pub(crate) enum Effect {
     Allow,
     Deny,
 }
 
-/// A kind of principal. Services never call the sandbox.
+/// The type of a principal. Services never call the sandbox.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::sandbox) enum Section {
+pub(crate) enum PrincipalType {
     #[serde(rename = "RAM")]
     Ram,
     Federated,
@@ -57,42 +57,42 @@ enum Operator {
 /// A value, or a list of them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
-pub(in crate::sandbox) enum OneOrMany {
+pub(crate) enum OneOrMany {
     One(String),
     Many(Vec<String>),
 }
 
-/// What is known of the request: a key of the condition language and its values.
-pub(in crate::sandbox) type Context<'a> = BTreeMap<&'static str, Vec<&'a str>>;
+/// The condition keys of a request and their values.
+pub(crate) type ConditionValues<'a> = BTreeMap<&'static str, Vec<&'a str>>;
 
 impl TrustPolicy {
-    pub(in crate::sandbox) fn parse(text: &str) -> Result<Self, InvalidPolicy> {
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidPolicy> {
         Ok(serde_json::from_str(text)?)
     }
 
-    /// Whether a caller of this kind, who answers to any of `names`, may assume the role.
+    /// Whether a caller of this type, known by any of `names`, may assume the role.
     ///
-    /// One statement that denies outweighs all that allow.
-    pub(in crate::sandbox) fn trusts(
+    /// A statement that denies overrides all that allow.
+    pub(crate) fn trusts(
         &self,
-        section: Section,
+        kind: PrincipalType,
         names: &[&str],
-        context: &Context<'_>,
+        context: &ConditionValues<'_>,
     ) -> bool {
         let applies = |effect| {
             let mut statements = self.statement.iter().filter(|s| s.effect == effect);
-            statements.any(|statement| statement.applies(section, names, context))
+            statements.any(|statement| statement.applies(kind, names, context))
         };
         applies(Effect::Allow) && !applies(Effect::Deny)
     }
 }
 
 impl Statement {
-    fn applies(&self, section: Section, names: &[&str], context: &Context<'_>) -> bool {
+    fn applies(&self, kind: PrincipalType, names: &[&str], context: &ConditionValues<'_>) -> bool {
         let action = self
             .action
             .any(|action| matches!(action, "sts:AssumeRole" | "sts:*" | "*"));
-        let listed = self.principal.get(&section);
+        let listed = self.principal.get(&kind);
         action
             && listed.is_some_and(|listed| listed.any(|name| names.contains(&name)))
             && self.condition.iter().all(|(operator, wanted)| {
@@ -104,7 +104,7 @@ impl Statement {
 }
 
 impl Operator {
-    /// Whether one of the wanted values is among those present; a key that is absent fulfils nothing.
+    /// Whether one of the wanted values is among those present; an absent key satisfies no condition.
     fn holds(self, wanted: &OneOrMany, present: Option<&Vec<&str>>) -> bool {
         let present = present.map(Vec::as_slice).unwrap_or_default();
         wanted.any(|wanted| {
@@ -117,7 +117,7 @@ impl Operator {
 }
 
 impl OneOrMany {
-    pub(in crate::sandbox) fn any(&self, holds: impl Fn(&str) -> bool) -> bool {
+    pub(crate) fn any(&self, holds: impl Fn(&str) -> bool) -> bool {
         match self {
             Self::One(value) => holds(value),
             Self::Many(values) => values.iter().any(|value| holds(value)),
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_denial_outweighs_and_a_missing_condition_key_fulfils_nothing() {
+    fn a_deny_statement_overrides_allow_and_a_missing_condition_key_satisfies_nothing() {
         let policy = TrustPolicy::parse(
             r#"{"Version": "1", "Statement": [
                 {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": ["a", "b"]}},
@@ -145,15 +145,15 @@ mod tests {
                 .map(|id| ("sts:ExternalId", vec![id]))
                 .into_iter()
                 .collect();
-            policy.trusts(Section::Ram, &[name], &context)
+            policy.trusts(PrincipalType::Ram, &[name], &context)
         };
         assert!(trusts("a", None) && !trusts("b", None) && !trusts("d", None));
         assert!(trusts("c", Some("y")) && !trusts("c", Some("z")) && !trusts("c", None));
-        assert!(!policy.trusts(Section::Federated, &["a"], &Context::new()));
+        assert!(!policy.trusts(PrincipalType::Federated, &["a"], &ConditionValues::new()));
     }
 
     #[test]
-    fn what_is_not_modelled_is_refused() {
+    fn policies_that_are_not_modelled_are_refused() {
         for text in [
             "",
             "[]",

@@ -1,9 +1,9 @@
 //! The wildcards of policies.
 
 /// Matches `*`, any run of characters, and `?`, any one of them; everything else stands for itself.
-pub(in crate::sandbox) fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut text) = (pattern.chars(), text.chars());
-    // Behind the latest star, and where in the text what is behind it was last looked for.
+    // The pattern behind the latest star, and where in the text its last match was tried.
     let mut star = None;
     loop {
         let (mut pattern_after, mut text_after) = (pattern.clone(), text.clone());
@@ -18,8 +18,8 @@ pub(in crate::sandbox) fn matches(pattern: &str, text: &str) -> bool {
                 text = text_after;
             }
             _ => {
-                // The star takes one character more. An earlier star need not: what is behind it was found at its
-                // earliest place, which leaves the most to the rest.
+                // The star takes one character more. An earlier star need not: the pattern behind it has matched at the
+                // earliest position, which leaves the longest rest.
                 let Some((behind, start)) = &mut star else {
                     return false;
                 };

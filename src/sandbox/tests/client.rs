@@ -1,4 +1,4 @@
-//! A client of the tests: signs by itself, speaks HTTP by hand.
+//! The client of the tests, with a signer and an HTTP client of its own.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,21 +16,21 @@ use crate::credentials::timestamp;
 use crate::sandbox::random::Random;
 use crate::sandbox::{AccessKey, Options, Sandbox};
 
-/// An answer, taken apart.
+/// A parsed response.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) headers: BTreeMap<String, String>,
-    pub(super) body: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: String,
 }
 
 impl Reply {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The value at a JSON pointer, as text.
-    pub(super) fn at(&self, pointer: &str) -> String {
+    /// Returns the string at a JSON pointer.
+    pub(crate) fn at(&self, pointer: &str) -> String {
         let json = self.json();
         let value = json.pointer(pointer).and_then(Value::as_str);
         value
@@ -38,8 +38,8 @@ impl Reply {
             .to_owned()
     }
 
-    /// Status and code, what most tests are about; the code of a success is `ok`.
-    pub(super) fn outcome(&self) -> (u16, String) {
+    /// Returns status and code; the code of a success is `ok`.
+    pub(crate) fn outcome(&self) -> (u16, String) {
         let code = self.json()["Code"].as_str().unwrap_or("ok").to_owned();
         (self.status, code)
     }
@@ -47,19 +47,19 @@ impl Reply {
 
 /// One request of an action, signed unless it is anonymous.
 #[derive(Clone)]
-pub(super) struct Request {
+pub(crate) struct Request {
     method: &'static str,
     params: BTreeMap<String, String>,
     secret: Option<SecretString>,
     in_body: bool,
 }
 
-pub(super) async fn start() -> Sandbox {
+pub(crate) async fn start() -> Sandbox {
     Sandbox::start(Options::default()).await.unwrap()
 }
 
-/// A call of the RAM user that would succeed.
-pub(super) fn call(sandbox: &Sandbox, action: &str) -> Request {
+/// Returns a valid call of the RAM user.
+pub(crate) fn call(sandbox: &Sandbox, action: &str) -> Request {
     let now = timestamp(sandbox.clock().now().wall);
     let nonce = Random::seeded().unwrap().uuid();
     let request = Request {
@@ -85,8 +85,8 @@ pub(super) fn call(sandbox: &Sandbox, action: &str) -> Request {
     }
 }
 
-/// An anonymous call that would succeed if the token is good.
-pub(super) fn oidc_call(sandbox: &Sandbox, token: &str) -> Request {
+/// Returns an anonymous call that is valid if the token is.
+pub(crate) fn oidc_call(sandbox: &Sandbox, token: &str) -> Request {
     Request {
         method: "POST",
         params: BTreeMap::new(),
@@ -102,23 +102,23 @@ pub(super) fn oidc_call(sandbox: &Sandbox, token: &str) -> Request {
 }
 
 impl Request {
-    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.params.insert(name.to_owned(), value.to_owned());
         self
     }
 
-    pub(super) fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.params.remove(name);
         self
     }
 
-    pub(super) fn signed_with(mut self, key: &AccessKey) -> Self {
+    pub(crate) fn signed_with(mut self, key: &AccessKey) -> Self {
         self.secret = Some(key.secret.clone());
         self.with("AccessKeyId", &key.id)
     }
 
-    /// Signs with what another request was answered.
-    pub(super) fn by_session(self, reply: &Reply) -> Self {
+    /// Signs with the credentials of a response.
+    pub(crate) fn by_session(self, reply: &Reply) -> Self {
         let key = AccessKey {
             id: reply.at("/Credentials/AccessKeyId"),
             secret: reply.at("/Credentials/AccessKeySecret").into(),
@@ -127,14 +127,14 @@ impl Request {
             .with("SecurityToken", &reply.at("/Credentials/SecurityToken"))
     }
 
-    pub(super) fn posted(mut self, in_body: bool) -> Self {
+    pub(crate) fn posted(mut self, in_body: bool) -> Self {
         self.method = "POST";
         self.in_body = in_body;
         self
     }
 
-    /// Sends it as it stands, `Signature` included if there is one.
-    pub(super) async fn send_unsigned(&self, sandbox: &Sandbox) -> Reply {
+    /// Sends the request as it is, with its `Signature` if it has one.
+    pub(crate) async fn send_unsigned(&self, sandbox: &Sandbox) -> Reply {
         let (method, form) = (self.method, self.form());
         let raw = if self.in_body {
             let length = form.len();
@@ -148,7 +148,7 @@ impl Request {
         send(sandbox, raw.as_bytes()).await
     }
 
-    pub(super) async fn send(&self, sandbox: &Sandbox) -> Reply {
+    pub(crate) async fn send(&self, sandbox: &Sandbox) -> Reply {
         let Some(secret) = &self.secret else {
             return self.send_unsigned(sandbox).await;
         };
@@ -163,7 +163,7 @@ impl Request {
             .await
     }
 
-    pub(super) fn string_to_sign(&self) -> String {
+    pub(crate) fn string_to_sign(&self) -> String {
         format!("{}&%2F&{}", self.method, escape(&self.form()))
     }
 
@@ -176,7 +176,7 @@ impl Request {
     }
 }
 
-pub(super) fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     text.bytes().fold(String::new(), |mut escaped, byte| {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
@@ -188,8 +188,8 @@ pub(super) fn escape(text: &str) -> String {
     })
 }
 
-/// Opens a connection of its own, writes and closes that half, and reads the answer.
-pub(super) async fn send(sandbox: &Sandbox, raw: &[u8]) -> Reply {
+/// Sends bytes on a connection of their own, and parses the response.
+pub(crate) async fn send(sandbox: &Sandbox, raw: &[u8]) -> Reply {
     let received = exchange(sandbox, raw).await;
     let text = String::from_utf8(received).unwrap();
     let (head, body) = text
@@ -215,13 +215,13 @@ pub(super) async fn send(sandbox: &Sandbox, raw: &[u8]) -> Reply {
     }
 }
 
-/// Returns whatever comes back, perhaps nothing. Reads up to the end of one answer.
-pub(super) async fn exchange(sandbox: &Sandbox, raw: &[u8]) -> Vec<u8> {
+/// Sends bytes and returns those received up to the end of one response, perhaps none.
+pub(crate) async fn exchange(sandbox: &Sandbox, raw: &[u8]) -> Vec<u8> {
     let mut stream = connect(sandbox).await;
-    // The server may have answered and gone before all of it is written.
+    // The server may have responded and closed the connection before everything is written.
     let _ = stream.write_all(raw).await;
     let mut received = Vec::new();
-    while !is_whole(&received) {
+    while !is_complete(&received) {
         if !matches!(stream.read_buf(&mut received).await, Ok(1..)) {
             break;
         }
@@ -229,14 +229,14 @@ pub(super) async fn exchange(sandbox: &Sandbox, raw: &[u8]) -> Vec<u8> {
     received
 }
 
-pub(super) async fn connect(sandbox: &Sandbox) -> TcpStream {
+pub(crate) async fn connect(sandbox: &Sandbox) -> TcpStream {
     let endpoint = sandbox.endpoint();
     TcpStream::connect(endpoint.strip_prefix("http://").unwrap())
         .await
         .unwrap()
 }
 
-fn is_whole(received: &[u8]) -> bool {
+fn is_complete(received: &[u8]) -> bool {
     let text = String::from_utf8_lossy(received);
     let Some((head, body)) = text.split_once("\r\n\r\n") else {
         return false;

@@ -1,4 +1,4 @@
-//! Faults, each as a client sees it.
+//! Injected faults, as a client sees them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ async fn assume(sandbox: &Sandbox) -> Reply {
 }
 
 #[tokio::test]
-async fn a_fault_takes_as_many_answers_as_it_was_given_and_no_more() {
+async fn a_fault_applies_to_the_given_number_of_calls() {
     let sandbox = start().await;
     let refusal = Fault::Refusal {
         status: 403,
@@ -37,7 +37,7 @@ async fn a_fault_takes_as_many_answers_as_it_was_given_and_no_more() {
 }
 
 #[tokio::test]
-async fn every_fault_looks_as_described() {
+async fn every_fault_responds_as_documented() {
     let sandbox = start().await;
     let next = async |fault| {
         sandbox.inject(fault, Times::Next(1));
@@ -104,7 +104,7 @@ async fn credentials_can_be_expired_or_short_lived() {
 }
 
 #[tokio::test]
-async fn what_hangs_is_answered_when_it_is_healed() {
+async fn a_hanging_request_is_answered_once_the_sandbox_is_healed() {
     let sandbox = start().await;
     sandbox.inject(Fault::Hang, Times::UntilHealed);
     let (reply, ()) = tokio::join!(assume(&sandbox), async {
@@ -117,7 +117,7 @@ async fn what_hangs_is_answered_when_it_is_healed() {
 }
 
 #[tokio::test]
-async fn dropping_the_sandbox_closes_what_hangs() {
+async fn dropping_the_sandbox_closes_hanging_connections() {
     let sandbox = start().await;
     sandbox.inject(Fault::Hang, Times::UntilHealed);
     let mut stream = connect(&sandbox).await;
@@ -135,11 +135,11 @@ async fn dropping_the_sandbox_closes_what_hangs() {
 }
 
 #[tokio::test]
-async fn who_gives_up_waiting_holds_no_connection() {
+async fn clients_that_time_out_occupy_no_connection() {
     let sandbox = start().await;
-    let more_than_it_takes = 300;
-    sandbox.inject(Fault::Hang, Times::Next(more_than_it_takes));
-    for count in 1..=more_than_it_takes {
+    let more_than_the_limit = 300;
+    sandbox.inject(Fault::Hang, Times::Next(more_than_the_limit));
+    for count in 1..=more_than_the_limit {
         let mut stream = connect(&sandbox).await;
         stream
             .write_all(b"GET / HTTP/1.1\r\nHost: sts\r\n\r\n")

@@ -1,4 +1,4 @@
-//! `AssumeRoleWithOIDC`: good tokens, and each kind of bad one.
+//! `AssumeRoleWithOIDC`: valid tokens, and each kind of invalid one.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use rsa::traits::PublicKeyParts as _;
 use serde_json::json;
 
 use super::client::{call, oidc_call, start};
-use crate::sandbox::auth::oidc_token;
-use crate::sandbox::{Flaw, Options, Sandbox};
+use crate::sandbox::oidc::token;
+use crate::sandbox::{Options, Sandbox, TokenDefect};
 
 const SUBJECT: &str = "system:serviceaccount:train:job";
 const AUDIENCE: &str = "sts.aliyuncs.com";
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn good_token(sandbox: &Sandbox) -> String {
+fn valid_token(sandbox: &Sandbox) -> String {
     sandbox.oidc_token(SUBJECT, AUDIENCE, HOUR)
 }
 
 #[tokio::test]
-async fn a_good_token_needs_no_signature_and_is_told_about() {
+async fn a_valid_token_needs_no_signature_and_is_described() {
     let sandbox = start().await;
-    let reply = oidc_call(&sandbox, &good_token(&sandbox))
+    let reply = oidc_call(&sandbox, &valid_token(&sandbox))
         .send(&sandbox)
         .await;
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -50,17 +50,17 @@ async fn a_good_token_needs_no_signature_and_is_told_about() {
 }
 
 #[tokio::test]
-async fn each_flaw_has_its_code() {
+async fn each_defect_has_its_code() {
     let sandbox = start().await;
-    for (flaw, code) in [
-        (Flaw::OtherIssuer, "IssuerNotMatch"),
-        (Flaw::OtherKey, "InvalidSignature"),
-        (Flaw::UnknownKeyId, "InvalidSignature"),
-        (Flaw::OtherAlgorithm, "Invalid"),
-        (Flaw::Expired, "Expired"),
-        (Flaw::NotYetValid, "Invalid"),
+    for (defect, code) in [
+        (TokenDefect::OtherIssuer, "IssuerNotMatch"),
+        (TokenDefect::OtherKey, "InvalidSignature"),
+        (TokenDefect::UnknownKeyId, "InvalidSignature"),
+        (TokenDefect::OtherAlgorithm, "Invalid"),
+        (TokenDefect::Expired, "Expired"),
+        (TokenDefect::NotYetValid, "Invalid"),
     ] {
-        let token = sandbox.flawed_oidc_token(flaw, SUBJECT, AUDIENCE, HOUR);
+        let token = sandbox.invalid_oidc_token(defect, SUBJECT, AUDIENCE, HOUR);
         refuses(&sandbox, &token, code).await;
     }
     refuses(
@@ -70,15 +70,15 @@ async fn each_flaw_has_its_code() {
     )
     .await;
 
-    let token = good_token(&sandbox);
+    let token = valid_token(&sandbox);
     sandbox.clock().shift_wall(TimeDelta::hours(1));
     refuses(&sandbox, &token, "Expired").await;
 }
 
 #[tokio::test]
-async fn what_is_no_token_is_refused_in_the_words_of_sts() {
+async fn malformed_tokens_are_refused_with_the_messages_of_sts() {
     let sandbox = start().await;
-    let token = good_token(&sandbox);
+    let token = valid_token(&sandbox);
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let forged = |header: &str, claims: &str| {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
@@ -128,15 +128,15 @@ async fn what_is_no_token_is_refused_in_the_words_of_sts() {
         assert_eq!(reply.outcome(), (401, code), "{token}");
         assert_eq!(reply.at("/Message"), message);
     }
-    let meddled = format!("{signed}.{}", URL_SAFE_NO_PAD.encode([7; 256]));
-    refuses(&sandbox, &meddled, "InvalidSignature").await;
+    let altered = format!("{signed}.{}", URL_SAFE_NO_PAD.encode([7; 256]));
+    refuses(&sandbox, &altered, "InvalidSignature").await;
     refuses(&sandbox, &format!("{signed}."), "InvalidSignature").await;
 }
 
 #[tokio::test]
-async fn the_role_the_provider_and_the_parameters_are_checked_too() {
+async fn role_provider_and_parameters_are_checked_too() {
     let sandbox = start().await;
-    let good = oidc_call(&sandbox, &good_token(&sandbox));
+    let good = oidc_call(&sandbox, &valid_token(&sandbox));
     for (name, value, status, code) in [
         ("OIDCProviderArn", "", 400, "MissingOIDCProviderArn"),
         (
@@ -176,7 +176,7 @@ async fn the_role_the_provider_and_the_parameters_are_checked_too() {
 #[tokio::test]
 async fn the_trust_policy_decides_on_issuer_audience_and_subject() {
     let sandbox = start().await;
-    let request = oidc_call(&sandbox, &good_token(&sandbox));
+    let request = oidc_call(&sandbox, &valid_token(&sandbox));
     for (operator, key, value, status) in [
         ("StringEquals", "oidc:sub", SUBJECT, 200),
         (
@@ -226,11 +226,11 @@ async fn the_trust_policy_decides_on_issuer_audience_and_subject() {
 }
 
 #[tokio::test]
-async fn a_key_set_that_was_given_is_the_only_one_that_counts() {
-    let token = good_token(&start().await);
-    let key = oidc_token::own_public_key().unwrap();
+async fn a_configured_key_set_replaces_the_own_key() {
+    let token = valid_token(&start().await);
+    let key = token::own_public_key().unwrap();
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let own = json!({"kty": "RSA", "kid": oidc_token::KEY_ID, "alg": "RS256",
+    let own = json!({"kty": "RSA", "kid": token::KEY_ID, "alg": "RS256",
         "n": encode(&key.n_bytes()), "e": encode(&key.e_bytes())});
     let renamed = json!({"kty": "RSA", "kid": "another", "n": own["n"], "e": own["e"]});
     let elliptic = json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"});

@@ -1,4 +1,4 @@
-//! Plans, as a client meets them.
+//! Plans of faults, as a client sees them.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn outcome(sandbox: &Sandbox, action: &str) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_plan_is_met_and_told_by_its_name() {
+async fn every_fault_of_a_plan_applies_and_is_recorded_by_name() {
     let sandbox = start().await;
     for (text, met) in [
         ("error", (500, "InternalError")),
@@ -43,7 +43,7 @@ async fn every_fault_of_a_plan_is_met_and_told_by_its_name() {
 }
 
 #[tokio::test]
-async fn who_is_denied_the_role_is_still_known() {
+async fn a_caller_that_is_denied_the_role_is_still_authenticated() {
     let sandbox = planned("deny").await;
     assert_eq!(outcome(&sandbox, "GetCallerIdentity").await.0, 200);
     let token = sandbox.oidc_token("subject", "sts.aliyuncs.com", Duration::from_secs(600));
@@ -55,7 +55,7 @@ async fn who_is_denied_the_role_is_still_known() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_down_closes_the_connection_without_a_byte() {
+async fn a_service_that_is_down_closes_the_connection_without_a_response() {
     let sandbox = planned("down").await;
     let received = exchange(&sandbox, b"GET / HTTP/1.1\r\nHost: sts\r\n\r\n").await;
     assert_eq!(received, b"");
@@ -64,18 +64,18 @@ async fn a_service_that_is_down_closes_the_connection_without_a_byte() {
 }
 
 #[tokio::test]
-async fn a_share_is_taken_of_the_calls() {
+async fn a_fault_applies_to_its_share_of_the_calls() {
     let sandbox = planned("error=0.5").await;
     let mut failed = 0;
     for _ in 0..200 {
         failed += u32::from(outcome(&sandbox, "GetCallerIdentity").await.0 == 500);
     }
-    // Beyond these bounds lies one run in 10^11.
+    // One run in 10^11 is outside these bounds.
     assert!((50..=150).contains(&failed), "{failed}");
 }
 
 #[tokio::test]
-async fn what_was_injected_comes_before_the_plan() {
+async fn injected_faults_precede_the_plan() {
     let sandbox = planned("unavailable").await;
     sandbox.inject(Fault::InternalError, Times::Next(1));
     let mut statuses = Vec::new();
@@ -89,7 +89,7 @@ async fn what_was_injected_comes_before_the_plan() {
 }
 
 #[tokio::test]
-async fn what_hangs_meets_the_faults_that_follow() {
+async fn a_hanging_request_gets_the_faults_that_follow() {
     let sandbox = planned("hang").await;
     let (outcome, ()) = tokio::join!(outcome(&sandbox, "AssumeRole"), async {
         sandbox.wait_for_requests(1).await;
@@ -100,7 +100,7 @@ async fn what_hangs_meets_the_faults_that_follow() {
 }
 
 #[tokio::test]
-async fn what_is_late_comes_at_once_when_the_faults_change() {
+async fn a_delayed_response_is_sent_once_the_faults_change() {
     let sandbox = planned("latency=10s").await;
     let started = tokio::time::Instant::now();
     let (outcome, ()) = tokio::join!(outcome(&sandbox, "AssumeRole"), async {
@@ -112,7 +112,7 @@ async fn what_is_late_comes_at_once_when_the_faults_change() {
 }
 
 #[tokio::test]
-async fn latency_delays_refusals_too() {
+async fn latency_delays_errors_too() {
     let sandbox = planned("error,latency=300ms").await;
     let started = tokio::time::Instant::now();
     assert_eq!(outcome(&sandbox, "AssumeRole").await.0, 500);
@@ -120,7 +120,7 @@ async fn latency_delays_refusals_too() {
 }
 
 #[tokio::test]
-async fn a_skewed_clock_dates_judges_and_issues() {
+async fn skew_shifts_dates_checks_and_expiries() {
     let sandbox = planned("skew=-10m,lifetime=2m").await;
     let reply = call(&sandbox, "AssumeRole").send(&sandbox).await;
     let there = sandbox.clock().now().wall - TimeDelta::minutes(10);
@@ -137,7 +137,7 @@ async fn a_skewed_clock_dates_judges_and_issues() {
 }
 
 #[tokio::test]
-async fn an_address_that_others_reach_is_refused() {
+async fn an_address_that_other_machines_reach_is_refused() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
         let options = Options {
             listen: address.parse().unwrap(),

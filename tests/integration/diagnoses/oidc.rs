@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ram_sidecar::sandbox::{Flaw, Sandbox};
+use ram_sidecar::sandbox::{Sandbox, TokenDefect};
 use serde_json::json;
 use tokio::task::block_in_place;
 
@@ -12,20 +12,26 @@ use crate::upstream::{sts, with};
 
 pub(super) fn cases() -> Vec<Case> {
     let flawed = [
-        ("The token has expired", Flaw::Expired),
-        ("The token is not valid yet", Flaw::NotYetValid),
-        ("The token was issued by another issuer", Flaw::OtherIssuer),
-        ("The token was signed with a foreign key", Flaw::OtherKey),
-        ("The token names an unknown key", Flaw::UnknownKeyId),
+        ("The token has expired", TokenDefect::Expired),
+        ("The token is not valid yet", TokenDefect::NotYetValid),
+        (
+            "The token was issued by another issuer",
+            TokenDefect::OtherIssuer,
+        ),
+        (
+            "The token was signed with a foreign key",
+            TokenDefect::OtherKey,
+        ),
+        ("The token names an unknown key", TokenDefect::UnknownKeyId),
         (
             "The token is signed by another algorithm",
-            Flaw::OtherAlgorithm,
+            TokenDefect::OtherAlgorithm,
         ),
     ]
     .map(|(title, flaw)| {
         case(title, async move {
             let sts = sts().await;
-            let mint = || sts.flawed_oidc_token(flaw, SUBJECT, AUDIENCE, HOUR);
+            let mint = || sts.invalid_oidc_token(flaw, SUBJECT, AUDIENCE, HOUR);
             let token = block_in_place(mint);
             told(&sts, &[], &sts.oidc_provider_arn(), &token)
         })

@@ -1,4 +1,4 @@
-//! The control path.
+//! The control path of the sandbox.
 
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ fn json(reply: &Reply) -> Value {
 }
 
 #[test]
-fn it_tells_what_is_in_force_and_counts_what_was_met() {
+fn it_reports_the_faults_in_force_and_counts_the_calls() {
     let sandbox = Sandbox::start(&["--fault", "error"]);
     for _ in 0..2 {
         assert_eq!(http::get(sandbox.address(), "/").status, 500);
@@ -37,7 +37,7 @@ fn it_tells_what_is_in_force_and_counts_what_was_met() {
 }
 
 #[test]
-fn what_hangs_is_released_by_a_change() {
+fn a_change_releases_hanging_requests() {
     let sandbox = Sandbox::start(&["--fault", "hang"]);
     let address = sandbox.address();
     let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
@@ -50,7 +50,7 @@ fn what_hangs_is_released_by_a_change() {
 }
 
 #[test]
-fn a_wrong_text_is_answered_with_every_mistake_and_changes_nothing() {
+fn a_wrong_plan_is_refused_with_every_mistake_and_changes_nothing() {
     let sandbox = Sandbox::start(&["--fault", "deny=0.5"]);
     let reply = sandbox.ask("PUT", "trottle,latency=2,error=7");
     assert_eq!(
@@ -59,20 +59,20 @@ fn a_wrong_text_is_answered_with_every_mistake_and_changes_nothing() {
     );
     let message = reply.text("Message");
     let mistakes: Vec<&str> = message.lines().collect();
-    for (told, mistake) in mistakes.iter().zip([
-        "`trottle` is no fault; there are down, hang, throttle, ",
+    for (reported, mistake) in mistakes.iter().zip([
+        "`trottle` is not a fault; there are down, hang, throttle, ",
         "latency: `2` has no unit; write it like 200ms, 2s or 5m",
-        "error: `7` is no share of the calls; write a number from 0 to 1, like error=0.2",
+        "error: `7` is not a share of the calls; write a number from 0 to 1, like error=0.2",
     ]) {
-        assert!(told.starts_with(mistake), "\n{told}\n{mistake}");
+        assert!(reported.starts_with(mistake), "\n{reported}\n{mistake}");
     }
     assert_eq!(mistakes.len(), 3, "{mistakes:?}");
 
     let empty = sandbox.ask("PUT", " \r\n");
     assert_eq!(empty.status, 400, "{empty:?}");
-    let endless = sandbox.ask("PUT", &"x".repeat(200 * 1024));
+    let too_long = sandbox.ask("PUT", &"x".repeat(200 * 1024));
     assert_eq!(
-        (endless.status, endless.text("Code").is_empty()),
+        (too_long.status, too_long.text("Code").is_empty()),
         (413, false)
     );
     assert_eq!(sandbox.ask("GET", "").text("Faults"), "deny=0.5");
@@ -126,7 +126,7 @@ fn web_pages_proxies_and_other_hosts_are_refused() {
 }
 
 #[test]
-fn the_sandbox_within_a_daemon_logs_where_it_is_controlled() {
+fn the_sandbox_within_a_daemon_logs_its_control_path() {
     let args = [&["--sandbox", "--fault", "deny"], &LISTEN[..]].concat();
     let daemon = Daemon::spawn(&args, &[]);
     let line = daemon.logged("Sandbox STS listens");

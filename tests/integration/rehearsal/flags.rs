@@ -7,7 +7,7 @@ use crate::serving::LISTEN;
 use crate::support::{Daemon, check, run_command};
 
 #[test]
-fn every_mistake_in_the_flags_is_told_at_once() {
+fn every_mistake_in_the_flags_is_reported_at_once() {
     let sandbox = [
         "--listen",
         "0.0.0.0:7005",
@@ -44,22 +44,22 @@ fn every_mistake_in_the_flags_is_told_at_once() {
         let mut lines = ended.stderr.lines().skip(1);
         for mistake in [
             &*format!("--{prefix}listen: 0.0.0.0:7005 can be reached from other machines; listen on 127.0.0.1 or [::1]"),
-            "--fault: `nope` is no fault; there are down, hang, ",
+            "--fault: `nope` is not a fault; there are down, hang, ",
             "--fault: lifetime: `1s` is over before it begins; choose 2s or more",
             "--fault: latency: `1d` is not a duration; ",
         ]
         .into_iter()
         .chain(last)
         {
-            let told = lines.next().unwrap_or_default().trim_start();
-            assert!(told.starts_with(mistake), "\n{told}\n{mistake}");
+            let reported = lines.next().unwrap_or_default().trim_start();
+            assert!(reported.starts_with(mistake), "\n{reported}\n{mistake}");
         }
         assert_eq!(lines.next(), None);
     }
 }
 
 #[test]
-fn flags_of_the_sandbox_are_wrong_usage_without_it() {
+fn flags_of_the_sandbox_without_it_are_a_usage_error() {
     for args in [
         &["serve", "--fault", "down"][..],
         &["serve", "--sandbox-listen", "127.0.0.1:0"],
@@ -76,7 +76,7 @@ fn flags_of_the_sandbox_are_wrong_usage_without_it() {
 }
 
 #[test]
-fn every_command_that_embeds_the_sandbox_takes_its_faults() {
+fn check_and_exec_accept_faults_of_their_sandbox() {
     let (code, report) = check(&["--sandbox", "--fault", "deny"], &[]);
     assert_eq!(code, Some(69), "{report}");
     assert!(report.contains("NoPermission"), "{report}");
@@ -87,12 +87,12 @@ fn every_command_that_embeds_the_sandbox_takes_its_faults() {
 }
 
 #[test]
-fn the_embedded_sandbox_listens_where_it_is_told_to() {
-    let place = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = place.local_addr().unwrap();
-    drop(place);
-    let told = address.to_string();
-    let args = [&["--sandbox", "--sandbox-listen", &told], &LISTEN[..]].concat();
+fn the_embedded_sandbox_listens_on_the_given_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let text = address.to_string();
+    let args = [&["--sandbox", "--sandbox-listen", &text], &LISTEN[..]].concat();
     let daemon = Daemon::spawn(&args, &[]);
     daemon.uri();
     assert_eq!(ask(address, "GET", "").text("Faults"), "");

@@ -1,4 +1,4 @@
-//! From text to a plan; every mistake is reported at once.
+//! Parses a plan, and reports all mistakes in it at once.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::{FAULTS, Flap, Plan};
 use crate::sandbox::faults::fault::Fault;
 use crate::time::duration;
 
-pub(super) fn plan(text: &str) -> Result<Plan, Vec<String>> {
+pub(crate) fn plan(text: &str) -> Result<Plan, Vec<String>> {
     let text = text.trim();
     if text.is_empty() {
         return Err(vec![
@@ -30,7 +30,7 @@ pub(super) fn plan(text: &str) -> Result<Plan, Vec<String>> {
     reader.finish()
 }
 
-/// Reads how long credentials live. STS counts in whole seconds, of which the first may be all but over.
+/// Reads a lifetime of at least two seconds: expiries are whole seconds, so that one second may be almost over.
 fn lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = duration::parse(text)?;
     if lifetime < Duration::from_secs(2) {
@@ -57,7 +57,7 @@ impl<'a> Reader<'a> {
         if !names().any(|known| known == name) {
             let known: Vec<&str> = names().collect();
             let known = known.join(", ");
-            return Err(format!("`{name}` is no fault; there are {known}"));
+            return Err(format!("`{name}` is not a fault; there are {known}"));
         }
         if self.names.contains(&name) {
             return Err(format!("{name} is given twice; keep one"));
@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Judges what the items are together.
+    /// Checks the items together.
     fn finish(mut self) -> Result<Plan, Vec<String>> {
         if self.pause.is_some() && !self.names.contains(&"throttle") {
             let mistake = "throttle-pause has no effect without throttle; add it";
@@ -120,7 +120,7 @@ fn names() -> impl Iterator<Item = &'static str> {
         .filter_map(|(usage, _)| usage.split(['[', '=']).next())
 }
 
-/// Returns the fault of a name if it decides the answer.
+/// Returns the fault of a name if it decides the response.
 fn deciding(name: &str) -> Option<Fault> {
     let faults = [
         Fault::Down,
@@ -133,7 +133,7 @@ fn deciding(name: &str) -> Option<Fault> {
         Fault::Unavailable,
         Fault::Denied,
         Fault::Html,
-        // A place that is nowhere: whoever follows it shows a mistake of its own.
+        // Names below `.invalid` never resolve: a client that follows the redirect fails.
         Fault::Redirect {
             location: "http://portal.invalid/".to_owned(),
         },
@@ -159,7 +159,7 @@ fn share(text: &str) -> Result<f64, String> {
     let share = text.parse().ok().filter(|_| is_plain);
     share
         .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| format!("`{text}` is no share of the calls; write a number from 0 to 1"))
+        .ok_or_else(|| format!("`{text}` is not a share of the calls; write a number from 0 to 1"))
 }
 
 fn flap(text: &str) -> Result<Flap, String> {
@@ -182,7 +182,7 @@ fn latency(text: &str) -> Result<(Duration, Duration), String> {
     if least > most {
         return Err(format!("`{text}` ends before it begins; swap the two"));
     }
-    if most > LATENCY_MOST {
+    if most > MAX_LATENCY {
         return Err(format!(
             "`{text}` is more than 10 s, after which clients have given up; choose 10s or less, or hang"
         ));
@@ -198,16 +198,16 @@ fn skew(text: &str) -> Result<TimeDelta, String> {
     let span = duration::parse(span)?;
     let skew = TimeDelta::from_std(span).ok();
     let skew = skew
-        .filter(|skew| *skew <= SKEW_MOST)
+        .filter(|skew| *skew <= MAX_SKEW)
         .ok_or_else(|| format!("`{text}` is more than a year; choose 8760h or less"))?;
     Ok(if is_behind { -skew } else { skew })
 }
 
-/// A connection lasts 15 s, the daemon and the SDKs wait 10.
-const LATENCY_MOST: Duration = Duration::from_secs(10);
+/// A connection lasts 15 s; the daemon and the SDKs time out after 10.
+const MAX_LATENCY: Duration = Duration::from_secs(10);
 
-/// Keeps the calendar from overflowing.
-const SKEW_MOST: TimeDelta = TimeDelta::days(365);
+/// Keeps dates from overflowing.
+const MAX_SKEW: TimeDelta = TimeDelta::days(365);
 
 #[cfg(test)]
 mod tests;

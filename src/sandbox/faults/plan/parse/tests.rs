@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn every_fault_is_read_as_it_is_listed() {
+fn every_listed_fault_is_parsed() {
     for (usage, _) in FAULTS {
         let shortest = usage.split('[').next().unwrap();
         let written = match *usage {
@@ -11,7 +11,7 @@ fn every_fault_is_read_as_it_is_listed() {
                 .replace("DURATION/DURATION", "30s/90s")
                 .replace("DURATION", "2s"),
         };
-        let plan = plan(&written).unwrap_or_else(|told| panic!("{written}: {told:?}"));
+        let plan = plan(&written).unwrap_or_else(|mistakes| panic!("{written}: {mistakes:?}"));
         assert_ne!(
             plan,
             Plan {
@@ -25,7 +25,7 @@ fn every_fault_is_read_as_it_is_listed() {
 }
 
 #[test]
-fn a_plan_is_what_its_text_says() {
+fn a_plan_has_the_faults_of_its_text() {
     let read = plan(" throttle=0.2 ,throttle-pause=30s, latency=200ms..2s,skew=-5m,lifetime=2m\n");
     let throttling = Fault::Throttling {
         retry_after: Some(Duration::from_secs(30)),
@@ -48,28 +48,31 @@ fn a_plan_is_what_its_text_says() {
 }
 
 #[test]
-fn every_mistake_is_a_sentence_with_its_remedy() {
+fn every_mistake_is_reported_with_its_remedy() {
     for (text, mistakes) in [
         ("", &["it is empty; name a fault, like throttle=0.2"][..]),
         (" \n", &["it is empty; name a fault, like throttle=0.2"]),
         ("down,", &["it has an empty entry; drop a comma"]),
         (
             "trottle",
-            &["`trottle` is no fault; there are down, hang, throttle, throttle-pause, error,"],
+            &["`trottle` is not a fault; there are down, hang, throttle, throttle-pause, error,"],
         ),
-        ("=2s", &["`` is no fault; there are "]),
-        ("Down", &["`Down` is no fault; "]),
+        ("=2s", &["`` is not a fault; there are "]),
+        ("Down", &["`Down` is not a fault; "]),
         (
             "throttle=20%",
             &[
-                "throttle: `20%` is no share of the calls; write a number from 0 to 1, like throttle=0.2",
+                "throttle: `20%` is not a share of the calls; write a number from 0 to 1, like throttle=0.2",
             ],
         ),
-        ("error=1.1", &["error: `1.1` is no share of the calls; "]),
-        ("error=-0.1", &["error: `-0.1` is no share of the calls; "]),
-        ("error=NaN", &["error: `NaN` is no share of the calls; "]),
-        ("error=", &["error: `` is no share of the calls; "]),
-        ("error=.", &["error: `.` is no share of the calls; "]),
+        ("error=1.1", &["error: `1.1` is not a share of the calls; "]),
+        (
+            "error=-0.1",
+            &["error: `-0.1` is not a share of the calls; "],
+        ),
+        ("error=NaN", &["error: `NaN` is not a share of the calls; "]),
+        ("error=", &["error: `` is not a share of the calls; "]),
+        ("error=.", &["error: `.` is not a share of the calls; "]),
         ("down,down", &["down is given twice; keep one"]),
         (
             "latency",
@@ -126,17 +129,17 @@ fn every_mistake_is_a_sentence_with_its_remedy() {
         (
             "nope,latency=x,throttle=2,,hang",
             &[
-                "`nope` is no fault",
+                "`nope` is not a fault",
                 "latency: `x` is not a duration",
-                "throttle: `2` is no share",
+                "throttle: `2` is not a share",
                 "it has an empty entry",
             ],
         ),
     ] {
-        let told = plan(text).expect_err(text);
-        assert_eq!(told.len(), mistakes.len(), "{text}: {told:?}");
-        for (told, mistake) in told.iter().zip(mistakes) {
-            assert!(told.starts_with(mistake), "\n{told}\n{mistake}");
+        let reported = plan(text).expect_err(text);
+        assert_eq!(reported.len(), mistakes.len(), "{text}: {reported:?}");
+        for (reported, mistake) in reported.iter().zip(mistakes) {
+            assert!(reported.starts_with(mistake), "\n{reported}\n{mistake}");
         }
     }
 }

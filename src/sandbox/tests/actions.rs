@@ -1,4 +1,4 @@
-//! `AssumeRole` and `GetCallerIdentity`: the shape of the answers, and who may.
+//! `AssumeRole` and `GetCallerIdentity`: the form of the responses, and who may call them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::client::{Reply, call, start};
 use crate::sandbox::{Options, Plan, Sandbox};
 
 #[tokio::test]
-async fn an_answer_has_the_documented_shape() {
+async fn a_response_has_the_documented_form() {
     let sandbox = start().await;
     let reply = call(&sandbox, "AssumeRole")
         .with("SourceIdentity", "Alice")
@@ -70,7 +70,7 @@ async fn an_answer_has_the_documented_shape() {
 }
 
 #[tokio::test]
-async fn credentials_live_as_long_as_was_asked_for_unless_told_otherwise() {
+async fn the_lifetime_is_as_requested_unless_a_fault_overrides_it() {
     let sandbox = start().await;
     let lives = async |duration: &str| {
         let reply = call(&sandbox, "AssumeRole")
@@ -87,7 +87,7 @@ async fn credentials_live_as_long_as_was_asked_for_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn the_account_itself_may_not_assume_roles() {
+async fn the_root_account_may_not_assume_roles() {
     let sandbox = start().await;
     let root = sandbox.root_access_key();
     let reply = call(&sandbox, "AssumeRole")
@@ -109,7 +109,7 @@ async fn the_account_itself_may_not_assume_roles() {
 }
 
 #[tokio::test]
-async fn the_external_id_must_be_the_one_that_the_role_asks_for() {
+async fn the_external_id_must_be_the_one_that_the_role_requires() {
     let options = Options {
         external_id: Some("agreed".to_owned()),
         ..Options::default()
@@ -147,7 +147,7 @@ async fn the_caller_must_be_both_trusted_and_permitted() {
 }
 
 #[tokio::test]
-async fn roles_can_be_chained_and_the_source_identity_stays() {
+async fn role_chaining_keeps_the_source_identity() {
     let sandbox = start().await;
     let hour = Duration::from_secs(3600);
     let second = sandbox
@@ -193,7 +193,7 @@ async fn roles_can_be_chained_and_the_source_identity_stays() {
 }
 
 #[tokio::test]
-async fn a_session_policy_narrows_its_session_and_no_other() {
+async fn a_session_policy_restricts_its_own_session_only() {
     let sandbox = start().await;
     let other_role = sandbox
         .add_role(
@@ -230,7 +230,7 @@ async fn a_session_policy_narrows_its_session_and_no_other() {
 }
 
 #[tokio::test]
-async fn callers_learn_who_they_are() {
+async fn get_caller_identity_identifies_users_and_sessions() {
     let sandbox = start().await;
     let user = call(&sandbox, "GetCallerIdentity").send(&sandbox).await;
     let names = names(&user);
@@ -266,7 +266,7 @@ async fn callers_learn_who_they_are() {
 }
 
 #[tokio::test]
-async fn no_two_answers_share_anything_that_should_be_unique() {
+async fn credentials_and_request_ids_are_unique() {
     let sandbox = start().await;
     let mut seen = BTreeSet::new();
     for _ in 0..8 {
@@ -290,7 +290,7 @@ fn trusting(principal: &str) -> String {
     json!({"Version": "1", "Statement": [statement]}).to_string()
 }
 
-/// Returns the names of the fields of an answer, sorted.
+/// Returns the names of the fields of a response, sorted.
 fn names(reply: &Reply) -> Vec<String> {
     let json = reply.json();
     let mut names: Vec<String> = json.as_object().unwrap().keys().cloned().collect();

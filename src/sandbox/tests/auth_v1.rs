@@ -1,4 +1,4 @@
-//! Who is let in: signatures, keys, times, nonces, security tokens.
+//! Authentication of RPC requests: signatures, access keys, timestamps, nonces, security tokens.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::client::{call, start};
 use crate::credentials::timestamp;
 
 #[tokio::test]
-async fn a_signed_request_is_taken_from_query_and_body_alike() {
+async fn signed_parameters_are_accepted_in_the_query_and_in_the_body() {
     let sandbox = start().await;
     let request = call(&sandbox, "AssumeRole")
         .with("RegionId", "")
@@ -27,7 +27,7 @@ async fn a_signed_request_is_taken_from_query_and_body_alike() {
 }
 
 #[tokio::test]
-async fn each_thing_that_is_missing_or_wrong_has_its_code() {
+async fn each_missing_or_wrong_parameter_has_its_code() {
     let sandbox = start().await;
     let good = call(&sandbox, "GetCallerIdentity");
     let now = sandbox.clock().now().wall;
@@ -123,7 +123,7 @@ async fn each_thing_that_is_missing_or_wrong_has_its_code() {
 }
 
 #[tokio::test]
-async fn a_wrong_signature_is_answered_with_the_string_to_sign() {
+async fn the_error_for_a_wrong_signature_contains_the_string_to_sign() {
     let sandbox = start().await;
     let request = call(&sandbox, "GetCallerIdentity");
     let reply = request
@@ -137,12 +137,12 @@ async fn a_wrong_signature_is_answered_with_the_string_to_sign() {
         request.string_to_sign()
     );
     assert_eq!(reply.at("/Message"), wanted);
-    // What was refused has not used up its nonce.
+    // A refused request has not used up its nonce.
     assert_eq!(request.send(&sandbox).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_nonce_serves_once_in_thirty_minutes() {
+async fn a_nonce_is_accepted_once_in_thirty_minutes() {
     let sandbox = start().await;
     let request = call(&sandbox, "GetCallerIdentity");
     assert_eq!(request.send(&sandbox).await.status, 200);
@@ -155,7 +155,7 @@ async fn a_nonce_serves_once_in_thirty_minutes() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_disabled_or_rotated_away_no_longer_serves() {
+async fn a_disabled_or_replaced_key_is_refused() {
     let sandbox = start().await;
     let outcome = async |request: super::client::Request| request.send(&sandbox).await.outcome();
 
@@ -176,7 +176,7 @@ async fn a_key_that_is_disabled_or_rotated_away_no_longer_serves() {
 }
 
 #[tokio::test]
-async fn a_session_must_show_its_own_unexpired_token() {
+async fn a_session_must_send_its_own_unexpired_token() {
     let sandbox = start().await;
     let session = call(&sandbox, "AssumeRole").send(&sandbox).await;
     let other = call(&sandbox, "AssumeRole")

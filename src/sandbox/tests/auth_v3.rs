@@ -1,4 +1,4 @@
-//! Requests in the form of V3, signed and anonymous.
+//! V3 requests, signed and anonymous.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::client::{Reply, escape, send, start};
 use crate::credentials::timestamp;
+use crate::sandbox::auth::v3::hex;
 use crate::sandbox::random::Random;
 use crate::sandbox::{AccessKey, Sandbox};
 
@@ -39,8 +40,8 @@ fn call(sandbox: &Sandbox, action: &str) -> Request {
         return request;
     }
     request
-        .asking("RoleArn", &sandbox.role_arn())
-        .asking("RoleSessionName", "session")
+        .with_query("RoleArn", &sandbox.role_arn())
+        .with_query("RoleSessionName", "session")
 }
 
 impl Request {
@@ -54,7 +55,7 @@ impl Request {
         self
     }
 
-    fn asking(mut self, name: &str, value: &str) -> Self {
+    fn with_query(mut self, name: &str, value: &str) -> Self {
         self.query.insert(name.to_owned(), value.to_owned());
         self
     }
@@ -64,7 +65,7 @@ impl Request {
         self.with("content-type", "application/x-www-form-urlencoded")
     }
 
-    /// Signs every header that there is.
+    /// Signs all headers.
     fn signed_with(self, key: &AccessKey) -> Self {
         let digest = hex(&Sha256::digest(pairs(&self.form)));
         let request = self.with("x-acs-content-sha256", &digest);
@@ -121,19 +122,15 @@ fn pairs(params: &BTreeMap<String, String>) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<Vec<_>>()
-        .concat()
-}
-
 #[tokio::test]
-async fn parameters_are_taken_from_the_query_and_from_a_form() {
+async fn parameters_are_accepted_in_the_query_and_in_a_form() {
     let sandbox = start().await;
     let key = sandbox.access_key();
-    let awkward = |request: Request| request.asking("Other", "~*+ /'中文").asking("Empty", "");
+    let awkward = |request: Request| {
+        request
+            .with_query("Other", "~*+ /'中文")
+            .with_query("Empty", "")
+    };
     let mixed = awkward(call(&sandbox, "AssumeRole").in_form());
     for request in [
         awkward(call(&sandbox, "AssumeRole")),
@@ -160,7 +157,7 @@ async fn parameters_are_taken_from_the_query_and_from_a_form() {
 }
 
 #[tokio::test]
-async fn each_thing_that_is_missing_has_its_code() {
+async fn each_missing_header_has_its_code() {
     let sandbox = start().await;
     let key = sandbox.access_key();
     let without = |header| {
@@ -183,17 +180,17 @@ async fn each_thing_that_is_missing_has_its_code() {
         let outcome = request.send(&sandbox).await.outcome();
         assert_eq!(outcome, (400, code.to_owned()));
     }
-    // What the query says does not stand in for a header.
+    // A parameter of the query does not replace a header.
     let asked = call(&sandbox, "GetCallerIdentity").without("x-acs-action");
     let asked = asked
-        .asking("Action", "GetCallerIdentity")
+        .with_query("Action", "GetCallerIdentity")
         .signed_with(&key);
     let outcome = asked.send(&sandbox).await.outcome();
     assert_eq!(outcome, (400, "MissingAction".to_owned()));
 }
 
 #[tokio::test]
-async fn each_thing_that_is_wrong_has_its_code() {
+async fn each_wrong_header_has_its_code() {
     let sandbox = start().await;
     let key = sandbox.access_key();
     let with = |header, value: &str| {
@@ -226,9 +223,9 @@ async fn each_thing_that_is_wrong_has_its_code() {
         (at(14), 200, "ok"),
         (by("LTAIunknown", "x"), 404, "InvalidAccessKeyId.NotFound"),
         (by(&key.id, "wrong"), 400, MISMATCH),
-        (good.clone().asking("a", "b"), 400, MISMATCH),
+        (good.clone().with_query("a", "b"), 400, MISMATCH),
         (other, 400, "InvalidSignatureMethod"),
-        // What was refused has not used up its nonce.
+        // A refused request has not used up its nonce.
         (good.clone(), 200, "ok"),
         (good, 400, "SignatureNonceUsed"),
     ] {
@@ -238,7 +235,7 @@ async fn each_thing_that_is_wrong_has_its_code() {
 }
 
 #[tokio::test]
-async fn a_body_is_the_one_that_was_signed() {
+async fn a_body_that_was_not_signed_is_refused() {
     let sandbox = start().await;
     let mut request = call(&sandbox, "AssumeRole")
         .in_form()
@@ -257,7 +254,7 @@ async fn a_body_is_the_one_that_was_signed() {
 }
 
 #[tokio::test]
-async fn a_session_shows_its_token_in_a_header() {
+async fn a_session_sends_its_token_in_a_header() {
     let sandbox = start().await;
     let key = sandbox.access_key();
     let reply = call(&sandbox, "AssumeRole")
@@ -270,19 +267,19 @@ async fn a_session_shows_its_token_in_a_header() {
     };
     let token = reply.at("/Credentials/SecurityToken");
     let asked = || call(&sandbox, "GetCallerIdentity");
-    let shown = || {
+    let with_token = || {
         asked()
             .with("x-acs-security-token", &token)
             .signed_with(&session)
     };
 
-    let identity = shown().send(&sandbox).await;
+    let identity = with_token().send(&sandbox).await;
     assert_eq!(identity.at("/IdentityType"), "AssumedRoleUser");
     for (request, code) in [
         (asked().signed_with(&session), "MissingSecurityToken"),
         (
             asked()
-                .asking("SecurityToken", &token)
+                .with_query("SecurityToken", &token)
                 .signed_with(&session),
             "MissingSecurityToken",
         ),
@@ -303,7 +300,7 @@ async fn a_session_shows_its_token_in_a_header() {
         assert_eq!(outcome, (400, code.to_owned()));
     }
     sandbox.clock().shift_wall(TimeDelta::hours(1));
-    let expired = shown().send(&sandbox).await.outcome();
+    let expired = with_token().send(&sandbox).await.outcome();
     assert_eq!(expired, (400, "InvalidSecurityToken.Expired".to_owned()));
 }
 
@@ -312,8 +309,8 @@ async fn an_oidc_token_is_exchanged_without_a_signature() {
     let sandbox = start().await;
     let token = sandbox.oidc_token("subject", "sts.aliyuncs.com", Duration::from_secs(600));
     let request = call(&sandbox, "AssumeRoleWithOIDC")
-        .asking("OIDCProviderArn", &sandbox.oidc_provider_arn())
-        .asking("OIDCToken", &token);
+        .with_query("OIDCProviderArn", &sandbox.oidc_provider_arn())
+        .with_query("OIDCToken", &token);
     for request in [request.clone(), request.in_form()] {
         let reply = request.send(&sandbox).await;
         assert_eq!(reply.at("/OIDCTokenInfo/VerificationInfo"), "Success");

@@ -1,9 +1,9 @@
-//! A world that changes while it is in use.
+//! Changes of the account while the sandbox runs, and what the sandbox reports.
 
 use super::client::{call, start};
 
 #[tokio::test]
-async fn deleting_a_role_voids_its_credentials_for_good() {
+async fn deleting_a_role_revokes_its_credentials_for_good() {
     let sandbox = start().await;
     let role = sandbox.role_arn();
     let session = call(&sandbox, "AssumeRole").send(&sandbox).await;
@@ -32,7 +32,7 @@ async fn deleting_a_role_voids_its_credentials_for_good() {
 }
 
 #[tokio::test]
-async fn the_record_tells_what_arrived_and_holds_no_secret() {
+async fn the_record_describes_requests_and_contains_no_secret() {
     let sandbox = start().await;
     call(&sandbox, "AssumeRole").send(&sandbox).await;
     call(&sandbox, "GetCallerIdentity")
@@ -45,7 +45,7 @@ async fn the_record_tells_what_arrived_and_holds_no_secret() {
     sandbox.wait_for_requests(3).await;
     assert_eq!(sandbox.request_count(), 3);
     let seen = sandbox.requests();
-    let told: Vec<_> = seen
+    let recorded: Vec<_> = seen
         .iter()
         .map(|seen| (seen.action, seen.status, seen.code.as_deref()))
         .collect();
@@ -58,13 +58,13 @@ async fn the_record_tells_what_arrived_and_holds_no_secret() {
         ),
         (None, Some(404), Some("InvalidApi.NotFound")),
     ];
-    assert_eq!(told, wanted);
+    assert_eq!(recorded, wanted);
     assert_eq!(seen[0].access_key_id, Some(sandbox.access_key_id()));
     assert_eq!(seen[2].access_key_id, None);
 }
 
 #[tokio::test]
-async fn debug_output_shows_no_secret() {
+async fn debug_output_contains_no_secret() {
     use secrecy::ExposeSecret as _;
 
     let sandbox = start().await;

@@ -1,6 +1,6 @@
-//! The control path: tells which faults are in force, changes them and heals them while the sandbox runs.
+//! The control path: reports, replaces and clears the faults while the sandbox runs.
 //!
-//! It is on the sandbox's own listener, so it is reachable from this machine only, and by no web page.
+//! It is on the sandbox's own listener, so that only this machine reaches it, and no web page.
 
 use std::net::Ipv4Addr;
 
@@ -10,20 +10,20 @@ use serde_json::json;
 use tracing::info;
 
 use crate::sandbox::faults::plan::Plan;
-use crate::sandbox::http::State;
 use crate::sandbox::http::request;
+use crate::sandbox::server::State;
 use crate::server::caller::Addresses;
 use crate::server::request_check::{self, Rules};
 use crate::server::response;
 
-/// Whether a request is none of an STS.
-pub(in crate::sandbox) fn is_meant(path: &str) -> bool {
+/// Whether a path is not one of STS.
+pub(crate) fn is_control_path(path: &str) -> bool {
     path.strip_prefix("/_sandbox")
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Does what is asked, and tells what is in force then.
-pub(in crate::sandbox) async fn respond(state: &State, request: Request<Body>) -> Response<Body> {
+/// Does what the request asks for, and reports the faults that are then in force.
+pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let addresses = head.extensions.get::<Addresses>();
     let rules = Rules {
@@ -33,12 +33,12 @@ pub(in crate::sandbox) async fn respond(state: &State, request: Request<Body>) -
         ),
         methods: METHODS,
     };
-    // Loopback addresses may be routed here.
+    // Packets to loopback addresses may be routed here from other machines.
     let is_local = addresses.is_some_and(Addresses::is_local);
-    let judged = request_check::admit(is_local, None, false, None).and_then(|()| {
+    let checked = request_check::admit(is_local, None, false, None).and_then(|()| {
         request_check::check(&head.method, &head.uri, head.version, &head.headers, rules)
     });
-    if let Err(refusal) = judged {
+    if let Err(refusal) = checked {
         let (code, message) = (refusal.code, refusal.message);
         return if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
             response::method_not_allowed("GET, HEAD, PUT, DELETE", code, message)
@@ -54,9 +54,7 @@ pub(in crate::sandbox) async fn respond(state: &State, request: Request<Body>) -
         Method::PUT => {
             let text = match request::receive(body).await {
                 Ok(text) => text,
-                Err(refusal) => {
-                    return response::error(refusal.status, &refusal.code, &refusal.message);
-                }
+                Err(error) => return response::error(error.status, &error.code, &error.message),
             };
             match Plan::parse(&String::from_utf8_lossy(&text)) {
                 Ok(plan) => replace(state, plan),
@@ -69,7 +67,7 @@ pub(in crate::sandbox) async fn respond(state: &State, request: Request<Body>) -
         Method::DELETE => replace(state, Plan::default()),
         _ => {}
     }
-    told(state)
+    report(state)
 }
 
 fn replace(state: &State, plan: Plan) {
@@ -77,23 +75,23 @@ fn replace(state: &State, plan: Plan) {
     if faults.is_empty() {
         info!("The sandbox is healed");
     } else {
-        info!(faults, "The sandbox has faults from now on");
+        info!(faults, "The faults of the sandbox are replaced");
     }
     state.faults.replace(plan);
 }
 
-fn told(state: &State) -> Response<Body> {
-    let (faults, met) = state.faults.told();
-    let told = json!({
+fn report(state: &State) -> Response<Body> {
+    let (faults, counts) = state.faults.report();
+    let report = json!({
         "Faults": faults,
         "Calls": *state.record.count().borrow(),
-        "Answered": state.record.answers(),
-        "Met": met,
+        "Answered": state.record.responses(),
+        "Met": counts,
     });
-    response::json(StatusCode::OK, told.to_string().into())
+    response::json(StatusCode::OK, report.to_string().into())
 }
 
-/// Where the faults are.
-pub(in crate::sandbox) const PATH: &str = "/_sandbox/faults";
+/// The path of the faults.
+pub(crate) const PATH: &str = "/_sandbox/faults";
 
 const METHODS: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];

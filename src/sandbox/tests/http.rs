@@ -1,4 +1,4 @@
-//! HTTP itself: headers, methods, bodies, and whatever else may arrive.
+//! HTTP: headers, methods, bodies and arbitrary bytes.
 
 use chrono::{DateTime, TimeDelta};
 
@@ -7,7 +7,7 @@ use crate::sandbox::http::request::BODY_LIMIT;
 use crate::sandbox::random::Random;
 
 #[tokio::test]
-async fn every_answer_carries_its_headers_and_the_sandboxs_own_date() {
+async fn every_response_has_its_headers_and_the_date_of_the_sandbox() {
     let sandbox = start().await;
     sandbox.clock().shift_wall(TimeDelta::days(-40));
     for action in ["AssumeRole", "Nonsense"] {
@@ -24,7 +24,7 @@ async fn every_answer_carries_its_headers_and_the_sandboxs_own_date() {
 }
 
 #[tokio::test]
-async fn a_refusal_has_the_documented_fields() {
+async fn an_error_has_the_documented_fields() {
     let sandbox = start().await;
     let reply = send(&sandbox, b"GET / HTTP/1.1\r\nHost: sts.example\r\n\r\n").await;
     assert_eq!(reply.outcome(), (400, "MissingAction".to_owned()));
@@ -72,7 +72,7 @@ async fn other_paths_methods_and_content_types_are_refused() {
 }
 
 #[tokio::test]
-async fn a_body_may_be_large_but_not_endless() {
+async fn bodies_beyond_the_limit_are_refused() {
     let sandbox = start().await;
     for (length, status) in [(BODY_LIMIT, 400), (BODY_LIMIT + 1, 413)] {
         let head = format!("POST / HTTP/1.1\r\nHost: sts\r\nContent-Length: {length}\r\n\r\n");
@@ -82,7 +82,7 @@ async fn a_body_may_be_large_but_not_endless() {
 }
 
 #[tokio::test]
-async fn no_bytes_whatever_stop_the_sandbox() {
+async fn arbitrary_bytes_do_not_stop_the_sandbox() {
     let sandbox = start().await;
     let random = Random::seeded().unwrap();
     let words = [
@@ -107,8 +107,8 @@ async fn no_bytes_whatever_stop_the_sandbox() {
         "🦀",
     ];
     for _ in 0..300 {
-        let luck = random.alphanumeric(40);
-        let picked = luck.bytes().map(|byte| {
+        let random_text = random.alphanumeric(40);
+        let picked = random_text.bytes().map(|byte| {
             let words: Vec<_> = words.iter().chain(&more).collect();
             *words[usize::from(byte) % words.len()]
         });
@@ -123,7 +123,7 @@ async fn no_bytes_whatever_stop_the_sandbox() {
             format!("POST /?{path} HTTP/1.1\r\nHost: sts\r\nContent-Length: {length}\r\n\r\n");
         exchange(&sandbox, &[head.as_bytes(), body.as_bytes()].concat()).await;
 
-        let mut noise = luck.into_bytes();
+        let mut noise = random_text.into_bytes();
         for byte in &mut noise {
             *byte = byte.wrapping_mul(37);
         }

@@ -8,7 +8,7 @@ use super::client::{call, start};
 use crate::sandbox::{Options, Sandbox};
 
 #[tokio::test]
-async fn names_and_arns_have_their_bounds() {
+async fn names_and_arns_outside_their_bounds_are_refused() {
     let sandbox = start().await;
     for (name, value, code) in [
         ("RoleArn", "", "MissingRoleArn"),
@@ -59,7 +59,7 @@ async fn names_and_arns_have_their_bounds() {
 }
 
 #[tokio::test]
-async fn the_duration_has_its_bounds() {
+async fn durations_outside_their_bounds_are_refused() {
     let sandbox = start().await;
     let wrong = "InvalidParameter.DurationSeconds";
     for value in ["899", "3601", "-1", "+3600", "1e3", " 900", &"9".repeat(99)] {
@@ -78,7 +78,7 @@ async fn the_duration_has_its_bounds() {
 }
 
 #[tokio::test]
-async fn a_session_policy_has_its_size_and_grammar() {
+async fn session_policies_beyond_size_or_grammar_are_refused() {
     let sandbox = start().await;
     let policy = |length: usize| {
         let frame =
@@ -110,7 +110,7 @@ async fn a_session_policy_has_its_size_and_grammar() {
     }
 }
 
-/// Sends one parameter, the others good.
+/// Sends one parameter as given; the others are valid.
 async fn expect(sandbox: &Sandbox, name: &str, value: &str, code: &str) {
     let status = match code {
         "ok" => 200,

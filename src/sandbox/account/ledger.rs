@@ -1,4 +1,4 @@
-//! The credentials that the sandbox issues, and its memory of them.
+//! The temporary credentials that the sandbox has issued.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -9,72 +9,83 @@ use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use secrecy::SecretString;
 
 use crate::credentials::timestamp;
+use crate::sandbox::policy::session::SessionPolicy;
 use crate::sandbox::random::Random;
 
-/// Temporary credentials that the sandbox issued, with what they stand for.
+/// Temporary credentials that the sandbox issued, and the session that they are for.
 #[derive(Clone, Debug)]
 pub struct Issued {
     /// Begins with `STS.Sandbox`; 29 characters.
     pub access_key_id: String,
     /// 44 characters.
     pub access_key_secret: SecretString,
-    /// Base64; what it encodes says that it is a sandbox's.
+    /// Base64; the encoded text says that it is a token of the sandbox.
     pub security_token: SecretString,
-    /// When they were made, by the sandbox's clock.
+    /// When they were issued, by the sandbox's clock.
     pub issued_at: DateTime<Utc>,
-    /// When they end, by the sandbox's clock; whole seconds.
+    /// When they expire, by the sandbox's clock; whole seconds.
     pub expires_at: DateTime<Utc>,
     /// The role that was assumed.
     pub role_arn: String,
     /// The name of the session.
     pub session_name: String,
-    /// The source identity, asked for or inherited through role chaining.
+    /// The source identity, requested or inherited through role chaining.
     pub source_identity: Option<String>,
-    /// The session policy that was asked for.
+    /// The session policy that was requested.
     pub policy: Option<String>,
 }
 
-/// For whom credentials are to be issued.
-pub(super) struct Session<'a> {
-    pub(super) role_arn: &'a str,
-    pub(super) name: &'a str,
-    pub(super) source_identity: Option<&'a str>,
-    pub(super) policy: Option<&'a str>,
+impl Issued {
+    /// Whether there is no session policy, or it permits the action on the resource.
+    pub(crate) fn permits(&self, action: &str, resource: &str) -> bool {
+        self.policy.as_ref().is_none_or(|text| {
+            // Everything that was issued has passed the grammar check.
+            SessionPolicy::parse(text).is_some_and(|policy| policy.permits(action, resource))
+        })
+    }
 }
 
-/// How long credentials live.
+/// The session that credentials are to be issued for.
+pub(crate) struct Session<'a> {
+    pub(crate) role_arn: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) source_identity: Option<&'a str>,
+    pub(crate) policy: Option<&'a str>,
+}
+
+/// The lifetime of credentials.
 #[derive(Clone, Copy)]
-pub(super) enum Lifetime {
-    /// So long from now on.
-    Lasts(Duration),
-    /// They ended before they were issued.
-    Over,
+pub(crate) enum Lifetime {
+    /// They expire after this time.
+    For(Duration),
+    /// They expired before they were issued.
+    Expired,
 }
 
-/// What was issued, oldest first forgotten.
+/// The issued credentials, of which the oldest are dropped first.
 #[derive(Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     entries: BTreeMap<String, Issued>,
     order: VecDeque<String>,
 }
 
 impl Ledger {
-    /// Makes new credentials and remembers them.
-    pub(super) fn issue(
+    /// Issues credentials and records them.
+    pub(crate) fn issue(
         &mut self,
         session: &Session<'_>,
         lifetime: Lifetime,
         now: DateTime<Utc>,
         random: &Random,
     ) -> Issued {
-        self.forget(now);
+        self.drop_old(now);
         let access_key_id = format!("STS.Sandbox{}", random.alphanumeric(18));
         let whole = now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(now);
         let expires_at = match lifetime {
-            Lifetime::Lasts(span) => {
+            Lifetime::For(span) => {
                 whole + TimeDelta::from_std(span.min(LONGEST)).unwrap_or_default()
             }
-            Lifetime::Over => whole - TimeDelta::minutes(1),
+            Lifetime::Expired => whole - TimeDelta::minutes(1),
         };
         let issued = Issued {
             security_token: security_token(&access_key_id, session, expires_at, random),
@@ -92,24 +103,24 @@ impl Ledger {
         issued
     }
 
-    pub(super) fn find(&self, access_key_id: &str) -> Option<&Issued> {
+    pub(crate) fn find(&self, access_key_id: &str) -> Option<&Issued> {
         self.entries.get(access_key_id)
     }
 
     /// Drops everything that was issued for a role.
-    pub(super) fn revoke(&mut self, role_arn: &str) {
+    pub(crate) fn revoke(&mut self, role_arn: &str) {
         self.entries.retain(|_, issued| issued.role_arn != role_arn);
         self.order.retain(|id| self.entries.contains_key(id));
     }
 
     /// Drops the oldest, as long as they are long expired or too many.
-    fn forget(&mut self, now: DateTime<Utc>) {
+    fn drop_old(&mut self, now: DateTime<Utc>) {
         while let Some(oldest) = self.order.front() {
-            let kept = self
+            let is_recent = self
                 .entries
                 .get(oldest)
-                .is_some_and(|old| now < old.expires_at + MEMORY);
-            if kept && self.order.len() < CAPACITY {
+                .is_some_and(|old| now < old.expires_at + RETENTION);
+            if is_recent && self.order.len() < CAPACITY {
                 break;
             }
             self.entries.remove(oldest);
@@ -118,7 +129,8 @@ impl Ledger {
     }
 }
 
-/// Makes a token of the usual looks: the bytes of a message whose first field is 2 and whose second is a text.
+/// Returns a token that looks like those of STS: Base64 of a protobuf message whose first field is 2 and whose second
+/// is a text.
 fn security_token(
     access_key_id: &str,
     session: &Session<'_>,
@@ -145,13 +157,13 @@ fn security_token(
     STANDARD.encode(message).into()
 }
 
-/// How long an expired key is told from one that never was.
-const MEMORY: TimeDelta = TimeDelta::hours(1);
+/// How long an expired key is distinguished from an unknown one.
+const RETENTION: TimeDelta = TimeDelta::hours(1);
 
-/// Keeps a sandbox that is asked in a tight loop within a few MiB.
+/// Bounds the memory to a few MiB even if credentials are requested in a tight loop.
 const CAPACITY: usize = 4096;
 
-/// Keeps the calendar from overflowing; no role's sessions last longer than half a day.
+/// Keeps dates from overflowing; no role's sessions last longer than 12 hours.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
 
 #[cfg(test)]
@@ -166,11 +178,11 @@ mod tests {
     };
 
     #[test]
-    fn the_memory_is_bounded_and_forgets_what_is_long_expired() {
+    fn the_ledger_is_bounded_and_drops_long_expired_credentials() {
         let random = Random::seeded().unwrap();
         let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         let mut ledger = Ledger::default();
-        let lifetime = Lifetime::Lasts(Duration::from_secs(900));
+        let lifetime = Lifetime::For(Duration::from_secs(900));
         let first = ledger.issue(&ROLE, lifetime, now, &random);
         for _ in 0..CAPACITY {
             ledger.issue(&ROLE, lifetime, now, &random);

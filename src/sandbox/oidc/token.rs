@@ -1,4 +1,4 @@
-//! Mints OIDC tokens: good ones, and ones with a flaw.
+//! Issues OIDC tokens: valid ones, and ones with a defect.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use sha2::Sha256;
 
 use crate::sandbox::random::Random;
 
-/// What is wrong with a token that the sandbox is to refuse.
+/// What is wrong with a token that STS has to refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Flaw {
+pub enum TokenDefect {
     /// Another issuer than the provider's.
     OtherIssuer,
     /// Signed with another key than the provider's.
@@ -24,39 +24,41 @@ pub enum Flaw {
     UnknownKeyId,
     /// Its header names HS256.
     OtherAlgorithm,
-    /// Its lifetime ended a minute ago.
+    /// It expired a minute ago.
     Expired,
-    /// Its lifetime begins in an hour.
+    /// It becomes valid in an hour.
     NotYetValid,
 }
 
-/// What a token is to say.
-pub(in crate::sandbox) struct Order<'a> {
-    pub(in crate::sandbox) issuer: &'a str,
-    pub(in crate::sandbox) subject: &'a str,
-    pub(in crate::sandbox) audiences: &'a [&'a str],
-    pub(in crate::sandbox) lifetime: Duration,
-    pub(in crate::sandbox) flaw: Option<Flaw>,
+/// The content of a token, and its defect.
+pub(crate) struct TokenSpec<'a> {
+    pub(crate) issuer: &'a str,
+    pub(crate) subject: &'a str,
+    pub(crate) audiences: &'a [&'a str],
+    pub(crate) lifetime: Duration,
+    pub(crate) defect: Option<TokenDefect>,
 }
 
-impl Order<'_> {
-    /// Signs the token. Blocks for as long as it takes to make the key, the first time.
-    pub(in crate::sandbox) fn mint(&self, now: DateTime<Utc>, random: &Random) -> String {
-        let flawed = |flaw| self.flaw == Some(flaw);
+impl TokenSpec<'_> {
+    /// Returns the signed token. The first call in a process blocks while it generates the key.
+    pub(crate) fn sign(&self, now: DateTime<Utc>, random: &Random) -> String {
+        let has = |defect| self.defect == Some(defect);
         let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(i64::MAX);
-        let issued_at = match self.flaw {
-            Some(Flaw::Expired) => now.timestamp().saturating_sub(lifetime).saturating_sub(60),
-            Some(Flaw::NotYetValid) => now.timestamp().saturating_add(3600),
+        let issued_at = match self.defect {
+            Some(TokenDefect::Expired) => {
+                now.timestamp().saturating_sub(lifetime).saturating_sub(60)
+            }
+            Some(TokenDefect::NotYetValid) => now.timestamp().saturating_add(3600),
             _ => now.timestamp(),
         };
-        let issuer = if flawed(Flaw::OtherIssuer) {
+        let issuer = if has(TokenDefect::OtherIssuer) {
             OTHER_ISSUER
         } else {
             self.issuer
         };
         let header = json!({
-            "alg": if flawed(Flaw::OtherAlgorithm) { "HS256" } else { "RS256" },
-            "kid": if flawed(Flaw::UnknownKeyId) { "unknown" } else { KEY_ID },
+            "alg": if has(TokenDefect::OtherAlgorithm) { "HS256" } else { "RS256" },
+            "kid": if has(TokenDefect::UnknownKeyId) { "unknown" } else { KEY_ID },
             "typ": "JWT",
         });
         let claims = json!({
@@ -74,9 +76,13 @@ impl Order<'_> {
             encode(header.to_string().as_bytes()),
             encode(claims.to_string().as_bytes())
         );
-        let slot = if flawed(Flaw::OtherKey) { &OTHER } else { &OWN };
-        let key = slot.get_or_init(|| generate(random));
-        // A 2048-bit key holds the encoding.
+        let key = if has(TokenDefect::OtherKey) {
+            &OTHER
+        } else {
+            &OWN
+        };
+        let key = key.get_or_init(|| generate(random));
+        // A 2048-bit key is long enough for the encoded digest.
         let signature = key
             .pkcs1v15_sign::<Sha256>(signed.as_bytes())
             .unwrap_or_default();
@@ -84,30 +90,30 @@ impl Order<'_> {
     }
 }
 
-/// Returns the key that the sandbox's tokens are signed with, unless none was minted yet.
-pub(in crate::sandbox) fn own_public_key() -> Option<&'static PublicKey> {
+/// Returns the key that the sandbox's tokens are signed with; `None` before the first token.
+pub(crate) fn own_public_key() -> Option<&'static PublicKey> {
     OWN.get().map(PrivateKey::as_public_key)
 }
 
 fn generate(mut random: &Random) -> PrivateKey {
     #[expect(
         clippy::expect_used,
-        reason = "2048 bits can be made, and the randomness cannot fail"
+        reason = "the size is supported, and the random numbers cannot fail"
     )]
     PrivateKey::new(&mut random, KEY_BITS).expect("an RSA key of 2048 bits")
 }
 
-/// Names the key in the header of the sandbox's tokens.
-pub(in crate::sandbox) const KEY_ID: &str = "sandbox";
+/// The `kid` in the header of the sandbox's tokens.
+pub(crate) const KEY_ID: &str = "sandbox";
 
-/// What OIDC providers use.
+/// The size that OIDC providers use.
 const KEY_BITS: usize = 2048;
 
 /// Reserved by RFC 2606, like the provider's own: neither can exist.
 const OTHER_ISSUER: &str = "https://other-issuer.invalid";
 
-/// One key for all the sandboxes of a process, made when it is first needed: it takes a noticeable time.
+/// One key for all sandboxes of a process, generated at the first use because that takes a noticeable time.
 static OWN: OnceLock<PrivateKey> = OnceLock::new();
 
-/// The key of nobody.
+/// A key that no provider knows.
 static OTHER: OnceLock<PrivateKey> = OnceLock::new();

@@ -1,4 +1,6 @@
-//! The OIDC provider: verifies the tokens of `AssumeRoleWithOIDC`.
+//! The OIDC provider, which verifies the tokens of `AssumeRoleWithOIDC`.
+
+pub(crate) mod token;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -8,38 +10,38 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::Sha256;
 
-use crate::sandbox::auth::oidc_token;
-use crate::sandbox::http::response::Refusal;
+use crate::sandbox::http::response::ApiError;
+use crate::sandbox::oidc::token::{KEY_ID, own_public_key};
 
-/// A registered provider.
-pub(in crate::sandbox) struct Provider {
-    pub(in crate::sandbox) arn: String,
-    pub(in crate::sandbox) issuer: String,
-    pub(in crate::sandbox) client_ids: Vec<String>,
-    pub(in crate::sandbox) keys: Keys,
+/// An OIDC provider that is registered in the account.
+pub(crate) struct Provider {
+    pub(crate) arn: String,
+    pub(crate) issuer: String,
+    pub(crate) client_ids: Vec<String>,
+    pub(crate) keys: Keys,
 }
 
-/// Whose signatures a provider accepts.
-pub(in crate::sandbox) enum Keys {
-    /// Those of the key set that was given.
+/// The keys whose signatures a provider accepts.
+pub(crate) enum Keys {
+    /// Those of a JSON Web Key Set.
     Given(Vec<Key>),
-    /// Those of the key that signs the sandbox's own tokens.
+    /// The one that signs the sandbox's own tokens.
     Own,
 }
 
-/// One key of a key set.
-pub(in crate::sandbox) struct Key {
+/// One key of a JSON Web Key Set.
+pub(crate) struct Key {
     id: Option<String>,
     key: PublicKey,
 }
 
-/// What a good token says.
+/// The claims of a token.
 #[derive(Deserialize)]
-pub(in crate::sandbox) struct Claims {
+pub(crate) struct Claims {
     #[serde(rename = "iss")]
-    pub(in crate::sandbox) issuer: String,
+    pub(crate) issuer: String,
     #[serde(rename = "sub")]
-    pub(in crate::sandbox) subject: String,
+    pub(crate) subject: String,
     #[serde(rename = "aud")]
     audience: Audience,
     #[serde(rename = "exp")]
@@ -50,7 +52,7 @@ pub(in crate::sandbox) struct Claims {
     issued_at: Option<NumericDate>,
 }
 
-/// Seconds since 1970 that lie within the calendar.
+/// Seconds since 1970, within the range of a date.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "i64")]
 struct NumericDate(DateTime<Utc>);
@@ -61,7 +63,7 @@ impl TryFrom<i64> for NumericDate {
     fn try_from(seconds: i64) -> Result<Self, Self::Error> {
         DateTime::from_timestamp(seconds, 0)
             .map(Self)
-            .ok_or("beyond the calendar")
+            .ok_or("out of the range of a date")
     }
 }
 
@@ -79,32 +81,28 @@ struct Header {
 }
 
 impl Claims {
-    pub(in crate::sandbox) fn audiences(&self) -> Vec<&str> {
+    pub(crate) fn audiences(&self) -> Vec<&str> {
         match &self.audience {
             Audience::One(one) => vec![one],
             Audience::Many(many) => many.iter().map(String::as_str).collect(),
         }
     }
 
-    pub(in crate::sandbox) fn expires_at(&self) -> DateTime<Utc> {
+    pub(crate) fn expires_at(&self) -> DateTime<Utc> {
         self.expires_at.0
     }
 
-    pub(in crate::sandbox) fn issued_at(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn issued_at(&self) -> Option<DateTime<Utc>> {
         self.issued_at.map(|date| date.0)
     }
 }
 
 impl Provider {
-    /// Verifies a token; says why not in the words of STS.
-    pub(in crate::sandbox) fn verify(
-        &self,
-        token: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Claims, Refusal> {
+    /// Verifies a token; the errors are those of STS.
+    pub(crate) fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, ApiError> {
         let parts: Vec<_> = token.split('.').collect();
         let [header, claims, signature] = parts.as_slice() else {
-            return Err(Refusal::token(
+            return Err(ApiError::oidc_token(
                 "Invalid",
                 "The number of Jwt field should be divided into 3 parts with '.' .",
             ));
@@ -114,17 +112,17 @@ impl Provider {
             .unwrap_or_default();
         let (header, claims, signature) = (decode(header)?, decode(claims)?, decode(signature)?);
 
-        let header: Header = recognize(&header)?;
+        let header: Header = parse_json(&header)?;
         if header.alg != "RS256" {
             let message = format!(
                 "The algorithm {} that be specified in Jwt header is unknown.",
                 header.alg
             );
-            return Err(Refusal::token("Invalid", message));
+            return Err(ApiError::oidc_token("Invalid", message));
         }
-        let claims: Claims = recognize(&claims)?;
+        let claims: Claims = parse_json(&claims)?;
         if claims.issuer != self.issuer {
-            return Err(Refusal::token(
+            return Err(ApiError::oidc_token(
                 "IssuerNotMatch",
                 "The issuer in the OIDC Token doesn't match the OIDC Provider registered.",
             ));
@@ -134,15 +132,18 @@ impl Provider {
             .signed(header.kid.as_deref(), signed.as_bytes(), &signature)
         {
             let message = "OIDC token validate failed: invalid signature.";
-            return Err(Refusal::token("InvalidSignature", message));
+            return Err(ApiError::oidc_token("InvalidSignature", message));
         }
         self.check(&claims, now)?;
         Ok(claims)
     }
 
-    fn check(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(), Refusal> {
+    fn check(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(), ApiError> {
         if now >= claims.expires_at() {
-            return Err(Refusal::token("Expired", "This JsonWebToken is expired."));
+            return Err(ApiError::oidc_token(
+                "Expired",
+                "This JsonWebToken is expired.",
+            ));
         }
         if claims
             .not_before
@@ -157,15 +158,18 @@ impl Provider {
             .iter()
             .any(|id| audiences.contains(&id.as_str()))
         {
-            return Err(Refusal::token("AudienceNotMatch", "Invalid audience."));
+            return Err(ApiError::oidc_token(
+                "AudienceNotMatch",
+                "Invalid audience.",
+            ));
         }
         Ok(())
     }
 }
 
 impl Keys {
-    /// Reads the RSA keys of a JSON Web Key Set; keys of other kinds are passed over.
-    pub(in crate::sandbox) fn parse(text: &str) -> Result<Self, InvalidKeySet> {
+    /// Reads the RSA keys of a JSON Web Key Set; other keys are ignored.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidKeySet> {
         #[derive(Deserialize)]
         struct Set {
             keys: Vec<Jwk>,
@@ -207,8 +211,8 @@ impl Keys {
                         .is_ok()
                 }),
             Self::Own => {
-                id.is_none_or(|id| id == oidc_token::KEY_ID)
-                    && oidc_token::own_public_key().is_some_and(|key| {
+                id.is_none_or(|id| id == KEY_ID)
+                    && own_public_key().is_some_and(|key| {
                         key.pkcs1v15_verify::<Sha256>(message, signature).is_ok()
                     })
             }
@@ -216,9 +220,9 @@ impl Keys {
     }
 }
 
-/// The reason why a key set was not taken.
+/// The error of a key set that cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(in crate::sandbox) enum InvalidKeySet {
+pub(crate) enum InvalidKeySet {
     #[error("the key set of the OIDC provider is not a JSON Web Key Set")]
     Json(#[source] serde_json::Error),
     #[error("the key `{name}` of the OIDC provider is not an RSA public key of 1024 to 8192 bits")]
@@ -228,27 +232,27 @@ pub(in crate::sandbox) enum InvalidKeySet {
 fn public_key(modulus: &str, exponent: &str) -> Option<PublicKey> {
     let number = |text: &str| {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        // A longer one is no key that `PublicKey::new` takes; it must not be computed with.
+        // `PublicKey::new` refuses longer ones; nothing is computed with them.
         (bytes.len() <= 1024).then(|| BoxedUint::from_be_slice_vartime(&bytes))
     };
     PublicKey::new(number(modulus)?, number(exponent)?).ok()
 }
 
-fn decode(part: &str) -> Result<Vec<u8>, Refusal> {
+fn decode(part: &str) -> Result<Vec<u8>, ApiError> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| {
-        Refusal::token(
+        ApiError::oidc_token(
             "Invalid",
             "Cannot decode base64 encoded response(format invalid).",
         )
     })
 }
 
-fn recognize<T: DeserializeOwned>(json: &[u8]) -> Result<T, Refusal> {
+fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(json).map_err(|_| unrecognized())
 }
 
-fn unrecognized() -> Refusal {
-    Refusal::token(
+fn unrecognized() -> ApiError {
+    ApiError::oidc_token(
         "Invalid",
         "The Jwt content is invalid that cannot be recognized.",
     )
