@@ -1,4 +1,4 @@
-//! Rehearsing an outage: `sandbox` and `serve` are two processes, joined by what the first one prints.
+//! `sandbox` and `serve` as two processes: the second gets the variables that the first one prints.
 
 use std::net::SocketAddr;
 
@@ -24,11 +24,11 @@ impl Sandbox {
         Self::start_at("127.0.0.1:0", args)
     }
 
-    /// Starts it where a daemon has looked for it already.
+    /// Starts it on an address that a daemon has already called.
     pub(crate) fn start_at(address: &str, args: &[&str]) -> Self {
         let args = [&["--listen", address], args].concat();
         let process = Process::start(command("sandbox", &args, &[]));
-        let env = eventually("it prints how to be reached", || {
+        let env = eventually("it prints its variables", || {
             let lines = process.stdout();
             let pairs = lines.iter().map(|line| line.split_once('=').unwrap());
             let owned = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -54,7 +54,7 @@ impl Sandbox {
             .collect()
     }
 
-    /// Starts a daemon in the environment that was printed, and no other.
+    /// Starts a daemon with the printed variables as its whole environment.
     pub(crate) fn daemon(&self) -> Daemon {
         Daemon::spawn(&LISTEN, &self.env())
     }

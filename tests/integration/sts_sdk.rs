@@ -1,4 +1,4 @@
-//! The embedded STS against the official SDK of STS, which signs by itself.
+//! The embedded STS against the official SDK of STS, which has a signer of its own.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::toolchains::Language;
 use crate::upstream::sts;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_official_sdk_of_sts_is_understood_in_both_of_its_signatures() {
+async fn the_official_sdk_of_sts_succeeds_with_both_signatures() {
     let (sts, home) = (sts().await, Scratch::new());
-    let next_role = role_that_trusts_the_first(&sts);
+    let next_role = add_role_that_trusts_the_first(&sts);
     let Some(mut command) = Language::Python.program("sts_sdk", home.path()) else {
         return;
     };
@@ -28,7 +28,7 @@ async fn the_official_sdk_of_sts_is_understood_in_both_of_its_signatures() {
         )
         .arg(sts.endpoint().replace("http://", ""))
         .args([sts.role_arn(), next_role.clone(), sts.oidc_provider_arn()]);
-    let told: Value = serde_json::from_slice(&finished(&mut command).stdout).unwrap();
+    let printed: Value = serde_json::from_slice(&finished(&mut command).stdout).unwrap();
 
     for (version, words) in [
         ("v3", "Specified signature does not match our calculation."),
@@ -37,26 +37,26 @@ async fn the_official_sdk_of_sts_is_understood_in_both_of_its_signatures() {
             "Specified signature is not matched with our calculation.",
         ),
     ] {
-        let told_at = |pointer: &str| {
-            let value = told[version].pointer(pointer).and_then(Value::as_str);
-            value.unwrap_or_else(|| panic!("no {pointer} in {told}"))
+        let text_at = |pointer: &str| {
+            let value = printed[version].pointer(pointer).and_then(Value::as_str);
+            value.unwrap_or_else(|| panic!("no {pointer} in {printed}"))
         };
         for (call, role, policy) in [
-            ("assume_role", sts.role_arn(), told["policy"].as_str()),
-            ("next_role", next_role.clone(), told["policy"].as_str()),
+            ("assume_role", sts.role_arn(), printed["policy"].as_str()),
+            ("next_role", next_role.clone(), printed["policy"].as_str()),
             ("oidc", sts.role_arn(), None),
         ] {
-            let issued = sts.issued(told_at(&format!("/{call}/Credentials/AccessKeyId")));
+            let issued = sts.issued(text_at(&format!("/{call}/Credentials/AccessKeyId")));
             let issued = issued.unwrap_or_else(|| panic!("{version} {call}"));
-            let secret = told_at(&format!("/{call}/Credentials/AccessKeySecret"));
+            let secret = text_at(&format!("/{call}/Credentials/AccessKeySecret"));
             assert_eq!(issued.access_key_secret.expose_secret(), secret);
             assert_eq!(issued.role_arn, role, "{version} {call}");
             assert_eq!(issued.policy.as_deref(), policy, "{version} {call}");
         }
-        assert_eq!(told_at("/user/Arn"), sts.user_arn());
-        assert_eq!(told_at("/session/IdentityType"), "AssumedRoleUser");
-        assert_eq!(told_at("/oidc/OIDCTokenInfo/VerificationInfo"), "Success");
-        for refusal in told[version]["impostor"].as_array().unwrap() {
+        assert_eq!(text_at("/user/Arn"), sts.user_arn());
+        assert_eq!(text_at("/session/IdentityType"), "AssumedRoleUser");
+        assert_eq!(text_at("/oidc/OIDCTokenInfo/VerificationInfo"), "Success");
+        for refusal in printed[version]["impostor"].as_array().unwrap() {
             assert_eq!(refusal["status"], json!(400));
             assert_eq!(refusal["code"], json!("SignatureDoesNotMatch"));
             let message = refusal["message"].as_str().unwrap();
@@ -66,7 +66,7 @@ async fn the_official_sdk_of_sts_is_understood_in_both_of_its_signatures() {
 }
 
 /// Adds a role that the sessions of the first may assume, and returns its ARN.
-fn role_that_trusts_the_first(sts: &Sandbox) -> String {
+fn add_role_that_trusts_the_first(sts: &Sandbox) -> String {
     sts.permit_assume_role(&sts.role_arn(), true);
     let trust = json!({"Version": "1", "Statement": [
         {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"RAM": [sts.role_arn()]}},

@@ -1,4 +1,4 @@
-//! Each fault as the daemon tells it, and what comes after.
+//! Each fault as the daemon reports it, and the recovery from it.
 
 use chrono::{DateTime, TimeDelta};
 
@@ -7,7 +7,7 @@ use crate::http;
 use crate::support::run_command;
 use crate::upstream::renew_until;
 
-/// A fault, and the code that the daemon tells while it lasts.
+/// A fault, and the code that the daemon reports while it lasts.
 const DIAGNOSES: &[(&str, &str)] = &[
     ("down", "RequestFailed"),
     ("hang", "TimedOut"),
@@ -24,16 +24,16 @@ const DIAGNOSES: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn each_fault_is_diagnosed_and_is_over_when_it_is_healed() {
+fn each_fault_is_diagnosed_and_the_daemon_recovers_from_it() {
     std::thread::scope(|scope| {
         for (fault, code) in DIAGNOSES {
             scope.spawn(move || {
                 let sandbox = Sandbox::start(&["--fault", fault]);
                 let daemon = sandbox.daemon();
                 daemon.logged("No credentials");
-                let told = daemon.probe("/ready");
+                let ready = daemon.probe("/ready");
                 assert_eq!(
-                    (told.status, told.text("Code").as_str()),
+                    (ready.status, ready.text("Code").as_str()),
                     (503, *code),
                     "{fault}"
                 );
@@ -53,7 +53,7 @@ fn each_fault_is_diagnosed_and_is_over_when_it_is_healed() {
 }
 
 #[test]
-fn an_outage_in_the_middle_is_told_and_harms_nobody_who_holds_credentials() {
+fn an_outage_is_reported_while_the_current_credentials_are_served() {
     let sandbox = Sandbox::start(&[]);
     let daemon = sandbox.daemon();
     daemon.uri();
@@ -70,7 +70,7 @@ fn an_outage_in_the_middle_is_told_and_harms_nobody_who_holds_credentials() {
 
     // From one fault to another, without a restart of anything.
     sandbox.set("deny");
-    renew_until(&daemon, "it tells the other fault", |ready| {
+    renew_until(&daemon, "it reports the other fault", |ready| {
         ready.text("Code") == "NoPermission"
     });
     assert_eq!(daemon.credentials().body, before.body);
@@ -81,7 +81,7 @@ fn an_outage_in_the_middle_is_told_and_harms_nobody_who_holds_credentials() {
 }
 
 #[test]
-fn a_service_that_flaps_is_up_after_a_while_without_any_help() {
+fn the_daemon_recovers_from_a_flapping_service_by_itself() {
     let sandbox = Sandbox::start(&["--fault", "down"]);
     let daemon = sandbox.daemon();
     daemon.logged("No credentials");
@@ -92,7 +92,7 @@ fn a_service_that_flaps_is_up_after_a_while_without_any_help() {
 }
 
 #[test]
-fn a_clock_that_is_ahead_or_behind_is_reported_and_stops_nothing() {
+fn clock_skew_is_reported_and_credentials_are_served() {
     for skew in ["skew=-2h", "skew=+2h"] {
         let sandbox = Sandbox::start(&["--fault", skew]);
         let daemon = sandbox.daemon();
@@ -103,7 +103,7 @@ fn a_clock_that_is_ahead_or_behind_is_reported_and_stops_nothing() {
 }
 
 #[test]
-fn credentials_live_as_long_as_the_fault_says_alone_or_with_others() {
+fn the_lifetime_fault_sets_the_lifetime_alone_or_with_other_faults() {
     for (args, seconds) in [
         (&["--fault", "lifetime=10m"][..], 600),
         (
@@ -126,7 +126,7 @@ fn credentials_live_as_long_as_the_fault_says_alone_or_with_others() {
 }
 
 #[test]
-fn throttled_calls_are_told_to_wait() {
+fn throttled_calls_get_the_pause_of_the_fault() {
     let sandbox = Sandbox::start(&["--fault", "throttle", "--fault", "throttle-pause=7s"]);
     let reply = http::get(sandbox.address(), "/");
     assert_eq!(
@@ -135,7 +135,7 @@ fn throttled_calls_are_told_to_wait() {
     );
     let daemon = sandbox.daemon();
     daemon.logged("No credentials");
-    let told = daemon.probe("/ready");
-    let message = told.text("Message");
+    let ready = daemon.probe("/ready");
+    let message = ready.text("Message");
     assert!(message.contains("asks for a pause of 7 s"), "{message}");
 }

@@ -1,4 +1,4 @@
-//! The start and the end of `sandbox`, and what it prints.
+//! The start, the output and the end of `sandbox`.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::http;
 use crate::support::{Scratch, environment, eventually, run_command};
 
 #[test]
-fn what_it_prints_leads_a_daemon_to_it() {
+fn the_printed_variables_configure_a_daemon() {
     let sandbox = Sandbox::start(&[]);
     let names: Vec<&str> = sandbox.env().iter().map(|(name, _)| *name).collect();
     assert_eq!(
@@ -30,7 +30,7 @@ fn what_it_prints_leads_a_daemon_to_it() {
 }
 
 #[test]
-fn what_it_prints_is_a_file_that_a_shell_reads() {
+fn the_output_is_a_file_that_a_shell_reads() {
     let sandbox = Sandbox::start(&[]);
     let scratch = Scratch::new();
     let file = scratch.join("env");
@@ -51,17 +51,17 @@ fn what_it_prints_is_a_file_that_a_shell_reads() {
 }
 
 #[test]
-fn a_signal_ends_it_with_zero_whatever_hangs() {
+fn a_signal_stops_it_with_exit_code_zero_while_requests_hang() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut sandbox = Sandbox::start(&["--fault", "hang"]);
         let address = sandbox.address();
         let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
         let waiting = http::send(address, &request);
         eventually("the call has arrived", || {
-            let told = sandbox.ask("GET", "").body;
-            told.contains("\"Calls\":1").then_some(())
+            let report = sandbox.ask("GET", "").body;
+            report.contains("\"Calls\":1").then_some(())
         });
-        // There is nothing to renew, so this one changes nothing.
+        // There is nothing to renew: SIGHUP changes nothing.
         sandbox.signal(Signal::HUP);
         assert_eq!(sandbox.ask("GET", "").status, 200);
         sandbox.signal(signal);
@@ -71,9 +71,9 @@ fn a_signal_ends_it_with_zero_whatever_hangs() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told_with_the_flag_to_change() {
-    let place = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = place.local_addr().unwrap().to_string();
+fn a_port_in_use_is_reported_with_the_flag_to_change() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     for (name, flags, setting) in [
         ("sandbox", &["--listen", &address][..], "--listen"),
         (
@@ -92,14 +92,14 @@ fn a_port_that_is_taken_is_told_with_the_flag_to_change() {
     ] {
         let ended = run_command(name, flags, &[]);
         assert_eq!(ended.code, Some(71), "{}", ended.stderr);
-        let told = ended.stderr.lines().last().unwrap();
+        let message = ended.stderr.lines().last().unwrap();
         assert!(
-            told.contains(&format!("cannot listen on {address}: ")),
-            "{told}"
+            message.contains(&format!("cannot listen on {address}: ")),
+            "{message}"
         );
         assert!(
-            told.ends_with(&format!("stop what uses it, or change {setting}")),
-            "{told}"
+            message.ends_with(&format!("stop what uses it, or change {setting}")),
+            "{message}"
         );
     }
 }
