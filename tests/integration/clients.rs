@@ -1,4 +1,4 @@
-//! The official SDKs, run as their users run them, against the real daemon.
+//! The official SDKs, used as their users use them, against the real daemon.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -104,7 +104,7 @@ async fn pyodps_lists_tables_with_v2_and_v4_signatures() {
 }
 
 #[tokio::test]
-async fn the_stub_of_oss_refuses_what_oss_refuses() {
+async fn the_stub_of_oss_refuses_forged_credentials_as_oss_does() {
     for (forgery, code) in FORGERIES.into_iter().zip([
         "InvalidAccessKeyId",
         "SignatureDoesNotMatch",
@@ -122,10 +122,10 @@ async fn the_stub_of_oss_refuses_what_oss_refuses() {
             else {
                 return;
             };
-            let complaint = String::from_utf8_lossy(&output.stderr);
+            let stderr = String::from_utf8_lossy(&output.stderr);
             assert!(
-                !output.status.success() && complaint.contains(code),
-                "{code}: {complaint}"
+                !output.status.success() && stderr.contains(code),
+                "{code}: {stderr}"
             );
             assert_eq!(oss.rejections(), [code], "{version}");
             assert_eq!(oss.accepted(), Vec::<String>::new(), "{version}");
@@ -134,7 +134,7 @@ async fn the_stub_of_oss_refuses_what_oss_refuses() {
 }
 
 #[tokio::test]
-async fn the_stub_of_odps_refuses_what_odps_refuses() {
+async fn the_stub_of_odps_refuses_forged_credentials_as_odps_does() {
     for (forgery, code) in FORGERIES.into_iter().zip([
         "ODPS-0410051:Invalid credentials - accessKeyId not found",
         "ODPS-0410042:Invalid signature value - User signature does not match",
@@ -150,10 +150,10 @@ async fn the_stub_of_odps_refuses_what_odps_refuses() {
             else {
                 return;
             };
-            let complaint = String::from_utf8_lossy(&output.stderr);
+            let stderr = String::from_utf8_lossy(&output.stderr);
             assert!(
-                !output.status.success() && complaint.contains(code),
-                "{code}: {complaint}"
+                !output.status.success() && stderr.contains(code),
+                "{code}: {stderr}"
             );
             let rejections = odps.rejections();
             assert!(
@@ -165,7 +165,7 @@ async fn the_stub_of_odps_refuses_what_odps_refuses() {
     }
 }
 
-/// A daemon with an embedded STS, and the file that it keeps.
+/// A daemon with an embedded STS, and the file that it writes.
 pub(crate) struct Sidecar {
     // Dropped before the directory in which it writes.
     pub(crate) daemon: Daemon,
@@ -175,7 +175,7 @@ pub(crate) struct Sidecar {
 }
 
 impl Sidecar {
-    /// Starts one whose credentials live so short that every SDK asks for them at every fetch.
+    /// Starts a daemon whose credentials expire so soon that every SDK requests them at every fetch.
     pub(crate) fn start(args: &[&str]) -> Self {
         let scratch = Scratch::new();
         let file = scratch.join("credentials");
@@ -202,7 +202,7 @@ impl Sidecar {
         }
     }
 
-    /// Returns the credentials that the file holds, whose secrets must be printed nowhere.
+    /// Returns the credentials in the file, whose secrets must never be printed.
     pub(crate) fn held(&self) -> Value {
         let held = eventually("the daemon writes its file", || {
             let text = std::fs::read(&self.file).ok()?;
@@ -216,7 +216,7 @@ impl Sidecar {
         held
     }
 
-    /// Asserts that a program, `follow` of some language, gives what the file holds, before and after a rotation.
+    /// Asserts that the program `follow` of a language gets the credentials in the file, before and after a rotation.
     pub(crate) fn assert_followed_by(&self, mut command: Command, ways: &[&str]) {
         command.args(ways);
         let mut program = Process::start(command);
@@ -226,7 +226,7 @@ impl Sidecar {
         });
     }
 
-    /// Asserts that `fetch` gives what the file holds, before and after a rotation, in each of `ways`.
+    /// Asserts that `fetch` gets the credentials in the file, before and after a rotation, in each of `ways`.
     pub(crate) fn assert_followed(&self, ways: &[&str], mut fetch: impl FnMut() -> Value) {
         let old = self.agreed(ways, &mut fetch);
         self.daemon.signal("HUP");
@@ -252,7 +252,7 @@ impl Sidecar {
         if fetched == expected {
             return held;
         }
-        // The daemon may have renewed its credentials between the two readings, but not twice in a row.
+        // The daemon may have renewed its credentials between the two reads, but not twice in a row.
         let (held, fetched, expected) = compare();
         assert_eq!(fetched, expected, "{}", self.daemon.stderr());
         held
@@ -273,7 +273,7 @@ async fn sts() -> Arc<Sandbox> {
     Arc::new(sandbox.expect("loopback has a free port"))
 }
 
-/// Returns the memory of what an STS has issued, for the stubs to check signatures with.
+/// Returns a lookup of the credentials that an STS has issued, by which stubs verify signatures.
 pub(crate) fn issued_by(sts: &Arc<Sandbox>) -> Lookup {
     let sts = Arc::clone(sts);
     Arc::new(move |access_key_id| {
@@ -295,7 +295,7 @@ async fn example_beside_a_daemon(
     let (endpoint, role) = (sts.endpoint(), sts.role_arn());
     let (key_id, secret) = (sts.access_key_id(), sts.access_key_secret());
     let arguments: Vec<String> = arguments.into_iter().collect();
-    // The stubs live on this thread.
+    // The stubs run on this thread.
     blocking(move || {
         let home = Scratch::new();
         let command = Language::Python.program(name, home.path())?;
@@ -357,7 +357,7 @@ async fn example_beside_a_forger(
     .await
 }
 
-/// What is wrong with the credentials that a client is served.
+/// What is wrong with the credentials that a client gets.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Forgery {
     AccessKeyId,
@@ -366,7 +366,7 @@ pub(crate) enum Forgery {
     Lifetime,
 }
 
-/// All of them.
+/// All forgeries.
 pub(crate) const FORGERIES: [Forgery; 4] = [
     Forgery::AccessKeyId,
     Forgery::Secret,
@@ -374,7 +374,7 @@ pub(crate) const FORGERIES: [Forgery; 4] = [
     Forgery::Lifetime,
 ];
 
-/// Makes what the stubs know.
+/// Returns the credentials that the stubs know.
 pub(crate) fn genuine() -> Issued {
     Issued {
         access_key_secret: "genuine-secret".to_owned(),
@@ -383,7 +383,7 @@ pub(crate) fn genuine() -> Issued {
     }
 }
 
-/// Makes the memory of an STS that issued nothing else.
+/// Returns a lookup that finds these credentials only, or none if the id is forged.
 pub(crate) fn only(mut issued: Issued, forgery: Forgery) -> Lookup {
     if forgery == Forgery::Lifetime {
         issued.expires_at = now() - TimeDelta::seconds(1);
@@ -392,40 +392,40 @@ pub(crate) fn only(mut issued: Issued, forgery: Forgery) -> Lookup {
     Arc::new(move |id| (is_known && id == ACCESS_KEY_ID).then(|| issued.clone()))
 }
 
-/// Points a client at what a daemon serves.
+/// Configures a client for the URI of a daemon.
 pub(crate) fn beside(uri: &str, mut command: Command) -> Command {
     command.env("ALIBABA_CLOUD_CREDENTIALS_URI", uri);
     command.env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true");
     command
 }
 
-/// Runs a client to its end, which must be a good one.
+/// Runs a client until it exits, which must be with success.
 pub(crate) fn finished(command: &mut Command) -> Output {
     let output = command
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let complaint = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "{command:?} ended with {}\n{complaint}",
+        "{command:?} ended with {}\n{stderr}",
         output.status
     );
     output
 }
 
-/// Runs `work` where it may block.
+/// Runs `work` on a thread that may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work)
         .await
-        .expect("the work comes to its end")
+        .expect("the work does not panic")
 }
 
-/// Reads the names that an example printed.
+/// Returns the names that an example printed.
 pub(crate) fn names(output: &Output) -> Vec<String> {
     serde_json::from_slice(&output.stdout).expect("a JSON list of names")
 }
 
-/// Returns the three strings of credentials that every reader gets.
+/// Returns the three fields of credentials that every client gets.
 pub(crate) fn triple(credentials: &Value) -> Value {
     FIELDS
         .iter()
@@ -435,7 +435,7 @@ pub(crate) fn triple(credentials: &Value) -> Value {
 
 const FIELDS: [&str; 3] = ["AccessKeyId", "AccessKeySecret", "SecurityToken"];
 
-/// Under which the stubs know it.
+/// The id of the credentials that the stubs know.
 pub(crate) const ACCESS_KEY_ID: &str = "STS.Example";
 
 const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];

@@ -1,18 +1,18 @@
-//! A network of a test's own, in which 100.100.100.200 is this machine, and file systems of a test's own.
+//! Network namespaces in which 100.100.100.200 is this machine, and mount namespaces, each for one test.
 //!
-//! A test that needs them is ignored, and run by another one: in a process of its own, in a namespace of its own.
+//! A test that needs one is ignored; another test runs it in a process of its own, within the namespace.
 
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
 use crate::support::required;
 
-/// Where the ECS metadata service is.
+/// The address of the ECS metadata service.
 pub(crate) const METADATA: &str = "100.100.100.200:80";
 
-/// Makes, of each function of the module `inside`, a test that runs it in a network of its own.
+/// Defines, for each function of the module `inside`, a test that runs it in a network namespace.
 ///
-/// The language of its client stands before it, as packages can only be installed where the internet is.
+/// The language of its client precedes it, because packages can be installed only outside of the namespace.
 macro_rules! in_own_network {
     ($($language:ident: $($name:ident),+;)+) => {
         $($(
@@ -40,7 +40,7 @@ macro_rules! in_own_network {
 }
 pub(crate) use in_own_network;
 
-/// Runs an ignored test of this program in a network of its own, where it must pass, and skip nothing.
+/// Runs an ignored test of this program in a network namespace, where it must pass without skipping anything.
 pub(crate) fn passes(module: &str, name: &str) {
     let flags = ["--net", "--map-root-user --net"]
         .into_iter()
@@ -53,8 +53,7 @@ pub(crate) fn passes(module: &str, name: &str) {
     assert_passed(&in_namespace(flags, &alone(module, name)));
 }
 
-/// Runs an ignored test of this program where its user may mount a file system that nobody else sees. It must pass there,
-/// and skip nothing.
+/// Runs an ignored test of this program in a mount namespace, where it must pass without skipping anything.
 pub(crate) fn passes_with_mounts(module: &str, name: &str) {
     let run = |script: &str| {
         let flags = ["--map-root-user", "--mount"];
@@ -70,10 +69,10 @@ pub(crate) fn passes_with_mounts(module: &str, name: &str) {
     }
 }
 
-/// Returns the shell script that runs nothing but one ignored test of this program.
+/// Returns the shell script that runs one ignored test of this program.
 fn alone(module: &str, name: &str) -> String {
     let program = std::env::current_exe().unwrap();
-    // The names of tests begin below the crate.
+    // The names of tests do not contain the crate.
     let (_, module) = module.split_once("::").unwrap();
     format!(
         "exec '{}' --ignored --exact --nocapture {module}::{name}",
@@ -82,15 +81,15 @@ fn alone(module: &str, name: &str) -> String {
 }
 
 fn assert_passed(output: &Output) {
-    let told = [&output.stdout[..], &output.stderr].concat();
-    let told = String::from_utf8_lossy(&told);
+    let text = [&output.stdout[..], &output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
     assert!(
-        output.status.success() && told.contains(" 1 passed;") && !told.contains("SKIPPED"),
-        "{told}"
+        output.status.success() && text.contains(" 1 passed;") && !text.contains("SKIPPED"),
+        "{text}"
     );
 }
 
-/// Whether this process is in such a network, and says aloud if not.
+/// Whether this process is in such a network namespace; if not, the test is reported as skipped.
 pub(crate) fn is_here() -> bool {
     let is_here = TcpListener::bind(METADATA).is_ok();
     required("a network where 100.100.100.200 is this machine", is_here)

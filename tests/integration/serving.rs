@@ -1,4 +1,4 @@
-//! What clients of the data listener and of the probes see, and how the daemon stops.
+//! The responses of the data listener and of the probes, and how the daemon shuts down.
 
 use std::net::{SocketAddr, TcpListener};
 
@@ -19,7 +19,7 @@ fn has_ipv6_loopback() -> bool {
 }
 
 #[test]
-fn the_answer_satisfies_every_parser() {
+fn the_response_satisfies_every_parser() {
     let daemon = sandbox(&[], &[]);
     let uri = daemon.uri();
     let reply = daemon.credentials();
@@ -78,7 +78,7 @@ fn the_answer_satisfies_every_parser() {
 }
 
 #[test]
-fn every_form_of_request_that_a_client_sends_gets_the_same_answer() {
+fn requests_of_all_known_clients_get_the_same_response() {
     let daemon = sandbox(&[], &[]);
     daemon.uri();
     let expected = daemon.credentials().body;
@@ -105,8 +105,8 @@ fn every_form_of_request_that_a_client_sends_gets_the_same_answer() {
         assert_eq!(reply.header("connection"), Some("close"), "{request}");
     }
     if has_ipv6_loopback() {
-        let twin = SocketAddr::new("::1".parse().unwrap(), port);
-        assert_eq!(http::get(twin, "/api/v1/credentials/0").body, expected);
+        let ipv6 = SocketAddr::new("::1".parse().unwrap(), port);
+        assert_eq!(http::get(ipv6, "/api/v1/credentials/0").body, expected);
     }
 
     let head = daemon.raw("HEAD /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
@@ -178,22 +178,22 @@ fn every_refusal_is_json_with_a_code_and_a_message() {
         assert_eq!(reply.header("connection"), Some("close"), "{reply:?}");
         assert_eq!(reply.header("allow").is_some(), status == 405);
     }
-    // What is no HTTP never reaches the routes: the HTTP library refuses it, without a body.
+    // Bytes that are not HTTP never reach the routes: the HTTP library refuses them, without a body.
     for garbage in ["\r\n\r\n", "\0\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n"] {
         assert_ne!(daemon.raw(garbage).status, 200);
     }
-    let endless = format!(
+    let oversized = format!(
         "{right} HTTP/1.1\r\nHost: 127.0.0.1\r\nX: {}\r\n\r\n",
         "x".repeat(64 * 1024)
     );
-    assert_ne!(daemon.raw(&endless).status, 200);
+    assert_ne!(daemon.raw(&oversized).status, 200);
     assert_eq!(daemon.credentials().status, 200);
 }
 
 #[test]
-fn a_secret_path_is_told_to_the_caller_and_to_nobody_else() {
+fn a_secret_path_is_printed_for_the_caller_and_nowhere_else() {
     let key = "Zm9yLXlvdXItZXllcy1vbmx5";
-    // The harness asserts that the value of RAM_SIDECAR_KEY is neither logged nor answered.
+    // `Daemon` asserts on drop that the value of RAM_SIDECAR_KEY is in neither the log nor a response.
     let daemon = sandbox(&[], &[("RAM_SIDECAR_KEY", key)]);
     assert!(
         daemon
@@ -214,7 +214,7 @@ fn a_secret_path_is_told_to_the_caller_and_to_nobody_else() {
 }
 
 #[test]
-fn the_probes_tell_how_things_are_and_reach_no_secret() {
+fn probes_report_the_state_and_serve_no_credentials() {
     let daemon = sandbox(&[], &[]);
     daemon.uri();
     for (path, status) in [
@@ -230,13 +230,13 @@ fn the_probes_tell_how_things_are_and_reach_no_secret() {
     }
     assert_eq!(daemon.probe("/ready").text("phase"), "fresh");
     assert_eq!(daemon.probe("/api/v1/credentials/0").status, 404);
-    // The kubelet asks by the address of the pod.
+    // The kubelet uses the address of the pod.
     let foreign = "GET /live HTTP/1.1\r\nHost: 10.1.2.3:7003\r\n\r\n";
     assert_eq!(http::raw(daemon.admin(), foreign).status, 200);
 }
 
 #[test]
-fn sigterm_ends_it_with_success_and_without_delay() {
+fn sigterm_and_sigint_stop_it_at_once_with_exit_code_zero() {
     let mut daemon = sandbox(&[], &[]);
     daemon.uri();
     daemon.signal("TERM");
@@ -279,9 +279,9 @@ fn a_second_signal_ends_the_drain() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_with_its_setting() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
+fn a_port_in_use_is_reported_with_its_setting() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     for (args, setting) in [
         (
             ["--listen", &address, "--admin-listen", "127.0.0.1:0"],
@@ -292,15 +292,15 @@ fn a_port_that_is_taken_is_named_with_its_setting() {
             "admin.listen",
         ),
     ] {
-        let (code, told) = run(&[&["--sandbox"], &args[..]].concat(), &[]);
-        assert_eq!(code, Some(71), "{told}");
+        let (code, stderr) = run(&[&["--sandbox"], &args[..]].concat(), &[]);
+        assert_eq!(code, Some(71), "{stderr}");
         assert!(
-            told.contains(&format!(
+            stderr.contains(&format!(
                 "cannot listen on {address}: Address already in use"
             )),
-            "{told}"
+            "{stderr}"
         );
-        assert!(told.contains(setting), "{told}");
+        assert!(stderr.contains(setting), "{stderr}");
     }
 }
 
@@ -328,7 +328,7 @@ fn every_line_of_the_log_says_that_it_is_a_sandbox() {
     let id = daemon.logged("Credentials renewed");
     assert!(id.contains("STS.Sandbox"), "{id}");
 
-    // A short duration is worth a warning, and that is marked at any level.
+    // A short duration is warned of, and the warning is marked at any log level.
     let terse = sandbox(&["--duration", "15m"], &[("RAM_SIDECAR_LOG", "warn")]);
     let warning = terse.logged("role.duration is below 34 minutes");
     assert!(
@@ -346,7 +346,7 @@ fn a_drain_ends_by_itself() {
 }
 
 #[test]
-fn a_sandbox_that_takes_the_place_of_a_role_says_so() {
+fn a_sandbox_that_replaces_a_configured_role_is_logged() {
     let daemon = sandbox(&[], &[("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/real")]);
     daemon.uri();
     assert!(
@@ -357,7 +357,7 @@ fn a_sandbox_that_takes_the_place_of_a_role_says_so() {
 }
 
 #[test]
-fn open_requests_are_finished_before_it_leaves() {
+fn open_requests_are_finished_before_it_exits() {
     use ram_sidecar::sandbox::{Fault, Options, Sandbox, Times};
     use secrecy::ExposeSecret as _;
 
@@ -378,7 +378,7 @@ fn open_requests_are_finished_before_it_leaves() {
     let request = "GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     let open = http::send(daemon.data(), request);
     runtime.block_on(sts.wait_for_requests(1));
-    // Answered after the request above was accepted, as connections are accepted in order.
+    // Connections are accepted in order: this response means that the request above was accepted.
     assert_eq!(daemon.get("/").status, 404);
     daemon.signal("TERM");
     daemon.logged("Stopping");

@@ -1,4 +1,4 @@
-//! The real binary under test, and what tests of processes need: their output, deadlines, directories.
+//! Runs the real binary, and helps tests of processes: output, deadlines, temporary directories.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,12 +16,13 @@ use crate::http::{self, Reply};
 
 /// The real binary under test, killed on drop.
 ///
-/// It logs everything it can. When it is dropped, all that it ever printed or answered but credentials is searched for
-/// every secret that the test knows of.
+/// It logs at the level `trace`. On drop, its output and all its responses other than credentials are searched for every
+/// secret that the test knows.
 pub(crate) struct Daemon {
     process: Process,
     secrets: Mutex<Vec<String>>,
-    told: Mutex<Vec<String>>,
+    /// The bodies of all responses other than credentials.
+    bodies: Mutex<Vec<String>>,
 }
 
 impl Daemon {
@@ -30,11 +31,11 @@ impl Daemon {
         Self {
             process: Process::start(command("serve", args, env)),
             secrets: Mutex::new(secrets(env)),
-            told: Mutex::default(),
+            bodies: Mutex::default(),
         }
     }
 
-    /// Starts it like [`Self::spawn`], with a standard output that nobody reads.
+    /// Starts it like [`Self::spawn`], with a standard output that is closed at the other end.
     pub(crate) fn spawn_without_stdout(args: &[&str]) -> Self {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
@@ -42,27 +43,27 @@ impl Daemon {
         Self {
             process,
             secrets: Mutex::default(),
-            told: Mutex::default(),
+            bodies: Mutex::default(),
         }
     }
 
-    /// Starts it like [`Self::spawn`], with so many open files at the most.
+    /// Starts it like [`Self::spawn`], with a limit of open files.
     pub(crate) fn spawn_limited(files: u64, args: &[&str]) -> Self {
         let limit = format!("--nofile={files}:{files}");
         Self::spawn_under(&["prlimit", &limit], args, &[])
     }
 
-    /// Starts it like [`Self::spawn`], by a program that becomes it.
+    /// Starts it like [`Self::spawn`], through a program that replaces itself with it.
     pub(crate) fn spawn_under(starter: &[&str], args: &[&str], env: &[(&str, &str)]) -> Self {
         let outer = under(starter, &command("serve", args, env));
         Self {
             process: Process::start(outer),
             secrets: Mutex::new(secrets(env)),
-            told: Mutex::default(),
+            bodies: Mutex::default(),
         }
     }
 
-    /// Returns the address at which it serves, waiting for it to be printed.
+    /// Waits for the URI of the credentials to be printed, and returns it.
     pub(crate) fn uri(&self) -> String {
         let printed = self.process.stdout.wait_for(START_DEADLINE, |lines| {
             lines
@@ -118,19 +119,19 @@ impl Daemon {
         line.unwrap_or_else(|| panic!("`{needle}` is not logged; {}", self.stderr()))
     }
 
-    /// Asks the data listener for a path.
+    /// Requests a path from the data listener.
     pub(crate) fn get(&self, path: &str) -> Reply {
         let reply = http::get(self.data(), path);
         self.learn(&reply);
         reply
     }
 
-    /// Asks the data listener for the credentials at the default path.
+    /// Requests the credentials at the default path from the data listener.
     pub(crate) fn credentials(&self) -> Reply {
         self.get("/api/v1/credentials/0")
     }
 
-    /// Asks a probe.
+    /// Requests a probe from the admin listener.
     pub(crate) fn probe(&self, path: &str) -> Reply {
         let reply = http::get(self.admin(), path);
         self.learn(&reply);
@@ -151,12 +152,12 @@ impl Daemon {
         reply
     }
 
-    /// Names a secret that must never be printed.
+    /// Adds a secret that must never be printed.
     pub(crate) fn plant(&self, secret: &str) {
         self.secrets.lock().unwrap().push(secret.to_owned());
     }
 
-    /// Credentials hold secrets; everything else must not.
+    /// Adds the secrets of credentials; any other response must not contain one.
     fn learn(&self, reply: &Reply) {
         match serde_json::from_str::<Value>(&reply.body) {
             Ok(json) if json["Code"] == "Success" => {
@@ -170,7 +171,7 @@ impl Daemon {
                     self.plant(json[name].as_str().expect("credentials are strings"));
                 }
             }
-            _ => self.told.lock().unwrap().push(reply.body.clone()),
+            _ => self.bodies.lock().unwrap().push(reply.body.clone()),
         }
     }
 
@@ -188,7 +189,7 @@ impl Daemon {
             "KILL" => Signal::KILL,
             "STOP" => Signal::STOP,
             "TERM" => Signal::TERM,
-            _ => panic!("{name} is no signal that tests send"),
+            _ => panic!("{name} is not a signal that tests send"),
         };
         let pid = i32::try_from(self.process.child.id())
             .ok()
@@ -196,12 +197,12 @@ impl Daemon {
         kill_process(pid.expect("a child has a process id"), signal).expect("the daemon runs");
     }
 
-    /// Waits for its end and returns its exit code.
+    /// Waits for the process to exit, and returns its exit code.
     pub(crate) fn ended(&mut self) -> Option<i32> {
         self.process.ended()
     }
 
-    /// Returns everything that it logged so far.
+    /// Returns its log so far.
     pub(crate) fn stderr(&self) -> String {
         self.process.stderr()
     }
@@ -209,17 +210,17 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // All that was printed has been read once the process is gone.
+        // The rest of the output is read once the process has exited.
         end(&mut self.process.child);
         if std::thread::panicking() {
             return;
         }
         self.process.stderr.wait_for(START_DEADLINE, |_| None::<()>);
-        let mut told = self.told.lock().unwrap().join("\n");
-        told.push_str(&self.stderr());
-        // The address is for the caller, secret path and all.
+        let mut output = self.bodies.lock().unwrap().join("\n");
+        output.push_str(&self.stderr());
+        // The URI is meant for the caller, with its secret path.
         let printed = self.stdout();
-        told.extend(
+        output.extend(
             printed
                 .iter()
                 .filter(|line| !line.starts_with(URI_PREFIX))
@@ -227,24 +228,24 @@ impl Drop for Daemon {
         );
         for secret in &*self.secrets.lock().unwrap() {
             assert!(
-                !told.contains(secret),
-                "a secret was printed: {secret}\n{told}"
+                !output.contains(secret),
+                "a secret was printed: {secret}\n{output}"
             );
         }
         assert!(
-            !told.contains("AccessKeySecret\""),
-            "credentials were printed\n{told}"
+            !output.contains("AccessKeySecret\""),
+            "credentials were printed\n{output}"
         );
     }
 }
 
-/// Runs `ram-sidecar serve …args` to its end, and returns its exit code and what it wrote to standard error.
+/// Runs `ram-sidecar serve …args` until it exits, and returns its exit code and its standard error.
 pub(crate) fn run(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
     let Ended { code, stderr, .. } = run_command("serve", args, env);
     (code, stderr)
 }
 
-/// Runs `ram-sidecar check …args` to its end, and returns its exit code and what it printed.
+/// Runs `ram-sidecar check …args` until it exits, and returns its exit code and its standard output.
 pub(crate) fn check(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String) {
     let Ended {
         code,
@@ -255,15 +256,14 @@ pub(crate) fn check(args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, String
     (code, stdout)
 }
 
-/// How a process ended.
+/// The exit code and the output of a process.
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
-    /// Its lines.
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-/// Runs `ram-sidecar name …args` to its end.
+/// Runs `ram-sidecar name …args` until it exits.
 pub(crate) fn run_command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Ended {
     let mut process = Process::start(command(name, args, env));
     let child = &mut process.child;
@@ -272,22 +272,22 @@ pub(crate) fn run_command(name: &str, args: &[&str], env: &[(&str, &str)]) -> En
     });
     process.stderr.wait_for(START_DEADLINE, |_| None::<()>);
     process.stdout.wait_for(START_DEADLINE, |_| None::<()>);
-    let told = process.stderr();
+    let stderr = process.stderr();
     let printed = process.stdout.seen.lock().unwrap().lines.join("\n");
     for secret in secrets(env) {
         assert!(
-            !told.contains(&secret) && !printed.contains(&secret),
-            "{told}\n{printed}"
+            !stderr.contains(&secret) && !printed.contains(&secret),
+            "{stderr}\n{printed}"
         );
     }
     Ended {
         code: status.code(),
         stdout: printed,
-        stderr: told,
+        stderr,
     }
 }
 
-/// Returns the values of those variables that hold secrets.
+/// Returns the values of the variables whose names are those of secrets.
 fn secrets(env: &[(&str, &str)]) -> Vec<String> {
     let is_secret = |name: &str| {
         ["_SECRET", "_TOKEN", "_KEY"]
@@ -300,7 +300,8 @@ fn secrets(env: &[(&str, &str)]) -> Vec<String> {
         .collect()
 }
 
-/// Makes `ram-sidecar name …args`, which logs everything, with a cleared environment plus `PATH` and `env`.
+/// Returns the command `ram-sidecar name …args`, which logs at the level `trace`, with a cleared environment plus `PATH`
+/// and `env`.
 pub(crate) fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ram-sidecar"));
     command.arg(name).args(args).env_clear();
@@ -311,7 +312,7 @@ pub(crate) fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Comman
     command
 }
 
-/// Makes a command that starts another, by a program that becomes it if one is given, with nothing but its variables.
+/// Returns a command that runs another one, through `starter` unless that is empty, with only the variables of the other.
 pub(crate) fn under(starter: &[&str], inner: &Command) -> Command {
     let starter = starter.iter().map(AsRef::as_ref);
     let inner_words = std::iter::once(inner.get_program()).chain(inner.get_args());
@@ -327,7 +328,7 @@ const METADATA: &str = "The ECS metadata dialect is spoken";
 
 const URI_PREFIX: &str = "ALIBABA_CLOUD_CREDENTIALS_URI=";
 
-/// A child process whose output is read as it comes, killed on drop.
+/// A child process whose output is read as it is written; killed on drop.
 pub(crate) struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -367,7 +368,7 @@ impl Process {
         self.child.id()
     }
 
-    /// Waits for its end and returns its exit code.
+    /// Waits for the process to exit, and returns its exit code.
     pub(crate) fn ended(&mut self) -> Option<i32> {
         let child = &mut self.child;
         let status = eventually("the process ends", || {
@@ -382,7 +383,7 @@ impl Process {
         writeln!(stdin, "{line}").expect("the process reads its standard input");
     }
 
-    /// Writes a line to its standard input and returns the line that it prints in answer.
+    /// Writes a line to its standard input, and returns the next line that it prints.
     pub(crate) fn ask(&mut self, question: &str) -> String {
         self.tell(question);
         let index = self.answers;
@@ -410,12 +411,12 @@ impl Drop for Process {
     }
 }
 
-/// Ends a child, unless it has ended by itself. Where coverage is measured, it gets the time to write down its own.
+/// Kills a child, unless it has exited. Where coverage is measured, it first gets the time to write its counters.
 fn end(child: &mut Child) {
     let is_there = |child: &mut Child| matches!(child.try_wait(), Ok(None));
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.filter(|_| environment(COVERAGE).is_some());
-    // The second signal cuts a drain short.
+    // The second signal ends a drain.
     for _ in 0..2 {
         let Some(pid) = pid.filter(|_| is_there(child)) else {
             break;
@@ -460,7 +461,7 @@ impl Output {
         output
     }
 
-    /// Waits until `wanted` finds something; gives up when there is no more output, or after `deadline`.
+    /// Waits until `wanted` returns a value, the output ends or `deadline` has passed.
     fn wait_for<T>(
         &self,
         deadline: Duration,
@@ -476,17 +477,17 @@ impl Output {
     }
 }
 
-/// An empty directory, removed on drop.
+/// A temporary directory, removed on drop.
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Makes a directory of its own.
+    /// Creates an empty directory below the target directory.
     pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("scratch-{}-{number}", std::process::id());
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        // A process of the same number may have been killed before it could clean up.
+        // An earlier process with the same id may have been killed before it could clean up.
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).expect("the target directory is writable");
         Self(path)
@@ -509,7 +510,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Waits until `condition` gives a value.
+/// Waits until `condition` returns a value; panics after 30 s, naming `what`.
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let polls = START_DEADLINE.as_millis() / POLL.as_millis();
     for _ in 0..polls {
@@ -521,8 +522,8 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
     panic!("{what}: not within {START_DEADLINE:?}");
 }
 
-/// Says aloud when a test cannot check something for want of `what`; under `CI=true` that is a failure.
-#[expect(clippy::print_stderr, reason = "a test that did nothing must say so")]
+/// Returns `is_there`; if not, prints that the test is skipped for lack of `what`, and fails under `CI=true`.
+#[expect(clippy::print_stderr, reason = "a skipped test must be visible")]
 pub(crate) fn required(what: &str, is_there: bool) -> bool {
     if !is_there {
         eprintln!("SKIPPED: {what} not found");
@@ -532,10 +533,10 @@ pub(crate) fn required(what: &str, is_there: bool) -> bool {
     is_there
 }
 
-/// Reads a variable of the environment in which the tests run.
+/// Reads a variable of the environment of the tests.
 #[expect(
     clippy::disallowed_methods,
-    reason = "tests are told by the environment what to run, and where"
+    reason = "the environment configures which tests run, and where"
 )]
 pub(crate) fn environment(name: &str) -> Option<OsString> {
     std::env::var_os(name)
@@ -543,7 +544,7 @@ pub(crate) fn environment(name: &str) -> Option<OsString> {
 
 const POLL: Duration = Duration::from_millis(20);
 
-/// Set where the programs are instrumented, by `.ci/coverage`: they write down what they have run through when they end.
+/// Set by `.ci/coverage`: the instrumented programs write their counters when they exit.
 const COVERAGE: &str = "LLVM_PROFILE_FILE";
 
 /// A second and a half.
@@ -551,5 +552,5 @@ const COVERAGE_POLLS: u32 = 75;
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A client imports its SDK first, on a machine that may be busy with other tests.
+/// A client first imports its SDK, perhaps on a machine that is busy with other tests.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);

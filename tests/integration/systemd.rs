@@ -1,4 +1,4 @@
-//! A service of systemd: what it is told, and the unit.
+//! The daemon as a service of systemd: its notifications, and the unit.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -11,7 +11,7 @@ use crate::serving::LISTEN;
 use crate::support::{Daemon, Scratch, eventually};
 use crate::toolchains::tool;
 
-/// Listens as systemd does.
+/// Receives notifications as systemd does.
 struct Systemd {
     scratch: Scratch,
     socket: UnixDatagram,
@@ -21,8 +21,8 @@ impl Systemd {
     fn new() -> Self {
         let scratch = Scratch::new();
         let socket = UnixDatagram::bind(scratch.join("notify")).unwrap();
-        let patience = Some(Duration::from_secs(20));
-        socket.set_read_timeout(patience).unwrap();
+        let timeout = Some(Duration::from_secs(20));
+        socket.set_read_timeout(timeout).unwrap();
         Self { scratch, socket }
     }
 
@@ -36,8 +36,8 @@ impl Systemd {
         Daemon::spawn(&[&LISTEN[..], args].concat(), &env)
     }
 
-    /// Returns the next message that has `word` in it.
-    fn told(&self, word: &str) -> String {
+    /// Returns the next message that contains `word`.
+    fn received(&self, word: &str) -> String {
         let mut buffer = [0; 4096];
         loop {
             let length = self.socket.recv(&mut buffer);
@@ -52,10 +52,10 @@ impl Systemd {
 }
 
 #[test]
-fn it_is_ready_with_credentials_says_until_when_and_says_that_it_stops() {
+fn it_notifies_readiness_with_the_expiry_and_the_stop() {
     let systemd = Systemd::new();
     let mut daemon = systemd.daemon(&["--sandbox"], &[]);
-    let message = systemd.told("READY=1");
+    let message = systemd.received("READY=1");
     let status = message.lines().next().unwrap();
     assert!(
         status.starts_with("STATUS=Serving credentials until 2"),
@@ -63,26 +63,26 @@ fn it_is_ready_with_credentials_says_until_when_and_says_that_it_stops() {
     );
     assert_eq!(daemon.probe("/ready").status, 200);
     daemon.signal("TERM");
-    systemd.told("STOPPING=1");
+    systemd.received("STOPPING=1");
     assert_eq!(daemon.ended(), Some(0));
 }
 
 #[test]
-fn while_there_are_none_it_says_what_it_waits_for_and_is_not_ready() {
+fn without_credentials_it_notifies_the_cause_and_is_not_ready() {
     let systemd = Systemd::new();
     let sandbox = Sandbox::start(&["--fault", "error"]);
     let daemon = systemd.daemon(&[], &sandbox.env());
-    let message = systemd.told("STATUS=Waiting for the first credentials: ");
+    let message = systemd.received("STATUS=Waiting for the first credentials: ");
     assert!(message.contains("InternalError"), "{message}");
     assert!(!message.contains("READY"), "{message}");
     sandbox.heal();
     daemon.signal("HUP");
-    let message = systemd.told("READY=1");
+    let message = systemd.received("READY=1");
     assert!(message.contains("STATUS=Serving"), "{message}");
 }
 
 #[test]
-fn a_systemd_that_takes_no_messages_delays_nobody() {
+fn a_full_notification_socket_delays_nothing() {
     let systemd = Systemd::new();
     let sender = UnixDatagram::unbound().unwrap();
     sender.set_nonblocking(true).unwrap();
@@ -95,7 +95,7 @@ fn a_systemd_that_takes_no_messages_delays_nobody() {
 }
 
 #[test]
-fn the_unit_is_understood_whole_and_exposes_little() {
+fn the_unit_is_valid_and_exposes_little() {
     let Some(mut verify) = tool("systemd-analyze") else {
         return;
     };
@@ -111,30 +111,30 @@ fn the_unit_is_understood_whole_and_exposes_little() {
     )
     .unwrap();
 
-    let told = all(verify.arg("verify").arg(&file));
-    assert_eq!(told, (true, String::new()));
-    // A misspelt line is complained of, so that silence means something.
+    let result = all(verify.arg("verify").arg(&file));
+    assert_eq!(result, (true, String::new()));
+    // A misspelt line is reported, so that no output means no mistake.
     let misspelt = scratch.join("misspelt.service");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&misspelt, text.replace("LockPersonality", "LockPersonalty")).unwrap();
-    let (_, told) = all(Command::new("systemd-analyze").arg("verify").arg(&misspelt));
-    assert!(told.contains("LockPersonalty"), "{told}");
+    let (_, output) = all(Command::new("systemd-analyze").arg("verify").arg(&misspelt));
+    assert!(output.contains("LockPersonalty"), "{output}");
 
     let mut exposure = Command::new("systemd-analyze");
     exposure.args(["security", "--offline=true", "--no-pager", "--threshold=20"]);
-    let (is_below, told) = all(exposure.arg(&file));
-    assert!(is_below, "more than 2.0 of 10: {told}");
+    let (is_below, output) = all(exposure.arg(&file));
+    assert!(is_below, "more than 2.0 of 10: {output}");
 }
 
 fn all(command: &mut Command) -> (bool, String) {
     let output = command.output().unwrap();
-    let told = [output.stdout, output.stderr].concat();
-    let told = String::from_utf8_lossy(&told).into_owned();
-    (output.status.success(), told)
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    (output.status.success(), text)
 }
 
 #[test]
-fn exec_leaves_the_messages_to_its_command() {
+fn exec_leaves_notifications_to_its_command() {
     let systemd = Systemd::new();
     let script = "test -S \"$NOTIFY_SOCKET\"";
     let ended = crate::support::run_command(
@@ -146,7 +146,7 @@ fn exec_leaves_the_messages_to_its_command() {
     systemd.socket.set_nonblocking(true).unwrap();
     assert!(
         systemd.socket.recv(&mut [0; 16]).is_err(),
-        "it told something"
+        "it sent a notification"
     );
     eventually("the socket is still there", || {
         Path::new(&systemd.path()).exists().then_some(())

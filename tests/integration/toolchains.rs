@@ -1,7 +1,7 @@
-//! The languages of the real clients, and what judges manifests: their packages, installed once below the target
-//! directory, and their programs.
+//! The languages of the official SDKs and of the validator of manifests: installs their packages once below the target
+//! directory, and runs their programs.
 //!
-//! A language that is not there makes its tests pass with a note, except under `CI=true`.
+//! Tests of a language that is not installed are skipped with a note; under `CI=true` they fail.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use sha1::{Digest, Sha1};
 use crate::signing::hex;
 use crate::support::{environment, required};
 
-/// A language in which there is an official SDK.
+/// A language with programs that the tests run.
 #[derive(Clone, Copy)]
 pub(crate) enum Language {
     Python,
@@ -26,15 +26,18 @@ pub(crate) enum Language {
     /// Go again, with the libraries of Kubernetes.
     #[cfg_attr(
         not(feature = "inject"),
-        expect(dead_code, reason = "it judges manifests, which that feature writes")
+        expect(
+            dead_code,
+            reason = "it validates manifests, which that feature writes"
+        )
     )]
     Kubernetes,
 }
 
 impl Language {
-    /// Returns the command that runs `program` in an empty environment but for `PATH` and a `HOME` of its own.
+    /// Returns the command that runs `program` with only `PATH` and the given `HOME` in its environment.
     ///
-    /// Nothing when the language is not installed. Blocks while its packages are being installed.
+    /// Returns `None` if the language is not installed. Blocks while its packages are being installed.
     pub(crate) fn program(self, program: &str, home: &Path) -> Option<Command> {
         let prepared = self.prepared()?;
         let mut command = match self {
@@ -100,7 +103,7 @@ impl Language {
 
         let clients = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
         fs::create_dir_all(&clients).expect("the target directory is writable");
-        // Other test processes may be at it too; the lock ends with the file, whatever becomes of this process.
+        // Other test processes may install it too; the lock is released with the file, even if this process is killed.
         let lock =
             File::create(clients.join(format!("{}.lock", self.name()))).expect("a lock file");
         flock(&lock, FlockOperation::LockExclusive).expect("the lock can be waited for");
@@ -139,9 +142,9 @@ impl Language {
                     .args(["ci", "--ignore-scripts"])
                     .current_dir(prepared));
             }
-            // Every program of the module; ossutil is one of its own.
+            // Every program of the module, and ossutil, which is another module.
             Self::Go => self.go_build(prepared, &["./...", "github.com/aliyun/ossutil"]),
-            // It runs for a moment, and would be optimised for half a minute.
+            // Optimising it would take half a minute; it runs for a moment.
             Self::Kubernetes => self.go_build(prepared, &["-gcflags=all=-N -l", "."]),
             Self::Java => {
                 self.copy_inputs(prepared);
@@ -156,7 +159,7 @@ impl Language {
 
     fn go_build(self, prepared: &Path, args: &[&str]) {
         let mut build = Command::new("go");
-        // A directory takes programs under their own names.
+        // With a directory as output, programs have their own names.
         build
             .args(["build", "-o"])
             .arg(prepared.join(""))
@@ -173,7 +176,7 @@ impl Language {
         }
     }
 
-    /// Condenses all that the installation is made from.
+    /// Returns a digest of everything that the installation depends on.
     fn stamp(self, versions: &[String]) -> String {
         let mut hash = Sha1::new();
         for version in versions {
@@ -222,7 +225,7 @@ impl Language {
     }
 }
 
-/// Returns the path of a plain tool; nothing when it is not installed.
+/// Returns the command of a tool; `None` if it is not installed.
 pub(crate) fn tool(name: &str) -> Option<Command> {
     if version(name, "--version").is_none() {
         required(name, false);
@@ -234,7 +237,7 @@ pub(crate) fn tool(name: &str) -> Option<Command> {
 fn version(tool: &str, flag: &str) -> Option<String> {
     match Command::new(tool).arg(flag).output() {
         Ok(output) if output.status.success() => {
-            // Java names its version on standard error.
+            // Java prints its version to standard error.
             Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
         }
         Ok(output) => panic!("{tool} {flag}: {}", String::from_utf8_lossy(&output.stderr)),
