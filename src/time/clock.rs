@@ -34,8 +34,8 @@ enum Base {
     Simulated {
         start: Moment,
         origin: Instant,
-        /// Whether sleepers are told when the clocks are set, as by the timers of the kernel.
-        tells: bool,
+        /// Whether sleepers wake when the clocks are set, as with the timers of the kernel.
+        wakes: bool,
     },
 }
 
@@ -50,14 +50,14 @@ impl Clock {
 
     /// Starts at `start` and runs with tokio's time, so that a paused runtime controls it.
     ///
-    /// Where it `tells`, sleepers notice at once that it is set or suspended; else within [`SLICE`], as where the kernel
-    /// has no timers for that.
-    pub fn simulated(start: Moment, tells: bool) -> Self {
+    /// If it `wakes` sleepers, they notice at once that it is set or suspended; otherwise within [`SLICE`], as where the
+    /// kernel has no timers for that.
+    pub fn simulated(start: Moment, wakes: bool) -> Self {
         Self {
             base: Base::Simulated {
                 start,
                 origin: Instant::now(),
-                tells,
+                wakes,
             },
             shifts: Arc::default(),
         }
@@ -69,14 +69,14 @@ impl Clock {
         self.shifts.changed.notify_waiters();
     }
 
-    /// Lets the wall clock gain or lose something bit by bit, which nobody is told of.
+    /// Sets the wall clock `shift` further without waking sleepers, as a clock that drifts.
     pub fn drift_wall(&self, shift: TimeDelta) {
         self.shifts
             .wall_ms
             .fetch_add(shift.num_milliseconds(), Ordering::Relaxed);
     }
 
-    /// Lets both clocks go on for `span` while no timer does, as if the machine had been suspended. For simulations.
+    /// Advances both clocks by `span` while no timer runs, as if the machine had been suspended. For simulations.
     pub fn suspend(&self, span: Duration) {
         let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         self.shifts.boot_ms.fetch_add(span_ms, Ordering::Relaxed);
@@ -99,9 +99,9 @@ impl Clock {
 
     /// Waits until either clock has reached the first of the `deadlines`. Without any it pends for ever. Cancel safe.
     ///
-    /// Which is the first may change when the wall clock is set, so that the others must be known here.
+    /// All deadlines are passed, because another one may be the first once the wall clock is set.
     ///
-    /// Where the kernel cannot tell of a suspension or of a wall clock that is set, it may return up to [`SLICE`] late.
+    /// Where the kernel does not report a suspension or a wall clock that is set, it may return up to [`SLICE`] late.
     pub async fn sleep_until(&self, deadlines: &[Moment]) {
         let rest = || {
             let now = self.now();
@@ -123,10 +123,10 @@ impl Clock {
                         tokio::time::sleep(left.min(SLICE)).await;
                     }
                 }
-                Base::Simulated { tells: true, .. } => {
+                Base::Simulated { wakes: true, .. } => {
                     let _ = tokio::time::timeout(left, changed).await;
                 }
-                Base::Simulated { tells: false, .. } => {
+                Base::Simulated { wakes: false, .. } => {
                     tokio::time::sleep(left.min(SLICE)).await;
                 }
             }
@@ -136,13 +136,13 @@ impl Clock {
 
 /// Upper bound on one slice of waiting by tokio's timer.
 ///
-/// It stands still while the machine is suspended, and knows nothing of a wall clock that is set: a long sleep could
+/// That timer stands still while the machine is suspended, and ignores a wall clock that is set: a long sleep could
 /// overshoot an expiry by hours.
 pub const SLICE: Duration = Duration::from_secs(30);
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "this is the clock the rest of the crate asks"
+    reason = "this is the clock that the rest of the crate reads"
 )]
 fn wall() -> chrono::DateTime<Utc> {
     Utc::now()
@@ -158,8 +158,8 @@ mod tests {
     use super::*;
 
     /// Sleeps for an hour while the wall clock is set after 100 s, and returns how long it took.
-    async fn slept(tells: bool) -> Duration {
-        let clock = Clock::simulated(Clock::machine().now(), tells);
+    async fn slept(wakes: bool) -> Duration {
+        let clock = Clock::simulated(Clock::machine().now(), wakes);
         let started = Instant::now();
         let setter = clock.clone();
         tokio::spawn(async move {
@@ -172,18 +172,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_is_noticed_within_a_slice_of_the_wall_clock_being_set() {
+    async fn deadline_is_noticed_within_a_slice_of_the_wall_clock_being_set() {
         let took = slept(false).await.as_secs();
         assert!((100..=130).contains(&took), "{took}");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_is_noticed_at_once_by_who_is_told_that_the_clock_is_set() {
+    async fn deadline_is_noticed_at_once_by_a_sleeper_that_a_set_clock_wakes() {
         assert_eq!(slept(true).await.as_secs(), 100);
     }
 
     #[test]
-    fn the_boot_clock_advances() {
+    fn boot_clock_advances() {
         let clock = Clock::machine();
         let earlier = clock.now();
         assert!(clock.now().boot >= earlier.boot);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_machine_s_clock_reaches_its_deadline_and_not_before() {
+    async fn machine_clock_sleeps_until_its_deadline_and_no_shorter() {
         let clock = Clock::machine();
         let started = clock.now();
         clock

@@ -1,13 +1,13 @@
-//! Spans of time as people write them: `30s`, `5m`, `1h30m`.
+//! Durations as people write them: `30s`, `5m`, `1h30m`.
 
 use std::time::Duration;
 
-/// Reads whole seconds: `30s`, `5m`, `1h`, or several of them.
+/// Parses whole seconds: `30s`, `5m`, `1h`, or several of them.
 pub fn parse(text: &str) -> Result<Duration, String> {
     read(text, &["h", "m", "s"], "write it like 30s, 5m or 1h")
 }
 
-/// Reads milliseconds too: `200ms`, `1s500ms`.
+/// Parses milliseconds too: `200ms`, `1s500ms`.
 pub fn parse_fine(text: &str) -> Result<Duration, String> {
     read(
         text,
@@ -16,7 +16,7 @@ pub fn parse_fine(text: &str) -> Result<Duration, String> {
     )
 }
 
-/// Writes whole seconds in the way that [`parse`] reads.
+/// Formats whole seconds as [`parse`] reads them.
 pub fn written(span: Duration) -> String {
     let seconds = span.as_secs();
     match (seconds % 3600, seconds % 60) {
@@ -56,7 +56,7 @@ fn read(text: &str, units: &[&str], how: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(sum))
 }
 
-/// Splits after the bytes of ASCII that fit.
+/// Splits after the leading ASCII bytes that fit.
 fn split(text: &str, fits: fn(&u8) -> bool) -> (&str, &str) {
     text.split_at(text.bytes().take_while(fits).count())
 }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_sums_of_numbers_with_units() {
+    fn duration_is_a_sum_of_numbers_with_units() {
         for (text, milliseconds) in [
             ("0s", 0),
             ("30s", 30_000),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_as_the_same() {
+    fn formatted_duration_parses_to_the_same() {
         for (seconds, text) in [
             (0, "0s"),
             (59, "59s"),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_span_is_told_how_to_be_one() {
+    fn malformed_duration_is_refused_with_the_right_form() {
         for (text, reason) in [
             ("", "it is empty; write it like 30s, 5m or 1h"),
             ("30", "`30` has no unit; write it like 30s, 5m or 1h"),
@@ -112,12 +112,12 @@ mod tests {
             ("99999999999999999999s", "is not a duration; "),
             ("9999999999999999h", "is too long; "),
         ] {
-            let told = parse(text).unwrap_err();
-            assert!(told.contains(reason), "{told}");
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(reason), "{error}");
         }
-        let told = parse_fine("1d").unwrap_err();
+        let error = parse_fine("1d").unwrap_err();
         assert_eq!(
-            told,
+            error,
             "`1d` is not a duration; write it like 200ms, 2s or 5m"
         );
     }

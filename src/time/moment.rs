@@ -1,7 +1,7 @@
-//! A reading of the two clocks that together judge an expiry.
+//! A reading of the two clocks that together decide an expiry.
 //!
 //! The wall clock can be set, forwards and backwards; the boot clock runs steadily, also while the machine is
-//! suspended, but knows no date. A deadline is a reading of both, and it has passed as soon as either clock says so.
+//! suspended, but has no date. A deadline is a reading of both, and has passed as soon as either clock has reached it.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_that_reaches_a_deadline_first_decides() {
+    fn clock_that_reaches_a_deadline_first_decides() {
         let deadline = noon().after(HOUR);
         assert_eq!(noon().until(deadline), HOUR);
 
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_beyond_the_calendar_saturates() {
+    fn duration_beyond_the_calendar_saturates() {
         let far = noon().after(Duration::MAX);
         assert!(!noon().is_past(far));
     }

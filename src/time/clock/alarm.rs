@@ -1,6 +1,6 @@
-//! Waits on timers of the kernel that count suspended time and notice a wall clock that is set.
+//! Waits on kernel timers that count suspended time and notice that the wall clock is set.
 //!
-//! tokio's own timer does neither, and wakes an idle process several times for one long sleep.
+//! tokio's own timer does neither, and wakes an idle process several times during one long sleep.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,9 +13,9 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// Waits for the `rest` of the boot clock, or until somebody sets the wall clock. Cancel safe.
+/// Waits for `rest` on the boot clock, or until the wall clock is set. Cancel safe.
 ///
-/// The rest is asked for when a setting of the clock can no longer escape notice.
+/// `rest` is called once the timer is armed that notices a set clock, so that no change is missed.
 ///
 /// Fails where the kernel has no such timers, or no file descriptors are left.
 pub(super) async fn wait(rest: impl FnOnce() -> Duration) -> io::Result<()> {
@@ -34,7 +34,7 @@ pub(super) async fn wait(rest: impl FnOnce() -> Duration) -> io::Result<()> {
 
 #[expect(
     deprecated,
-    reason = "its successor is unsafe, and an OwnedFd keeps what that asks for: one descriptor, open as long as it lives"
+    reason = "its successor is unsafe, and an OwnedFd fulfils its condition: one descriptor, open as long as it lives"
 )]
 fn armed(
     clock: TimerfdClockId,
@@ -62,7 +62,7 @@ async fn fired(timer: &AsyncFd<OwnedFd>) -> io::Result<()> {
                 Err(error) => Err(error.into()),
             }
         };
-        // Otherwise it was not ready after all.
+        // An error means that it was not ready after all.
         if let Ok(outcome) = ready.try_io(read) {
             return outcome;
         }
@@ -77,18 +77,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_wall_clock_that_is_set_ends_the_wait() {
+    async fn wall_clock_that_is_set_ends_the_wait() {
         use rustix::time::{ClockId, clock_gettime, clock_settime};
 
         let waiting = tokio::spawn(wait(|| Duration::from_secs(3600)));
         tokio::task::yield_now().await;
-        // To what it shows: nobody else notices.
+        // To its own reading: no other process is disturbed.
         if clock_settime(ClockId::Realtime, clock_gettime(ClockId::Realtime)).is_err() {
             crate::testing::skipped("the right to set the clock");
             return;
         }
-        let patience = Duration::from_secs(20);
-        tokio::time::timeout(patience, waiting)
+        tokio::time::timeout(Duration::from_secs(20), waiting)
             .await
             .expect("it is noticed")
             .unwrap()
