@@ -167,7 +167,7 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     let system = |what| move |source| daemon::Error::System { what, source };
     let mut relay = Relay::new().map_err(system("listen to signals"))?;
     let mut changed = signal(SignalKind::child()).map_err(system("listen to SIGCHLD"))?;
-    let App { handle, mut engine } = App::start(config, process::open_files()).await?;
+    let App { handle, mut tasks } = App::start(config, process::open_files()).await?;
     if options.has_proxy {
         warn!(
             "HTTP_PROXY is set: Python's SDK would send its requests for credentials there and ignores NO_PROXY; unset HTTP_PROXY and http_proxy for such a command"
@@ -176,8 +176,8 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     let waited = tokio::select! {
         biased;
         signal = asked_to_end(&mut relay) => Ok(Some(signal)),
-        () = handle.stop_asked() => Ok(Some(Signal::TERM)),
-        ended = engine.ended() => Err(ended.into()),
+        () = handle.stop_requested() => Ok(Some(Signal::TERM)),
+        ended = tasks.ended() => Err(ended.into()),
         ready = ready(&handle, &options) => ready.map(|()| None),
     };
     let started = match waited {
@@ -189,8 +189,8 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
         }
         Ok(Some(signal)) => {
             // What writes must not go on.
-            drop(engine);
-            handle.withdraw_files().await;
+            drop(tasks);
+            handle.remove_files().await;
             return Ok(Ending::Code(code_of(signal)));
         }
         Err(error) => Err(error),
@@ -198,8 +198,8 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     let mut child = match started {
         Ok(child) => child,
         Err(error) => {
-            drop(engine);
-            handle.withdraw_files().await;
+            drop(tasks);
+            handle.remove_files().await;
             return Err(error);
         }
     };
@@ -207,7 +207,7 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     let status = tokio::select! {
         status = accompany(&mut child, &mut relay, &mut changed, &handle) => status,
         // The command is not to lose its work; its credentials are good for a while.
-        broken = engine.ended() => {
+        broken = tasks.ended() => {
             error!("{broken}");
             accompany(&mut child, &mut relay, &mut changed, &handle).await
         }
@@ -216,10 +216,10 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     let impatient = async {
         asked_to_end(&mut relay).await;
     };
-    if let Err(error) = engine.leave(handle.stop_asked(), impatient).await {
+    if let Err(error) = tasks.shut_down(handle.stop_requested(), impatient).await {
         error!("{error}");
     }
-    handle.withdraw_files().await;
+    handle.remove_files().await;
     Ok(status.map_or(Ending::Code(u8::MAX), ending))
 }
 
@@ -230,7 +230,7 @@ async fn ready(handle: &Handle, options: &Options) -> Result<(), ExecError> {
         Ok(Err(failure)) => failure.to_string(),
         Err(_) => {
             let seconds = options.timeout.as_secs();
-            let trouble = handle.trouble().map(|failure| failure.to_string());
+            let trouble = handle.failure().map(|failure| failure.to_string());
             let trouble = trouble.unwrap_or_else(|| "STS has not answered yet".to_owned());
             format!("none within {seconds} seconds (--timeout); {trouble}")
         }

@@ -45,7 +45,7 @@ async fn serve(config: Config, is_service: bool) -> Result<(), daemon::Error> {
         what: "listen to signals",
         source,
     })?;
-    let App { handle, mut engine } = App::start(config, process::raise_open_files()).await?;
+    let App { handle, mut tasks } = App::start(config, process::raise_open_files()).await?;
     let first = async {
         handle.credentials().await;
         let uri = handle.uri.expose_secret();
@@ -60,8 +60,8 @@ async fn serve(config: Config, is_service: bool) -> Result<(), daemon::Error> {
     };
     tokio::select! {
         () = stopped(&mut signals, &handle) => {}
-        () = handle.stop_asked() => {}
-        ended = engine.ended() => return Err(ended),
+        () = handle.stop_requested() => {}
+        ended = tasks.ended() => return Err(ended),
         () = first => {}
         () = told => {}
     }
@@ -70,7 +70,7 @@ async fn serve(config: Config, is_service: bool) -> Result<(), daemon::Error> {
     }
     // Whoever asks for the stop has done its work: the drain is for those who are told to stop as well.
     let impatient = stopped(&mut signals, &handle);
-    engine.leave(handle.stop_asked(), impatient).await
+    tasks.shut_down(handle.stop_requested(), impatient).await
 }
 
 /// Waits for a request to stop, and passes on those to renew.

@@ -1,4 +1,4 @@
-//! What can be asked of the servers, writers and the loop at work, and told to them.
+//! The handle of a running daemon: its addresses, its state, and requests to it.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -13,25 +13,25 @@ use crate::files::writer;
 use crate::refresh::store::{Health, Offer, Subscriber};
 use crate::time::clock::Clock;
 
-/// What can be asked of an [`App`](super::App) and told to it.
+/// The handle of a running [`App`](super::App).
 #[derive(Clone, Debug)]
 pub struct Handle {
-    /// The address of the credentials, secret and all.
+    /// The URI of the credentials, including its secret key.
     pub uri: SecretString,
-    /// The address of the credentials for AWS SDKs, if they are served.
+    /// The URI of the credentials for AWS SDKs, if it is served.
     pub container_uri: Option<SecretString>,
-    /// The file that holds the token which AWS SDKs must send, if one is demanded.
+    /// The file with the token that AWS SDKs must send, if one is required.
     pub container_token_file: Option<PathBuf>,
-    /// Whether the metadata dialect is spoken where every client looks for it.
+    /// Whether the metadata endpoint is where every client expects it.
     pub is_instance: bool,
     pub(super) subscriber: Subscriber,
     pub(super) clock: Clock,
     pub(super) files: Vec<Kept>,
     pub(super) refresh_requests: Arc<watch::Sender<u64>>,
-    pub(super) stop_asked: watch::Receiver<bool>,
+    pub(super) stop_requested: watch::Receiver<bool>,
 }
 
-/// A file that is kept.
+/// A credentials file and its writer.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
     pub(super) options: writer::Options,
@@ -40,7 +40,7 @@ pub(super) struct Kept {
 }
 
 impl Handle {
-    /// Waits until there are good credentials, or it is certain that there will be none.
+    /// Waits until there are good credentials, or none will ever be needed.
     pub async fn credentials(&self) {
         let is_settled =
             |offer| matches!(offer, Offer::Credentials(_) | Offer::NoRole).then_some(());
@@ -49,7 +49,7 @@ impl Handle {
 
     /// Waits like [`Self::credentials`], and until every file holds them.
     ///
-    /// Fails as soon as only a human can mend what is wrong.
+    /// Fails as soon as an attempt fails with an error that only a human can correct.
     pub async fn ready(&self) -> Result<(), Arc<Failure>> {
         let settled = |offer| match offer {
             Offer::Credentials(_) | Offer::NoRole => Some(Ok(())),
@@ -59,14 +59,14 @@ impl Handle {
         self.wait_for(settled).await?;
         for Kept { state, .. } in &self.files {
             let is_written = |state: &writer::Status| matches!(state, writer::Status::Written);
-            // The writer goes away with the whole process.
+            // The writer ends only with the process.
             let _ = state.clone().wait_for(is_written).await;
         }
         Ok(())
     }
 
-    /// Says what has been in the way so far, if anything has.
-    pub fn trouble(&self) -> Option<Arc<Failure>> {
+    /// Returns the failure that prevents readiness, if there is one.
+    pub fn failure(&self) -> Option<Arc<Failure>> {
         let failed = |kept: &Kept| match &*kept.state.borrow() {
             writer::Status::Failed(failure) => Some(Arc::clone(failure)),
             _ => None,
@@ -82,12 +82,12 @@ impl Handle {
         self.subscriber.clone().wait_for(&self.clock, decide).await
     }
 
-    /// Tells how things are, now and whenever they have changed, for ever.
-    pub async fn follow(&self, mut tell: impl AsyncFnMut(Health)) -> Infallible {
+    /// Reports the health, now and after each change, for ever.
+    pub async fn follow(&self, mut report: impl AsyncFnMut(Health)) -> Infallible {
         let mut subscriber = self.subscriber.clone();
         loop {
             let health = subscriber.snapshot().health(self.clock.now());
-            tell(health).await;
+            report(health).await;
             subscriber.changed().await;
         }
     }
@@ -96,15 +96,15 @@ impl Handle {
         self.subscriber.clone().snapshot().offer(self.clock.now())
     }
 
-    /// Asks for new credentials now.
+    /// Requests new credentials at once.
     pub fn renew(&self) {
         self.refresh_requests.send_modify(|count| *count += 1);
     }
 
-    /// Waits until a program asks this process to stop, on the admin listener. Pends for ever where there is none.
-    pub async fn stop_asked(&self) {
+    /// Waits for a stop request on the admin listener. Pends for ever where there is none.
+    pub async fn stop_requested(&self) {
         if self
-            .stop_asked
+            .stop_requested
             .clone()
             .wait_for(|asked| *asked)
             .await
@@ -114,8 +114,8 @@ impl Handle {
         }
     }
 
-    /// Removes the files that this process has written. Best effort.
-    pub async fn withdraw_files(self) {
+    /// Removes the files that this process has written, as far as possible.
+    pub async fn remove_files(self) {
         let removing = tokio::task::spawn_blocking(move || {
             for Kept {
                 options, ownership, ..
@@ -124,12 +124,12 @@ impl Handle {
                 ownership.clear(&options);
             }
         });
-        // A file system that hangs must not keep the process.
+        // A file system that hangs must not delay the exit.
         let _ = tokio::time::timeout(REMOVAL, removing).await;
     }
 }
 
-/// Removing a file takes no time, unless its file system hangs.
+/// More than a removal takes, unless the file system hangs.
 const REMOVAL: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
@@ -144,7 +144,7 @@ mod tests {
     use crate::refresh::store::tests::{lease, noon};
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_for_credentials_sleeps_through_what_brings_none() {
+    async fn waiting_for_credentials_sleeps_between_publications() {
         let (publisher, subscriber, _) = store::channel(|_| "credentials".into());
         let handle = Handle {
             uri: "uri".to_owned().into(),
@@ -155,12 +155,12 @@ mod tests {
             clock: Clock::simulated(noon(), true),
             files: Vec::new(),
             refresh_requests: Arc::new(watch::channel(0).0),
-            stop_asked: watch::channel(false).1,
+            stop_requested: watch::channel(false).1,
         };
         publisher.failed(Failure::new(Stage::Sts, "TimedOut", "slow"), noon());
         let mut waiting = pin!(handle.credentials());
         let mut times = 0;
-        let few = poll_fn(|context| {
+        let bounded = poll_fn(|context| {
             times += 1;
             let polled = waiting.as_mut().poll(context).map(|()| true);
             if times > 10 {
@@ -169,15 +169,15 @@ mod tests {
                 polled
             }
         });
-        let brought = async {
+        let renewal = async {
             tokio::time::sleep(Duration::from_secs(60)).await;
             let later = noon().after(Duration::from_secs(3600));
             publisher.renewed(lease("a", later), later);
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            is_over = few => assert!(is_over, "it was woken again and again for nothing"),
-            () = brought => {}
+            is_over = bounded => assert!(is_over, "it woke again and again"),
+            () = renewal => {}
         }
     }
 }

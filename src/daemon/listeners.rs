@@ -1,4 +1,4 @@
-//! The addresses that are listened on, and the servers there.
+//! The listeners, and the servers behind them.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,9 +17,9 @@ use crate::server::hold::Provider;
 use crate::server::metadata::{self, Metadata};
 
 use super::Error;
-use super::tasks::Tasks;
+use super::tasks::TaskSet;
 
-/// A listener, and where it listens.
+/// A listener and its address.
 type Bound = (TcpListener, SocketAddr);
 
 /// The listeners of a process.
@@ -54,8 +54,7 @@ impl Listeners {
         })
     }
 
-    /// Returns the address to advertise, with an IPv4 literal where there is a choice: Python's SDK fails on IPv6
-    /// literals.
+    /// Returns the address to advertise, as an IPv4 literal where both are possible: Python's SDK fails on IPv6 literals.
     pub(super) fn advertised(&self, listen: SocketAddr) -> SocketAddr {
         let first = self.data.first();
         let mut address = first.map_or(listen, |(_, address)| *address);
@@ -65,25 +64,25 @@ impl Listeners {
         address
     }
 
-    /// Serves on every address until `closing` says so, with a share of the open files each.
+    /// Serves on every address until `closing`. The listeners share the limit of open files.
     pub(super) fn serve(
         self,
         rooms: Rooms,
         open_files: usize,
         closing: &watch::Receiver<bool>,
         span: Span,
-    ) -> Tasks {
+    ) -> TaskSet {
         let Rooms {
             provider,
             serve,
             metadata,
             admin,
         } = rooms;
-        // At most four listeners, and everything else.
+        // A fifth each for at most four listeners, and one for everything else.
         let connections = (open_files / 5).clamp(16, CONNECTIONS);
-        let mut servers = Tasks::new(span);
+        let mut servers = TaskSet::new(span);
         let mut start = |name, listener, router: Router| {
-            let stop = told(closing.clone());
+            let stop = closed(closing.clone());
             servers.spawn(name, server::run(listener, router, connections, stop));
         };
         let caller_log = Arc::clone(&admin.caller_log);
@@ -140,19 +139,20 @@ fn bind_data(listen: SocketAddr) -> Result<Vec<Bound>, Error> {
                 debug!("This machine has no [::1]: {source}");
                 return Ok(vec![first]);
             }
-            // A free port of one family may be taken in the other.
+            // A port that is free in one family may be taken in the other.
             Err(_) if listen.port() == 0 && tries > 0 => tries -= 1,
             Err(error) => return Err(error),
         }
     }
 }
 
-async fn told(mut closing: watch::Receiver<bool>) {
-    // The sender going away means the same.
+async fn closed(mut closing: watch::Receiver<bool>) {
+    // A dropped sender means the same.
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// Connections to one listener that are open at the same time, where the limit of open files allows.
+/// Concurrent connections a listener, if the limit of open files allows.
 const CONNECTIONS: usize = 4096;
 
+/// Attempts to find a port that is free in both families.
 const PORT_TRIES: u32 = 16;

@@ -1,4 +1,4 @@
-//! The composition root of whatever serves: builds, spawns, waits, drains.
+//! The composition root of the commands that serve: builds, spawns, waits, drains.
 
 mod handle;
 mod listeners;
@@ -34,10 +34,10 @@ use crate::time::clock::Clock;
 pub use self::handle::Handle;
 use self::handle::Kept;
 use self::listeners::{Listeners, Rooms};
-pub use self::tasks::Engine;
-use self::tasks::Tasks;
+use self::tasks::TaskSet;
+pub use self::tasks::Tasks;
 
-/// Why it cannot serve, or not any more.
+/// Why a daemon cannot start, or has to end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An address cannot be listened on.
@@ -50,7 +50,7 @@ pub enum Error {
         address: SocketAddr,
         /// The setting it comes from.
         setting: &'static str,
-        /// Why not.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A task that never ends has ended.
@@ -64,10 +64,10 @@ pub enum Error {
     System {
         /// What was attempted.
         what: &'static str,
-        /// Why not.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// What credentials come from cannot be built.
+    /// The source of credentials cannot be built.
     #[error(transparent)]
     Upstream(#[from] source::Error),
 }
@@ -84,19 +84,19 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// The servers, the writers and the loop, at work.
+/// A running daemon: its servers, file writers and refresher.
 #[derive(Debug)]
 pub struct App {
-    /// What can be asked of it and told to it.
+    /// Its state, and requests to it.
     pub handle: Handle,
-    /// The work itself.
-    pub engine: Engine,
+    /// Its tasks.
+    pub tasks: Tasks,
 }
 
 impl App {
-    /// Builds everything and sets it to work, with at most so many open files.
+    /// Builds and starts everything, with at most `open_files` open files.
     ///
-    /// Everything that can be refused is tried before the first attempt to obtain credentials.
+    /// Whatever can fail is done before the first attempt to obtain credentials.
     pub async fn start(config: Config, open_files: usize) -> Result<Self, Error> {
         let span = source::span(&config.upstream);
         Self::start_within(config, open_files, span.clone())
@@ -134,19 +134,19 @@ impl App {
         let uri = uri(data::PREFIX);
         let (writers, files) = writers(&upstream, files, &subscriber, &clock).await?;
         let left = (state, &upstream, &session);
-        let keeper = restore::begin(left, &publisher, &subscriber, &clock).await?;
+        let keeper = restore::restore(left, &publisher, &subscriber, &clock).await?;
         let (source, guard) = source::source(upstream, session, &clock).await?;
 
         let (refresh_requests, refresh_requested) = watch::channel(0);
         let (stop, stopping) = watch::channel(false);
-        let (stop_ask, stop_asked) = watch::channel(false);
+        let (stop_request, stop_requested) = watch::channel(false);
         let (close, closing) = watch::channel(false);
         let provider = Provider {
             subscriber: subscriber.clone(),
             clock: clock.clone(),
         };
         let metadata = metadata
-            .map(|options| spoken(options, provider.clone(), source.as_ref()))
+            .map(|options| metadata_endpoint(options, provider.clone(), source.as_ref()))
             .transpose()?;
         let servers = listeners.serve(
             Rooms {
@@ -158,7 +158,7 @@ impl App {
                     files: files.iter().map(|kept| kept.state.clone()).collect(),
                     state: keeper.as_ref().map(Writer::state),
                     stopping,
-                    stop: Arc::new(stop_ask),
+                    stop: Arc::new(stop_request),
                     clock: clock.clone(),
                     caller_log: Arc::default(),
                     allow_uids,
@@ -168,14 +168,14 @@ impl App {
             &closing,
             span.clone(),
         );
-        let mut tasks = Tasks::new(span);
+        let mut others = TaskSet::new(span);
         for writer in writers {
-            tasks.spawn_endless("a file writer", writer.run());
+            others.spawn_endless("a file writer", writer.run());
         }
         if let Some(keeper) = keeper {
-            tasks.spawn_endless("the keeper of the state", keeper.run());
+            others.spawn_endless("the keeper of the state", keeper.run());
         }
-        obtain(&mut tasks, source, publisher, &clock, refresh_requested);
+        refresh(&mut others, source, publisher, &clock, refresh_requested);
         Ok(Self {
             handle: Handle {
                 uri,
@@ -188,11 +188,11 @@ impl App {
                 clock,
                 files,
                 refresh_requests: Arc::new(refresh_requests),
-                stop_asked,
+                stop_requested,
             },
-            engine: Engine {
+            tasks: Tasks {
                 servers,
-                tasks,
+                others,
                 stop,
                 close,
                 drain,
@@ -202,9 +202,9 @@ impl App {
     }
 }
 
-/// Sets the loop to work that obtains credentials, if the job is to have any.
-fn obtain(
-    tasks: &mut Tasks,
+/// Starts the refresher, if the job has a role.
+fn refresh(
+    tasks: &mut TaskSet,
     source: Option<Chain>,
     publisher: Publisher,
     clock: &Clock,
@@ -217,14 +217,14 @@ fn obtain(
         source,
         publisher,
         clock: clock.clone(),
-        jitter: dice,
+        jitter,
         refresh_requested,
     };
     tasks.spawn_endless("the refresher", refresher.run());
 }
 
-/// Prepares to speak the metadata dialect.
-fn spoken(
+/// Builds the metadata endpoint.
+fn metadata_endpoint(
     options: config::Metadata,
     provider: Provider,
     source: Option<&Chain>,
@@ -243,7 +243,7 @@ fn spoken(
     })
 }
 
-/// Returns the name of the job's role, as the metadata service of an instance would give it.
+/// Returns the name of the job's role, as the metadata service of an instance lists it.
 fn role_name(source: Option<&Chain>) -> String {
     let role = source.and_then(|chain| chain.roles.last());
     // A service role has a path before its name.
@@ -275,8 +275,8 @@ async fn writers(
     Ok((writers, states))
 }
 
-/// Throws the dice; without randomness from the kernel they show the middle.
-fn dice() -> schedule::Jitter {
+/// Draws jitter; the middle, if the kernel gives no randomness.
+fn jitter() -> schedule::Jitter {
     getrandom::u32().map_or(0.5, |random| {
         f64::from(random) / (f64::from(u32::MAX) + 1.0)
     })

@@ -1,4 +1,4 @@
-//! From process to process: takes over what a predecessor left, and keeps it for a successor.
+//! Restores the credentials that a previous process saved, and saves the current ones for the next.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,11 @@ use crate::time::clock::Clock;
 
 use super::Error;
 
-/// Publishes what a predecessor left for the same settings, if that is still good, and returns what keeps it up to date.
+/// Publishes the credentials that were saved with the same settings, if they are still good, and returns the writer that
+/// saves new ones.
 ///
-/// Nothing in the file is a reason not to start; that the file cannot be written is.
-pub(super) async fn begin(
+/// A file that cannot be read or used does not prevent the start; one that cannot be written does.
+pub(super) async fn restore(
     (path, upstream, session): (Option<PathBuf>, &Upstream, &Session),
     publisher: &Publisher,
     subscriber: &Subscriber,
@@ -31,9 +32,9 @@ pub(super) async fn begin(
     let writer = writer.map_err(Error::File)?;
     let path = store.path().display();
     match store.load(clock).await {
-        Ok(None) => info!(%path, "There is no state of a predecessor yet"),
+        Ok(None) => info!(%path, "There is no saved state yet"),
         Ok(Some(Left { lease, renew_at })) => {
-            // Without a role only the source knows whose they are by now.
+            // Without a role the identity's credentials may have been replaced meanwhile.
             let renew_at = if cloud.role.is_some() {
                 renew_at
             } else {
@@ -45,7 +46,7 @@ pub(super) async fn begin(
                 access_key_id = %credentials.access_key_id,
                 expires_at = %timestamp(credentials.expires_at),
                 renewal_seconds = clock.now().until(renew_at).as_secs(),
-                "Serving the credentials that a predecessor left in the state"
+                "Serving the credentials of the saved state"
             );
             publisher.renewed(lease, renew_at);
         }

@@ -1,7 +1,6 @@
-//! Builds what credentials come from: the identity, the client of STS, and the embedded STS if that was asked for.
+//! Builds the source of credentials: the identity, the client of STS, and the embedded STS in a sandbox.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,10 +20,10 @@ use crate::sts::endpoint::Endpoint;
 use crate::sts::{Place, Sts};
 use crate::time::clock::Clock;
 
-/// Why it could not be built.
+/// Why the source cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be built.
     #[error("{}; correct sts.ca_file", failure::chain(.0))]
     Outbound(#[from] client::Error),
     /// The embedded STS does not start.
@@ -32,14 +31,14 @@ pub enum Error {
     Sandbox(String),
 }
 
-/// What must live as long as the source is used.
+/// What must be kept alive as long as the source is used.
 #[cfg(feature = "sandbox")]
 pub type Guard = Option<crate::sandbox::Sandbox>;
 #[cfg(not(feature = "sandbox"))]
-/// What must live as long as the source is used.
+/// What must be kept alive as long as the source is used.
 pub type Guard = Option<std::convert::Infallible>;
 
-/// Returns the span that marks every line of the log of a sandbox, whatever the level.
+/// Returns the span that marks every log line of a sandbox, at any level.
 pub fn span(upstream: &Upstream) -> Span {
     match upstream {
         Upstream::Cloud(_) | Upstream::Nothing => Span::none(),
@@ -52,14 +51,14 @@ pub fn span(upstream: &Upstream) -> Span {
 pub fn store(cloud: &Cloud, session: &Session, path: PathBuf) -> Store {
     let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
     let mut identity = cloud.identity.coordinates();
-    // What a file says of us is another identity as soon as it says something else, or another file is in its place.
+    // Another content of the file that names the identity is another identity.
     identity.extend(cloud.identity.told_in().map(digest));
     let binding = Binding::new(&identity, &endpoints, &roles(cloud, session));
     let told_in = cloud.identity.told_in().map(Path::to_owned);
     Store::new(path, binding, told_in)
 }
 
-/// Returns the digest of a small file; of none that cannot be read, and is then no identity either. Blocks.
+/// Returns the digest of a small file, or of nothing if it cannot be read. Blocks.
 fn digest(path: &Path) -> String {
     let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
     let content = is_file.then(|| std::fs::read(path).ok()).flatten();
@@ -84,10 +83,7 @@ pub async fn source(
         Upstream::Sandbox { options, ignored } => {
             if !ignored.is_empty() {
                 let ignored = ignored.join(", ");
-                warn!(
-                    ignored,
-                    "The sandbox takes the place of a role that is configured"
-                );
+                warn!(ignored, "The sandbox replaces the configured role");
             }
             let (cloud, sandbox) = embedded(*options, clock).await?;
             Ok((Some(chain(cloud, &session, clock)?), Some(sandbox)))
@@ -111,7 +107,7 @@ fn chain(cloud: Cloud, session: &Session, clock: &Clock) -> Result<Chain, Error>
     } else {
         info!(
             identity,
-            "Passing the identity's own credentials through, for want of a role"
+            "Passing the identity's own credentials through: no role is set"
         );
     }
     let places = places(cloud.endpoints, cloud.roots.as_ref())?;
@@ -119,12 +115,12 @@ fn chain(cloud: Cloud, session: &Session, clock: &Clock) -> Result<Chain, Error>
     Ok(Chain::new(cloud.identity, sts, roles, clock.clone()))
 }
 
-/// Returns the roles to assume one after the other: those on the way are asked for no longer than one step takes.
+/// Returns the roles to assume one after the other. All but the last are assumed for the shortest session.
 fn roles(cloud: &Cloud, session: &Session) -> Vec<RoleRequest> {
     let step = |arn: &RoleArn| RoleRequest {
         arn: arn.clone(),
         session_name: session.name.clone(),
-        duration: STEP,
+        duration: schedule::SHORTEST,
         policy: None,
         external_id: None,
         source_identity: session.source_identity.clone(),
@@ -191,6 +187,3 @@ async fn embedded(
     };
     Ok((cloud, sandbox))
 }
-
-/// The shortest session that STS grants.
-const STEP: Duration = Duration::from_secs(900);

@@ -1,4 +1,4 @@
-//! The tasks: at work until they are told to leave.
+//! The tasks of a daemon, and its shutdown.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -12,39 +12,40 @@ use crate::daemon::source;
 
 use super::Error;
 
-/// The work of an [`App`](super::App).
+/// The running tasks of an [`App`](super::App).
 #[derive(Debug)]
-pub struct Engine {
-    pub(super) servers: Tasks,
-    pub(super) tasks: Tasks,
+pub struct Tasks {
+    pub(super) servers: TaskSet,
+    pub(super) others: TaskSet,
     pub(super) stop: watch::Sender<bool>,
     pub(super) close: watch::Sender<bool>,
     pub(super) drain: Duration,
     pub(super) _guard: source::Guard,
 }
 
-impl Engine {
-    /// Waits until something has ended that never should. Cancel safe.
+impl Tasks {
+    /// Waits until a task has ended, which none should. Cancel safe.
     pub async fn ended(&mut self) -> Error {
         let ended = tokio::select! {
-            ended = self.tasks.ended() => ended,
+            ended = self.others.ended() => ended,
             ended = self.servers.ended() => ended,
         };
         Error::Ended(ended)
     }
 
-    /// Serves on for the drain, or until nobody needs it because `finished` has come, finishes the requests that are under
-    /// way, and ends; at once when `impatient` does.
-    pub async fn leave(
+    /// Shuts down: keeps serving during the drain, or until `finished`, then finishes the requests in progress.
+    ///
+    /// Returns at once when `abort` does.
+    pub async fn shut_down(
         mut self,
         finished: impl Future<Output = ()>,
-        impatient: impl Future<Output = ()>,
+        abort: impl Future<Output = ()>,
     ) -> Result<(), Error> {
-        let span = self.tasks.span.clone();
-        let leaving = async {
+        let span = self.others.span.clone();
+        let shutdown = async {
             info!(drain_seconds = self.drain.as_secs(), "Stopping");
             self.stop.send_replace(true);
-            let leave = async {
+            let draining = async {
                 tokio::select! {
                     () = tokio::time::sleep(self.drain) => {}
                     () = finished => {}
@@ -53,25 +54,25 @@ impl Engine {
                 self.servers.all_ended().await;
             };
             tokio::select! {
-                () = leave => {}
-                () = impatient => {}
-                ended = self.tasks.ended() => return Err(Error::Ended(ended)),
+                () = draining => {}
+                () = abort => {}
+                ended = self.others.ended() => return Err(Error::Ended(ended)),
             }
             info!("Stopped");
             Ok(())
         };
-        leaving.instrument(span).await
+        shutdown.instrument(span).await
     }
 }
 
-/// Named tasks, each marked by the span.
+/// Named tasks, each within the span.
 #[derive(Debug)]
-pub(super) struct Tasks {
+pub(super) struct TaskSet {
     set: JoinSet<&'static str>,
     span: Span,
 }
 
-impl Tasks {
+impl TaskSet {
     pub(super) fn new(span: Span) -> Self {
         Self {
             set: JoinSet::new(),

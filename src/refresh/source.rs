@@ -11,7 +11,7 @@ use crate::identity::{self, Identity, Proof, Standing};
 use crate::sts::Sts;
 use crate::time::clock::Clock;
 
-/// Something that can be asked for credentials. One attempt a call; whoever calls decides about trying again.
+/// A source of credentials. Each call is one attempt; the caller decides about retries.
 pub trait Source {
     /// Obtains new credentials. Cancel safe.
     fn mint(&mut self) -> impl Future<Output = Result<Lease, Failure>> + Send;
@@ -25,17 +25,17 @@ pub trait Source {
     fn timeout(&self) -> Duration;
 }
 
-/// The credentials of our identity, or of the roles that it assumes one after the other.
+/// The source that assumes roles one after the other, or passes the credentials of the identity through.
 #[derive(Debug)]
 pub struct Chain {
-    /// Who we are.
+    /// The identity that is proved to STS.
     pub identity: Identity,
-    /// The service that we prove it to.
+    /// The client of STS.
     pub sts: Sts,
-    /// Which roles we want, the last of them for the job. Without any, what the identity holds is passed through.
+    /// The roles to assume, the last of them for the job. Without any, the identity's own credentials are passed through.
     pub roles: Vec<RoleRequest>,
     clock: Clock,
-    /// Whom STS takes the holder of an AccessKey ID for, once that was asked.
+    /// The caller identity that STS last reported, with its AccessKey ID.
     caller: Option<(String, Caller)>,
 }
 
@@ -51,12 +51,12 @@ impl Source for Chain {
 
     fn timeout(&self) -> Duration {
         let calls = self.identity.most_roles() + self.roles.len();
-        self.identity.patience() + self.sts.patience(calls) + ASIDE
+        self.identity.patience() + self.sts.patience(calls) + EXPLANATION
     }
 }
 
 impl Chain {
-    /// Makes a source that has asked nobody yet.
+    /// Makes a source. Nothing is called yet.
     pub fn new(identity: Identity, sts: Sts, roles: Vec<RoleRequest>, clock: Clock) -> Self {
         Self {
             identity,
@@ -67,7 +67,7 @@ impl Chain {
         }
     }
 
-    /// Obtains new credentials with a proof that has been gathered already. Cancel safe.
+    /// Obtains new credentials with a proof that was obtained before. Cancel safe.
     pub async fn mint_from(&mut self, standing: Standing) -> Result<Lease, Failure> {
         self.sts.start_over();
         let Standing { mut proof, roles } = standing;
@@ -106,7 +106,7 @@ impl Chain {
         }
     }
 
-    /// Completes a refusal with what is known of the one who was refused.
+    /// Completes a refusal with what is known of the caller that was refused.
     async fn explained(&mut self, failure: Failure, proof: &Proof, role: &RoleRequest) -> Failure {
         let failure = diagnosis::of_request(failure, role, self.sts.skew());
         let failure = match proof.keys() {
@@ -133,8 +133,8 @@ impl Chain {
                 .as_ref()
                 .is_none_or(|(id, _)| *id != keys.access_key_id)
         {
-            // The refusal is not to be kept waiting for its explanation.
-            let asked = tokio::time::timeout(ASIDE, self.sts.caller(&keys)).await;
+            // The explanation must not delay the refusal for long.
+            let asked = tokio::time::timeout(EXPLANATION, self.sts.caller(&keys)).await;
             self.caller = asked
                 .ok()
                 .and_then(Result::ok)
@@ -146,7 +146,7 @@ impl Chain {
     }
 }
 
-/// Says which of several roles could not be assumed.
+/// Names the role that could not be assumed, if there are several.
 fn at_hop(mut failure: Failure, index: usize, hops: &[RoleRequest]) -> Failure {
     if let (Some(role), 2..) = (hops.get(index), hops.len()) {
         let (hop, all) = (index + 1, hops.len());
@@ -163,5 +163,5 @@ fn not_temporary(identity: &Identity) -> Failure {
     Failure::new(Stage::Identity, OwnCode::IdentityNotTemporary, message)
 }
 
-/// How long a refusal may wait for its explanation.
-const ASIDE: Duration = Duration::from_secs(2);
+/// How long the explanation of a refusal may take.
+const EXPLANATION: Duration = Duration::from_secs(2);

@@ -351,7 +351,7 @@ fn a_sandbox_that_replaces_a_configured_role_is_logged() {
     daemon.uri();
     assert!(
         daemon
-            .logged("The sandbox takes the place")
+            .logged("The sandbox replaces the configured role")
             .contains("ALIBABA_CLOUD_ROLE_ARN")
     );
 }

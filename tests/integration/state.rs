@@ -308,7 +308,7 @@ async fn only_serve_keeps_one_and_no_sandbox_does() {
     let env = [("RAM_SIDECAR_STATE", path_text)];
     let daemon = Daemon::spawn(&[&LISTEN[..], &["--sandbox"]].concat(), &env);
     daemon.uri();
-    let told = daemon.logged("The sandbox takes the place");
+    let told = daemon.logged("The sandbox replaces the configured role");
     assert!(told.contains("RAM_SIDECAR_STATE"), "{told}");
 
     // What a daemon left is not theirs.

@@ -79,7 +79,7 @@ pub(super) async fn accompany(
                 }
                 is_pause_asked |= received.is_pause();
             }
-            () = handle.stop_asked(), if !is_stop_passed_on => {
+            () = handle.stop_requested(), if !is_stop_passed_on => {
                 is_stop_passed_on = true;
                 send(id, Signal::TERM);
             }
