@@ -122,7 +122,7 @@ impl Layers {
             let entries = value.split(':').filter(|entry| !entry.is_empty());
             self.take_entries(entries, &origin);
         } else if setting == &CREDENTIALS_URI.definition && self.values.contains_key(setting.key) {
-            // Every container of a pod may have it, to tell where clients ask: it overrules no file of this process.
+            // Every container of a pod may have it, to say where clients ask: it overrules no file of this process.
             self.overruled.push((setting.key, Given { value, origin }));
         } else {
             self.put(setting, value, origin);

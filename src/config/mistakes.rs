@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, as it is told.
+//! Everything that is wrong with a configuration, a line for each mistake.
 
 use std::fmt;
 

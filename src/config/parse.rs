@@ -40,7 +40,7 @@ pub(crate) fn list(text: &str) -> Result<Vec<String>, String> {
         .strip_prefix('[')
         .is_some_and(|rest| rest.trim_start().starts_with(['"', ']']));
     let items: Vec<String> = if is_json {
-        serde_json::from_str(text).map_err(|_| format!("it is no list of texts; {how}"))?
+        serde_json::from_str(text).map_err(|_| format!("it is not a list of texts; {how}"))?
     } else {
         text.split(',').map(|item| item.trim().to_owned()).collect()
     };
@@ -72,7 +72,7 @@ pub(crate) fn level(text: &str) -> Result<LevelFilter, String> {
         "debug" => Ok(LevelFilter::DEBUG),
         "trace" => Ok(LevelFilter::TRACE),
         _ => Err(format!(
-            "`{text}` is no level; choose error, warn, info, debug or trace"
+            "`{text}` is not a level; choose error, warn, info, debug or trace"
         )),
     }
 }
@@ -81,7 +81,7 @@ pub(crate) fn format(text: &str) -> Result<log::Format, String> {
     match text {
         "text" => Ok(log::Format::Text),
         "json" => Ok(log::Format::Json),
-        _ => Err(format!("`{text}` is no log format; choose text or json")),
+        _ => Err(format!("`{text}` is not a log format; choose text or json")),
     }
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn file(fields: &[(String, String)]) -> Result<writer::Options, Vec<S
     let mut id = |name: &str, value: &str| {
         value
             .parse()
-            .map_err(|_| problems.push(format!("{name} `{value}` is no numeric id")))
+            .map_err(|_| problems.push(format!("{name} `{value}` is not a numeric id")))
             .ok()
     };
     let mut others = Vec::new();
@@ -150,12 +150,12 @@ pub(crate) fn file(fields: &[(String, String)]) -> Result<writer::Options, Vec<S
         match (name.as_str(), u32::from_str_radix(value, 8)) {
             ("mode", Ok(mode @ 0o400..=0o777)) => options.mode = mode,
             ("mode", _) => problems.push(format!(
-                "mode `{value}` is no file mode; write it in octal, like 0640"
+                "mode `{value}` is not a file mode; write it in octal, like 0640"
             )),
             ("format", _) => match Format::named(value, &FILES) {
                 Some(format) => options.format = format,
                 None => problems.push(format!(
-                    "format `{value}` is no format of files; choose {}",
+                    "format `{value}` is not a format of files; choose {}",
                     names(&FILES)
                 )),
             },

@@ -42,7 +42,7 @@ impl Kind {
 
 pub(crate) fn kind(text: &str) -> Result<Kind, String> {
     let kind = KINDS.into_iter().find(|kind| kind.name() == text);
-    kind.ok_or_else(|| format!("`{text}` is no identity; choose {NAMES}"))
+    kind.ok_or_else(|| format!("`{text}` is not an identity; choose {NAMES}"))
 }
 
 pub(crate) fn access_key(text: &str) -> Result<Value, String> {
@@ -69,7 +69,7 @@ pub(crate) fn command(text: &str) -> Result<Vec<String>, String> {
         "write it like [\"/usr/bin/helper\", \"--json\"]; a shell is used only if it is named";
     if text.trim_start().starts_with('[') {
         let words: Vec<String> =
-            serde_json::from_str(text).map_err(|_| format!("it is no list of texts; {how}"))?;
+            serde_json::from_str(text).map_err(|_| format!("it is not a list of texts; {how}"))?;
         if words.first().is_none_or(String::is_empty) {
             return Err(format!("it names no program; {how}"));
         }
@@ -89,7 +89,7 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
         Ok(duration)
     } else {
         Err(format!(
-            "`{text}` is no sensible time for a program; choose 1s to 5m"
+            "`{text}` is not a sensible time for a program; choose 1s to 5m"
         ))
     }
 }
@@ -99,7 +99,7 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
 /// The refusal does not repeat the text: an address may carry a password.
 pub(crate) fn metadata_url(text: &str) -> Result<String, String> {
     let how = "write it like http://100.100.100.200";
-    let url = Url::parse(text).map_err(|error| format!("it is no address ({error}); {how}"))?;
+    let url = Url::parse(text).map_err(|error| format!("it is not an address ({error}); {how}"))?;
     let is_local = match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.octets() == [100, 100, 100, 200],
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
@@ -107,7 +107,7 @@ pub(crate) fn metadata_url(text: &str) -> Result<String, String> {
     };
     if url.scheme() != "http" || !is_local {
         return Err(format!(
-            "it is no metadata service, which is at 100.100.100.200, and else only on loopback; {how}"
+            "it is not a metadata service, which is at 100.100.100.200, and else only on loopback; {how}"
         ));
     }
     let is_bare = url.path() == "/"
@@ -126,7 +126,7 @@ pub(crate) fn ecs_role_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "`{text}` is no role name; write the name alone, not an ARN: 1 to 64 letters, digits or `.`, `_`, `-`"
+            "`{text}` is not a role name; write the name alone, not an ARN: 1 to 64 letters, digits or `.`, `_`, `-`"
         ))
     }
 }
@@ -136,7 +136,7 @@ pub(crate) fn provider_arn(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "`{text}` is no OIDC provider; write acs:ram::<account id>:oidc-provider/<name>"
+            "`{text}` is not an OIDC provider; write acs:ram::<account id>:oidc-provider/<name>"
         ))
     }
 }

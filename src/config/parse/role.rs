@@ -19,7 +19,7 @@ pub(crate) enum Preset {
 }
 
 pub(crate) fn role(text: &str) -> Result<RoleArn, String> {
-    RoleArn::parse(text).map_err(|reason| format!("`{text}` is no role: {reason}"))
+    RoleArn::parse(text).map_err(|reason| format!("`{text}` is not a role ARN: {reason}"))
 }
 
 pub(crate) fn roles(text: &str) -> Result<Vec<RoleArn>, String> {
@@ -45,7 +45,9 @@ pub(crate) fn preset(text: &str) -> Result<Preset, String> {
     match text {
         "pai-default" => Ok(Preset::PaiDefault),
         "none" => Ok(Preset::None),
-        _ => Err(format!("`{text}` is no preset; choose pai-default or none")),
+        _ => Err(format!(
+            "`{text}` is not a preset; choose pai-default or none"
+        )),
     }
 }
 
@@ -53,7 +55,7 @@ pub(crate) fn account_id(text: &str) -> Result<String, String> {
     if !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_digit()) {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{text}` is no account id; write its digits"))
+        Err(format!("`{text}` is not an account id; write its digits"))
     }
 }
 
@@ -68,7 +70,7 @@ pub(crate) fn bucket(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "`{text}` is no bucket; write its name alone: 3 to 63 small letters, digits or `-`"
+            "`{text}` is not a bucket; write its name alone: 3 to 63 lower-case letters, digits or `-`"
         ))
     }
 }
@@ -79,7 +81,7 @@ pub(crate) fn source_identity(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "`{text}` is no source identity; use 2 to 64 letters, digits or `_+=,.@-`"
+            "`{text}` is not a source identity; use 2 to 64 letters, digits or `_+=,.@-`"
         ))
     }
 }
@@ -89,7 +91,7 @@ pub(crate) fn session_name(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err(format!(
-            "`{text}` is no session name; use 2 to 64 letters, digits or `.`, `@`, `-`, `_`"
+            "`{text}` is not a session name; use 2 to 64 letters, digits or `.`, `@`, `-`, `_`"
         ))
     }
 }
@@ -120,7 +122,7 @@ pub(crate) fn external_id(text: &str) -> Result<String, String> {
     if (2..=1224).contains(&text.len()) && text.bytes().all(fits) {
         Ok(text.to_owned())
     } else {
-        Err("it is no external ID; use 2 to 1224 letters, digits or `_+=,.@:/-`".to_owned())
+        Err("it is not an external ID; use 2 to 1224 letters, digits or `_+=,.@:/-`".to_owned())
     }
 }
 

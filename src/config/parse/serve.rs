@@ -11,7 +11,7 @@ use super::list;
 
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        format!("`{text}` is no address; write an IP address and a port, like 127.0.0.1:7002 or [::1]:7002")
+        format!("`{text}` is not an address; write an IP address and a port, like 127.0.0.1:7002 or [::1]:7002")
     })
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn token_file(text: &str) -> Result<TokenFile, String> {
 pub(crate) fn uids(text: &str) -> Result<Vec<u32>, String> {
     let uid = |text: &String| {
         text.parse()
-            .map_err(|_| format!("`{text}` is no user id; write numbers, like 0,1000"))
+            .map_err(|_| format!("`{text}` is not a user id; write numbers, like 0,1000"))
     };
     list(text)?.iter().map(uid).collect()
 }
@@ -61,7 +61,7 @@ pub(crate) fn uids(text: &str) -> Result<Vec<u32>, String> {
 pub(crate) fn metadata_value(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
-        return Err("it is no id; use 1 to 64 letters, digits or `-`, `.`, `_`".to_owned());
+        return Err("it is not an id; use 1 to 64 letters, digits or `-`, `.`, `_`".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -100,7 +100,9 @@ pub(crate) fn key(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     if text.is_empty() || text.len() > 128 || !text.bytes().all(fits) || text == "." || text == ".."
     {
-        return Err("it is no key; use 1 to 128 letters, digits or `-`, `.`, `_`, `~`".to_owned());
+        return Err(
+            "it is not a key; use 1 to 128 letters, digits or `-`, `.`, `_`, `~`".to_owned(),
+        );
     }
     Ok(text.to_owned())
 }

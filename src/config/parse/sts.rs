@@ -18,7 +18,7 @@ pub(crate) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
         } else {
             format!("entry {}", index + 1)
         };
-        Endpoint::parse(text).map_err(|reason| format!("{which} is no STS endpoint: {reason}"))
+        Endpoint::parse(text).map_err(|reason| format!("{which} is not an STS endpoint: {reason}"))
     };
     given.iter().enumerate().map(parse).collect()
 }
@@ -38,7 +38,7 @@ pub(crate) fn signature(text: &str) -> Result<Signature, String> {
     match text {
         "v1" => Ok(Signature::V1),
         "v3" => Ok(Signature::V3),
-        _ => Err(format!("`{text}` is no signature; choose v1 or v3")),
+        _ => Err(format!("`{text}` is not a signature; choose v1 or v3")),
     }
 }
 
@@ -50,6 +50,8 @@ pub(crate) fn region(text: &str) -> Result<String, String> {
     {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{text}` is no region; write it like cn-hangzhou"))
+        Err(format!(
+            "`{text}` is not a region; write it like cn-hangzhou"
+        ))
     }
 }

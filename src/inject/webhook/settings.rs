@@ -33,7 +33,7 @@ settings! {
     KUBERNETES_TOKEN_FILE: PathBuf = Setting::new("webhook.kubernetes_token_file", "PATH", path).flag("kubernetes-token-file").default("/var/run/secrets/kubernetes.io/serviceaccount/token");
     /// The CA of the API server, read anew for each question
     KUBERNETES_CA_FILE: PathBuf = Setting::new("webhook.kubernetes_ca_file", "PATH", path).flag("kubernetes-ca-file").default("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt");
-    /// How long it answers on when it is told to stop: until then the cluster may still send reviews
+    /// How long it answers on after it is asked to stop: until then the cluster may still send reviews
     DRAIN: Duration = Setting::new("webhook.drain", "DURATION", parse::duration).flag("drain").default("5s");
 }
 
@@ -128,7 +128,7 @@ fn policy(text: &str) -> Result<Policy, String> {
     match text.to_ascii_lowercase().as_str() {
         "fail" => Ok(Policy::Fail),
         "ignore" => Ok(Policy::Ignore),
-        _ => Err(format!("`{text}` is no policy; choose Fail or Ignore")),
+        _ => Err(format!("`{text}` is not a policy; choose Fail or Ignore")),
     }
 }
 
@@ -136,7 +136,7 @@ fn policy(text: &str) -> Result<Policy, String> {
 fn url(text: &str) -> Result<String, String> {
     let how = "write it like https://10.0.0.1:6443";
     // It may hold a password, and is not repeated.
-    let url = Url::parse(text).map_err(|error| format!("it is no address: {error}; {how}"))?;
+    let url = Url::parse(text).map_err(|error| format!("it is not an address: {error}; {how}"))?;
     let is_plain = url.path() == "/"
         && url.query().is_none()
         && url.fragment().is_none()

@@ -108,7 +108,7 @@ fn a_daemon_that_is_absent_or_off_is_told_apart_from_one_that_is_ill() {
 
         for (value, sentence) in [
             ("off", "admin.listen is off, so the daemon cannot be asked"),
-            ("here", "--admin-listen: `here` is no address"),
+            ("here", "--admin-listen: `here` is not an address"),
         ] {
             let asked = run_command(name, &[args, &["--admin-listen", value]].concat(), &[]);
             assert_eq!(asked.code, Some(78), "{}", asked.stderr);

@@ -154,15 +154,21 @@ fn a_user_who_closes_at_once_is_not_taken_for_root() {
 #[test]
 fn user_ids_that_are_none_are_refused_at_the_start() {
     for (value, sentence) in [
-        ("root", "`root` is no user id; write numbers, like 0,1000"),
-        ("-1", "`-1` is no user id; write numbers, like 0,1000"),
+        (
+            "root",
+            "`root` is not a user id; write numbers, like 0,1000",
+        ),
+        ("-1", "`-1` is not a user id; write numbers, like 0,1000"),
         (
             "4294967296",
-            "`4294967296` is no user id; write numbers, like 0,1000",
+            "`4294967296` is not a user id; write numbers, like 0,1000",
         ),
-        ("0,x", "`x` is no user id; write numbers, like 0,1000"),
-        ("0;1", "`0;1` is no user id; write numbers, like 0,1000"),
-        ("0x10", "`0x10` is no user id; write numbers, like 0,1000"),
+        ("0,x", "`x` is not a user id; write numbers, like 0,1000"),
+        ("0;1", "`0;1` is not a user id; write numbers, like 0,1000"),
+        (
+            "0x10",
+            "`0x10` is not a user id; write numbers, like 0,1000",
+        ),
         ("0,,1", "it is empty or has an empty entry"),
         (",", "it is empty or has an empty entry"),
     ] {

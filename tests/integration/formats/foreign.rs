@@ -94,7 +94,7 @@ fn an_unknown_format_is_refused_with_the_names_of_all() {
     let args = [&LISTEN[..], &["--sandbox", "--file", "/tmp/x,format=yaml"]].concat();
     let (code, told) = run(&args, &[]);
     assert_eq!(code, Some(78), "{told}");
-    let names = "format `yaml` is no format of files; choose json, json-camel, ossfs, env, aliyun-cli or ini";
+    let names = "format `yaml` is not a format of files; choose json, json-camel, ossfs, env, aliyun-cli or ini";
     assert!(told.contains(names), "{told}");
 
     let Ended { code, stderr, .. } = run_command("get", &["--format", "ossfs"], &[]);

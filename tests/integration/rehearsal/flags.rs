@@ -30,7 +30,7 @@ fn every_mistake_in_the_flags_is_reported_at_once() {
             "sandbox",
             &sandbox[..],
             "",
-            Some("--log-level: `loud` is no level; "),
+            Some("--log-level: `loud` is not a level; "),
         ),
         ("serve", &embedded, "sandbox-", None),
     ] {

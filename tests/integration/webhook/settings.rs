@@ -35,9 +35,9 @@ fn all_mistakes_are_told_at_once() {
     assert_eq!(ended.code, Some(78));
     let told = ended.stderr;
     for place in [
-        "RAM_SIDECAR_WEBHOOK_LISTEN: `localhost` is no address",
+        "RAM_SIDECAR_WEBHOOK_LISTEN: `localhost` is not an address",
         "--tls-cert, --tls-key: cannot read ",
-        "--failure-policy: `Perhaps` is no policy; choose Fail or Ignore",
+        "--failure-policy: `Perhaps` is not a policy; choose Fail or Ignore",
         "--read-service-accounts: this is not a pod of a cluster",
         "--drain: `5` has no unit",
         "--role: `a role` is no role",
@@ -103,7 +103,7 @@ fn the_api_server_is_named_by_the_cluster_or_by_a_flag_and_encrypted() {
     ];
     assert!(
         told(&[], &wrong)
-            .contains("KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT: it is no address")
+            .contains("KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT: it is not an address")
     );
 }
 
