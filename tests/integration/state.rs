@@ -78,7 +78,7 @@ async fn a_daemon_that_was_killed_serves_the_same_again_at_once_and_asks_nobody(
         let successor = start(&sts, &path);
         let reply = successor.credentials();
         assert_eq!((reply.status, &reply.body), (200, &before.body));
-        successor.logged("Serving the credentials that a predecessor left");
+        successor.logged("Serving the credentials of the saved state");
         successor.uri();
         let ready = successor.probe("/ready");
         assert_eq!((ready.status, ready.text("phase")), (200, "fresh".into()));
