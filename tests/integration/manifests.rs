@@ -1,5 +1,5 @@
-//! `config/kubernetes`: what kustomize makes of it, judged by two independent sets of Kubernetes' types, and by what its
-//! parts say of each other.
+//! `config/kubernetes`, rendered by kustomize: validated against two independent sets of Kubernetes' types, and for
+//! consistency of its parts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,14 +23,14 @@ use crate::toolchains::Language;
 mod inject;
 mod webhook;
 
-/// What Kubernetes' own libraries say of a directory of manifests.
+/// The findings of Kubernetes' own libraries on a directory of manifests.
 #[derive(Deserialize)]
 struct Judged {
     objects: BTreeMap<String, Vec<Value>>,
     problems: Vec<String>,
 }
 
-/// Renders every kustomization of a directory, and lets each be judged; nothing where Go is not installed.
+/// Renders and validates every kustomization of a directory; returns `None` if Go is not installed.
 fn judged(directory: &Path) -> Option<Judged> {
     let home = Scratch::new();
     let mut program = Language::Kubernetes.program("kubernetes", home.path())?;
@@ -44,12 +44,12 @@ fn ours() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config/kubernetes")
 }
 
-/// Returns the object of a kind that a kustomization makes.
+/// Returns the object of a kind in a rendered kustomization.
 fn object(of: &str, kind: &str) -> Option<Value> {
     found(of, |object| object["kind"] == kind)
 }
 
-/// Returns the object of that kind and name.
+/// Returns the object of a kind and name in a rendered kustomization.
 fn object_named(of: &str, kind: &str, name: &str) -> Option<Value> {
     found(of, |object| {
         object["kind"] == kind && object["metadata"]["name"] == name
@@ -63,7 +63,7 @@ fn found(of: &str, is_wanted: impl Fn(&Value) -> bool) -> Option<Value> {
 }
 
 #[test]
-fn kubernetes_knows_every_field_and_every_pod_meets_the_restricted_standard() {
+fn every_field_is_known_and_every_pod_meets_the_restricted_standard() {
     let Some(judged) = judged(&ours()) else {
         return;
     };
@@ -84,7 +84,7 @@ fn kubernetes_knows_every_field_and_every_pod_meets_the_restricted_standard() {
 }
 
 #[test]
-fn every_object_goes_through_the_types_of_the_api_unchanged() {
+fn every_object_survives_a_round_trip_through_the_api_types() {
     let Some(judged) = judged(&ours()) else {
         return;
     };
@@ -96,7 +96,7 @@ fn every_object_goes_through_the_types_of_the_api_unchanged() {
 }
 
 #[test]
-fn a_misspelt_field_is_found_by_either() {
+fn both_validators_find_a_misspelt_field() {
     for (file, right, wrong) in [
         (
             "native/pod.yaml",
@@ -136,7 +136,7 @@ fn a_misspelt_field_is_found_by_either() {
 }
 
 #[test]
-fn a_pod_that_may_more_than_the_restricted_standard_lets_it_is_found() {
+fn a_pod_beyond_the_restricted_standard_is_found() {
     let scratch = Scratch::new();
     copy(&ours(), scratch.path());
     let path = scratch.join("native/pod.yaml");
@@ -180,7 +180,7 @@ fn the_jobs_have_the_pod_of_the_native_example() {
 }
 
 #[test]
-fn the_classic_sidecar_differs_from_the_native_one_by_its_place_and_its_drain() {
+fn the_classic_sidecar_differs_from_the_native_one_by_place_and_drain() {
     let (Some(native), Some(classic)) = (object("native", "Pod"), object("classic", "Pod")) else {
         return;
     };
@@ -189,7 +189,7 @@ fn the_classic_sidecar_differs_from_the_native_one_by_its_place_and_its_drain() 
     assert_eq!(fields.remove("restartPolicy"), Some(json!("Always")));
     let spec = &classic["spec"];
     let grace = spec["terminationGracePeriodSeconds"].as_u64().unwrap();
-    // It needs two seconds of the grace for itself.
+    // It needs two seconds of the grace period for itself.
     let drain = json!({"name": "RAM_SIDECAR_DRAIN", "value": format!("{}s", grace - 2)});
     expected["env"].as_array_mut().unwrap().push(drain);
     assert_eq!(spec["containers"][1], expected);
@@ -198,7 +198,7 @@ fn the_classic_sidecar_differs_from_the_native_one_by_its_place_and_its_drain() 
 }
 
 #[test]
-fn the_image_is_everywhere_that_of_this_version() {
+fn all_images_are_of_this_version() {
     let Some(judged) = judged(&ours()) else {
         return;
     };
@@ -211,7 +211,7 @@ fn the_image_is_everywhere_that_of_this_version() {
     }
 }
 
-/// Decodes an object, and says so unless the same comes out again.
+/// Decodes and encodes an object; fails if the result differs.
 fn through_types(object: &Value) -> Result<(), String> {
     let kind = object["kind"].as_str().unwrap();
     match kind {
@@ -225,7 +225,7 @@ fn through_types(object: &Value) -> Result<(), String> {
         "PodDisruptionBudget" => through::<PodDisruptionBudget>(object),
         "Service" => through::<Service>(object),
         "ServiceAccount" => through::<ServiceAccount>(object),
-        // The types of other projects, of which only the pods are Kubernetes' own.
+        // Types of other projects, in which only the pods are Kubernetes' own.
         "PyTorchJob" => {
             let replicas = object["spec"]["pytorchReplicaSpecs"].as_object().unwrap();
             let mut templates = replicas.values().map(|replica| &replica["template"]);

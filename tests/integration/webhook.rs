@@ -1,4 +1,4 @@
-//! The admission webhook as the API server meets it: over TLS, by a client that verifies.
+//! The admission webhook as the API server calls it: over TLS, with a client that verifies the certificate.
 
 mod accounts;
 mod certificates;
@@ -29,7 +29,7 @@ use crate::support::{Process, Scratch, command, eventually};
 /// The name of the service.
 const NAME: &str = "ram-sidecar.ram-sidecar.svc";
 
-/// What every webhook of these tests wants of pods that say nothing.
+/// The settings for pods without annotations.
 const WANTED: [&str; 4] = [
     "--oidc-provider-arn",
     "acs:ram::1:oidc-provider/cluster",
@@ -45,12 +45,12 @@ struct Webhook {
 }
 
 impl Webhook {
-    /// Starts it with a certificate of an authority of its own.
+    /// Starts it with a certificate of a new authority.
     fn start(args: &[&str]) -> Self {
         Self::start_in(args, &[])
     }
 
-    /// Starts it with these variables.
+    /// Starts it like [`Self::start`], with variables.
     fn start_in(args: &[&str], env: &[(&str, &str)]) -> Self {
         let authority = Authority::new();
         let files = Files::new();
@@ -78,19 +78,19 @@ impl Webhook {
         event["address"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Waits for a line of the log, and returns it.
+    /// Waits for a line of the log that contains `needle`, and returns it.
     fn logged(&self, needle: &str) -> String {
         eventually(needle, || {
-            let told = self.process.stderr();
-            let mut lines = told.lines();
+            let stderr = self.process.stderr();
+            let mut lines = stderr.lines();
             lines.find(|line| line.contains(needle)).map(str::to_owned)
         })
     }
 
-    /// Counts the lines of the log that contain something.
+    /// Counts the lines of the log that contain `needle`.
     fn count(&self, needle: &str) -> usize {
-        let told = self.process.stderr();
-        told.lines().filter(|line| line.contains(needle)).count()
+        let stderr = self.process.stderr();
+        stderr.lines().filter(|line| line.contains(needle)).count()
     }
 
     fn signal(&self, signal: Signal) {
@@ -98,7 +98,7 @@ impl Webhook {
         kill_process(Pid::from_raw(id).unwrap(), signal).unwrap();
     }
 
-    /// Returns what the kernel says of it, in KiB or as a number.
+    /// Returns a value of `/proc/PID/status`, without its unit (KiB for memory).
     fn status(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.process.id());
         let status = fs::read_to_string(path).unwrap();
@@ -107,7 +107,7 @@ impl Webhook {
         value.clone().next().unwrap().parse().unwrap()
     }
 
-    /// Returns a client that trusts its authority alone.
+    /// Returns a client that trusts only its authority.
     fn client(&self) -> Client {
         Client {
             address: self.address(),
@@ -132,7 +132,7 @@ impl Client {
             .await
     }
 
-    /// Sends bytes and reads until the server closes, which it must do in order.
+    /// Sends bytes and reads until the server closes the connection, which it must do cleanly.
     async fn raw(&self, request: &[u8]) -> std::io::Result<Reply> {
         let mut stream = self.connect().await?;
         stream.write_all(request).await?;
@@ -151,7 +151,7 @@ impl Client {
         self.raw(posted(body).as_bytes()).await
     }
 
-    /// Has a pod reviewed, and returns the response.
+    /// Requests the review of a pod, and returns the response.
     async fn review(&self, pod: &Value) -> Value {
         let reply = self.post(&review(pod)).await.unwrap();
         assert_eq!(reply.status, 200, "{reply:?}");
@@ -162,7 +162,7 @@ impl Client {
     }
 }
 
-/// Writes the request that carries a body.
+/// Returns the request of the API server with a body.
 fn posted(body: &str) -> String {
     let length = body.len();
     format!(
@@ -218,13 +218,14 @@ impl Authority {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        // As the API server offers them.
+        // The API server offers both.
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Arc::new(config)
     }
 }
 
-/// The files of a certificate, replaced as the kubelet replaces those of a Secret: the directory's name leads elsewhere.
+/// The files of a certificate, replaced as the kubelet replaces those of a Secret: a symbolic link to their directory is
+/// replaced.
 struct Files {
     scratch: Scratch,
     versions: std::cell::Cell<u32>,
@@ -299,7 +300,7 @@ fn review(pod: &Value) -> String {
     .to_string()
 }
 
-/// Applies the patch of a response with an implementation that is not ours.
+/// Applies the patch of a response with an independent implementation.
 fn patched(pod: &Value, response: &Value) -> Value {
     assert_eq!(response["patchType"], "JSONPatch", "{response}");
     let patch = STANDARD
@@ -313,5 +314,5 @@ fn patched(pod: &Value, response: &Value) -> Value {
 
 const UID: &str = "705ab4f5-6393-11e8-b7cc-42010a800002";
 
-/// What a job has in its environment is nobody's concern.
+/// A secret in a job's environment, which must never be printed.
 const PLANTED: &str = "planted-password";

@@ -1,10 +1,10 @@
-//! The webhook's manifests: who is led to it, and whether they find it.
+//! The webhook's manifests: which pods it is called for, and whether the API server reaches it.
 
 use serde_json::{Value, json};
 
 use super::{object, object_named};
 
-/// Returns the names of the webhooks that are called for a pod, by the labels of its namespace and its own.
+/// Returns the names of the webhooks that are called for a pod with these labels of its namespace and its own.
 fn called(configuration: &Value, namespace: &Value, pod: &Value) -> Vec<String> {
     let webhooks = configuration["webhooks"].as_array().unwrap().iter();
     let called = webhooks.filter(|webhook| {
@@ -18,7 +18,7 @@ fn called(configuration: &Value, namespace: &Value, pod: &Value) -> Vec<String> 
     called.map(name).collect()
 }
 
-/// Whether a selector takes something with these labels.
+/// Whether a selector matches these labels.
 fn selects(selector: &Value, labels: &Value) -> bool {
     let fields = selector.as_object().unwrap();
     fields.iter().all(|(field, value)| match field.as_str() {
@@ -52,7 +52,7 @@ fn assert_called(of: &str, table: &[(Value, Value, &[&str])]) {
 }
 
 #[test]
-fn one_webhook_is_called_for_whoever_asks_and_none_for_the_system() {
+fn one_webhook_is_called_for_pods_that_opt_in_and_none_for_the_system() {
     let yes = || json!({"ram-sidecar/inject": "true"});
     let no = || json!({"ram-sidecar/inject": "false"});
     let named =
@@ -83,7 +83,7 @@ fn one_webhook_is_called_for_whoever_asks_and_none_for_the_system() {
 }
 
 #[test]
-fn acks_labels_lead_there_too_and_ours_beat_them() {
+fn labels_of_ack_opt_in_too_and_ours_take_precedence() {
     let on = || json!({"pod-identity.alibabacloud.com/injection": "on"});
     let off = || json!({"pod-identity.alibabacloud.com/injection": "off"});
     let yes = || json!({"ram-sidecar/inject": "true"});
@@ -113,14 +113,14 @@ fn acks_labels_lead_there_too_and_ours_beat_them() {
 }
 
 #[test]
-fn the_api_server_finds_it_by_a_name_that_its_certificate_holds() {
+fn the_certificate_has_the_name_by_which_the_api_server_calls() {
     const OF: &str = "webhook/cert-manager";
     let get = |kind| object(OF, kind);
     let (Some(configuration), Some(service), Some(deployment), Some(certificate)) = (
         get("MutatingWebhookConfiguration"),
         get("Service"),
         get("Deployment"),
-        // The one beside it is of the authority.
+        // The other certificate is that of the authority.
         object_named(OF, "Certificate", "ram-sidecar-webhook"),
     ) else {
         return;
@@ -131,7 +131,7 @@ fn the_api_server_finds_it_by_a_name_that_its_certificate_holds() {
         assert_eq!(address["name"], meta["name"]);
         assert_eq!(address["namespace"], meta["namespace"]);
         assert_eq!(address["path"], "/inject");
-        // 443 is what it is asked at unless it says otherwise.
+        // The default port is 443.
         assert_eq!(address["port"], Value::Null);
         assert_eq!(service["spec"]["ports"][0]["port"], 443);
     }
@@ -156,7 +156,7 @@ fn the_api_server_finds_it_by_a_name_that_its_certificate_holds() {
 }
 
 #[test]
-fn it_may_read_service_accounts_and_nothing_else() {
+fn the_webhook_may_read_service_accounts_and_nothing_else() {
     let Some(role) = object("webhook", "ClusterRole") else {
         return;
     };
@@ -167,7 +167,7 @@ fn it_may_read_service_accounts_and_nothing_else() {
 }
 
 #[test]
-fn the_sidecars_have_the_image_of_the_webhook() {
+fn sidecars_have_the_image_of_the_webhook() {
     let Some(deployment) = object("webhook", "Deployment") else {
         return;
     };

@@ -1,4 +1,4 @@
-//! Service accounts, asked of an API server that is a stub behind TLS.
+//! Service accounts, read from a stub of the API server over TLS.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,11 +12,11 @@ use crate::tls::Front;
 
 use super::*;
 
-/// An API server, and the files by which it is reached.
+/// A stub of the API server, and the files with which the webhook connects to it.
 struct Cluster {
     front: Front,
     answer: Arc<Mutex<Answer>>,
-    /// The heads of the requests that came.
+    /// The heads of the requests that have arrived.
     asked: Arc<Mutex<Vec<String>>>,
     scratch: Scratch,
 }
@@ -130,13 +130,13 @@ fn role(pod: &Value, response: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn annotations_of_the_account_count_and_the_token_is_read_anew() {
+async fn annotations_of_the_account_are_used_and_the_token_is_reread() {
     let cluster = Cluster::start().await;
     let webhook = cluster.webhook(&[]);
     let client = webhook.client();
     let mut pod = pod();
 
-    // There is no such account, or it says nothing.
+    // There is no such account, or it has no annotations.
     assert_eq!(
         role(&pod, &client.review(&pod).await),
         "acs:ram::1:role/job"
@@ -171,7 +171,7 @@ async fn annotations_of_the_account_count_and_the_token_is_read_anew() {
         "acs:ram::1:role/own"
     );
 
-    // Nobody is asked for a pod that is left alone.
+    // For a pod that is left alone, the API server is not called.
     let before = cluster.asked.lock().unwrap().len();
     pod["metadata"]["labels"] = json!({ "ram-sidecar/inject": "false" });
     client.review(&pod).await;
@@ -180,7 +180,7 @@ async fn annotations_of_the_account_count_and_the_token_is_read_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_api_server_is_asked_directly_whatever_proxy_the_environment_names() {
+async fn the_api_server_is_called_directly_despite_proxy_variables() {
     let cluster = Cluster::start().await;
     cluster.has(&json!({ "pod-identity.alibabacloud.com/role-name": "theirs" }));
     let proxy = Stub::start(|request| Reply {
@@ -200,7 +200,7 @@ async fn the_api_server_is_asked_directly_whatever_proxy_the_environment_names()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_not_known_of_an_account_follows_the_policy_and_says_what_to_change() {
+async fn an_unreadable_account_follows_the_failure_policy_and_names_the_remedy() {
     let cluster = Cluster::start().await;
     let (fail, ignore) = (
         cluster.webhook(&[]),
@@ -258,14 +258,14 @@ async fn what_is_not_known_of_an_account_follows_the_policy_and_says_what_to_cha
         ),
         (&|| {}, &named, "is no name of one"),
     ];
-    for (break_it, pod, told) in rows {
+    for (break_it, pod, cause) in rows {
         whole();
         break_it();
         let response = fail.client().review(pod).await;
-        assert_eq!(response["allowed"], false, "{told}");
+        assert_eq!(response["allowed"], false, "{cause}");
         let message = response["status"]["message"].as_str().unwrap();
         assert!(
-            message.contains("cannot read the service account team/") && message.contains(told),
+            message.contains("cannot read the service account team/") && message.contains(cause),
             "{message}"
         );
         assert!(!message.contains(PLANTED));
@@ -273,7 +273,7 @@ async fn what_is_not_known_of_an_account_follows_the_policy_and_says_what_to_cha
         assert_eq!(
             (&response["allowed"], response.get("patch")),
             (&true.into(), None),
-            "{told}"
+            "{cause}"
         );
     }
     assert!(!fail.process.stderr().contains("planted-"));
@@ -282,7 +282,7 @@ async fn what_is_not_known_of_an_account_follows_the_policy_and_says_what_to_cha
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_server_that_hangs_is_waited_for_within_the_time_of_a_review_and_holds_up_nobody() {
+async fn a_hanging_api_server_times_out_within_a_review_and_delays_no_other() {
     let cluster = Cluster::start().await;
     let webhook = cluster.webhook(&[]);
     let client = webhook.client();
@@ -297,7 +297,7 @@ async fn an_api_server_that_hangs_is_waited_for_within_the_time_of_a_review_and_
     eventually("all are asked", || {
         (cluster.asked.lock().unwrap().len() == 20).then_some(())
     });
-    // Others go on.
+    // Other reviews go on.
     let mut out = pod();
     out["metadata"]["labels"] = json!({ "ram-sidecar/inject": "false" });
     assert_eq!(client.review(&out).await["allowed"], true);

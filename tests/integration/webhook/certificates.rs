@@ -1,4 +1,4 @@
-//! The certificate: its forms, its rotation, and what is wrong with it.
+//! The certificate: its formats, its rotation, and mistakes in it.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -9,8 +9,8 @@ use crate::support::required;
 
 use super::*;
 
-/// Returns the certificate that a client is shown.
-async fn shown(client: &Client) -> CertificateDer<'static> {
+/// Returns the certificate that the server presents to a client.
+async fn presented(client: &Client) -> CertificateDer<'static> {
     let stream = client.connect().await.unwrap();
     let (_, connection) = stream.get_ref();
     connection.peer_certificates().unwrap()[0].clone()
@@ -22,7 +22,7 @@ fn der(pem: &str) -> CertificateDer<'static> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_replaced_under_load_and_no_handshake_fails() {
+async fn the_certificate_is_replaced_under_load_without_a_failed_handshake() {
     let webhook = Webhook::start(&WANTED);
     let client = webhook.client();
     let asked = Arc::new(AtomicUsize::new(0));
@@ -40,8 +40,8 @@ async fn it_is_replaced_under_load_and_no_handshake_fails() {
     while asked.load(Ordering::Relaxed) < REVIEWS {
         let pair = webhook.authority.issue(NAME);
         webhook.files.replace(&pair);
-        // The very next handshake has it.
-        assert_eq!(shown(&client).await, der(&pair.certificate));
+        // The next handshake uses the new one.
+        assert_eq!(presented(&client).await, der(&pair.certificate));
         rotations += 1;
     }
     for asker in askers {
@@ -52,15 +52,15 @@ async fn it_is_replaced_under_load_and_no_handshake_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pair_that_cannot_be_used_keeps_the_one_that_can() {
+async fn an_unusable_pair_keeps_the_current_one_in_use() {
     let webhook = Webhook::start(&WANTED);
     let client = webhook.client();
-    let before = shown(&client).await;
+    let before = presented(&client).await;
     let (one, other) = (webhook.authority.issue(NAME), webhook.authority.issue(NAME));
     let garbage = "-----BEGIN PRIVATE KEY-----\nplanted-password\n-----END PRIVATE KEY-----\n";
     let unusable = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
-    // Each has another reason than the one before.
-    for (certificate, key, told) in [
+    // Each has a different reason from the previous one.
+    for (certificate, key, reason) in [
         (
             one.certificate.as_str(),
             other.key.as_str(),
@@ -77,27 +77,31 @@ async fn a_pair_that_cannot_be_used_keeps_the_one_that_can() {
         let before_it = webhook.count(is_kept);
         webhook.files.put(certificate, key);
         for _ in 0..3 {
-            assert_eq!(shown(&client).await, before, "{told}");
+            assert_eq!(presented(&client).await, before, "{reason}");
         }
-        eventually(told, || {
+        eventually(reason, || {
             let log = webhook.process.stderr();
             let last = log.lines().rfind(|line| line.contains(is_kept))?;
-            last.contains(told).then_some(())
+            last.contains(reason).then_some(())
         });
-        assert_eq!(webhook.count(is_kept), before_it + 1, "{told}: told once");
+        assert_eq!(
+            webhook.count(is_kept),
+            before_it + 1,
+            "{reason}: logged once"
+        );
     }
     fs::remove_file(webhook.files.scratch.join("..data")).unwrap();
-    assert_eq!(shown(&client).await, before);
+    assert_eq!(presented(&client).await, before);
     webhook.logged("cannot read");
 
     webhook.files.replace(&one);
-    assert_eq!(shown(&client).await, der(&one.certificate));
+    assert_eq!(presented(&client).await, der(&one.certificate));
     webhook.logged("were read anew");
     assert!(!webhook.process.stderr().contains(PLANTED));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_are_taken_in_every_usual_form_and_certificates_with_their_chain() {
+async fn keys_in_all_usual_formats_and_certificate_chains_are_accepted() {
     if !required("openssl", has("openssl")) {
         return;
     }
@@ -119,25 +123,25 @@ async fn keys_are_taken_in_every_usual_form_and_certificates_with_their_chain() 
             let certificate = webhook.authority.certify(NAME, &key);
             webhook.files.put(&format!("{certificate}{root}"), text);
             assert_eq!(
-                shown(&client).await,
+                presented(&client).await,
                 der(&certificate),
                 "{}",
                 webhook.process.stderr()
             );
         }
-        // Of one with a password nothing is taken.
-        let before = shown(&client).await;
+        // A key with a password is refused.
+        let before = presented(&client).await;
         let encrypted = openssl(&["pkcs8", "-topk8", "-passout", "pass:x"], &bare);
         webhook
             .files
             .put(&webhook.authority.certify(NAME, &key), &encrypted);
-        assert_eq!(shown(&client).await, before);
+        assert_eq!(presented(&client).await, before);
         webhook.logged("one that has no password");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn both_versions_of_tls_are_spoken_and_a_client_that_refuses_is_told_of_once() {
+async fn both_tls_versions_are_supported_and_a_failing_client_is_logged_once() {
     let webhook = Webhook::start(&WANTED);
     for version in rustls::ALL_VERSIONS {
         let client = Client {
@@ -163,7 +167,7 @@ async fn both_versions_of_tls_are_spoken_and_a_client_that_refuses_is_told_of_on
     );
     assert_eq!(webhook.client().review(&pod()).await["allowed"], true);
     assert_eq!(webhook.count("A client refuses the certificate"), 1);
-    // What is no TLS at all gets no answer, and hurts nobody.
+    // Bytes that are not TLS get no response, and disturb nothing.
     assert_eq!(
         http::raw(webhook.address(), "GET /live HTTP/1.1\r\n\r\n").status,
         0
@@ -195,5 +199,5 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{text}\n-----END {label}-----\n")
 }
 
-/// How many reviews a rotation must not hurt.
+/// How many reviews run during the rotation.
 const REVIEWS: usize = 200;

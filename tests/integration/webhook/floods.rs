@@ -1,4 +1,4 @@
-//! Crowds, and those that mean no good.
+//! Many connections at once, and hostile ones.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use crate::load::enough_files;
 
 use super::*;
 
-/// As long as the API server waits by default.
+/// The default timeout of the API server.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// In KiB: what it may take at its worst, of a container's limit of 128 MiB.
+/// The most memory in KiB that the webhook may use; the limit of its container is 128 MiB.
 const MOST: u64 = 96 * 1024;
 
-/// What is read of a body at once.
+/// How many bytes of a body are read at first.
 const SMALL: usize = 30 * 1024;
 
-/// What is read when there is room.
+/// How many bytes are read while memory is available.
 const LARGE: usize = 3 * 1024 * 1024;
 
-/// The beginning of a handshake, recorded of a real client.
+/// Returns the first bytes of the handshake of a real client.
 fn hello(authority: &Authority) -> Vec<u8> {
     let name = ServerName::try_from(NAME).unwrap();
     let mut client =
@@ -30,7 +30,7 @@ fn hello(authority: &Authority) -> Vec<u8> {
     hello
 }
 
-/// Has a pod reviewed as the API server would wait for it.
+/// Requests a review with the timeout of the API server.
 async fn in_time(client: &Client, beside: &str) {
     let began = Instant::now();
     let review = tokio::time::timeout(PATIENCE, client.review(&pod())).await;
@@ -42,7 +42,7 @@ async fn in_time(client: &Client, beside: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_thousand_connections_that_stop_halfway_keep_no_review_waiting_and_are_closed() {
+async fn two_thousand_stalled_connections_delay_no_review_and_are_closed() {
     if !enough_files() {
         return;
     }
@@ -58,7 +58,7 @@ async fn two_thousand_connections_that_stop_halfway_keep_no_review_waiting_and_a
         let mut crowd = Vec::new();
         for _ in 0..2000 {
             let mut stream = TcpStream::connect(webhook.address()).await.unwrap();
-            // It may have been closed to make room.
+            // It may have been closed in favour of another.
             let _ = stream.write_all(bytes).await;
             crowd.push(stream);
         }
@@ -70,13 +70,13 @@ async fn two_thousand_connections_that_stop_halfway_keep_no_review_waiting_and_a
             assert!(closed.is_ok(), "one of the {kind} stays open");
         }
     }
-    // What it takes of these is kept until they are given up.
+    // The bytes of these requests occupy memory until they time out.
     let mut crowd = Vec::new();
     for size in std::iter::repeat_n(SMALL, 520).chain(std::iter::repeat_n(LARGE, 8)) {
         let request = posted(&"x".repeat(size));
         if let Ok(mut stream) = client.connect().await {
             let half = &request.as_bytes()[..request.len() - 1];
-            // It may be closed to make room.
+            // It may be closed in favour of another.
             let _ = tokio::time::timeout(Duration::from_millis(100), stream.write_all(half)).await;
             crowd.push(stream);
         }
@@ -90,7 +90,7 @@ async fn two_thousand_connections_that_stop_halfway_keep_no_review_waiting_and_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_reviews_of_three_megabytes_at_a_time_are_answered_within_bounds() {
+async fn a_hundred_reviews_of_three_megabytes_at_once_use_bounded_memory() {
     let webhook = Webhook::start(&WANTED);
     let client = webhook.client();
     let mut large = pod();
@@ -102,11 +102,11 @@ async fn a_hundred_reviews_of_three_megabytes_at_a_time_are_answered_within_boun
             tokio::spawn(async move { client.post(&body).await })
         })
         .collect();
-    // A usual one overtakes them.
+    // A review of normal size overtakes them.
     in_time(&client, "a hundred large ones").await;
     let mut answered = 0;
     for review in reviews {
-        // On a slow machine the last ones wait too long for their turn, and are cut off.
+        // On a slow machine the last ones wait too long, and are closed.
         let reply = review.await.unwrap();
         answered += usize::from(reply.is_ok_and(|reply| reply.status == 200));
     }
@@ -117,10 +117,10 @@ async fn a_hundred_reviews_of_three_megabytes_at_a_time_are_answered_within_boun
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_small_body_does_not_become_much_memory() {
+async fn a_small_body_uses_little_memory() {
     let webhook = Webhook::start(&WANTED);
     let client = webhook.client();
-    // As many values as are read, in the form that takes the most of memory for each.
+    // The largest number of values that are read, in the form that uses the most memory for each.
     let object = "{\"\":{}},";
     let mut costly = pod();
     costly["spec"]["nodeSelector"] = "@".into();

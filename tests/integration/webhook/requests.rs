@@ -1,4 +1,4 @@
-//! What is asked and answered, and how it stops.
+//! Requests and responses of the webhook, and its shutdown.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn a_pod_gets_the_sidecar_and_one_line_in_the_log() {
         (&sidecar["name"], &sidecar["restartPolicy"]),
         (&"ram-sidecar".into(), &"Always".into())
     );
-    // Nothing of the job's is lost.
+    // Nothing of the job is lost.
     let variables = injected["spec"]["containers"][0]["env"].as_array().unwrap();
     assert_eq!(variables[0]["value"], PLANTED);
     assert!(
@@ -30,28 +30,28 @@ async fn a_pod_gets_the_sidecar_and_one_line_in_the_log() {
     assert_eq!(again, json!({ "uid": UID, "allowed": true }));
 
     let reviewed = |line: &&str| line.contains("A pod was reviewed");
-    let lines = eventually("both are told", || {
-        let told = webhook.process.stderr();
-        let lines = told.lines().filter(reviewed);
+    let lines = eventually("both are logged", || {
+        let stderr = webhook.process.stderr();
+        let lines = stderr.lines().filter(reviewed);
         let lines: Vec<Value> = lines
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
         (lines.len() == 2).then_some(lines)
     });
-    let told = |line: &Value| {
+    let fields = |line: &Value| {
         ["namespace", "name", "role", "outcome"]
             .map(|name| line[name].as_str().unwrap_or("-").to_owned())
     };
     assert_eq!(
-        told(&lines[0]),
+        fields(&lines[0]),
         ["team", "trainer-", "acs:ram::1:role/job", "injected"]
     );
-    assert_eq!(told(&lines[1]), ["team", "trainer-", "-", "left alone"]);
+    assert_eq!(fields(&lines[1]), ["team", "trainer-", "-", "left alone"]);
     assert!(!webhook.process.stderr().contains(PLANTED));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_that_cannot_have_it_is_denied_or_created_as_configured() {
+async fn a_pod_without_a_possible_sidecar_is_denied_or_created_as_configured() {
     let mut pod = pod();
     pod["metadata"]["annotations"] =
         json!({ "ram-sidecar/role": "no role", "ram-sidecar/duration": "1s" });
@@ -80,7 +80,7 @@ async fn a_pod_that_cannot_have_it_is_denied_or_created_as_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_request_for_a_review_is_refused_with_a_reason() {
+async fn requests_that_are_not_reviews_are_refused_with_a_reason() {
     let webhook = Webhook::start(&WANTED);
     let client = webhook.client();
     let good = posted(&review(&pod()));
@@ -108,7 +108,7 @@ async fn what_is_no_request_for_a_review_is_refused_with_a_reason() {
         (posted(&review(&pod()).replace(UID, "")), 400, "NoUid"),
         (posted(&values), 400, "TooManyValues"),
         (posted(&large), 413, "TooLarge"),
-        // However much of it is promised.
+        // Whatever its Content-Length.
         (
             format!(
                 "{}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
@@ -137,11 +137,11 @@ async fn what_is_no_request_for_a_review_is_refused_with_a_reason() {
         chunked.len()
     );
     assert_eq!(client.raw(chunked.as_bytes()).await.unwrap().status, 200);
-    // Whoever causes it causes it again: each is told once.
+    // The same cause repeats: each is logged once.
     assert_eq!(webhook.count("TooLarge"), 1);
     assert_eq!(webhook.count("NotFound"), 1);
 
-    // A client that never sends all that it promised.
+    // A client that sends less than its Content-Length.
     let mut stream = client.connect().await.unwrap();
     stream
         .write_all(&good.as_bytes()[..good.len() - 5])
@@ -153,7 +153,7 @@ async fn what_is_no_request_for_a_review_is_refused_with_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probes_are_answered_and_a_stop_is_announced_before_it_comes() {
+async fn probes_are_answered_and_report_the_drain() {
     let mut webhook = Webhook::start(&[&WANTED[..], &["--drain", "60s"]].concat());
     let client = webhook.client();
     for path in ["/live", "/ready", "/ready?verbose"] {
@@ -173,7 +173,7 @@ async fn probes_are_answered_and_a_stop_is_announced_before_it_comes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_ends_after_the_drain_without_a_second_signal() {
+async fn the_webhook_exits_after_the_drain_without_a_second_signal() {
     let mut webhook = Webhook::start(&[&WANTED[..], &["--drain", "1s"]].concat());
     let client = webhook.client();
     webhook.signal(Signal::TERM);
@@ -183,7 +183,7 @@ async fn it_ends_after_the_drain_without_a_second_signal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_needs_one_thread_and_little_memory() {
+async fn the_webhook_needs_one_thread_and_little_memory() {
     let webhook = Webhook::start(&WANTED);
     let client = webhook.client();
     for _ in 0..20 {
@@ -192,7 +192,7 @@ async fn it_needs_one_thread_and_little_memory() {
     assert_eq!(webhook.status("Threads"), 1);
     let own = webhook.status("RssAnon");
     assert!(own < 6 * 1024, "{own} KiB");
-    // Nor does it wake up while nothing is asked: a second of it is nothing to the kernel.
+    // Nor does it wake up while idle: it uses no CPU time within a second.
     let switches = || webhook.status("voluntary_ctxt_switches");
     let before = eventually("it comes to rest", || {
         let before = switches();
