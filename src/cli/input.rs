@@ -37,7 +37,7 @@ pub(super) fn input(
         host_name: process::host_name(),
         defaults,
         #[cfg(feature = "sandbox")]
-        sandbox: sandbox::asked_for(matches),
+        sandbox: sandbox::embedded(matches),
     }
 }
 

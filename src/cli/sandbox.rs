@@ -69,7 +69,7 @@ async fn serve(options: Options) -> Result<(), daemon::Error> {
     Ok(())
 }
 
-/// Returns the variables that lead a client here. Their values need no quotes in a shell.
+/// Returns the variables that configure a client. Their values need no quotes in a shell.
 fn environment(sandbox: &Sandbox) -> String {
     let key = sandbox.access_key();
     format!(
@@ -87,18 +87,18 @@ fn environment(sandbox: &Sandbox) -> String {
 fn after_help() -> String {
     let mut text = "\
 It prints ALIBABA_CLOUD_STS_ENDPOINT, ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_ACCESS_KEY_ID and
-ALIBABA_CLOUD_ACCESS_KEY_SECRET, as a shell or an environment file takes them: secrets of nothing.
+ALIBABA_CLOUD_ACCESS_KEY_SECRET, as a shell or an environment file takes them. They are valid nowhere else.
 
 Faults, separated by commas; P is a share of the calls, 0 to 1, by default all:
 "
     .to_owned();
     for (usage, meaning) in FAULTS {
-        // Nothing can go wrong in memory.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "  {usage:<30}{meaning}");
     }
     text.push_str(
         "
-While it runs, PUT /_sandbox/faults with such a text replaces them, DELETE heals, GET tells and counts.
+While it runs, PUT /_sandbox/faults with such a text replaces them, DELETE removes them, GET reports and counts them.
 Exit codes: 0 stopped, 64 usage, 71 cannot bind, 78 configuration.",
     );
     text

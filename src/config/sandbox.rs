@@ -9,21 +9,21 @@ use super::{Input, Mistakes, Upstream, log, parse, settings};
 use crate::sandbox::{self, Plan};
 use crate::system;
 
-/// What was given for the embedded STS, unchecked.
+/// The flags of the embedded STS, unchecked.
 #[derive(Debug)]
 pub struct Sandbox {
     /// The prefix of its own flags: `sandbox-` where they stand among those of a daemon.
     pub prefix: &'static str,
     /// Where it listens.
     pub listen: Option<String>,
-    /// What goes wrong.
+    /// The plan of its faults.
     pub faults: Option<String>,
 }
 
-/// The embedded STS alone.
+/// The settings of the command `sandbox`.
 #[derive(Debug)]
 pub struct Alone {
-    /// What it is started with.
+    /// The options of the embedded STS.
     pub sandbox: sandbox::Options,
     /// `log.*`.
     pub log: system::log::Options,
@@ -100,7 +100,7 @@ fn options(checker: &mut Checker, given: &Sandbox) -> Result<sandbox::Options, R
     Ok(sandbox::Options {
         listen: listen?.unwrap_or(defaults.listen),
         faults: faults?.unwrap_or_default(),
-        // As long as a role may allow: the sandbox is for trying out any duration.
+        // The longest that a role may allow, so that any duration can be tried.
         max_session: Duration::from_secs(43_200),
         ..defaults
     })

@@ -1,10 +1,10 @@
-//! The flags of the embedded STS, alone and within a daemon.
+//! The flags of the embedded STS, of `sandbox` and of the commands that embed it.
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config;
 
-/// Gives a command that obtains credentials the embedded STS to obtain them from.
+/// Adds the flags of the embedded STS to a command that obtains credentials.
 pub(in crate::cli) fn with_sandbox(command: Command) -> Command {
     command
         .arg(
@@ -23,20 +23,20 @@ pub(in crate::cli) fn with_sandbox(command: Command) -> Command {
         )
 }
 
-/// Returns what was said of the embedded STS, if it was asked for.
-pub(in crate::cli) fn asked_for(given: &ArgMatches) -> Option<config::Sandbox> {
-    let is_asked_for = given.try_get_one::<bool>("sandbox").ok().flatten();
-    is_asked_for
-        .is_some_and(|is_asked_for| *is_asked_for)
-        .then(|| said(given, "sandbox-"))
+/// Returns the flags of the embedded STS within a command, if `--sandbox` is given.
+pub(in crate::cli) fn embedded(given: &ArgMatches) -> Option<config::Sandbox> {
+    let is_given = given.try_get_one::<bool>("sandbox").ok().flatten();
+    is_given
+        .is_some_and(|is_given| *is_given)
+        .then(|| read(given, "sandbox-"))
 }
 
-/// Returns what was said of the embedded STS where it is alone.
+/// Returns the flags of the embedded STS of `sandbox`.
 pub(super) fn alone(given: &ArgMatches) -> config::Sandbox {
-    said(given, "")
+    read(given, "")
 }
 
-fn said(given: &ArgMatches, prefix: &'static str) -> config::Sandbox {
+fn read(given: &ArgMatches, prefix: &'static str) -> config::Sandbox {
     let text = |name: &str| given.get_one::<String>(name).cloned();
     let faults = given.get_many::<String>("fault");
     config::Sandbox {
