@@ -1,7 +1,7 @@
 //! Files that hold credentials.
 
 mod atomic;
+mod credentials_file;
 mod ownership;
 pub mod state;
-mod target;
 pub mod writer;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::formats::format::{FILES, Format};
 
 use super::atomic::Staging;
-use super::target::{Options, content, discard};
+use super::credentials_file::{Options, content, discard};
 
 /// What tells a file, or a symbolic link, from another that has taken its place, and from itself after a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,9 +20,9 @@ use crate::refresh::store::{Current, Offer, Subscriber};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
-pub(crate) use super::target::{not_written, prepare, put};
+pub(crate) use super::credentials_file::{not_written, prepare, put};
+pub use crate::files::credentials_file::Options;
 pub use crate::files::ownership::Ownership;
-pub use crate::files::target::Options;
 
 /// What can be kept under a path: it holds credentials, and says when they end.
 pub trait Target: Clone + Debug + Send + Sync + 'static {

@@ -17,7 +17,7 @@ use tracing::{Instrument as _, debug, info, warn};
 
 use super::caller::{Addresses, Owner};
 use super::request_check::{self, Refusal, Rules};
-use super::response;
+use super::respond;
 
 /// Whom a listener admits.
 #[derive(Debug)]
@@ -122,9 +122,9 @@ impl Access {
             } else {
                 "GET, HEAD"
             };
-            return response::method_not_allowed(allow, code, message);
+            return respond::method_not_allowed(allow, code, message);
         }
-        response::error(status, code, message)
+        respond::error(status, code, message)
     }
 }
 
@@ -177,7 +177,7 @@ impl CallerLog {
             &format!("cannot ask the kernel who asks: {error}"),
             None,
         );
-        response::error(StatusCode::SERVICE_UNAVAILABLE, code, message)
+        respond::error(StatusCode::SERVICE_UNAVAILABLE, code, message)
     }
 
     /// Warns of a client that asks as if through a proxy, the first time.

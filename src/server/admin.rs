@@ -21,7 +21,7 @@ use crate::time::clock::Clock;
 use super::access::CallerLog;
 use super::caller::Addresses;
 use super::request_check::{self, Rules};
-use super::response;
+use super::respond;
 
 /// What the admin router needs.
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ pub fn router(admin: Admin) -> Router {
 }
 
 async fn not_found() -> Response {
-    response::error(
+    respond::error(
         StatusCode::NOT_FOUND,
         "NotFound",
         "the probes are /live, /ready and /startup; POST /stop asks the process to leave",
@@ -65,12 +65,12 @@ async fn not_found() -> Response {
 }
 
 async fn not_get() -> Response {
-    response::method_not_allowed("GET, HEAD", "MethodNotAllowed", "probes are asked with GET")
+    respond::method_not_allowed("GET, HEAD", "MethodNotAllowed", "probes are asked with GET")
 }
 
 async fn not_post() -> Response {
     let message = "the process is asked to leave with POST";
-    response::method_not_allowed("POST", "MethodNotAllowed", message)
+    respond::method_not_allowed("POST", "MethodNotAllowed", message)
 }
 
 async fn live() -> Response {
@@ -113,7 +113,7 @@ fn probe(verdict: ProbeResult) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    response::json(status, verdict.body)
+    respond::json(status, verdict.body)
 }
 
 /// Begins the stop, if a program of this pod asks: one that came over loopback, and no web page.
@@ -159,9 +159,9 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     };
     if let Some((status, code, message)) = refusal {
         admin.caller_log.refused(code, message, uid);
-        return response::error(status, code, message);
+        return respond::error(status, code, message);
     }
     info!("A program asks this process to stop");
     admin.stop.send_replace(true);
-    response::json(StatusCode::ACCEPTED, formats::stopping())
+    respond::json(StatusCode::ACCEPTED, formats::stopping())
 }

@@ -18,7 +18,7 @@ use crate::formats;
 use super::access::{Access, CallerLog};
 use super::hold::Provider;
 use super::request_check::{self, Rules};
-use super::response;
+use super::respond;
 use super::token_file::{TokenFile, Unusable};
 
 /// The path of the credentials, but for its last segment.
@@ -98,7 +98,7 @@ async fn credentials(State(data): State<Arc<Data>>, uri: Uri) -> Response {
         return not_found().await;
     }
     let offer = data.provider.within(HOLD).await;
-    response::credentials(offer, |current| current.document.clone())
+    respond::credentials(offer, |current| current.document.clone())
 }
 
 async fn container(State(data): State<Arc<Data>>, uri: Uri, headers: HeaderMap) -> Response {
@@ -110,7 +110,7 @@ async fn container(State(data): State<Arc<Data>>, uri: Uri, headers: HeaderMap) 
         return refusal;
     }
     let offer = data.provider.within(CONTAINER_HOLD).await;
-    response::credentials(offer, |current| {
+    respond::credentials(offer, |current| {
         formats::container::render(&current.lease.credentials)
     })
 }
@@ -129,12 +129,12 @@ impl Data {
         let file = self.container.as_ref()?.token_file.as_ref()?;
         match file.holds(given).await {
             Ok(true) => None,
-            Ok(false) => Some(response::error(
+            Ok(false) => Some(respond::error(
                 StatusCode::UNAUTHORIZED,
                 "ContainerTokenRefused",
                 "the Authorization header is not the content of container.token_file; let AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE name the same file",
             )),
-            Err(Unusable) => Some(response::error(
+            Err(Unusable) => Some(respond::error(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ContainerTokenUnusable",
                 "the file of container.token_file cannot be used; the log of ram-sidecar says why",
@@ -144,7 +144,7 @@ impl Data {
 }
 
 async fn no_container() -> Response {
-    response::error(
+    respond::error(
         StatusCode::NOT_FOUND,
         "NotFound",
         "the dialect of AWS SDKs is not spoken here; set container.enabled (RAM_SIDECAR_CONTAINER)",
@@ -152,7 +152,7 @@ async fn no_container() -> Response {
 }
 
 async fn not_found() -> Response {
-    response::error(
+    respond::error(
         StatusCode::NOT_FOUND,
         "NotFound",
         "credentials are at /api/v1/credentials/<key>, where <key> is the value of serve.key; ALIBABA_CLOUD_CREDENTIALS_URI holds the whole address",

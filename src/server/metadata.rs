@@ -21,7 +21,7 @@ use super::access::{Access, CallerLog};
 use super::hold::Provider;
 use super::imds_token::{self, Tokens};
 use super::request_check::Rules;
-use super::response;
+use super::respond;
 
 /// What the metadata router needs.
 #[derive(Debug)]
@@ -86,9 +86,9 @@ impl Metadata {
         match ttl.and_then(|ttl| imds_token::ttl(ttl.as_bytes())) {
             Some(ttl) => {
                 let now = self.provider.clock.now().boot;
-                response::text(self.tokens.issue(ttl, now).into())
+                respond::text(self.tokens.issue(ttl, now).into())
             }
-            None => response::error(
+            None => respond::error(
                 StatusCode::BAD_REQUEST,
                 "MissingOrInvalidParameters",
                 "send X-aliyun-ecs-metadata-token-ttl-seconds with 1 to 21600 seconds",
@@ -113,24 +113,24 @@ impl Metadata {
                 "a token is demanded, because metadata.v2_only is set; fetch one with PUT /latest/api/token",
             ),
         };
-        Some(response::error(status, code, message))
+        Some(respond::error(status, code, message))
     }
 
     async fn value(&self, asked: Resource<'_>) -> Response {
         match asked {
             Resource::RoleName => match self.provider.now() {
-                Offer::NoRole => response::no_role(),
-                _ => response::text(self.role.clone().into()),
+                Offer::NoRole => respond::no_role(),
+                _ => respond::text(self.role.clone().into()),
             },
             Resource::Role(name) if name.eq_ignore_ascii_case(&self.role) => {
                 let offer = self.provider.within(HOLD).await;
-                response::credentials(offer, |current| current.document.clone())
+                respond::credentials(offer, |current| current.document.clone())
             }
             Resource::Role(_) => not_found(
                 "there is no such role here; /latest/meta-data/ram/security-credentials/ tells its name",
             ),
             Resource::Key(key) => match self.plain.render(key) {
-                Some(value) => response::text(value),
+                Some(value) => respond::text(value),
                 None => not_found("this key is not configured; see metadata.* in the settings"),
             },
             Resource::Token => not_allowed("PUT", "a token is fetched with PUT"),
@@ -139,11 +139,11 @@ impl Metadata {
 }
 
 fn not_found(message: &str) -> Response {
-    response::error(StatusCode::NOT_FOUND, "NotFound", message)
+    respond::error(StatusCode::NOT_FOUND, "NotFound", message)
 }
 
 fn not_allowed(allow: &'static str, message: &str) -> Response {
-    response::method_not_allowed(allow, "MethodNotAllowed", message)
+    respond::method_not_allowed(allow, "MethodNotAllowed", message)
 }
 
 /// The address of the metadata service, which every client knows by heart.

@@ -13,7 +13,7 @@ pub mod metadata;
 pub mod peek;
 pub mod probe;
 pub mod request_check;
-pub(crate) mod response;
+pub(crate) mod respond;
 pub mod token_file;
 
 use std::future::Future;

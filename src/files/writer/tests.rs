@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use super::*;
 
 use crate::failure::Stage;
-use crate::files::target;
+use crate::files::credentials_file;
 use crate::formats::format::Format;
 use crate::refresh::store::tests::{lease, noon};
 use crate::refresh::store::{self, Publisher};
@@ -338,12 +338,16 @@ fn only_what_this_process_wrote_is_removed_in_the_end_also_where_another_wrote_t
             ..options(&path)
         };
         let credentials = store::tests::credentials("x");
-        let write = |ownership| target::replace(&options, &credentials, ownership, noon().wall);
+        let write =
+            |ownership| credentials_file::replace(&options, &credentials, ownership, noon().wall);
         let (ours, theirs) = (Ownership::default(), Ownership::default());
         write(&ours).unwrap();
         write(&theirs).unwrap();
         ours.clear(&options);
-        assert_eq!(target::expiration(&options), Some(credentials.expires_at));
+        assert_eq!(
+            credentials_file::expiration(&options),
+            Some(credentials.expires_at)
+        );
         theirs.clear(&options);
         assert!(fs::symlink_metadata(&path).is_err());
         // A write that comes too late leaves nothing behind.
@@ -367,7 +371,7 @@ fn what_was_changed_since_is_judged_by_its_content() {
     };
     let credentials = store::tests::credentials("x");
     let ownership = Ownership::default();
-    let write = || target::replace(&options, &credentials, &ownership, noon().wall);
+    let write = || credentials_file::replace(&options, &credentials, &ownership, noon().wall);
     write().unwrap();
     write().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o400);

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::failure::scrub;
 use crate::inject::admission::{Decision, Malformed, Outcome, Policy, Review};
 use crate::inject::{self, Annotations};
-use crate::server::response;
+use crate::server::respond;
 
 use super::accounts::{Accounts, Name};
 
@@ -94,7 +94,7 @@ impl Room {
         let decision = review.decide(&self.defaults, &account, self.policy);
         tell(&review, &decision);
         let body = decision.review().to_string();
-        Ok(response::json(StatusCode::OK, Bytes::from(body)))
+        Ok(respond::json(StatusCode::OK, Bytes::from(body)))
     }
 }
 
@@ -108,7 +108,7 @@ async fn respond(
             if room.is_new(code) {
                 warn!(code, "A request is refused: {message}");
             }
-            response::error(status, code, &message)
+            respond::error(status, code, &message)
         }
     }
 }
@@ -232,11 +232,11 @@ fn probe(good: bool) -> Response {
             &br#"{"status":"stopping"}"#[..],
         )
     };
-    response::json(status, Bytes::from_static(body))
+    respond::json(status, Bytes::from_static(body))
 }
 
 fn not_allowed(allow: &'static str, message: &str) -> Response {
-    response::method_not_allowed(allow, "MethodNotAllowed", message)
+    respond::method_not_allowed(allow, "MethodNotAllowed", message)
 }
 
 /// More than a review that the API server can send, of which the pod has at most 3 MiB.

@@ -14,7 +14,7 @@ use crate::sandbox::http::request;
 use crate::sandbox::server::State;
 use crate::server::caller::Addresses;
 use crate::server::request_check::{self, Rules};
-use crate::server::response;
+use crate::server::respond;
 
 /// Whether a path is not one of STS.
 pub(crate) fn is_control_path(path: &str) -> bool {
@@ -41,26 +41,26 @@ pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<B
     if let Err(refusal) = checked {
         let (code, message) = (refusal.code, refusal.message);
         return if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
-            response::method_not_allowed("GET, HEAD, PUT, DELETE", code, message)
+            respond::method_not_allowed("GET, HEAD, PUT, DELETE", code, message)
         } else {
-            response::error(refusal.status, code, message)
+            respond::error(refusal.status, code, message)
         };
     }
     if head.uri.path() != PATH {
         let message = "the faults of the sandbox are at /_sandbox/faults";
-        return response::error(StatusCode::NOT_FOUND, "NotFound", message);
+        return respond::error(StatusCode::NOT_FOUND, "NotFound", message);
     }
     match head.method {
         Method::PUT => {
             let text = match request::receive(body).await {
                 Ok(text) => text,
-                Err(error) => return response::error(error.status, &error.code, &error.message),
+                Err(error) => return respond::error(error.status, &error.code, &error.message),
             };
             match Plan::parse(&String::from_utf8_lossy(&text)) {
                 Ok(plan) => replace(state, plan),
                 Err(mistakes) => {
                     let message = mistakes.join("\n");
-                    return response::error(StatusCode::BAD_REQUEST, "InvalidFaults", &message);
+                    return respond::error(StatusCode::BAD_REQUEST, "InvalidFaults", &message);
                 }
             }
         }
@@ -88,7 +88,7 @@ fn report(state: &State) -> Response<Body> {
         "Answered": state.record.responses(),
         "Met": counts,
     });
-    response::json(StatusCode::OK, report.to_string().into())
+    respond::json(StatusCode::OK, report.to_string().into())
 }
 
 /// The path of the faults.
