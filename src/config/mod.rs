@@ -27,7 +27,7 @@ use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 
 use crate::credentials::RoleArn;
-use crate::files::writer;
+use crate::files::credentials_file::CredentialsFile;
 use crate::identity::Identity;
 use crate::server::data::{AllowedCallers, Container};
 use crate::server::metadata::listing::StaticValues;
@@ -92,7 +92,7 @@ pub struct Config {
     /// `admin.listen`, unless it is off.
     pub admin: Option<SocketAddr>,
     /// `file`.
-    pub files: Vec<writer::Options>,
+    pub files: Vec<CredentialsFile>,
     /// `state.file`; none where nothing obtains credentials that a successor could use.
     pub state: Option<PathBuf>,
     /// `shutdown.drain`.

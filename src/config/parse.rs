@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::files::writer;
+use crate::files::credentials_file::CredentialsFile;
 use crate::formats::format::{FILES, Format};
 use crate::system::log;
 pub(crate) use crate::time::duration::parse as duration;
@@ -122,9 +122,9 @@ pub(crate) fn state_file(text: &str) -> Result<PathBuf, String> {
 }
 
 /// Reads the named fields of a file for credentials; every mistake is returned.
-pub(crate) fn file(fields: &[(String, String)]) -> Result<writer::Options, Vec<String>> {
+pub(crate) fn file(fields: &[(String, String)]) -> Result<CredentialsFile, Vec<String>> {
     let mut problems = Vec::new();
-    let mut options = writer::Options {
+    let mut options = CredentialsFile {
         path: PathBuf::new(),
         format: Format::Json,
         mode: 0o600,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::files::writer;
+use crate::files::credentials_file::CredentialsFile;
 use crate::server::data::{AllowedCallers, Container};
 use crate::server::metadata::listing::StaticValues;
 
@@ -105,8 +105,8 @@ fn refuse_own_metadata(checker: &mut Checker, listen: SocketAddr) -> Result<(), 
 }
 
 /// Reads the files for credentials; what is wrong with one of them is reported.
-pub(super) fn files(checker: &mut Checker) -> Vec<writer::Options> {
-    let mut files: Vec<writer::Options> = Vec::new();
+pub(super) fn files(checker: &mut Checker) -> Vec<CredentialsFile> {
+    let mut files: Vec<CredentialsFile> = Vec::new();
     for (origin, fields) in std::mem::take(&mut checker.layers.files) {
         match parse::file(&fields) {
             Ok(file) if files.iter().any(|other| other.path == file.path) => {
@@ -125,7 +125,7 @@ pub(super) fn files(checker: &mut Checker) -> Vec<writer::Options> {
 /// Reads where the state is saved, if it is; none of the files may be there.
 pub(super) fn state(
     checker: &mut Checker,
-    files: &[writer::Options],
+    files: &[CredentialsFile],
 ) -> Result<Option<PathBuf>, Reported> {
     let path = checker.optional(&settings::STATE_FILE)?;
     if let Some(path) = &path

@@ -67,7 +67,7 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults() {
 fn files_come_from_the_strongest_layer_with_all_their_fields() {
     let toml = "[[file]]\npath = '/a'\nmode = '0640'\nuid = 7\ngid = 8\n[[file]]\npath = '/b'";
     let config = checked(&[], &KEYS, toml);
-    let file = |path: &str, mode, uid, gid| writer::Options {
+    let file = |path: &str, mode, uid, gid| CredentialsFile {
         path: path.into(),
         format: crate::formats::format::Format::Json,
         mode,

@@ -9,6 +9,9 @@ use secrecy::SecretString;
 use tokio::sync::watch;
 
 use crate::failure::Failure;
+use crate::files::credentials_file::CredentialsFile;
+use crate::files::ownership::Ownership;
+use crate::files::target::Target as _;
 use crate::files::writer;
 use crate::refresh::store::{Health, Offer, Subscriber};
 use crate::time::clock::Clock;
@@ -34,9 +37,9 @@ pub struct Handle {
 /// A credentials file and its writer.
 #[derive(Clone, Debug)]
 pub(super) struct Kept {
-    pub(super) options: writer::Options,
+    pub(super) options: CredentialsFile,
     pub(super) state: watch::Receiver<writer::Status>,
-    pub(super) ownership: writer::Ownership,
+    pub(super) ownership: Ownership,
 }
 
 impl Handle {
@@ -121,7 +124,7 @@ impl Handle {
                 options, ownership, ..
             } in self.files
             {
-                ownership.clear(&options);
+                options.withdraw(&ownership);
             }
         });
         // A file system that hangs must not delay the exit.

@@ -17,7 +17,8 @@ use tracing::{Instrument as _, Span, info};
 use crate::config;
 use crate::config::{Config, Upstream};
 use crate::failure::Failure;
-use crate::files::writer::{self, Writer};
+use crate::files::credentials_file::CredentialsFile;
+use crate::files::writer::Writer;
 use crate::formats;
 use crate::refresh::Refresher;
 use crate::refresh::schedule;
@@ -156,7 +157,7 @@ impl App {
                 admin: Admin {
                     health,
                     files: files.iter().map(|kept| kept.state.clone()).collect(),
-                    state: keeper.as_ref().map(Writer::state),
+                    state: keeper.as_ref().map(Writer::status),
                     stopping,
                     stop: Arc::new(stop_request),
                     clock: clock.clone(),
@@ -253,7 +254,7 @@ fn role_name(source: Option<&Chain>) -> String {
 
 async fn writers(
     upstream: &Upstream,
-    files: Vec<writer::Options>,
+    files: Vec<CredentialsFile>,
     subscriber: &Subscriber,
     clock: &Clock,
 ) -> Result<(Vec<Writer>, Vec<Kept>), Error> {
@@ -267,7 +268,7 @@ async fn writers(
         let writer = writer.map_err(Error::File)?;
         states.push(Kept {
             options,
-            state: writer.state(),
+            state: writer.status(),
             ownership: writer.ownership(),
         });
         writers.push(writer);

@@ -7,8 +7,9 @@ use tracing::{info, warn};
 use crate::config::{Session, Upstream};
 use crate::credentials::timestamp;
 use crate::daemon::source;
-use crate::files::state::{Left, Store};
-use crate::files::writer::{Target as _, Writer};
+use crate::files::state::{Restored, StateFile};
+use crate::files::target::Target as _;
+use crate::files::writer::Writer;
 use crate::refresh::store::{Publisher, Subscriber};
 use crate::time::clock::Clock;
 
@@ -23,7 +24,7 @@ pub(super) async fn restore(
     publisher: &Publisher,
     subscriber: &Subscriber,
     clock: &Clock,
-) -> Result<Option<Writer<Store>>, Error> {
+) -> Result<Option<Writer<StateFile>>, Error> {
     let (Some(path), Upstream::Cloud(cloud)) = (path, upstream) else {
         return Ok(None);
     };
@@ -33,7 +34,7 @@ pub(super) async fn restore(
     let path = store.path().display();
     match store.load(clock).await {
         Ok(None) => info!(%path, "There is no saved state yet"),
-        Ok(Some(Left { lease, renew_at })) => {
+        Ok(Some(Restored { lease, renew_at })) => {
             // Without a role the identity's credentials may have been replaced meanwhile.
             let renew_at = if cloud.role.is_some() {
                 renew_at
@@ -50,7 +51,7 @@ pub(super) async fn restore(
             );
             publisher.renewed(lease, renew_at);
         }
-        Err(refusal) if refusal.is_ordinary() => {
+        Err(refusal) if refusal.is_expected() => {
             info!("The state in {path} is ignored: {refusal}; new credentials are obtained");
         }
         Err(refusal) => {

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::config::{Cloud, Session, Upstream};
 use crate::credentials::{RoleArn, RoleRequest};
 use crate::failure;
-use crate::files::state::{Binding, Store};
+use crate::files::state::{Binding, StateFile};
 use crate::http::client::{self, Outbound};
 use crate::refresh::schedule;
 use crate::refresh::source::Chain;
@@ -48,14 +48,14 @@ pub fn span(upstream: &Upstream) -> Span {
 }
 
 /// Returns the store of a state for what these settings obtain.
-pub fn store(cloud: &Cloud, session: &Session, path: PathBuf) -> Store {
+pub fn store(cloud: &Cloud, session: &Session, path: PathBuf) -> StateFile {
     let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
     let mut identity = cloud.identity.coordinates();
     // Another content of the file that names the identity is another identity.
     identity.extend(cloud.identity.told_in().map(digest));
     let binding = Binding::new(&identity, &endpoints, &roles(cloud, session));
     let told_in = cloud.identity.told_in().map(Path::to_owned);
-    Store::new(path, binding, told_in)
+    StateFile::new(path, binding, told_in)
 }
 
 /// Returns the digest of a small file, or of nothing if it cannot be read. Blocks.

@@ -1,14 +1,74 @@
-//! What stands beside a file: the names under which its successor is prepared.
+//! Replaces a file in one step: a temporary file beside it is written, synced and renamed.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::debug;
 
-/// The directory of a file, and the names under which the file is prepared there.
+use super::ownership::Ownership;
+
+/// Replaces what is at the path by a file with this content. Blocks.
+///
+/// The file is readable for the user of this process alone until `set_access`, which runs while it is still empty.
+pub(super) fn replace(
+    path: &Path,
+    content: &[u8],
+    set_access: &impl Fn(&File) -> io::Result<()>,
+    ownership: &Ownership,
+) -> io::Result<()> {
+    let staging = Staging::of(path)?;
+    let temporary = staging.fresh_path()?;
+    let outcome = create(&temporary)
+        .and_then(|file| fill(file, set_access, content))
+        .and_then(|()| ownership.install(&temporary, path));
+    if outcome.is_err() {
+        // It may not exist; the first error is the one that matters.
+        let _ = fs::remove_file(&temporary);
+    }
+    outcome?;
+    staging.sync();
+    Ok(())
+}
+
+/// Checks that a path can be written, with an empty file beside it, and removes abandoned temporary files. Blocks.
+pub(super) fn check_writable(
+    path: &Path,
+    set_access: &impl Fn(&File) -> io::Result<()>,
+    now: DateTime<Utc>,
+) -> io::Result<()> {
+    let staging = Staging::of(path)?;
+    staging.remove_abandoned(now, &[fs::read_link(path).ok()]);
+    let temporary = staging.fresh_path()?;
+    let outcome = create(&temporary).and_then(|file| fill(file, set_access, b""));
+    let _ = fs::remove_file(&temporary);
+    outcome
+}
+
+/// Gives an empty file its owner, mode and content, and syncs it. Blocks.
+pub(super) fn fill(
+    mut file: File,
+    set_access: &impl Fn(&File) -> io::Result<()>,
+    content: &[u8],
+) -> io::Result<()> {
+    // Before the content: nobody else may read it even for a moment.
+    set_access(&file)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// The directory of a file, and the temporary names under which its next version is prepared there.
 pub(super) struct Staging<'a> {
     pub(super) directory: &'a Path,
     prefix: String,
@@ -25,13 +85,13 @@ impl<'a> Staging<'a> {
         })
     }
 
-    /// Returns a name that nobody else uses: two processes may keep the same file, on a volume that they share.
-    pub(super) fn fresh(&self) -> io::Result<PathBuf> {
+    /// Returns an unused temporary path. It is random because two processes may write the same file on a shared volume.
+    pub(super) fn fresh_path(&self) -> io::Result<PathBuf> {
         let random = getrandom::u64().map_err(io::Error::other)?;
         Ok(self.directory.join(format!("{}{random:016x}", self.prefix)))
     }
 
-    /// Returns the directory of files that a symbolic link leads to, by its name here; nothing if it is none of ours.
+    /// Returns the name of the temporary directory that a symbolic link leads to; nothing if it leads elsewhere. Blocks.
     pub(super) fn linked(&self, link: &Path) -> Option<PathBuf> {
         let target = fs::read_link(link).ok()?;
         let is_ours =
@@ -39,7 +99,7 @@ impl<'a> Staging<'a> {
         is_ours.then_some(target)
     }
 
-    /// Makes a new name last. That it survives a power cut is more than some file systems promise.
+    /// Makes a rename durable, as far as the file system can. Best effort; blocks.
     pub(super) fn sync(&self) {
         let synced = File::open(self.directory).and_then(|directory| directory.sync_all());
         if let Err(error) = synced {
@@ -48,21 +108,22 @@ impl<'a> Staging<'a> {
         }
     }
 
-    /// Removes what was prepared here, but for what is `kept`: killed predecessors left it half done, or readers have
-    /// finished with it. What is young belongs to a process that is at work.
-    pub(super) fn sweep(&self, now: DateTime<Utc>, kept: &[Option<PathBuf>]) {
+    /// Removes temporary files and directories that killed processes left, except those in `in_use`. Best effort; blocks.
+    ///
+    /// Recent ones stay: another process may be writing them.
+    pub(super) fn remove_abandoned(&self, now: DateTime<Utc>, in_use: &[Option<PathBuf>]) {
         let Ok(entries) = fs::read_dir(self.directory) else {
             return;
         };
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let is_kept = kept.iter().flatten().any(|kept| kept.as_os_str() == name);
-            if is_kept || !name.to_string_lossy().starts_with(&self.prefix) {
+            let is_in_use = in_use.iter().flatten().any(|used| used.as_os_str() == name);
+            if is_in_use || !name.to_string_lossy().starts_with(&self.prefix) {
                 continue;
             }
-            let modified = entry.metadata().and_then(|found| found.modified());
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
             if modified.is_ok_and(|at| is_abandoned(at, now)) {
-                // Another process may be faster, or own it.
+                // Another process may have removed it already, or may own it.
                 let path = entry.path();
                 let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
             }
@@ -70,15 +131,15 @@ impl<'a> Staging<'a> {
     }
 }
 
-/// Whether nobody can be at work on what was modified then. A time that is no date is long past.
+/// Whether a temporary file was modified too long ago to be still in use. A time that is not a date counts as long ago.
 fn is_abandoned(modified: SystemTime, now: DateTime<Utc>) -> bool {
     let since = modified
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
     let at = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
-    now - at > ABANDONED
+    now - at > ABANDONED_AFTER
 }
 
-/// A write takes milliseconds, and seconds on a bad day.
-const ABANDONED: TimeDelta = TimeDelta::minutes(1);
+/// Writing a file takes milliseconds, and seconds on a slow disk.
+const ABANDONED_AFTER: TimeDelta = TimeDelta::minutes(1);

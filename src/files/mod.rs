@@ -1,7 +1,9 @@
-//! Files that hold credentials.
+//! Files that follow the current credentials: those that clients read, and the saved state of this process.
 
 mod atomic;
-mod credentials_file;
-mod ownership;
+mod blocking;
+pub mod credentials_file;
+pub mod ownership;
 pub mod state;
+pub mod target;
 pub mod writer;

@@ -1,8 +1,7 @@
-//! What a successor of this process goes on with: the credentials, in a file that only this user can read.
+//! The saved state: credentials for the next process, in a file that only this user can read.
 //!
-//! A state is a convenience and never trusted beyond doubt: what is not whole, not of these settings, or not surely
-//! unexpired by the clocks of this machine is ignored, with the reason. Its end is never later than that of the
-//! credentials in it.
+//! A state is a convenience, and used only if it is certainly good: one that is damaged, obtained with other settings, or
+//! possibly expired by the clocks of this machine is ignored, with the reason. It never prolongs the credentials in it.
 
 mod binding;
 mod document;
@@ -18,31 +17,34 @@ use rustix::process::geteuid;
 
 use crate::credentials::Lease;
 use crate::failure::Failure;
-use crate::files::writer::{self, Ownership, Target};
 use crate::refresh::store::Current;
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
+use super::ownership::Ownership;
+use super::target::{Target, not_written};
+use super::{atomic, blocking};
+
 pub use self::binding::Binding;
-use self::document::{Here, Record};
+use self::document::{Clocks, Record};
 
 /// The file that holds the state.
 #[derive(Clone, Debug)]
-pub struct Store {
+pub struct StateFile {
     path: PathBuf,
     binding: Binding,
-    /// The file that says who we are, if it can say something else by now.
-    told_in: Option<PathBuf>,
-    /// Which run of the kernel this is, as far as it tells.
+    /// The file that configures the identity, if its content may change while the settings do not.
+    source_file: Option<PathBuf>,
+    /// The kernel's id of this boot, if `/proc` has it.
     boot_id: Option<String>,
 }
 
-/// What a predecessor has left.
+/// What an earlier process saved.
 #[derive(Debug)]
-pub struct Left {
+pub struct Restored {
     /// Its credentials.
     pub lease: Lease,
-    /// When to ask for their successor.
+    /// When to renew them.
     pub renew_at: Moment,
 }
 
@@ -67,12 +69,12 @@ pub enum Refusal {
         user: u32,
     },
     /// Other users may read or write it.
-    #[error("its mode {0:04o} lets other users at it")]
+    #[error("its mode {0:04o} lets other users read or write it")]
     Mode(u32),
-    /// It is too large to be one.
+    /// It is too large for a state.
     #[error("it is larger than any state")]
     Size,
-    /// It is something else.
+    /// It holds something else.
     #[error("it does not hold a state of ram-sidecar")]
     Foreign,
     /// It was cut off or changed.
@@ -81,31 +83,31 @@ pub enum Refusal {
     /// Another version of this program wrote it.
     #[error("it is of format version {0}, which this version of ram-sidecar does not know")]
     Version(u64),
-    /// It is of another role, or of none.
-    #[error("it holds {theirs}, and now it would be {ours}")]
+    /// It belongs to another role, or to none.
+    #[error("it holds {theirs}, but the settings now ask for {ours}")]
     Holder {
         /// What it holds.
         theirs: String,
-        /// What was to be in it.
+        /// What the settings ask for.
         ours: String,
     },
-    /// It was obtained otherwise.
+    /// Its credentials were obtained with other settings.
     #[error(
-        "it holds {0}, but obtained with another identity, session name, duration, session policy or STS endpoint than are set now"
+        "it holds {0}, obtained with another identity, session name, duration, session policy or STS endpoint than the settings now ask for"
     )]
     Settings(String),
-    /// What says who we are may say something else by now.
+    /// The file that configures the identity may have changed since.
     #[error("{} was changed after the credentials in it were obtained", .0.display())]
-    Told(PathBuf),
-    /// It is over.
-    #[error("the credentials in it have ended, at {0}")]
+    SourceChanged(PathBuf),
+    /// Its credentials have expired.
+    #[error("the credentials in it expired at {0}")]
     Expired(String),
-    /// The boot clock runs backwards.
+    /// The boot clock has gone backwards.
     #[error(
         "the time since boot is less than when it was written, though the machine was not restarted"
     )]
     BootClock,
-    /// The wall clock was set back, and nothing else tells the time.
+    /// The wall clock was set back, and there is no other clock to compare with.
     #[error(
         "the wall clock shows a time before it was written, and the machine was restarted since"
     )]
@@ -113,73 +115,64 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether it is as it should be after the settings were changed, or after a long stop.
-    pub fn is_ordinary(&self) -> bool {
+    /// Whether this is to be expected after a change of the settings or a long stop.
+    pub fn is_expected(&self) -> bool {
         matches!(
             self,
-            Self::Holder { .. } | Self::Settings(_) | Self::Told(_) | Self::Expired(_)
+            Self::Holder { .. } | Self::Settings(_) | Self::SourceChanged(_) | Self::Expired(_)
         )
     }
 }
 
-impl Store {
-    /// Names the file, for credentials that are obtained by these settings.
+impl StateFile {
+    /// Describes the file for credentials that are obtained with the settings of `binding`.
     ///
-    /// Where the file `told_in` says who we are, a state that is older than that is ignored.
-    pub fn new(path: PathBuf, binding: Binding, told_in: Option<PathBuf>) -> Self {
+    /// A state that is older than `source_file`, the file that configures the identity, is ignored.
+    pub fn new(path: PathBuf, binding: Binding, source_file: Option<PathBuf>) -> Self {
         let boot_id = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
         let boot_id = boot_id.map(|id| id.trim().to_owned());
         Self {
             path,
             binding,
-            told_in,
+            source_file,
             boot_id: boot_id.filter(|id| !id.is_empty()),
         }
     }
 
-    /// Reads what a predecessor has left for these settings; nothing if there is no file.
-    pub async fn load(&self, clock: &Clock) -> Result<Option<Left>, Refusal> {
-        let store = self.clone();
-        let reading = tokio::task::spawn_blocking(move || store.read());
-        let read = match tokio::time::timeout(TIMEOUT, reading).await {
-            Ok(Ok(read)) => read?,
-            Ok(Err(_)) => {
-                let error = io::Error::other("the working thread ended");
-                return Err(Refusal::Unreadable(error));
-            }
-            Err(_) => {
-                let error = io::Error::other("the file system does not answer");
-                return Err(Refusal::Unreadable(error));
-            }
-        };
-        let Some(record) = read else {
+    /// Reads what an earlier process saved with these settings; nothing if there is no file.
+    ///
+    /// Fails after 5 seconds if the file system does not answer.
+    pub async fn load(&self, clock: &Clock) -> Result<Option<Restored>, Refusal> {
+        let file = self.clone();
+        let read = blocking::run(TIMEOUT, move || file.read()).await;
+        let Some(record) = read.map_err(Refusal::Unreadable)?? else {
             return Ok(None);
         };
-        let here = Here {
-            // After the reading, however long it took.
+        let clocks = Clocks {
+            // After reading, however long that took.
             now: clock.now(),
             boot_id: self.boot_id.as_deref(),
         };
-        record.left(&self.binding, &here).map(Some)
+        record.restore(&self.binding, &clocks).map(Some)
     }
 
-    /// Reads the file, unless something has happened since to who we are. Blocks.
+    /// Reads the file, unless the file that configures the identity has changed since. Blocks.
     fn read(&self) -> Result<Option<Record>, Refusal> {
         let Some(content) = file::private(&self.path)? else {
             return Ok(None);
         };
         let record = document::parse(&content)?;
-        match &self.told_in {
-            Some(told_in) if file::changed_at(told_in) >= record.asked_at() => {
-                Err(Refusal::Told(told_in.clone()))
+        match &self.source_file {
+            Some(source) if file::changed_at(source) >= record.requested_at() => {
+                Err(Refusal::SourceChanged(source.clone()))
             }
             _ => Ok(Some(record)),
         }
     }
 }
 
-impl Target for Store {
-    const TELLS_DEADLINE: bool = true;
+impl Target for StateFile {
+    const RECORDS_DEADLINE: bool = true;
 
     fn path(&self) -> &Path {
         &self.path
@@ -190,7 +183,7 @@ impl Target for Store {
             let what = "it is a directory";
             return Err(io::Error::new(io::ErrorKind::IsADirectory, what));
         }
-        writer::prepare(&self.path, &|_| Ok(()), now)
+        atomic::check_writable(&self.path, &|_| Ok(()), now)
     }
 
     fn expiration(&self) -> Option<DateTime<Utc>> {
@@ -199,8 +192,8 @@ impl Target for Store {
         Some(record.credentials.expires_at)
     }
 
-    fn replace(&self, current: &Current, ours: &Ownership, now: Moment) -> io::Result<()> {
-        if !ours.holds(&self.path) {
+    fn replace(&self, current: &Current, ownership: &Ownership, now: Moment) -> io::Result<()> {
+        if !ownership.owns(&self.path) {
             file::refuse_foreign(&self.path)?;
         }
         let record = Record {
@@ -213,10 +206,10 @@ impl Target for Store {
             deadline: current.lease.deadline,
             renew_at: current.renew_at,
         };
-        writer::put(&self.path, &record.render(), &|_| Ok(()), ours)
+        atomic::replace(&self.path, &record.render(), &|_| Ok(()), ownership)
     }
 
-    fn discard(&self) -> io::Result<()> {
+    fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -225,12 +218,12 @@ impl Target for Store {
 
     fn failure(&self, error: &io::Error) -> Failure {
         let (path, user) = (self.path.display(), geteuid().as_raw());
-        let message = format!("cannot keep the state in {path} as user {user}: {error}");
-        writer::not_written(message, error)
+        let message = format!("cannot save the state in {path} as user {user}: {error}");
+        not_written(message, error)
     }
 }
 
-/// A reading that takes longer hangs, and the start is not to wait for it.
+/// A file system that takes longer hangs, and must not delay the start.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

@@ -220,13 +220,13 @@ async fn a_full_disk_shows_in_the_probe_which_passes_and_heals() {
     assert_eq!(ready.status, 200);
     let sentence = ready.text("state_message");
     for part in [
-        &format!("cannot keep the state in {} as user ", path.display()),
+        &format!("cannot save the state in {} as user ", path.display()),
         "No space left on device",
         "with free space",
     ] {
         assert!(sentence.contains(part), "{part}: {sentence}");
     }
-    daemon.logged("cannot keep the state");
+    daemon.logged("cannot save the state");
     let before = daemon.credentials();
     assert_ne!(id_in(&path), Some(before.text("AccessKeyId")));
     assert!(id_in(&path).is_some(), "the old state is whole");
@@ -262,7 +262,7 @@ fn a_state_that_cannot_be_written_at_all_ends_the_start() {
         let (code, told) = run(&[&LISTEN[..], &["--state", path]].concat(), &env);
         assert_eq!(code, Some(71), "{told}");
         let sentence = told.lines().last().unwrap();
-        for part in [&format!("cannot keep the state in {path}"), reason, remedy] {
+        for part in [&format!("cannot save the state in {path}"), reason, remedy] {
             assert!(sentence.contains(part), "{part}: {sentence}");
         }
     }

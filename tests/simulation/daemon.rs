@@ -12,7 +12,8 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 use ram_sidecar::credentials::{Lease, RoleArn, RoleRequest};
 use ram_sidecar::failure::Failure;
-use ram_sidecar::files::state::{Binding, Store};
+use ram_sidecar::files::credentials_file::CredentialsFile;
+use ram_sidecar::files::state::{Binding, StateFile};
 use ram_sidecar::files::writer::{self, Writer};
 use ram_sidecar::formats;
 use ram_sidecar::formats::format::Format;
@@ -88,7 +89,7 @@ impl Daemon {
     pub(crate) async fn start(setup: &Setup, world: &World) -> Result<Self, Failure> {
         let clock = world.clock().clone();
         let (publisher, subscriber, health) = store::channel(formats::json::render);
-        let options = writer::Options {
+        let options = CredentialsFile {
             path: setup.file(),
             format: Format::Json,
             mode: 0o600,
@@ -99,7 +100,7 @@ impl Daemon {
         let mut tasks = JoinSet::new();
         if setup.has_state {
             let binding = Binding::new(&[KEY_ID.to_owned()], &[], &roles(setup));
-            let store = Store::new(setup.directory.join("state"), binding, None);
+            let store = StateFile::new(setup.directory.join("state"), binding, None);
             let keeper = Writer::new(store.clone(), subscriber.clone(), clock.clone()).await?;
             match store.load(&clock).await {
                 Ok(Some(left)) => publisher.renewed(left.lease, left.renew_at),
@@ -125,7 +126,7 @@ impl Daemon {
             subscriber: subscriber.clone(),
             clock,
         });
-        let file = writer.state();
+        let file = writer.status();
         tasks.spawn(writer.run());
         tasks.spawn(refresher.run());
         Ok(Self {

@@ -1,4 +1,4 @@
-//! What credentials are bound to: everything that decides whose they are and what they allow.
+//! The settings that credentials depend on: all that decides whose they are and what they allow.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::credentials::RoleRequest;
 
-/// Whose credentials they are, in words, and a digest of all the settings that they were obtained with.
+/// A description of whose credentials they are, and a digest of all the settings that they were obtained with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binding {
     pub(super) holder: String,
@@ -17,13 +17,13 @@ pub struct Binding {
 impl Binding {
     /// Binds to an identity, the STS endpoints, and the roles that are assumed one after the other.
     ///
-    /// The identity is told by its kind and whatever tells it from others of the kind. Without roles its own credentials
-    /// are passed through. The endpoints of Alibaba Cloud count as one: they give the same credentials, and to name
-    /// another region's is what one does when one is out of order.
+    /// The identity is given by its kind and by what distinguishes it from others of that kind. Without roles its own
+    /// credentials are passed through. All endpoints of Alibaba Cloud count as one: they issue the same credentials, and
+    /// during an outage people change to the endpoint of another region.
     pub fn new(identity: &[String], endpoints: &[String], roles: &[RoleRequest]) -> Self {
-        let mut places: Vec<&str> = endpoints.iter().map(|url| place(url)).collect();
-        places.sort_unstable();
-        places.dedup();
+        let mut services: Vec<&str> = endpoints.iter().map(|url| service(url)).collect();
+        services.sort_unstable();
+        services.dedup();
         let role = |role: &RoleRequest| {
             json!([
                 role.arn.as_str(),
@@ -44,7 +44,7 @@ impl Binding {
         };
         let roles: Vec<_> = roles.into_iter().map(|(_, role)| role).collect();
         // JSON marks where each text ends, so that no two settings look alike.
-        let text = json!([identity, places, roles]).to_string();
+        let text = json!([identity, services, roles]).to_string();
         Self {
             holder,
             digest: hex(&Sha256::digest(text)),
@@ -52,7 +52,8 @@ impl Binding {
     }
 }
 
-fn place(url: &str) -> &str {
+/// Returns what stands for an endpoint in the digest.
+fn service(url: &str) -> &str {
     let is_regional = url.starts_with("https://sts.") || url.starts_with("https://sts-vpc.");
     if is_regional && url.ends_with(".aliyuncs.com") {
         "aliyuncs.com"
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_that_decides_whose_they_are_makes_another_binding() {
+    fn each_setting_that_decides_whose_the_credentials_are_changes_the_digest() {
         let identity = texts(&["access_key", "LTAI"]);
         let sts = texts(&["https://sts.aliyuncs.com"]);
         let with = |change: fn(&mut RoleRequest)| {
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoints_of_alibaba_cloud_count_as_one_in_whatever_order() {
+    fn endpoints_of_alibaba_cloud_count_as_one_in_any_order() {
         let digest = |endpoints: &[&str]| {
             Binding::new(&texts(&["oidc"]), &texts(endpoints), &[role("job")]).digest
         };
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_holder_is_told_in_words() {
+    fn the_holder_is_described_in_words() {
         let of = |roles: &[RoleRequest]| Binding::new(&texts(&["profile"]), &[], roles).holder;
         assert_eq!(of(&[]), "the profile identity's own credentials");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The document of a state, and what it is still worth: values in, values out.
+//! The document of a state: how it is written, read and judged. No effects.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -13,32 +13,32 @@ use crate::credentials::{Credentials, Lease, is_key_text, timestamp};
 use crate::time::moment::Moment;
 
 use super::binding::{Binding, hex};
-use super::{Left, Refusal};
+use super::{Refusal, Restored};
 
-/// All that a successor must know of credentials.
+/// Credentials, and what the next process must know about them.
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) binding: Binding,
     pub(super) credentials: Credentials,
     pub(super) served_by: String,
-    /// How far this machine's wall clock was ahead of the giver's.
+    /// How far this machine's wall clock was ahead of that of the service that issued them.
     pub(super) skew: TimeDelta,
-    /// The run of the kernel in which the moments were read; nothing if it did not tell.
+    /// The kernel's id of the boot in which the moments were read, if `/proc` had it.
     pub(super) boot_id: Option<String>,
     pub(super) written_at: Moment,
     pub(super) deadline: Moment,
     pub(super) renew_at: Moment,
 }
 
-/// When and where a state is judged.
+/// The clocks by which a state is judged.
 #[derive(Debug)]
-pub(super) struct Here<'a> {
+pub(super) struct Clocks<'a> {
     pub(super) now: Moment,
     pub(super) boot_id: Option<&'a str>,
 }
 
 impl Record {
-    /// Renders the document, with a digest that tells whether it is whole.
+    /// Renders the document, with a digest that shows whether it is complete and unchanged.
     pub(super) fn render(&self) -> Zeroizing<Vec<u8>> {
         let Credentials {
             access_key_id,
@@ -58,20 +58,24 @@ impl Record {
             served_by: self.served_by.as_str().into(),
             skew_ms: self.skew.num_milliseconds(),
             boot_id: self.boot_id.as_deref().map(Cow::from),
-            written_at: Reading::of(self.written_at),
-            deadline: Reading::of(self.deadline),
-            renew_at: Reading::of(self.renew_at),
+            written_at: Timestamp::of(self.written_at),
+            deadline: Timestamp::of(self.deadline),
+            renew_at: Timestamp::of(self.renew_at),
         })
     }
 
-    /// Returns when the credentials were asked for, or earlier, by the wall clock of this machine.
-    pub(super) fn asked_at(&self) -> DateTime<Utc> {
-        let asked_at = self.credentials.issued_at.checked_add_signed(self.skew);
-        asked_at.unwrap_or(DateTime::<Utc>::MIN_UTC)
+    /// Returns when the credentials were requested, or a moment before, by the wall clock of this machine.
+    pub(super) fn requested_at(&self) -> DateTime<Utc> {
+        let requested_at = self.credentials.issued_at.checked_add_signed(self.skew);
+        requested_at.unwrap_or(DateTime::<Utc>::MIN_UTC)
     }
 
-    /// Returns what is left of it for those who are bound by `binding`.
-    pub(super) fn left(self, binding: &Binding, here: &Here<'_>) -> Result<Left, Refusal> {
+    /// Returns the credentials for a process whose settings are those of `binding`, with the rest of their lifetime.
+    pub(super) fn restore(
+        self,
+        binding: &Binding,
+        clocks: &Clocks<'_>,
+    ) -> Result<Restored, Refusal> {
         if self.binding != *binding {
             let (theirs, ours) = (self.binding.holder, binding.holder.clone());
             return Err(if theirs == ours {
@@ -80,10 +84,10 @@ impl Record {
                 Refusal::Holder { theirs, ours }
             });
         }
-        let now = here.now;
-        let is_same_boot = self.boot_id.is_some() && self.boot_id.as_deref() == here.boot_id;
+        let now = clocks.now;
+        let is_same_boot = self.boot_id.is_some() && self.boot_id.as_deref() == clocks.boot_id;
         let (deadline, renew_at) = if is_same_boot {
-            // The boot clock goes on through the restart of a process; a container may see another one.
+            // The boot clock goes on when a process restarts, but another container may have a different one.
             if now.boot < self.written_at.boot {
                 return Err(Refusal::BootClock);
             }
@@ -92,25 +96,25 @@ impl Record {
             if now.wall < self.written_at.wall {
                 return Err(Refusal::WallClock);
             }
-            // What was learnt of the wall clock may be wrong by now: it shortens a life, and prolongs none.
-            let ends_at = self.deadline.wall.min(self.credentials.expires_at);
-            let left = (ends_at - now.wall).to_std().unwrap_or_default();
-            let left = left.min(self.written_at.until(self.deadline));
-            // A wall clock may have been restored from a disk, and STS tells the time.
-            (now.after(left), now)
+            // The measured skew of the wall clock may be wrong by now: it may shorten the lifetime, but not prolong it.
+            let expires_at = self.deadline.wall.min(self.credentials.expires_at);
+            let remaining = (expires_at - now.wall).to_std().unwrap_or_default();
+            let remaining = remaining.min(self.written_at.until(self.deadline));
+            // Renew at once: the wall clock may have been restored from a disk, and STS shows the time.
+            (now.after(remaining), now)
         };
         if now.is_past(deadline) {
-            let ended_at = timestamp(self.credentials.expires_at);
-            return Err(Refusal::Expired(ended_at));
+            let expired_at = timestamp(self.credentials.expires_at);
+            return Err(Refusal::Expired(expired_at));
         }
         let lifetime = now.until(deadline);
-        // Whatever is written there: an attempt before the end.
+        // Whatever the document says, there is an attempt before the credentials expire.
         let renew_at = if now.until(renew_at) < lifetime {
             renew_at
         } else {
             now
         };
-        Ok(Left {
+        Ok(Restored {
             lease: Lease {
                 credentials: self.credentials,
                 deadline,
@@ -123,7 +127,7 @@ impl Record {
     }
 }
 
-/// Reads a document. It is whole if it is, to the byte, what would be written for what it says.
+/// Reads a document. It is valid only if its content would be written with exactly the same bytes.
 pub(super) fn parse(text: &[u8]) -> Result<Record, Refusal> {
     if !is_state(text) {
         return Err(Refusal::Foreign);
@@ -141,13 +145,13 @@ pub(super) fn parse(text: &[u8]) -> Result<Record, Refusal> {
     state.record().ok_or(Refusal::Damaged)
 }
 
-/// Whether a text is the document of a state, or the beginning of one.
+/// Whether a text begins as the document of a state does, or is cut off within that beginning.
 pub(super) fn is_state(text: &[u8]) -> bool {
     let begin = BEGIN.as_bytes();
     text.starts_with(begin) || begin.starts_with(text)
 }
 
-/// A document begins like this, whatever the version.
+/// The beginning of a document of any version.
 const BEGIN: &str = r#"{"ram-sidecar-state":"#;
 
 /// The version of the format.
@@ -190,20 +194,20 @@ struct State<'a> {
     skew_ms: i64,
     #[serde(borrow)]
     boot_id: Option<Cow<'a, str>>,
-    written_at: Reading,
-    deadline: Reading,
-    renew_at: Reading,
+    written_at: Timestamp,
+    deadline: Timestamp,
+    renew_at: Timestamp,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Reading {
+struct Timestamp {
     wall: String,
     boot_ms: u64,
 }
 
-impl Reading {
-    /// To the millisecond, and rather earlier.
+impl Timestamp {
+    /// Rounds down to the millisecond.
     fn of(moment: Moment) -> Self {
         Self {
             wall: time(moment.wall),
@@ -220,14 +224,14 @@ impl Reading {
 }
 
 impl State<'_> {
-    /// Returns what it says; nothing if that makes no sense.
+    /// Returns its content; nothing if that is not plausible.
     fn record(&self) -> Option<Record> {
         let texts = [
             &self.access_key_id,
             &self.access_key_secret,
             &self.security_token,
         ];
-        let is_whole = texts.iter().all(|text| is_key_text(text));
+        let is_complete = texts.iter().all(|text| is_key_text(text));
         let (issued_at, expires_at) = (read(&self.issued_at)?, read(&self.expires_at)?);
         let skew = TimeDelta::try_milliseconds(self.skew_ms)?;
         let (written_at, deadline) = (self.written_at.moment()?, self.deadline.moment()?);
@@ -253,7 +257,7 @@ impl State<'_> {
             deadline,
             renew_at,
         };
-        (is_whole && is_plausible).then(record)
+        (is_complete && is_plausible).then(record)
     }
 }
 
@@ -271,8 +275,8 @@ fn rendered(state: &State<'_>) -> Zeroizing<Vec<u8>> {
 fn json(value: &impl Serialize, state: &State<'_>) -> Zeroizing<Vec<u8>> {
     // A growing vector would leave unwiped copies behind.
     let texts = state.access_key_secret.len() + state.security_token.len() + state.holder.len();
-    let room = 2 * (texts + state.served_by.len()) + 2048;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(room));
+    let capacity = 2 * (texts + state.served_by.len()) + 2048;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
     #[expect(
         clippy::expect_used,
         reason = "structs of strings and numbers always have a JSON form"

@@ -1,4 +1,4 @@
-//! The file of a state, judged by what was opened: its path may lead elsewhere a moment later.
+//! The file of a state. It is judged by its open descriptor, because its path may lead elsewhere a moment later.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -37,11 +37,11 @@ pub(super) fn private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal
     read(file).map(Some)
 }
 
-/// Fails where something stands at the path that must not be replaced: what is no state somebody else would miss. Blocks.
+/// Fails where the path holds something other than a state, which must not be replaced. Blocks.
 pub(super) fn refuse_foreign(path: &Path) -> io::Result<()> {
     let foreign = |what| io::Error::new(io::ErrorKind::AlreadyExists, what);
     let content = match open_regular(path) {
-        // A link is replaced itself, and not what it leads to.
+        // The rename replaces the link, not the file that it leads to.
         Err(Refusal::Link) => return Ok(()),
         Err(Refusal::Kind) => return Err(foreign("it exists and is not a regular file")),
         Err(Refusal::Unreadable(error)) => {
@@ -59,7 +59,7 @@ pub(super) fn refuse_foreign(path: &Path) -> io::Result<()> {
     Err(foreign("it exists and is not as ram-sidecar writes it"))
 }
 
-/// Returns when a file was changed last, its name and its owner included; in the far future if that is not known. Blocks.
+/// Returns when a file, its name or its owner was changed last; the far future if that is not known. Blocks.
 pub(super) fn changed_at(path: &Path) -> DateTime<Utc> {
     let changed = fs::metadata(path).ok().and_then(|found| {
         let nanoseconds = u32::try_from(found.ctime_nsec()).ok()?;
@@ -87,7 +87,7 @@ fn open_regular(path: &Path) -> Result<File, Refusal> {
     }
 }
 
-/// Links in the directories before it may lead round in a circle, too.
+/// `ELOOP` alone does not show it: the symbolic links in the directories of the path may form a loop, too.
 fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
@@ -102,5 +102,5 @@ fn read(file: File) -> Result<Zeroizing<Vec<u8>>, Refusal> {
     Ok(content)
 }
 
-/// No state is as large; tokens have some thousand characters.
+/// Far more bytes than a state has; tokens have some thousand characters.
 const LIMIT: u64 = 1 << 20;

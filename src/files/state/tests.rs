@@ -5,14 +5,15 @@ use chrono::TimeDelta;
 
 use super::document::tests::binding;
 use super::*;
+use crate::files::writer::Writer;
 use crate::refresh::store::tests::{lease, noon};
 use crate::refresh::store::{self, Subscriber};
 use crate::testing;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn store(path: &Path) -> Store {
-    Store::new(path.to_owned(), binding("job", "pod-0"), None)
+fn store(path: &Path) -> StateFile {
+    StateFile::new(path.to_owned(), binding("job", "pod-0"), None)
 }
 
 /// Returns what is held by somebody who has just obtained credentials.
@@ -46,27 +47,27 @@ fn written(name: &str) -> (PathBuf, Arc<Current>) {
     (path, current)
 }
 
-async fn refusal(store: &Store) -> String {
+async fn refusal(store: &StateFile) -> String {
     let loaded = store.load(&Clock::machine()).await;
     loaded.unwrap_err().to_string()
 }
 
 #[tokio::test]
-async fn a_successor_has_what_was_held_in_a_file_for_nobody_else() {
+async fn the_state_restores_the_credentials_and_is_readable_for_nobody_else() {
     let (path, current) = written("a");
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-    let left = store(&path).load(&Clock::machine()).await.unwrap().unwrap();
+    let restored = store(&path).load(&Clock::machine()).await.unwrap().unwrap();
     // Moments are kept to the millisecond.
-    let sooner = current.lease.deadline.wall - left.lease.deadline.wall;
+    let sooner = current.lease.deadline.wall - restored.lease.deadline.wall;
     assert!(sooner >= TimeDelta::zero() && sooner < TimeDelta::milliseconds(1));
-    let document = crate::formats::json::render(&left.lease.credentials);
+    let document = crate::formats::json::render(&restored.lease.credentials);
     assert_eq!(document, current.document);
     let directory = path.parent().unwrap();
     assert_eq!(fs::read_dir(directory).unwrap().count(), 1, "no litter");
 }
 
 #[tokio::test]
-async fn nothing_is_left_where_there_is_no_file() {
+async fn a_missing_file_restores_nothing() {
     let path = testing::directory("state").join("state");
     assert!(
         store(&path)
@@ -86,11 +87,11 @@ async fn nothing_is_left_where_there_is_no_file() {
 }
 
 #[tokio::test]
-async fn whatever_others_may_have_had_a_hand_in_is_refused() {
+async fn a_state_that_other_users_could_write_or_read_is_refused() {
     let (path, _) = written("a");
     for mode in [0o640, 0o604, 0o620, 0o601, 0o660, 0o666] {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-        let sentence = format!("its mode {mode:04o} lets other users at it");
+        let sentence = format!("its mode {mode:04o} lets other users read or write it");
         assert_eq!(refusal(&store(&path)).await, sentence);
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -111,7 +112,7 @@ async fn whatever_others_may_have_had_a_hand_in_is_refused() {
 }
 
 #[tokio::test]
-async fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+async fn special_files_are_refused_without_waiting_for_them() {
     let directory = testing::directory("state");
     let pipe = directory.join("pipe");
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
@@ -133,7 +134,7 @@ async fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
 }
 
 #[tokio::test]
-async fn a_file_of_another_size_or_content_is_refused() {
+async fn a_file_that_is_too_large_or_not_a_state_is_refused() {
     let path = testing::directory("state").join("state");
     let put = |content: &[u8]| {
         fs::write(&path, content).unwrap();
@@ -147,23 +148,23 @@ async fn a_file_of_another_size_or_content_is_refused() {
 }
 
 #[tokio::test]
-async fn a_profile_that_was_changed_since_makes_it_void() {
+async fn a_state_older_than_its_source_file_is_refused() {
     let (path, _) = written("a");
     let profile = path.with_file_name("config.json");
-    let told_in = |file: &Path| Store {
-        told_in: Some(file.to_owned()),
+    let with_source = |file: &Path| StateFile {
+        source_file: Some(file.to_owned()),
         ..store(&path)
     };
-    let gone = refusal(&told_in(&profile)).await;
+    let gone = refusal(&with_source(&profile)).await;
     assert!(gone.ends_with("was changed after the credentials in it were obtained"));
     fs::write(&profile, "{}").unwrap();
-    assert_eq!(refusal(&told_in(&profile)).await, gone);
+    assert_eq!(refusal(&with_source(&profile)).await, gone);
 
     // Obtained after it was changed; what comes within the same millisecond counts as before.
     let clock = Clock::machine();
     clock.shift_wall(TimeDelta::seconds(1));
     let current = current("b", &clock);
-    let store = told_in(&profile);
+    let store = with_source(&profile);
     store
         .replace(&current, &Ownership::default(), clock.now())
         .unwrap();
@@ -171,7 +172,7 @@ async fn a_profile_that_was_changed_since_makes_it_void() {
 }
 
 #[test]
-fn only_a_state_is_ever_replaced() {
+fn only_a_state_or_the_beginning_of_one_is_replaced() {
     let directory = testing::directory("state");
     let path = directory.join("state");
     let clock = Clock::machine();
@@ -203,12 +204,11 @@ fn only_a_state_is_ever_replaced() {
 }
 
 #[tokio::test]
-async fn a_sink_writes_it_anew_when_the_same_credentials_have_another_deadline_and_removes_it_in_the_end()
- {
+async fn a_changed_deadline_is_written_and_an_expired_state_is_removed() {
     let path = testing::directory("state").join("state");
     let (publisher, mut subscriber, _) = store::channel(crate::formats::json::render);
     let clock = Clock::machine();
-    let writer = writer::Writer::new(store(&path), subscriber.clone(), clock.clone());
+    let writer = Writer::new(store(&path), subscriber.clone(), clock.clone());
     let writer = writer.await.unwrap();
     tokio::spawn(writer.run());
     let now = clock.now();

@@ -7,7 +7,7 @@ use chrono::TimeDelta;
 use super::*;
 
 use crate::failure::Stage;
-use crate::files::credentials_file;
+use crate::files::writer::reconcile::{Written, remove_expired};
 use crate::formats::format::Format;
 use crate::refresh::store::tests::{lease, noon};
 use crate::refresh::store::{self, Publisher};
@@ -15,8 +15,8 @@ use crate::testing;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn options(path: &Path) -> Options {
-    Options {
+fn options(path: &Path) -> CredentialsFile {
+    CredentialsFile {
         path: path.to_owned(),
         format: Format::Json,
         mode: 0o640,
@@ -28,7 +28,7 @@ fn options(path: &Path) -> Options {
 struct Rig {
     publisher: Publisher,
     clock: Clock,
-    state: watch::Receiver<Status>,
+    status: watch::Receiver<Status>,
     path: PathBuf,
 }
 
@@ -40,12 +40,12 @@ async fn start(path: PathBuf) -> Rig {
     let writer = Writer::new(options(&path), subscriber, clock.clone())
         .await
         .unwrap();
-    let state = writer.state();
+    let status = writer.status();
     tokio::spawn(writer.run());
     Rig {
         publisher,
         clock,
-        state,
+        status,
         path,
     }
 }
@@ -59,7 +59,7 @@ impl Rig {
 
     async fn until(&mut self, wanted: fn(&Status) -> bool) -> Status {
         let deadline = Duration::from_secs(20);
-        let state = tokio::time::timeout(deadline, self.state.wait_for(wanted)).await;
+        let state = tokio::time::timeout(deadline, self.status.wait_for(wanted)).await;
         state.expect("the file reaches the state").unwrap().clone()
     }
 
@@ -188,7 +188,7 @@ async fn comes_back_and_goes(rig: &Rig, directory: &Path) {
         rig.publisher.failed(failure, rig.clock.now());
     };
     fail();
-    rig.state.clone().wait_for(is_waiting).await.unwrap();
+    rig.status.clone().wait_for(is_waiting).await.unwrap();
     fs::rename(directory.join("aside"), directory.join("disk")).unwrap();
     let removed = async {
         while rig.path.exists() {
@@ -233,7 +233,7 @@ async fn what_a_predecessor_left_stays_as_long_as_it_is_good() {
         fs::write(&path, &content).unwrap();
         let mut rig = start(path).await;
         // It tells how the file stands once it has looked.
-        rig.state.changed().await.unwrap();
+        rig.status.changed().await.unwrap();
         assert_eq!(rig.path.exists(), stays, "{content}");
         rig.renew("new", HOUR);
         rig.until(is_written).await;
@@ -252,7 +252,7 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
             expires_at: deadline.wall,
             deadline,
         }),
-        ended: None,
+        last_expired: None,
     };
     let (publisher, mut subscriber, _) = store::channel(|_| "new".into());
     let clock = Clock::machine();
@@ -260,22 +260,22 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
     publisher.renewed(lease("new", now.after(HOUR)), now);
     let offer = subscriber.snapshot().offer(now);
     let writer = Writer {
-        kept: options(&path),
+        target: options(&path),
         subscriber,
         clock,
-        state: watch::Sender::default(),
+        status: watch::Sender::default(),
         ownership: Ownership::default(),
     };
 
     let mut disk = until(now.after(HOUR));
-    writer.step(&offer, &mut disk, now).await.unwrap_err();
+    writer.reconcile(&offer, &mut disk, now).await.unwrap_err();
     assert!(
         path.exists() && disk.written.is_some(),
         "what is good stays"
     );
 
     disk = until(now);
-    writer.step(&offer, &mut disk, now).await.unwrap_err();
+    writer.reconcile(&offer, &mut disk, now).await.unwrap_err();
     assert!(!path.exists() && disk.written.is_none());
 }
 
@@ -309,7 +309,7 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
     };
     let later = now + TimeDelta::hours(1);
     fs::write(&path, document(later)).unwrap();
-    let kept = remove(&options(&path), now, &Ownership::default(), now).unwrap();
+    let kept = remove_expired(&options(&path), now, &Ownership::default(), now).unwrap();
     assert_eq!(
         kept.map(crate::credentials::timestamp),
         Some(crate::credentials::timestamp(later))
@@ -317,7 +317,7 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
 
     fs::write(&path, document(now)).unwrap();
     assert_eq!(
-        remove(
+        remove_expired(
             &options(&path),
             now - TimeDelta::hours(1),
             &Ownership::default(),
@@ -333,22 +333,18 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
 fn only_what_this_process_wrote_is_removed_in_the_end_also_where_another_wrote_the_same() {
     for format in [Format::Json, Format::Ossfs] {
         let path = testing::directory("writer").join("credentials");
-        let options = Options {
+        let options = CredentialsFile {
             format,
             ..options(&path)
         };
         let credentials = store::tests::credentials("x");
-        let write =
-            |ownership| credentials_file::replace(&options, &credentials, ownership, noon().wall);
+        let write = |ownership| options.write(&credentials, ownership, noon().wall);
         let (ours, theirs) = (Ownership::default(), Ownership::default());
         write(&ours).unwrap();
         write(&theirs).unwrap();
-        ours.clear(&options);
-        assert_eq!(
-            credentials_file::expiration(&options),
-            Some(credentials.expires_at)
-        );
-        theirs.clear(&options);
+        options.withdraw(&ours);
+        assert_eq!(options.expiration(), Some(credentials.expires_at));
+        options.withdraw(&theirs);
         assert!(fs::symlink_metadata(&path).is_err());
         // A write that comes too late leaves nothing behind.
         assert!(write(&theirs).is_err());
@@ -364,14 +360,14 @@ fn only_what_this_process_wrote_is_removed_in_the_end_also_where_another_wrote_t
 #[test]
 fn what_was_changed_since_is_judged_by_its_content() {
     let path = testing::directory("writer").join("variables");
-    let options = Options {
+    let options = CredentialsFile {
         format: Format::Env,
         mode: 0o400,
         ..options(&path)
     };
     let credentials = store::tests::credentials("x");
     let ownership = Ownership::default();
-    let write = || credentials_file::replace(&options, &credentials, &ownership, noon().wall);
+    let write = || options.write(&credentials, &ownership, noon().wall);
     write().unwrap();
     write().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o400);

@@ -84,7 +84,7 @@ async fn credentials_of_another_role_session_or_identity_are_never_served() {
     let policy =
         r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:*","Resource":"*"}]}"#;
     let role = ["--role-arn", other_role.as_str()];
-    let obtained_otherwise = "but obtained with another identity, session name";
+    let obtained_otherwise = "obtained with another identity, session name";
     let of_other = format!("credentials of {}, and now", sts.role_arn());
     let none: &[(&str, &str)] = &[];
     let policy = [("RAM_SIDECAR_POLICY", policy)];
@@ -141,11 +141,11 @@ async fn what_is_in_doubt_is_ignored_and_replaced() {
     };
     let mut cases: Vec<(&str, Spoil<'_>)> = vec![
         (
-            "its mode 0644 lets other users at it",
+            "its mode 0644 lets other users read or write it",
             Box::new(mode(0o644)),
         ),
         (
-            "its mode 0620 lets other users at it",
+            "its mode 0620 lets other users read or write it",
             Box::new(mode(0o620)),
         ),
         ("it is a symbolic link", Box::new(link)),
@@ -233,10 +233,7 @@ async fn credentials_that_have_ended_are_not_served() {
     sts.inject(Fault::InternalError, Times::UntilHealed);
     let successor = start(&sts, &path);
     let told = successor.logged("is ignored");
-    assert!(
-        told.contains("the credentials in it have ended, at"),
-        "{told}"
-    );
+    assert!(told.contains("the credentials in it expired at"), "{told}");
     assert!(told.contains("INFO"), "{told}");
     assert_eq!(successor.credentials().status, 503);
     eventually("no state lingers", || (!path.exists()).then_some(()));

@@ -45,9 +45,9 @@ fn at(wall: i64, boot: i64) -> Moment {
     }
 }
 
-fn left(record: Record, now: Moment, boot_id: Option<&str>) -> Result<Left, Refusal> {
-    let here = Here { now, boot_id };
-    record.left(&binding("job", "pod-0"), &here)
+fn restored(record: Record, now: Moment, boot_id: Option<&str>) -> Result<Restored, Refusal> {
+    let clocks = Clocks { now, boot_id };
+    record.restore(&binding("job", "pod-0"), &clocks)
 }
 
 #[test]
@@ -62,10 +62,10 @@ fn what_was_written_is_read_back_with_the_same_document_to_serve() {
     );
     let served = |record: &Record| crate::formats::json::render(&record.credentials);
     assert_eq!(served(&read), served(&record));
-    let left = left(read, after(60), Some(BOOT)).unwrap();
-    assert_eq!(left.lease.deadline, record.deadline);
-    assert_eq!(left.lease.served_by, "sts.aliyuncs.com");
-    assert_eq!(left.renew_at, record.renew_at);
+    let restored = restored(read, after(60), Some(BOOT)).unwrap();
+    assert_eq!(restored.lease.deadline, record.deadline);
+    assert_eq!(restored.lease.served_by, "sts.aliyuncs.com");
+    assert_eq!(restored.renew_at, record.renew_at);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_moment_is_kept_to_the_millisecond_and_never_made_later() {
         wall: noon().wall + TimeDelta::nanoseconds(1_999_999),
         boot: noon().boot + Duration::from_nanos(1_999_999),
     };
-    let kept = Reading::of(exact).moment().unwrap();
+    let kept = Timestamp::of(exact).moment().unwrap();
     assert_eq!(kept.wall, noon().wall + TimeDelta::milliseconds(1));
     assert_eq!(kept.boot, noon().boot + Duration::from_millis(1));
 }
@@ -160,27 +160,29 @@ fn every_way_of_not_being_a_state_is_told() {
 }
 
 #[test]
-fn only_those_who_are_bound_alike_may_have_it() {
+fn a_state_is_restored_only_with_the_settings_it_was_written_with() {
     let refusal = |role, session| {
-        let here = Here {
+        let clocks = Clocks {
             now: after(60),
             boot_id: Some(BOOT),
         };
-        let refusal = record().left(&binding(role, session), &here).unwrap_err();
-        assert!(refusal.is_ordinary());
+        let refusal = record()
+            .restore(&binding(role, session), &clocks)
+            .unwrap_err();
+        assert!(refusal.is_expected());
         refusal.to_string()
     };
     assert_eq!(
         refusal("other", "pod-0"),
-        "it holds credentials of acs:ram::1:role/job, and now it would be credentials of acs:ram::1:role/other"
+        "it holds credentials of acs:ram::1:role/job, but the settings now ask for credentials of acs:ram::1:role/other"
     );
     assert_eq!(
         refusal("job", "pod-1"),
-        "it holds credentials of acs:ram::1:role/job, but obtained with another identity, session name, duration, session policy or STS endpoint than are set now"
+        "it holds credentials of acs:ram::1:role/job, obtained with another identity, session name, duration, session policy or STS endpoint than the settings now ask for"
     );
 }
 
-/// What is left, in seconds, and the renewal; or the refusal.
+/// What is restored, in seconds, and the renewal; or the refusal.
 #[test]
 fn a_life_is_judged_by_both_clocks_within_a_run_of_the_kernel_and_else_by_the_wall_clock_alone() {
     let same = Some(BOOT);
@@ -190,7 +192,7 @@ fn a_life_is_judged_by_both_clocks_within_a_run_of_the_kernel_and_else_by_the_wa
         ("later", at(1000, 1000), same, Ok((2599, 500))),
         ("past its renewal", at(2000, 2000), same, Ok((1599, 0))),
         ("a second before the end", at(3598, 3598), same, Ok((1, 0))),
-        ("at the end", at(3599, 3599), same, Err("have ended")),
+        ("at the end", at(3599, 3599), same, Err("expired at")),
         // A wall clock that was set in between prolongs no life, and a boot clock shortens none of the truth.
         (
             "set back by a day",
@@ -202,14 +204,14 @@ fn a_life_is_judged_by_both_clocks_within_a_run_of_the_kernel_and_else_by_the_wa
             "set back, at the end",
             at(-86_400, 3599),
             same,
-            Err("have ended"),
+            Err("expired at"),
         ),
         ("set forward", at(3000, 1000), same, Ok((599, 0))),
         (
             "set beyond the end",
             at(3700, 1000),
             same,
-            Err("have ended"),
+            Err("expired at"),
         ),
         (
             "a time namespace",
@@ -221,7 +223,7 @@ fn a_life_is_judged_by_both_clocks_within_a_run_of_the_kernel_and_else_by_the_wa
             "a time namespace ahead",
             at(20, 3700),
             same,
-            Err("have ended"),
+            Err("expired at"),
         ),
         ("restarted", at(1000, -4000), other, Ok((2599, 0))),
         ("restarted long ago", at(1000, 90_000), other, Ok((2599, 0))),
@@ -236,17 +238,17 @@ fn a_life_is_judged_by_both_clocks_within_a_run_of_the_kernel_and_else_by_the_wa
             "restarted, past the end",
             at(3599, -4000),
             other,
-            Err("have ended"),
+            Err("expired at"),
         ),
         ("no boot id now", at(1000, -4000), None, Ok((2599, 0))),
     ] {
-        let outcome = left(record(), now, boot_id);
+        let outcome = restored(record(), now, boot_id);
         match (outcome, expected) {
-            (Ok(left), Ok((good_for, renewal))) => {
+            (Ok(restored), Ok((valid_for, renewal))) => {
                 let seconds = |until| now.until(until).as_secs();
-                let found = (seconds(left.lease.deadline), seconds(left.renew_at));
-                assert_eq!(found, (good_for, renewal), "{case}");
-                assert_eq!(left.lease.lifetime.as_secs(), good_for, "{case}");
+                let found = (seconds(restored.lease.deadline), seconds(restored.renew_at));
+                assert_eq!(found, (valid_for, renewal), "{case}");
+                assert_eq!(restored.lease.lifetime.as_secs(), valid_for, "{case}");
             }
             (Err(refusal), Err(part)) => {
                 assert!(refusal.to_string().contains(part), "{case}: {refusal}");
@@ -256,7 +258,7 @@ fn a_life_is_judged_by_both_clocks_within_a_run_of_the_kernel_and_else_by_the_wa
     }
     let mut unknown = record();
     unknown.boot_id = None;
-    let judged = left(unknown, at(9, 60), None).unwrap_err();
+    let judged = restored(unknown, at(9, 60), None).unwrap_err();
     assert!(
         matches!(judged, Refusal::WallClock),
         "two unknowns are not the same"
@@ -277,13 +279,13 @@ fn a_clock_that_was_wrong_before_a_restart_of_the_machine_prolongs_no_life() {
         record.credentials.expires_at -= record.skew;
         record.credentials.issued_at -= record.skew;
         let known = record.clone();
-        let judged = left(record, now, Some("another")).unwrap();
+        let judged = restored(record, now, Some("another")).unwrap();
         let truth_if_set_right = (known.credentials.expires_at - now.wall).num_seconds();
         let found = now.until(judged.lease.deadline).as_secs();
         assert!(i64::try_from(found).unwrap() <= truth_if_set_right);
         assert_eq!(found, if skew > 0 { good_for } else { 2599 }, "{skew}");
         // Within a run of the kernel the two clocks know better.
-        let same = left(known, at(1000, 1000), Some(BOOT)).unwrap();
+        let same = restored(known, at(1000, 1000), Some(BOOT)).unwrap();
         assert_eq!(at(1000, 1000).until(same.lease.deadline).as_secs(), 2599);
     }
 }
@@ -291,13 +293,13 @@ fn a_clock_that_was_wrong_before_a_restart_of_the_machine_prolongs_no_life() {
 #[test]
 fn a_wall_clock_that_stands_still_gains_no_more_than_was_left_when_it_was_written() {
     let mut record = record();
-    // Written late: what is left then is the most.
+    // Written late: what is restored then is the most.
     record.written_at = Moment {
         wall: noon().wall,
         boot: after(3000).boot,
     };
     let now = at(0, -4000);
-    let judged = left(record, now, Some("another")).unwrap();
+    let judged = restored(record, now, Some("another")).unwrap();
     assert_eq!(now.until(judged.lease.deadline).as_secs(), 599);
 }
 
@@ -306,6 +308,6 @@ fn a_renewal_that_was_never_to_come_comes_at_once() {
     let mut record = record();
     record.renew_at = after(4000);
     let now = after(60);
-    let judged = left(record, now, Some(BOOT)).unwrap();
+    let judged = restored(record, now, Some(BOOT)).unwrap();
     assert!(now.is_past(judged.renew_at));
 }

@@ -1,0 +1,63 @@
+//! What a writer can keep up to date: a file that holds credentials and says when they expire.
+
+use std::fmt::Debug;
+use std::io;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+
+use crate::failure::{Failure, OwnCode, Stage};
+use crate::refresh::store::Current;
+use crate::time::moment::Moment;
+
+use super::ownership::Ownership;
+
+/// A file, or a directory of files, that holds credentials and says when they expire.
+pub trait Target: Clone + Debug + Send + Sync + 'static {
+    /// Whether the file records the deadline of its credentials, and must be written again when that changes.
+    const RECORDS_DEADLINE: bool;
+
+    /// Returns its path.
+    fn path(&self) -> &Path;
+
+    /// Checks that it can be written. Blocks.
+    fn check(&self, now: DateTime<Utc>) -> io::Result<()>;
+
+    /// Reads when the credentials in it expire; nothing if it holds none. Blocks.
+    fn expiration(&self) -> Option<DateTime<Utc>>;
+
+    /// Replaces its credentials, and records the new version in `ownership`. Blocks.
+    ///
+    /// Fails after [`Self::withdraw`].
+    fn replace(&self, current: &Current, ownership: &Ownership, now: Moment) -> io::Result<()>;
+
+    /// Removes it, if it exists. Blocks.
+    fn remove(&self) -> io::Result<()>;
+
+    /// Explains why it cannot be written.
+    fn failure(&self, error: &io::Error) -> Failure;
+
+    /// Ends all writing, and removes the file unless another process has replaced it. Best effort; blocks.
+    fn withdraw(&self, ownership: &Ownership) {
+        ownership.release(self.path(), || {
+            let _ = self.remove();
+        });
+    }
+}
+
+/// Makes the failure of a file that cannot be written: adds the remedy to a message.
+pub(super) fn not_written(message: String, error: &io::Error) -> Failure {
+    let mut failure = Failure::new(Stage::File, OwnCode::FileNotWritten, message);
+    let advice = match error.kind() {
+        io::ErrorKind::IsADirectory => "name a file in it",
+        io::ErrorKind::AlreadyExists => {
+            "name another file, or remove that one: its content would be lost"
+        }
+        io::ErrorKind::ResourceBusy => {
+            "mount the directory of the file, not the file: a mounted file cannot be replaced"
+        }
+        _ => return failure,
+    };
+    failure.advice = advice.into();
+    failure
+}
