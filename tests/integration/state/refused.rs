@@ -85,7 +85,10 @@ async fn credentials_of_another_role_session_or_identity_are_never_served() {
         r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:*","Resource":"*"}]}"#;
     let role = ["--role-arn", other_role.as_str()];
     let obtained_otherwise = "obtained with another identity, session name";
-    let of_other = format!("credentials of {}, but the settings now ask for", sts.role_arn());
+    let of_other = format!(
+        "credentials of {}, but the settings now ask for",
+        sts.role_arn()
+    );
     let none: &[(&str, &str)] = &[];
     let policy = [("RAM_SIDECAR_POLICY", policy)];
     for (args, env, reason) in [
