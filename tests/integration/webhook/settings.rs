@@ -1,11 +1,11 @@
-//! What it is started with.
+//! The settings of the webhook.
 
 use crate::support::run_command;
 
 use super::*;
 
 #[test]
-fn all_mistakes_are_told_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let scratch = Scratch::new();
     let absent = scratch.join("absent");
     let absent = absent.to_str().unwrap();
@@ -33,7 +33,7 @@ fn all_mistakes_are_told_at_once() {
     ];
     let ended = run_command("webhook", &args, &variables);
     assert_eq!(ended.code, Some(78));
-    let told = ended.stderr;
+    let stderr = ended.stderr;
     for place in [
         "RAM_SIDECAR_WEBHOOK_LISTEN: `localhost` is not an address",
         "--tls-cert, --tls-key: cannot read ",
@@ -46,17 +46,17 @@ fn all_mistakes_are_told_at_once() {
         "RAM_SIDECAR_WEBHOOK_VPC: `perhaps`",
         "RAM_SIDECAR_LOG: `loud`",
     ] {
-        assert!(told.contains(place), "{place}\n{told}");
+        assert!(stderr.contains(place), "{place}\n{stderr}");
     }
     assert!(
-        told.starts_with("ram-sidecar: 11 configuration mistakes:"),
-        "{told}"
+        stderr.starts_with("ram-sidecar: 11 configuration mistakes:"),
+        "{stderr}"
     );
-    assert!(!told.contains(PLANTED));
+    assert!(!stderr.contains(PLANTED));
 }
 
 #[test]
-fn the_api_server_is_named_by_the_cluster_or_by_a_flag_and_encrypted() {
+fn the_api_server_url_is_https_from_the_cluster_or_a_flag() {
     let files = Files::new();
     files.replace(&Authority::new().issue(NAME));
     let (certificate, key) = (files.certificate(), files.key());
@@ -71,7 +71,7 @@ fn the_api_server_is_named_by_the_cluster_or_by_a_flag_and_encrypted() {
         "wrong, so that it does not start",
         "--read-service-accounts",
     ];
-    let told = |more: &[&str], variables: &[(&str, &str)]| {
+    let report = |more: &[&str], variables: &[(&str, &str)]| {
         let ended = run_command("webhook", &[&fixed[..], more].concat(), variables);
         assert_eq!(ended.code, Some(78));
         ended.stderr
@@ -83,18 +83,21 @@ fn the_api_server_is_named_by_the_cluster_or_by_a_flag_and_encrypted() {
         "https://c/path",
         "https://c?q",
     ] {
-        let told = told(&["--kubernetes-url", url], &[]);
-        assert!(told.contains("--kubernetes-url: it is "), "{url}: {told}");
+        let reported = report(&["--kubernetes-url", url], &[]);
+        assert!(
+            reported.contains("--kubernetes-url: it is "),
+            "{url}: {reported}"
+        );
     }
     for host in ["10.0.0.1", "fd00::1"] {
         let variables = [
             ("KUBERNETES_SERVICE_HOST", host),
             ("KUBERNETES_SERVICE_PORT", "443"),
         ];
-        let told = told(&[], &variables);
+        let reported = report(&[], &variables);
         assert!(
-            told.starts_with("ram-sidecar: 1 configuration mistake:"),
-            "{told}"
+            reported.starts_with("ram-sidecar: 1 configuration mistake:"),
+            "{reported}"
         );
     }
     let wrong = [
@@ -102,13 +105,13 @@ fn the_api_server_is_named_by_the_cluster_or_by_a_flag_and_encrypted() {
         ("KUBERNETES_SERVICE_PORT", "443"),
     ];
     assert!(
-        told(&[], &wrong)
+        report(&[], &wrong)
             .contains("KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT: it is not an address")
     );
 }
 
 #[test]
-fn a_port_that_is_taken_is_named_with_its_setting() {
+fn a_port_in_use_is_reported_with_its_setting() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let files = Files::new();
@@ -132,7 +135,7 @@ fn a_port_that_is_taken_is_named_with_its_setting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variable_says_what_a_flag_says_and_the_flag_counts() {
+async fn a_variable_equals_its_flag_and_the_flag_wins() {
     let authority = Authority::new();
     let files = Files::new();
     files.replace(&authority.issue(NAME));
