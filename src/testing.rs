@@ -1,4 +1,4 @@
-//! What several unit tests need.
+//! Helpers of several unit tests.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -21,11 +21,11 @@ pub(crate) fn directory(name: &str) -> PathBuf {
     path
 }
 
-/// Says aloud that a test cannot check something for want of `what`; under `CI=true` that is a failure.
+/// Reports that a test is skipped because `what` is missing, and fails under `CI=true`.
 #[expect(clippy::print_stderr, reason = "a test that did nothing must say so")]
 #[expect(
     clippy::disallowed_methods,
-    reason = "tests are told by the environment that they run in CI"
+    reason = "the environment says whether a test runs in CI"
 )]
 pub(crate) fn skipped(what: &str) {
     eprintln!("SKIPPED: {what} not found");
@@ -33,7 +33,7 @@ pub(crate) fn skipped(what: &str) {
     assert!(!is_ci, "CI must not skip: {what} not found");
 }
 
-/// What this thread logs from now on, a line an event.
+/// The log of this thread, one line for each event.
 #[derive(Debug)]
 pub(crate) struct Log {
     written: Written,
@@ -41,7 +41,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Begins, until the drop.
+    /// Starts to record, until the value is dropped.
     pub(crate) fn start() -> Self {
         let written = Written::default();
         let writer = written.clone();

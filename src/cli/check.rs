@@ -90,9 +90,9 @@ async fn attempt(config: Config, report: &mut Report) {
     };
     report.identity = Some(chain.identity.kind());
     report.roles = chain.roles.iter().map(Role::of).collect();
-    let patience = chain.timeout() + ASIDE;
-    let outcome = tokio::time::timeout(patience, obtain(&mut chain, &clock, report)).await;
-    let outcome = outcome.unwrap_or_else(|_| Err(Failure::timed_out(patience)));
+    let limit = chain.timeout() + CALLER_TIMEOUT;
+    let outcome = tokio::time::timeout(limit, obtain(&mut chain, &clock, report)).await;
+    let outcome = outcome.unwrap_or_else(|_| Err(Failure::timed_out(limit)));
     report.call = chain.sts.last_call().map(|(host, took)| Call {
         host: host.to_owned(),
         milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
@@ -108,12 +108,12 @@ async fn obtain(chain: &mut Chain, clock: &Clock, report: &mut Report) -> Result
     let standing = chain.identity.standing(clock).await?;
     let own = standing.roles.iter().map(Role::of);
     report.roles.splice(0..0, own);
-    // Only what it finds in time is shown.
-    let _ = tokio::time::timeout(ASIDE, identify(chain, &standing.proof, report)).await;
+    // The report shows what is found in time.
+    let _ = tokio::time::timeout(CALLER_TIMEOUT, identify(chain, &standing.proof, report)).await;
     chain.mint_from(standing).await
 }
 
-/// Finds out who we are. What fails here fails again, and is explained, when the role is assumed.
+/// Adds the caller or the token to the report. A failure here occurs again, and is explained, when the role is assumed.
 async fn identify(chain: &mut Chain, proof: &Proof, report: &mut Report) {
     match proof {
         Proof::Token {
@@ -132,9 +132,9 @@ async fn identify(chain: &mut Chain, proof: &Proof, report: &mut Report) {
 
 async fn obtained(lease: Lease, chain: &mut Chain, report: &mut Report, sandbox: bool) {
     report.passed_over = chain.failovers().iter().map(ToString::to_string).collect();
-    // What was passed through has not been shown to STS yet.
+    // STS has not seen credentials that are passed through.
     let keys = lease.credentials.keys();
-    let session = tokio::time::timeout(ASIDE, chain.sts.caller(&keys)).await;
+    let session = tokio::time::timeout(CALLER_TIMEOUT, chain.sts.caller(&keys)).await;
     let Lease {
         credentials,
         lifetime,
@@ -164,5 +164,5 @@ async fn obtained(lease: Lease, chain: &mut Chain, report: &mut Report, sandbox:
     });
 }
 
-/// How long the question may take who we are.
-const ASIDE: Duration = Duration::from_secs(10);
+/// Bounds each GetCallerIdentity, which only adds to the report.
+const CALLER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -26,7 +26,7 @@ pub(super) fn given_timeout(given: &ArgMatches) -> Duration {
     timeout.copied().unwrap_or_default()
 }
 
-/// Gives a command what it needs to find the admin listener of a daemon.
+/// Adds the flags that name the admin listener of a daemon.
 pub(super) fn with_admin(command: Command) -> Command {
     command.arg(config_argument()).args(argument(&ADMIN_LISTEN))
 }
@@ -37,19 +37,19 @@ pub(super) fn flags() -> impl Iterator<Item = &'static str> {
     flagged.map(|setting| setting.key)
 }
 
-/// Gives a command that obtains credentials the flags for it.
+/// Adds the flags of every command that obtains credentials.
 pub(super) fn with_settings(command: Command) -> Command {
     command
         .arg(config_argument())
         .args(of_all().filter_map(argument))
 }
 
-/// Gives a command the flags of a daemon: those of [`with_settings`], the embedded STS, and what only a daemon does.
+/// Adds the flags of a daemon: those of [`with_settings`], of the embedded STS, and of what only a daemon does.
 pub(super) fn with_daemon(command: Command) -> Command {
     with_sandbox(with_settings(command).args(of_daemon().filter_map(argument)))
 }
 
-/// Gives a command that obtains credentials the embedded STS to obtain them from, where that is built in.
+/// Adds the flags of the embedded STS, if that is built in.
 pub(super) fn with_sandbox(command: Command) -> Command {
     #[cfg(feature = "sandbox")]
     let command = flags::with_sandbox(command);
@@ -81,7 +81,7 @@ fn config_argument() -> Arg {
         .help("A TOML file with any of these settings [env: RAM_SIDECAR_CONFIG]")
 }
 
-/// Gives a command the settings of a section, and no others.
+/// Adds the flags of one section of the settings.
 #[cfg(any(feature = "inject", feature = "sandbox"))]
 pub(super) fn with_section(command: Command, section: &str) -> Command {
     let settings = SETTINGS.iter().copied();

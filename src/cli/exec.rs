@@ -30,7 +30,7 @@ use crate::system::signal::relay::Relay;
 
 use self::child::{Ending, accompany, asked_to_end, code_of, ending, start};
 
-/// What to run, and how.
+/// The command, and how to run it.
 #[derive(Debug)]
 struct Options {
     /// The command and its arguments. Never empty.
@@ -159,10 +159,10 @@ fn hidden() -> Vec<OsString> {
 
 /// Runs the command to its end.
 async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError> {
-    // A successor would run the command again, which is a matter of whoever starts it.
+    // A process that restored the state would still have to run the command again.
     if let Some(path) = config.state.take() {
         let path = path.display();
-        info!(%path, "exec keeps no state, and leaves that of a daemon alone");
+        info!(%path, "exec does not use state.file: it belongs to a daemon");
     }
     let system = |what| move |source| daemon::Error::System { what, source };
     let mut relay = Relay::new().map_err(system("listen to signals"))?;
@@ -188,7 +188,7 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
             })
         }
         Ok(Some(signal)) => {
-            // What writes must not go on.
+            // The writers stop before their files are removed.
             drop(tasks);
             handle.remove_files().await;
             return Ok(Ending::Code(code_of(signal)));
@@ -206,17 +206,17 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     let _awaited = Awaited::new(child.id());
     let status = tokio::select! {
         status = accompany(&mut child, &mut relay, &mut changed, &handle) => status,
-        // The command is not to lose its work; its credentials are good for a while.
+        // The command goes on: its credentials are valid for a while.
         broken = tasks.ended() => {
             error!("{broken}");
             accompany(&mut child, &mut relay, &mut changed, &handle).await
         }
     };
-    // What the command left behind may still ask, until the drain is over.
-    let impatient = async {
+    // Processes that the command left behind are served until the drain is over.
+    let cut_short = async {
         asked_to_end(&mut relay).await;
     };
-    if let Err(error) = tasks.shut_down(handle.stop_requested(), impatient).await {
+    if let Err(error) = tasks.shut_down(handle.stop_requested(), cut_short).await {
         error!("{error}");
     }
     handle.remove_files().await;

@@ -1,4 +1,4 @@
-//! `get`: prints credentials once, of a running daemon or minted for the purpose.
+//! `get`: prints credentials once, of a running daemon or obtained with the settings.
 
 use std::process::ExitCode;
 
@@ -33,15 +33,15 @@ enum Origin {
 /// Why there is nothing to print.
 #[derive(Debug, thiserror::Error)]
 enum GetError {
-    /// They could not be minted.
+    /// They cannot be obtained.
     #[error("{0}")]
     Failure(Failure),
-    /// The daemon does not answer, or says no.
+    /// The daemon does not answer, or refuses.
     #[error("{}", of_daemon_in_words(.0))]
     Daemon(Failure),
-    /// What answers does not say when its credentials end.
+    /// The answer does not say when its credentials expire.
     #[error(
-        "what answers there gives an AccessKey without an end, which is never passed on; give the address of a ram-sidecar"
+        "the answer is an AccessKey that does not expire, which is never passed on; give the address of a ram-sidecar"
     )]
     NotTemporary,
     /// The job is to have none.
@@ -49,7 +49,7 @@ enum GetError {
         "this job has no RAM role, because role.preset is none, and therefore no credentials; set role.arn to give it some"
     )]
     NoRole,
-    /// What credentials come from cannot be built.
+    /// The source of credentials cannot be built.
     #[error(transparent)]
     Upstream(#[from] source::Error),
 }
@@ -138,7 +138,7 @@ fn origin(given: &ArgMatches) -> Result<Origin, Mistakes> {
 async fn obtain(origin: Origin) -> Result<Credentials, GetError> {
     match origin {
         Origin::Daemon(uri) => of_daemon(*uri).await,
-        Origin::Settings(config) => minted(*config).await,
+        Origin::Settings(config) => by_settings(*config).await,
     }
 }
 
@@ -153,11 +153,11 @@ async fn of_daemon(mut uri: CredentialsUri) -> Result<Credentials, GetError> {
     }
 }
 
-/// The remedies of a daemon that has another one for its identity are not those of a user who asks.
+/// Replaces the remedies in the failure, which are meant for a daemon whose identity is another one.
 fn of_daemon_in_words(failure: &Failure) -> String {
     let message = &failure.message;
     match failure.stage {
-        // It says itself what to change.
+        // The message says what to change.
         Stage::Identity if failure.code != OwnCode::ExpiredAnswer => message.clone(),
         Stage::Transport => format!(
             "{message}; start a ram-sidecar there, or correct --from or ALIBABA_CLOUD_CREDENTIALS_URI"
@@ -168,7 +168,7 @@ fn of_daemon_in_words(failure: &Failure) -> String {
     }
 }
 
-async fn minted(config: Config) -> Result<Credentials, GetError> {
+async fn by_settings(config: Config) -> Result<Credentials, GetError> {
     let clock = Clock::machine();
     // Dropping the guard would stop the embedded STS.
     let (chain, _guard) = source::source(config.upstream, config.session, &clock).await?;

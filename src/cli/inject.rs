@@ -35,14 +35,11 @@ fn define(command: clap::Command) -> clap::Command {
 }
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
-    let options = options(given).map_err(|mistakes| Error::Usage(list(&mistakes).into()))?;
-    let output = command::run(&options).map_err(|error| {
-        let reasons = list(&error.reasons).into();
-        if error.is_of_reading {
-            Error::System(reasons)
-        } else {
-            Error::Data(reasons)
-        }
+    let options =
+        options(given).map_err(|mistakes| Error::Usage(command::list(&mistakes).into()))?;
+    let output = command::run(&options).map_err(|error| match error {
+        command::Error::Read(_) => Error::System(error.into()),
+        command::Error::Manifest(_) => Error::Data(error.into()),
     })?;
     for note in &output.notes {
         log::tell(note);
@@ -51,7 +48,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Gives a command the flags that say what to add.
+/// Adds the flags that say what the sidecar is to do.
 pub(super) fn with_fields(command: clap::Command) -> clap::Command {
     let words = FIELDS.iter().filter_map(|names| {
         let flag = names.flag?;
@@ -73,7 +70,7 @@ pub(super) fn with_fields(command: clap::Command) -> clap::Command {
     )
 }
 
-/// Returns what the flags say.
+/// Returns the request that the flags make.
 pub(super) fn request(given: &ArgMatches) -> Request {
     let mut request = Request::default();
     for names in FIELDS {
@@ -122,14 +119,6 @@ fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
         Ok(Options { files, request })
     } else {
         Err(mistakes)
-    }
-}
-
-/// Returns one mistake as it is, and several in a list.
-fn list(mistakes: &[String]) -> String {
-    match mistakes {
-        [one] => one.clone(),
-        several => format!("{} mistakes:\n  {}", several.len(), several.join("\n  ")),
     }
 }
 

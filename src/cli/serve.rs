@@ -39,7 +39,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Serves until a signal, or until a program of the pod asks for the stop; tells systemd how things are if it `is_service`.
+/// Serves until a signal, or until a program of the pod requests the stop; notifies systemd if it `is_service`.
 async fn serve(config: Config, is_service: bool) -> Result<(), daemon::Error> {
     let mut signals = Signals::new().map_err(|source| daemon::Error::System {
         what: "listen to signals",
@@ -52,9 +52,9 @@ async fn serve(config: Config, is_service: bool) -> Result<(), daemon::Error> {
         print_if_open(format!("ALIBABA_CLOUD_CREDENTIALS_URI={uri}\n").as_bytes());
         std::future::pending::<()>().await;
     };
-    let told = async {
+    let notified = async {
         if is_service {
-            handle.follow(systemd::tell).await;
+            handle.follow(systemd::report).await;
         }
         std::future::pending::<()>().await;
     };
@@ -63,14 +63,14 @@ async fn serve(config: Config, is_service: bool) -> Result<(), daemon::Error> {
         () = handle.stop_requested() => {}
         ended = tasks.ended() => return Err(ended),
         () = first => {}
-        () = told => {}
+        () = notified => {}
     }
     if is_service {
         systemd::stopping().await;
     }
-    // Whoever asks for the stop has done its work: the drain is for those who are told to stop as well.
-    let impatient = stopped(&mut signals, &handle);
-    tasks.shut_down(handle.stop_requested(), impatient).await
+    // A stop that is requested ends the drain: the drain is for jobs that get a signal at the same time.
+    let cut_short = stopped(&mut signals, &handle);
+    tasks.shut_down(handle.stop_requested(), cut_short).await
 }
 
 /// Waits for a request to stop, and passes on those to renew.

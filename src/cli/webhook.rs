@@ -63,15 +63,15 @@ fn by_variable(flag: &str) -> Option<Given> {
     (!text.is_empty()).then_some(Given { text, place })
 }
 
-/// Returns the variable that says the same as a flag.
+/// Returns the variable of a flag.
 fn name(flag: &str) -> String {
     let name = flag.to_ascii_uppercase().replace('-', "_");
     format!("RAM_SIDECAR_WEBHOOK_{name}")
 }
 
 const AFTER_HELP: &str = "\
-The flags of `inject` say here what holds where neither the pod nor its service account says more: annotations of the
-pod beat those of its service account, which beat flags.
+The flags of `inject` are the defaults here, for what neither the pod nor its service account sets: annotations of the pod
+beat those of its service account, which beat flags.
 
 POST /inject takes an AdmissionReview of admission.k8s.io/v1; GET /live and /ready are the probes, by https as well.
 SIGTERM stops, after the drain. Exit codes: 0 stopped, 64 usage, 71 cannot bind, 78 configuration.";

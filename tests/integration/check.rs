@@ -25,7 +25,7 @@ fn json(report: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_tells_what_it_found_and_obtained_and_no_secret() {
+async fn the_report_shows_findings_and_credentials_but_no_secret() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let file = scratch.join("credentials");
     let args = [
@@ -69,7 +69,7 @@ async fn it_tells_what_it_found_and_obtained_and_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_diagnosis_is_the_sentence_of_the_daemon() {
+async fn the_verdict_is_the_message_that_the_daemon_logs() {
     let sts = sts().await;
     sts.permit_assume_role(&sts.user_arn(), false);
     let (code, report) = beside_sts(&sts, &["--json"], &[]);
@@ -96,7 +96,7 @@ async fn its_diagnosis_is_the_sentence_of_the_daemon() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_token_says_is_shown_and_the_token_is_not() {
+async fn the_report_shows_claims_of_the_token_but_not_the_token() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let file = scratch.join("token");
     let token = sts.oidc_token(
@@ -134,7 +134,7 @@ async fn what_the_token_says_is_shown_and_the_token_is_not() {
 }
 
 #[test]
-fn mistakes_of_configuration_are_its_verdict_too() {
+fn configuration_mistakes_become_the_verdict() {
     let (code, report) = check(&["--json", "--drain", "x"], &[("RAM_SIDECAR_LOG", "loud")]);
     assert_eq!(code, Some(69));
     let report = json(&report);
@@ -164,7 +164,7 @@ fn mistakes_of_configuration_are_its_verdict_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_sts_refuses_are_not_good() {
+async fn credentials_that_sts_refuses_fail_the_check() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let script = scratch.join("script");
     let printed = r#"{"AccessKeyId":"STS.Unknown","AccessKeySecret":"planted-secret","SecurityToken":"CAISplanted","Expiration":"2999-01-01T00:00:00Z"}"#;

@@ -89,7 +89,7 @@ fn a_full_notification_socket_delays_nothing() {
     while sender.send_to(b"STATUS=full", systemd.path()).is_ok() {}
     let mut daemon = systemd.daemon(&["--sandbox"], &[]);
     assert_eq!(daemon.credentials().status, 200);
-    daemon.logged("systemd was not told");
+    daemon.logged("Cannot notify systemd");
     daemon.signal("TERM");
     assert_eq!(daemon.ended(), Some(0));
 }

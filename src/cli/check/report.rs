@@ -1,4 +1,4 @@
-//! What `check` found, as JSON or for people.
+//! The report of `check`, as JSON or text.
 
 mod text;
 
@@ -13,12 +13,12 @@ use crate::failure::caller::{Caller, Claims};
 
 use self::text::Text;
 
-/// Everything that was found. Nothing in it is a secret.
+/// The findings. They contain no secret.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// Whether credentials were obtained, or none were wanted.
+    /// Whether credentials were obtained, or the job is to have none.
     pub(super) good: bool,
-    /// What came of it, in a sentence for each thing that is wrong.
+    /// The outcome: one sentence, or one for each mistake.
     pub(super) verdict: Vec<String>,
     /// The stage that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,14 +49,14 @@ pub(super) struct Other {
     taken: bool,
 }
 
-/// Whom STS takes us for.
+/// Who we are, according to STS.
 #[derive(Debug, Serialize)]
 pub(super) struct Found {
     arn: String,
     account: String,
 }
 
-/// What the OIDC token says.
+/// The claims of the OIDC token.
 #[derive(Debug, Serialize)]
 pub(super) struct Token {
     provider: String,
@@ -66,7 +66,7 @@ pub(super) struct Token {
     exp: Option<String>,
 }
 
-/// A role on the way, or the last.
+/// A role of the chain.
 #[derive(Debug, Serialize)]
 pub(super) struct Role {
     arn: String,
@@ -84,7 +84,7 @@ pub(super) struct Call {
     pub(super) milliseconds: u64,
 }
 
-/// What was obtained.
+/// The credentials that were obtained, without their secrets.
 #[derive(Debug, Serialize)]
 pub(super) struct Credentials {
     pub(super) access_key_id: String,
@@ -97,7 +97,7 @@ pub(super) struct Credentials {
 #[derive(Debug, Serialize)]
 struct Setting {
     key: &'static str,
-    /// None is a secret.
+    /// `None` for a secret.
     value: Option<String>,
     origin: String,
 }
@@ -155,7 +155,7 @@ impl Report {
         serde_json::to_string_pretty(self).expect("always serializable")
     }
 
-    /// Returns the form for people, `coloured` for a terminal.
+    /// Returns the text for people, `coloured` for a terminal.
     pub(super) fn text(&self, coloured: bool) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.

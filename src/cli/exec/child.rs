@@ -14,13 +14,12 @@ use crate::daemon::Handle;
 use crate::system::process;
 use crate::system::signal::relay::Relay;
 
-/// How it ended.
+/// How this process is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     /// With the exit code of the command: 128 and the number of the signal if it was killed.
     Code(u8),
-    /// The command was interrupted from a terminal, and so is to be this process: a script that a shell runs goes on
-    /// after a program that ends by itself.
+    /// By the signal that interrupted the command from a terminal: after any other end, a shell goes on with its script.
     Interrupted,
 }
 
@@ -47,7 +46,7 @@ pub(super) fn start(handle: &Handle, words: &[OsString], hidden: &[OsString]) ->
     command.spawn()
 }
 
-/// Waits for the end of the command, and meanwhile stands in for it.
+/// Waits for the end of the command, and meanwhile passes on signals.
 pub(super) async fn accompany(
     child: &mut Child,
     relay: &mut Relay,
@@ -67,7 +66,7 @@ pub(super) async fn accompany(
             _ = changed.recv() => {
                 process::bury();
                 // A shell waits for this process to stop, and continues the whole group. Only where the command stopped as
-                // for a shell: nobody continues this process where somebody else has stopped the command alone.
+                // for a shell: nothing continues this process if the command alone was stopped.
                 if has_paused(id) && (is_pause_asked || has_terminal()) {
                     is_pause_asked = false;
                     let _ = kill_process(getpid(), Signal::STOP);
@@ -135,10 +134,10 @@ pub(super) fn code_of(signal: Signal) -> u8 {
     u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)
 }
 
-/// Where this process is the metadata service itself, the SDKs' providers of that are not to be kept from it.
+/// Switches off the SDKs' providers of the ECS metadata service; removed where this process serves that itself.
 const METADATA_DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 
-/// What makes the SDKs' default chains come to the credentials URI, which they ask last.
+/// Variables that lead the SDKs' default chains to the credentials URI, which they try last.
 const CHOSEN: [(&str, &str); 3] = [
     (METADATA_DISABLED, "true"),
     ("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "true"),
@@ -146,7 +145,7 @@ const CHOSEN: [(&str, &str); 3] = [
     ("ALIBABA_CLOUD_CREDENTIALS_FILE", "/dev/null"),
 ];
 
-/// What AWS SDKs need to speak to OSS: it takes no checksums at the end of a body.
+/// Variables that AWS SDKs need for OSS, which does not accept checksums at the end of a body.
 const CONTAINER: [(&str, &str); 2] = [
     ("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
     ("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),

@@ -1,4 +1,4 @@
-//! What systemd is told that has started this process as a service of `Type=notify`.
+//! Notifications to systemd, if it has started this process as a service of `Type=notify`.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use tracing::debug;
 use crate::refresh::store::Health;
 use crate::server::probe;
 
-/// Tells how things are: ready once credentials have been obtained, and always the sentence that the probes give.
-pub(super) async fn tell(health: Health) {
+/// Reports the health: ready once credentials have been obtained, and always the sentence that the probes give.
+pub(super) async fn report(health: Health) {
     let mut message = format!("STATUS={}", probe::status(&health));
     if probe::startup(&health).good {
         message.push_str("\nREADY=1");
@@ -19,19 +19,19 @@ pub(super) async fn tell(health: Health) {
     send(message).await;
 }
 
-/// Tells that the stop has begun.
+/// Reports that the shutdown has begun.
 pub(super) async fn stopping() {
     send("STATUS=Stopping\nSTOPPING=1".to_owned()).await;
 }
 
-/// Best effort, and elsewhere: a systemd that takes no messages blocks whoever sends one.
+/// Sends on another thread, because a systemd that reads no messages blocks the sender. Best effort.
 async fn send(message: String) {
     let sending = spawn_blocking(move || sd_notify::notify(&[NotifyState::Custom(&message)]));
-    match timeout(PATIENCE, sending).await {
+    match timeout(TIMEOUT, sending).await {
         Ok(Ok(Ok(()))) => {}
-        outcome => debug!("systemd was not told: {outcome:?}"),
+        outcome => debug!("Cannot notify systemd: {outcome:?}"),
     }
 }
 
-/// It is a message between two processes of one machine.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Long for a message between two processes of one machine.
+const TIMEOUT: Duration = Duration::from_secs(1);

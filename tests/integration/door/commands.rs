@@ -40,7 +40,7 @@ fn health(probe: &str, args: &[&str], env: &[(&str, &str)]) -> (Option<i32>, Str
 }
 
 #[test]
-fn health_passes_by_whatever_way_the_daemon_is_named() {
+fn health_finds_the_daemon_by_flag_variable_or_file() {
     let daemon = sandbox(&[]);
     let admin = daemon.admin().to_string();
     let any = format!("0.0.0.0:{}", daemon.admin().port());
@@ -79,7 +79,7 @@ fn health_passes_by_whatever_way_the_daemon_is_named() {
 }
 
 #[test]
-fn health_fails_with_the_sentence_of_the_daemon() {
+fn health_fails_with_the_message_of_the_daemon() {
     let daemon = helpless();
     let admin = daemon.admin().to_string();
     let args = ["--admin-listen", admin.as_str()];
@@ -92,7 +92,7 @@ fn health_fails_with_the_sentence_of_the_daemon() {
 }
 
 #[test]
-fn a_daemon_that_is_absent_or_off_is_told_apart_from_one_that_is_ill() {
+fn errors_distinguish_an_absent_daemon_from_an_unhealthy_one() {
     let free = free_address();
     let nobody = format!("no ram-sidecar answers at {free} (admin.listen)");
     for (name, args, code) in [
@@ -127,7 +127,7 @@ fn a_daemon_that_is_absent_or_off_is_told_apart_from_one_that_is_ill() {
 }
 
 #[test]
-fn another_server_in_its_place_is_not_taken_for_a_daemon() {
+fn health_fails_if_another_server_answers() {
     let daemon = sandbox(&[]);
     let data = daemon.data().to_string();
     let (code, told) = health("ready", &["--admin-listen", &data], &[]);
@@ -151,7 +151,7 @@ fn wait_returns_when_the_file_is_written() {
 }
 
 #[test]
-fn wait_gives_up_with_the_sentence_of_the_daemon() {
+fn wait_times_out_with_the_message_of_the_daemon() {
     let daemon = helpless();
     let admin = daemon.admin().to_string();
     let waited = run_command("wait", &["--timeout", "1s", "--admin-listen", &admin], &[]);
@@ -164,7 +164,7 @@ fn wait_gives_up_with_the_sentence_of_the_daemon() {
 }
 
 #[test]
-fn wait_is_patient_with_a_daemon_that_is_not_there_yet() {
+fn wait_retries_until_the_daemon_starts() {
     let place = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = place.local_addr().unwrap().to_string();
     let waiting = std::thread::spawn({
@@ -193,7 +193,7 @@ fn wait_is_patient_with_a_daemon_that_is_not_there_yet() {
 }
 
 #[test]
-fn stop_makes_the_daemon_leave_without_its_drain() {
+fn stop_shuts_the_daemon_down_without_its_drain() {
     let mut daemon = sandbox(&["--drain", "1h"]);
     let admin = daemon.admin().to_string();
     let stop = || run_command("stop", &["--admin-listen", &admin], &[]);
@@ -205,7 +205,7 @@ fn stop_makes_the_daemon_leave_without_its_drain() {
 }
 
 #[test]
-fn a_job_that_has_finished_ends_the_drain() {
+fn stop_ends_the_drain_of_a_daemon_that_shuts_down() {
     let mut daemon = sandbox(&["--drain", "1h"]);
     let admin = daemon.admin().to_string();
     daemon.signal("TERM");
@@ -219,7 +219,7 @@ fn a_job_that_has_finished_ends_the_drain() {
 }
 
 #[test]
-fn nobody_but_a_program_of_the_pod_may_stop_the_daemon() {
+fn only_a_program_of_the_pod_may_stop_the_daemon() {
     let daemon = sandbox(&[]);
     let admin = daemon.admin();
     let post = |headers: &str| {

@@ -8,7 +8,7 @@ use super::{ended, exec, kill, plain, sandboxed};
 use crate::support::{Process, Scratch, eventually};
 
 #[test]
-fn the_exit_code_is_kept() {
+fn the_exit_code_is_passed_on() {
     for code in [0, 1, 7, 255] {
         let exit = format!("exit {code}");
         let (ended, _, complaint) = ended(sandboxed(&["sh", "-c", &exit]));
@@ -26,7 +26,7 @@ fn a_command_that_a_signal_killed_ends_with_128_and_its_number() {
 }
 
 #[test]
-fn a_command_that_cannot_be_run_is_named() {
+fn the_error_names_a_command_that_cannot_be_run() {
     let scratch = Scratch::new();
     let file = scratch.join("plain");
     std::fs::write(&file, "no program").unwrap();
@@ -45,7 +45,7 @@ fn a_command_that_cannot_be_run_is_named() {
 }
 
 #[test]
-fn nothing_to_run_is_wrong_usage() {
+fn exec_without_a_command_is_wrong_usage() {
     for words in [
         &["exec", "--sandbox"][..],
         &["exec", "--sandbox", "--"],
@@ -66,7 +66,7 @@ fn bad_settings_are_refused_before_anything_runs() {
 }
 
 #[test]
-fn an_address_in_use_keeps_the_command_from_running() {
+fn an_address_in_use_prevents_the_command() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let (code, output, complaint) =
@@ -103,7 +103,7 @@ fn a_command_without_credentials_is_not_started() {
 }
 
 #[test]
-fn a_refusal_that_only_a_human_can_mend_is_told_at_once() {
+fn a_fatal_refusal_is_reported_at_once() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let sts = runtime
         .block_on(Sandbox::start(Options::default()))
@@ -151,7 +151,7 @@ fn waiting(settings: &[&str]) -> Process {
 }
 
 #[test]
-fn nobody_is_served_on_after_a_wait_in_vain() {
+fn the_server_stops_if_credentials_do_not_arrive() {
     let mut exec = waiting(&["--drain", "1h"]);
     kill(exec.id(), Signal::TERM);
     assert_eq!(exec.ended(), Some(143));
@@ -166,7 +166,7 @@ fn a_request_to_stop_ends_the_wait_for_credentials() {
 }
 
 #[test]
-fn no_role_is_no_reason_not_to_run() {
+fn a_command_without_a_role_is_run() {
     let (code, output, complaint) = ended(exec(&["--role-preset", "none"], &["echo", "ran"]));
     assert_eq!((code, output.as_str()), (Some(0), "ran"), "{complaint}");
 }

@@ -38,7 +38,7 @@ cat /proc/[0-9]*/stat; exit 1
 "#;
 
 #[test]
-fn orphans_are_buried_and_the_exit_code_is_kept() {
+fn orphans_are_reaped_and_the_exit_code_is_passed_on() {
     let Some(command) = first(&sandboxed(&["bash", "-c", ORPHANS])) else {
         return;
     };
@@ -77,7 +77,7 @@ fn signals_from_outside_reach_the_command() {
 }
 
 #[test]
-fn a_command_that_a_signal_killed_is_told_by_the_code() {
+fn the_exit_code_names_the_signal_that_killed_the_command() {
     let Some(command) = first(&sandboxed(&["sh", "-c", "kill -KILL $$"])) else {
         return;
     };
@@ -85,7 +85,7 @@ fn a_command_that_a_signal_killed_is_told_by_the_code() {
 }
 
 #[test]
-fn the_program_of_its_identity_is_not_buried_with_the_orphans() {
+fn the_program_of_its_identity_is_not_reaped_with_the_orphans() {
     let scratch = Scratch::new();
     let (script, count) = (scratch.join("script"), scratch.join("count"));
     // Good for a moment only, so that the next ones are asked for at once.

@@ -31,7 +31,7 @@ fn leaving_an_heir(settings: &[&str], told: &str) -> Option<Command> {
 }
 
 #[test]
-fn what_the_command_left_behind_is_served_until_the_drain_is_over() {
+fn processes_left_behind_are_served_until_the_drain_ends() {
     let scratch = Scratch::new();
     let told = scratch.join("told");
     let Some(command) = leaving_an_heir(&["--drain", "3s"], text(&told)) else {
@@ -48,7 +48,7 @@ fn what_the_command_left_behind_is_served_until_the_drain_is_over() {
 }
 
 #[test]
-fn without_a_drain_it_ends_with_the_command() {
+fn exec_without_a_drain_ends_with_the_command() {
     let scratch = Scratch::new();
     let told = scratch.join("told");
     let Some(command) = leaving_an_heir(&[], text(&told)) else {
@@ -62,7 +62,7 @@ fn without_a_drain_it_ends_with_the_command() {
 }
 
 #[test]
-fn a_signal_ends_the_drain_and_the_code_is_kept() {
+fn a_signal_ends_the_drain_and_the_exit_code_is_passed_on() {
     let settings = ["--sandbox", "--drain", "1h", "--log-level", "info"];
     let Some(mut job) = Job::start(&settings, &[]) else {
         return;
@@ -76,7 +76,7 @@ fn a_signal_ends_the_drain_and_the_code_is_kept() {
 }
 
 #[test]
-fn files_are_there_before_the_command_and_gone_after_it() {
+fn files_exist_before_the_command_and_are_removed_after_it() {
     let scratch = Scratch::new();
     let (json, env, ossfs) = (
         scratch.join("json"),
@@ -109,7 +109,7 @@ fn names(scratch: &Scratch) -> Vec<String> {
 }
 
 #[test]
-fn files_are_gone_after_a_command_that_cannot_be_run() {
+fn files_are_removed_if_the_command_cannot_be_run() {
     let scratch = Scratch::new();
     let file = scratch.join("file");
     let settings = ["--sandbox", "--file", text(&file)];
@@ -118,7 +118,7 @@ fn files_are_gone_after_a_command_that_cannot_be_run() {
 }
 
 #[test]
-fn a_file_that_somebody_else_has_replaced_stays() {
+fn a_file_that_another_program_replaced_is_not_removed() {
     let scratch = Scratch::new();
     let file = scratch.join("file");
     let other = r#"{"Code":"Success","AccessKeyId":"STS.Other","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2099-01-01T00:00:00Z"}"#;
@@ -133,7 +133,7 @@ fn a_file_that_somebody_else_has_replaced_stays() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_keeps_the_command_from_running() {
+fn a_file_that_cannot_be_written_prevents_the_command() {
     let settings = ["--sandbox", "--file", "/proc/nothing/here"];
     let (code, output, complaint) = ended(exec(&settings, &["echo", "ran"]));
     assert_eq!((code, output.as_str()), (Some(71), ""), "{complaint}");
@@ -141,7 +141,7 @@ fn a_file_that_cannot_be_written_keeps_the_command_from_running() {
 }
 
 #[test]
-fn a_pipeline_goes_through_it() {
+fn exec_works_in_a_pipeline() {
     let script = "seq 3 | \"$1\" exec --sandbox -- sort -r | head -n 1";
     let words = ["sh", "-c", script, "sh", super::EXECUTABLE];
     assert_eq!(

@@ -145,7 +145,7 @@ fn limits_umask_directory_files_and_ignored_signals_are_as_without_exec() {
 }
 
 #[test]
-fn output_and_complaints_are_the_commands_own() {
+fn standard_output_and_error_belong_to_the_command() {
     let (code, output, complaint) = ended(sandboxed(&["sh", "-c", "echo out; echo err >&2"]));
     assert_eq!(code, Some(0));
     assert_eq!((output.as_str(), complaint.as_str()), ("out", "err"));
@@ -194,7 +194,7 @@ fn its_memory_is_closed_to_others_while_the_command_is_as_open_as_ever() {
 }
 
 #[test]
-fn a_proxy_that_would_see_the_credentials_is_warned_of() {
+fn exec_warns_of_a_proxy_that_would_see_the_credentials() {
     let (_, _, complaint) = ended(sandboxed(&["true"]));
     assert_eq!(complaint, "");
     for name in ["HTTP_PROXY", "http_proxy"] {
@@ -211,7 +211,7 @@ fn a_proxy_that_would_see_the_credentials_is_warned_of() {
 }
 
 #[test]
-fn two_at_once_do_not_meet() {
+fn two_execs_at_once_use_different_addresses_and_keys() {
     let (Some(mut one), Some(mut two)) = (
         Job::start(&["--sandbox"], &[]),
         Job::start(&["--sandbox"], &[]),

@@ -77,7 +77,7 @@ fn a_command_that_ignores_term_is_served_until_it_ends() {
 }
 
 #[test]
-fn both_stop_on_tstp_and_go_on_on_cont() {
+fn exec_and_command_stop_on_tstp_and_continue_on_cont() {
     let Some(python) = python() else {
         return;
     };
@@ -148,7 +148,7 @@ fn a_closed_standard_error_of_its_own_does_not_touch_the_command() {
 }
 
 #[test]
-fn an_alarm_that_was_set_before_rings_for_the_command() {
+fn an_alarm_set_before_exec_reaches_the_command() {
     let Some(python) = python() else {
         return;
     };

@@ -91,6 +91,6 @@ fn ctrl_c_leaves_a_loop_of_a_script() {
 }
 
 #[test]
-fn a_terminal_that_goes_away_is_told_to_the_command() {
+fn a_hangup_of_the_terminal_reaches_the_command() {
     assert_same("hangup", &json!("hung up"));
 }

@@ -1,10 +1,10 @@
-//! The report as people read it.
+//! The report as text.
 
 use std::fmt::{self, Display, Formatter};
 
 use super::{Call, Found, Report};
 
-/// The form for people.
+/// Formats a report for people.
 pub(super) struct Text<'a> {
     pub(super) report: &'a Report,
     pub(super) coloured: bool,
@@ -41,14 +41,14 @@ impl Display for Text<'_> {
         self.roles(f)?;
         self.service(f)?;
         self.heading(f, "verdict")?;
-        let (mark, colour) = if report.good {
+        let (label, colour) = if report.good {
             ("good", GREEN)
         } else {
             ("bad", RED)
         };
         for verdict in &report.verdict {
             let verdict = plain(verdict);
-            writeln!(f, "  {}: {verdict}", self.painted(mark, colour))?;
+            writeln!(f, "  {}: {verdict}", self.painted(label, colour))?;
         }
         Ok(())
     }
@@ -119,7 +119,7 @@ impl Text<'_> {
     }
 }
 
-/// Leaves out what would steer a terminal.
+/// Replaces control characters, which a terminal would obey.
 fn plain(text: &str) -> String {
     let is_printed = |c: char| !c.is_control();
     text.chars()
