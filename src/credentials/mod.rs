@@ -1,5 +1,7 @@
 //! Temporary credentials, role ARNs, and the lease that STS grants.
 
+use std::fmt::Write as _;
+
 use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -69,6 +71,15 @@ impl Keys {
 /// Whether a text can be a key or a token: not empty, and nothing but visible ASCII.
 pub fn is_key_text(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+/// Writes bytes as lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// Writes a time the way STS and every SDK write it: `2024-05-21T10:39:29Z`.

@@ -7,7 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 use tracing::{Span, info, warn};
-use zeroize::Zeroizing;
 
 use crate::config::{Cloud, Session, Upstream};
 use crate::credentials::{RoleArn, RoleRequest};
@@ -18,6 +17,7 @@ use crate::refresh::schedule;
 use crate::refresh::source::Chain;
 use crate::sts::endpoint::Endpoint;
 use crate::sts::{Place, Sts};
+use crate::system::file;
 use crate::time::clock::Clock;
 
 /// Why the source cannot be built.
@@ -60,9 +60,7 @@ pub fn store(cloud: &Cloud, session: &Session, path: PathBuf) -> StateFile {
 
 /// Returns the digest of a small file, or of nothing if it cannot be read. Blocks.
 fn digest(path: &Path) -> String {
-    let is_file = std::fs::metadata(path).is_ok_and(|found| found.is_file());
-    let content = is_file.then(|| std::fs::read(path).ok()).flatten();
-    let content = Zeroizing::new(content.unwrap_or_default());
+    let content = file::read_regular(path, LIMIT).unwrap_or_default();
     STANDARD.encode(Sha256::digest(&*content))
 }
 
@@ -187,3 +185,6 @@ async fn embedded(
     };
     Ok((cloud, sandbox))
 }
+
+/// More than any file of profiles.
+const LIMIT: usize = 1024 * 1024;

@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::formats::format::Format;
 use crate::formats::ossfs;
 use crate::refresh::store::Current;
+use crate::system::file;
 use crate::time::moment::Moment;
 
 use super::atomic;
@@ -131,11 +132,8 @@ impl CredentialsFile {
 
 /// Reads a file that may hold credentials; nothing if it cannot, or is too large for that. Blocks.
 fn read(path: &Path) -> Option<Zeroizing<Vec<u8>>> {
-    // Opening a pipe would wait for its writer.
-    let is_document = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() < LIMIT);
-    let content = is_document.then(|| fs::read(path))?.ok()?;
-    Some(Zeroizing::new(content))
+    file::read_regular(path, LIMIT).ok()
 }
 
 /// Far more bytes than any document of credentials has; a larger file belongs to somebody else.
-const LIMIT: u64 = 1 << 20;
+const LIMIT: usize = 1 << 20;

@@ -15,8 +15,8 @@ use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, OwnCode, Stage};
-use crate::http::cause;
 use crate::http::response::Answer;
+use crate::http::{address, cause};
 
 /// How to reach the outside.
 #[derive(Clone, Debug)]
@@ -187,13 +187,8 @@ fn tls(roots: Option<Vec<CertificateDer<'static>>>) -> Result<ClientConfig, Erro
 /// Returns the host of an address, with its port if that is not the usual one.
 fn place(url: &str) -> String {
     let url = url::Url::parse(url).ok();
-    let host = url.as_ref().and_then(url::Url::host_str);
-    let port = url.as_ref().and_then(url::Url::port);
-    match (host, port) {
-        (Some(host), Some(port)) => format!("{host}:{port}"),
-        (Some(host), None) => host.to_owned(),
-        _ => "the service".to_owned(),
-    }
+    let place = url.as_ref().and_then(address::host_and_port);
+    place.unwrap_or_else(|| "the service".to_owned())
 }
 
 fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {

@@ -7,11 +7,12 @@ use reqwest::Method;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 use zeroize::Zeroizing;
 
 use crate::failure::diagnosis;
 use crate::failure::{Failure, OwnCode, Stage, chain, scrub};
+use crate::http::address;
 use crate::http::client::{self, Call, Outbound};
 use crate::http::response::Answer;
 use crate::time::clock::Clock;
@@ -41,32 +42,9 @@ impl CredentialsUri {
         let url = Url::parse(text).map_err(|error| {
             format!("it is no address ({error}); write it like http://127.0.0.1:7002/api/v1/credentials/0")
         })?;
-        let loopback = match url.host() {
-            Some(Host::Ipv4(ip)) => ip.is_loopback(),
-            Some(Host::Ipv6(ip)) => ip.is_loopback(),
-            Some(Host::Domain(name)) => name == "localhost",
-            None => false,
-        };
-        match url.scheme() {
-            "https" => {}
-            "http" if loopback => {}
-            "http" => {
-                return Err("plain http to another machine would send credentials in the clear; use https, or a server on loopback".into());
-            }
-            other => {
-                return Err(format!(
-                    "its scheme is `{other}`; use http on loopback, or https"
-                ));
-            }
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err("it carries a user name or password; remove it".into());
-        }
-        let name = url.host_str().unwrap_or_default();
-        let host = match url.port() {
-            Some(port) => format!("{name}:{port}"),
-            None => name.to_owned(),
-        };
+        let loopback = address::is_loopback(&url) || url.host_str() == Some("localhost");
+        address::check(&url, loopback).map_err(|error| error.to_string())?;
+        let host = address::host_and_port(&url).unwrap_or_default();
         Ok(Self {
             host,
             loopback,

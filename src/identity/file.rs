@@ -1,14 +1,14 @@
 //! Mounted files that hold one key or token each.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 use tokio::task::JoinHandle;
-use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::credentials::is_key_text;
 use crate::failure::{Failure, OwnCode, Stage};
+use crate::system::file;
 
 /// A file that holds one key or token.
 #[derive(Debug)]
@@ -55,11 +55,11 @@ impl File {
         let error = match outcome {
             Ok(Ok(secret)) => return Ok(secret),
             Ok(Err(error)) => error,
-            Err(_) => Error::Read(io::Error::other("the reading thread ended")),
+            Err(_) => Error::Read(io::Error::other("the reading thread ended").into()),
         };
         let code = match error {
-            Error::Read(_) => OwnCode::IdentityFileUnreadable,
-            Error::Invalid(_) => OwnCode::IdentityFileInvalid,
+            Error::Read(file::Error::Io(_)) => OwnCode::IdentityFileUnreadable,
+            Error::Read(_) | Error::Invalid(_) => OwnCode::IdentityFileInvalid,
         };
         let message = format!("cannot use {}: {error}", self.path.display());
         Err(Failure::new(Stage::Identity, code, message))
@@ -71,22 +71,8 @@ fn read_blocking(
     check: fn(&str) -> Result<&str, &'static str>,
     limit: usize,
 ) -> Result<SecretString, Error> {
-    // Opening a pipe would wait for its writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(Error::Invalid("it is not a regular file"));
-    }
-    let mut text = Zeroizing::new(String::with_capacity(limit + 1));
-    std::fs::File::open(path)?
-        .take(limit as u64 + 1)
-        .read_to_string(&mut text)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData => Error::Invalid("it is not text"),
-            _ => Error::Read(error),
-        })?;
-    if text.len() > limit {
-        text.zeroize();
-        return Err(Error::Invalid("it is larger than any such file"));
-    }
+    let content = file::read_regular(path, limit)?;
+    let text = std::str::from_utf8(&content).map_err(|_| Error::Invalid("it is not text"))?;
     match text.trim() {
         "" => Err(Error::Invalid("it is empty")),
         value => check(value).map(Into::into).map_err(Error::Invalid),
@@ -103,8 +89,8 @@ fn key_or_token(text: &str) -> Result<&str, &'static str> {
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("{0}")]
-    Read(#[from] io::Error),
+    #[error(transparent)]
+    Read(#[from] file::Error),
     #[error("{0}")]
     Invalid(&'static str),
 }

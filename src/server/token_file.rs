@@ -1,7 +1,5 @@
 //! The file of the token that AWS SDKs must send: mounted, and therefore read anew for every request.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +8,8 @@ use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 use tracing::warn;
 use zeroize::Zeroizing;
+
+use crate::system::file;
 
 /// The file.
 #[derive(Clone, Debug)]
@@ -80,20 +80,16 @@ impl TokenFile {
 /// Fails with the reason, which repeats nothing of it.
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let shown = path.display();
-    let failed = |error| format!("cannot read {shown}: {error}");
-    // Opening a pipe would wait for its writer.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(format!("{shown} is not a regular file"));
-    }
-    let mut token = Zeroizing::new(Vec::with_capacity(MOST + 1));
-    let file = File::open(path).map_err(failed)?;
-    file.take(MOST as u64 + 1)
-        .read_to_end(&mut token)
-        .map_err(failed)?;
+    let token = match file::read_regular(path, MOST) {
+        Ok(token) => token,
+        Err(file::Error::TooLarge(_)) => Zeroizing::default(),
+        Err(file::Error::NotRegular) => return Err(format!("{shown} is not a regular file")),
+        Err(file::Error::Io(error)) => return Err(format!("cannot read {shown}: {error}")),
+    };
     // AWS SDKs refuse to send a line break, also a last one. Nor would a space at either end arrive.
     let is_text = token.iter().all(|b| b.is_ascii_graphic() || *b == b' ')
         && token.trim_ascii().len() == token.len();
-    if token.is_empty() || token.len() > MOST || !is_text {
+    if token.is_empty() || !is_text {
         return Err(format!(
             "{shown} does not hold 1 to {MOST} visible characters and nothing else, not even a line break or a space at the end"
         ));

@@ -4,6 +4,8 @@ use std::fmt;
 
 use url::Url;
 
+use crate::http::address;
+
 /// The address of an STS endpoint: `https`, or `http` on a loopback address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
@@ -24,30 +26,12 @@ impl Endpoint {
         };
         let url = Url::parse(&url)
             .map_err(|error| format!("it is neither a host name nor a URL ({error})"))?;
-        let host = url.host_str().ok_or("it has no host name")?.to_owned();
-        let loopback = is_loopback(&host);
-        match url.scheme() {
-            "https" => {}
-            "http" if loopback => {}
-            "http" => {
-                return Err(
-                    "plain http would send the proof of identity in the clear; use https".into(),
-                );
-            }
-            other => return Err(format!("its scheme is `{other}`; use https")),
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(
-                "it carries a user name or password, which STS does not take; remove it".into(),
-            );
-        }
+        let loopback = address::is_loopback(&url);
+        address::check(&url, loopback).map_err(|error| error.to_string())?;
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
             return Err("it has a path or query; STS is at the root, give only the host".into());
         }
-        let host = match url.port() {
-            Some(port) => format!("{host}:{port}"),
-            None => host,
-        };
+        let host = address::host_and_port(&url).ok_or("it has no host name")?;
         Ok(Self {
             url: url.into(),
             host,
@@ -89,13 +73,6 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.url.trim_end_matches('/'))
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    address
-        .parse::<std::net::IpAddr>()
-        .is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

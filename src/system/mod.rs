@@ -1,5 +1,6 @@
 //! The process and its surroundings.
 
+pub mod file;
 pub mod log;
 pub mod netlink;
 pub mod process;

@@ -1,8 +1,8 @@
 //! STS: its endpoints, its certificates, and how requests are signed.
 
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 
+use crate::http::pem;
 use crate::sts::endpoint::Endpoint;
 use crate::sts::sign::Signature;
 
@@ -25,13 +25,9 @@ pub(crate) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
 
 pub(crate) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let remedy = "give a PEM file of CA certificates";
-    let read = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+    let text = std::fs::read(path)
         .map_err(|error| format!("cannot read certificates from {path}: {error}; {remedy}"))?;
-    if read.is_empty() {
-        return Err(format!("{path} holds no certificate; {remedy}"));
-    }
-    Ok(read)
+    pem::certificates(&text).map_err(|error| format!("{path} {error}; {remedy}"))
 }
 
 pub(crate) fn signature(text: &str) -> Result<Signature, String> {

@@ -1,11 +1,9 @@
 //! The settings that credentials depend on: all that decides whose they are and what they allow.
 
-use std::fmt::Write as _;
-
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::credentials::RoleRequest;
+use crate::credentials::{RoleRequest, hex};
 
 /// A description of whose credentials they are, and a digest of all the settings that they were obtained with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,16 +58,6 @@ fn service(url: &str) -> &str {
     } else {
         url
     }
-}
-
-/// Writes bytes as hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 #[cfg(test)]

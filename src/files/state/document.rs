@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::credentials::{Credentials, Lease, is_key_text, timestamp};
+use crate::credentials::{Credentials, Lease, hex, is_key_text, timestamp};
 use crate::time::moment::Moment;
 
-use super::binding::{Binding, hex};
+use super::binding::Binding;
 use super::{Refusal, Restored};
 
 /// Credentials, and what the next process must know about them.

@@ -1,15 +1,17 @@
 //! The file of a state. It is judged by its open descriptor, because its path may lead elsewhere a moment later.
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
+
+use crate::system::file;
 
 use super::Refusal;
 use super::document::is_state;
@@ -31,10 +33,7 @@ pub(super) fn private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal
     if mode & 0o077 != 0 {
         return Err(Refusal::Mode(mode));
     }
-    if found.len() > LIMIT {
-        return Err(Refusal::Size);
-    }
-    read(file).map(Some)
+    Ok(Some(file::read(file, LIMIT)?))
 }
 
 /// Fails where the path holds something other than a state, which must not be replaced. Blocks.
@@ -51,7 +50,10 @@ pub(super) fn refuse_foreign(path: &Path) -> io::Result<()> {
             };
         }
         Err(other) => return Err(io::Error::other(other.to_string())),
-        Ok(file) => read(file).map_err(|refusal| io::Error::other(refusal.to_string()))?,
+        Ok(file) => match file::read(file, LIMIT) {
+            Err(file::Error::TooLarge(_)) => Zeroizing::default(),
+            read => read.map_err(|error| io::Error::other(error.to_string()))?,
+        },
     };
     if is_state(&content) {
         return Ok(());
@@ -69,21 +71,23 @@ pub(super) fn changed_at(path: &Path) -> DateTime<Utc> {
 }
 
 fn open_regular(path: &Path) -> Result<File, Refusal> {
-    // Opening a pipe would wait for its writer, and opening a terminal might make it ours.
-    let flags =
-        OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match open(path, flags, Mode::empty()) {
-        Ok(file) => File::from(file),
-        Err(Errno::LOOP) if is_link(path) => return Err(Refusal::Link),
-        // A socket.
-        Err(Errno::NXIO) => return Err(Refusal::Kind),
-        Err(error) => return Err(Refusal::Unreadable(error.into())),
-    };
-    let found = file.metadata().map_err(Refusal::Unreadable)?;
-    if found.is_file() {
-        Ok(file)
-    } else {
-        Err(Refusal::Kind)
+    match file::open_regular(path, OFlags::NOFOLLOW) {
+        Err(file::Error::Io(error)) if is_loop(&error) && is_link(path) => Err(Refusal::Link),
+        opened => Ok(opened?),
+    }
+}
+
+fn is_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
+}
+
+impl From<file::Error> for Refusal {
+    fn from(error: file::Error) -> Self {
+        match error {
+            file::Error::Io(error) => Self::Unreadable(error),
+            file::Error::NotRegular => Self::Kind,
+            file::Error::TooLarge(_) => Self::Size,
+        }
     }
 }
 
@@ -92,15 +96,5 @@ fn is_link(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
-fn read(file: File) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    let size = file.metadata().map_err(Refusal::Unreadable)?.len();
-    let size = usize::try_from(size.min(LIMIT)).unwrap_or_default();
-    // One byte more, so that the end is found without growing: that would leave a copy behind.
-    let mut content = Zeroizing::new(Vec::with_capacity(size + 1));
-    let read = file.take(LIMIT).read_to_end(&mut content);
-    read.map_err(Refusal::Unreadable)?;
-    Ok(content)
-}
-
 /// Far more bytes than a state has; tokens have some thousand characters.
-const LIMIT: u64 = 1 << 20;
+const LIMIT: usize = 1 << 20;

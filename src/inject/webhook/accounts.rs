@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use reqwest::Method;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::http::client::{self, Call, Outbound};
+use crate::http::pem;
 use crate::http::response::Answer;
 use crate::inject::{Annotations, is_object_name};
+use crate::system::file;
 
 /// Where to ask, and as whom. The files are read anew for each question, because tokens rotate.
 #[derive(Debug)]
@@ -92,17 +93,11 @@ impl Accounts {
 
     fn roots(&self) -> Result<Vec<CertificateDer<'static>>, String> {
         let path = self.ca.display();
-        let read = CertificateDer::pem_file_iter(&self.ca)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| {
-                format!("cannot read the CA {path}: {error}; correct --kubernetes-ca-file")
-            })?;
-        if read.is_empty() {
-            return Err(format!(
-                "{path} holds no certificate; correct --kubernetes-ca-file"
-            ));
-        }
-        Ok(read)
+        let text = file::read_regular(&self.ca, LIMIT).map_err(|error| {
+            format!("cannot read the CA {path}: {error}; correct --kubernetes-ca-file")
+        })?;
+        pem::certificates(&text)
+            .map_err(|error| format!("{path} {error}; correct --kubernetes-ca-file"))
     }
 }
 
@@ -136,6 +131,9 @@ struct Metadata {
 
 /// Half of what the API server itself waits for the webhook by default.
 const TIME: Duration = Duration::from_secs(5);
+
+/// More than any bundle of authorities.
+const LIMIT: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -3,8 +3,7 @@
 //! Every handshake looks whether the files are still the same ones; that costs two calls to the kernel. A pair that cannot
 //! be used never replaces one that can.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +15,9 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tracing::{info, warn};
 use zeroize::Zeroizing;
+
+use crate::http::pem;
+use crate::system::file;
 
 /// A certificate and its key.
 #[derive(Debug)]
@@ -143,12 +145,7 @@ impl Files {
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let text = read(path)?;
     let remedy = "give a PEM file of the server's certificate, followed by those of its issuers";
-    let chain = CertificateDer::pem_slice_iter(&text).collect::<Result<Vec<_>, _>>();
-    match chain {
-        Ok(chain) if !chain.is_empty() => Ok(chain),
-        Ok(_) => Err(format!("{} holds no certificate; {remedy}", path.display())),
-        Err(_) => Err(format!("{} is not PEM; {remedy}", path.display())),
-    }
+    pem::certificates(&text).map_err(|error| format!("{} {error}; {remedy}", path.display()))
 }
 
 /// Reads a key. What is wrong with its text is not repeated: it may be the key.
@@ -163,23 +160,11 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let whole = || {
-        // Opening a pipe would wait for its writer.
-        if !fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        let mut text = Zeroizing::new(Vec::with_capacity(USUAL));
-        File::open(path)?.take(LIMIT).read_to_end(&mut text)?;
-        Ok(text)
-    };
-    whole().map_err(|error: io::Error| {
+    file::read_regular(path, LIMIT).map_err(|error| {
         let path = path.display();
         format!("cannot read {path}: {error}; correct the path or the permissions")
     })
 }
 
-/// The size of a chain of three: a text that grows would leave copies of a key behind.
-const USUAL: usize = 16 * 1024;
-
-/// More than any chain; what is cut off there is no PEM.
-const LIMIT: u64 = 1024 * 1024;
+/// More than any chain.
+const LIMIT: usize = 1024 * 1024;

@@ -9,7 +9,7 @@ use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::credentials::Keys;
+use crate::credentials::{Keys, hex};
 
 use super::{Parameters, Signed, Stamp, encoded};
 
@@ -91,14 +91,6 @@ fn authorization(keys: &Keys, headers: &[(&str, &str)], canonical: &str) -> Stri
 fn names(headers: &[(&str, &str)]) -> String {
     let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
     names.join(";")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
