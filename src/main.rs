@@ -7,7 +7,7 @@ use ram_sidecar::system::process;
 
 fn main() -> ExitCode {
     // Before anything secret is read.
-    process::hide();
+    process::forbid_dumps();
     cli::run(std::env::args_os()).unwrap_or_else(|error| {
         error.print();
         ExitCode::from(error.exit_code())

@@ -37,7 +37,7 @@ use ram_sidecar::refresh::source::{Chain, Source};
 use ram_sidecar::refresh::store;
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
-use ram_sidecar::sts::{Place, Sts};
+use ram_sidecar::sts::{EndpointState, Sts};
 use ram_sidecar::time::clock::Clock;
 use ram_sidecar::time::moment::Moment;
 use tokio::sync::watch;
@@ -137,7 +137,7 @@ fn sidecar(service: &Service) -> Refresher<Watched> {
         token: None,
     });
     let endpoint = Endpoint::parse("sts.aliyuncs.com").expect("an endpoint");
-    let place = Place::new(endpoint, Outbound::over(service.clone()));
+    let place = EndpointState::new(endpoint, Outbound::over(service.clone()));
     let role = RoleRequest {
         arn: RoleArn::parse("acs:ram::1:role/job").expect("a role"),
         session_name: "job".to_owned(),

@@ -69,10 +69,10 @@ fuzz_target!(|data: &[u8]| {
 fn ask(answers: &[&[u8]], sent: &[&str], identity: impl FnOnce(Outbound) -> Identity) {
     let script = Script::new(answers);
     let mut identity = identity(Outbound::over(script.clone()));
-    let outcome = run(async { identity.standing(&clock()).await });
-    let proof = outcome.map(|standing| {
-        assert!(standing.roles.is_empty());
-        standing.proof
+    let outcome = run(async { identity.resolve(&clock()).await });
+    let proof = outcome.map(|resolved| {
+        assert!(resolved.roles.is_empty());
+        resolved.proof
     });
     check(proof, answers, sent);
     for call in script.asked() {

@@ -219,13 +219,13 @@ fn check_files(content: &[u8]) {
         secret: file(),
         token: None,
     });
-    let outcome = run(async { identity.standing(&clock()).await });
+    let outcome = run(async { identity.resolve(&clock()).await });
     fs::remove_file(&path).expect("it was there");
     let text = std::str::from_utf8(content).unwrap_or_default().trim();
     let is_key = content.len() <= 20_000 && is_key_text(text);
     match outcome {
-        Ok(standing) => {
-            let keys = standing.proof.keys().expect("it has keys");
+        Ok(resolved) => {
+            let keys = resolved.proof.keys().expect("it has keys");
             check_keys(&keys);
             assert_eq!(keys.access_key_id, text);
         }

@@ -11,7 +11,7 @@ use ram_sidecar::credentials::{Keys, RoleArn, RoleRequest};
 use ram_sidecar::http::client::Outbound;
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
-use ram_sidecar::sts::{Place, Sts};
+use ram_sidecar::sts::{EndpointState, Sts};
 use ram_sidecar_fuzz::{
     PLANTED, Script, check_failure, check_lease, check_line, clock, is_planted, noon, planted_in,
     run, sections,
@@ -31,7 +31,7 @@ async fn called(word: &[u8], answers: &[&[u8]]) {
     let script = Script::new(answers);
     let places = ["sts.cn-hangzhou.aliyuncs.com", "sts.aliyuncs.com"].map(|host| {
         let endpoint = Endpoint::parse(host).expect("a host");
-        Place::new(endpoint, Outbound::over(script.clone()))
+        EndpointState::new(endpoint, Outbound::over(script.clone()))
     });
     let signature = match word {
         b"v3" => Signature::V3,

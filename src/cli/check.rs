@@ -105,12 +105,12 @@ async fn attempt(config: Config, report: &mut Report) {
 }
 
 async fn obtain(chain: &mut Chain, clock: &Clock, report: &mut Report) -> Result<Lease, Failure> {
-    let standing = chain.identity.standing(clock).await?;
-    let own = standing.roles.iter().map(Role::of);
+    let resolved = chain.identity.resolve(clock).await?;
+    let own = resolved.roles.iter().map(Role::of);
     report.roles.splice(0..0, own);
     // The report shows what is found in time.
-    let _ = tokio::time::timeout(CALLER_TIMEOUT, identify(chain, &standing.proof, report)).await;
-    chain.mint_from(standing).await
+    let _ = tokio::time::timeout(CALLER_TIMEOUT, identify(chain, &resolved.proof, report)).await;
+    chain.mint_from(resolved).await
 }
 
 /// Adds the caller or the token to the report. A failure here occurs again, and is explained, when the role is assumed.

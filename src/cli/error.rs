@@ -70,7 +70,7 @@ impl Error {
             // The exit code stays the same where the output is closed.
             Self::CommandLine(error) => drop(error.print()),
             Self::Reported => {}
-            error => log::tell(&format!("ram-sidecar: {error}")),
+            error => log::print(&format!("ram-sidecar: {error}")),
         }
     }
 }

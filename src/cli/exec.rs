@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN, SETTINGS};
 use crate::daemon::{self, App, Handle};
 use crate::system::log;
-use crate::system::process::{self, Awaited};
+use crate::system::process::{self, AwaitedChild};
 use crate::system::signal::relay::Relay;
 
 use self::child::{Ending, accompany, asked_to_end, code_of, ending, start};
@@ -203,7 +203,7 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
             return Err(error);
         }
     };
-    let _awaited = Awaited::new(child.id());
+    let _awaited = AwaitedChild::new(child.id());
     let status = tokio::select! {
         status = accompany(&mut child, &mut relay, &mut changed, &handle) => status,
         // The command goes on: its credentials are valid for a while.

@@ -42,7 +42,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
         command::Error::Manifest(_) => Error::Data(error.into()),
     })?;
     for note in &output.notes {
-        log::tell(note);
+        log::print(note);
     }
     print(output.manifest.as_bytes(), "the manifests")?;
     Ok(ExitCode::SUCCESS)

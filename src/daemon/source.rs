@@ -16,7 +16,7 @@ use crate::http::client::{self, Outbound};
 use crate::refresh::schedule;
 use crate::refresh::source::Chain;
 use crate::sts::endpoint::Endpoint;
-use crate::sts::{Place, Sts};
+use crate::sts::{EndpointState, Sts};
 use crate::system::file;
 use crate::time::clock::Clock;
 
@@ -52,10 +52,10 @@ pub fn store(cloud: &Cloud, session: &Session, path: PathBuf) -> StateFile {
     let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
     let mut identity = cloud.identity.coordinates();
     // Another content of the file that names the identity is another identity.
-    identity.extend(cloud.identity.told_in().map(digest));
+    identity.extend(cloud.identity.source_file().map(digest));
     let binding = Binding::new(&identity, &endpoints, &roles(cloud, session));
-    let told_in = cloud.identity.told_in().map(Path::to_owned);
-    StateFile::new(path, binding, told_in)
+    let source_file = cloud.identity.source_file().map(Path::to_owned);
+    StateFile::new(path, binding, source_file)
 }
 
 /// Returns the digest of a small file, or of nothing if it cannot be read. Blocks.
@@ -138,14 +138,14 @@ fn roles(cloud: &Cloud, session: &Session) -> Vec<RoleRequest> {
 fn places(
     endpoints: Vec<Endpoint>,
     roots: Option<&Vec<CertificateDer<'static>>>,
-) -> Result<Vec<Place>, client::Error> {
+) -> Result<Vec<EndpointState>, client::Error> {
     let place = |endpoint: Endpoint| {
         let outbound = Outbound::new(client::Options {
             roots: roots.cloned(),
             direct: endpoint.is_loopback(),
             ..client::Options::default()
         })?;
-        Ok(Place::new(endpoint, outbound))
+        Ok(EndpointState::new(endpoint, outbound))
     };
     endpoints.into_iter().map(place).collect()
 }

@@ -1,8 +1,8 @@
-//! Who we are, as far as it is known: what a diagnosis fills into its advice. Nothing here is a secret.
+//! The identity of the caller, which a diagnosis fills into its advice. Nothing here is a secret.
 
 use chrono::{DateTime, Utc};
 
-/// Whom STS takes the signer of a request for: what GetCallerIdentity answers.
+/// The signer of a request, as GetCallerIdentity answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// `acs:ram::<account id>:user/<name>`, `…:assumed-role/<role>/<session>` or `…:root`.
@@ -42,13 +42,13 @@ pub struct Claims {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// What is known of the one who asks for a role.
+/// What is known of the identity that asks for a role.
 #[derive(Clone, Copy, Debug)]
-pub enum Principal<'a> {
+pub enum CallerIdentity<'a> {
     /// Nothing.
     Unknown,
     /// The signer of the request.
-    Caller(&'a Caller),
+    Signer(&'a Caller),
     /// The holder of a token.
     Token {
         /// `acs:ram::<account id>:oidc-provider/<name>`.
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trust_policy_knows_a_session_by_its_role() {
+    fn the_principal_of_a_session_is_its_role() {
         for (arn, principal) in [
             ("acs:ram::1:user/u", "acs:ram::1:user/u"),
             (

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use crate::credentials::{RoleArn, RoleRequest, timestamp};
-use crate::failure::caller::{Caller, Claims, Principal};
+use crate::failure::caller::{Caller, CallerIdentity, Claims};
 use crate::failure::{Failure, OwnCode, Verdict};
 
 /// Whether it is worth finding out who signed the request that was refused.
@@ -19,20 +19,20 @@ pub fn wants_caller(failure: &Failure) -> bool {
 pub fn explained(
     mut failure: Failure,
     role: &RoleRequest,
-    principal: Principal<'_>,
+    principal: CallerIdentity<'_>,
     now: DateTime<Utc>,
 ) -> Failure {
     let advice = match (failure.code.as_str(), principal) {
-        ("NoPermission", Principal::Caller(caller)) => Some(permission(caller, role)),
+        ("NoPermission", CallerIdentity::Signer(caller)) => Some(permission(caller, role)),
         ("EntityNotExist.Role", principal) => Some(no_role(role, principal)),
         (
             _,
-            Principal::Token {
+            CallerIdentity::Token {
                 provider_arn,
                 claims: Some(claims),
             },
         ) => token(&failure, role, provider_arn, claims, now),
-        ("AuthenticationFail.OIDCToken.Invalid", Principal::Token { claims: None, .. }) => Some(
+        ("AuthenticationFail.OIDCToken.Invalid", CallerIdentity::Token { claims: None, .. }) => Some(
             "let the token file hold an OIDC token of the cluster that the OIDC provider was made for: what it holds now is no JSON Web Token".to_owned(),
         ),
         _ => None,
@@ -174,12 +174,12 @@ fn is_of_pai(role_name: &str) -> bool {
     role_name.to_ascii_lowercase().starts_with("aliyunpai")
 }
 
-fn no_role(role: &RoleRequest, principal: Principal<'_>) -> String {
+fn no_role(role: &RoleRequest, principal: CallerIdentity<'_>) -> String {
     let (name, account) = (role.arn.name(), role.arn.account());
     let ours = match principal {
-        Principal::Caller(caller) => Some(caller.account.as_str()),
-        Principal::Token { provider_arn, .. } => provider_arn.split(':').nth(3),
-        Principal::Unknown => None,
+        CallerIdentity::Signer(caller) => Some(caller.account.as_str()),
+        CallerIdentity::Token { provider_arn, .. } => provider_arn.split(':').nth(3),
+        CallerIdentity::Unknown => None,
     };
     let hint = match ours {
         Some(ours) if ours != account => {

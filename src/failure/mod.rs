@@ -1,7 +1,7 @@
 //! What went wrong, in one sentence: what was attempted, why it failed, and what to change.
 //!
 //! The same [`Failure`] is shown in the log, in the HTTP error and in the probes. It never carries a secret: whatever
-//! comes from outside passes through [`scrub`] first.
+//! comes from outside passes through [`redact`] first.
 
 pub mod caller;
 mod code;
@@ -14,7 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::code::{Code, Entry, OwnCode, entries};
-pub use self::redact::{breaks_a_line, scrub};
+pub use self::redact::{breaks_a_line, redact};
 
 /// One failed attempt, explained.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,7 @@ pub struct Failure {
     pub verdict: Verdict,
     /// The request id that Alibaba Cloud's support asks for.
     pub request_id: Option<String>,
-    /// How long the service asked to be left alone.
+    /// The `Retry-After` of the service.
     pub retry_after: Option<Duration>,
 }
 
@@ -90,9 +90,9 @@ impl Failure {
         }
     }
 
-    /// Says that an attempt has used up its time.
-    pub fn timed_out(patience: Duration) -> Self {
-        let message = format!("no answer within {} seconds", patience.as_secs());
+    /// Makes the failure of an attempt that has exceeded its timeout.
+    pub fn timed_out(timeout: Duration) -> Self {
+        let message = format!("no answer within {} seconds", timeout.as_secs());
         Self::new(Stage::Transport, OwnCode::TimedOut, message)
     }
 }
@@ -107,11 +107,11 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The least pause after a refusal for want of quota.
-pub const THROTTLED: Duration = Duration::from_secs(5);
+/// The shortest backoff after throttling.
+pub const THROTTLED_BACKOFF: Duration = Duration::from_secs(5);
 
-/// The longest pause that a service may ask for: a third of the shortest lifetime that STS grants.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+/// The longest `Retry-After` that is obeyed: a third of the shortest lifetime that STS grants.
+pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
 
 /// Writes an error and all its causes on one line.
 pub fn chain(error: &dyn Error) -> String {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_told_entry_by_entry() {
+    fn every_entry_of_the_table_has_its_own_advice() {
         let known: Vec<_> = entries().map(|entry| entry.code).collect();
         assert!(known.contains(&"NoPermission") && known.contains(&"Throttling*"));
         let advice = |code: &'static str| Code::from(code).entry().advice;
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_tells_each_cause_once() {
+    fn a_chain_shows_each_cause_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("{text}")]
         struct Link {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_used_up_its_time_says_how_much() {
+    fn a_timed_out_failure_names_its_timeout() {
         let failure = Failure::timed_out(Duration::from_secs(15));
         assert_eq!(
             (failure.code, failure.verdict),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_names_what_why_and_the_remedy() {
+    fn a_failure_names_object_reason_and_remedy() {
         let mut failure = Failure::new(Stage::Sts, "EntityNotExist.Role", "STS knows no such role");
         failure.request_id = Some("ABC".into());
         assert_eq!(

@@ -1,22 +1,25 @@
-//! Keeps secrets out of what services say.
+//! Redaction: keeps secrets out of the messages of services.
 
 use percent_encoding::percent_decode_str;
 
 /// Makes a text from outside fit to be shown: one line, bounded, without any of `secrets` or a piece of one.
 ///
 /// STS repeats the whole string to sign in its `SignatureDoesNotMatch`, security token included, percent-encoded twice.
-pub fn scrub(text: &str, secrets: &[&str]) -> String {
-    let told = text
+pub fn redact(text: &str, secrets: &[&str]) -> String {
+    let message = text
         .split("server string to sign")
         .next()
         .unwrap_or_default();
-    let told = told.split("server StringToSign").next().unwrap_or_default();
-    let mut told: String = told.chars().take(2 * MESSAGE_LIMIT).collect();
+    let message = message
+        .split("server StringToSign")
+        .next()
+        .unwrap_or_default();
+    let mut message: String = message.chars().take(2 * MESSAGE_LIMIT).collect();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
-        told = told.replace(secret, "…");
+        message = message.replace(secret, "…");
     }
     let mut shown = String::new();
-    for run in told.split_inclusive(|c: char| !is_token_char(c)) {
+    for run in message.split_inclusive(|c: char| !is_token_char(c)) {
         let word = run.trim_end_matches(|c: char| !is_token_char(c));
         if repeats(word, secrets) {
             shown.push('…');
@@ -42,7 +45,7 @@ fn is_token_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "+/=_-.%".contains(c)
 }
 
-/// Whether `word` contains a secret, or is itself a telling piece of one, however it is percent-encoded.
+/// Whether `word` contains a secret or a long piece of one, percent-encoded or not.
 fn repeats(word: &str, secrets: &[&str]) -> bool {
     let once = percent_decode_str(word).decode_utf8_lossy();
     let twice = percent_decode_str(&once).decode_utf8_lossy();
@@ -54,12 +57,12 @@ fn repeats(word: &str, secrets: &[&str]) -> bool {
     })
 }
 
-/// Whether some stretch of [`TELLING`] bytes stands in both; never if one of them is shorter.
+/// Whether some stretch of [`SHORTEST_PIECE`] bytes stands in both; never if one of them is shorter.
 fn overlap(form: &str, secret: &str) -> bool {
-    form.as_bytes().windows(TELLING).any(|piece| {
+    form.as_bytes().windows(SHORTEST_PIECE).any(|piece| {
         secret
             .as_bytes()
-            .windows(TELLING)
+            .windows(SHORTEST_PIECE)
             .any(|other| other == piece)
     })
 }
@@ -68,16 +71,16 @@ fn overlap(form: &str, secret: &str) -> bool {
 const MESSAGE_LIMIT: usize = 1000;
 
 /// How many characters of a secret are already too many.
-const TELLING: usize = 8;
+const SHORTEST_PIECE: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn no_piece_of_a_secret_survives_scrubbing() {
+    fn redaction_removes_every_piece_of_a_secret() {
         let secret = "CAIS+planted/token==withmore";
-        for told in [
+        for message in [
             "bad token CAIS+planted/token==withmore here",
             "bad token CAIS+planted/tok",
             "bad token x%3DCAIS%2Bplanted%2Ftoken%3D%3Dwithmore%26",
@@ -85,7 +88,7 @@ mod tests {
             "bad token CAIS+planted/token==withmore, really",
             "Specified signature is not matched. server string to sign is:POST&%2F&SecurityToken%3DCAIS",
         ] {
-            let shown = scrub(told, &[secret]);
+            let shown = redact(message, &[secret]);
             assert!(
                 !shown.contains("planted") && !shown.contains("CAIS"),
                 "{shown}"
@@ -98,33 +101,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_secret_stays_readable_on_one_line() {
-        let shown = scrub(
+    fn redaction_keeps_the_rest_readable_on_one_line() {
+        let shown = redact(
             "The role not exists: acs:ram::1:role/x.\nnext",
             &["planted-secret"],
         );
         assert_eq!(shown, "The role not exists: acs:ram::1:role/x. next");
-        assert_eq!(scrub("a\u{85}b\u{2028}c\u{2029}d\re", &[]), "a b c d e");
-        assert_eq!(scrub(&"ab ".repeat(1000), &[]).chars().count(), 1000);
+        assert_eq!(redact("a\u{85}b\u{2028}c\u{2029}d\re", &[]), "a b c d e");
+        assert_eq!(redact(&"ab ".repeat(1000), &[]).chars().count(), 1000);
         // Nor do long words or settings that are empty cost anything of it.
-        let told = "AuthenticationFail.OIDCToken.Expired";
-        assert_eq!(scrub(told, &["planted-secret", ""]), told);
+        let message = "AuthenticationFail.OIDCToken.Expired";
+        assert_eq!(redact(message, &["planted-secret", ""]), message);
     }
 
     #[test]
-    fn a_secret_takes_no_more_of_the_message_with_it_than_itself() {
-        let told = "key=planted-secret, and more";
-        assert_eq!(scrub(told, &["planted-secret"]), "key=…, and more");
+    fn redaction_removes_no_more_than_the_secret() {
+        let message = "key=planted-secret, and more";
+        assert_eq!(redact(message, &["planted-secret"]), "key=…, and more");
         // Of what stands behind them there is as much as fits.
         let secret = "s".repeat(500);
-        let told = format!("{secret} {secret} {}", "ab ".repeat(300));
-        assert!(scrub(&told, &[&secret]).chars().count() > 900);
+        let message = format!("{secret} {secret} {}", "ab ".repeat(300));
+        assert!(redact(&message, &[&secret]).chars().count() > 900);
     }
 
     #[test]
-    fn scrubbing_survives_any_text() {
+    fn redaction_accepts_any_text() {
         for text in ["%", "%%4", "日本%E6", "\u{0}\u{7f}", "a%zz", ""] {
-            scrub(text, &["秘密の値です", ""]);
+            redact(text, &["秘密の値です", ""]);
         }
     }
 }

@@ -11,7 +11,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::failure::diagnosis;
-use crate::failure::{Failure, OwnCode, Stage, chain, scrub};
+use crate::failure::{Failure, OwnCode, Stage, chain, redact};
 use crate::http::address;
 use crate::http::client::{self, Call, Outbound};
 use crate::http::response::Answer;
@@ -132,7 +132,11 @@ impl CredentialsUri {
             let message = message.unwrap_or_default();
             let pieces = self.pieces();
             let secrets: Vec<&str> = pieces.iter().map(|piece| piece.as_str()).collect();
-            format!("{}: {}", scrub(&code, &secrets), scrub(&message, &secrets))
+            format!(
+                "{}: {}",
+                redact(&code, &secrets),
+                redact(&message, &secrets)
+            )
         });
         let told = told.unwrap_or_else(|| "no JSON that says why".to_owned());
         let message = format!("{host} answered HTTP {status} with {told}");
@@ -158,7 +162,7 @@ impl Refusal {
 }
 
 /// A call, which is bounded by itself.
-pub(super) const PATIENCE: Duration = client::TOTAL;
+pub(super) const TIMEOUT: Duration = client::TOTAL;
 
 #[cfg(test)]
 mod tests {

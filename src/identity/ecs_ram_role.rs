@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use crate::credentials::is_key_text;
-use crate::failure::{Failure, OwnCode, Stage, chain, scrub};
+use crate::failure::{Failure, OwnCode, Stage, chain, redact};
 use crate::http::client::{Call, Options, Outbound};
 use crate::http::response::Answer;
 use crate::time::clock::Clock;
@@ -120,7 +120,7 @@ impl EcsRamRole {
             }
             (200, Some(name)) if is_role_name(name) => Ok(name.to_owned()),
             (200, Some(name)) => {
-                let (host, name) = (self.host(), scrub(name, &[]));
+                let (host, name) = (self.host(), redact(name, &[]));
                 let message = format!("{host} answered `{name}` where the name of a role belongs");
                 Err(Failure::new(
                     Stage::Answer,
@@ -283,4 +283,4 @@ const MARGIN: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Two questions, each of which may meet an old token, with a new token after it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(8);

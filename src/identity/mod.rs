@@ -64,14 +64,14 @@ pub enum Proof {
 
 /// The proof of an identity, and the roles that belong to the identity itself: they are assumed before any other.
 #[derive(Debug)]
-pub struct Standing {
+pub struct Resolved {
     /// What convinces STS.
     pub proof: Proof,
     /// The roles that a profile names, at most [`ROLES`].
     pub roles: Vec<RoleRequest>,
 }
 
-impl From<Proof> for Standing {
+impl From<Proof> for Resolved {
     fn from(proof: Proof) -> Self {
         Self {
             proof,
@@ -93,7 +93,7 @@ impl Proof {
 
 impl Identity {
     /// Gathers the proof for one attempt. Cancel safe.
-    pub async fn standing(&mut self, clock: &Clock) -> Result<Standing, Failure> {
+    pub async fn resolve(&mut self, clock: &Clock) -> Result<Resolved, Failure> {
         let proof = match self {
             Self::AccessKey(access_key) => access_key.keys().await.map(Proof::Keys),
             Self::CredentialsUri(uri) => uri.proof(clock).await,
@@ -101,9 +101,9 @@ impl Identity {
             Self::Oidc(oidc) => oidc.token().await,
             Self::Process(process) => process.proof(clock).await,
             // What a profile stands for is an identity again.
-            Self::Profile(profile) => return Box::pin(profile.standing(clock)).await,
+            Self::Profile(profile) => return Box::pin(profile.resolve(clock)).await,
         };
-        proof.map(Standing::from)
+        proof.map(Resolved::from)
     }
 
     /// Whether both ask the same file or service for the same, so that one can go on where the other stopped.
@@ -138,7 +138,7 @@ impl Identity {
     }
 
     /// Returns the file that says who we are, if what it says may change: a profile is of another identity then.
-    pub fn told_in(&self) -> Option<&Path> {
+    pub fn source_file(&self) -> Option<&Path> {
         match self {
             Self::Profile(profile) => Some(profile.path()),
             _ => None,
@@ -163,7 +163,7 @@ impl Identity {
     }
 
     /// Returns the most roles that may belong to the identity itself.
-    pub fn most_roles(&self) -> usize {
+    pub fn max_roles(&self) -> usize {
         match self {
             Self::Profile(_) => ROLES,
             _ => 0,
@@ -171,13 +171,13 @@ impl Identity {
     }
 
     /// Returns the longest time that gathering the proof may take.
-    pub fn patience(&self) -> Duration {
+    pub fn timeout(&self) -> Duration {
         match self {
             Self::AccessKey(_) | Self::Oidc(_) => FILES,
-            Self::CredentialsUri(_) => credentials_uri::PATIENCE,
-            Self::EcsRamRole(_) => ecs_ram_role::PATIENCE,
+            Self::CredentialsUri(_) => credentials_uri::TIMEOUT,
+            Self::EcsRamRole(_) => ecs_ram_role::TIMEOUT,
             Self::Process(process) => process.timeout + FILES,
-            Self::Profile(profile) => profile.patience() + FILES,
+            Self::Profile(profile) => profile.timeout() + FILES,
         }
     }
 }
@@ -271,16 +271,16 @@ mod tests {
     fn a_profile_alone_may_become_another_identity_by_its_file() {
         for identity in all() {
             let is_profile = identity.kind() == "profile";
-            assert_eq!(identity.told_in().is_some(), is_profile, "{identity:?}");
+            assert_eq!(identity.source_file().is_some(), is_profile, "{identity:?}");
         }
         let path = Path::new("/config.json");
-        assert_eq!(profile("/config.json", None).told_in(), Some(path));
+        assert_eq!(profile("/config.json", None).source_file(), Some(path));
     }
 
     #[tokio::test]
     async fn where_the_metadata_service_is_forbidden_it_is_not_asked() {
         let mut role = role("http://127.0.0.1:1", "a", true);
-        let refusal = role.standing(&Clock::machine()).await.unwrap_err();
+        let refusal = role.resolve(&Clock::machine()).await.unwrap_err();
         assert_eq!(refusal.code, "MetadataDisabled");
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::credentials::is_key_text;
 use crate::failure::caller::Claims;
-use crate::failure::{Failure, scrub};
+use crate::failure::{Failure, redact};
 
 use super::{File, Proof};
 
@@ -62,7 +62,7 @@ pub fn claims(token: &SecretString) -> Option<Claims> {
     let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
     let payload: Payload = serde_json::from_slice(&payload).ok()?;
     // It goes into a sentence: one line, bounded.
-    let shown = |text: &str| scrub(text, &[]);
+    let shown = |text: &str| redact(text, &[]);
     Some(Claims {
         issuer: shown(&payload.iss),
         subject: shown(&payload.sub),

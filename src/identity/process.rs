@@ -16,7 +16,7 @@ use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, OwnCode, Stage};
-use crate::system::process::{Awaited, as_started, bury};
+use crate::system::process::{AwaitedChild, reap_orphans, with_original_umask};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
@@ -51,7 +51,7 @@ impl Process {
 
     async fn run(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
         // What earlier runs have left behind.
-        bury();
+        reap_orphans();
         let name = self.name();
         let arguments = self.command.get(1..).unwrap_or_default();
         let mut command = Command::new(name);
@@ -62,11 +62,11 @@ impl Process {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let mut child = as_started(|| command.spawn()).map_err(|error| {
+        let mut child = with_original_umask(|| command.spawn()).map_err(|error| {
             let message = format!("cannot start {name}: {error}");
             Failure::new(Stage::Identity, OwnCode::ProcessNotStarted, message)
         })?;
-        let _awaited = Awaited::new(child.id());
+        let _awaited = AwaitedChild::new(child.id());
         let group = Group(child.id());
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let mut told = Vec::new();

@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::credentials::{Keys, RoleArn, RoleRequest, is_key_text, time_of};
-use crate::failure::{Failure, OwnCode, Stage, scrub};
+use crate::failure::{Failure, OwnCode, Stage, redact};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
@@ -20,7 +20,7 @@ use super::document::Document;
 use super::ecs_ram_role::is_role_name;
 use super::oidc::is_provider_arn;
 use super::{
-    CredentialsUri, EcsRamRole, File, Identity, Metadata, Oidc, Process, Proof, ROLES, Standing,
+    CredentialsUri, EcsRamRole, File, Identity, Metadata, Oidc, Process, Proof, ROLES, Resolved,
 };
 
 use self::config::{Config, Entry};
@@ -88,18 +88,18 @@ impl Profile {
         ]
     }
 
-    pub(super) async fn standing(&mut self, clock: &Clock) -> Result<Standing, Failure> {
+    pub(super) async fn resolve(&mut self, clock: &Clock) -> Result<Resolved, Failure> {
         let text = self.file.read_as(|text| Ok(text), LIMIT).await?;
         let (meaning, roles) = self.meaning(text.expose_secret(), clock.now())?;
-        let standing = match meaning {
-            Meaning::Proof(proof) => Standing::from(proof),
+        let resolved = match meaning {
+            Meaning::Proof(proof) => Resolved::from(proof),
             Meaning::Identity(identity) => {
                 let last = self.last.take().filter(|last| last.is_like(&identity));
                 let identity = self.last.insert(last.unwrap_or(identity));
-                identity.standing(clock).await?
+                identity.resolve(clock).await?
             }
         };
-        Ok(Standing { roles, ..standing })
+        Ok(Resolved { roles, ..resolved })
     }
 
     /// Reads what the profile stands for in the text of its file, and the roles that belong to it.
@@ -112,13 +112,13 @@ impl Profile {
             })
             .map_err(|reason| {
                 // It repeats names out of the file, which may be anything.
-                let reason = scrub(&reason, &[]);
+                let reason = redact(&reason, &[]);
                 let message = format!("cannot use {}: {reason}", self.file.path().display());
                 Failure::new(Stage::Identity, OwnCode::ProfileUnusable, message)
             })?;
         let meaning = match base {
             Base::Keys(document) => {
-                let source = format!("the profile {}", scrub(&name, &[]));
+                let source = format!("the profile {}", redact(&name, &[]));
                 Meaning::Proof(document.proof(now, None, &source)?)
             }
             Base::Identity(identity) => Meaning::Identity(Box::new(identity)),
@@ -126,9 +126,9 @@ impl Profile {
         Ok((meaning, roles))
     }
 
-    pub(super) fn patience(&self) -> Duration {
+    pub(super) fn timeout(&self) -> Duration {
         // A program is the slowest of all that a profile may stand for.
-        self.defaults.timeout.max(super::credentials_uri::PATIENCE)
+        self.defaults.timeout.max(super::credentials_uri::TIMEOUT)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::failure::{Failure, PATIENCE, THROTTLED, Verdict};
+use crate::failure::{Failure, RETRY_AFTER_CAP, THROTTLED_BACKOFF, Verdict};
 
 /// A random number in [0, 1), drawn once a decision.
 pub type Jitter = f64;
@@ -41,13 +41,13 @@ pub fn backoff(
     jitter: Jitter,
 ) -> Duration {
     let doubled = |base: Duration| base.saturating_mul(1 << failures.min(10));
-    let asked_for = failure.retry_after.unwrap_or_default().min(PATIENCE);
+    let asked_for = failure.retry_after.unwrap_or_default().min(RETRY_AFTER_CAP);
     let (floor, cap) = match failure.verdict {
         Verdict::Fatal => (CAP.mul_f64(0.9), CAP),
         Verdict::Retry => (FLOOR, doubled(FLOOR).min(CAP)),
         Verdict::Throttled => {
             let most = left.map_or(THROTTLED_CAP, throttled_backoff_cap);
-            (THROTTLED, doubled(THROTTLED).min(most))
+            (THROTTLED_BACKOFF, doubled(THROTTLED_BACKOFF).min(most))
         }
     };
     asked_for.max(floor) + cap.saturating_sub(floor).mul_f64(jitter)
@@ -61,7 +61,7 @@ fn throttled_backoff_cap(left: Duration) -> Duration {
     // A pass-through source may claim any lifetime, whose square would overflow.
     let left = left.min(LONGEST);
     left.mul_f64(left.as_secs_f64() / 5000.0)
-        .clamp(2 * THROTTLED, PATIENCE)
+        .clamp(2 * THROTTLED_BACKOFF, RETRY_AFTER_CAP)
 }
 
 /// The least time between two attempts, whatever causes them.

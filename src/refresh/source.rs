@@ -4,10 +4,10 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::credentials::{Lease, RoleRequest};
-use crate::failure::caller::{Caller, Principal};
+use crate::failure::caller::{Caller, CallerIdentity};
 use crate::failure::diagnosis;
 use crate::failure::{Failure, OwnCode, Stage};
-use crate::identity::{self, Identity, Proof, Standing};
+use crate::identity::{self, Identity, Proof, Resolved};
 use crate::sts::Sts;
 use crate::time::clock::Clock;
 
@@ -41,8 +41,8 @@ pub struct Chain {
 
 impl Source for Chain {
     async fn mint(&mut self) -> Result<Lease, Failure> {
-        let standing = self.identity.standing(&self.clock).await?;
-        self.mint_from(standing).await
+        let resolved = self.identity.resolve(&self.clock).await?;
+        self.mint_from(resolved).await
     }
 
     fn failovers(&mut self) -> Vec<Failure> {
@@ -50,8 +50,8 @@ impl Source for Chain {
     }
 
     fn timeout(&self) -> Duration {
-        let calls = self.identity.most_roles() + self.roles.len();
-        self.identity.patience() + self.sts.patience(calls) + EXPLANATION
+        let calls = self.identity.max_roles() + self.roles.len();
+        self.identity.timeout() + self.sts.timeout(calls) + EXPLANATION
     }
 }
 
@@ -68,9 +68,9 @@ impl Chain {
     }
 
     /// Obtains new credentials with a proof that was obtained before. Cancel safe.
-    pub async fn mint_from(&mut self, standing: Standing) -> Result<Lease, Failure> {
+    pub async fn mint_from(&mut self, resolved: Resolved) -> Result<Lease, Failure> {
         self.sts.start_over();
-        let Standing { mut proof, roles } = standing;
+        let Resolved { mut proof, roles } = resolved;
         let hops: Vec<RoleRequest> = roles.iter().chain(&self.roles).cloned().collect();
         for (index, role) in hops.iter().enumerate() {
             let lease = match self.assume(&proof, role).await {
@@ -120,7 +120,7 @@ impl Chain {
         } = proof
         {
             let claims = identity::claims(token);
-            let principal = Principal::Token {
+            let principal = CallerIdentity::Token {
                 provider_arn,
                 claims: claims.as_ref(),
             };
@@ -141,7 +141,7 @@ impl Chain {
                 .map(|caller| (keys.access_key_id, caller));
         }
         let caller = self.caller.as_ref().map(|(_, caller)| caller);
-        let principal = caller.map_or(Principal::Unknown, Principal::Caller);
+        let principal = caller.map_or(CallerIdentity::Unknown, CallerIdentity::Signer);
         diagnosis::explained(failure, role, principal, now)
     }
 }

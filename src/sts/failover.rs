@@ -1,4 +1,4 @@
-//! One of several endpoints: what is known of it, and when another one is worth asking.
+//! Failover between endpoints: what is known of each, and when another one may do better.
 
 use std::time::Duration;
 
@@ -12,37 +12,39 @@ use super::endpoint::Endpoint;
 
 /// One endpoint, and how to reach it.
 #[derive(Debug)]
-pub struct Place {
+pub struct EndpointState {
     /// Where it is.
     pub endpoint: Endpoint,
     /// The client to call it with.
     pub outbound: Outbound,
     /// How far the wall clock is ahead of this endpoint's, as last learnt.
     pub(super) skew: Option<TimeDelta>,
-    /// Until when it asked to be left alone.
-    pub(super) rests_until: Option<Moment>,
+    /// When its backoff ends, while it throttles us.
+    pub(super) backoff_until: Option<Moment>,
 }
 
-impl Place {
-    /// Makes a place whose clock is not known yet.
+impl EndpointState {
+    /// Makes the state of an endpoint that has not been called yet.
     pub fn new(endpoint: Endpoint, outbound: Outbound) -> Self {
         Self {
             endpoint,
             outbound,
             skew: None,
-            rests_until: None,
+            backoff_until: None,
         }
     }
 
-    pub(super) fn is_resting(&self, now: Moment) -> bool {
-        self.rests_until.is_some_and(|until| !now.is_past(until))
+    pub(super) fn is_backing_off(&self, now: Moment) -> bool {
+        self.backoff_until.is_some_and(|until| !now.is_past(until))
     }
 }
 
-/// Returns how long an endpoint is to be left alone while others are asked.
+/// Returns how long an endpoint is not called after a failure; none unless it throttled us.
 pub(super) fn pause(failure: &Failure) -> Option<Duration> {
     let asked_for = failure.retry_after.unwrap_or_default();
-    let pause = asked_for.max(failure::THROTTLED).min(failure::PATIENCE);
+    let pause = asked_for
+        .max(failure::THROTTLED_BACKOFF)
+        .min(failure::RETRY_AFTER_CAP);
     (failure.verdict == Verdict::Throttled).then_some(pause)
 }
 

@@ -23,19 +23,19 @@ use crate::time::clock::Clock;
 use self::failover::{is_worth_another_endpoint, pause};
 use self::sign::{Parameters, Signature, Stamp};
 
-pub use self::failover::Place;
+pub use self::failover::EndpointState;
 
 /// The client.
 #[derive(Debug)]
 pub struct Sts {
     /// Never empty; in the order of preference.
-    places: Vec<Place>,
-    /// Those before it have failed since the last [`Sts::start_over`].
+    endpoints: Vec<EndpointState>,
+    /// The index of the endpoint to call: those before it have failed since the last [`Sts::start_over`].
     current: usize,
-    passed_over: Vec<Failure>,
+    failovers: Vec<Failure>,
     signature: Signature,
     clock: Clock,
-    /// How long the last call took, by the number of its place.
+    /// The index of the endpoint last called, and how long the call took.
     last_call: Option<(usize, Duration)>,
 }
 
@@ -64,41 +64,41 @@ struct Answered<'a> {
 }
 
 impl Sts {
-    /// Makes a client that calls the first of `places` that answers.
-    pub fn new(places: Vec<Place>, signature: Signature, clock: Clock) -> Self {
+    /// Makes a client that calls the first of `endpoints` that answers.
+    pub fn new(endpoints: Vec<EndpointState>, signature: Signature, clock: Clock) -> Self {
         Self {
-            places,
+            endpoints,
             current: 0,
-            passed_over: Vec::new(),
+            failovers: Vec::new(),
             signature,
             clock,
             last_call: None,
         }
     }
 
-    /// Returns to the first endpoint, and tells why others were passed over since the last time.
+    /// Returns to the first endpoint; returns the failures for which calls have failed over since the last time.
     pub fn start_over(&mut self) -> Vec<Failure> {
-        // When all of them rest, the first is as good as any: whoever calls has waited already.
-        self.current = self.awake(0).unwrap_or(0);
-        std::mem::take(&mut self.passed_over)
+        // When all of them back off, the first is as good as any: the caller has waited already.
+        self.current = self.first_available(0).unwrap_or(0);
+        std::mem::take(&mut self.failovers)
     }
 
-    /// Returns the longest time that so many calls take, whatever happens.
-    pub fn patience(&self, calls: usize) -> Duration {
+    /// Returns the longest time that `calls` calls take, failovers included.
+    pub fn timeout(&self, calls: usize) -> Duration {
         // Each call succeeds, or gives up one endpoint for good.
-        let calls = u32::try_from(calls + self.places.len() - 1).unwrap_or(u32::MAX);
+        let calls = u32::try_from(calls + self.endpoints.len() - 1).unwrap_or(u32::MAX);
         client::TOTAL.saturating_mul(calls)
     }
 
     /// Returns the host of the last call, and how long it took.
     pub fn last_call(&self) -> Option<(&str, Duration)> {
-        let (place, took) = self.last_call?;
-        Some((self.places.get(place)?.endpoint.host(), took))
+        let (state, took) = self.last_call?;
+        Some((self.endpoints.get(state)?.endpoint.host(), took))
     }
 
-    /// Returns how far the wall clock is ahead of that of the endpoint last called, if it has told its time.
+    /// Returns how far the wall clock is ahead of that of the endpoint last called, if its answer had a date.
     pub fn skew(&self) -> Option<TimeDelta> {
-        self.places.get(self.last_call?.0)?.skew
+        self.endpoints.get(self.last_call?.0)?.skew
     }
 
     /// Calls AssumeRole, signed with `keys`.
@@ -168,7 +168,7 @@ impl Sts {
         self.call(request, read).await
     }
 
-    /// Asks one endpoint after the other, beginning with the last that answered.
+    /// Calls one endpoint after the other, beginning with the last that answered.
     async fn call<T>(
         &mut self,
         request: &Request<'_>,
@@ -180,24 +180,25 @@ impl Sts {
                 Err(failure) => failure,
             };
             let now = self.clock.now();
-            if let Some(place) = self.places.get_mut(self.current) {
-                place.rests_until = pause(&failure).map(|pause| now.after(pause));
+            if let Some(state) = self.endpoints.get_mut(self.current) {
+                state.backoff_until = pause(&failure).map(|pause| now.after(pause));
             }
-            let next = self.awake(self.current + 1);
+            let next = self.first_available(self.current + 1);
             match next.filter(|_| is_worth_another_endpoint(&failure)) {
                 Some(next) => self.current = next,
-                None => return Err(self.with_those_before(failure)),
+                None => return Err(self.with_earlier_failures(failure)),
             }
-            self.passed_over.push(failure);
+            self.failovers.push(failure);
         }
     }
 
-    /// Returns the first endpoint, from a number on, that has not asked to be left alone.
-    fn awake(&self, from: usize) -> Option<usize> {
+    /// Returns the index of the first endpoint, not before `from`, that is not backing off.
+    fn first_available(&self, from: usize) -> Option<usize> {
         let now = self.clock.now();
-        let is_awake = |(index, place): &(usize, &Place)| *index >= from && !place.is_resting(now);
-        let mut places = self.places.iter().enumerate();
-        places.find(is_awake).map(|(index, _)| index)
+        let is_available =
+            |(index, state): &(usize, &EndpointState)| *index >= from && !state.is_backing_off(now);
+        let mut endpoints = self.endpoints.iter().enumerate();
+        endpoints.find(is_available).map(|(index, _)| index)
     }
 
     async fn call_one<T>(
@@ -205,7 +206,7 @@ impl Sts {
         request: &Request<'_>,
         read: impl Fn(&Answered<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let Some(place) = self.places.get_mut(self.current) else {
+        let Some(state) = self.endpoints.get_mut(self.current) else {
             let message = "no STS endpoint is configured";
             return Err(Failure::new(
                 Stage::Transport,
@@ -214,18 +215,18 @@ impl Sts {
             ));
         };
         let asked_at = self.clock.now();
-        let stamp = stamp(asked_at.wall - place.skew.unwrap_or_default())?;
-        let host = place.endpoint.host();
+        let stamp = stamp(asked_at.wall - state.skew.unwrap_or_default())?;
+        let host = state.endpoint.host();
         let parameters = request.parameters.clone();
         let signed = match request.proof {
             Proof::Keys(keys) => sign::signed(self.signature, host, parameters, keys, &stamp),
             Proof::Inside => sign::unsigned(parameters, &stamp),
         };
-        let answer = place
+        let answer = state
             .outbound
             .call(Call {
                 method: Method::POST,
-                url: &format!("{}{}", place.endpoint.url(), signed.query),
+                url: &format!("{}{}", state.endpoint.url(), signed.query),
                 headers: &signed.headers,
                 form: signed.form,
             })
@@ -237,11 +238,11 @@ impl Sts {
         let learnt = answer
             .date
             .and_then(|date| wire::skew(asked_at.wall, round_trip, date));
-        place.skew = learnt.or(place.skew);
+        state.skew = learnt.or(state.skew);
         wire::accepted(request.action, host, &answer, request.secrets)?;
         let asked = RequestTime {
             at: asked_at,
-            skew: place.skew.unwrap_or_default(),
+            skew: state.skew.unwrap_or_default(),
             uncertainty: round_trip / 2,
         };
         read(&Answered {
@@ -251,24 +252,24 @@ impl Sts {
         })
     }
 
-    /// Tells of every endpoint when none has served.
-    fn with_those_before(&self, mut failure: Failure) -> Failure {
-        for passed in self.passed_over.iter().rev() {
-            failure.message = format!("{}; before that, {}", failure.message, passed.message);
-            if let Some(id) = &passed.request_id {
+    /// Adds the failures of the endpoints called before, when none has succeeded.
+    fn with_earlier_failures(&self, mut failure: Failure) -> Failure {
+        for earlier in self.failovers.iter().rev() {
+            failure.message = format!("{}; before that, {}", failure.message, earlier.message);
+            if let Some(id) = &earlier.request_id {
                 failure.message = format!("{} (RequestId {id})", failure.message);
             }
         }
-        // A refusal is for every endpoint. Otherwise the first that may recover decides when to ask again: those that want
-        // a pause rest by themselves.
+        // A refusal holds at every endpoint. Otherwise the endpoint that may recover first decides when to try again: those
+        // that throttle us back off by themselves.
         if is_worth_another_endpoint(&failure) {
-            for passed in &self.passed_over {
-                failure.verdict = match (failure.verdict, passed.verdict) {
+            for earlier in &self.failovers {
+                failure.verdict = match (failure.verdict, earlier.verdict) {
                     (Verdict::Retry, _) | (_, Verdict::Retry) => Verdict::Retry,
                     (Verdict::Throttled, _) | (_, Verdict::Throttled) => Verdict::Throttled,
                     (Verdict::Fatal, Verdict::Fatal) => Verdict::Fatal,
                 };
-                failure.retry_after = failure.retry_after.min(passed.retry_after);
+                failure.retry_after = failure.retry_after.min(earlier.retry_after);
             }
         }
         failure

@@ -20,7 +20,7 @@ pub enum Signature {
     /// RPC V1: HMAC-SHA1.
     #[default]
     V1,
-    /// ACS3-HMAC-SHA256, for places where SHA-1 is forbidden.
+    /// ACS3-HMAC-SHA256, for endpoints where SHA-1 is forbidden.
     V3,
 }
 
@@ -34,7 +34,7 @@ pub struct Signed {
     pub query: String,
     /// The headers.
     pub headers: Vec<(&'static str, Zeroizing<String>)>,
-    /// The form body, and none in its place.
+    /// The form body; none if the parameters are in the query.
     pub form: Option<Zeroizing<String>>,
 }
 

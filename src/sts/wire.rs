@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, RoleRequest, is_key_text, time};
 use crate::failure::caller::Caller;
-use crate::failure::{Code, Failure, OwnCode, Stage, Verdict, scrub};
+use crate::failure::{Code, Failure, OwnCode, Stage, Verdict, redact};
 use crate::http::response::Answer;
 
 use super::sign::Parameters;
@@ -80,8 +80,8 @@ pub fn caller(answer: &Answer) -> Option<Caller> {
     }
     let identity: Identity = serde_json::from_slice(&answer.body).ok()?;
     Some(Caller {
-        arn: scrub(&identity.arn, &[]),
-        account: scrub(&identity.account_id, &[]),
+        arn: redact(&identity.arn, &[]),
+        account: redact(&identity.account_id, &[]),
     })
 }
 
@@ -112,7 +112,7 @@ pub fn accepted(
 
 /// Adds the id of the answer from its header, unless its body had one.
 pub(super) fn noted(mut failure: Failure, answer: &Answer, secrets: &[&str]) -> Failure {
-    let id = answer.request_id.as_deref().map(|id| scrub(id, secrets));
+    let id = answer.request_id.as_deref().map(|id| redact(id, secrets));
     failure.request_id = failure.request_id.or(id);
     failure
 }
@@ -178,7 +178,7 @@ pub fn granted(
     whole("AccessKeySecret", access_key_secret.expose_secret())?;
     whole("SecurityToken", security_token.expose_secret())?;
     let expires_at = time(&expiration).ok_or_else(|| {
-        let shown = scrub(&expiration, secrets);
+        let shown = redact(&expiration, secrets);
         unusable(format!(
             "its Expiration `{shown}` is not a time like 2024-05-21T10:39:29Z"
         ))
@@ -206,8 +206,8 @@ fn refused(action: &str, host: &str, answer: &Answer, secrets: &[&str]) -> Failu
         };
         return Failure::new(Stage::Answer, code, message);
     };
-    let code = scrub(&refusal.code, secrets);
-    let told = scrub(&refusal.message, secrets);
+    let code = redact(&refusal.code, secrets);
+    let told = redact(&refusal.message, secrets);
     let mut message = format!("{action} at {host} was refused with {code} (HTTP {status})");
     if !told.is_empty() {
         message = format!("{message}: {told}");
@@ -219,7 +219,7 @@ fn refused(action: &str, host: &str, answer: &Answer, secrets: &[&str]) -> Failu
         429 => failure.verdict = Verdict::Throttled,
         _ => {}
     }
-    failure.request_id = refusal.request_id.map(|id| scrub(&id, secrets));
+    failure.request_id = refusal.request_id.map(|id| redact(&id, secrets));
     failure
 }
 

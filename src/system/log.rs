@@ -29,11 +29,11 @@ pub enum Format {
     Json,
 }
 
-/// Says something to whoever started this process; gives up where nobody takes it.
-pub fn tell(what: &str) {
-    if writer::wait(std::io::stderr(), &writer::PATIENCE) {
+/// Writes a line to standard error; drops it if nobody reads.
+pub fn print(line: &str) {
+    if writer::wait(std::io::stderr(), &writer::TIMEOUT) {
         // Nothing can be done about a closed standard error.
-        let _ = writeln!(std::io::stderr(), "{what}");
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
 }
 

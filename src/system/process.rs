@@ -1,4 +1,4 @@
-//! The limits of this process, its name, and the children that fall to it.
+//! The limits and protection of this process, its host name, and its orphaned children.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -10,18 +10,19 @@ use rustix::process::{
 };
 use rustix::thread::set_no_new_privs;
 
-/// Keeps memory and environment out of core dumps and away from other processes of the same user.
+/// Makes the process undumpable: no core dumps, and no access to its memory and environment by other processes of the same
+/// user.
 ///
-/// Children inherit nothing of it. Best effort: where the kernel refuses, the process runs on.
-pub fn hide() {
+/// Children do not inherit it. Best effort: where the kernel refuses, the process runs on.
+pub fn forbid_dumps() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// Rules core dumps out for children too, and keeps what is created from everybody else; `runs_programs` tells whether
-/// programs are started for credentials.
+/// Forbids core dumps of children too, and makes new files private to this user; also forbids children to gain privileges,
+/// unless `runs_programs`: programs are started for credentials.
 ///
-/// Call it before there is a second thread. Not for a process whose children are to find the world as it is: see
-/// [`as_started`] for the umask; the limit cannot be taken back. Best effort like [`hide`].
+/// Call it before there is a second thread. Not for a process whose children must start with the original settings: see
+/// [`with_original_umask`] for the umask; the limit cannot be taken back. Best effort like [`forbid_dumps`].
 pub fn protect(runs_programs: bool) {
     let _ = setrlimit(
         Resource::Core,
@@ -40,8 +41,8 @@ pub fn protect(runs_programs: bool) {
 
 /// Starts a program with the umask that this process was started with.
 ///
-/// Other threads have that umask too meanwhile: whoever creates a file says its mode.
-pub fn as_started<T>(start: impl FnOnce() -> T) -> T {
+/// Other threads have that umask too meanwhile: every file is created with an explicit mode.
+pub fn with_original_umask<T>(start: impl FnOnce() -> T) -> T {
     let Some(before) = UMASK.get() else {
         return start();
     };
@@ -82,11 +83,11 @@ pub fn host_name() -> String {
         .into_owned()
 }
 
-/// A child that somebody waits for, as long as this lives.
+/// A child whose exit status is awaited, as long as this value lives.
 #[derive(Debug)]
-pub struct Awaited(i32);
+pub struct AwaitedChild(i32);
 
-impl Awaited {
+impl AwaitedChild {
     /// Registers a child right after its start, before the next `await`.
     pub fn new(id: Option<u32>) -> Self {
         let id = id.and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
@@ -95,16 +96,16 @@ impl Awaited {
     }
 }
 
-impl Drop for Awaited {
+impl Drop for AwaitedChild {
     fn drop(&mut self) {
         awaited().remove(&self.0);
     }
 }
 
-/// Collects the remains of children that nobody waits for, if they fall to this process.
+/// Reaps exited children whose exit status nobody awaits, if this is process 1.
 ///
 /// Process 1 of a container inherits the children of processes that have ended.
-pub fn bury() {
+pub fn reap_orphans() {
     if !getpid().is_init() {
         return;
     }

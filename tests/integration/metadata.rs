@@ -9,7 +9,7 @@ use ram_sidecar::http::client::{self, Outbound};
 use ram_sidecar::sandbox::{Issued, Sandbox};
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
-use ram_sidecar::sts::{Place, Sts};
+use ram_sidecar::sts::{EndpointState, Sts};
 use ram_sidecar::time::clock::Clock;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -326,7 +326,7 @@ async fn session(sts: &Sandbox, role_arn: &str) -> Issued {
         direct: true,
         ..client::Options::default()
     });
-    let place = Place::new(endpoint, outbound.unwrap());
+    let place = EndpointState::new(endpoint, outbound.unwrap());
     let keys = Keys {
         access_key_id: sts.access_key_id(),
         access_key_secret: sts.access_key_secret(),

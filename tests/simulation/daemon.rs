@@ -30,7 +30,7 @@ use ram_sidecar::server::metadata::listing::StaticValues;
 use ram_sidecar::server::metadata::{self, Metadata};
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
-use ram_sidecar::sts::{Place, Sts};
+use ram_sidecar::sts::{EndpointState, Sts};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -157,7 +157,7 @@ fn chain(setup: &Setup, world: &World) -> Chain {
     let places = (0..setup.endpoints).map(|place| {
         let endpoint = Endpoint::parse(&format!("sts{place}.aliyuncs.com")).unwrap();
         let world = world.clone();
-        Place::new(endpoint, Outbound::over(Line { world, place }))
+        EndpointState::new(endpoint, Outbound::over(Line { world, place }))
     });
     let clock = world.clock().clone();
     let sts = Sts::new(places.collect(), Signature::V1, clock.clone());

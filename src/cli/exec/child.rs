@@ -64,7 +64,7 @@ pub(super) async fn accompany(
         tokio::select! {
             status = child.wait() => return status,
             _ = changed.recv() => {
-                process::bury();
+                process::reap_orphans();
                 // A shell waits for this process to stop, and continues the whole group. Only where the command stopped as
                 // for a shell: nothing continues this process if the command alone was stopped.
                 if has_paused(id) && (is_pause_asked || has_terminal()) {

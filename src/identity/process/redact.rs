@@ -1,6 +1,6 @@
 //! Takes out of a program's complaint whatever looks like a secret: nobody knows which those are.
 
-use crate::failure::scrub;
+use crate::failure::redact;
 
 /// Makes the text fit to be shown: one line, bounded, without long random words and without what stands beside the name
 /// of a secret.
@@ -44,7 +44,7 @@ pub(super) fn shown(text: &str) -> String {
             Secret::Here
         };
     }
-    scrub(&shown, &[])
+    redact(&shown, &[])
 }
 
 /// Takes the users out of addresses: `https://user:password@host`.

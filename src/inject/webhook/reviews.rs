@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
-use crate::failure::scrub;
+use crate::failure::redact;
 use crate::inject::admission::{Decision, Malformed, Outcome, Policy, Review};
 use crate::inject::{self, Annotations};
 use crate::server::respond;
@@ -128,7 +128,7 @@ fn account_of(review: &Review) -> Option<Name> {
 
 /// Every decision is one line. Names are texts of others.
 fn tell(review: &Review, decision: &Decision) {
-    let (namespace, name) = (scrub(review.namespace(), &[]), scrub(review.name(), &[]));
+    let (namespace, name) = (redact(review.namespace(), &[]), redact(review.name(), &[]));
     let role = decision.role.as_deref();
     let outcome = decision.outcome.name();
     let reason = decision.mistakes.join("; ");

@@ -1,4 +1,4 @@
-//! The lines of the log, none of which is worth waiting for: whoever collects them may have stalled.
+//! Writes log lines without blocking: the collector that reads them may have stalled.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,18 +13,17 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::Format;
 
-/// Standard error, which loses lines rather than time where nobody takes them.
+/// Standard error; drops lines rather than blocking while nobody reads them.
 #[derive(Clone, Debug)]
 pub(super) struct Lines {
     format: Format,
-    /// A description of the pipe of our own, if it is one that can be had: what is set for it does not concern others who
-    /// write there.
+    /// The pipe, if standard error is one, opened anew: its flags are then not shared with other processes that write to it.
     pipe: Option<Arc<File>>,
     lost: Arc<AtomicU64>,
 }
 
 impl Lines {
-    /// Must be called before the process hides itself: then it may not look at its own descriptors.
+    /// Must be called before the process becomes undumpable: after that it may not open its own descriptors.
     pub(super) fn of_stderr(format: Format) -> Self {
         Self::of("/proc/self/fd/2", format)
     }
@@ -60,18 +59,18 @@ impl Lines {
             self.lost.store(0, Ordering::Relaxed);
             return self.raw(line, &NONE);
         }
-        // Once: a reader may only be slow, and it takes all that piled up.
-        self.raw(line, &PATIENCE)
+        // Waits only here: a reader may be just slow, and it then reads all that has piled up.
+        self.raw(line, &TIMEOUT)
     }
 
-    fn raw(&self, line: &[u8], patience: &Timespec) -> io::Result<usize> {
+    fn raw(&self, line: &[u8], timeout: &Timespec) -> io::Result<usize> {
         match &self.pipe {
             Some(pipe) => {
-                wait(pipe, patience);
+                wait(pipe, timeout);
                 (&**pipe).write(line)
             }
-            // What has room takes this much of a line without waiting.
-            None if wait(io::stderr(), patience) => {
+            // A pipe that is ready for writing takes this much of a line without blocking.
+            None if wait(io::stderr(), timeout) => {
                 io::stderr().write(line.get(..AT_ONCE).unwrap_or(line))
             }
             None => Err(io::ErrorKind::WouldBlock.into()),
@@ -79,11 +78,11 @@ impl Lines {
     }
 }
 
-/// Waits until there is room; whether there is.
-pub(super) fn wait(output: impl AsFd, patience: &Timespec) -> bool {
-    let mut room = [PollFd::new(&output, PollFlags::OUT)];
-    // Where one cannot ask one does not wait.
-    poll(&mut room, Some(patience)).is_ok_and(|ready| ready > 0)
+/// Waits until the output is ready for writing; returns whether it is.
+pub(super) fn wait(output: impl AsFd, timeout: &Timespec) -> bool {
+    let mut fds = [PollFd::new(&output, PollFlags::OUT)];
+    // An output that cannot be polled is not waited for.
+    poll(&mut fds, Some(timeout)).is_ok_and(|ready| ready > 0)
 }
 
 impl<'a> MakeWriter<'a> for Lines {
@@ -110,8 +109,8 @@ impl Write for Lines {
     }
 }
 
-/// How long the first line may wait that finds no room.
-pub(super) const PATIENCE: Timespec = Timespec {
+/// How long a line waits for a full pipe, unless lines have been lost already.
+pub(super) const TIMEOUT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
@@ -132,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pipe_that_nobody_empties_costs_lines_and_no_time() {
+    fn a_full_pipe_drops_lines_without_blocking() {
         let (mut reader, writer) = io::pipe().unwrap();
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
         let mut lines = Lines::of(&path, Format::Text);
