@@ -1,5 +1,6 @@
 //! Holds the code to the order of modules that `src/lib.rs` declares.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -123,6 +124,63 @@ fn only_the_command_line_reads_the_environment() {
             }
         }
     }
+}
+
+/// A module and those within it count as one; of any two others, one uses the other at most, also by way of a third.
+#[test]
+fn no_files_form_a_circle() {
+    let sources = sources();
+    let modules: BTreeSet<Vec<String>> = sources.iter().map(Source::module).collect();
+    let mut graph: BTreeMap<Vec<String>, BTreeSet<Vec<String>>> = BTreeMap::new();
+    for source in &sources {
+        let from = source.module();
+        let uses = graph.entry(from.clone()).or_default();
+        for used in &source.uses {
+            // The last segments of a path are items.
+            let to = (2..=used.len()).rev().map(|length| used[..length].to_vec());
+            let to = to.into_iter().find(|path| modules.contains(path));
+            uses.extend(to.filter(|to| !from.starts_with(to) && !to.starts_with(&from)));
+        }
+    }
+    // What uses nothing that is left, or what nothing that is left uses, is in no circle.
+    loop {
+        let used: BTreeSet<_> = graph.values().flatten().cloned().collect();
+        let left: BTreeSet<_> = graph
+            .keys()
+            .filter(|file| used.contains(*file))
+            .cloned()
+            .collect();
+        let before = graph.len();
+        graph.retain(|file, uses| {
+            uses.retain(|used| left.contains(used));
+            left.contains(file) && !uses.is_empty()
+        });
+        if graph.len() == before {
+            break;
+        }
+    }
+    let circles: Vec<String> = graph
+        .iter()
+        .map(|(file, uses)| {
+            format!(
+                "{} uses {}",
+                file.join("::"),
+                uses.iter()
+                    .map(|used| used.join("::"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            )
+        })
+        .collect();
+    assert!(
+        circles.is_empty(),
+        "files in circles:
+{}",
+        circles.join(
+            "
+"
+        )
+    );
 }
 
 #[test]
