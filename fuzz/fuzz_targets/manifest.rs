@@ -25,9 +25,9 @@ fuzz_target!(|data: &[u8]| {
     }
     let documents = match yaml::read(manifest) {
         Ok(documents) => documents,
-        Err(mistake) => {
-            assert!(mistake.line > 0 && mistake.column > 0, "{mistake}");
-            check_line(&mistake.to_string(), &[]);
+        Err(error) => {
+            assert!(error.line > 0 && error.column > 0, "{error}");
+            check_line(&error.to_string(), &[]);
             return;
         }
     };
@@ -38,15 +38,15 @@ fuzz_target!(|data: &[u8]| {
         };
         assert_eq!(read(&text), document.value, "{text}");
         let mut once = document.value.clone();
-        let told = injected(&mut once, &request);
+        let report = injected(&mut once, &request);
         assert!(holds(&once, &document.value), "{text}");
-        if !told.mistakes.is_empty() {
+        if !report.mistakes.is_empty() {
             continue;
         }
         let mut twice = once.clone();
         let again = injected(&mut twice, &request);
         assert_eq!(twice, once);
-        assert_eq!((again.pods, again.mistakes), (told.pods, Vec::new()));
+        assert_eq!((again.pods, again.mistakes), (report.pods, Vec::new()));
         if let Some(text) = written(&once) {
             assert_eq!(read(&text), once, "{text}");
         }
@@ -77,14 +77,14 @@ fn request(flags: Option<&[u8]>) -> Request {
 }
 
 fn injected(document: &mut Value, request: &Request) -> Report {
-    let mut told = Report::default();
+    let mut report = Report::default();
     if document.is_object() {
-        inject_into(document, request, &mut told);
+        inject_into(document, request, &mut report);
     }
-    for line in told.notes.iter().chain(&told.mistakes) {
+    for line in report.notes.iter().chain(&report.mistakes) {
         check_line(line, &[]);
     }
-    told
+    report
 }
 
 fn written(value: &Value) -> Option<String> {
@@ -93,7 +93,7 @@ fn written(value: &Value) -> Option<String> {
 }
 
 fn read(text: &str) -> Value {
-    let mut documents = yaml::read(text.as_bytes()).unwrap_or_else(|told| panic!("{told}\n{text}"));
+    let mut documents = yaml::read(text.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{text}"));
     assert_eq!(documents.len(), 1, "{text}");
     documents.remove(0).value
 }

@@ -58,8 +58,8 @@ pub fn run(options: &Options) -> Result<Output, Error> {
         };
         let documents = match yaml::read(&bytes) {
             Ok(documents) => documents,
-            Err(mistake) => {
-                reasons.push(format!("{name}, {mistake}"));
+            Err(error) => {
+                reasons.push(format!("{name}, {error}"));
                 continue;
             }
         };

@@ -158,7 +158,7 @@ spec: {template: {metadata: {annotations: {ram-sidecar/duration: 5m, ram-sidecar
         lines,
         [
             "ram-sidecar: 5 mistakes:",
-            &format!("  {broken}, line 4, column 3: the key `a` stands twice; remove one of them"),
+            &format!("  {broken}, line 4, column 3: the key `a` occurs twice; remove one of them"),
             &format!(
                 "  {wrong}, line 9: the document is no object; each one is an object of Kubernetes, or empty"
             ),
@@ -186,7 +186,7 @@ fn all_mistakes_in_flags_are_reported_before_anything_is_read() {
     } = inject(&args, "");
     assert_eq!((code, stdout.as_str()), (Some(64), ""));
     assert!(
-        stderr.starts_with("ram-sidecar: 2 mistakes:\n  --role: `a b` is no role"),
+        stderr.starts_with("ram-sidecar: 2 mistakes:\n  --role: `a b` is not a role"),
         "{stderr}"
     );
     assert!(

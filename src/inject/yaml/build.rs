@@ -1,84 +1,73 @@
-//! From the events of a parser to values: scalars resolved, aliases copied, merges done.
+//! Builds values of a parser's events: resolves scalars, and copies what aliases refer to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::super::json::{LONGEST, line};
-use super::{DEEPEST, Document, MOST, Mistake, scalar, too_much, weight_of};
+use super::error::{Error, Reason};
+use super::object::Object;
+use super::{DEEPEST, Document, MAX_WEIGHT, scalar, weight_of};
 
 /// Reads all documents but the empty ones.
-pub(super) fn read(text: &str) -> Result<Vec<Document>, Mistake> {
+pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
     let mut builder = Builder::default();
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| scanned(&error))?;
+        let (event, span) = event.map_err(|error| syntax(&error))?;
         builder
             .take(event, span.start)
-            .map_err(|reason| mistake(span.start, &reason))?;
+            .map_err(|reason| error(span.start, reason))?;
     }
     Ok(builder.documents)
 }
 
-fn scanned(error: &ScanError) -> Mistake {
-    mistake(*error.marker(), error.info())
+fn syntax(scan: &ScanError) -> Error {
+    error(*scan.marker(), Reason::Syntax(scan.info().to_owned()))
 }
 
-fn mistake(at: Marker, reason: &str) -> Mistake {
-    Mistake {
+fn error(at: Marker, reason: Reason) -> Error {
+    Error {
         line: at.line().max(1),
         column: at.col() + 1,
-        reason: line(reason, LONGEST),
+        reason,
     }
 }
 
 #[derive(Default)]
 struct Builder {
     documents: Vec<Document>,
-    /// What is not closed yet, the outermost first.
+    /// The collections that are not closed yet, the outermost first.
     open: Vec<Open>,
-    /// What aliases name, and what it weighs.
+    /// The values that aliases may refer to, with their weights.
     anchors: HashMap<usize, (Value, usize)>,
     weight: usize,
-    /// Where the document begins.
+    /// The first line of the document; 0 before it begins.
     line: usize,
 }
 
 /// A collection that is not closed yet.
 struct Open {
     anchor: usize,
-    /// The weight of the whole before it.
+    /// The total weight before it.
     weight: usize,
     kind: Kind,
 }
 
 enum Kind {
     List(Vec<Value>),
-    Object {
-        fields: Map<String, Value>,
-        /// The key whose value comes next.
-        key: Option<Key>,
-        /// The fields that others may still take the place of.
-        merged: HashSet<String>,
-        has_merge: bool,
-    },
-}
-
-enum Key {
-    Named(String),
-    Merge,
+    Object(Object),
 }
 
 impl Builder {
-    fn take(&mut self, event: Event<'_>, at: Marker) -> Result<(), String> {
+    fn take(&mut self, event: Event<'_>, at: Marker) -> Result<(), Reason> {
         if self.line == 0 && !matches!(event, Event::StreamStart | Event::DocumentStart(_)) {
             self.line = at.line();
         }
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd => Ok(()),
             Event::DocumentStart(_) => {
-                // Comments and the line that divides documents are none of it.
+                // The separator and the comments after it are not part of the document.
                 self.line = 0;
                 Ok(())
             }
@@ -87,16 +76,11 @@ impl Builder {
                 Ok(())
             }
             Event::Alias(anchor) => {
-                let Some((value, weight)) = self.anchors.get(&anchor) else {
-                    return Err(
-                        "an alias stands inside of what it names, or names something of another document; write it out".to_owned(),
-                    );
-                };
+                let (value, weight) = self.anchors.get(&anchor).ok_or(Reason::Alias)?;
                 // Before it is copied.
-                let (weight, value) = (*weight, value);
                 self.weight += weight;
-                if self.weight > MOST {
-                    return Err(too_much());
+                if self.weight > MAX_WEIGHT {
+                    return Err(Reason::TooMuch);
                 }
                 let value = value.clone();
                 self.put(value)
@@ -104,43 +88,35 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 self.weigh(weight_of(&text))?;
                 let tag = tag.as_deref();
-                if self.awaits_key() && is_merge(&text, style, tag) {
-                    return self.merge_key();
+                if is_merge(&text, style, tag)
+                    && let Some(object) = self.awaiting_key()
+                {
+                    return object.merge_key();
                 }
-                let value = resolve(&text, style, tag)?;
+                let value = resolve(&text, style, tag).map_err(Reason::Scalar)?;
                 self.name(anchor, &value, weight_of(&text))?;
                 self.put(value)
             }
             Event::SequenceStart(anchor, _) => self.open(anchor, Kind::List(Vec::new())),
-            Event::MappingStart(anchor, _) => self.open(
-                anchor,
-                Kind::Object {
-                    fields: Map::new(),
-                    key: None,
-                    merged: HashSet::new(),
-                    has_merge: false,
-                },
-            ),
+            Event::MappingStart(anchor, _) => self.open(anchor, Kind::Object(Object::default())),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
         }
     }
 
-    fn weigh(&mut self, weight: usize) -> Result<(), String> {
+    fn weigh(&mut self, weight: usize) -> Result<(), Reason> {
         self.weight += weight;
-        if self.weight > MOST {
-            return Err(too_much());
+        if self.weight > MAX_WEIGHT {
+            return Err(Reason::TooMuch);
         }
         Ok(())
     }
 
-    fn open(&mut self, anchor: usize, kind: Kind) -> Result<(), String> {
+    fn open(&mut self, anchor: usize, kind: Kind) -> Result<(), Reason> {
         if self.open.len() >= DEEPEST {
-            return Err(format!(
-                "it is nested more than {DEEPEST} deep; no object of Kubernetes is"
-            ));
+            return Err(Reason::TooDeep);
         }
-        if self.awaits_key() {
-            return Err("a key is no text; Kubernetes takes no others".to_owned());
+        if self.awaiting_key().is_some() {
+            return Err(Reason::Key);
         }
         let weight = self.weight;
         self.weigh(1)?;
@@ -152,21 +128,21 @@ impl Builder {
         Ok(())
     }
 
-    fn close(&mut self) -> Result<(), String> {
-        // The parser closes nothing that is not open.
+    fn close(&mut self) -> Result<(), Reason> {
+        // The parser closes only what it has opened.
         let Some(open) = self.open.pop() else {
             return Ok(());
         };
         let value = match open.kind {
             Kind::List(items) => Value::Array(items),
-            Kind::Object { fields, .. } => Value::Object(fields),
+            Kind::Object(object) => Value::Object(object.fields),
         };
         self.name(open.anchor, &value, self.weight - open.weight)?;
         self.put(value)
     }
 
-    /// Keeps what an alias may name.
-    fn name(&mut self, anchor: usize, value: &Value, weight: usize) -> Result<(), String> {
+    /// Remembers a value that aliases may refer to.
+    fn name(&mut self, anchor: usize, value: &Value, weight: usize) -> Result<(), Reason> {
         if anchor > 0 {
             self.weigh(weight)?;
             self.anchors.insert(anchor, (value.clone(), weight));
@@ -174,93 +150,27 @@ impl Builder {
         Ok(())
     }
 
-    fn awaits_key(&self) -> bool {
-        let last = self.open.last().map(|open| &open.kind);
-        matches!(last, Some(Kind::Object { key: None, .. }))
+    /// Returns the innermost collection if it is an object whose next value is a key.
+    fn awaiting_key(&mut self) -> Option<&mut Object> {
+        match &mut self.open.last_mut()?.kind {
+            Kind::Object(object) if object.awaits_key() => Some(object),
+            _ => None,
+        }
     }
 
-    fn merge_key(&mut self) -> Result<(), String> {
-        if let Some(Kind::Object { key, has_merge, .. }) =
-            self.open.last_mut().map(|open| &mut open.kind)
-        {
-            if *has_merge {
-                return Err("`<<` stands twice; write one, with a list".to_owned());
-            }
-            *has_merge = true;
-            *key = Some(Key::Merge);
+    /// Adds a value to the innermost collection, or as a document.
+    fn put(&mut self, value: Value) -> Result<(), Reason> {
+        match self.open.last_mut().map(|open| &mut open.kind) {
+            None if value.is_null() => {}
+            None => self.documents.push(Document {
+                value,
+                line: self.line,
+            }),
+            Some(Kind::List(items)) => items.push(value),
+            Some(Kind::Object(object)) => object.put(value)?,
         }
         Ok(())
     }
-
-    /// Puts a value where it belongs.
-    fn put(&mut self, value: Value) -> Result<(), String> {
-        let line = self.line;
-        match self.open.last_mut().map(|open| &mut open.kind) {
-            None if value.is_null() => Ok(()),
-            None => {
-                self.documents.push(Document { value, line });
-                Ok(())
-            }
-            Some(Kind::List(items)) => {
-                items.push(value);
-                Ok(())
-            }
-            Some(Kind::Object {
-                fields,
-                key,
-                merged,
-                ..
-            }) => match key.take() {
-                None => {
-                    let name = name_of(value)?;
-                    if fields.contains_key(&name) && !merged.contains(&name) {
-                        return Err(format!("the key `{name}` stands twice; remove one of them"));
-                    }
-                    *key = Some(Key::Named(name));
-                    Ok(())
-                }
-                Some(Key::Named(name)) => {
-                    merged.remove(&name);
-                    fields.insert(name, value);
-                    Ok(())
-                }
-                Some(Key::Merge) => merge(value, fields, merged),
-            },
-        }
-    }
-}
-
-/// Adds the fields of an object, or of the first of several objects that has each.
-fn merge(
-    value: Value,
-    fields: &mut Map<String, Value>,
-    merged: &mut HashSet<String>,
-) -> Result<(), String> {
-    let sources = match value {
-        Value::Array(items) => items,
-        one => vec![one],
-    };
-    for source in sources {
-        let Value::Object(source) = source else {
-            return Err("`<<` takes an object or a list of objects; correct it".to_owned());
-        };
-        for (name, value) in source {
-            match fields.get(&name) {
-                None => {
-                    merged.insert(name.clone());
-                    fields.insert(name, value);
-                }
-                // Kubernetes' parser lets the later one count, the specification the key that stands there.
-                Some(theirs) if !merged.contains(&name) && *theirs != value => {
-                    return Err(format!(
-                        "`<<` stands after the key `{name}` that it has too, and readers disagree which one counts; put `<<` first"
-                    ));
-                }
-                Some(_) => {}
-            }
-        }
-    }
-    Ok(())
 }
 
 fn is_merge(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> bool {
@@ -271,18 +181,7 @@ fn resolve(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, S
     match tag {
         Some(tag) if tag.is_yaml_core_schema() => scalar::tagged(&tag.suffix, text),
         None if style == ScalarStyle::Plain => scalar::plain(text),
-        // What another tag means is somebody else's business.
+        // Kubernetes ignores other tags.
         Some(_) | None => Ok(text.into()),
-    }
-}
-
-/// Returns the text that Kubernetes makes of a key.
-fn name_of(key: Value) -> Result<String, String> {
-    match key {
-        Value::String(name) => Ok(name),
-        Value::Bool(name) => Ok(name.to_string()),
-        Value::Number(name) if name.is_i64() => Ok(name.to_string()),
-        Value::Number(name) => Err(format!("the key {name} is a number; put it in quotes")),
-        _ => Err("a key is no text; Kubernetes takes no others".to_owned()),
     }
 }

@@ -1,4 +1,4 @@
-//! JSON values, one after the other; nothing of them may stand twice.
+//! Reads JSON values one after the other; their keys must be unique.
 
 use std::fmt;
 
@@ -6,20 +6,17 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::{DEEPEST, Document, MOST, Mistake, too_much, weight_of};
+use super::error::{Error, Reason};
+use super::{DEEPEST, Document, MAX_WEIGHT, at_end_of, weight_of};
 
-/// Reads all values but nulls; nothing if it is no JSON, or none that can be used.
+/// Reads all values but nulls; nothing if the text is not JSON, or not usable as such.
 ///
-/// Fails if it stands for too much.
-pub(super) fn read(text: &str) -> Result<Option<Vec<Document>>, Mistake> {
+/// Fails if the values weigh too much.
+pub(super) fn read(text: &str) -> Result<Option<Vec<Document>>, Error> {
     let mut weight = 0;
     let documents = documents(text, &mut weight);
-    if weight > MOST {
-        return Err(Mistake {
-            line: 1,
-            column: 1,
-            reason: too_much(),
-        });
+    if weight > MAX_WEIGHT {
+        return Err(at_end_of("", Reason::TooMuch));
     }
     Ok(documents)
 }
@@ -30,7 +27,7 @@ fn documents(text: &str, weight: &mut usize) -> Option<Vec<Document>> {
     while !rest.is_empty() {
         let mut reader = serde_json::Deserializer::from_str(rest);
         let value = Strict(weight, 0).deserialize(&mut reader).ok()?;
-        // The stream knows how far it is, but takes no seed.
+        // Only a stream knows its offset, and it takes no seed.
         let mut stream =
             serde_json::Deserializer::from_str(rest).into_iter::<serde::de::IgnoredAny>();
         stream.next()?.ok()?;
@@ -42,14 +39,14 @@ fn documents(text: &str, weight: &mut usize) -> Option<Vec<Document>> {
     Some(documents)
 }
 
-/// Skips so many bytes and the white space after them, and counts the lines.
+/// Skips `length` bytes and the white space after them, and counts the lines.
 fn skip(text: &str, length: usize, line: usize) -> Option<(&str, usize)> {
     let rest = text.get(length..)?.trim_start();
     let skipped = text.get(..text.len() - rest.len())?;
     Some((rest, line + skipped.matches('\n').count()))
 }
 
-/// Reads a value so deep in others; refuses keys that stand twice, and too much.
+/// Reads a value with the weight so far and its depth; refuses duplicate keys, and too much.
 struct Strict<'a>(&'a mut usize, usize);
 
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
@@ -57,7 +54,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
         *self.0 += 1;
-        if *self.0 > MOST || self.1 > DEEPEST {
+        if *self.0 > MAX_WEIGHT || self.1 > DEEPEST {
             return Err(D::Error::custom("too much"));
         }
         reader.deserialize_any(self)
@@ -110,7 +107,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
             *self.0 += weight_of(&name);
             let value = fields.next_value_seed(Strict(self.0, self.1 + 1))?;
             if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a key stands twice"));
+                return Err(A::Error::custom("a key occurs twice"));
             }
         }
         Ok(object.into())

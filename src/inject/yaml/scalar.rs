@@ -1,24 +1,24 @@
-//! What a scalar stands for: the rules of `sigs.k8s.io/yaml`, which are those of Go's `yaml.v2`.
+//! Resolves scalars by the rules of `sigs.k8s.io/yaml`, which are those of Go's `yaml.v2`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Number, Value};
 
-/// What a plain scalar stands for. A timestamp is a text to Kubernetes.
+/// Resolves a plain scalar. A timestamp is a string to Kubernetes.
 ///
-/// Refuses numbers that JSON has not.
+/// Refuses numbers that JSON does not have.
 pub(super) fn plain(text: &str) -> Result<Value, String> {
     if let Some(word) = word(text) {
         return Ok(word);
     }
-    if is_infinite_or_not_a_number(text) {
+    if is_infinite_or_nan(text) {
         return Err(format!(
-            "`{text}` is a number that Kubernetes has not; put it in quotes if it is a text"
+            "`{text}` is a number that JSON does not have; put it in quotes if it is a string"
         ));
     }
     let is_number = match text.bytes().next() {
-        // Only where it begins with a point, an underscore must divide digits.
-        Some(b'.') => underscores_divide_digits(text),
+        // Only after a leading point must underscores be between digits.
+        Some(b'.') => underscores_are_between_digits(text),
         Some(b'+' | b'-' | b'0'..=b'9') => true,
         _ => false,
     };
@@ -26,7 +26,7 @@ pub(super) fn plain(text: &str) -> Result<Value, String> {
     Ok(number.unwrap_or_else(|| text.into()))
 }
 
-/// What a scalar with a tag of YAML's own stands for.
+/// Resolves a scalar with one of YAML's own tags.
 pub(super) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
     if !matches!(tag, "null" | "bool" | "int" | "float" | "binary") {
         return Ok(text.into());
@@ -41,15 +41,22 @@ pub(super) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
             let bytes = STANDARD.decode(packed).ok();
             let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
             text.map_or_else(
-                || Err("it is no text in base64; Kubernetes takes no other bytes here".to_owned()),
+                || {
+                    Err(
+                        "it is not UTF-8 text in base64, the only bytes that Kubernetes takes here"
+                            .to_owned(),
+                    )
+                },
                 |text| Ok(text.into()),
             )
         }
-        _ => Err(format!("`{text}` is no {tag}; write it without the tag")),
+        _ => Err(format!(
+            "`{text}` is not of type {tag}; write it without the tag"
+        )),
     }
 }
 
-/// Whether any reader of YAML, of whatever version, may take a text for something else than a text by itself.
+/// Whether a parser of any version of YAML may resolve an unquoted text to something else than a string.
 pub(super) fn is_ambiguous(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     matches!(
@@ -72,12 +79,12 @@ fn word(text: &str) -> Option<Value> {
     }
 }
 
-fn is_infinite_or_not_a_number(text: &str) -> bool {
+fn is_infinite_or_nan(text: &str) -> bool {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     matches!(unsigned, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN")
 }
 
-fn underscores_divide_digits(text: &str) -> bool {
+fn underscores_are_between_digits(text: &str) -> bool {
     let bytes = text.as_bytes();
     let is_digit = |at: Option<usize>| {
         let byte = at.and_then(|at| bytes.get(at));
@@ -92,7 +99,7 @@ fn number(text: &str) -> Option<Value> {
         return Some(integer.into());
     }
     let float: f64 = is_float(text).then(|| text.parse().ok())??;
-    // What is too large is a text.
+    // A number that is too large is a string.
     Number::from_f64(float).map(Value::Number)
 }
 
@@ -111,7 +118,7 @@ fn integer(text: &str) -> Option<Number> {
         (Some(b'0'), Some(_)) => (8, digits.get(1..)?),
         _ => (10, digits),
     };
-    // A second sign is none of Go's.
+    // Go allows one sign.
     if digits.starts_with(['+', '-']) {
         return None;
     }
@@ -119,7 +126,7 @@ fn integer(text: &str) -> Option<Number> {
     if is_negative {
         return 0_i64.checked_sub_unsigned(magnitude).map(Number::from);
     }
-    // Only without a sign is it read as one of 64 bits.
+    // Only a number without a sign may need all 64 bits.
     if text.starts_with('+') && i64::try_from(magnitude).is_err() {
         return None;
     }

@@ -1,4 +1,4 @@
-//! What manifests are taken for.
+//! Reading: what each document means, and what is refused.
 
 mod hostile;
 mod written;
@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::*;
 
 fn one(text: &str) -> Value {
-    let mut documents = read(text.as_bytes()).unwrap_or_else(|told| panic!("{text}: {told}"));
+    let mut documents = read(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
     assert_eq!(documents.len(), 1, "{text}");
     documents.remove(0).value
 }
 
-/// Whether both are the same to whoever reads JSON, which does not tell 1 from 1.0.
+/// Whether both are the same in JSON, which does not distinguish 1 from 1.0.
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => {
@@ -37,7 +37,7 @@ fn is_same(one: &Value, other: &Value) -> bool {
 }
 
 #[test]
-fn yaml_is_what_kubernetes_takes_it_for() {
+fn yaml_is_read_as_kubernetes_reads_it() {
     let table = include_str!("../../../tests/data/kubernetes-yaml.txt");
     let mut count = 0;
     for line in table.lines().filter(|line| !line.starts_with('#')) {
@@ -48,7 +48,7 @@ fn yaml_is_what_kubernetes_takes_it_for() {
             assert!(read.is_err(), "{yaml:?}: {read:?}");
         } else {
             let expected: Value = serde_json::from_str(expected).unwrap();
-            let read = read.unwrap_or_else(|told| panic!("{yaml:?}: {told}"));
+            let read = read.unwrap_or_else(|error| panic!("{yaml:?}: {error}"));
             let [document] = &read[..] else {
                 panic!("{yaml:?}: {read:?}");
             };
@@ -63,15 +63,15 @@ fn yaml_is_what_kubernetes_takes_it_for() {
 }
 
 #[test]
-fn what_readers_disagree_on_is_refused() {
-    for (yaml, told) in [
+fn ambiguous_yaml_is_refused() {
+    for (yaml, expected) in [
         (
             "a: 1\nb: 2\na: 3",
-            "line 3, column 1: the key `a` stands twice; remove one of them",
+            "line 3, column 1: the key `a` occurs twice; remove one of them",
         ),
         (
             "on: 1\n'true': 2",
-            "line 2, column 1: the key `true` stands twice",
+            "line 2, column 1: the key `true` occurs twice",
         ),
         (
             "1.5: a",
@@ -79,34 +79,37 @@ fn what_readers_disagree_on_is_refused() {
         ),
         (
             "b: &b {a: 1}\nc:\n  a: 3\n  <<: *b",
-            "`<<` stands after the key `a` that it has too",
+            "`<<` comes after the key `a`, which it has too",
         ),
-        ("<<: {a: 1}\n<<: {b: 1}", "`<<` stands twice"),
+        ("<<: {a: 1}\n<<: {b: 1}", "`<<` occurs twice"),
         ("<<: 1", "`<<` takes an object or a list of objects"),
-        ("? [a]\n: b", "a key is no text"),
-        ("~: b", "a key is no text"),
-        ("a: .inf", "`.inf` is a number that Kubernetes has not"),
-        ("a: !!int x", "`x` is no int; write it without the tag"),
-        ("a: !!binary //8=", "it is no text in base64"),
+        ("? [a]\n: b", "a key is not a string"),
+        ("~: b", "a key is not a string"),
+        ("a: .inf", "`.inf` is a number that JSON does not have"),
+        (
+            "a: !!int x",
+            "`x` is not of type int; write it without the tag",
+        ),
+        ("a: !!binary //8=", "it is not UTF-8 text in base64"),
         (
             "{\"a\": 1, \"a\": 2}",
-            "line 1, column 10: the key `a` stands twice",
+            "line 1, column 10: the key `a` occurs twice",
         ),
     ] {
         let mistake = read(yaml.as_bytes()).unwrap_err().to_string();
-        assert!(mistake.contains(told), "{yaml:?}: {mistake}");
+        assert!(mistake.contains(expected), "{yaml:?}: {mistake}");
     }
 }
 
 #[test]
-fn what_is_broken_is_told_with_its_place() {
-    for (yaml, told) in [
+fn broken_yaml_is_reported_with_its_place() {
+    for (yaml, expected) in [
         (&b"a: \"b"[..], "line 1, column 4: "),
         (b"a: b\nc: [1, 2", "line 3, column 1: "),
         (b"a: b\n\tc: d", "line 1, column 4: "),
         (
             b"a: b\nc: \0",
-            "line 2, column 4: the character U+0000 must not stand in YAML",
+            "line 2, column 4: the character U+0000 is not allowed in YAML",
         ),
         (
             b"a: \xe4\xb8\xad\x1b",
@@ -114,27 +117,27 @@ fn what_is_broken_is_told_with_its_place() {
         ),
         (
             b"a: b\nc: \xff",
-            "line 2, column 4: it is no UTF-8 from here on",
+            "line 2, column 4: it is not UTF-8 from here on",
         ),
-        (b"\xff\xfea\0", "line 1, column 1: it is no UTF-8"),
+        (b"\xff\xfea\0", "line 1, column 1: it is not UTF-8"),
         (b"a: *b", "line 1, column 4: "),
         (
             b"a: &a [*a]",
-            "line 1, column 8: an alias stands inside of what it names",
+            "line 1, column 8: the alias is inside the value that it refers to",
         ),
-        (b"a: &a 1\n---\na: *a", "line 3, column 4: an alias "),
+        (b"a: &a 1\n---\na: *a", "line 3, column 4: the alias "),
         (b"a: b: c", "line 1, column "),
         (b"{\"a\": 1", "line 2, column 1: "),
         (b"a: \xe2\x80\xa8", "line 1, column 4: the character U+2028"),
     ] {
         let mistake = read(yaml).unwrap_err().to_string();
-        assert!(mistake.starts_with(told), "{yaml:?}: {mistake}");
+        assert!(mistake.starts_with(expected), "{yaml:?}: {mistake}");
         assert_eq!(mistake.lines().count(), 1, "{mistake}");
     }
 }
 
 #[test]
-fn documents_come_in_order_and_empty_ones_not_at_all() {
+fn documents_are_read_in_order_without_the_empty_ones() {
     let yaml = "\u{feff}# nothing\n---\na: 1\n---\n---\n# nothing\n---\nb: 2\n...\n---\n- c\n";
     let documents = read(yaml.as_bytes()).unwrap();
     let values: Vec<&Value> = documents.iter().map(|document| &document.value).collect();
@@ -145,7 +148,7 @@ fn documents_come_in_order_and_empty_ones_not_at_all() {
 }
 
 #[test]
-fn json_is_read_with_what_yaml_does_not_know() {
+fn json_is_read_with_the_escapes_that_yaml_lacks() {
     let json =
         "{\"a\": \"\\ud83d\\ude00\\/\",\n\t\"b\": 1}\n\n{\"c\": [null, 1.5, -2, true]}\nnull\n";
     let documents = read(json.as_bytes()).unwrap();
@@ -155,6 +158,6 @@ fn json_is_read_with_what_yaml_does_not_know() {
     assert_eq!(first.value, json!({ "a": "\u{1F600}/", "b": 1 }));
     assert_eq!((first.line, second.line), (1, 4));
     assert_eq!(second.value, json!({ "c": [null, 1.5, -2, true] }));
-    // What begins like JSON may be YAML.
+    // A document that begins like JSON may be YAML.
     assert_eq!(one("{a: b}"), json!({ "a": "b" }));
 }

@@ -1,4 +1,4 @@
-//! From values to YAML that every reader takes for the same: block style, and quotes wherever there may be doubt.
+//! Writes YAML that every parser reads alike: block style, and quotes wherever parsers may disagree.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use serde_json::{Number, Value};
 use super::is_allowed;
 use super::scalar::is_ambiguous;
 
-/// Writes a document, as `kubectl` lays it out, without a line that divides it from others.
+/// Writes a document in the layout of `kubectl`, without a separator.
 pub fn write(value: &Value) -> String {
     let mut out = String::new();
     match value {
@@ -20,7 +20,7 @@ pub fn write(value: &Value) -> String {
     out
 }
 
-/// Writes the lines of a collection that has something in it. The first one is indented already after a dash.
+/// Writes the lines of a collection that is not empty. After a dash, the first one is indented already.
 fn block(out: &mut String, value: &Value, depth: usize, is_after_dash: bool) {
     let mut is_indented = is_after_dash;
     let mut indent = |out: &mut String| {
@@ -38,7 +38,7 @@ fn block(out: &mut String, value: &Value, depth: usize, is_after_dash: bool) {
                         out.push('\n');
                         block(out, value, depth + 1, false);
                     }
-                    // A dash is as good as an indent.
+                    // The dashes serve as the indent.
                     Value::Array(inner) if !inner.is_empty() => {
                         out.push('\n');
                         block(out, value, depth, false);
@@ -72,8 +72,8 @@ fn key(out: &mut String, name: &str) {
     } else {
         quoted(out, name);
     }
-    // Readers look no farther for the colon.
-    if out.len() - start > LONGEST_KEY {
+    // Parsers do not look for the colon beyond that.
+    if out.len() - start > MAX_PLAIN_KEY {
         out.insert_str(start, "? ");
         let indent = start
             - out
@@ -86,7 +86,7 @@ fn key(out: &mut String, name: &str) {
     out.push(':');
 }
 
-/// Writes what has a line of its own, or begins on the line of its key, and ends that line.
+/// Writes a value that begins on the line of its key, or has a line of its own, and ends the line.
 fn inline(out: &mut String, value: &Value, depth: usize) {
     match value {
         Value::Null => out.push_str("null"),
@@ -110,7 +110,7 @@ fn number(out: &mut String, value: &Number) {
         out.push_str(&text);
         return;
     };
-    // YAML 1.1 knows an exponent only after a point, and with a sign.
+    // YAML 1.1 allows an exponent only after a point, and with a sign.
     out.push_str(mantissa);
     if !mantissa.contains('.') {
         out.push_str(".0");
@@ -122,7 +122,7 @@ fn number(out: &mut String, value: &Number) {
     out.push_str(exponent);
 }
 
-/// Whether a text needs no quotes: narrower than any grammar of YAML.
+/// Whether a text needs no quotes; stricter than any grammar of YAML.
 fn is_plain(text: &str) -> bool {
     let bytes = text.as_bytes();
     let starts_well = |b: u8| b.is_ascii_alphabetic() || b == b'/' || b == b'_';
@@ -134,7 +134,7 @@ fn is_plain(text: &str) -> bool {
         && !is_ambiguous(text)
 }
 
-/// Whether a text of several lines can stand as it is: every reader must find the same indent, and the same end.
+/// Whether a text of several lines can be a literal block: every parser must find the same indent, and the same end.
 fn is_literal(text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
     let last = text.trim_end_matches('\n').rsplit('\n').next();
@@ -164,7 +164,7 @@ fn literal(out: &mut String, text: &str, depth: usize) {
 fn quoted(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
-        // Nothing can go wrong in memory.
+        // Writing to a string cannot fail.
         let _ = match c {
             '"' => out.write_str("\\\""),
             '\\' => out.write_str("\\\\"),
@@ -183,4 +183,4 @@ fn quoted(out: &mut String, text: &str) {
 }
 
 /// Source: YAML 1.2.2, 7.4.2: at most 1024 characters, in bytes to be sure.
-const LONGEST_KEY: usize = 1000;
+const MAX_PLAIN_KEY: usize = 1000;

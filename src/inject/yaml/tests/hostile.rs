@@ -1,13 +1,13 @@
-//! Input that wants to be expensive.
+//! Input that is made to be expensive.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::{LARGEST, MOST, read};
+use super::super::{LARGEST, MAX_WEIGHT, read};
 
 #[test]
-fn hostile_input_ends_soon() {
+fn hostile_input_is_read_or_refused_soon() {
     let laughs: Vec<String> = (1..=20)
         .map(|level| {
             let below = level - 1;
@@ -28,9 +28,9 @@ fn hostile_input_ends_soon() {
         .map(|level| format!("- &m{level}\n  <<: *m{}\n  k{level}: 1\n", level - 1))
         .collect();
     let merges = format!("- &m0 {{a: 1}}\n{}", merges.concat());
-    let too_much = "it stands for more than a million values";
-    let too_deep = "it is nested more than 100 deep";
-    for (name, yaml, told) in [
+    let too_much = "it expands to more than a million values";
+    let too_deep = "it is nested more than 100 levels deep";
+    for (name, yaml, expected) in [
         ("laughs", laughs, too_much),
         ("a long text", long, too_much),
         ("merges", merges, too_much),
@@ -38,7 +38,11 @@ fn hostile_input_ends_soon() {
         ("brackets", "[".repeat(1 << 17), ""),
         ("braces", "{\"a\":".repeat(1 << 17), ""),
         ("braces of YAML", "{a: ".repeat(1 << 17), ""),
-        ("elements", format!("[{}]", "1,".repeat(MOST)), too_much),
+        (
+            "elements",
+            format!("[{}]", "1,".repeat(MAX_WEIGHT)),
+            too_much,
+        ),
         (
             "anchors",
             format!(
@@ -54,13 +58,17 @@ fn hostile_input_ends_soon() {
         ("colons", ":".repeat(1 << 17), ""),
         ("dashes", "-\n".repeat(1 << 17), ""),
         ("documents", "---\n".repeat(1 << 17), "no mistake"),
-        ("objects of JSON", "{}\n".repeat(MOST + 1), too_much),
-        ("size", " ".repeat(LARGEST + 1), "it has more than 16 MiB"),
+        ("objects of JSON", "{}\n".repeat(MAX_WEIGHT + 1), too_much),
+        (
+            "size",
+            " ".repeat(LARGEST + 1),
+            "the file has more than 16 MiB",
+        ),
     ] {
         let begun = Instant::now();
-        let mistake =
-            read(yaml.as_bytes()).map_or_else(|told| told.to_string(), |_| "no mistake".to_owned());
-        assert!(mistake.contains(told), "{name}: {mistake}");
+        let mistake = read(yaml.as_bytes())
+            .map_or_else(|error| error.to_string(), |_| "no mistake".to_owned());
+        assert!(mistake.contains(expected), "{name}: {mistake}");
         let took = begun.elapsed();
         // A million steps take seconds on a busy machine, and their square for ever.
         assert!(

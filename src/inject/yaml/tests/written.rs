@@ -1,4 +1,4 @@
-//! What is written, read again.
+//! Writing: what is written is read back the same.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::super::write;
 use super::one;
 
 #[test]
-fn what_is_written_is_read_as_the_same_by_everybody() {
+fn written_yaml_is_read_back_the_same_by_every_parser() {
     for text in TEXTS.iter().copied() {
         for value in [
             json!({ "a": text }),
@@ -16,7 +16,7 @@ fn what_is_written_is_read_as_the_same_by_everybody() {
             let yaml = write(&value);
             assert_eq!(one(&yaml), value, "{yaml}");
             assert!(yaml.ends_with('\n') && !yaml.starts_with("---"), "{yaml}");
-            // A reader that splits documents by lines must not find one.
+            // A parser that splits documents by lines must find no separator.
             assert!(!yaml.contains("\n---"), "{yaml}");
         }
     }
@@ -45,7 +45,7 @@ fn what_is_written_is_read_as_the_same_by_everybody() {
     assert_eq!(one(&write(&value)), value);
 }
 
-/// What some reader may take for something else.
+/// Texts that some parser resolves to something else than a string.
 const TEXTS: &[&str] = &[
     "",
     " ",

@@ -1,0 +1,69 @@
+//! What is wrong with a document, and where.
+
+use std::fmt;
+
+use serde_json::Number;
+
+use super::super::json::{LONGEST, line};
+use super::{DEEPEST, LARGEST};
+
+/// What is wrong with a file, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// What is wrong, and what to do about it.
+    pub reason: Reason,
+}
+
+impl fmt::Display for Error {
+    /// Writes one line, whatever text of the file it repeats.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = line(&self.reason.to_string(), LONGEST);
+        write!(f, "line {}, column {}: {reason}", self.line, self.column)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Reason {
+    #[error("the file has more than {} MiB; split it, no cluster takes so much at once", LARGEST >> 20)]
+    TooLarge,
+    #[error("it is not UTF-8 from here on; save it as UTF-8")]
+    NotUtf8,
+    #[error("the character U+{:04X} is not allowed in YAML; write it as an escape in double quotes", u32::from(*.0))]
+    Character(char),
+    #[error(
+        "it expands to more than a million values, or 64 MiB of text; no cluster takes so much at once"
+    )]
+    TooMuch,
+    #[error("it is nested more than {DEEPEST} levels deep; no object of Kubernetes is")]
+    TooDeep,
+    #[error("{0}")]
+    Syntax(String),
+    #[error("{0}")]
+    Scalar(String),
+    #[error(
+        "the alias is inside the value that it refers to, or refers to another document; write the value out"
+    )]
+    Alias,
+    #[error("a key is not a string; Kubernetes takes no others")]
+    Key,
+    #[error("the key {0} is a number; put it in quotes")]
+    NumericKey(Number),
+    #[error("the key `{0}` occurs twice; remove one of them")]
+    DuplicateKey(String),
+    #[error("`<<` occurs twice; write one, with a list")]
+    DuplicateMerge,
+    #[error("`<<` takes an object or a list of objects; correct it")]
+    MergeType,
+    #[error(
+        "`<<` comes after the key `{0}`, which it has too, and readers disagree which one counts; put `<<` first"
+    )]
+    LateMerge(String),
+}
