@@ -80,7 +80,11 @@ impl Checker {
     }
 
     /// Reports several mistakes in one place.
-    pub(crate) fn report_all(&mut self, place: &str, reasons: &[String]) -> Reported {
+    pub(crate) fn report_all(
+        &mut self,
+        place: &str,
+        reasons: &[impl std::fmt::Display],
+    ) -> Reported {
         let problems = reasons.iter().map(|reason| format!("{place}: {reason}"));
         self.problems.extend(problems);
         Reported(())

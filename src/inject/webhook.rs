@@ -1,7 +1,7 @@
-//! `webhook`: adds the sidecar to pods as they are created, asked by the API server over TLS.
+//! The admission webhook: adds the sidecar to pods as they are created, when the API server asks over TLS.
 //!
-//! It holds no credentials and no state. Whoever can reach it can send it a review, so that memory and time are bounded: of
-//! each connection, of bodies, of what is read from them.
+//! It has no credentials and no state. Everybody who can reach it can send it a review, so that memory and time are bounded:
+//! of connections, of bodies, and of the values in them.
 
 mod accounts;
 mod certificate;
@@ -27,27 +27,27 @@ use crate::system::log;
 use crate::system::process;
 use crate::system::signal::{Request, Signals};
 
-pub use self::accounts::{Accounts, Name};
-pub use self::certificate::Certificate;
+pub use self::accounts::{AccountName, Accounts};
+pub use self::certificate::{Certificate, Error as CertificateError};
 
-use self::reviews::{LARGE, Room};
+use self::reviews::{LARGE_BODIES, Shared};
 
-/// What it is started with.
+/// The settings of the webhook.
 #[derive(Debug)]
 pub struct Options {
-    /// Where it listens.
+    /// The address of reviews and probes.
     pub listen: SocketAddr,
-    /// Its certificate.
+    /// The server's certificate and key.
     pub certificate: Certificate,
-    /// What becomes of pods that cannot have the sidecar.
+    /// What to do with pods that cannot have the sidecar.
     pub policy: Policy,
-    /// Where to ask for service accounts, if they are read.
+    /// How to read service accounts; nothing if they are not read.
     pub accounts: Option<Accounts>,
-    /// How long it answers on when it is told to stop: until then the cluster may still send reviews.
+    /// How long it still answers after the signal to stop, because the cluster may still send reviews.
     pub drain: Duration,
     /// The defaults of every request: a pod and its service account take precedence.
     pub defaults: inject::Request,
-    /// How to log.
+    /// The log's format and level.
     pub log: log::Options,
 }
 
@@ -62,33 +62,33 @@ pub async fn run(options: Options) -> Result<(), Error> {
         what: "set up TLS",
         source: std::io::Error::other(error),
     })?;
-    let (leave, leaving) = watch::channel(false);
-    let room = Arc::new(Room {
+    let (stop_sender, stopping) = watch::channel(false);
+    let shared = Arc::new(Shared {
         acceptor,
         defaults: options.defaults,
         policy: options.policy,
         accounts: options.accounts,
-        leaving,
-        large: Semaphore::new(LARGE),
-        told: Mutex::new(BTreeSet::new()),
+        stopping,
+        large: Semaphore::new(LARGE_BODIES),
+        logged: Mutex::new(BTreeSet::new()),
     });
-    info!(%address, path = "/inject", "Reviews are answered");
+    info!(%address, path = "/inject", "Answering reviews");
     let limit = (process::raise_open_files() / 2).clamp(16, CONNECTIONS);
     let stop = async {
         stopped(&mut signals).await;
-        leave.send_replace(true);
+        stop_sender.send_replace(true);
         info!(drain = ?options.drain, "Stopping");
         tokio::select! {
             () = sleep(options.drain) => {}
             () = stopped(&mut signals) => {}
         }
     };
-    let open = |stream, busy| tls::serve(stream, Arc::clone(&room), busy);
+    let open = |stream, busy| tls::serve(stream, Arc::clone(&shared), busy);
     connections::run(listener, limit, stop, open).await;
     Ok(())
 }
 
-/// Waits for a request to stop. There is nothing to renew: files are followed anyway.
+/// Waits for a signal to stop. A signal to renew is ignored: changed files are reloaded anyway.
 async fn stopped(signals: &mut Signals) {
     while signals.next().await == Request::Renew {}
 }
@@ -105,5 +105,5 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     })
 }
 
-/// Connections at a time. Reviews come one by one; a crowd that is silent makes room within seconds.
+/// Connections at the same time. Reviews come one by one; silent connections are closed within seconds.
 const CONNECTIONS: usize = 512;

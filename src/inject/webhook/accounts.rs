@@ -1,7 +1,8 @@
-//! What a service account says, asked of the API server.
+//! Reads the annotations of service accounts from the API server.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -15,57 +16,93 @@ use crate::http::response::Answer;
 use crate::inject::{Annotations, is_object_name};
 use crate::system::file;
 
-/// Where to ask, and as whom. The files are read anew for each question, because tokens rotate.
+/// How to reach the API server. The files are read again for each request, because tokens rotate.
 #[derive(Debug)]
 pub struct Accounts {
     /// `https://HOST:PORT` of the API server.
     pub url: String,
     /// The file of the token.
     pub token: PathBuf,
-    /// The file of the CA that vouches for the API server.
+    /// The file of the CA that has issued the API server's certificate.
     pub ca: PathBuf,
 }
 
-/// A service account.
+/// Why the annotations of a service account are not known, and what to change.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the service account {account}: {reason}")]
+pub(super) struct Error {
+    account: AccountName,
+    reason: Reason,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Reason {
+    #[error("that is not a valid name; correct spec.serviceAccountName")]
+    Name,
+    #[error("cannot read the token {}: {error}; mount the webhook's own service account token (automountServiceAccountToken), or correct --kubernetes-token-file", path.display())]
+    Token { path: PathBuf, error: io::Error },
+    #[error("cannot read the CA {}: {error}; correct --kubernetes-ca-file", path.display())]
+    ReadCa { path: PathBuf, error: file::Error },
+    #[error("{} {error}; correct --kubernetes-ca-file", path.display())]
+    Ca { path: PathBuf, error: pem::Error },
+    #[error(transparent)]
+    Client(#[from] client::Error),
+    /// Without the advice of a failure, which is about STS.
+    #[error("{0}")]
+    Call(String),
+    #[error("the response of the API server is not a service account")]
+    NotAnAccount,
+    #[error("the API server rejects the token in {}; mount that of the webhook's own service account", .0.display())]
+    Unauthorized(PathBuf),
+    #[error(
+        "the API server forbids it; let the webhook's service account `get` the resource `serviceaccounts` in {0}, by a ClusterRole and a ClusterRoleBinding, or run without --read-service-accounts"
+    )]
+    Forbidden(String),
+    #[error("the API server responds with status {0}")]
+    Status(u16),
+}
+
+/// The name of a service account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Name {
+pub struct AccountName {
     /// Its namespace.
     pub namespace: String,
     /// Its own name.
     pub name: String,
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for AccountName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 
 impl Accounts {
-    /// Returns the annotations of a service account, none if there is no such account; fails with a sentence. Cancel safe.
-    pub async fn annotations(&self, account: &Name) -> Result<Annotations, String> {
-        let outcome = self.asked(account).await;
-        outcome.map_err(|reason| format!("cannot read the service account {account}: {reason}"))
+    /// Returns the annotations of a service account; none if there is no such account. Cancel safe.
+    pub(super) async fn annotations(&self, account: &AccountName) -> Result<Annotations, Error> {
+        self.request(account).await.map_err(|reason| Error {
+            account: account.clone(),
+            reason,
+        })
     }
 
-    async fn asked(&self, account: &Name) -> Result<Annotations, String> {
-        let Name { namespace, name } = account;
-        // They stand in an address.
+    async fn request(&self, account: &AccountName) -> Result<Annotations, Reason> {
+        let AccountName { namespace, name } = account;
+        // Both become parts of a URL.
         if ![namespace, name]
             .into_iter()
             .all(|name| is_object_name(name))
         {
-            return Err("that is no name of one; correct spec.serviceAccountName".to_owned());
+            return Err(Reason::Name);
         }
         let token = self.token()?;
         let client = Outbound::new(client::Options {
             roots: Some(self.roots()?),
-            // The API server is in the cluster, and a proxy outside.
+            // The API server is inside the cluster, proxies are outside.
             direct: true,
-            connect: TIME,
-            total: TIME,
-        });
-        let client = client.map_err(|error| error.to_string())?;
+            connect: TIMEOUT,
+            total: TIMEOUT,
+        })?;
         let url = format!(
             "{}/api/v1/namespaces/{namespace}/serviceaccounts/{name}",
             self.url
@@ -76,46 +113,45 @@ impl Accounts {
             headers: &[("authorization", token)],
             form: None,
         };
-        // The advice of a failure is about STS.
         let answer = client.call(call).await;
-        let answer = answer.map_err(|failure| failure.message)?;
-        read(&answer, &self.token.display().to_string(), namespace)
+        let answer = answer.map_err(|failure| Reason::Call(failure.message))?;
+        read(&answer, &self.token, namespace)
     }
 
-    fn token(&self) -> Result<Zeroizing<String>, String> {
+    fn token(&self) -> Result<Zeroizing<String>, Reason> {
         let text = std::fs::read_to_string(&self.token).map(Zeroizing::new);
-        let text = text.map_err(|error| {
-            let path = self.token.display();
-            format!("cannot read the token {path}: {error}; mount the webhook's own service account token (automountServiceAccountToken), or correct --kubernetes-token-file")
+        let path = || self.token.clone();
+        let text = text.map_err(|error| Reason::Token {
+            path: path(),
+            error,
         })?;
         Ok(Zeroizing::new(format!("Bearer {}", text.trim())))
     }
 
-    fn roots(&self) -> Result<Vec<CertificateDer<'static>>, String> {
-        let path = self.ca.display();
-        let text = file::read_regular(&self.ca, LIMIT).map_err(|error| {
-            format!("cannot read the CA {path}: {error}; correct --kubernetes-ca-file")
+    fn roots(&self) -> Result<Vec<CertificateDer<'static>>, Reason> {
+        let path = || self.ca.clone();
+        let text = file::read_regular(&self.ca, LIMIT).map_err(|error| Reason::ReadCa {
+            path: path(),
+            error,
         })?;
-        pem::certificates(&text)
-            .map_err(|error| format!("{path} {error}; correct --kubernetes-ca-file"))
+        pem::certificates(&text).map_err(|error| Reason::Ca {
+            path: path(),
+            error,
+        })
     }
 }
 
-fn read(answer: &Answer, token: &str, namespace: &str) -> Result<Annotations, String> {
+fn read(answer: &Answer, token: &Path, namespace: &str) -> Result<Annotations, Reason> {
     match answer.status {
         200 => {
-            let account: Account = serde_json::from_slice(&answer.body)
-                .map_err(|_| "the API server answers with something else".to_owned())?;
+            let account: Account =
+                serde_json::from_slice(&answer.body).map_err(|_| Reason::NotAnAccount)?;
             Ok(account.metadata.annotations.unwrap_or_default())
         }
         404 => Ok(Annotations::new()),
-        401 => Err(format!(
-            "the API server does not take the token of {token}; mount the one of the webhook's own service account"
-        )),
-        403 => Err(format!(
-            "the API server forbids it; let the webhook's service account `get` the resource `serviceaccounts` in {namespace}, by a ClusterRole and a ClusterRoleBinding, or do without --read-service-accounts"
-        )),
-        status => Err(format!("the API server answers with status {status}")),
+        401 => Err(Reason::Unauthorized(token.to_owned())),
+        403 => Err(Reason::Forbidden(namespace.to_owned())),
+        status => Err(Reason::Status(status)),
     }
 }
 
@@ -129,10 +165,10 @@ struct Metadata {
     annotations: Option<Annotations>,
 }
 
-/// Half of what the API server itself waits for the webhook by default.
-const TIME: Duration = Duration::from_secs(5);
+/// Half of the API server's own default timeout for webhooks.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// More than any bundle of authorities.
+/// Bytes: more than any bundle of CAs has.
 const LIMIT: usize = 1024 * 1024;
 
 #[cfg(test)]
@@ -147,11 +183,11 @@ mod tests {
             request_id: None,
             body: Zeroizing::new(body.as_bytes().to_vec()),
         };
-        read(&answer, "/token", "ns")
+        read(&answer, Path::new("/token"), "ns").map_err(|reason| reason.to_string())
     }
 
     #[test]
-    fn every_answer_is_annotations_or_what_to_change() {
+    fn every_response_gives_annotations_or_says_what_to_change() {
         let one =
             r#"{"kind":"ServiceAccount","metadata":{"annotations":{"a/b":"c"}},"secrets":[]}"#;
         let annotations = Annotations::from_iter([("a/b".to_owned(), "c".into())]);
@@ -161,24 +197,32 @@ mod tests {
         }
         assert_eq!(answered(404, "{}"), Ok(Annotations::new()));
         for (status, body, expected) in [
-            (200, "<html>", "answers with something else"),
-            (200, r#"{"metadata":{"annotations":"a"}}"#, "something else"),
-            (401, "{}", "does not take the token of /token; mount"),
+            (
+                200,
+                "<html>",
+                "response of the API server is not a service account",
+            ),
+            (
+                200,
+                r#"{"metadata":{"annotations":"a"}}"#,
+                "is not a service account",
+            ),
+            (401, "{}", "rejects the token in /token; mount"),
             (
                 403,
                 "{}",
                 "`get` the resource `serviceaccounts` in ns, by a ClusterRole",
             ),
-            (302, "", "answers with status 302"),
-            (500, "", "answers with status 500"),
+            (302, "", "responds with status 302"),
+            (500, "", "responds with status 500"),
         ] {
-            let told = answered(status, body).unwrap_err();
-            assert!(told.contains(expected), "{told}");
+            let error = answered(status, body).unwrap_err();
+            assert!(error.contains(expected), "{error}");
         }
     }
 
     #[test]
-    fn no_name_leads_to_another_address() {
+    fn names_that_would_change_the_url_are_not_object_names() {
         for name in ["default", "a", "0.b-c", &"a".repeat(253)] {
             assert!(is_object_name(name), "{name}");
         }

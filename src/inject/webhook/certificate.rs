@@ -1,7 +1,7 @@
 //! The server's certificate and key, which follow their files.
 //!
-//! Every handshake looks whether the files are still the same ones; that costs two calls to the kernel. A pair that cannot
-//! be used never replaces one that can.
+//! Every handshake checks whether the files have changed, which costs two system calls. A pair that cannot be used never
+//! replaces one that can.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -19,6 +19,27 @@ use zeroize::Zeroizing;
 use crate::http::pem;
 use crate::system::file;
 
+/// Why a pair cannot be used, and what to change.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Error {
+    #[error("cannot read {}: {error}; correct the path or the permissions", path.display())]
+    Read { path: PathBuf, error: file::Error },
+    #[error("{} {error}; give a PEM file of the server's certificate, followed by those of its issuers", path.display())]
+    Chain { path: PathBuf, error: pem::Error },
+    /// Without the parser's error, which may repeat the key.
+    #[error("{} has no private key; give a PEM file of a key without a password", .0.display())]
+    Key(PathBuf),
+    #[error("the key in {} does not belong to the certificate in {}; replace both together", key.display(), certificate.display())]
+    Mismatch { certificate: PathBuf, key: PathBuf },
+    #[error("cannot use the certificate in {} with the key in {}: {error}; issue both again", certificate.display(), key.display())]
+    Unusable {
+        certificate: PathBuf,
+        key: PathBuf,
+        error: rustls::Error,
+    },
+}
+
 /// A certificate and its key.
 #[derive(Debug)]
 pub struct Certificate {
@@ -35,54 +56,55 @@ struct Files {
 #[derive(Debug)]
 struct State {
     pair: Arc<CertifiedKey>,
-    /// What the files were when the pair was read; nothing if they have to be read again whatever they are.
-    seen: Option<Seen>,
-    /// Why what is in the files now is not taken.
+    /// The version of the files that was read; nothing if they have to be read again.
+    version: Option<Version>,
+    /// Why the files' current content is not used.
     refused: Vec<String>,
 }
 
-/// What tells the content of the files from another: Kubernetes leads a name elsewhere, others write.
-type Seen = [Option<(u64, u64, u64, i64, i64, i64, i64)>; 2];
+/// Device, inode, size, mtime and ctime of both files: Kubernetes replaces a symbolic link, others write to the file.
+type Version = [Option<(u64, u64, u64, i64, i64, i64, i64)>; 2];
 
 impl Certificate {
     /// Reads the pair; fails with everything that is wrong with it.
-    pub fn read(certificate: PathBuf, key: PathBuf) -> Result<Self, Vec<String>> {
+    pub fn read(certificate: PathBuf, key: PathBuf) -> Result<Self, Vec<Error>> {
         let files = Files { certificate, key };
-        let seen = files.seen();
+        let version = files.version();
         let pair = files.pair()?;
         Ok(Self {
             files,
             state: Mutex::new(State {
                 pair: Arc::new(pair),
-                seen: Some(seen),
+                version: Some(version),
                 refused: Vec::new(),
             }),
         })
     }
 
-    /// Returns the pair that is in the files, or the last one that could be used.
+    /// Returns the pair in the files, or the last one that could be used.
     fn current(&self) -> Arc<CertifiedKey> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = self.files.seen();
-        if state.seen == Some(seen) {
+        let version = self.files.version();
+        if state.version == Some(version) {
             return Arc::clone(&state.pair);
         }
-        match self.files.pair_at_rest() {
+        match self.files.stable_pair() {
             Ok(pair) => {
-                // They may have been written without being changed.
+                // The files may have been written with the same content.
                 if pair.cert != state.pair.cert || !state.refused.is_empty() {
-                    info!("The certificate and its key were read anew");
+                    info!("The certificate and its key were reloaded");
                 }
                 state.pair = Arc::new(pair);
-                // From before the reading: a change since then is found at the next look.
-                state.seen = Some(seen);
+                // From before the reading, so that a change since then is found by the next check.
+                state.version = Some(version);
                 state.refused.clear();
             }
-            Err(reasons) => {
-                state.seen = None;
+            Err(errors) => {
+                state.version = None;
+                let reasons: Vec<String> = errors.iter().map(Error::to_string).collect();
                 if state.refused != reasons {
                     let reason = reasons.join("; ");
-                    warn!("The certificate in use is kept: {reason}");
+                    warn!("Keeping the current certificate: {reason}");
                     state.refused = reasons;
                 }
             }
@@ -98,7 +120,7 @@ impl ResolvesServerCert for Certificate {
 }
 
 impl Files {
-    fn seen(&self) -> Seen {
+    fn version(&self) -> Version {
         [&self.certificate, &self.key].map(|path| {
             let file = fs::metadata(path).ok()?;
             let (written, changed) = (
@@ -112,59 +134,53 @@ impl Files {
         })
     }
 
-    /// Reads the pair, again if it was replaced meanwhile.
-    fn pair_at_rest(&self) -> Result<CertifiedKey, Vec<String>> {
-        let before = self.seen();
+    /// Reads the pair, and once more if it was replaced meanwhile.
+    fn stable_pair(&self) -> Result<CertifiedKey, Vec<Error>> {
+        let before = self.version();
         let pair = self.pair();
-        if pair.is_err() && self.seen() != before {
+        if pair.is_err() && self.version() != before {
             return self.pair();
         }
         pair
     }
 
-    fn pair(&self) -> Result<CertifiedKey, Vec<String>> {
+    fn pair(&self) -> Result<CertifiedKey, Vec<Error>> {
         let (chain, key) = match (chain(&self.certificate), key(&self.key)) {
             (Ok(chain), Ok(key)) => (chain, key),
             (chain, key) => return Err([chain.err(), key.err()].into_iter().flatten().collect()),
         };
         let pair = CertifiedKey::from_der(chain, key, &ring::default_provider());
         pair.map_err(|error| {
-            let (certificate, key) = (self.certificate.display(), self.key.display());
+            let (certificate, key) = (self.certificate.clone(), self.key.clone());
             vec![match error {
-                rustls::Error::InconsistentKeys(_) => format!(
-                    "the key in {key} is not that of the certificate in {certificate}; replace both together"
-                ),
-                error => format!(
-                    "cannot use the certificate in {certificate} with the key in {key}: {error}; issue both anew"
-                ),
+                rustls::Error::InconsistentKeys(_) => Error::Mismatch { certificate, key },
+                error => Error::Unusable {
+                    certificate,
+                    key,
+                    error,
+                },
             }]
         })
     }
 }
 
-fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let text = read(path)?;
-    let remedy = "give a PEM file of the server's certificate, followed by those of its issuers";
-    pem::certificates(&text).map_err(|error| format!("{} {error}; {remedy}", path.display()))
-}
-
-/// Reads a key. What is wrong with its text is not repeated: it may be the key.
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let text = read(path)?;
-    PrivateKeyDer::from_pem_slice(&text).map_err(|_| {
-        format!(
-            "{} holds no private key; give a PEM file of one that has no password",
-            path.display()
-        )
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    pem::certificates(&read(path)?).map_err(|error| Error::Chain {
+        path: path.to_owned(),
+        error,
     })
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    file::read_regular(path, LIMIT).map_err(|error| {
-        let path = path.display();
-        format!("cannot read {path}: {error}; correct the path or the permissions")
+fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|_| Error::Key(path.to_owned()))
+}
+
+fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    file::read_regular(path, LIMIT).map_err(|error| Error::Read {
+        path: path.to_owned(),
+        error,
     })
 }
 
-/// More than any chain.
+/// Bytes: more than any chain has.
 const LIMIT: usize = 1024 * 1024;

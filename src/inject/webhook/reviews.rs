@@ -1,4 +1,4 @@
-//! What is asked of the webhook over HTTP: reviews of pods, and the probes.
+//! Serves HTTP: reviews of pods, and the probes.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -23,39 +23,41 @@ use crate::inject::admission::{Decision, Malformed, Outcome, Policy, Review};
 use crate::inject::{self, Annotations};
 use crate::server::respond;
 
-use super::accounts::{Accounts, Name};
+use super::accounts::{AccountName, Accounts};
 
-/// What all connections have in common.
-pub(super) struct Room {
+/// State shared by all connections.
+pub(super) struct Shared {
     pub(super) acceptor: TlsAcceptor,
     pub(super) defaults: inject::Request,
     pub(super) policy: Policy,
     pub(super) accounts: Option<Accounts>,
-    pub(super) leaving: watch::Receiver<bool>,
-    /// How many large bodies may be in memory at a time.
+    pub(super) stopping: watch::Receiver<bool>,
+    /// Permits for large bodies in memory.
     pub(super) large: Semaphore,
-    /// What was told once, and comes again with every request of whoever causes it.
-    pub(super) told: Mutex<BTreeSet<&'static str>>,
+    /// What was logged once, and would be repeated with every request of the same client.
+    pub(super) logged: Mutex<BTreeSet<&'static str>>,
 }
 
-/// Why a request is no review.
+/// A refused request: the status, and the reason.
 struct Refused(StatusCode, Malformed);
 
-type Answered = Result<Response, Refused>;
-
-impl Room {
-    /// Returns what is behind one connection; `busy` is set when a request has arrived as a whole.
+impl Shared {
+    /// Returns the router of one connection; it sets `busy` when a whole request has arrived.
     pub(super) fn router(self: Arc<Self>, busy: Arc<AtomicBool>) -> Router {
         Router::new().fallback(respond).with_state((self, busy))
     }
 
-    /// Whether something has not been told yet.
-    pub(super) fn is_new(&self, what: &'static str) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.insert(what)
+    /// Whether an event has not been logged yet.
+    pub(super) fn is_first(&self, event: &'static str) -> bool {
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.insert(event)
     }
 
-    async fn answer(&self, request: Request<Body>, busy: &AtomicBool) -> Answered {
+    async fn respond(
+        &self,
+        request: Request<Body>,
+        busy: &AtomicBool,
+    ) -> Result<Response, Refused> {
         let (head, body) = request.into_parts();
         let (is_get, is_post) = (
             [Method::GET, Method::HEAD].contains(&head.method),
@@ -63,7 +65,7 @@ impl Room {
         );
         match head.uri.path() {
             "/live" if is_get => Ok(probe(true)),
-            "/ready" if is_get => Ok(probe(!*self.leaving.borrow())),
+            "/ready" if is_get => Ok(probe(!*self.stopping.borrow())),
             "/inject" if is_post => {
                 check_type(&head.headers)?;
                 let (text, _permit) = read(body, &head.headers, &self.large).await?;
@@ -82,31 +84,32 @@ impl Room {
         }
     }
 
-    async fn review(&self, text: &[u8]) -> Answered {
+    async fn review(&self, text: &[u8]) -> Result<Response, Refused> {
         let mut account = Ok(Annotations::new());
         if let Some(accounts) = &self.accounts
-            // What is read of the text takes more memory than the text, so that it is not kept while others wait too.
+            // The parsed review takes more memory than its text, and is dropped while the API server is asked.
             && let Some(name) = account_of(&Review::read(text)?)
         {
-            account = accounts.annotations(&name).await;
+            let annotations = accounts.annotations(&name).await;
+            account = annotations.map_err(|error| error.to_string());
         }
         let review = Review::read(text)?;
         let decision = review.decide(&self.defaults, &account, self.policy);
-        tell(&review, &decision);
+        log(&review, &decision);
         let body = decision.review().to_string();
         Ok(respond::json(StatusCode::OK, Bytes::from(body)))
     }
 }
 
 async fn respond(
-    State((room, busy)): State<(Arc<Room>, Arc<AtomicBool>)>,
+    State((shared, busy)): State<(Arc<Shared>, Arc<AtomicBool>)>,
     request: Request<Body>,
 ) -> Response {
-    match room.answer(request, &busy).await {
+    match shared.respond(request, &busy).await {
         Ok(answer) => answer,
         Err(Refused(status, Malformed { code, message })) => {
-            if room.is_new(code) {
-                warn!(code, "A request is refused: {message}");
+            if shared.is_first(code) {
+                warn!(code, "A request was refused: {message}");
             }
             respond::error(status, code, &message)
         }
@@ -119,15 +122,15 @@ impl From<Malformed> for Refused {
     }
 }
 
-fn account_of(review: &Review) -> Option<Name> {
-    Some(Name {
+fn account_of(review: &Review) -> Option<AccountName> {
+    Some(AccountName {
         namespace: review.namespace().to_owned(),
         name: review.account()?.to_owned(),
     })
 }
 
-/// Every decision is one line. Names are texts of others.
-fn tell(review: &Review, decision: &Decision) {
+/// Logs a decision in one line. The names come from outside.
+fn log(review: &Review, decision: &Decision) {
     let (namespace, name) = (redact(review.namespace(), &[]), redact(review.name(), &[]));
     let role = decision.role.as_deref();
     let outcome = decision.outcome.name();
@@ -157,10 +160,10 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refused> {
     ))
 }
 
-/// Reads a body; a large one when it is its turn, with the permit that it holds.
+/// Reads a body; a large one waits for a permit, which is returned too.
 ///
-/// Its size is bounded, and so is its time. Of a body that is too large the rest is read all the same, because a client that
-/// still sends would see no answer.
+/// Its size and its time are bounded. The rest of a body that is too large is read and dropped, because a client that is
+/// still sending would not see the response.
 async fn read<'a>(
     mut body: Body,
     headers: &HeaderMap,
@@ -170,26 +173,26 @@ async fn read<'a>(
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let (mut text, mut permit, mut size) = (Vec::new(), None, 0_usize);
-    let mut by = Instant::now() + BODY;
-    while let Some(chunk) = next(&mut body, by).await? {
+    let mut deadline = Instant::now() + BODY_TIMEOUT;
+    while let Some(chunk) = next(&mut body, deadline).await? {
         size = size.saturating_add(chunk.len());
-        if size > MOST_READ {
+        if size > MAX_READ {
             break;
         }
-        if size > MOST {
+        if size > MAX_BODY {
             text = Vec::new();
             permit = None;
             continue;
         }
-        if size > SMALL && permit.is_none() {
+        if size > SMALL_BODY && permit.is_none() {
             permit = large.acquire().await.ok();
-            by = Instant::now() + BODY;
-            text.reserve_exact(declared.unwrap_or(MOST).min(MOST) - text.len());
+            deadline = Instant::now() + BODY_TIMEOUT;
+            text.reserve_exact(declared.unwrap_or(MAX_BODY).min(MAX_BODY) - text.len());
         }
         text.extend_from_slice(&chunk);
     }
-    if size > MOST {
-        let message = format!("the body has more than {MOST} bytes, which no pod has");
+    if size > MAX_BODY {
+        let message = format!("the body has more than {MAX_BODY} bytes, which no pod has");
         return Err(Refused(
             StatusCode::PAYLOAD_TOO_LARGE,
             Malformed::new("TooLarge", message),
@@ -198,11 +201,11 @@ async fn read<'a>(
     Ok((text, permit))
 }
 
-async fn next(body: &mut Body, by: Instant) -> Result<Option<Bytes>, Refused> {
+async fn next(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, Refused> {
     loop {
-        let frame = timeout_at(by, poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))).await;
+        let frame = timeout_at(deadline, poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))).await;
         let Ok(frame) = frame else {
-            let message = "the body did not arrive in time; send it at once";
+            let message = "the body did not arrive within 5 seconds; send it without a pause";
             return Err(Refused(
                 StatusCode::REQUEST_TIMEOUT,
                 Malformed::new("TooSlow", message),
@@ -223,8 +226,8 @@ async fn next(body: &mut Body, by: Instant) -> Result<Option<Bytes>, Refused> {
     }
 }
 
-fn probe(good: bool) -> Response {
-    let (status, body) = if good {
+fn probe(is_ok: bool) -> Response {
+    let (status, body) = if is_ok {
         (StatusCode::OK, &br#"{"status":"ok"}"#[..])
     } else {
         (
@@ -239,17 +242,17 @@ fn not_allowed(allow: &'static str, message: &str) -> Response {
     respond::method_not_allowed(allow, "MethodNotAllowed", message)
 }
 
-/// More than a review that the API server can send, of which the pod has at most 3 MiB.
-const MOST: usize = 4 * 1024 * 1024;
+/// Bytes: more than the API server can send in a review, where the pod has at most 3 MiB.
+const MAX_BODY: usize = 4 * 1024 * 1024;
 
-/// How much is read of what is too large.
-const MOST_READ: usize = 16 * 1024 * 1024;
+/// Bytes that are read of a body that is too large.
+const MAX_READ: usize = 16 * 1024 * 1024;
 
-/// What every connection may keep in memory: more than a usual review has.
-const SMALL: usize = 32 * 1024;
+/// Bytes that every connection may have in memory without a permit: more than a usual review has.
+const SMALL_BODY: usize = 32 * 1024;
 
-/// How long a body may take: some megabytes a second is slow in a cluster.
-const BODY: Duration = Duration::from_secs(5);
+/// How long a body may take: a megabyte a second is slow inside a cluster.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How many bodies larger than [`SMALL`] may be in memory at a time.
-pub(super) const LARGE: usize = 4;
+/// How many bodies larger than [`SMALL_BODY`] may be in memory at the same time.
+pub(super) const LARGE_BODIES: usize = 4;

@@ -17,23 +17,23 @@ settings! {
     /// The settings of the webhook itself, in the order of the help.
     pub SETTINGS;
 
-    /// Where reviews and probes are answered, by https alone
+    /// Where reviews and probes are answered, by https only
     LISTEN: SocketAddr = Setting::new("webhook.listen", "ADDRESS", parse::address).flag("listen").default("0.0.0.0:8443");
-    /// The PEM file of the certificate and its chain, read anew when it changes
+    /// The PEM file of the certificate and its chain, reloaded when it changes
     TLS_CERT: PathBuf = Setting::new("webhook.tls_cert", "PATH", path).flag("tls-cert").default("/etc/ram-sidecar/tls/tls.crt");
-    /// The PEM file of its key, read anew when it changes
+    /// The PEM file of its key, reloaded when it changes
     TLS_KEY: PathBuf = Setting::new("webhook.tls_key", "PATH", path).flag("tls-key").default("/etc/ram-sidecar/tls/tls.key");
-    /// What becomes of a pod that asks for the sidecar and cannot have it: Fail (it is denied) or Ignore (it is created without, and its owner is warned)
+    /// What to do with a pod that asks for the sidecar and cannot have it: Fail (deny it) or Ignore (create it without, and warn its owner)
     FAILURE_POLICY: Policy = Setting::new("webhook.failure_policy", "POLICY", policy).flag("failure-policy").default("Fail");
     /// Ask the API server for the annotations of each pod's service account; needs `get` on serviceaccounts
     READ_SERVICE_ACCOUNTS: bool = Setting::new("webhook.read_service_accounts", "BOOL", parse::boolean).flag("read-service-accounts").default("false");
     /// The API server; by default the one of the cluster
     KUBERNETES_URL: String = Setting::new("webhook.kubernetes_url", "URL", url).flag("kubernetes-url");
-    /// The token for the API server, read anew for each question
+    /// The token for the API server, read again for each request
     KUBERNETES_TOKEN_FILE: PathBuf = Setting::new("webhook.kubernetes_token_file", "PATH", path).flag("kubernetes-token-file").default("/var/run/secrets/kubernetes.io/serviceaccount/token");
-    /// The CA of the API server, read anew for each question
+    /// The CA of the API server, read again for each request
     KUBERNETES_CA_FILE: PathBuf = Setting::new("webhook.kubernetes_ca_file", "PATH", path).flag("kubernetes-ca-file").default("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt");
-    /// How long it answers on after it is asked to stop: until then the cluster may still send reviews
+    /// How long to answer after the signal to stop, because the cluster may still send reviews
     DRAIN: Duration = Setting::new("webhook.drain", "DURATION", parse::duration).flag("drain").default("5s");
 }
 

@@ -40,10 +40,10 @@ fn is_given_and_served() {
         let bare = command("metadata-address", &[], &[]);
         let output = under(&starter, &bare).output().unwrap();
         assert_eq!(output.status.code(), Some(71));
-        let told = String::from_utf8(output.stderr).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
         assert!(
-            told.contains("the capability NET_ADMIN is missing"),
-            "{told}"
+            stderr.contains("the capability NET_ADMIN is missing"),
+            "{stderr}"
         );
         assert_eq!(addresses(), 0);
     }

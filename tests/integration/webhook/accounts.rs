@@ -221,20 +221,16 @@ async fn an_unreadable_account_follows_the_failure_policy_and_names_the_remedy()
             &pod(),
             "let the webhook's service account `get` the resource `serviceaccounts` in team",
         ),
-        (
-            &|| cluster.answers(401, "{}"),
-            &pod(),
-            "does not take the token",
-        ),
+        (&|| cluster.answers(401, "{}"), &pod(), "rejects the token"),
         (
             &|| cluster.answers(500, "planted-password"),
             &pod(),
-            "answers with status 500",
+            "responds with status 500",
         ),
         (
             &|| cluster.answers(200, "planted-password"),
             &pod(),
-            "answers with something else",
+            "is not a service account",
         ),
         (
             &|| fs::remove_file(cluster.scratch.join("token")).unwrap(),
@@ -256,7 +252,7 @@ async fn an_unreadable_account_follows_the_failure_policy_and_names_the_remedy()
             &pod(),
             "certificate",
         ),
-        (&|| {}, &named, "is no name of one"),
+        (&|| {}, &named, "is not a valid name"),
     ];
     for (break_it, pod, cause) in rows {
         whole();

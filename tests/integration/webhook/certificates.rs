@@ -48,7 +48,7 @@ async fn the_certificate_is_replaced_under_load_without_a_failed_handshake() {
         asker.await.expect("every review is answered");
     }
     assert!(rotations > 10, "only {rotations} rotations");
-    assert_eq!(webhook.count("The certificate in use is kept"), 0);
+    assert_eq!(webhook.count("Keeping the current certificate"), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,16 +64,16 @@ async fn an_unusable_pair_keeps_the_current_one_in_use() {
         (
             one.certificate.as_str(),
             other.key.as_str(),
-            "is not that of the certificate",
+            "does not belong to the certificate",
         ),
-        (&one.certificate, "", "holds no private key"),
+        (&one.certificate, "", "has no private key"),
         (&one.key, &one.key, "holds no certificate"),
-        (&one.certificate, garbage, "holds no private key"),
-        (unusable, &one.key, "issue both anew"),
-        (&one.certificate, &one.certificate, "holds no private key"),
+        (&one.certificate, garbage, "has no private key"),
+        (unusable, &one.key, "issue both again"),
+        (&one.certificate, &one.certificate, "has no private key"),
         ("", "", "holds no certificate"),
     ] {
-        let is_kept = "The certificate in use is kept";
+        let is_kept = "Keeping the current certificate";
         let before_it = webhook.count(is_kept);
         webhook.files.put(certificate, key);
         for _ in 0..3 {
@@ -96,7 +96,7 @@ async fn an_unusable_pair_keeps_the_current_one_in_use() {
 
     webhook.files.replace(&one);
     assert_eq!(presented(&client).await, der(&one.certificate));
-    webhook.logged("were read anew");
+    webhook.logged("were reloaded");
     assert!(!webhook.process.stderr().contains(PLANTED));
 }
 
@@ -136,7 +136,7 @@ async fn keys_in_all_usual_formats_and_certificate_chains_are_accepted() {
             .files
             .put(&webhook.authority.certify(NAME, &key), &encrypted);
         assert_eq!(presented(&client).await, before);
-        webhook.logged("one that has no password");
+        webhook.logged("a key without a password");
     }
 }
 
@@ -162,11 +162,11 @@ async fn both_tls_versions_are_supported_and_a_failing_client_is_logged_once() {
     }
     assert!(
         webhook
-            .logged("A client refuses the certificate")
+            .logged("A client rejected the certificate")
             .contains("caBundle")
     );
     assert_eq!(webhook.client().review(&pod()).await["allowed"], true);
-    assert_eq!(webhook.count("A client refuses the certificate"), 1);
+    assert_eq!(webhook.count("A client rejected the certificate"), 1);
     // Bytes that are not TLS get no response, and disturb nothing.
     assert_eq!(
         http::raw(webhook.address(), "GET /live HTTP/1.1\r\n\r\n").status,
