@@ -1,4 +1,4 @@
-//! What to inject, checked.
+//! What to inject, after all checks.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::credentials::RoleArn;
 /// What to inject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// The role to assume; none with an identity whose own credentials are passed through.
+    /// The role to assume; none if the identity's own credentials are passed through.
     pub role: Option<RoleArn>,
     /// How the sidecar proves who it is.
     pub identity: Identity,
@@ -21,15 +21,15 @@ pub struct Spec {
     pub region: Option<String>,
     /// Whether STS is called inside the region's VPCs.
     pub vpc: bool,
-    /// How long credentials live; what the daemon's default is if nothing is said.
+    /// The lifetime of the credentials; the daemon's default if absent.
     pub duration: Option<Duration>,
-    /// How long the service account's token lives.
+    /// The lifetime of the service account's token.
     pub token_expiration: Duration,
     /// Further settings of the sidecar.
     pub env: Vec<(String, String)>,
-    /// Containers that get nothing.
+    /// The names of containers that are left as they are.
     pub skip: Vec<String>,
-    /// The only containers that get something; all if nothing is said.
+    /// The names of the only containers that get credentials; all if absent.
     pub only: Option<Vec<String>>,
 }
 
@@ -60,7 +60,7 @@ pub enum Identity {
 /// What kind of container the sidecar is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// An init container that stays (Kubernetes 1.29 and later).
+    /// An init container that runs beside the others (Kubernetes 1.29 and later).
     Native,
     /// An ordinary container.
     Classic,

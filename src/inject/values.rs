@@ -1,4 +1,4 @@
-//! From what was said to values; each refusal says why and how to write it.
+//! Parses the values of a request; each error says how to write the value.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ pub(super) fn role_or_name(text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "`{text}` is no role; write acs:ram::<account id>:role/<name>, or the name alone"
+        "`{text}` is not a role; write acs:ram::<account id>:role/<name>, or the name alone"
     ))
 }
 
@@ -24,7 +24,7 @@ pub(super) fn identity(text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "`{text}` is no identity of a pod; choose {}",
+        "`{text}` is not an identity of a pod; choose {}",
         IDENTITIES.join(", ")
     ))
 }
@@ -34,11 +34,11 @@ pub(super) fn secret_name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!(
-        "`{text}` is no name of a Secret; write small letters, digits, `-` and `.`"
+        "`{text}` is not a name of a Secret; write lowercase letters, digits, `-` and `.`"
     ))
 }
 
-/// Whether an object may have that name.
+/// Whether a text is a valid name of an object.
 ///
 /// Source: Kubernetes' names of objects, RFC 1123 subdomains.
 pub(crate) fn is_object_name(text: &str) -> bool {
@@ -57,11 +57,11 @@ pub(super) fn image(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!(
-        "`{text}` is no image; write it like registry/name:tag"
+        "`{text}` is not an image; write it like registry/name:tag"
     ))
 }
 
-/// Reads seconds, as ACK's annotation has them, or a duration.
+/// Parses seconds, as in ACK's annotation, or a duration.
 pub(super) fn token_expiration(text: &str) -> Result<Duration, String> {
     let span = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -72,35 +72,35 @@ pub(super) fn token_expiration(text: &str) -> Result<Duration, String> {
         return Ok(span);
     }
     Err(format!(
-        "`{text}` is no life of a token; choose 600 to 43200 seconds"
+        "`{text}` is not a lifetime of a token; choose 600 to 43200 seconds"
     ))
 }
 
-/// Splits a setting of the sidecar.
+/// Parses a setting of the sidecar: `NAME=VALUE`.
 ///
-/// Refuses secrets, which would stand in the manifest in the clear, what injection itself sets, and what is no setting.
+/// Refuses secrets, which would be readable in the manifest, what injection sets itself, and unknown settings.
 pub(super) fn setting(text: &str) -> Result<(String, String), String> {
     let how = "write it like HTTPS_PROXY=http://proxy:3128";
     let Some((name, value)) = text.split_once('=') else {
-        // It may be a secret that was put in the wrong place.
+        // The text may be a secret in the wrong place, and is not repeated.
         return Err(format!("it has no `=`; {how}"));
     };
     let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     if !name.bytes().all(in_alphabet) || name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
-        return Err(format!("`{name}` is no name of a variable; {how}"));
+        return Err(format!("`{name}` is not a name of a variable; {how}"));
     }
     let setting = SETTINGS.iter().find(|setting| setting.variable() == name);
     if setting.is_some_and(|setting| !setting.in_file) {
         return Err(format!(
-            "{name} is a secret, and manifests are no place for one; put it into a Secret and name that with --secret"
+            "{name} is a secret, which must not be in a manifest; put it into a Secret, and name that with --secret"
         ));
     }
     if let Some((_, instead)) = OWN.iter().find(|(own, _)| *own == name) {
-        return Err(format!("{name} is set by the injection itself; {instead}"));
+        return Err(format!("{name} is set by inject itself; {instead}"));
     }
     if setting.is_none() && name.starts_with("RAM_SIDECAR_") {
         return Err(format!(
-            "{name} is no setting; `ram-sidecar serve --help` lists them"
+            "{name} is not a setting; `ram-sidecar serve --help` lists them"
         ));
     }
     Ok((name.to_owned(), value.to_owned()))
@@ -114,7 +114,7 @@ const IDENTITIES: &[&str] = &[
     "sandbox",
 ];
 
-/// What the injection sets, and what to do instead.
+/// What inject sets itself, and what to do instead.
 const OWN: &[(&str, &str)] = &[
     ("ALIBABA_CLOUD_CREDENTIALS_URI", "use --credentials-uri"),
     ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "use --oidc-provider-arn"),

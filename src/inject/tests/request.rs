@@ -61,17 +61,17 @@ fn all_mistakes_are_reported_at_once_with_their_places() {
     let mistakes = flags.for_pod(&annotated(&annotations)).check().unwrap_err();
     for start in [
         "--role: its account id `x` is not a number",
-        "--identity: `token` is no identity of a pod; choose oidc, access_key",
+        "--identity: `token` is not an identity of a pod; choose oidc, access_key",
         "--oidc-provider-arn: `p` is not an OIDC provider",
-        "--secret: `Key` is no name of a Secret",
+        "--secret: `Key` is not a name of a Secret",
         "--credentials-uri: plain http to another machine",
-        "--image: `a b` is no image",
+        "--image: `a b` is not an image",
         "--region: `CN` is not a region",
         "--duration: `5m` is outside what STS grants",
         "--account-id: `a` is not an account id",
         "--skip-containers: it is empty or has an empty entry",
         "the annotation ram-sidecar/classic: `maybe` is neither true nor false",
-        "the annotation pod-identity.alibabacloud.com/service-account-token-expiration: `60` is no life of a token",
+        "the annotation pod-identity.alibabacloud.com/service-account-token-expiration: `60` is not a lifetime of a token",
     ] {
         assert!(
             mistakes.iter().any(|mistake| mistake.starts_with(start)),
@@ -173,19 +173,19 @@ fn settings_of_the_sidecar_must_not_be_secrets() {
             "ALIBABA_CLOUD_SECURITY_TOKEN is a secret",
         ),
         ("planted", "it has no `=`"),
-        ("=planted", "`` is no name of a variable"),
-        ("1A=planted", "`1A` is no name of a variable"),
+        ("=planted", "`` is not a name of a variable"),
+        ("1A=planted", "`1A` is not a name of a variable"),
         (
             "RAM_SIDECAR_KEY=planted",
-            "RAM_SIDECAR_KEY is set by the injection itself; drop it",
+            "RAM_SIDECAR_KEY is set by inject itself; drop it",
         ),
         (
             "ALIBABA_CLOUD_ROLE_ARN=planted",
-            "ALIBABA_CLOUD_ROLE_ARN is set by the injection itself; use --role",
+            "ALIBABA_CLOUD_ROLE_ARN is set by inject itself; use --role",
         ),
         (
             "RAM_SIDECAR_DRIAN=planted",
-            "RAM_SIDECAR_DRIAN is no setting",
+            "RAM_SIDECAR_DRIAN is not a setting",
         ),
     ] {
         let mut request = rrsa();
