@@ -34,7 +34,9 @@ impl Request {
             let rest = &target[rest + 3..];
             let end = rest.iter().position(|b| b"/?#".contains(b));
             let (authority, path) = rest.split_at(end.unwrap_or(rest.len()));
-            (Some(authority.to_vec()), path)
+            // A user before the host is of no account.
+            let host = authority.rsplit(|byte| *byte == b'@').next()?;
+            (Some(host.to_vec()), path)
         };
         let end = target.iter().position(|b| b"?#".contains(b));
         let mut headers = Vec::new();

@@ -55,7 +55,9 @@ pub fn check(
         (None, _) => None,
         (Some(_), Some(_)) => return Err(HOST),
     };
+    // A user in it is of no account, but its port must be one.
     let authority = uri.authority().map(axum::http::uri::Authority::as_str);
+    let authority = authority.map(|all| all.rsplit_once('@').map_or(all, |(_, host)| host));
     if host.is_none() && authority.is_none() && version != Version::HTTP_10 {
         return Err(HOST);
     }
@@ -298,6 +300,7 @@ mod tests {
         assert_eq!(judged("http://127.0.0.1:7002/x?y=1"), "ok");
         assert_eq!(judged("http://evil.example/x"), "HostRefused");
         assert_eq!(judged("http://127.0.0.1:PUT7002/x"), "HostRefused");
-        assert_eq!(judged("http://user@127.0.0.1:7002/x"), "HostRefused");
+        assert_eq!(judged("http://user@127.0.0.1:7002/x"), "ok");
+        assert_eq!(judged("http://127.0.0.1:7002@evil.example/x"), "HostRefused");
     }
 }
