@@ -64,7 +64,7 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults() {
 }
 
 #[test]
-fn files_come_from_the_strongest_layer_with_all_their_fields() {
+fn file_sinks_come_whole_from_the_strongest_layer() {
     let toml = "[[file]]\npath = '/a'\nmode = '0640'\nuid = 7\ngid = 8\n[[file]]\npath = '/b'";
     let config = checked(&[], &KEYS, toml);
     let file = |path: &str, mode, uid, gid| CredentialsFile {
@@ -94,14 +94,14 @@ fn files_come_from_the_strongest_layer_with_all_their_fields() {
 }
 
 #[test]
-fn the_session_is_named_after_the_pod_or_the_host() {
+fn default_session_name_is_the_pod_or_the_host() {
     assert_eq!(checked(&[], &KEYS, "").session.name, "trainer-0");
     let variables = [&KEYS[..], &[("POD_NAME", "my-pod")]].concat();
     assert_eq!(checked(&[], &variables, "").session.name, "my-pod");
 }
 
 #[test]
-fn what_the_rrsa_webhook_injects_is_enough() {
+fn variables_of_the_rrsa_webhook_are_sufficient() {
     let variables = [
         ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/job"),
         (
@@ -137,7 +137,7 @@ fn what_the_rrsa_webhook_injects_is_enough() {
 }
 
 #[test]
-fn a_chosen_identity_settles_which_of_two_it_is() {
+fn chosen_identity_resolves_an_ambiguity() {
     let both = [
         &KEYS[..],
         &[
@@ -156,7 +156,7 @@ fn a_chosen_identity_settles_which_of_two_it_is() {
 }
 
 #[test]
-fn a_secret_key_opens_other_addresses() {
+fn secret_key_permits_other_addresses() {
     let flags = [
         ("serve.listen", "10.0.0.5:7002"),
         ("serve.key", "k3V9q0Z7m1X8c2W6t5R4pu"),
@@ -166,7 +166,7 @@ fn a_secret_key_opens_other_addresses() {
 }
 
 #[test]
-fn a_mistake_is_one_line_of_some_length_whatever_it_repeats() {
+fn mistake_is_one_line_of_limited_length_whatever_it_repeats() {
     let long = "x".repeat(10_000);
     let toml = format!("\"a\\nb\" = 1\n[sts]\nregion = \"c\\u2028d\"\n[role]\narn = \"{long}\\n\"");
     let mistakes = outcome(&[("role.duration", &long)], &[], &toml).unwrap_err();

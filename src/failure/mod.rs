@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn every_stage_has_a_name_of_its_own() {
+    fn every_stage_has_a_unique_name() {
         let stages = [
             (Stage::Identity, "identity"),
             (Stage::Transport, "transport"),

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longer_of_both_pauses_counts_and_garbage_does_not() {
+    fn longer_retry_header_wins_and_malformed_ones_are_ignored() {
         for (pairs, expected) in [
             (vec![], None),
             (vec![("retry-after", "7")], Some(Duration::from_secs(7))),

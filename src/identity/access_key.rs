@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_that_differ_in_any_part_are_not_the_same() {
+    fn keys_that_differ_in_any_part_are_different() {
         let keys = |id: &str, secret: &str, token: Option<&str>| Keys {
             access_key_id: id.into(),
             access_key_secret: secret.into(),

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_telling_piece_of_the_address_is_kept_out_of_what_the_server_says() {
+    fn every_secret_part_of_the_url_is_redacted_in_messages_of_the_server() {
         for (address, told) in [
             (
                 "http://127.0.0.1/planted-key/credentials",

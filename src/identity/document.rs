@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_or_an_end_there_are_only_keys_to_sign_with() {
+    fn document_without_a_token_or_an_expiry_yields_signing_keys_only() {
         for text in [
             r#"{"mode":"AK","access_key_id":"LTAI","access_key_secret":"s"}"#,
             r#"{"AccessKeyId":"LTAI","AccessKeySecret":"s","SecurityToken":"","Expiration":""}"#,
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_term_key_is_not_temporary_whatever_stands_beside_it() {
+    fn long_term_key_is_not_temporary_whatever_the_other_fields() {
         for text in [
             r#"{"AccessKeyId":"LTAI5t","AccessKeySecret":"s","SecurityToken":"t","Expiration":"9999-12-31T00:00:00Z"}"#,
             r#"{"mode":"AK","access_key_id":"STS.a","access_key_secret":"s","sts_token":"t","expiration":"2024-05-21T11:39:29Z"}"#,
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_behind_prolongs_no_life() {
+    fn slow_clock_does_not_extend_the_lifetime() {
         let text = r#"{"AccessKeyId":"STS.a","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2024-05-21T11:39:29Z"}"#;
         let left = |skew: i64| {
             let document = Document::read(text.as_bytes()).unwrap();
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_not_whole_is_refused_without_quoting_it() {
+    fn incomplete_document_is_refused_without_quoting_it() {
         for (text, reason) in [
             ("", "not the JSON of credentials (Eof"),
             ("planted", "not the JSON of credentials (Syntax"),

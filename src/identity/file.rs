@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_file_is_read_anew_and_its_faults_are_named() {
+    async fn file_is_read_again_and_its_faults_are_named() {
         let directory = crate::testing::directory("identity");
         let path = directory.join("token");
         let mut file = File::new(path.clone());

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_has_the_coordinates_of_itself_and_of_no_other() {
+    fn identity_ignores_the_settings_of_the_others() {
         for (index, one) in all().iter().enumerate() {
             for (number, other) in all().iter().enumerate() {
                 let is_one = one.coordinates() == other.coordinates();
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_keeps_something_between_attempts_goes_on_where_the_same_stopped() {
+    fn only_an_identity_with_state_resumes_from_its_predecessor() {
         for (index, one) in all().iter().enumerate() {
             for (number, other) in all().iter().enumerate() {
                 let keeps = matches!(one, Identity::EcsRamRole(_) | Identity::Oidc(_));
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_alone_may_become_another_identity_by_its_file() {
+    fn only_a_profile_may_become_another_identity_when_its_file_changes() {
         for identity in all() {
             let is_profile = identity.kind() == "profile";
             assert_eq!(identity.source_file().is_some(), is_profile, "{identity:?}");
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn where_the_metadata_service_is_forbidden_it_is_not_asked() {
+    async fn disabled_metadata_service_is_not_called() {
         let mut role = role("http://127.0.0.1:1", "a", true);
         let refusal = role.resolve(&Clock::machine()).await.unwrap_err();
         assert_eq!(refusal.code, "MetadataDisabled");

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_tells_who_it_is_for_without_its_signature() {
+    fn audience_and_subject_are_read_without_the_signature() {
         let token = |payload: &str| {
             let payload = URL_SAFE_NO_PAD.encode(payload);
             claims(&format!("header.{payload}.signature").into())

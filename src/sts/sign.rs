@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_stamps_are_alike() {
+    fn every_nonce_is_unique() {
         let at = DateTime::UNIX_EPOCH;
         assert_ne!(Stamp::new(at).unwrap().nonce, Stamp::new(at).unwrap().nonce);
     }
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn v3_puts_who_asks_into_headers_and_the_rest_into_the_query() {
+    fn v3_puts_the_credentials_into_headers_and_the_rest_into_the_query() {
         let host = "sts.aliyuncs.com:8443";
         let signed = signed(Signature::V3, host, parameters(), &keys(), &stamp());
         let query = "?Format=JSON&Policy=%7B%22a%20b%22%3A%22%2A~%C3%BC%22%7D&RoleArn=acs%3Aram%3A%3A1%3Arole%2Fr";
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_signed_is_stamped_all_the_same() {
+    fn unsigned_request_has_a_nonce_too() {
         let form = "Action=AssumeRole&Format=JSON&Policy=%7B%22a%20b%22%3A%22%2A~%C3%BC%22%7D\
             &RoleArn=acs%3Aram%3A%3A1%3Arole%2Fr&SignatureNonce=n-1&Timestamp=2024-05-21T10%3A39%3A29Z\
             &Version=2015-04-01";

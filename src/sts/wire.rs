@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_the_role_is_asked_for_where_the_action_has_it() {
+    fn request_has_every_parameter_of_the_role_that_its_action_supports() {
         let mut role = RoleRequest {
             arn: RoleArn::parse("acs:ram::1:role/r").unwrap(),
             session_name: "job".into(),
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_answer_is_read() {
+    fn documented_response_is_read() {
         let credentials = parsed(200, GOOD).unwrap();
         assert_eq!(credentials.access_key_id, "STS.L4aB");
         assert_eq!(credentials.access_key_secret.expose_secret(), "wyLTSmsy");
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_less_than_whole_credentials_is_a_failure_without_a_secret() {
+    fn incomplete_credentials_are_a_failure_without_a_secret() {
         let cases = [
             ("", "with an empty body"),
             ("hello", "not with JSON"),
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_caller_is_read_and_nothing_else() {
+    fn only_the_caller_is_read_from_a_caller_identity() {
         let body = r#"{"RequestId":"1","AccountId":"7","IdentityType":"RAMUser","Arn":"acs:ram::7:user/u"}"#;
         let read = caller(&answer(200, body)).unwrap();
         assert_eq!(
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn the_skew_is_learnt_within_a_second_and_from_no_absurd_date() {
+    fn skew_is_accurate_to_a_second_and_ignores_absurd_dates() {
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
         let learnt = |date| skew(at(1_000_000), Duration::from_secs(2), date);
         assert_eq!(learnt(at(1_000_000)), Some(TimeDelta::milliseconds(500)));
@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_judges_what_the_table_does_not_know() {
+    fn status_decides_for_codes_outside_the_table() {
         let body = r#"{"Code":"Strange.New","Message":"?"}"#;
         let known = r#"{"Code":"NoPermission"}"#;
         for (status, body, code, verdict) in [

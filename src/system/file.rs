@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_read_up_to_its_limit() {
+    fn file_is_read_up_to_the_limit() {
         let path = crate::testing::directory("read-regular").join("file");
         fs::write(&path, "abc").unwrap();
         assert_eq!(**read_regular(&path, 3).unwrap(), *b"abc");
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_regular_file_is_refused_without_waiting() {
+    fn irregular_file_is_refused_without_blocking() {
         let directory = crate::testing::directory("read-irregular");
         let (pipe, socket) = (directory.join("pipe"), directory.join("socket"));
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();

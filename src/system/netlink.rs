@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_a_payload_an_acknowledgement_or_an_error() {
+    fn response_is_a_payload_an_acknowledgement_or_an_error() {
         assert!(read(&answer(20, 7), 20).unwrap().is_some());
         assert!(read(&answer(NLMSG_ERROR, 0), 20).unwrap().is_none());
         let exists = read(&answer(NLMSG_ERROR, -17), 20).unwrap_err();
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_as_long_as_its_header_says() {
+    fn message_length_is_that_of_its_header() {
         let message = message(20, 0, &[0; 24]);
         assert_eq!(message.len(), 40);
         assert_eq!(message[..4], 40_u32.to_ne_bytes());

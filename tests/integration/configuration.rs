@@ -189,7 +189,7 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn each_mistake_is_one_sentence_that_names_its_place() {
+fn each_mistake_is_one_sentence_that_names_the_setting() {
     let scratch = Scratch::new();
     let file = scratch.join("config.toml");
     let file = file.to_str().unwrap();
@@ -199,15 +199,15 @@ fn each_mistake_is_one_sentence_that_names_its_place() {
         if !case.toml.is_empty() {
             args.extend(["--config", file]);
         }
-        let (code, told) = run(&args, case.env);
-        let told = told.replace(file, "FILE");
-        assert_eq!(code, Some(78), "{told}");
-        let lines: Vec<&str> = told.lines().skip(1).map(str::trim_start).collect();
-        assert_eq!(lines.len(), case.mistakes.len(), "{told}");
+        let (code, message) = run(&args, case.env);
+        let message = message.replace(file, "FILE");
+        assert_eq!(code, Some(78), "{message}");
+        let lines: Vec<&str> = message.lines().skip(1).map(str::trim_start).collect();
+        assert_eq!(lines.len(), case.mistakes.len(), "{message}");
         for (line, mistake) in lines.iter().zip(case.mistakes) {
             assert!(line.starts_with(mistake), "\n{line}\n{mistake}");
         }
-        assert!(!told.contains("planted"), "{told}");
+        assert!(!message.contains("planted"), "{message}");
     }
 }
 
@@ -216,7 +216,7 @@ fn all_mistakes_are_reported_at_once() {
     let scratch = Scratch::new();
     let file = scratch.join("config.toml");
     fs::write(&file, "[role]\nduration = '1'\n[nope]\nx = 1\n").unwrap();
-    let (code, told) = run(
+    let (code, message) = run(
         &[
             "--config",
             file.to_str().unwrap(),
@@ -229,8 +229,8 @@ fn all_mistakes_are_reported_at_once() {
     );
     assert_eq!(code, Some(78));
     assert!(
-        told.starts_with("ram-sidecar: 8 configuration mistakes:"),
-        "{told}"
+        message.starts_with("ram-sidecar: 8 configuration mistakes:"),
+        "{message}"
     );
     for place in [
         "nope in",
@@ -242,29 +242,35 @@ fn all_mistakes_are_reported_at_once() {
         "--drain:",
         "--log-level:",
     ] {
-        assert!(told.contains(&format!("\n  {place}")), "{place}\n{told}");
+        assert!(
+            message.contains(&format!("\n  {place}")),
+            "{place}\n{message}"
+        );
     }
 }
 
 #[test]
-fn wrong_usage_is_told_from_wrong_configuration() {
+fn usage_error_and_configuration_error_have_different_exit_codes() {
     for args in [
         &["--no-such-flag"][..],
         &["--access-key-secret", "x"],
         &["--fault", "lifetime=1m"],
         &["stray"],
     ] {
-        let (code, told) = run(args, &[]);
-        assert_eq!(code, Some(64), "{told}");
-        assert!(told.contains("Usage:") || told.contains("--help"), "{told}");
+        let (code, message) = run(args, &[]);
+        assert_eq!(code, Some(64), "{message}");
+        assert!(
+            message.contains("Usage:") || message.contains("--help"),
+            "{message}"
+        );
     }
     let (code, _) = run(&["--help"], &[]);
     assert_eq!(code, Some(0));
 }
 
 #[test]
-fn an_empty_variable_is_an_absent_one() {
-    let (code, told) = run(
+fn empty_variable_counts_as_unset() {
+    let (code, message) = run(
         &[],
         &[
             ARN,
@@ -273,5 +279,5 @@ fn an_empty_variable_is_an_absent_one() {
         ],
     );
     assert_eq!(code, Some(78));
-    assert!(told.contains("no identity is given"), "{told}");
+    assert!(message.contains("no identity is given"), "{message}");
 }

@@ -1,4 +1,4 @@
-//! What a session policy leaves of OSS, as `oss2` finds it.
+//! The access to OSS that a session policy leaves, tested with `oss2`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::toolchains::Language;
 use crate::upstream::{beside, sts};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_policy_confines_oss2_to_one_bucket() {
+async fn session_policy_confines_oss2_to_one_bucket() {
     assert_confined(&[], &[("RAM_SIDECAR_POLICY", ONE_BUCKET)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pais_default_role_confines_oss2_to_one_bucket() {
+async fn pai_default_role_confines_oss2_to_one_bucket() {
     let account = Options::default().account_id;
     let preset = [
         ("ALIBABA_CLOUD_ROLE_ARN", ""),
@@ -31,9 +31,9 @@ async fn pais_default_role_confines_oss2_to_one_bucket() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_session_policy_oss2_reaches_every_bucket() {
+async fn oss2_reaches_every_bucket_without_a_session_policy() {
     let (sts, home) = (sts().await, Scratch::new());
-    let (daemon, oss) = (beside(&sts, &[], &[]), guarded(&sts));
+    let (daemon, oss) = (beside(&sts, &[], &[]), stub_with_policies(&sts));
     for version in VERSIONS {
         for (bucket, keys) in [(BUCKET, &OBJECTS[..]), (OTHER_BUCKET, &[OTHER_OBJECT])] {
             let Some(reach) = reach(&daemon, &home, &oss, version, bucket, keys) else {
@@ -53,7 +53,7 @@ async fn assert_confined(args: &[&str], env: &[(&str, &str)]) {
     }]});
     sts.add_role("aliyunpaidlcdefaultrole", &trust.to_string(), HOUR)
         .expect("a good policy");
-    let (daemon, oss) = (beside(&sts, args, env), guarded(&sts));
+    let (daemon, oss) = (beside(&sts, args, env), stub_with_policies(&sts));
     for version in VERSIONS {
         let reach = |bucket, keys| reach(&daemon, &home, &oss, version, bucket, keys);
         let Some(own) = reach(BUCKET, &OBJECTS) else {
@@ -67,7 +67,7 @@ async fn assert_confined(args: &[&str], env: &[(&str, &str)]) {
 }
 
 /// Starts a stub of OSS that permits what the session policies of `sts` do.
-fn guarded(sts: &Arc<Sandbox>) -> Stub {
+fn stub_with_policies(sts: &Arc<Sandbox>) -> Stub {
     let judge = Arc::clone(sts);
     stub_oss::start_with_permissions(
         issued_by(sts),

@@ -60,7 +60,7 @@ impl Token {
 }
 
 #[test]
-fn the_document_has_the_four_names_of_aws_and_what_the_uri_serves() {
+fn document_has_the_four_fields_of_aws_with_the_credentials_of_the_uri() {
     let daemon = sandbox(&["--container"]);
     let reply = ask(&daemon, None);
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -89,7 +89,7 @@ fn the_document_has_the_four_names_of_aws_and_what_the_uri_serves() {
 }
 
 #[test]
-fn it_is_spoken_only_when_asked_for_and_only_at_its_key() {
+fn dialect_is_served_only_where_enabled_and_only_under_its_key() {
     let daemon = sandbox(&[]);
     let reply = daemon.get(PATH);
     assert_eq!((reply.status, reply.text("Code")), (404, "NotFound".into()));
@@ -105,7 +105,7 @@ fn it_is_spoken_only_when_asked_for_and_only_at_its_key() {
 }
 
 #[test]
-fn with_a_token_file_only_its_present_content_is_let_in() {
+fn only_the_current_content_of_the_token_file_is_accepted() {
     let token = Token::new("planted-first-token");
     let daemon = sandbox(&["--container", "--container-token-file", &token.path()]);
     daemon.plant("planted-first-token");
@@ -128,7 +128,7 @@ fn with_a_token_file_only_its_present_content_is_let_in() {
         let message = reply.text("Message");
         assert!(message.contains("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"));
     }
-    // The URI has no such guard.
+    // The URI requires no token.
     assert_eq!(daemon.credentials().status, 200);
 
     token.replace("planted-second-token");
@@ -137,7 +137,7 @@ fn with_a_token_file_only_its_present_content_is_let_in() {
 }
 
 #[test]
-fn a_token_file_that_cannot_be_used_lets_nobody_in_and_heals() {
+fn unusable_token_file_refuses_every_caller_until_it_is_repaired() {
     let token = Token::new("planted-token");
     let daemon = sandbox(&["--container", "--container-token-file", &token.path()]);
     daemon.plant("planted-token");
@@ -188,7 +188,7 @@ fn a_token_file_that_cannot_be_used_lets_nobody_in_and_heals() {
 type Spoil = fn(&Path);
 
 #[test]
-fn a_token_file_that_could_never_be_sent_ends_the_start() {
+fn token_file_that_no_header_can_carry_is_a_startup_error() {
     let token = Token::new("");
     let path = token.path();
     let flags = ["--sandbox", "--container", "--container-token-file", &path];
@@ -203,22 +203,25 @@ fn a_token_file_that_could_never_be_sent_ends_the_start() {
         "",
     ] {
         token.replace(content);
-        let (code, told) = start();
-        assert_eq!(code, Some(78), "{told}");
-        assert!(told.contains("--container-token-file"), "{told}");
-        assert!(told.contains("not even a line break or a space"), "{told}");
-        assert!(!told.contains("planted"), "{told}");
+        let (code, message) = start();
+        assert_eq!(code, Some(78), "{message}");
+        assert!(message.contains("--container-token-file"), "{message}");
+        assert!(
+            message.contains("not even a line break or a space"),
+            "{message}"
+        );
+        assert!(!message.contains("planted"), "{message}");
     }
     fs::remove_file(&path).unwrap();
-    let (code, told) = start();
-    assert_eq!(code, Some(78), "{told}");
-    assert!(told.contains("No such file or directory"), "{told}");
+    let (code, message) = start();
+    assert_eq!(code, Some(78), "{message}");
+    assert!(message.contains("No such file or directory"), "{message}");
 
     token.replace("planted-token");
     let flags = ["--sandbox", "--container-token-file", &path];
-    let (code, told) = run(&[&LISTEN[..], &flags].concat(), &[]);
-    assert_eq!(code, Some(78), "{told}");
-    assert!(told.contains("container.enabled"), "{told}");
+    let (code, message) = run(&[&LISTEN[..], &flags].concat(), &[]);
+    assert_eq!(code, Some(78), "{message}");
+    assert!(message.contains("container.enabled"), "{message}");
 }
 
 /// Returns the command of the example: boto3 that gets its credentials at `uri`, and comes to `s3` as its proxy.
@@ -280,7 +283,7 @@ async fn boto3_without_the_token_gets_no_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_stub_of_s3_refuses_what_oss_refuses() {
+async fn stub_of_s3_refuses_forged_credentials_like_oss() {
     let home = Scratch::new();
     for (forgery, code) in FORGERIES.into_iter().zip([
         "InvalidAccessKeyId",
@@ -323,7 +326,7 @@ fn forger(forgery: Forgery) -> Stub {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_checksums_that_boto3_sends_by_default_are_refused() {
+async fn default_checksums_of_boto3_are_refused() {
     let home = Scratch::new();
     let sts = sts().await;
     let s3 = stub_s3::start(issued_by(&sts));

@@ -1,8 +1,8 @@
-//! Every sentence that the daemon tells when it has no credentials, for review.
+//! Every message of the daemon when it has no credentials, for review.
 //!
-//! `tests/data/diagnoses.txt` holds one block for each situation: what is the matter, the code, and the 503's `Message`.
-//! What differs from run to run stands there as a placeholder. `UPDATE_GOLDEN=1 cargo test --test integration diagnoses`
-//! writes the file anew; whoever does that reads what has changed as somebody would who is woken by it.
+//! `tests/data/diagnoses.txt` holds one block for each situation: its title, the code, and the 503's `Message`.
+//! Placeholders replace what differs from run to run. `UPDATE_GOLDEN=1 cargo test --test integration diagnoses`
+//! writes the file anew; review each change as an operator at night would read it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -25,39 +25,42 @@ mod network;
 mod normal;
 mod oidc;
 
-/// A situation in plain words, and what the daemon makes of it.
+/// A situation in plain words, and the daemon's diagnosis of it.
 struct Case {
     title: String,
-    told: Pin<Box<dyn Future<Output = Told> + Send>>,
+    diagnosis: Pin<Box<dyn Future<Output = Diagnosis> + Send>>,
 }
 
-/// What the daemon tells.
+/// The code and the message that the daemon reports.
 #[derive(Debug, PartialEq)]
-struct Told {
+struct Diagnosis {
     code: String,
     sentence: String,
 }
 
-fn case(title: impl Into<String>, told: impl Future<Output = Told> + Send + 'static) -> Case {
-    let (title, told) = (title.into(), Box::pin(told));
-    Case { title, told }
+fn case(
+    title: impl Into<String>,
+    diagnosis: impl Future<Output = Diagnosis> + Send + 'static,
+) -> Case {
+    let (title, diagnosis) = (title.into(), Box::pin(diagnosis));
+    Case { title, diagnosis }
 }
 
-impl Told {
+impl Diagnosis {
     /// Asks for credentials, once the first attempt has failed.
-    fn by(daemon: Daemon) -> Self {
+    fn of(daemon: Daemon) -> Self {
         block_in_place(move || {
             daemon.logged("No credentials");
             let reply = daemon.credentials();
             assert_eq!(reply.status, 503, "{reply:?}");
-            let told = Self::normal(reply.text("Code"), &reply.text("Message"));
+            let diagnosis = Self::normal(reply.text("Code"), &reply.text("Message"));
             drop(daemon);
-            told
+            diagnosis
         })
     }
 
-    /// Takes the log's word for a failure that the next attempt mends.
-    fn at_first_by(daemon: Daemon) -> Self {
+    /// Reads the diagnosis from the log, where the next attempt succeeds.
+    fn of_first_failure(daemon: Daemon) -> Self {
         block_in_place(move || {
             let line = daemon.logged("No credentials");
             drop(daemon);
@@ -76,7 +79,7 @@ impl Told {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_diagnosis_reads_as_it_was_reviewed() {
+async fn every_diagnosis_matches_the_reviewed_text() {
     let cases = [
         access_key::cases(),
         oidc::cases(),
@@ -88,27 +91,27 @@ async fn every_diagnosis_reads_as_it_was_reviewed() {
     let running: Vec<_> = cases
         .into_iter()
         .flatten()
-        .map(|Case { title, told }| {
+        .map(|Case { title, diagnosis }| {
             let places = Arc::clone(&places);
-            let told = async move {
+            let diagnosis = async move {
                 let _place = places.acquire_owned().await.unwrap();
-                told.await
+                diagnosis.await
             };
-            (title, tokio::spawn(told))
+            (title, tokio::spawn(diagnosis))
         })
         .collect();
     let mut blocks = Vec::new();
-    for (title, told) in running {
-        let told = told
+    for (title, diagnosis) in running {
+        let diagnosis = diagnosis
             .await
             .unwrap_or_else(|error| panic!("{title}: {error}"));
-        blocks.push(block(&title, &told));
+        blocks.push(block(&title, &diagnosis));
     }
     compare(&blocks);
 }
 
 #[test]
-fn every_code_of_sts_the_transport_and_the_answer_is_reviewed() {
+fn every_code_of_sts_the_transport_and_the_response_is_reviewed() {
     let reviewed = fs::read_to_string(golden()).unwrap();
     let codes: Vec<&str> = blocks(&reviewed)
         .map(|block| block.lines().nth(1).expect("a code"))
@@ -157,7 +160,7 @@ fn compare(blocks_now: &[String]) {
     for known in &reviewed {
         let title = known.lines().next();
         if blocks_now.iter().all(|block| block.lines().next() != title) {
-            write!(differences, "reviewed, but told no longer:\n{known}\n").unwrap();
+            write!(differences, "reviewed, but reported no longer:\n{known}\n").unwrap();
         }
     }
     assert!(
@@ -166,10 +169,10 @@ fn compare(blocks_now: &[String]) {
     );
 }
 
-fn block(title: &str, told: &Told) -> String {
-    let mut block = format!("{MARK}{title}\n{}\n", told.code);
+fn block(title: &str, diagnosis: &Diagnosis) -> String {
+    let mut block = format!("{MARK}{title}\n{}\n", diagnosis.code);
     let mut width = 0;
-    for word in told.sentence.split(' ') {
+    for word in diagnosis.sentence.split(' ') {
         let needed = word.chars().count();
         if width > 0 && width + 1 + needed > WIDTH {
             block.push('\n');
@@ -196,7 +199,7 @@ fn golden() -> PathBuf {
         .collect()
 }
 
-/// The beginnings of the codes of identities and of files, whose own tests prove them.
+/// Prefixes of the codes that the tests of identities and files cover.
 const PROVED_ELSEWHERE: [&str; 7] = [
     "Identity",
     "Metadata",
@@ -215,8 +218,8 @@ Written by `UPDATE_GOLDEN=1 cargo test --test integration diagnoses`; every chan
 /// Begins a block.
 const MARK: &str = "# ";
 
-/// What a reviewer can read side by side with what it was before.
+/// The width in columns, so that a reviewer can compare versions side by side.
 const WIDTH: usize = 118;
 
-/// Most cases wait for the daemon, which holds a request for four seconds while time may mend the failure.
+/// Cases that run at once: most wait for the daemon, which holds a request for four seconds after a transient failure.
 const AT_ONCE: usize = 24;

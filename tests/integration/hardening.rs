@@ -1,4 +1,4 @@
-//! What the process does against a look into its memory, and that whatever it starts finds the world as it was.
+//! The process protects its memory, and its children inherit the original umask and privileges.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use crate::door::{has, is_root, output};
 use crate::serving::{LISTEN, sandbox};
 use crate::support::{Scratch, environment, eventually, required, under};
 
-/// Every command that holds secrets, and whether its own children are to find the world as it was.
+/// Every command that holds secrets, and whether its own children inherit the original state.
 const COMMANDS: [(&str, bool); 4] = [
     ("serve", false),
     ("exec", true),
@@ -20,7 +20,7 @@ const COMMANDS: [(&str, bool); 4] = [
     ("get", false),
 ];
 
-/// Says how it finds the world, and then waits for as long as its directory is there.
+/// Writes its umask and privileges to files, and then waits until the file `started` is removed.
 const PROGRAM: &str = r#"["sh", "-c", "umask > umask; grep NoNewPrivs /proc/self/status > privileges; touch started; while [ -e started ]; do sleep 0.1; done"]"#;
 
 #[test]
@@ -40,8 +40,8 @@ fn another_process_of_the_same_user_reads_neither_memory_nor_environment() {
 }
 
 #[test]
-fn nobody_of_the_same_user_traces_it() {
-    // What the path leads to first need not be for everybody.
+fn another_process_of_the_same_user_cannot_trace_it() {
+    // The first match in the path may not be executable by every user.
     let runs = |python: &&str| {
         let words = [*python, "-c", "import ctypes"];
         (!is_root() || has("setpriv"))
@@ -75,7 +75,7 @@ print(os.strerror(ctypes.get_errno()) if done else 'traced')";
 }
 
 #[test]
-fn no_crash_leaves_a_core_however_large_it_might_be() {
+fn crash_leaves_no_core_dump_even_with_an_unlimited_size() {
     let unlimited = ["prlimit", "--core=unlimited:unlimited"];
     let mut other = Command::new("sh");
     other.args(["-c", "touch started; exec sleep 60"]);
@@ -94,21 +94,21 @@ fn no_crash_leaves_a_core_however_large_it_might_be() {
 }
 
 #[test]
-fn what_it_creates_is_its_users_only_while_its_program_has_the_umask_it_was_started_with() {
+fn files_are_private_to_the_user_while_the_program_has_the_original_umask() {
     let before = ["sh", "-c", "umask 026; exec \"$@\"", "sh"];
     for (name, is_transparent) in COMMANDS {
         let held = Held::by_program(name, &before);
         let own = if is_transparent { "0026" } else { "0077" };
         assert_eq!(held.status("Umask"), BTreeSet::from([own.into()]), "{name}");
-        assert_eq!(held.told("umask"), "0026", "{name}");
+        assert_eq!(held.output("umask"), "0026", "{name}");
     }
 }
 
 #[test]
-fn a_program_for_credentials_may_gain_privileges() {
+fn program_for_credentials_may_gain_privileges() {
     for (name, _) in COMMANDS {
         let held = Held::by_program(name, &[]);
-        assert_eq!(held.told("privileges"), "NoNewPrivs:\t0", "{name}");
+        assert_eq!(held.output("privileges"), "NoNewPrivs:\t0", "{name}");
     }
     let scratch = Scratch::new();
     let file = scratch.join("config.json");
@@ -121,7 +121,7 @@ fn a_program_for_credentials_may_gain_privileges() {
 }
 
 #[test]
-fn where_no_program_is_run_no_thread_can_gain_privileges() {
+fn no_thread_can_gain_privileges_without_a_program_for_credentials() {
     for (name, is_transparent) in COMMANDS {
         // It takes connections, and never answers. One each: of those that came before, more may wait.
         let sts = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -192,9 +192,9 @@ impl Held {
     }
 
     /// Reads a file that its program wrote.
-    fn told(&self, name: &str) -> String {
-        let told = fs::read_to_string(self.scratch.join(name)).expect("the program wrote it");
-        told.trim().to_owned()
+    fn output(&self, name: &str) -> String {
+        let message = fs::read_to_string(self.scratch.join(name)).expect("the program wrote it");
+        message.trim().to_owned()
     }
 
     /// Returns what its threads have by a name, each value once.
@@ -213,7 +213,7 @@ impl Held {
         PRIVATE.iter().filter(is_open).copied().collect()
     }
 
-    /// Crashes it, by the signal that nobody catches.
+    /// Crashes it with a signal that has no handler.
     fn crashed(mut self) -> ExitStatus {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(id.expect("a process id"), Signal::ILL).expect("it runs");
@@ -229,7 +229,7 @@ impl Drop for Held {
     }
 }
 
-/// What the kernel shows of a process to those only that may trace it.
+/// Files of a process that the kernel opens only to processes that may trace it.
 const PRIVATE: [&str; 5] = ["environ", "mem", "maps", "auxv", "fd"];
 
 /// Makes a command of ours that is to hold secrets.
@@ -245,7 +245,7 @@ fn ours(name: &str, settings: &[&str], variables: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Makes a program the unprivileged user's, where these tests are root's: root may look at everything.
+/// Runs a program as an unprivileged user if the tests run as root, which may read everything.
 fn as_nobody() -> Vec<&'static str> {
     let words = ["setpriv", "--reuid=65534", "--regid=65534"];
     let more = ["--clear-groups", "--inh-caps=-all"];

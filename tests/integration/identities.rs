@@ -1,4 +1,4 @@
-//! Identities whose proof lives in programs, files and services.
+//! Identities whose credentials come from programs, files and services.
 
 use std::time::Duration;
 
@@ -109,7 +109,10 @@ fn fresh(daemon: &Daemon) {
 
 /// Waits until the daemon says that it has no credentials, for the reason `code`.
 fn refused(daemon: &Daemon, code: &str) -> String {
-    let told = daemon.logged("No credentials");
-    assert!(told.contains(&format!("\"code\":\"{code}\"")), "{told}");
-    told
+    let message = daemon.logged("No credentials");
+    assert!(
+        message.contains(&format!("\"code\":\"{code}\"")),
+        "{message}"
+    );
+    message
 }

@@ -42,7 +42,7 @@ in_own_network! {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oss2_lists_a_bucket_with_the_uri_in_the_place_of_the_metadata_service() {
+async fn oss2_lists_a_bucket_with_the_uri_instead_of_the_metadata_service() {
     let sts = sts().await;
     let oss = stub_oss::start(issued_by(&sts));
     let daemon = upstream::beside(&sts, &[], &[]);
@@ -74,7 +74,7 @@ async fn ossutil_lists_a_bucket_with_the_uri_in_its_configuration() {
     plant(&daemon);
 }
 
-/// Names the secrets that a daemon holds.
+/// Registers the daemon's secrets, which must not be logged.
 fn plant(daemon: &Daemon) {
     assert_eq!(daemon.credentials().status, 200);
 }

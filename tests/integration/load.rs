@@ -1,4 +1,4 @@
-//! Many clients at once, and clients that mean no good.
+//! Many clients at once, and hostile clients.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -50,7 +50,7 @@ async fn ask(address: SocketAddr) -> std::io::Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_burst_of_two_thousand_connections_is_answered_to_the_last() {
+async fn burst_of_two_thousand_connections_is_answered_completely() {
     if !enough_files() {
         return;
     }
@@ -67,7 +67,7 @@ async fn a_burst_of_two_thousand_connections_is_answered_to_the_last() {
 }
 
 #[test]
-fn two_thousand_idle_connections_keep_nobody_waiting() {
+fn two_thousand_idle_connections_delay_no_response() {
     if !enough_files() {
         return;
     }
@@ -81,7 +81,7 @@ fn two_thousand_idle_connections_keep_nobody_waiting() {
             assert_eq!(reply.status, 200, "beside {count} idle connections");
         }
     }
-    // Nor does a client that sends its request byte by byte, and never ends it.
+    // Nor does a client that sends an endless request byte by byte.
     let mut slow = TcpStream::connect(address).unwrap();
     slow.write_all(b"GET /api/v1/cred").unwrap();
     assert_eq!(daemon.credentials().status, 200);
@@ -103,7 +103,7 @@ fn two_thousand_idle_connections_keep_nobody_waiting() {
 }
 
 #[test]
-fn a_low_limit_of_open_files_makes_room_by_closing_the_idle() {
+fn idle_connections_are_closed_under_a_low_limit_of_open_files() {
     let daemon = Daemon::spawn_limited(120, &[&["--sandbox"], &LISTEN[..]].concat());
     daemon.uri();
     let address = daemon.data();
@@ -120,7 +120,7 @@ fn a_low_limit_of_open_files_makes_room_by_closing_the_idle() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_low_limit_of_open_files_costs_no_good_client_its_answer() {
+async fn active_clients_are_answered_under_a_low_limit_of_open_files() {
     let daemon = Daemon::spawn_limited(120, &[&["--sandbox"], &LISTEN[..]].concat());
     daemon.uri();
     let address = daemon.data();

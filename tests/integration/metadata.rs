@@ -27,7 +27,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 const PUT: &str = "PUT /latest/api/token";
 const LIST: &str = "GET /latest/meta-data/ram/security-credentials/";
 
-/// Everything that can go wrong, and the code by which it is reported.
+/// Every fault, and the code that reports it.
 const FAULTS: [(Fault, &str); 10] = [
     (Fault::Hang, "MetadataUnreachable"),
     (Fault::Status(401), "MetadataRefused"),
@@ -42,7 +42,7 @@ const FAULTS: [(Fault, &str); 10] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_instances_own_credentials_are_passed_through() {
+async fn credentials_of_the_instance_are_passed_through() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
     let held = attached(&sts, &service).await;
     let daemon = beside(&service, &[]);
@@ -51,13 +51,13 @@ async fn the_instances_own_credentials_are_passed_through() {
     assert_eq!(daemon.probe("/ready").text("served_by"), host);
     let role = format!("{LIST}{} with a token", role_name(&held));
     assert_eq!(
-        service.asked(),
+        service.requests(),
         [PUT, &format!("{LIST} with a token"), &role]
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_is_assumed_with_the_instances_credentials() {
+async fn role_is_assumed_with_the_credentials_of_the_instance() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
     let held = attached(&sts, &service).await;
     sts.permit_assume_role(&sts.role_arn(), true);
@@ -79,16 +79,16 @@ async fn a_role_is_assumed_with_the_instances_credentials() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_whose_name_is_given_is_not_asked_for() {
+async fn configured_role_name_is_not_looked_up() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
     let held = attached(&sts, &service).await;
     let name = role_name(&held);
     let daemon = beside(&service, &[("ALIBABA_CLOUD_ECS_METADATA", name)]);
     assert_serves(&daemon, &held);
     let role = format!("{LIST}{name} with a token");
-    assert_eq!(service.asked(), [PUT, &role]);
+    assert_eq!(service.requests(), [PUT, &role]);
 
-    // Another role in its place is not the one that was asked for.
+    // Another role in its place is not the configured one.
     let other = role_that_trusts(&sts, "other", &sts.user_arn());
     service.attach(session(&sts, &other).await);
     let ready = renew_until(&daemon, "the role is missed", |ready| {
@@ -100,7 +100,7 @@ async fn a_role_whose_name_is_given_is_not_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_whose_name_is_not_given_may_be_replaced() {
+async fn role_may_be_replaced_where_no_name_is_configured() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
     let held = attached(&sts, &service).await;
     let daemon = beside(&service, &[]);
@@ -113,12 +113,12 @@ async fn a_role_whose_name_is_not_given_may_be_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_token_serves_every_renewal_until_the_service_refuses_it() {
+async fn one_token_is_used_for_every_renewal_until_the_service_refuses_it() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
     let held = attached(&sts, &service).await;
     let daemon = beside(&service, &[]);
     assert_serves(&daemon, &held);
-    service.take_asked();
+    service.take_requests();
     let (list, role) = (
         format!("{LIST} with a token"),
         format!("{LIST}{} with a token", role_name(&held)),
@@ -126,14 +126,14 @@ async fn one_token_serves_every_renewal_until_the_service_refuses_it() {
 
     renew(&daemon);
     renew(&daemon);
-    let asked = service.take_asked();
+    let asked = service.take_requests();
     assert_eq!(asked, [&list, &role, &list, &role].map(String::clone));
 
     let ends: [fn(&Metadata); 2] = [Metadata::revoke_tokens, |service| service.pass(6 * HOUR)];
     for end in ends {
         end(&service);
         renew(&daemon);
-        assert_eq!(service.take_asked(), [&list, PUT, &list, &role]);
+        assert_eq!(service.take_requests(), [&list, PUT, &list, &role]);
     }
     let log = daemon.stderr();
     assert!(!log.contains("Cannot renew"), "{log}");
@@ -144,30 +144,30 @@ async fn one_token_serves_every_renewal_until_the_service_refuses_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_is_asked_without_a_token_only_if_that_is_allowed() {
+async fn request_without_a_token_is_sent_only_where_allowed() {
     let (sts, service) = (sts().await, Metadata::start(Mode::V1));
     let held = attached(&sts, &service).await;
     let daemon = beside(&service, &[]);
     assert_refused(&daemon, "MetadataNoToken");
-    assert!(service.asked().iter().all(|asked| asked == PUT));
+    assert!(service.requests().iter().all(|asked| asked == PUT));
     drop(daemon);
 
-    service.take_asked();
+    service.take_requests();
     let daemon = beside(&service, &[("RAM_SIDECAR_ALLOW_V1", "true")]);
     assert_serves(&daemon, &held);
     let role = format!("{LIST}{}", role_name(&held));
-    assert_eq!(service.asked(), [PUT, LIST, PUT, &role]);
+    assert_eq!(service.requests(), [PUT, LIST, PUT, &role]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_used_where_there_is_one_even_if_it_need_not_be() {
+async fn available_token_is_used_even_where_it_is_optional() {
     let sts = sts().await;
     for mode in [Mode::Normal, Mode::Hardened] {
         let service = Metadata::start(mode);
         let held = attached(&sts, &service).await;
         let daemon = beside(&service, &[("RAM_SIDECAR_ALLOW_V1", "true")]);
         assert_serves(&daemon, &held);
-        let asked = service.asked();
+        let asked = service.requests();
         assert!(
             asked[1..].iter().all(|a| a.ends_with("with a token")),
             "{asked:?}"
@@ -176,7 +176,7 @@ async fn a_token_is_used_where_there_is_one_even_if_it_need_not_be() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_proxy_comes_between_it_and_the_service() {
+async fn request_to_the_metadata_service_bypasses_the_proxy() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
     let held = attached(&sts, &service).await;
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -190,19 +190,19 @@ async fn no_proxy_comes_between_it_and_the_service() {
 }
 
 #[test]
-fn a_service_that_is_forbidden_is_refused_at_the_start() {
+fn disabled_metadata_service_is_a_configuration_error() {
     let env = [
         ("RAM_SIDECAR_IDENTITY", "ecs_ram_role"),
         ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true"),
     ];
-    let (code, told) = run(&LISTEN, &env);
-    assert_eq!(code, Some(78), "{told}");
+    let (code, message) = run(&LISTEN, &env);
+    assert_eq!(code, Some(78), "{message}");
     let sentence = "ALIBABA_CLOUD_ECS_METADATA_DISABLED: it forbids the ECS metadata service";
-    assert!(told.contains(sentence), "{told}");
+    assert!(message.contains(sentence), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_without_a_role_is_served_as_soon_as_it_has_one() {
+async fn role_attached_later_is_served_without_a_restart() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
     let named = [("ALIBABA_CLOUD_ECS_METADATA", "SandboxRole")];
     for env in [&[][..], &named] {
@@ -217,7 +217,7 @@ async fn an_instance_without_a_role_is_served_as_soon_as_it_has_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_fault_at_the_start_is_told_by_its_code_and_heals_without_a_restart() {
+async fn every_fault_at_startup_has_its_code_and_recovers_without_a_restart() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
     let held = attached(&sts, &service).await;
     for (fault, code) in FAULTS {
@@ -242,7 +242,7 @@ async fn every_fault_at_the_start_is_told_by_its_code_and_heals_without_a_restar
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_is_served_through_every_fault_and_followed_by_what_is_new() {
+async fn current_credentials_are_served_through_every_fault_and_then_replaced() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
     let mut held = attached(&sts, &service).await;
     let daemon = beside(&service, &[]);
@@ -267,30 +267,30 @@ async fn what_is_held_is_served_through_every_fault_and_followed_by_what_is_new(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_service_that_hangs_costs_an_attempt_about_a_second() {
+async fn hanging_service_costs_an_attempt_about_a_second() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
     attached(&sts, &service).await;
     service.break_with(Fault::Hang);
     let daemon = beside(&service, &[]);
-    eventually("it asks", || service.asked().first().cloned());
+    eventually("it asks", || service.requests().first().cloned());
     let asked_at = Instant::now();
-    let told = daemon.logged("No credentials");
-    // Not by the bound of the whole attempt, which is 8 seconds.
-    assert!(told.contains("MetadataUnreachable"), "{told}");
+    let message = daemon.logged("No credentials");
+    // The timeout of the whole attempt is 8 seconds.
+    assert!(message.contains("MetadataUnreachable"), "{message}");
     assert!(asked_at.elapsed() < Duration::from_secs(5));
-    assert!(service.asked().iter().all(|asked| asked == PUT));
+    assert!(service.requests().iter().all(|asked| asked == PUT));
 }
 
 /// Runs the test below in a network where 100.100.100.200 is this machine.
 #[test]
-fn the_services_own_address_is_where_it_is_asked() {
-    let name = "with_nothing_but_the_identity_chosen_the_services_own_address_is_asked";
+fn default_address_of_the_service_is_used_in_a_network_of_its_own() {
+    let name = "default_address_of_the_service_is_used_where_none_is_configured";
     namespace::passes(module_path!(), name);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs 100.100.100.200 for itself: the test above runs it in a network of its own"]
-async fn with_nothing_but_the_identity_chosen_the_services_own_address_is_asked() {
+async fn default_address_of_the_service_is_used_where_none_is_configured() {
     if !namespace::is_here() {
         return;
     }
@@ -378,9 +378,9 @@ fn assert_serves(daemon: &Daemon, expected: &Issued) {
     }
 }
 
-/// Asserts that clients, the log and the probe are told the same, under `code`; returns the sentence.
+/// Asserts that responses, the log and the probe have the same message, under `code`; returns the sentence.
 fn assert_refused(daemon: &Daemon, code: &str) -> String {
-    let told = daemon.logged("No credentials");
+    let message = daemon.logged("No credentials");
     let reply: Reply = daemon.credentials();
     assert_eq!(
         (reply.status, reply.text("Code")),
@@ -388,8 +388,11 @@ fn assert_refused(daemon: &Daemon, code: &str) -> String {
         "{reply:?}"
     );
     let sentence = reply.text("Message");
-    assert!(told.contains(&format!("\"code\":\"{code}\"")), "{told}");
-    assert!(told.contains(&sentence), "{told}\n{sentence}");
+    assert!(
+        message.contains(&format!("\"code\":\"{code}\"")),
+        "{message}"
+    );
+    assert!(message.contains(&sentence), "{message}\n{sentence}");
     let ready = daemon.probe("/ready");
     assert_eq!((ready.status, ready.text("Code")), (503, code.to_owned()));
     sentence

@@ -1,4 +1,4 @@
-//! Every role choice, chains of roles, and the endpoints and signatures that roles are asked for with.
+//! Every role choice, chains of roles, and the endpoints and signatures of the requests.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn chained(sts: &Sandbox, from: &str, name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn roles_are_assumed_one_after_the_other_and_a_failure_names_the_hop() {
+async fn roles_are_assumed_in_turn_and_a_failure_names_the_hop() {
     let sts = sts().await;
     let first = sts.role_arn();
     let second = chained(&sts, &first, "second");
@@ -55,7 +55,7 @@ async fn roles_are_assumed_one_after_the_other_and_a_failure_names_the_hop() {
         sentence.starts_with(&format!("at hop 2 of 3, {second}: AssumeRole")),
         "{sentence}"
     );
-    // The one who was refused is a session of the first role.
+    // The refused caller is a session of the first role.
     assert!(
         sentence.contains(&format!(r#""Principal":{{"RAM":["{first}"]}}"#)),
         "{sentence}"
@@ -68,7 +68,7 @@ async fn roles_are_assumed_one_after_the_other_and_a_failure_names_the_hop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_without_a_role_is_ready_and_told_so_and_nothing_is_written() {
+async fn job_without_a_role_is_ready_and_writes_no_file() {
     let scratch = Scratch::new();
     let file = scratch.join("credentials");
     let args = [&LISTEN[..], &["--file", file.to_str().unwrap()]].concat();
@@ -95,7 +95,7 @@ async fn a_job_without_a_role_is_ready_and_told_so_and_nothing_is_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pais_default_role_is_named_by_its_account_and_narrowed_to_its_bucket() {
+async fn pai_default_role_is_derived_from_the_account_and_narrowed_to_the_bucket() {
     let sts = sts().await;
     let arn = sts
         .add_role("aliyunpaidlcdefaultrole", &trusting(&sts.user_arn()), HOUR)
@@ -138,13 +138,13 @@ async fn pais_default_role_is_named_by_its_account_and_narrowed_to_its_bucket() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_endpoint_serves_when_one_is_gone_throttles_or_breaks() {
+async fn request_fails_over_when_an_endpoint_is_gone_throttles_or_breaks() {
     let (first, second) = (sts().await, sts().await);
     let gone = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    // The last does not know the key; that it is asked is enough.
+    // The last does not know the key; that it receives the request is enough.
     let endpoints = format!("http://{gone},{},{}", first.endpoint(), second.endpoint());
     let env = [("ALIBABA_CLOUD_STS_ENDPOINT", endpoints.as_str())];
     let daemon = beside(&first, &[], &env);
@@ -171,7 +171,7 @@ async fn another_endpoint_serves_when_one_is_gone_throttles_or_breaks() {
             code: "Strange".into(),
             message: "x".into(),
         },
-        // Last, because it is left alone for a while then.
+        // Last, because the endpoint is then not called for a while.
         Fault::Throttling {
             retry_after: None,
             acs_retry_after: None,
@@ -186,7 +186,7 @@ async fn another_endpoint_serves_when_one_is_gone_throttles_or_breaks() {
         assert!(first.request_count() > before, "{fault:?}");
     }
 
-    // A refusal is an answer: no other endpoint is asked.
+    // A refusal is a response: it causes no failover.
     let refused = Sandbox::start(Options::default()).await.unwrap();
     refused.permit_assume_role(&refused.user_arn(), false);
     let (asked, endpoints) = (
@@ -203,7 +203,7 @@ async fn another_endpoint_serves_when_one_is_gone_throttles_or_breaks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_wrong_clock_of_one_endpoint_does_not_spoil_the_requests_to_another() {
+async fn wrong_clock_of_one_endpoint_does_not_affect_requests_to_another() {
     let clock = Clock::machine();
     clock.shift_wall(TimeDelta::hours(2));
     let wrong = Sandbox::start(Options {
@@ -232,7 +232,7 @@ async fn the_wrong_clock_of_one_endpoint_does_not_spoil_the_requests_to_another(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_that_asks_for_a_pause_is_left_alone_while_another_is_tried() {
+async fn endpoint_that_sends_retry_after_is_left_alone_while_another_is_tried() {
     let sts = sts().await;
     let fault = Fault::Throttling {
         retry_after: Some(Duration::from_secs(120)),
@@ -244,10 +244,10 @@ async fn an_endpoint_that_asks_for_a_pause_is_left_alone_while_another_is_tried(
     let endpoints = format!("{},http://{gone}", sts.endpoint());
     let env = [("ALIBABA_CLOUD_STS_ENDPOINT", endpoints.as_str())];
     let daemon = beside(&sts, &[], &env);
-    let told = daemon.logged("No credentials");
+    let message = daemon.logged("No credentials");
     assert!(
-        told.contains("before that") && told.contains("RequestId"),
-        "{told}"
+        message.contains("before that") && message.contains("RequestId"),
+        "{message}"
     );
     eventually("the other is tried again and again", || {
         daemon.signal("HUP");
@@ -258,7 +258,7 @@ async fn an_endpoint_that_asks_for_a_pause_is_left_alone_while_another_is_tried(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn when_no_endpoint_serves_the_diagnosis_tells_of_each() {
+async fn diagnosis_names_the_failure_of_every_endpoint() {
     let sts = sts().await;
     sts.inject(Fault::InternalError, Times::UntilHealed);
     let gone = std::net::TcpListener::bind("127.0.0.1:0")
@@ -271,17 +271,17 @@ async fn when_no_endpoint_serves_the_diagnosis_tells_of_each() {
         &[],
         &[("ALIBABA_CLOUD_STS_ENDPOINT", endpoints.as_str())],
     );
-    let told = daemon.logged("No credentials");
+    let message = daemon.logged("No credentials");
     assert!(
-        told.contains("InternalError") && told.contains("before that, cannot call 127.0.0.1"),
-        "{told}"
+        message.contains("InternalError") && message.contains("before that, cannot call 127.0.0.1"),
+        "{message}"
     );
     sts.heal();
     daemon.uri();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_are_signed_with_sha_256_where_that_is_asked_for() {
+async fn requests_are_signed_with_sha_256_where_configured() {
     let sts = sts().await;
     let policy = r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"*","Resource":"acs:oss:*:*:b/~x y/*+(1)"}]}"#;
     let env = [
@@ -311,7 +311,7 @@ async fn requests_are_signed_with_sha_256_where_that_is_asked_for() {
     let id = daemon.credentials().text("AccessKeyId");
     assert_eq!(sts.issued(&id).unwrap().role_arn, second);
 
-    // The words of this refusal belong to V3 alone.
+    // Only V3 has this message.
     let env = [
         ("RAM_SIDECAR_STS_SIGNATURE", "v3"),
         ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "wrong-secret"),
@@ -327,7 +327,7 @@ async fn requests_are_signed_with_sha_256_where_that_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_is_deleted_and_restored_heals_without_a_restart() {
+async fn deleted_role_that_is_restored_recovers_without_a_restart() {
     let sts = sts().await;
     let daemon = beside(&sts, &[], &[]);
     daemon.uri();

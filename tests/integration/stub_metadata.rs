@@ -41,11 +41,11 @@ pub(crate) enum Fault {
     Status(u16),
     /// A page with HTTP 200.
     Page,
-    /// More than anybody should read, with HTTP 200.
+    /// A body beyond every limit, with HTTP 200.
     Flood,
     /// The first half of the credentials.
     Truncated,
-    /// Credentials that say that they are none.
+    /// Credentials whose `Code` is not `Success`.
     Unsuccessful,
     /// Credentials that ended an hour ago.
     Expired,
@@ -104,7 +104,7 @@ impl Metadata {
         self.state().role = None;
     }
 
-    /// Lets something go wrong, or nothing any more.
+    /// Injects a fault, or ends it.
     pub(crate) fn break_with(&self, fault: impl Into<Option<Fault>>) {
         self.state().fault = fault.into();
     }
@@ -116,7 +116,7 @@ impl Metadata {
         }
     }
 
-    /// Lets so much time pass for the tokens.
+    /// Advances the clock of the tokens.
     pub(crate) fn pass(&self, time: Duration) {
         let time = TimeDelta::from_std(time).expect("hours at most");
         self.state().clock.shift_wall(time);
@@ -128,13 +128,13 @@ impl Metadata {
         state.tokens.iter().map(|t| t.value.clone()).collect()
     }
 
-    /// Returns what was asked so far: the method, the path, and whether with a token.
-    pub(crate) fn asked(&self) -> Vec<String> {
+    /// Returns the requests so far: the method, the path, and whether with a token.
+    pub(crate) fn requests(&self) -> Vec<String> {
         self.state().asked.clone()
     }
 
-    /// Returns what was asked so far, and forgets it.
-    pub(crate) fn take_asked(&self) -> Vec<String> {
+    /// Returns the requests so far, and clears them.
+    pub(crate) fn take_requests(&self) -> Vec<String> {
         std::mem::take(&mut self.state().asked)
     }
 
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_token_is_given_for_a_lifetime_within_bounds_and_to_no_proxy() {
+    async fn token_lifetime_is_limited_and_a_proxy_gets_no_token() {
         let service = Metadata::start(Mode::Hardened);
         let put = |header: &str| send(&service, "PUT /latest/api/token", header);
         for header in [String::new(), ttl("0"), ttl("21601"), ttl("x")] {
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_token_opens_the_hardened_service_until_it_ends() {
+    async fn token_is_accepted_in_hardened_mode_until_it_expires() {
         let service = Metadata::start(Mode::Hardened);
         let list = format!("GET {CREDENTIALS}");
         let put = || send(&service, "PUT /latest/api/token", &ttl("60")).1;

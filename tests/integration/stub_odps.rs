@@ -1,4 +1,4 @@
-//! A stub of MaxCompute with one project in it, which lets nobody in without a signature made from what STS issued.
+//! A stub of MaxCompute with one project in it, which accepts only signatures made with credentials that STS issued.
 //!
 //! Signatures are recomputed here from what the service expects (V2 and V4), independently of the crate.
 

@@ -1,4 +1,4 @@
-//! A stub of OSS with two buckets in it, which lets nobody in without a signature made from what STS issued.
+//! A stub of OSS with two buckets in it, which accepts only signatures made with credentials that STS issued.
 //!
 //! Signatures are recomputed from the documentation of OSS (header signatures, V1 and V4), independently of the crate.
 
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_date_is_refused() {
+    fn stale_date_is_refused() {
         let at = DateTime::from_timestamp(1_702_743_657, 0).unwrap();
         let request = request("GET", "", &[("x-oss-date", "20231216T162057Z")]);
         assert!(fresh(&request, at + TimeDelta::minutes(14)).is_ok());
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_are_read_in_both_spellings() {
+    fn both_spellings_of_the_oss_headers_are_read() {
         let compact = "OSS4-HMAC-SHA256 Credential=ak/d/r/oss/aliyun_v4_request,AdditionalHeaders=a;b,Signature=s";
         let spaced = "OSS4-HMAC-SHA256 Credential=ak/d/r/oss/aliyun_v4_request, Signature=s, AdditionalHeaders=a;b";
         for text in [compact, spaced] {

@@ -1,5 +1,5 @@
-//! A stub of the S3-compatible interface of OSS with one bucket in it, which lets nobody in without a signature made
-//! from what STS issued.
+//! A stub of the S3-compatible interface of OSS with one bucket in it, which accepts only signatures made with
+//! credentials that STS issued.
 //!
 //! Signatures are recomputed from the documentation of AWS (Signature Version 4 in the `Authorization` header),
 //! independently of the crate. What OSS refuses of S3 is refused here too: path style, chunks and checksums. The bucket
@@ -55,10 +55,10 @@ impl Refusal {
     }
 }
 
-/// Refuses what OSS does not take from anybody.
+/// Refuses requests that OSS does not support.
 fn acceptable(request: &Request) -> Result<(), Refusal> {
     let host = request.header("host");
-    // A proxy is told the host twice.
+    // A proxy receives the host twice.
     if request.authority.as_deref() != Some(host) {
         let message = "The stub is a proxy: the target is absolute, and names the Host.";
         return Err(Refusal::new(
@@ -174,8 +174,8 @@ fn is_complete(request: &Request, claim: &Claim<'_>) -> bool {
 }
 
 fn is_intact(request: &Request) -> Result<(), Refusal> {
-    let told = request.header("x-amz-content-sha256");
-    if told == "UNSIGNED-PAYLOAD" || told == hex(&Sha256::digest(&request.body)) {
+    let declared = request.header("x-amz-content-sha256");
+    if declared == "UNSIGNED-PAYLOAD" || declared == hex(&Sha256::digest(&request.body)) {
         return Ok(());
     }
     let message = "The provided 'x-amz-content-sha256' header does not match what was computed.";
@@ -344,7 +344,7 @@ mod tests {
     // Source: "Signature Calculations for the Authorization Header: Transferring Payload in a Single Chunk", the
     // examples of the API reference of Amazon S3.
     #[test]
-    fn the_documented_signatures_are_reproduced() {
+    fn documented_signatures_are_reproduced() {
         let host = ("host", "examplebucket.s3.amazonaws.com");
         let at = ("x-amz-date", "20130524T000000Z");
         let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_oss_does_not_take_is_refused() {
+    fn request_that_oss_does_not_support_is_refused() {
         let endpoint = "s3.oss-cn-hangzhou.aliyuncs.com";
         let bucket = &*format!("{BUCKET}.{endpoint}");
         for (method, host, authority, header, expected) in [
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_signed_cannot_be_left_out() {
+    fn unsigned_mandatory_header_is_refused() {
         let scope = "20130524/cn-hangzhou/s3/aws4_request";
         let signed = |names: &'static str, scope| Claim {
             access_key_id: "x",
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_not_the_signed_one_is_refused() {
+    fn body_other_than_the_signed_one_is_refused() {
         let digest = hex(&Sha256::digest("signed"));
         let mut request = request("PUT", "/x", &[("x-amz-content-sha256", &digest)]);
         request.body = "signed".into();
@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_date_and_a_scope_of_another_day_are_refused() {
+    fn stale_date_and_scope_of_another_day_are_refused() {
         let at = DateTime::from_timestamp(1_369_353_600, 0).unwrap();
         let request = request("GET", "/", &[("x-amz-date", "20130524T000000Z")]);
         let claim = |scope| Claim {

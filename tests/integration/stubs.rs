@@ -1,6 +1,6 @@
-//! The ground that the stub services stand on: a small HTTP server, and what STS has issued.
+//! The basis of the stub services: a small HTTP server, and the credentials that STS issued.
 //!
-//! A stub lives in a task of the test's runtime, so whatever blocks in such a test must run on another thread.
+//! A stub lives in a task of the test's runtime, so blocking calls in such a test must run on another thread.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -31,7 +31,7 @@ pub(crate) type Lookup = Arc<dyn Fn(&str) -> Option<Issued> + Send + Sync>;
 #[derive(Default)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// The host and the port of the target, which only a proxy is told.
+    /// The host and the port of the target, which only a proxy receives.
     pub(crate) authority: Option<String>,
     /// The path as it was sent, still percent-encoded.
     pub(crate) path: String,
@@ -237,7 +237,7 @@ where
             .body(Body::from(reply.body))
             .map_err(std::io::Error::other)
     });
-    // A client that goes away is no concern of the stub.
+    // A client that disconnects is not an error of the stub.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percent_encoding_goes_there_and_back() {
+    fn percent_encoding_round_trips() {
         let awkward = "a/b+c d|é%~";
         assert_eq!(encoded(awkward, ""), "a%2Fb%2Bc%20d%7C%C3%A9%25~");
         assert_eq!(encoded(awkward, "/"), "a/b%2Bc%20d%7C%C3%A9%25~");

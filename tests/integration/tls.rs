@@ -1,4 +1,4 @@
-//! STS as it is in earnest: behind TLS, under a name, and perhaps behind a proxy.
+//! STS as in production: behind TLS, with a host name, and possibly behind a proxy.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::upstream::{beside, sts};
 
 const NAME: &str = "sts.sandbox.example";
 
-/// A server behind TLS, for 127.0.0.1 and [`NAME`], and the CA that vouches for it.
+/// A server behind TLS, for 127.0.0.1 and [`NAME`], and the CA that signed its certificate.
 pub(crate) struct Front {
     pub(crate) address: SocketAddr,
     pub(crate) ca: String,
@@ -73,7 +73,7 @@ impl Front {
     }
 }
 
-/// A proxy that leads every CONNECT to the same place, and counts them.
+/// A proxy that tunnels every CONNECT to the same address, and counts them.
 async fn proxy(to: SocketAddr) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -103,7 +103,7 @@ async fn proxy(to: SocketAddr) -> (String, Arc<AtomicUsize>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_given_ca_is_trusted_and_the_bundled_ones_do_not_vouch_for_it() {
+async fn configured_ca_replaces_the_bundled_roots() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let front = Front::before(&sts).await;
     let ca_file = scratch.join("ca.pem");
@@ -160,7 +160,7 @@ async fn sts_is_called_through_the_proxy_of_the_environment() {
     );
     assert!(reply.text("Message").contains(NAME), "{reply:?}");
 
-    // A loopback endpoint is never asked for through a proxy.
+    // Requests to a loopback endpoint bypass the proxy.
     let direct = beside(&sts, &[], &[("HTTP_PROXY", &proxy), ("ALL_PROXY", &proxy)]);
     direct.uri();
     assert_eq!(count.load(Ordering::Relaxed), 1);

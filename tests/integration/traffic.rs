@@ -1,4 +1,4 @@
-//! What goes to STS, and when: never because of a client, and no secret in an address, which others write down.
+//! The requests to STS: a client never causes one, and no URL contains a secret, because proxies log URLs.
 
 use axum::http::StatusCode;
 use ram_sidecar::sandbox::{Fault, Times};
@@ -10,7 +10,7 @@ use crate::support::{Daemon, Scratch};
 use crate::upstream::{beside, sts};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_requests_in_every_dialect_cost_not_one_call_to_sts() {
+async fn a_thousand_requests_in_every_dialect_cause_no_call_to_sts() {
     let sts = sts().await;
     let args = ["--container", "--metadata-listen", "127.0.0.1:0"];
     let daemon = beside(&sts, &args, &[]);
@@ -25,7 +25,7 @@ async fn a_thousand_requests_in_every_dialect_cost_not_one_call_to_sts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_that_hangs_keeps_nobody_waiting() {
+async fn hanging_renewal_delays_no_response() {
     let sts = sts().await;
     let daemon = beside(&sts, &[], &[]);
     daemon.uri();
@@ -46,7 +46,7 @@ async fn a_renewal_that_hangs_keeps_nobody_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_address_of_a_request_to_sts_has_a_secret_in_it() {
+async fn url_of_a_request_to_sts_contains_no_secret() {
     let scratch = Scratch::new();
     let token = scratch.join("token");
     std::fs::write(&token, "planted.oidc.token").unwrap();
@@ -78,7 +78,7 @@ async fn no_address_of_a_request_to_sts_has_a_secret_in_it() {
     }
 }
 
-/// Takes a request whose address has nothing of the proof in it.
+/// Accepts a request whose URL contains no credentials.
 fn bare(request: &Request) -> Reply {
     let address = format!("{}?{}", request.path, request.query);
     let is_telling = address.contains("planted") || address.contains("oidc");

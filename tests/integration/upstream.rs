@@ -18,7 +18,7 @@ pub(crate) async fn sts() -> Arc<Sandbox> {
     Arc::new(Sandbox::start(Options::default()).await.unwrap())
 }
 
-/// Starts a daemon that proves itself to `sts` with an AccessKey.
+/// Starts a daemon that authenticates to `sts` with an AccessKey.
 pub(crate) fn beside(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon {
     let (id, secret) = (sts.access_key_id(), sts.access_key_secret());
     let keys = [
@@ -28,7 +28,7 @@ pub(crate) fn beside(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daem
     with(sts, args, &[&keys, env].concat())
 }
 
-/// Starts a daemon that proves itself to `sts` with what is in `env`, for the first role unless `args` name another.
+/// Starts a daemon with the identity in `env`, for the first role of `sts` unless `args` name another.
 pub(crate) fn with(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon {
     let (role, endpoint) = (sts.role_arn(), sts.endpoint());
     let mut place = vec![("ALIBABA_CLOUD_STS_ENDPOINT", endpoint.as_str())];
@@ -38,7 +38,7 @@ pub(crate) fn with(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon
     Daemon::spawn(&[&LISTEN[..], args].concat(), &[&place, env].concat())
 }
 
-/// Renews until the probe shows what is wanted: a signal that arrives during an attempt belongs to the next.
+/// Renews until the probe satisfies the condition: a signal that arrives during an attempt belongs to the next.
 pub(crate) fn renew_until(
     daemon: &Daemon,
     what: &str,
@@ -73,7 +73,7 @@ async fn early_requests_are_held_until_the_first_credentials_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_held_request_is_answered_before_clients_give_up() {
+async fn held_request_is_answered_before_clients_give_up() {
     let sts = sts().await;
     sts.inject(Fault::Hang, Times::UntilHealed);
     let daemon = beside(&sts, &[], &[]);
@@ -86,7 +86,7 @@ async fn a_held_request_is_answered_before_clients_give_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_is_explained_everywhere_in_the_same_words_and_heals_without_a_restart() {
+async fn refusal_is_explained_alike_everywhere_and_recovery_needs_no_restart() {
     let sts = sts().await;
     sts.permit_assume_role(&sts.user_arn(), false);
     let daemon = beside(&sts, &[], &[]);
@@ -104,8 +104,8 @@ async fn a_refusal_is_explained_everywhere_in_the_same_words_and_heals_without_a
     ] {
         assert!(sentence.contains(part), "{part}: {sentence}");
     }
-    let told = daemon.logged("No credentials");
-    let event: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let message = daemon.logged("No credentials");
+    let event: serde_json::Value = serde_json::from_str(&message).unwrap();
     assert_eq!(event["message"], format!("No credentials: {sentence}"));
     let ready = daemon.probe("/ready");
     assert_eq!((ready.status, ready.text("Message")), (503, sentence));
@@ -118,7 +118,7 @@ async fn a_refusal_is_explained_everywhere_in_the_same_words_and_heals_without_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_held_is_served_through_every_fault_and_renewed_after_it() {
+async fn current_credentials_are_served_through_every_fault_and_renewed_after_it() {
     let sts = sts().await;
     let daemon = beside(&sts, &[], &[]);
     daemon.uri();
@@ -168,7 +168,7 @@ async fn what_is_held_is_served_through_every_fault_and_renewed_after_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_end_on_time_when_sts_stays_away() {
+async fn credentials_expire_on_time_while_sts_is_unreachable() {
     let sts = sts().await;
     sts.set_faults(Plan::parse("lifetime=4s").unwrap());
     let daemon = beside(&sts, &[], &[]);
@@ -203,16 +203,16 @@ async fn credentials_end_on_time_when_sts_stays_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unreachable_sts_is_diagnosed() {
+async fn unreachable_sts_is_diagnosed() {
     let sts = sts().await;
     let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", nowhere.local_addr().unwrap());
     drop(nowhere);
     let daemon = beside(&sts, &["--sts-endpoint", &endpoint], &[]);
-    let told = daemon.logged("No credentials");
+    let message = daemon.logged("No credentials");
     assert!(
-        told.contains("ConnectionRefused") && told.contains("Connection refused"),
-        "{told}"
+        message.contains("ConnectionRefused") && message.contains("Connection refused"),
+        "{message}"
     );
     let reply = daemon.credentials();
     assert_eq!(
@@ -222,7 +222,7 @@ async fn an_unreachable_sts_is_diagnosed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_secret_is_named_and_not_repeated() {
+async fn wrong_secret_is_diagnosed_and_not_repeated() {
     let sts = sts().await;
     let id = sts.access_key_id();
     let daemon = with(
@@ -248,7 +248,7 @@ async fn a_wrong_secret_is_named_and_not_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mounted_keys_are_read_anew_for_every_attempt() {
+async fn mounted_keys_are_read_again_for_every_attempt() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let (id, secret) = (scratch.join("id"), scratch.join("secret"));
     let put = |key: &ram_sidecar::sandbox::AccessKey| {
@@ -306,10 +306,10 @@ async fn rrsa_works_with_its_own_variables_and_follows_the_token_file() {
         ],
     );
     daemon.plant(&expired);
-    let told = daemon.logged("No credentials");
+    let message = daemon.logged("No credentials");
     assert!(
-        told.contains("AuthenticationFail.OIDCToken.Expired"),
-        "{told}"
+        message.contains("AuthenticationFail.OIDCToken.Expired"),
+        "{message}"
     );
 
     // As the kubelet does it: a new file takes the place of the old.
@@ -339,7 +339,7 @@ async fn rrsa_works_with_its_own_variables_and_follows_the_token_file() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_can_be_assumed_from_a_role() {
+async fn session_of_a_role_assumes_another_role() {
     let sts = sts().await;
     let first = beside(&sts, &[], &[]);
     first.uri();
@@ -370,7 +370,7 @@ async fn a_role_can_be_assumed_from_a_role() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_clock_is_corrected_from_the_answer_and_reported() {
+async fn wrong_clock_is_corrected_from_the_response_and_reported() {
     for minutes in [25, -25] {
         let clock = Clock::machine();
         clock.shift_wall(TimeDelta::minutes(minutes));
@@ -395,7 +395,7 @@ async fn a_wrong_clock_is_corrected_from_the_answer_and_reported() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_session_is_named_and_narrowed_as_configured() {
+async fn session_is_named_and_narrowed_as_configured() {
     let options = Options {
         external_id: Some("partner-7".into()),
         ..Options::default()

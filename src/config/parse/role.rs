@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_is_checked_and_compacted() {
+    fn policy_is_checked_and_compacted() {
         let good = "{ \"Statement\": [],\n \"Version\": \"1\" }";
         assert_eq!(
             policy(good).as_deref(),

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_worth_what_its_alphabet_is() {
+    fn key_strength_depends_on_its_alphabet() {
         for (key, is_secret) in [
             ("0", false),
             ("9d464f0d525a17d6b379b2c1660ebe17", true),

@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_looks_like_a_secret_is_left_out_and_the_rest_stays_readable() {
+    fn text_like_a_secret_is_redacted_and_the_rest_stays_readable() {
         for (text, expected) in [
             ("vault: permission denied\n", "vault: permission denied"),
             (

@@ -43,7 +43,7 @@ fn profile(name: &str, mode: &str, rest: &Value) -> Value {
 const ARN: &str = "acs:ram::1:role/r";
 
 #[test]
-fn every_mode_stands_for_its_identity_and_roles() {
+fn every_mode_maps_to_its_identity_and_roles() {
     let keys = json!({"access_key_id": "LTAI", "access_key_secret": "s", "sts_token": "t", "ram_role_arn": ARN});
     let oidc = json!({"oidc_provider_arn": "acs:ram::1:oidc-provider/p", "oidc_token_file": "/t", "ram_role_arn": ARN});
     for (mode, rest, kind, roles) in [
@@ -77,7 +77,7 @@ fn every_mode_stands_for_its_identity_and_roles() {
 }
 
 #[test]
-fn a_role_is_asked_for_as_the_profile_says() {
+fn role_request_follows_the_profile() {
     let rest = json!({
         "access_key_id": "LTAI", "access_key_secret": "s", "ram_role_arn": ARN, "ram_session_name": "me",
         "expired_seconds": 1800, "policy": "{}", "external_id": "partner",
@@ -138,7 +138,7 @@ fn roles_of_source_profiles_are_assumed_first() {
 }
 
 #[test]
-fn what_a_profile_lacks_is_named_and_nothing_of_it_quoted() {
+fn missing_field_of_a_profile_is_named_and_no_value_is_quoted() {
     for (profiles, reason) in [
         (vec![], "it has no profile `p`, only "),
         (

@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_pipe_drops_lines_without_blocking() {
+    fn full_pipe_drops_lines_without_blocking() {
         let (mut reader, writer) = io::pipe().unwrap();
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
         let mut lines = Lines::of(&path, Format::Text);

@@ -143,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_is_passed_on_unless_it_reached_the_other_process_anyway() {
+    fn signal_is_relayed_unless_the_other_process_received_it_itself() {
         let child = Pid::from_raw(77).unwrap();
         let ours = getpid().as_raw_pid();
         for (signal, sender, is_for_child) in [

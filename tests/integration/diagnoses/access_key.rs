@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::json;
 use tokio::task::block_in_place;
 
-use super::{Case, Told, case};
+use super::{Case, Diagnosis, case};
 use crate::support::Daemon;
 use crate::upstream::{beside, sts, with};
 
@@ -29,7 +29,7 @@ fn permissions() -> Vec<Case> {
         let sts = sts().await;
         let trust = trusting(&format!("{}-2", sts.user_arn()));
         sts.set_trust_policy(&sts.role_arn(), &trust).unwrap();
-        Told::by(beside(&sts, &[], &[]))
+        Diagnosis::of(beside(&sts, &[], &[]))
     })];
     for (title, given) in [
         (
@@ -43,14 +43,14 @@ fn permissions() -> Vec<Case> {
     ] {
         cases.push(case(title, async move {
             let sts = sandbox(|options| options.external_id = Some("partner-7".into())).await;
-            Told::by(beside(&sts, given, &[]))
+            Diagnosis::of(beside(&sts, given, &[]))
         }));
     }
     cases.extend([
         case("The user may not call sts:AssumeRole", async {
             let sts = sts().await;
             sts.permit_assume_role(&sts.user_arn(), false);
-            Told::by(beside(&sts, &[], &[]))
+            Diagnosis::of(beside(&sts, &[], &[]))
         }),
         case(
             "The role is one of PAI's, and does not trust the user",
@@ -60,7 +60,7 @@ fn permissions() -> Vec<Case> {
                 let role = sts
                     .add_role("aliyunpaidlcdefaultrole", &trust, HOUR)
                     .unwrap();
-                Told::by(beside(&sts, &["--role-arn", &role], &[]))
+                Diagnosis::of(beside(&sts, &["--role-arn", &role], &[]))
             },
         ),
         case("The AccessKey is that of the account itself", async {
@@ -71,26 +71,26 @@ fn permissions() -> Vec<Case> {
                 root.secret.expose_secret().to_owned(),
                 String::new(),
             ];
-            Told::by(holding(&sts, &[], &keys))
+            Diagnosis::of(holding(&sts, &[], &keys))
         }),
         case("The role has been deleted", async {
             let sts = sts().await;
             sts.delete_role(&sts.role_arn());
-            Told::by(beside(&sts, &[], &[]))
+            Diagnosis::of(beside(&sts, &[], &[]))
         }),
         case("The role's ARN has the id of another account", async {
             let sts = sts().await;
             let other = sts
                 .role_arn()
                 .replace("1234567890123456", "6543210987654321");
-            Told::by(beside(&sts, &["--role-arn", &other], &[]))
+            Diagnosis::of(beside(&sts, &["--role-arn", &other], &[]))
         }),
         case(
             "The second role of a chain does not trust the first",
             async {
                 let sts = sts().await;
                 let (first, second) = chain(&sts, "acs:ram::1:user/nobody");
-                Told::by(beside(
+                Diagnosis::of(beside(
                     &sts,
                     &["--role-via", &first, "--role-arn", &second],
                     &[],
@@ -103,7 +103,7 @@ fn permissions() -> Vec<Case> {
                 let sts = sts().await;
                 let (first, second) = chain(&sts, &sts.role_arn());
                 sts.permit_assume_role(&first, false);
-                Told::by(beside(
+                Diagnosis::of(beside(
                     &sts,
                     &["--role-via", &first, "--role-arn", &second],
                     &[],
@@ -115,7 +115,7 @@ fn permissions() -> Vec<Case> {
             async {
                 let sts = sts().await;
                 let keys = session(&sts, &[]);
-                Told::by(holding(&sts, &[], &keys))
+                Diagnosis::of(holding(&sts, &[], &keys))
             },
         ),
     ]);
@@ -127,29 +127,29 @@ fn keys() -> Vec<Case> {
         case("The AccessKey is disabled", async {
             let sts = sts().await;
             sts.set_access_key_active(false);
-            Told::by(beside(&sts, &[], &[]))
+            Diagnosis::of(beside(&sts, &[], &[]))
         }),
         case("The AccessKey was rotated", async {
             let sts = sts().await;
             let old = [sts.access_key_id(), secret_of(&sts), String::new()];
             sts.rotate_access_key();
-            Told::by(holding(&sts, &[], &old))
+            Diagnosis::of(holding(&sts, &[], &old))
         }),
         case("A long-term AccessKey comes with a security token", async {
             let sts = sts().await;
             let token = "CAISplanted+token/that==".to_owned();
             let keys = [sts.access_key_id(), secret_of(&sts), token];
-            Told::by(holding(&sts, &[], &keys))
+            Diagnosis::of(holding(&sts, &[], &keys))
         }),
         case("AccessKey ID and secret are swapped", async {
             let sts = sts().await;
             let keys = [secret_of(&sts), sts.access_key_id(), String::new()];
             let daemon = holding(&sts, &[], &keys);
             daemon.plant(&keys[0]);
-            Told::by(daemon)
+            Diagnosis::of(daemon)
         }),
     ];
-    // What was signed is told in the words of the signature's version; everything else is the same.
+    // Only the description of what was signed depends on the signature's version.
     for (version, title) in [
         ("v1", "The AccessKey secret is wrong"),
         ("v3", "The AccessKey secret is wrong (signed by v3)"),
@@ -158,7 +158,7 @@ fn keys() -> Vec<Case> {
             let sts = sts().await;
             let secret = "planted-secret-that-is-wrong".to_owned();
             let keys = [sts.access_key_id(), secret, String::new()];
-            Told::by(holding(&sts, &["--sts-signature", version], &keys))
+            Diagnosis::of(holding(&sts, &["--sts-signature", version], &keys))
         }));
     }
     for (version, minutes, title) in [
@@ -169,7 +169,7 @@ fn keys() -> Vec<Case> {
             let clock = Clock::machine();
             clock.shift_wall(TimeDelta::minutes(minutes));
             let sts = sandbox(|options| options.clock = clock).await;
-            Told::at_first_by(beside(&sts, &["--sts-signature", version], &[]))
+            Diagnosis::of_first_failure(beside(&sts, &["--sts-signature", version], &[]))
         }));
     }
     cases
@@ -181,7 +181,7 @@ fn temporary() -> Vec<Case> {
             let sts = sts().await;
             let mut keys = session(&sts, &[]);
             keys[2] = token.to_owned();
-            Told::by(holding(&sts, &[], &keys))
+            Diagnosis::of(holding(&sts, &[], &keys))
         })
     };
     vec![
@@ -196,7 +196,7 @@ fn temporary() -> Vec<Case> {
                 let sts = sts().await;
                 let (mut keys, other) = (session(&sts, &[]), session(&sts, &[]));
                 keys[2].clone_from(&other[2]);
-                Told::by(holding(&sts, &[], &keys))
+                Diagnosis::of(holding(&sts, &[], &keys))
             },
         ),
         case("The temporary AccessKey has expired", async {
@@ -204,7 +204,7 @@ fn temporary() -> Vec<Case> {
             let keys = session(&sts, &[]);
             // Beyond its end, but within what STS tolerates of a clock.
             sts.clock().shift_wall(TimeDelta::minutes(10));
-            Told::by(holding(&sts, &[], &keys))
+            Diagnosis::of(holding(&sts, &[], &keys))
         }),
         case(
             "The role of the temporary AccessKey has been deleted",
@@ -212,7 +212,7 @@ fn temporary() -> Vec<Case> {
                 let sts = sts().await;
                 let keys = session(&sts, &[]);
                 sts.delete_role(&sts.role_arn());
-                Told::by(holding(&sts, &[], &keys))
+                Diagnosis::of(holding(&sts, &[], &keys))
             },
         ),
         case(
@@ -220,7 +220,7 @@ fn temporary() -> Vec<Case> {
             async {
                 let sts = sts().await;
                 let keys = session(&sts, &["--source-identity", "alice"]);
-                Told::by(holding(&sts, &["--source-identity", "bob"], &keys))
+                Diagnosis::of(holding(&sts, &["--source-identity", "bob"], &keys))
             },
         ),
     ]
@@ -229,11 +229,11 @@ fn temporary() -> Vec<Case> {
 fn parameters() -> Vec<Case> {
     vec![
         case("The duration is above the role's maximum", async {
-            Told::by(beside(&*sts().await, &["--duration", "2h"], &[]))
+            Diagnosis::of(beside(&*sts().await, &["--duration", "2h"], &[]))
         }),
         case("The session policy is JSON, but no policy", async {
             let policy = r#"{"Version":"1","Statement":[{"Effect":"Perhaps"}]}"#;
-            Told::by(beside(
+            Diagnosis::of(beside(
                 &*sts().await,
                 &[],
                 &[("RAM_SIDECAR_POLICY", policy)],
@@ -252,14 +252,14 @@ fn parameters() -> Vec<Case> {
     ]
 }
 
-async fn throttled(retry_after: Option<Duration>, acs_retry_after: Option<Duration>) -> Told {
+async fn throttled(retry_after: Option<Duration>, acs_retry_after: Option<Duration>) -> Diagnosis {
     let sts = sts().await;
     let fault = Fault::Throttling {
         retry_after,
         acs_retry_after,
     };
     sts.inject(fault, Times::UntilHealed);
-    Told::by(beside(&sts, &[], &[]))
+    Diagnosis::of(beside(&sts, &[], &[]))
 }
 
 /// Adds a second role that trusts a principal and that the first may assume.

@@ -1,10 +1,10 @@
-//! Answers that are none of STS, or none that can be used.
+//! Responses that do not come from STS, or that are unusable.
 
 use ram_sidecar::sandbox::{Fault, Times};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpListener;
 
-use super::{Case, Told, case};
+use super::{Case, Diagnosis, case};
 use crate::upstream::{beside, sts};
 
 pub(super) fn cases() -> Vec<Case> {
@@ -27,7 +27,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(title, async move {
             let sts = sts().await;
             sts.inject(fault, Times::UntilHealed);
-            Told::by(beside(&sts, &[], &[]))
+            Diagnosis::of(beside(&sts, &[], &[]))
         })
     });
     let page = "<!DOCTYPE html><html><body>Please log in.</body></html>".to_owned();
@@ -76,7 +76,7 @@ pub(super) fn cases() -> Vec<Case> {
                 body.len()
             );
             let endpoint = format!("http://{}", answering(head + &body).await);
-            Told::by(beside(&*sts().await, &["--sts-endpoint", &endpoint], &[]))
+            Diagnosis::of(beside(&*sts().await, &["--sts-endpoint", &endpoint], &[]))
         })
     });
     faults.into_iter().chain(others).collect()
@@ -94,7 +94,7 @@ pub(super) async fn answering(answer: String) -> std::net::SocketAddr {
                 let (mut line, mut length) = (String::from("-"), 0);
                 while !line.trim().is_empty() {
                     line.clear();
-                    // A client may go away at any time: then there is nothing to read, and nobody to answer.
+                    // A client may disconnect at any time: then there is nothing to read or answer.
                     let _ = client.read_line(&mut line).await;
                     let header = line.to_ascii_lowercase();
                     if let Some(value) = header.strip_prefix("content-length:") {

@@ -1,9 +1,9 @@
-//! Refusals that the sandbox does not come to by itself, with the status and the words that are documented.
+//! Refusals that the sandbox does not produce itself, with the documented status and message.
 
 use ram_sidecar::sandbox::{Fault, Times};
 
 use super::oidc::{self, AUDIENCE};
-use super::{Case, Told, case};
+use super::{Case, Diagnosis, case};
 use crate::upstream::{beside, sts};
 
 pub(super) fn cases() -> Vec<Case> {
@@ -11,7 +11,7 @@ pub(super) fn cases() -> Vec<Case> {
         case(format!("STS answers {status} {code}"), async move {
             let sts = sts().await;
             sts.inject(refusal(status, code, message), Times::UntilHealed);
-            Told::by(beside(&sts, &[], &[]))
+            Diagnosis::of(beside(&sts, &[], &[]))
         })
     });
     let of_tokens = OF_TOKENS.iter().map(|&(code, message)| {
@@ -20,7 +20,7 @@ pub(super) fn cases() -> Vec<Case> {
             sts.inject(refusal(401, code, message), Times::UntilHealed);
             let token = oidc::good(&sts, AUDIENCE);
             let (daemon, _scratch) = oidc::holding(&sts, &[], &sts.oidc_provider_arn(), &token);
-            Told::by(daemon)
+            Diagnosis::of(daemon)
         })
     });
     signed.chain(of_tokens).collect()

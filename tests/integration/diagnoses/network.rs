@@ -1,4 +1,4 @@
-//! A service that is not reached: against real sockets on loopback.
+//! An unreachable service, on real loopback sockets.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::answers::answering;
-use super::{Case, Told, case};
+use super::{Case, Diagnosis, case};
 use crate::support::Scratch;
 use crate::tls::Front;
 use crate::upstream::{beside, sts};
@@ -26,7 +26,7 @@ fn timeouts() -> Vec<Case> {
             at(&format!("http://{}", listener.local_addr().unwrap())).await
         }),
         case("Packets are dropped", async {
-            // Connections that nobody accepts fill the queue; the system drops what comes after them.
+            // Connections that are not accepted fill the queue; the kernel drops further ones.
             let socket = TcpSocket::new_v4().unwrap();
             socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
             let listener = socket.listen(1).unwrap();
@@ -132,13 +132,13 @@ fn proxies() -> Vec<Case> {
     ]
 }
 
-async fn at(endpoint: &str) -> Told {
-    Told::by(beside(&*sts().await, &["--sts-endpoint", endpoint], &[]))
+async fn at(endpoint: &str) -> Diagnosis {
+    Diagnosis::of(beside(&*sts().await, &["--sts-endpoint", endpoint], &[]))
 }
 
-async fn through(proxy: &str) -> Told {
+async fn through(proxy: &str) -> Diagnosis {
     let args = ["--sts-endpoint", "sts.sandbox.example"];
-    Told::by(beside(&*sts().await, &args, &[("HTTPS_PROXY", proxy)]))
+    Diagnosis::of(beside(&*sts().await, &args, &[("HTTPS_PROXY", proxy)]))
 }
 
 fn certified(title: &str, certificate: CertificateParams, is_trusted: bool) -> Case {
@@ -152,7 +152,7 @@ fn certified(title: &str, certificate: CertificateParams, is_trusted: bool) -> C
         let trusting = ["--ca-file", ca_file.to_str().unwrap()];
         let args = ["--sts-endpoint", &endpoint];
         let trusting = if is_trusted { &trusting[..] } else { &[] };
-        Told::by(beside(&sts, &[&args, trusting].concat(), &[]))
+        Diagnosis::of(beside(&sts, &[&args, trusting].concat(), &[]))
     })
 }
 

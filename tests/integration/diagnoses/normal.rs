@@ -1,11 +1,11 @@
 //! Replaces what differs from run to run, and from machine to machine, by placeholders.
 
 /// Returns a sentence as the golden file has it.
-pub(super) fn sentence(told: &str) -> String {
-    let told = between(told, "(RequestId ", ")", "…");
-    let told = between(&told, "for its name (", ");", SYSTEM);
-    let told = between(&told, "for the name of the proxy (", ");", SYSTEM);
-    told.split(' ').map(word).collect::<Vec<_>>().join(" ")
+pub(super) fn sentence(diagnosis: &str) -> String {
+    let diagnosis = between(diagnosis, "(RequestId ", ")", "…");
+    let diagnosis = between(&diagnosis, "for its name (", ");", SYSTEM);
+    let diagnosis = between(&diagnosis, "for the name of the proxy (", ");", SYSTEM);
+    diagnosis.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
 /// Replaces what stands after each `start`, up to the next `end`.

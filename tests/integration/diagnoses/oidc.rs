@@ -1,4 +1,4 @@
-//! The identity that holds a token.
+//! The identity with an OIDC token.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use ram_sidecar::sandbox::{Sandbox, TokenDefect};
 use serde_json::json;
 use tokio::task::block_in_place;
 
-use super::{Case, Told, case};
+use super::{Case, Diagnosis, case};
 use crate::support::{Daemon, Scratch};
 use crate::upstream::{sts, with};
 
@@ -33,18 +33,18 @@ pub(super) fn cases() -> Vec<Case> {
             let sts = sts().await;
             let mint = || sts.invalid_oidc_token(flaw, SUBJECT, AUDIENCE, HOUR);
             let token = block_in_place(mint);
-            told(&sts, &[], &sts.oidc_provider_arn(), &token)
+            diagnosis(&sts, &[], &sts.oidc_provider_arn(), &token)
         })
     });
     let others = [
         case("The token is for another audience", async {
             let sts = sts().await;
             let token = good(&sts, "https://kubernetes.default.svc");
-            told(&sts, &[], &sts.oidc_provider_arn(), &token)
+            diagnosis(&sts, &[], &sts.oidc_provider_arn(), &token)
         }),
         case("The token file holds plain text", async {
             let sts = sts().await;
-            told(&sts, &[], &sts.oidc_provider_arn(), "planted-plain-text")
+            diagnosis(&sts, &[], &sts.oidc_provider_arn(), "planted-plain-text")
         }),
         case(
             "The role's trust policy asks for another subject of tokens",
@@ -59,7 +59,7 @@ pub(super) fn cases() -> Vec<Case> {
                 sts.set_trust_policy(&sts.role_arn(), &trust.to_string())
                     .unwrap();
                 let token = good(&sts, AUDIENCE);
-                told(&sts, &[], &sts.oidc_provider_arn(), &token)
+                diagnosis(&sts, &[], &sts.oidc_provider_arn(), &token)
             },
         ),
         case("There is no such OIDC provider", async {
@@ -68,7 +68,7 @@ pub(super) fn cases() -> Vec<Case> {
                 .oidc_provider_arn()
                 .replace("sandbox-provider", "other-provider");
             let token = good(&sts, AUDIENCE);
-            told(&sts, &[], &other, &token)
+            diagnosis(&sts, &[], &other, &token)
         }),
         case("The role for the token is in another account", async {
             let sts = sts().await;
@@ -76,7 +76,7 @@ pub(super) fn cases() -> Vec<Case> {
                 .role_arn()
                 .replace("1234567890123456", "6543210987654321");
             let token = good(&sts, AUDIENCE);
-            told(
+            diagnosis(
                 &sts,
                 &["--role-arn", &other],
                 &sts.oidc_provider_arn(),
@@ -88,7 +88,7 @@ pub(super) fn cases() -> Vec<Case> {
             async {
                 let sts = sts().await;
                 let token = good(&sts, AUDIENCE);
-                told(
+                diagnosis(
                     &sts,
                     &["--duration", "2h"],
                     &sts.oidc_provider_arn(),
@@ -119,14 +119,14 @@ pub(super) fn holding(
     (daemon, scratch)
 }
 
-/// Mints a token that is good but perhaps for its audience.
+/// Mints a token that is valid except possibly for its audience.
 pub(super) fn good(sts: &Sandbox, audience: &str) -> String {
     block_in_place(|| sts.oidc_token(SUBJECT, audience, HOUR))
 }
 
-fn told(sts: &Sandbox, args: &[&str], provider_arn: &str, token: &str) -> Told {
+fn diagnosis(sts: &Sandbox, args: &[&str], provider_arn: &str, token: &str) -> Diagnosis {
     let (daemon, _scratch) = holding(sts, args, provider_arn, token);
-    Told::by(daemon)
+    Diagnosis::of(daemon)
 }
 
 const SUBJECT: &str = "system:serviceaccount:training:trainer";

@@ -1,11 +1,11 @@
-//! Listeners that other machines reach, and must not.
+//! Configuration errors of listeners that other machines could reach.
 
 use crate::support::{Ended, run, run_command};
 
 const KEY: &str = "3f1c8a9be07d42655b8e6f0c97a1d2e4";
 
 #[test]
-fn every_part_that_is_missing_for_other_machines_is_named_at_once() {
+fn remote_listener_error_names_every_missing_setting_at_once() {
     let (remote, key) = (
         "can be reached from other machines; listen on 127.0.0.1, or set serve.allow_remote",
         "serve.key must be a random secret of at least 128 bits",
@@ -59,7 +59,7 @@ fn every_part_that_is_missing_for_other_machines_is_named_at_once() {
 }
 
 #[test]
-fn the_metadata_dialect_is_not_spoken_where_the_identity_asks_for_it() {
+fn metadata_listener_at_the_address_of_the_own_identity_is_refused() {
     let sentence = "is where the identity asks the metadata service of the instance, and would then ask this process";
     let node = ("ALIBABA_CLOUD_ECS_METADATA", "node");
     for (listen, env) in [
@@ -80,9 +80,9 @@ fn the_metadata_dialect_is_not_spoken_where_the_identity_asks_for_it() {
             &[node, ("ALIBABA_CLOUD_IMDS_ENDPOINT", "http://[::1]:7009/")],
         ),
     ] {
-        let (code, told) = run(&["--metadata-listen", listen], env);
-        assert_eq!(code, Some(78), "{told}");
-        assert!(told.contains(sentence), "{listen}: {told}");
+        let (code, message) = run(&["--metadata-listen", listen], env);
+        assert_eq!(code, Some(78), "{message}");
+        assert!(message.contains(sentence), "{listen}: {message}");
     }
 }
 
@@ -91,9 +91,9 @@ fn refused(args: &[&str], env: &[(&str, &str)], mistakes: &[&str]) {
     let args = [&["--sandbox", "--admin-listen", "off"], args].concat();
     let Ended { code, stderr, .. } = run_command("serve", &args, env);
     assert_eq!(code, Some(78), "{args:?}: {stderr}");
-    let told: Vec<&str> = stderr.lines().skip(1).collect();
-    assert_eq!(told.len(), mistakes.len(), "{args:?}: {stderr}");
-    for (line, mistake) in told.iter().zip(mistakes) {
+    let message: Vec<&str> = stderr.lines().skip(1).collect();
+    assert_eq!(message.len(), mistakes.len(), "{args:?}: {stderr}");
+    for (line, mistake) in message.iter().zip(mistakes) {
         assert!(line.contains(mistake), "{line}\n{mistake}");
     }
 }

@@ -1,4 +1,4 @@
-//! The identity that another server of credentials holds: a second daemon, or PAI's own server.
+//! The identity that another credentials server provides: a second daemon, or PAI's own server.
 
 use std::fs;
 use std::net::TcpListener;
@@ -32,7 +32,7 @@ fn stub(status: StatusCode, body: String) -> Stub {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_second_daemon_serves_is_passed_through_under_either_name_of_loopback() {
+async fn credentials_of_a_second_daemon_are_passed_through_under_either_name_of_loopback() {
     let sts = sts().await;
     let first = beside(&sts, &[], &[]);
     let uri = first.uri();
@@ -53,7 +53,7 @@ async fn what_a_second_daemon_serves_is_passed_through_under_either_name_of_loop
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_second_daemon_serves_assumes_a_role() {
+async fn credentials_of_a_second_daemon_assume_a_role() {
     let sts = sts().await;
     let role = second_role(&sts);
     let first = beside(&sts, &[], &[]);
@@ -62,7 +62,7 @@ async fn what_a_second_daemon_serves_assumes_a_role() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refusal_of_sts_is_told_through_two_daemons() {
+async fn refusal_of_sts_is_reported_through_two_daemons() {
     let sts = sts().await;
     sts.permit_assume_role(&sts.user_arn(), false);
     let first = beside(&sts, &[], &[]);
@@ -70,17 +70,17 @@ async fn a_refusal_of_sts_is_told_through_two_daemons() {
     assert_eq!(theirs.text("Code"), "NoPermission");
     let uri = format!("http://{}/api/v1/credentials/0", first.data());
     let second = asking(&sts, &uri, &[], &[]);
-    let told = refused(&second, "CredentialsUriRefused");
+    let message = refused(&second, "CredentialsUriRefused");
     for part in [
         "answered HTTP 503 with NoPermission: AssumeRole at 127.0.0.1:",
         &sts.user_arn(),
     ] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(message.contains(part), "{part}: {message}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_in_hand_are_served_while_the_other_server_fails_or_is_gone() {
+async fn current_credentials_are_served_while_the_other_server_fails_or_is_gone() {
     let sts = sts().await;
     let first = beside(&sts, &[], &[]);
     let second = asking(&sts, &first.uri(), &[], &[]);
@@ -99,23 +99,23 @@ async fn credentials_in_hand_are_served_while_the_other_server_fails_or_is_gone(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_for_a_job_without_a_role_says_so_itself() {
+async fn no_role_is_reported_as_the_other_server_reports_it() {
     let sts = sts().await;
     let first = Daemon::spawn(&LISTEN, &[("RAM_SIDECAR_ROLE_PRESET", "none")]);
     let theirs = first.credentials();
     let second = asking(&sts, &first.uri(), &[], &[]);
-    let told = refused(&second, "CredentialsUriRefused");
+    let message = refused(&second, "CredentialsUriRefused");
     let (code, sentence) = (theirs.text("Code"), theirs.text("Message"));
     for part in [
         format!("answered HTTP 404 with {code}"),
         sentence.trim_end_matches('.').to_owned(),
     ] {
-        assert!(told.contains(&part), "{part}: {told}");
+        assert!(message.contains(&part), "{part}: {message}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_https_server_is_trusted_by_the_given_authority_only() {
+async fn https_server_is_trusted_by_the_configured_authority_only() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let first = beside(&sts, &[], &[]);
     let path = first.uri().replace(&format!("http://{}", first.data()), "");
@@ -135,7 +135,7 @@ async fn an_https_server_is_trusted_by_the_given_authority_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_that_pai_may_not_pass_is_told_with_the_policies_to_paste() {
+async fn role_that_pai_may_not_pass_is_reported_with_the_policies_to_paste() {
     let sts = sts().await;
     let body = json!({
         "Code": "AssumeRoleFailed",
@@ -164,7 +164,7 @@ async fn a_role_that_pai_may_not_pass_is_told_with_the_policies_to_paste() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_is_no_credentials_is_described_and_not_quoted() {
+async fn response_without_credentials_is_described_and_not_quoted() {
     let sts = sts().await;
     let Planted { id, secret, .. } = Planted::new();
     for (status, body, code, reason) in [
@@ -186,13 +186,13 @@ async fn an_answer_that_is_no_credentials_is_described_and_not_quoted() {
         let daemon = asking(&sts, &format!("{}/{path}", stub.endpoint()), &[], &[]);
         daemon.plant(secret);
         daemon.plant(path);
-        let told = refused(&daemon, code);
-        assert!(told.contains(reason), "{told}");
+        let message = refused(&daemon, code);
+        assert!(message.contains(reason), "{message}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn loopback_is_never_asked_through_a_proxy() {
+async fn request_to_loopback_bypasses_the_proxy() {
     let sts = sts().await;
     let proxy = Stub::start(|_| panic!("a proxy must not see credentials"));
     let (first, endpoint) = (beside(&sts, &[], &[]), proxy.endpoint());
@@ -205,24 +205,25 @@ async fn loopback_is_never_asked_through_a_proxy() {
 }
 
 #[test]
-fn its_own_address_is_refused_at_the_start_under_every_name() {
+fn own_address_is_a_configuration_error_under_every_name() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
     for host in ["127.0.0.1", "localhost", "[::1]", "127.0.0.2"] {
         let uri = format!("http://{host}:{port}/api/v1/credentials/planted-path");
         let listen = format!("127.0.0.1:{port}");
-        let (code, told) = run(
+        let (code, message) = run(
             &["--listen", &listen],
             &[
                 ("RAM_SIDECAR_IDENTITY", "credentials_uri"),
                 ("ALIBABA_CLOUD_CREDENTIALS_URI", &uri),
             ],
         );
-        assert_eq!(code, Some(78), "{told}");
+        assert_eq!(code, Some(78), "{message}");
         assert!(
-            told.contains("it is where this daemon itself serves") && !told.contains("planted"),
-            "{told}"
+            message.contains("it is where this daemon itself serves")
+                && !message.contains("planted"),
+            "{message}"
         );
     }
 }

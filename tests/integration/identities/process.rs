@@ -25,7 +25,7 @@ impl Script {
         script
     }
 
-    /// Replaces it whole: it may be running.
+    /// Replaces the file atomically: the script may be running.
     fn rewrite(&self, body: &str) {
         fs::write(self.0.join("next"), body).unwrap();
         fs::rename(self.0.join("next"), self.path()).unwrap();
@@ -39,7 +39,7 @@ impl Script {
         self.0.join("script")
     }
 
-    /// The value of `RAM_SIDECAR_COMMAND`. A shell that reads the file cannot meet it busy.
+    /// The value of `RAM_SIDECAR_COMMAND`. A shell reads the script: executing a file just written may fail as busy.
     fn command(&self) -> String {
         json!(["/bin/sh", self.path(), self.0.path()]).to_string()
     }
@@ -67,7 +67,7 @@ fn printing(text: &str) -> String {
     format!("cat <<'END'\n{text}\nEND\n")
 }
 
-/// Waits until a process is gone; one that is dead is, when only init has yet to take it away.
+/// Waits until a process has ended; a zombie that only init has yet to reap counts as ended.
 fn wait_for_end(pid: Pid) {
     eventually("the process ends", || {
         let state = state_and_parent(&pid.to_string()).map(|(state, _)| state);
@@ -82,7 +82,7 @@ fn state_and_parent(pid: &str) -> Option<(String, String)> {
     Some((fields.next()?, fields.next()?))
 }
 
-/// Returns how many dead children a process has not taken away.
+/// Returns how many dead children a process has not reaped.
 fn zombies(parent: &str) -> usize {
     let processes = fs::read_dir("/proc").unwrap().map_while(Result::ok);
     processes
@@ -103,7 +103,7 @@ fn assert_little_memory(daemon: &Daemon) {
 }
 
 #[test]
-fn either_key_style_and_their_union_are_served_as_they_were_printed() {
+fn printed_credentials_are_served_unchanged_in_either_key_style_and_their_union() {
     let planted = Planted::new();
     let Planted {
         id,
@@ -133,7 +133,7 @@ fn either_key_style_and_their_union_are_served_as_they_were_printed() {
 }
 
 #[test]
-fn the_file_gives_the_command_as_a_list_and_an_executable_needs_no_shell_to_be_named() {
+fn command_is_a_list_in_the_file_and_an_executable_runs_without_a_shell() {
     let (planted, scratch) = (Planted::new(), Scratch::new());
     let script = Script::new(&format!(
         "#!/bin/sh\n[ \"$1 $2\" = \"two words --json\" ] || exit 9\n{}",
@@ -150,7 +150,7 @@ fn the_file_gives_the_command_as_a_list_and_an_executable_needs_no_shell_to_be_n
     planted.assert_served(&daemon.credentials());
 }
 
-/// Counts its runs in its name, and prints credentials that live for as many seconds as asked.
+/// A script that numbers its runs in the AccessKey ID and prints credentials that expire after `seconds`.
 fn counting(seconds: u32) -> String {
     format!(
         r#"n=$(cat "$1/runs" 2>/dev/null || echo 0); n=$((n + 1)); echo $n > "$1/runs"
@@ -161,7 +161,7 @@ echo '{{"AccessKeyId":"STS.run-'$n'","AccessKeySecret":"PlantedSecret'$n'","Secu
 }
 
 #[test]
-fn a_signal_runs_the_program_again_and_what_it_prints_then_is_served() {
+fn signal_runs_the_program_again_and_its_new_credentials_are_served() {
     let script = Script::new(&counting(3600));
     let daemon = script.daemon(&[]);
     daemon.uri();
@@ -175,7 +175,7 @@ fn a_signal_runs_the_program_again_and_what_it_prints_then_is_served() {
 }
 
 #[test]
-fn the_program_runs_again_in_time_for_the_expiry_that_it_printed() {
+fn program_runs_again_before_the_printed_expiry() {
     let script = Script::new(&counting(6));
     let daemon = script.daemon(&[]);
     daemon.uri();
@@ -211,7 +211,7 @@ async fn printed_keys_of_either_kind_assume_the_role() {
 }
 
 #[test]
-fn a_long_term_key_is_never_served_without_a_role() {
+fn long_term_key_without_a_role_is_never_served() {
     let script = Script::printing(
         r#"{"mode":"AK","access_key_id":"LTAIplanted","access_key_secret":"PlantedSecret1"}"#,
     );
@@ -227,19 +227,22 @@ fn a_long_term_key_is_never_served_without_a_role() {
 }
 
 #[test]
-fn a_program_that_hangs_is_killed_with_all_that_it_started() {
+fn hanging_program_is_killed_with_all_its_children() {
     let script =
         Script::new("sleep 600 & echo $! > \"$1/child\"\necho $$ > \"$1/parent\"\nsleep 600\n");
     let daemon = script.daemon(&[("RAM_SIDECAR_IDENTITY_TIMEOUT", "1s")]);
     let (parent, child) = (script.pid("parent"), script.pid("child"));
-    let told = refused(&daemon, "ProcessTimedOut");
-    assert!(told.contains("did not end within 1 seconds"), "{told}");
+    let message = refused(&daemon, "ProcessTimedOut");
+    assert!(
+        message.contains("did not end within 1 seconds"),
+        "{message}"
+    );
     wait_for_end(parent);
     wait_for_end(child);
 }
 
 #[test]
-fn a_daemon_that_stops_leaves_no_program_behind() {
+fn daemon_that_shuts_down_kills_its_program() {
     let script =
         Script::new("sleep 600 & echo $! > \"$1/child\"\necho $$ > \"$1/parent\"\nsleep 600\n");
     let mut daemon = script.daemon(&[]);
@@ -251,35 +254,38 @@ fn a_daemon_that_stops_leaves_no_program_behind() {
 }
 
 #[test]
-fn a_flood_of_output_is_cut_off_at_once_even_if_the_program_ignores_that() {
+fn flood_of_output_ends_the_attempt_at_once_even_if_the_program_ignores_sigpipe() {
     for before in ["", "trap '' PIPE\n"] {
         let flood = "while :; do echo PlantedSecret1PlantedSecret1PlantedSecret1; done\n";
         let script = Script::new(&format!("echo $$ > \"$1/pid\"\n{before}{flood}"));
         let daemon = script.daemon(&[("RAM_SIDECAR_IDENTITY_TIMEOUT", "5m")]);
         daemon.plant("PlantedSecret1");
-        let told = refused(&daemon, "ProcessOutputUnusable");
-        assert!(told.contains("it printed more than 65536 bytes"), "{told}");
+        let message = refused(&daemon, "ProcessOutputUnusable");
+        assert!(
+            message.contains("it printed more than 65536 bytes"),
+            "{message}"
+        );
         wait_for_end(script.pid("pid"));
         assert_little_memory(&daemon);
     }
 }
 
 #[test]
-fn a_flood_of_complaints_ends_with_the_timeout_while_the_daemon_goes_on() {
+fn flood_of_errors_ends_at_the_timeout_while_the_daemon_stays_live() {
     let flood = "echo denied; while :; do echo SecretKey=PlantedSecret1; done";
     let script = Script::new(&format!("echo $$ > \"$1/pid\"\n({flood}) >&2\n"));
     let daemon = script.daemon(&[("RAM_SIDECAR_IDENTITY_TIMEOUT", "2s")]);
     daemon.plant("PlantedSecret1");
     let pid = script.pid("pid");
     assert_eq!(daemon.probe("/live").status, 200);
-    let told = refused(&daemon, "ProcessTimedOut");
-    assert!(told.contains("it said: denied SecretKey=…"), "{told}");
+    let message = refused(&daemon, "ProcessTimedOut");
+    assert!(message.contains("it said: denied SecretKey=…"), "{message}");
     wait_for_end(pid);
     assert_little_memory(&daemon);
 }
 
 #[test]
-fn output_that_is_no_credentials_is_described_and_not_quoted() {
+fn output_without_credentials_is_described_and_not_quoted() {
     let cases = [
         ("PlantedSecret1", "not the JSON of credentials (Syntax"),
         ("", "not the JSON of credentials (Eof"),
@@ -301,24 +307,24 @@ fn output_that_is_no_credentials_is_described_and_not_quoted() {
         let script = Script::printing(printed);
         let daemon = script.daemon(&[]);
         daemon.plant("PlantedSecret1");
-        let told = daemon.logged("No credentials");
+        let message = daemon.logged("No credentials");
         let parts = ["ProcessOutputUnusable", reason, "one JSON object"];
         for part in parts {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(message.contains(part), "{part}: {message}");
         }
     }
 }
 
 #[test]
-fn a_program_that_prints_nothing_is_told_of() {
+fn empty_output_is_reported() {
     let script = Script::new("exit 0\n");
     let daemon = script.daemon(&[]);
-    let told = daemon.logged("No credentials");
-    assert!(told.contains("ProcessOutputUnusable"), "{told}");
+    let message = daemon.logged("No credentials");
+    assert!(message.contains("ProcessOutputUnusable"), "{message}");
 }
 
 #[test]
-fn a_complaint_is_told_without_its_secrets() {
+fn error_output_is_reported_without_its_secrets() {
     let words = "vault: permission denied on secret/data/trainer by policy read-only";
     let secrets = [
         (
@@ -359,38 +365,38 @@ fn a_complaint_is_told_without_its_secrets() {
         let daemon = script.daemon(&[]);
         daemon.plant(secret);
         daemon.plant("PlantedOutput");
-        let told = refused(&daemon, "ProcessFailed");
+        let message = refused(&daemon, "ProcessFailed");
         let start = format!("/bin/sh ended with exit code 1; it said: {words}");
-        assert!(told.contains(&start), "{told}");
-        assert!(!told.contains(secret), "{told}");
+        assert!(message.contains(&start), "{message}");
+        assert!(!message.contains(secret), "{message}");
     }
 }
 
 #[test]
-fn a_long_complaint_does_not_end_in_the_half_of_a_secret() {
-    // The last of the words is cut where it does not look like a key any more.
+fn truncated_error_output_does_not_end_in_half_a_secret() {
+    // The last word is truncated where it no longer looks like a key.
     let script = Script::new(
         "printf 'denied\\nkey=%s\\n%s %s' x \"$(head -c 2022 /dev/zero | tr '\\0' 9)aA\" PlantedSecret1PlantedSecret1PlantedSecret1 >&2\nexit 1\n",
     );
     let daemon = script.daemon(&[]);
     daemon.plant("PlantedSec");
-    let told = refused(&daemon, "ProcessFailed");
-    assert!(told.contains("it said: denied"), "{told}");
+    let message = refused(&daemon, "ProcessFailed");
+    assert!(message.contains("it said: denied"), "{message}");
 }
 
 #[test]
-fn a_signal_that_killed_the_program_is_named() {
+fn failure_names_the_signal_that_killed_the_program() {
     let script = Script::new("kill -9 $$\n");
     let daemon = script.daemon(&[]);
-    let told = daemon.logged("No credentials");
+    let message = daemon.logged("No credentials");
     assert!(
-        told.contains("ProcessFailed") && told.contains("was killed by signal 9"),
-        "{told}"
+        message.contains("ProcessFailed") && message.contains("was killed by signal 9"),
+        "{message}"
     );
 }
 
 #[test]
-fn a_program_that_cannot_be_started_is_named_with_the_reason() {
+fn program_that_cannot_be_started_is_named_with_the_reason() {
     let scratch = Scratch::new();
     let plain = scratch.join("plain");
     fs::write(&plain, "#!/bin/sh\n").unwrap();
@@ -401,29 +407,29 @@ fn a_program_that_cannot_be_started_is_named_with_the_reason() {
     ] {
         let command = path.to_str().unwrap();
         let daemon = Daemon::spawn(&LISTEN, &[("RAM_SIDECAR_COMMAND", command)]);
-        let told = daemon.logged("No credentials");
+        let message = daemon.logged("No credentials");
         for part in ["ProcessNotStarted", command, reason] {
-            assert!(told.contains(part), "{part}: {told}");
+            assert!(message.contains(part), "{part}: {message}");
         }
     }
 }
 
 #[test]
-fn a_child_that_keeps_the_output_open_does_not_outlast_the_timeout() {
+fn attempt_ends_at_the_timeout_while_a_child_holds_the_output_open() {
     let printed = printing(&Planted::new().pascal());
     let script = Script::new(&format!(
         "setsid sh -c 'echo $$ > \"$0/child\"; exec sleep 600' \"$1\" &\n{printed}"
     ));
     let daemon = script.daemon(&[("RAM_SIDECAR_IDENTITY_TIMEOUT", "1s")]);
     let child = script.pid("child");
-    let told = refused(&daemon, "ProcessTimedOut");
-    assert!(told.contains("keeps its output open"), "{told}");
+    let message = refused(&daemon, "ProcessTimedOut");
+    assert!(message.contains("keeps its output open"), "{message}");
     // It has a session of its own and lives on, for as long as this test.
     kill_process(child, Signal::KILL).expect("it is still there");
 }
 
 #[test]
-fn credentials_in_hand_are_served_while_the_program_fails_and_a_mended_one_heals_it() {
+fn current_credentials_are_served_while_the_program_fails_and_a_repaired_program_renews_them() {
     let planted = Planted::new();
     let script = Script::printing(&planted.pascal());
     let daemon = script.daemon(&[]);
@@ -447,7 +453,7 @@ fn credentials_in_hand_are_served_while_the_program_fails_and_a_mended_one_heals
 }
 
 #[test]
-fn a_new_token_under_the_same_id_reaches_the_file() {
+fn new_token_under_the_same_id_reaches_the_file() {
     let mut planted = Planted::new();
     let script = Script::printing(&planted.pascal());
     let scratch = Scratch::new();
@@ -471,7 +477,7 @@ fn a_new_token_under_the_same_id_reaches_the_file() {
 }
 
 #[test]
-fn no_zombie_is_left_of_programs_that_end_hang_or_flood() {
+fn programs_that_end_hang_or_flood_leave_no_zombie() {
     let script = Script::new("exit 1\n");
     let daemon = script.daemon(&[("RAM_SIDECAR_IDENTITY_TIMEOUT", "1s")]);
     refused(&daemon, "ProcessFailed");
@@ -489,7 +495,7 @@ fn no_zombie_is_left_of_programs_that_end_hang_or_flood() {
 }
 
 #[test]
-fn as_process_1_it_takes_away_what_programs_leave_behind() {
+fn process_1_reaps_the_orphans_of_programs() {
     let can = Command::new("unshare")
         .args(["--pid", "--fork", "--mount-proc", "true"])
         .output()

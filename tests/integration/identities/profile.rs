@@ -1,4 +1,4 @@
-//! The identity that a profile of aliyun-cli stands for.
+//! The identity that a profile of aliyun-cli describes.
 
 use std::fs;
 use std::path::PathBuf;
@@ -61,7 +61,7 @@ impl Home {
         (fs::read(self.file()).unwrap(), changed_at)
     }
 
-    /// Starts a daemon that finds the file through `HOME`, and that may tell nothing secret of it.
+    /// Starts a daemon that finds the file through `HOME`, and that must not print its secrets.
     fn daemon(&self, sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon {
         let home = self.scratch.path().to_str().unwrap();
         let place = [("HOME", home), ("RAM_SIDECAR_IDENTITY", "profile")];
@@ -195,7 +195,7 @@ async fn ak_assumes_the_role_and_is_never_served() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sts_token_is_passed_through_if_its_end_is_known_and_assumes_a_role_in_any_case() {
+async fn sts_token_is_passed_through_only_with_an_expiry_and_assumes_a_role_with_or_without() {
     let sts = sts().await;
     let first = beside(&sts, &[], &[]);
     first.uri();
@@ -219,10 +219,10 @@ async fn sts_token_is_passed_through_if_its_end_is_known_and_assumes_a_role_in_a
 
     let expired = (now() - TimeDelta::minutes(1)).timestamp();
     let home = Home::new("default", &[sts_token(&credentials, expired)]);
-    let told = refused(&home.daemon(&sts, &[], &[]), "ExpiredAnswer");
+    let message = refused(&home.daemon(&sts, &[], &[]), "ExpiredAnswer");
     assert!(
-        told.contains("the profile default gave credentials that have already expired"),
-        "{told}"
+        message.contains("the profile default gave credentials that have already expired"),
+        "{message}"
     );
 }
 
@@ -336,7 +336,7 @@ async fn oidc_assumes_its_own_role_with_the_token_and_the_role_on_top() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn external_runs_its_command_with_the_quotes_that_aliyun_cli_knows() {
+async fn external_runs_its_command_with_the_quoting_of_aliyun_cli() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let planted = Planted::new();
     let script = scratch.join("my script");
@@ -367,7 +367,7 @@ async fn credentials_uri_asks_the_other_server() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_file_and_the_profile_are_found_by_variables_too() {
+async fn variables_name_the_file_and_the_profile() {
     let sts = sts().await;
     let home = Home::new("other", &[ak(&sts, "other"), assuming(&sts, "wanted")]);
     let file = home.file();
@@ -383,7 +383,7 @@ async fn the_file_and_the_profile_are_found_by_variables_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_leaves_out_what_is_empty_is_read_as_well() {
+async fn file_without_empty_fields_is_read() {
     let sts = sts().await;
     let mut profile = keys(&sts);
     profile["name"] = json!("default");
@@ -395,7 +395,7 @@ async fn a_file_that_leaves_out_what_is_empty_is_read_as_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unusable_file_is_explained_and_an_edited_one_heals_without_a_restart() {
+async fn unusable_file_is_explained_and_recovery_needs_no_restart() {
     let sts = sts().await;
     let circle = [
         chained("a", "b", &sts.role_arn()),
@@ -403,11 +403,11 @@ async fn an_unusable_file_is_explained_and_an_edited_one_heals_without_a_restart
     ];
     let home = Home::new("a", &circle);
     let daemon = home.daemon(&sts, &[], &[]);
-    let told = refused(&daemon, "ProfileUnusable");
+    let message = refused(&daemon, "ProfileUnusable");
     let file = home.file();
     let file = file.to_str().unwrap();
     for part in [file, "go round in a circle: a → b → a", "aliyun configure"] {
-        assert!(told.contains(part), "{part}: {told}");
+        assert!(message.contains(part), "{part}: {message}");
     }
 
     home.write("a", &[assuming(&sts, "a")]);
@@ -428,7 +428,7 @@ async fn an_unusable_file_is_explained_and_an_edited_one_heals_without_a_restart
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edited_token_takes_the_place_of_the_one_before() {
+async fn edited_token_replaces_the_previous_one() {
     let sts = sts().await;
     let first = beside(&sts, &[], &[]);
     first.uri();

@@ -1,4 +1,4 @@
-//! What is true where 100.100.100.200 is this machine; each function is a test, see [`crate::namespace`].
+//! Tests in a network where 100.100.100.200 is this machine; each function is a test, see [`crate::namespace`].
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -132,7 +132,7 @@ pub(super) fn ossutil_is_refused_where_a_token_is_demanded() {
     });
 }
 
-/// How a daemon speaks the dialect, and what its clients are told.
+/// How a daemon serves the dialect, and how its clients are configured.
 struct Mode {
     args: &'static [&'static str],
     env: &'static [(&'static str, &'static str)],
@@ -152,19 +152,19 @@ const HARDENED: Mode = Mode {
     env: &[("ALIBABA_CLOUD_IMDSV1_DISABLED", "true")],
 };
 
-/// Asserts that programs follow a rotation, one that asks for the role's name, and one that is told it.
+/// Asserts that programs follow a rotation, both one that looks up the role's name and one that is configured with it.
 fn follows(language: Language, ways: &[&str], mode: &Mode) {
     let sidecar = Sidecar::start(mode.args);
     let role = sidecar.daemon.metadata_role();
-    for told in [&[][..], &[("ALIBABA_CLOUD_ECS_METADATA", role.as_str())]] {
+    for message in [&[][..], &[("ALIBABA_CLOUD_ECS_METADATA", role.as_str())]] {
         let home = Scratch::new();
         let mut command = program(language, &home);
-        command.envs(mode.env.iter().chain(told).copied());
+        command.envs(mode.env.iter().chain(message).copied());
         sidecar.assert_followed_by(command, ways);
     }
 }
 
-/// Asserts that programs that are told nothing at all follow a rotation.
+/// Asserts that programs without any configuration follow a rotation.
 fn finds_by_default(language: Language, ways: &[&str]) {
     let sidecar = Sidecar::start(&LISTEN);
     let home = Scratch::new();
@@ -196,7 +196,7 @@ fn program(language: Language, home: &Scratch) -> Command {
     program.expect("it was there outside")
 }
 
-/// Does something beside a stub of OSS that lets in what an STS has issued.
+/// Runs `act` with a stub of OSS that accepts the credentials of an STS.
 fn with_oss(act: impl FnOnce(&Sandbox, &Stub)) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! What single requests in the ECS metadata dialect are answered.
+//! Responses to single requests in the ECS metadata dialect.
 
 use ram_sidecar::sandbox::{Fault, Times};
 use tokio::time::{Duration, Instant};
@@ -10,13 +10,13 @@ use crate::support::{Daemon, eventually};
 use crate::upstream::{self, sts};
 
 #[test]
-fn a_token_is_given_for_1_to_21600_seconds() {
+fn token_lifetime_is_1_to_21600_seconds() {
     let daemon = speaking(&[], &[]);
     for ttl in ["1", "21600"] {
         let reply = put(&daemon, &[(TTL, ttl)]);
         assert_eq!(reply.status, 200, "{reply:?}");
         assert_eq!(reply.header("content-type"), Some("text/plain"));
-        // It becomes the value of a header as it is.
+        // Clients send it unchanged as a header's value.
         let is_plain = |byte: u8| byte.is_ascii_graphic();
         assert!(!reply.body.is_empty() && reply.body.bytes().all(is_plain));
     }
@@ -29,7 +29,7 @@ fn a_token_is_given_for_1_to_21600_seconds() {
 }
 
 #[test]
-fn what_a_proxy_forwards_is_refused() {
+fn forwarded_request_is_refused() {
     let daemon = speaking(&[], &[]);
     let forwarded = ("X-Forwarded-For", "10.0.0.1");
     let reply = put(&daemon, &[(TTL, "60"), forwarded]);
@@ -39,7 +39,7 @@ fn what_a_proxy_forwards_is_refused() {
 }
 
 #[test]
-fn a_token_opens_everything_until_it_ends_whether_or_not_one_is_demanded() {
+fn token_is_accepted_until_it_expires_whether_or_not_one_is_required() {
     for args in [&[][..], &["--metadata-v2-only"]] {
         let daemon = speaking(args, &REGION);
         let role = role_path(&daemon);
@@ -64,14 +64,14 @@ fn a_token_opens_everything_until_it_ends_whether_or_not_one_is_demanded() {
 }
 
 #[test]
-fn a_token_of_another_process_is_refused() {
+fn token_of_another_process_is_refused() {
     let [one, other] = [(); 2].map(|()| speaking(&[], &[]));
     let reply = get_with(&one, LIST, &[(TOKEN, &token(&other, "60"))]);
     assert_refused(&reply, 401, "Unauthorized");
 }
 
 #[test]
-fn without_a_token_nothing_is_told_where_one_is_demanded() {
+fn request_without_the_required_token_is_refused() {
     let daemon = speaking(&["--metadata-v2-only"], &REGION);
     for path in [LIST, &role_path(&daemon), REGION_ID, "/latest/meta-data/x"] {
         assert_refused(&get(&daemon, path), 403, "Forbidden");
@@ -79,7 +79,7 @@ fn without_a_token_nothing_is_told_where_one_is_demanded() {
 }
 
 #[test]
-fn the_name_and_the_credentials_of_the_role_are_told_bare() {
+fn name_and_credentials_of_the_role_are_bare_bodies() {
     for (args, name) in [
         (&[][..], None),
         (&["--metadata-role-name", "job-1"], Some("job-1")),
@@ -103,7 +103,7 @@ fn the_name_and_the_credentials_of_the_role_are_told_bare() {
 }
 
 #[test]
-fn the_role_is_named_after_the_one_that_is_assumed() {
+fn role_name_is_that_of_the_assumed_role() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let sts = runtime.block_on(sts());
     let daemon = upstream::beside(&sts, &METADATA, &[]);
@@ -117,7 +117,7 @@ fn the_role_is_named_after_the_one_that_is_assumed() {
 }
 
 #[test]
-fn of_the_plain_keys_those_are_told_that_are_configured() {
+fn plain_keys_are_served_only_where_configured() {
     let keys = [
         ("RAM_SIDECAR_METADATA_REGION_ID", "region-id", "cn-hangzhou"),
         ("RAM_SIDECAR_METADATA_ZONE_ID", "zone-id", "cn-hangzhou-i"),
@@ -140,7 +140,7 @@ fn of_the_plain_keys_those_are_told_that_are_configured() {
 }
 
 #[test]
-fn what_is_not_here_is_not_found() {
+fn unknown_path_is_not_found() {
     let daemon = speaking(&[], &[]);
     let role = daemon.metadata_role();
     for path in [
@@ -163,7 +163,7 @@ fn what_is_not_here_is_not_found() {
 }
 
 #[test]
-fn another_method_is_told_which_ones_are_answered() {
+fn other_methods_are_refused_with_the_allowed_ones() {
     for args in [&[][..], &["--metadata-v2-only"]] {
         let daemon = speaking(args, &[]);
         let role = role_path(&daemon);
@@ -189,7 +189,7 @@ fn another_method_is_told_which_ones_are_answered() {
 }
 
 #[test]
-fn head_is_answered_like_get_but_for_the_body() {
+fn head_response_is_that_of_get_without_the_body() {
     let daemon = speaking(&[], &REGION);
     let role = role_path(&daemon);
     for path in [LIST, &role, REGION_ID, "/latest/meta-data/zone-id", "/x"] {
@@ -204,7 +204,7 @@ fn head_is_answered_like_get_but_for_the_body() {
 }
 
 #[test]
-fn paths_are_read_without_regard_to_case() {
+fn paths_are_case_insensitive() {
     let daemon = speaking(&[], &REGION);
     let role = daemon.metadata_role();
     let reply = ask(&daemon, "PUT", "/LATEST/API/TOKEN", &[(TTL, "60")]);
@@ -219,7 +219,7 @@ fn paths_are_read_without_regard_to_case() {
 }
 
 #[test]
-fn a_job_without_a_role_has_none_here_either() {
+fn job_without_a_role_has_none_in_the_metadata_dialect() {
     let args = [&LISTEN[..], &METADATA, &["--role-preset", "none"]].concat();
     let daemon = Daemon::spawn(&args, &REGION);
     for path in [LIST, &role_path(&daemon)] {
@@ -230,7 +230,7 @@ fn a_job_without_a_role_has_none_here_either() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_answer_is_there_within_a_second_while_sts_hangs() {
+async fn every_response_arrives_within_a_second_while_sts_hangs() {
     let sts = sts().await;
     sts.inject(Fault::Hang, Times::UntilHealed);
     let daemon = upstream::beside(&sts, &METADATA, &REGION);
@@ -248,7 +248,7 @@ async fn every_answer_is_there_within_a_second_while_sts_hangs() {
         (404, "GET", "/latest/meta-data/zone-id"),
         (405, "GET", TOKEN_PATH),
     ] {
-        // A machine that is busy may be late once, but hardly every time.
+        // A busy machine may be late once, but hardly every time.
         let times = (0..3).map(|_| {
             let asked_at = Instant::now();
             let reply = ask(&daemon, method, path, &[(TTL, "60")]);
@@ -256,7 +256,7 @@ async fn every_answer_is_there_within_a_second_while_sts_hangs() {
             asked_at.elapsed()
         });
         let took = times.min().unwrap();
-        assert!(took < PATIENCE, "{method} {path}: {took:?}");
+        assert!(took < SDK_TIMEOUT, "{method} {path}: {took:?}");
     }
     sts.heal();
     eventually("it recovers", || {
@@ -289,7 +289,7 @@ fn put(daemon: &Daemon, headers: &[(&str, &str)]) -> Reply {
     ask(daemon, "PUT", TOKEN_PATH, headers)
 }
 
-/// Fetches a token, which must be told nobody else.
+/// Fetches a token, which must not appear in the log.
 fn token(daemon: &Daemon, ttl: &str) -> String {
     let reply = put(daemon, &[(TTL, ttl)]);
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -343,5 +343,5 @@ const REGION_ID: &str = "/latest/meta-data/region-id";
 const TTL: &str = "X-aliyun-ecs-metadata-token-ttl-seconds";
 const TOKEN: &str = "X-aliyun-ecs-metadata-token";
 
-/// After a second the SDKs go away.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The timeout of the SDKs.
+const SDK_TIMEOUT: Duration = Duration::from_secs(1);

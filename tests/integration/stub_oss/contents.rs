@@ -19,7 +19,7 @@ pub(crate) const OBJECTS: [&str; 5] = [
     "z&<>.txt",
 ];
 
-/// The name of a bucket that a job may have no business with.
+/// The name of a bucket that a job may have no access to.
 pub(crate) const OTHER_BUCKET: &str = "otherbucket";
 
 /// The name of the object in that bucket.
