@@ -23,6 +23,7 @@ use ram_sidecar::server::caller::Addresses;
 use ram_sidecar::server::data::{self, AllowedCallers, Container, Data};
 use ram_sidecar::server::hold::Provider;
 use ram_sidecar::server::imds_token::Tokens;
+use ram_sidecar::server::metadata::listing::StaticValues;
 use ram_sidecar::server::metadata::{self, Metadata};
 use ram_sidecar::time::clock::Clock;
 use ram_sidecar_fuzz::http::{Request, has_body, is_cut, read};
@@ -181,7 +182,7 @@ impl Scene {
         let metadata = Metadata {
             provider,
             role: ROLE.to_owned(),
-            plain: ram_sidecar::server::metadata::listing::StaticValues {
+            plain: StaticValues {
                 region: Some("cn-hangzhou".to_owned()),
                 ..Default::default()
             },
@@ -222,7 +223,7 @@ impl Scene {
             b'm' => {
                 let token = asked.first(b"x-aliyun-ecs-metadata-token");
                 let has_token = match token {
-                    Some(token) => Tokens::new(TOKEN_KEY).is_good(token, clock.now().boot),
+                    Some(token) => Tokens::new(TOKEN_KEY).is_valid(token, clock.now().boot),
                     None => !self.demands_token,
                 };
                 asked.method == b"GET"

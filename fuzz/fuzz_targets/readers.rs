@@ -74,7 +74,7 @@ fn check_ttl(text: &[u8]) {
 /// Only what was issued is good: a forged one would need the key.
 fn check_token(text: &[u8]) {
     let (tokens, now) = (Tokens::new([7; 32]), Duration::from_secs(5000));
-    if tokens.is_good(text, now) {
+    if tokens.is_valid(text, now) {
         let end = URL_SAFE_NO_PAD.decode(text).expect("a good one is encoded");
         let end = end
             .first_chunk()

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::{Credentials, time_of};
 
-/// Renders credentials. The bytes are wiped when the last reader drops them.
+/// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
     let profile = Profile {
         name: NAME.into(),
@@ -32,7 +32,7 @@ pub fn render(credentials: &Credentials) -> Bytes {
     )
 }
 
-/// Reads from a file when its credentials end; nothing if there is anything else in it.
+/// Reads when the credentials in a file expire; nothing if it contains anything else.
 pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
     let Document { current, profiles } = serde_json::from_slice(file).ok()?;
     let [only] = profiles;

@@ -1,4 +1,4 @@
-//! What AWS SDKs expect of a container's credential service: `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
+//! The document that AWS SDKs expect from a container's credential service: `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
 //!
 //! OSS's S3-compatible interface takes the same keys, with the token in `x-amz-security-token`. botocore demands all
 //! four names; their spelling is AWS's.
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::credentials::{Credentials, timestamp};
 
-/// Renders credentials. The bytes are wiped when the last reader drops them.
+/// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
     super::secret_json(
         credentials,

@@ -1,7 +1,7 @@
-//! Variables: what the SDKs' environment providers read, and those of OSS.
+//! Environment variables: those that the SDKs' providers read, and those of OSS.
 //!
-//! A value is quoted only when a shell would not take it literally; `docker run --env-file` would take quotes for a part
-//! of the value, and what STS issues needs none.
+//! A value is quoted only if a shell would not take it literally: `docker run --env-file` keeps quotes as a part of the
+//! value. What STS issues needs no quotes.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -20,17 +20,17 @@ pub fn commands(credentials: &Credentials) -> Bytes {
     lines(credentials, "export ")
 }
 
-/// Reads from a file when its credentials end; nothing if it is not such a file.
+/// Reads when the credentials in a file expire; nothing if it has another format.
 pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
-    super::noted_expiration(file, LINES.as_flattened())
+    super::header_expiration(file, LINES.as_flattened())
 }
 
 fn lines(credentials: &Credentials, before: &str) -> Bytes {
     let id = credentials.access_key_id.as_str();
     let secret = credentials.access_key_secret.expose_secret();
     let token = credentials.security_token.expose_secret();
-    let mut text = super::room(credentials);
-    text.extend_from_slice(super::note(&timestamp(credentials.expires_at)).as_bytes());
+    let mut text = super::buffer(credentials);
+    text.extend_from_slice(super::header(&timestamp(credentials.expires_at)).as_bytes());
     for (names, value) in LINES.iter().zip([id, secret, token]) {
         for name in names {
             for part in [before, name] {
@@ -59,7 +59,7 @@ fn quote(text: &mut Zeroizing<Vec<u8>>, value: &str) {
     text.push(b'\'');
 }
 
-/// What each line begins with: of the AccessKey ID, the secret and the token.
+/// The beginnings of the lines of the AccessKey ID, the secret and the token.
 const LINES: [[&str; 2]; 3] = [
     ["ALIBABA_CLOUD_ACCESS_KEY_ID=", "OSS_ACCESS_KEY_ID="],
     ["ALIBABA_CLOUD_ACCESS_KEY_SECRET=", "OSS_ACCESS_KEY_SECRET="],
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_needs_quotes_has_them_and_each_command_exports() {
+    fn values_are_quoted_only_if_necessary_and_each_command_exports() {
         let mut credentials = credentials("x");
         credentials.access_key_secret = "it's".into();
         credentials.security_token = "to+ken/=".into();

@@ -14,9 +14,9 @@ pub enum Format {
     Json,
     /// The file of pyodps.
     JsonCamel,
-    /// Variables.
+    /// Environment variables.
     Env,
-    /// What a credential process prints.
+    /// The output of a credential process.
     Process,
     /// A configuration file of aliyun-cli.
     AliyunCli,
@@ -33,7 +33,7 @@ impl Format {
         found.map(|(_, format)| *format)
     }
 
-    /// Renders what goes into one file; of a directory, nothing.
+    /// Renders the content of a file; empty for the directory of ossfs.
     pub fn file(self, credentials: &Credentials) -> Bytes {
         match self {
             Self::Json => json::render(credentials),
@@ -46,7 +46,7 @@ impl Format {
         }
     }
 
-    /// Renders what is printed once.
+    /// Renders the output of `get`.
     pub fn printed(self, credentials: &Credentials) -> Bytes {
         match self {
             Self::Env => env::commands(credentials),
@@ -54,8 +54,8 @@ impl Format {
         }
     }
 
-    /// Reads from a file, of a directory [`ossfs::EXPIRATION`], when its credentials end; nothing if it is not one of
-    /// this format.
+    /// Reads when the credentials in a file expire; nothing if it has another format. Of the directory of ossfs, this
+    /// takes the file [`ossfs::EXPIRATION`].
     pub fn expiration(self, file: &[u8]) -> Option<DateTime<Utc>> {
         match self {
             Self::Json | Self::Process => json::expiration(file),
@@ -67,7 +67,7 @@ impl Format {
         }
     }
 
-    /// Whether people keep files of this format themselves, with more in them than these credentials.
+    /// Whether users have files of this format with content of their own.
     pub fn may_be_foreign(self) -> bool {
         matches!(self, Self::Env | Self::AliyunCli | Self::Ini)
     }
@@ -99,7 +99,7 @@ mod tests {
     use crate::refresh::store::tests::credentials;
 
     #[test]
-    fn every_file_has_exactly_the_documented_shape_and_tells_its_end() {
+    fn each_file_has_the_documented_content_and_expiration() {
         let note = "# Written by ram-sidecar; these credentials end at 2024-05-21T11:39:29Z\n";
         let keys = "accessKeyID=STS.x\naccessKeySecret=secret-of-x\nstsToken=token-of-x\n";
         for (name, shape) in [
@@ -136,23 +136,23 @@ mod tests {
     }
 
     #[test]
-    fn a_process_prints_both_spellings() {
+    fn process_output_has_both_spellings() {
         let printed = Format::Process.printed(&credentials("x"));
         assert_eq!(
             printed,
             r#"{"mode":"StsToken","access_key_id":"STS.x","access_key_secret":"secret-of-x","sts_token":"token-of-x","expiration":"2024-05-21T11:39:29Z","AccessKeyId":"STS.x","AccessKeySecret":"secret-of-x","SecurityToken":"token-of-x","Expiration":"2024-05-21T11:39:29Z"}"#
         );
-        // Nor does any other document outgrow the room that was made for it: that would leave copies behind.
-        let room = super::super::room(&credentials("x")).capacity();
+        // No document outgrows its buffer, which would leave copies that are not wiped.
+        let capacity = super::super::buffer(&credentials("x")).capacity();
         assert!(
             PRINTED
                 .iter()
-                .all(|(_, format)| format.printed(&credentials("x")).len() <= room)
+                .all(|(_, format)| format.printed(&credentials("x")).len() <= capacity)
         );
     }
 
     #[test]
-    fn what_somebody_added_makes_a_file_another_one() {
+    fn a_file_with_foreign_lines_is_not_recognized() {
         for (name, more) in [("env", "MY_OWN=x\n"), ("ini", "[Bucket-Endpoint]\n")] {
             let format = Format::named(name, &FILES).unwrap();
             let file = [&format.file(&credentials("x"))[..], more.as_bytes()].concat();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_have_to_be_quoted_make_no_file_a_foreign_one() {
+    fn files_with_quoted_keys_are_recognized() {
         let mut credentials = credentials("x");
         credentials.access_key_id.push_str("\"\\'$#");
         for (name, format) in FILES.iter().filter(|(_, format)| *format != Format::Ossfs) {
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_of_another_name_is_not_ours() {
+    fn a_profile_of_another_name_is_not_recognized() {
         let file = Format::AliyunCli.file(&credentials("x"));
         let file = String::from_utf8(file.to_vec()).unwrap();
         for key in ["current", "name"] {
@@ -187,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn what_people_keep_themselves_is_told_from_what_only_programs_write() {
+    fn formats_that_users_write_themselves_may_be_foreign() {
         let foreign = FILES.iter().filter(|(_, format)| format.may_be_foreign());
         let foreign: Vec<&str> = foreign.map(|(name, _)| *name).collect();
         assert_eq!(foreign, ["env", "aliyun-cli", "ini"]);
     }
 
     #[test]
-    fn a_profile_among_others_is_not_taken_for_a_file_of_ours() {
+    fn a_profile_among_others_is_not_recognized() {
         let file = r#"{"current":"a","profiles":[{"name":"a","mode":"AK"},{"name":"ram-sidecar","sts_expiration":1716291569}]}"#;
         assert_eq!(Format::AliyunCli.expiration(file.as_bytes()), None);
     }

@@ -8,10 +8,10 @@ use secrecy::ExposeSecret as _;
 
 use crate::credentials::{Credentials, timestamp};
 
-/// Renders credentials. The bytes are wiped when the last reader drops them.
+/// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
-    let mut text = super::room(credentials);
-    text.extend_from_slice(super::note(&timestamp(credentials.expires_at)).as_bytes());
+    let mut text = super::buffer(credentials);
+    text.extend_from_slice(super::header(&timestamp(credentials.expires_at)).as_bytes());
     for section in ["[Credentials]\nlanguage=EN", "[default]"] {
         for part in [
             section,
@@ -29,12 +29,12 @@ pub fn render(credentials: &Credentials) -> Bytes {
     Bytes::from_owner(text)
 }
 
-/// Reads from a file when its credentials end; nothing if it is not such a file.
+/// Reads when the credentials in a file expire; nothing if it has another format.
 pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
-    super::noted_expiration(file, &LINES)
+    super::header_expiration(file, &LINES)
 }
 
-/// What each line begins with.
+/// The beginning of each line.
 const LINES: [&str; 6] = [
     "[Credentials]",
     "language=EN",

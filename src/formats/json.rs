@@ -1,4 +1,4 @@
-//! The document that clients of the URI and readers of the file get.
+//! The document of `credentials_uri` and of PAI's file.
 //!
 //! Its shape is the common denominator of a dozen parsers: flat, strings only, no nulls, whole seconds.
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::{Credentials, timestamp};
 
-/// Renders credentials. The bytes are wiped when the last reader drops them.
+/// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
     super::secret_json(
         credentials,
@@ -24,7 +24,7 @@ pub fn render(credentials: &Credentials) -> Bytes {
     )
 }
 
-/// Reads from a document when its credentials end; nothing if it is not a document.
+/// Reads when the credentials in a document expire; nothing if it has another format.
 pub fn expiration(document: &[u8]) -> Option<DateTime<Utc>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
@@ -54,7 +54,7 @@ mod tests {
     use crate::refresh::store::tests::credentials;
 
     #[test]
-    fn the_end_is_read_from_what_was_rendered() {
+    fn the_expiration_is_read_from_a_rendered_document() {
         let credentials = credentials("x");
         assert_eq!(
             expiration(&render(&credentials)),
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_has_exactly_the_documented_shape() {
+    fn the_document_has_exactly_the_documented_fields() {
         assert_eq!(
             render(&credentials("x")),
             r#"{"Code":"Success","AccessKeyId":"STS.x","AccessKeySecret":"secret-of-x","SecurityToken":"token-of-x","Expiration":"2024-05-21T11:39:29Z","LastUpdated":"2024-05-21T10:39:29Z"}"#

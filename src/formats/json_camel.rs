@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::{Credentials, timestamp};
 
-/// Renders credentials. The bytes are wiped when the last reader drops them.
+/// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
     super::secret_json(
         credentials,
@@ -20,7 +20,7 @@ pub fn render(credentials: &Credentials) -> Bytes {
     )
 }
 
-/// Reads from a document when its credentials end; nothing if it is not a document.
+/// Reads when the credentials in a document expire; nothing if it has another format.
 pub fn expiration(document: &[u8]) -> Option<DateTime<Utc>> {
     #[derive(Deserialize)]
     struct Ending {

@@ -1,4 +1,4 @@
-//! The directory that ossfs and ossfs2 read: one value a file.
+//! The directory that ossfs and ossfs2 read: one file for each value.
 //!
 //! ossfs takes it as `-o passwd_file=DIRECTORY`, ossfs2 each file of it: `oss_sts_multi_conf_ak_file`, `…_sk_file` and
 //! `…_token_file`. The names are those of the container storage interface driver of Alibaba Cloud.
@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, timestamp};
 
-/// Renders the files of the directory, by name. The bytes are wiped when the last reader drops them.
+/// Renders the files of the directory, by name. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> [(&'static str, Bytes); 4] {
     let secret = |text: &str| Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
     let key_secret = credentials.access_key_secret.expose_secret();
@@ -28,7 +28,7 @@ pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
     super::time(std::str::from_utf8(file).ok()?)
 }
 
-/// The file that tells when the others end.
+/// The file with the expiration of the credentials.
 pub const EXPIRATION: &str = "Expiration";
 
 #[cfg(test)]
@@ -37,7 +37,7 @@ mod tests {
     use crate::refresh::store::tests::credentials;
 
     #[test]
-    fn every_value_is_a_file_of_its_own_and_one_tells_the_end() {
+    fn each_value_is_a_file_and_so_is_the_expiration() {
         let credentials = credentials("x");
         let files = render(&credentials);
         let texts = files.each_ref().map(|(name, file)| (*name, &file[..]));

@@ -1,4 +1,4 @@
-//! What a credential process prints: the union of both spellings that its readers expect.
+//! The output of a credential process, in both spellings that its readers expect.
 //!
 //! `access_key_id` … are for aliyun-cli's `External` mode and the profiles of the SDKs, `AccessKeyId` … for the process
 //! providers of the OSS SDKs and ossfs. Readers that ignore case see `expiration` twice, with the same value.
@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::credentials::{Credentials, timestamp};
 
-/// Renders credentials. The bytes are wiped when the last reader drops them.
+/// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
     let (secret, token) = (
         credentials.access_key_secret.expose_secret(),

@@ -1,4 +1,4 @@
-//! The door of a listener that gives credentials: who may come in, and a line in the log about each who came.
+//! Decides which callers a listener of credentials serves, and logs each new caller and each kind of refusal once.
 
 use std::collections::HashSet;
 use std::hash::Hash;
@@ -19,66 +19,68 @@ use super::caller::{Addresses, Owner};
 use super::request_check::{self, Refusal, Rules};
 use super::respond;
 
-/// Whom a listener admits.
+/// The access rules of a listener.
 #[derive(Debug)]
 pub struct Access {
-    /// What a request must be like.
+    /// The rules for a request itself.
     pub rules: Rules,
-    /// Whether other machines may ask.
+    /// Whether other machines are served.
     pub allow_remote: bool,
-    /// The only users who may ask, if they are restricted.
+    /// The only users who are served, if they are restricted.
     pub allow_uids: Option<Vec<u32>>,
-    /// Names the dialect of a path.
+    /// Returns the name of the protocol that a path belongs to.
     pub dialect: fn(&str) -> &'static str,
-    /// Who has come so far; one for all doors of a process.
+    /// The callers so far, shared by all listeners of the process.
     pub caller_log: Arc<CallerLog>,
 }
 
-/// Who has come so far, and was told of.
+/// Logs each caller, and each kind of refusal of a user, once.
 #[derive(Debug, Default)]
 pub struct CallerLog {
     admitted: Seen<CallerKey>,
     users: Seen<Option<u32>>,
     refused: Seen<(&'static str, Option<u32>)>,
     is_proxy_known: AtomicBool,
-    /// One look for a process at a time.
-    looking: tokio::sync::Mutex<()>,
+    /// Limits the searches for a process to one at a time.
+    lookup: tokio::sync::Mutex<()>,
 }
 
-/// What tells one from the other.
+/// What distinguishes one caller from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct CallerKey {
     dialect: &'static str,
     uid: Option<u32>,
-    /// The address, if it is not of this machine.
+    /// The address, if it is not one of this machine.
     ip: Option<IpAddr>,
     user_agent: String,
 }
 
-/// Remembers what was told, up to [`SEEN_LIMIT`] of it.
+/// Remembers what has been logged: [`SEEN_LIMIT`] entries at most.
 #[derive(Debug)]
 struct Seen<T>(Mutex<HashSet<T>>);
 
 impl Access {
-    /// Lets a request in, or refuses it.
-    pub async fn pass(self: Arc<Self>, request: Request, next: Next) -> Response {
+    /// Serves a request with `next`, or refuses it.
+    pub async fn check(self: Arc<Self>, request: Request, next: Next) -> Response {
         let addresses = request.extensions().get::<Addresses>().copied();
         let owner = match addresses.as_ref().map(Addresses::owner).transpose() {
             Ok(owner) => owner.flatten(),
-            // Nobody is refused because this process is in need.
-            Err(error) if self.allow_uids.is_some() => return self.caller_log.unknown(&error),
+            // Unless users are restricted, a lack of file descriptors is not a reason to refuse.
+            Err(error) if self.allow_uids.is_some() => {
+                return self.caller_log.refuse_unknown(&error);
+            }
             Err(_) => None,
         };
         let uid = owner.map(|owner| owner.uid);
         let is_local = addresses.is_some_and(|addresses| addresses.is_local());
         let admitted =
             request_check::admit(is_local, uid, self.allow_remote, self.allow_uids.as_deref())
-                .and_then(|()| self.judge(&request));
+                .and_then(|()| self.check_request(&request));
         if let Err(refusal) = admitted {
             return self.refuse(&refusal, uid);
         }
         let is_proxied = request.uri().authority().is_some();
-        let visitor = CallerKey {
+        let caller = CallerKey {
             dialect: (self.dialect)(request.uri().path()),
             uid,
             ip: addresses
@@ -87,19 +89,19 @@ impl Access {
             user_agent: user_agent(&request),
         };
         let response = next.run(request).await;
-        // Whoever does not know the key has not come for credentials.
-        let has_come =
+        // A request with a wrong path or key is not one for credentials.
+        let is_admitted =
             response.status().is_success() || response.status() == StatusCode::SERVICE_UNAVAILABLE;
-        if has_come {
+        if is_admitted {
             if is_proxied {
-                self.caller_log.proxied();
+                self.caller_log.log_proxied();
             }
-            self.caller_log.came(visitor, owner).await;
+            self.caller_log.log_admitted(caller, owner).await;
         }
         response
     }
 
-    fn judge(&self, request: &Request) -> Result<(), Refusal> {
+    fn check_request(&self, request: &Request) -> Result<(), Refusal> {
         request_check::check(
             request.method(),
             request.uri(),
@@ -115,7 +117,7 @@ impl Access {
             code,
             message,
         } = *refusal;
-        self.caller_log.refused(code, message, uid);
+        self.caller_log.log_refused(code, message, uid);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             let allow = if self.rules.methods.contains(&Method::PUT) {
                 "GET, HEAD, PUT"
@@ -129,24 +131,24 @@ impl Access {
 }
 
 impl CallerLog {
-    /// Tells of a caller, the first time. The answer waits for that, but not for long: until it is there, the caller is
-    /// there to be looked at.
-    async fn came(self: &Arc<Self>, visitor: CallerKey, owner: Option<Owner>) {
-        // Each user is told of, however many programs another one invents.
-        if self.admitted.is_new(&visitor) | self.users.is_new(&visitor.uid) {
-            let telling = Arc::clone(self).tell(visitor, owner);
-            // On its own: a caller that goes away is told of all the same.
-            let telling = tokio::spawn(telling.in_current_span());
-            let _ = tokio::time::timeout(LOOKUP_TIMEOUT, telling).await;
+    /// Logs a caller, the first time. The response waits for that briefly: until it is sent, the calling process still
+    /// exists and can be looked up.
+    async fn log_admitted(self: &Arc<Self>, caller: CallerKey, owner: Option<Owner>) {
+        // Each user is logged, even if another one has used up the limit with many programs.
+        if self.admitted.is_new(&caller) | self.users.is_new(&caller.uid) {
+            let logging = Arc::clone(self).log_new(caller, owner);
+            // A task of its own, which a caller that disconnects does not cancel.
+            let logging = tokio::spawn(logging.in_current_span());
+            let _ = tokio::time::timeout(LOOKUP_TIMEOUT, logging).await;
         }
     }
 
-    async fn tell(self: Arc<Self>, visitor: CallerKey, owner: Option<Owner>) {
+    async fn log_new(self: Arc<Self>, caller: CallerKey, owner: Option<Owner>) {
         let program = match owner {
             Some(owner) => {
-                let _turn = self.looking.lock().await;
-                let looking = tokio::task::spawn_blocking(move || owner.program());
-                looking.await.ok().flatten()
+                let _permit = self.lookup.lock().await;
+                let lookup = tokio::task::spawn_blocking(move || owner.program());
+                lookup.await.ok().flatten()
             }
             None => None,
         };
@@ -155,9 +157,9 @@ impl CallerLog {
             uid,
             ip,
             user_agent,
-        } = visitor;
+        } = caller;
         let pid = program.as_ref().map(|program| program.pid);
-        // As a text, which is escaped: whoever started the program chose its name.
+        // As text, which the log escapes: whoever started the program chose its name.
         let executable = program.map(|program| program.executable.to_string_lossy().into_owned());
         let from = ip.map(display);
         info!(
@@ -166,22 +168,22 @@ impl CallerLog {
         );
     }
 
-    /// Answers where it cannot be found out who asks.
-    pub(super) fn unknown(&self, error: &io::Error) -> Response {
+    /// Refuses a request whose caller the kernel cannot be asked for now.
+    pub(super) fn refuse_unknown(&self, error: &io::Error) -> Response {
         let (code, message) = (
             "CallerUnknown",
-            "serve.allow_uids is set, and whose connection this is cannot be found out now; try again, and look into the log of ram-sidecar",
+            "serve.allow_uids is set, and the owner of this connection cannot be determined now; try again, and see the log of ram-sidecar",
         );
-        self.refused(
+        self.log_refused(
             code,
-            &format!("cannot ask the kernel who asks: {error}"),
+            &format!("cannot ask the kernel for the owner of the connection: {error}"),
             None,
         );
         respond::error(StatusCode::SERVICE_UNAVAILABLE, code, message)
     }
 
-    /// Warns of a client that asks as if through a proxy, the first time.
-    fn proxied(&self) {
+    /// Warns of a client that sends its requests as if to a proxy, the first time.
+    fn log_proxied(&self) {
         if !self.is_proxy_known.swap(true, Ordering::Relaxed) {
             warn!(
                 "A client sends its requests for credentials as if to a proxy (HTTP_PROXY is set in the job): the proxy would see the credentials; unset HTTP_PROXY and http_proxy for it, because Python's SDK ignores NO_PROXY"
@@ -189,8 +191,8 @@ impl CallerLog {
         }
     }
 
-    /// Warns of a refusal, the first time that this user meets it.
-    pub(super) fn refused(&self, code: &'static str, message: &str, uid: Option<u32>) {
+    /// Warns of a refusal, the first time that it concerns this user.
+    pub(super) fn log_refused(&self, code: &'static str, message: &str, uid: Option<u32>) {
         if self.refused.is_new(&(code, uid)) {
             warn!(code, uid, "A request was refused: {message}");
         } else {
@@ -200,15 +202,15 @@ impl CallerLog {
 }
 
 impl<T: Clone + Eq + Hash> Seen<T> {
-    /// Whether this has not been seen before, and can be remembered.
-    fn is_new(&self, thing: &T) -> bool {
+    /// Whether an entry is new, and there is still space to remember it.
+    fn is_new(&self, entry: &T) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.contains(thing) || known.len() == SEEN_LIMIT {
+        if known.contains(entry) || known.len() == SEEN_LIMIT {
             return false;
         }
-        known.insert(thing.clone());
+        known.insert(entry.clone());
         if known.len() == SEEN_LIMIT {
-            warn!("Too many different callers have come; no others are told of");
+            warn!("Too many different callers; no others are logged");
         }
         true
     }
@@ -220,7 +222,7 @@ impl<T> Default for Seen<T> {
     }
 }
 
-/// Who it says it is; nothing but text.
+/// Returns the beginning of the `User-Agent`, if it is text.
 fn user_agent(request: &Request) -> String {
     let value = request.headers().get(header::USER_AGENT);
     let text = value
@@ -229,13 +231,13 @@ fn user_agent(request: &Request) -> String {
     text.chars().take(USER_AGENT_LIMIT).collect()
 }
 
-/// Far more than the programs of a job.
+/// Far more than a job has programs.
 const SEEN_LIMIT: usize = 256;
 
-/// How much of a `User-Agent` is told.
+/// How many characters of a `User-Agent` are logged.
 const USER_AGENT_LIMIT: usize = 128;
 
-/// How long a new caller may be looked for; its answer, which may have to be there within a second, waits for it.
+/// How long the response to a new caller waits for the search for its process; some clients give up after a second.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(50);
 
 #[cfg(test)]
@@ -243,12 +245,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_new_once_and_not_all_are_remembered() {
-        let memory = Seen::default();
-        assert!(memory.is_new(&0));
-        assert!(!memory.is_new(&0));
-        let told = (1..2 * SEEN_LIMIT).filter(|number| memory.is_new(number));
-        assert_eq!(told.count(), SEEN_LIMIT - 1);
-        assert_eq!(memory.0.lock().unwrap().len(), SEEN_LIMIT);
+    fn an_entry_is_new_once_and_the_number_of_entries_is_limited() {
+        let seen = Seen::default();
+        assert!(seen.is_new(&0));
+        assert!(!seen.is_new(&0));
+        let new = (1..2 * SEEN_LIMIT).filter(|number| seen.is_new(number));
+        assert_eq!(new.count(), SEEN_LIMIT - 1);
+        assert_eq!(seen.0.lock().unwrap().len(), SEEN_LIMIT);
     }
 }

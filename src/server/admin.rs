@@ -1,4 +1,4 @@
-//! The admin listener: probes, and the request to stop. It cannot reach a secret by its types.
+//! The admin listener: probes, and the request to stop. By its types it cannot reach a secret.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -13,7 +13,6 @@ use tokio::sync::watch;
 use tracing::info;
 
 use crate::files::writer;
-use crate::formats;
 use crate::refresh::store::HealthReader;
 use crate::server::probe::ProbeResult;
 use crate::time::clock::Clock;
@@ -26,21 +25,21 @@ use super::respond;
 /// What the admin router needs.
 #[derive(Clone, Debug)]
 pub struct Admin {
-    /// How things are.
+    /// The health of the credentials.
     pub health: HealthReader,
-    /// How each file stands.
+    /// The status of each file.
     pub files: Vec<watch::Receiver<writer::Status>>,
-    /// How the state for a successor stands, if one is kept.
+    /// The status of the saved state, if one is configured.
     pub state: Option<watch::Receiver<writer::Status>>,
-    /// Whether the process is about to stop.
+    /// Whether the process is shutting down.
     pub stopping: watch::Receiver<bool>,
-    /// Tells that somebody asked for the stop.
+    /// Set when a caller requests the stop.
     pub stop: Arc<watch::Sender<bool>>,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
-    /// Who was refused so far.
+    /// Logs refusals.
     pub caller_log: Arc<CallerLog>,
-    /// The only users who may ask for the stop, if they are restricted.
+    /// The only users who may request the stop, if they are restricted.
     pub allow_uids: Option<Vec<u32>>,
 }
 
@@ -60,16 +59,16 @@ async fn not_found() -> Response {
     respond::error(
         StatusCode::NOT_FOUND,
         "NotFound",
-        "the probes are /live, /ready and /startup; POST /stop asks the process to leave",
+        "the probes are /live, /ready and /startup; POST /stop shuts the process down",
     )
 }
 
 async fn not_get() -> Response {
-    respond::method_not_allowed("GET, HEAD", "MethodNotAllowed", "probes are asked with GET")
+    respond::method_not_allowed("GET, HEAD", "MethodNotAllowed", "use GET for a probe")
 }
 
 async fn not_post() -> Response {
-    let message = "the process is asked to leave with POST";
+    let message = "use POST to shut the process down";
     respond::method_not_allowed("POST", "MethodNotAllowed", message)
 }
 
@@ -89,7 +88,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
         }
     }
     let state = admin.state.as_ref().map(|state| state.borrow().clone());
-    let not_kept = match state {
+    let not_saved = match state {
         Some(writer::Status::Failed(failure)) => Some(failure),
         _ => None,
     };
@@ -97,7 +96,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
         &health,
         failed.as_deref(),
         waiting,
-        not_kept.as_deref(),
+        not_saved.as_deref(),
         *admin.stopping.borrow(),
     ))
 }
@@ -107,29 +106,29 @@ async fn startup(State(admin): State<Arc<Admin>>) -> Response {
     probe(super::probe::startup(&health))
 }
 
-fn probe(verdict: ProbeResult) -> Response {
-    let status = if verdict.good {
+fn probe(result: ProbeResult) -> Response {
+    let status = if result.passes {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    respond::json(status, verdict.body)
+    respond::json(status, result.body)
 }
 
-/// Begins the stop, if a program of this pod asks: one that came over loopback, and no web page.
+/// Begins the shutdown, if a program of this pod requests it: over loopback, and not from a web page.
 async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     let addresses = request.extensions().get::<Addresses>();
-    // At both addresses: a proxy of the pod's traffic may come from a loopback address to the pod's own.
+    // Both addresses: a proxy of the pod's traffic may connect from a loopback address to the pod's own address.
     let is_loopback = |addresses: &Addresses| {
         addresses.peer.ip().is_loopback() && addresses.local.ip().is_loopback()
     };
     let loopback = addresses.is_some_and(is_loopback);
     let uid = match addresses.map(Addresses::owner).transpose() {
         Ok(owner) => owner.flatten().map(|owner| owner.uid),
-        Err(error) if admin.allow_uids.is_some() => return admin.caller_log.unknown(&error),
+        Err(error) if admin.allow_uids.is_some() => return admin.caller_log.refuse_unknown(&error),
         Err(_) => None,
     };
-    // Whoever may send this process a signal.
+    // The user of this process, who could also send it a signal.
     let is_own = uid == Some(geteuid().as_raw());
     let allow_uids = admin.allow_uids.as_deref().filter(|_| !is_own);
     let rules = Rules {
@@ -158,10 +157,10 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         Err(refusal) => Some((refusal.status, refusal.code, refusal.message)),
     };
     if let Some((status, code, message)) = refusal {
-        admin.caller_log.refused(code, message, uid);
+        admin.caller_log.log_refused(code, message, uid);
         return respond::error(status, code, message);
     }
     info!("A program asks this process to stop");
     admin.stop.send_replace(true);
-    respond::json(StatusCode::ACCEPTED, formats::stopping())
+    respond::json(StatusCode::ACCEPTED, respond::stopping())
 }

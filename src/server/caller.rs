@@ -1,4 +1,4 @@
-//! Who is at the other end of a connection on this machine: the kernel knows the owner of every socket.
+//! Finds the user and the program at the other end of a local connection: the kernel knows the owner of each socket.
 
 pub mod diag;
 pub mod table;
@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
-/// Both ends of an accepted connection.
+/// Both addresses of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// The client's address.
@@ -22,21 +22,21 @@ pub struct Addresses {
 pub struct Owner {
     /// The user who opened it.
     pub uid: u32,
-    /// The number of the socket, which tells the process.
+    /// The inode of the socket, by which its process is found.
     inode: u64,
 }
 
-/// The process that holds a socket, as far as `/proc` shows it.
+/// A process that has a socket open, as `/proc` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// Its id, as this process sees it.
     pub pid: u32,
-    /// Its executable, or its name where only that may be read. Whoever started it chose the name.
+    /// Its executable, or its name where only that is readable. Whoever started it chose the name.
     pub executable: PathBuf,
 }
 
 impl Addresses {
-    /// Makes the ends of a connection; IPv4 addresses of a dual-stack socket become what they are.
+    /// Makes the addresses of a connection; IPv4-mapped addresses of a dual-stack socket become IPv4 addresses.
     pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
         let plain =
             |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
@@ -52,23 +52,23 @@ impl Addresses {
         ip.is_loopback() || ip == self.local.ip() || is_ours(ip)
     }
 
-    /// Asks the kernel who opened the client's socket; nothing if it is not of this machine, has been closed, or belongs
-    /// to a user whom this user namespace does not know.
+    /// Asks the kernel for the owner of the client's socket; nothing if that is not on this machine, has been closed, or
+    /// belongs to a user who is not mapped in this user namespace.
     ///
-    /// Fails where neither way of asking works, for want of file descriptors for instance.
+    /// Fails where neither interface of the kernel works, for lack of file descriptors for instance.
     ///
-    /// Blocks for some microseconds, or, where the kernel does not answer to sockets of this kind, as long as it takes
-    /// to read the table of connections.
+    /// Blocks for some microseconds, or, where the kernel has no `sock_diag`, for as long as it takes to read the table
+    /// of connections.
     pub fn owner(&self) -> io::Result<Option<Owner>> {
         let found = diag::owner(self).or_else(|_| table::owner(self))?;
-        Ok(found.filter(|owner| owner.uid != OVERFLOW || knows_everybody()))
+        Ok(found.filter(|owner| owner.uid != OVERFLOW || maps_all_users()))
     }
 }
 
 impl Owner {
-    /// Looks for the process; nothing if it is hidden, in another container for instance. Blocks for milliseconds.
+    /// Finds the process; nothing if it is not visible, in another container for instance. Blocks for milliseconds.
     pub fn program(&self) -> Option<Program> {
-        let wanted = format!("socket:[{}]", self.inode);
+        let link = format!("socket:[{}]", self.inode);
         let processes = fs::read_dir("/proc").ok()?;
         let pids = processes
             .flatten()
@@ -77,8 +77,8 @@ impl Owner {
             let open = fs::read_dir(format!("/proc/{pid}/fd"));
             open.is_ok_and(|mut files| {
                 files.any(|file| {
-                    let link = file.and_then(|file| fs::read_link(file.path()));
-                    link.is_ok_and(|link| link == Path::new(&wanted))
+                    let target = file.and_then(|file| fs::read_link(file.path()));
+                    target.is_ok_and(|target| target == Path::new(&link))
                 })
             })
         };
@@ -93,9 +93,9 @@ impl Owner {
     }
 }
 
-/// Whether an address is one of this machine: only those can be bound.
+/// Whether an address belongs to this machine: only those can be bound.
 ///
-/// Where the kernel was told not to mind, the address must at least be the one from which this machine would reach it.
+/// Where `ip_nonlocal_bind` allows others too, it must be the source address of a connection to itself.
 fn is_ours(ip: IpAddr) -> bool {
     let (family, any) = match ip {
         IpAddr::V4(_) => ("ipv4", IpAddr::from(Ipv4Addr::UNSPECIFIED)),
@@ -112,16 +112,16 @@ fn is_ours(ip: IpAddr) -> bool {
     reached_from.is_ok_and(|from| from.ip() == ip)
 }
 
-/// Whether every user has a number of his own in this user namespace.
-fn knows_everybody() -> bool {
+/// Whether every user id is mapped to itself in this user namespace.
+fn maps_all_users() -> bool {
     let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// Stands for every user whom a user namespace does not know; elsewhere it is nobody.
+/// The id of all users who are not mapped in a user namespace; without one, it is the user `nobody`.
 const OVERFLOW: u32 = 65_534;
 
-/// Nothing is sent there: connecting only chooses the way.
+/// Nothing is sent to this port: connecting a UDP socket only selects a route.
 const DISCARD: u16 = 9;
 
 #[cfg(test)]
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_of_asking_find_this_user_and_this_process() {
+    fn both_kernel_interfaces_find_this_user_and_this_process() {
         for address in ["127.0.0.1:0", "[::1]:0"] {
             let Some((_client, _server, addresses)) = connected(address) else {
                 crate::testing::skipped("an IPv6 loopback address");
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_has_gone_is_nobody_not_even_root() {
+    fn a_closed_client_socket_has_no_owner() {
         let (client, _server, addresses) = connected("127.0.0.1:0").unwrap();
         drop(client);
         assert_eq!(table::owner(&addresses).unwrap(), None);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn another_machine_is_not_this_one() {
+    fn only_addresses_of_this_machine_are_local() {
         let local = "10.0.0.1:7002".parse().unwrap();
         assert!(!Addresses::new("203.0.113.7:4000".parse().unwrap(), local).is_local());
         assert!(Addresses::new("[::ffff:127.0.0.1]:4000".parse().unwrap(), local).is_local());

@@ -1,4 +1,4 @@
-//! The connections of a listener: so many at the most, of which the one that has been silent the longest makes room.
+//! The connections of a listener. Their number is limited; the oldest that has sent no request is closed for a new one.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -14,10 +14,10 @@ use tracing::{debug, warn};
 
 use super::CONNECTION_TIMEOUT;
 
-/// Accepts until `stop`, then lets those connections end whose requests have arrived.
+/// Accepts connections until `stop` completes, then waits for those whose requests have arrived.
 ///
-/// `serve` makes of a connection what becomes of it, and sets the flag once its request has arrived. At most `limit` are
-/// open; beyond that the one that has been silent the longest makes room.
+/// `serve` returns the future that serves a connection, and sets the flag once its request has arrived. At most `limit`
+/// connections are open; beyond that the oldest that has sent no request is closed.
 pub async fn run<F>(
     listener: TcpListener,
     limit: usize,
@@ -28,21 +28,21 @@ pub async fn run<F>(
 {
     let mut connections = Connections::default();
     let mut stop = pin!(stop);
-    let mut is_refused = false;
+    let mut is_failing = false;
     loop {
-        // Without room, look again when the oldest connection has had its chance.
-        let full_until = connections.make_room(limit);
+        // While the limit is reached, check again when the oldest connection has had its time for a request.
+        let full_until = connections.evict(limit);
         tokio::select! {
             () = &mut stop => break,
             () = connections.ended() => {}
             () = sleep_until(full_until.unwrap_or_else(Instant::now)), if full_until.is_some() => {}
             accepted = listener.accept(), if full_until.is_none() => match accepted {
                 Ok((stream, _)) => {
-                    is_refused = false;
+                    is_failing = false;
                     connections.open(|busy| serve(stream, busy));
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut is_refused, true) {
+                    if !std::mem::replace(&mut is_failing, true) {
                         warn!("Cannot accept connections: {error}");
                     }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -57,7 +57,7 @@ pub async fn run<F>(
 #[derive(Default)]
 struct Connections {
     tasks: JoinSet<()>,
-    /// From the oldest to the youngest.
+    /// From the oldest to the newest.
     open: VecDeque<Connection>,
 }
 
@@ -82,20 +82,20 @@ impl Connections {
         });
     }
 
-    /// Returns nothing when one more connection may be accepted, else when to ask again.
+    /// Returns nothing when one more connection may be accepted, else when to check again.
     ///
-    /// Closes the connection that has been silent the longest, whose end makes the room, but not one that is so young
-    /// that its request may be on its way.
-    fn make_room(&mut self, limit: usize) -> Option<Instant> {
+    /// At the limit, closes the oldest connection that has sent no request, unless it is so new that its request may
+    /// still arrive.
+    fn evict(&mut self, limit: usize) -> Option<Instant> {
         if self.tasks.len() < limit {
             return None;
         }
         self.forget_ended();
         let now = Instant::now();
-        let is_silent = |connection: &Connection| !connection.busy.load(Ordering::Relaxed);
-        let oldest = self.open.iter().position(is_silent);
+        let is_idle = |connection: &Connection| !connection.busy.load(Ordering::Relaxed);
+        let oldest = self.open.iter().position(is_idle);
         match oldest.and_then(|index| self.open.get(index)) {
-            Some(young) if young.opened + GRACE > now => Some(young.opened + GRACE),
+            Some(new) if new.opened + GRACE > now => Some(new.opened + GRACE),
             _ => {
                 if let Some(connection) = oldest.and_then(|index| self.open.remove(index)) {
                     connection.task.abort();
@@ -110,7 +110,7 @@ impl Connections {
         if self.tasks.join_next().await.is_none() {
             std::future::pending::<()>().await;
         }
-        // A handle keeps the memory of its task, so the ended ones must not pile up; nor is each worth a search.
+        // A handle keeps the memory of its task, so those of ended tasks must not accumulate; one search removes many.
         if self.open.len() > 2 * self.tasks.len() + SLACK {
             self.forget_ended();
         }
@@ -129,16 +129,16 @@ impl Connections {
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(CONNECTION_TIMEOUT, all).await.is_err() {
-            debug!("Some connections did not end and were cut off");
+            debug!("Some connections did not end and were closed");
         }
     }
 }
 
-/// How long a connection may be silent before it makes room for another: a client sends its request at once.
+/// How long a connection without a request is safe from being closed for another: clients send their request at once.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Out of file descriptors: give the open connections time to end.
+/// The pause after a failed accept: without file descriptors, open connections need time to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Handles of ended connections that may be kept before they are looked for.
+/// How many handles of ended connections are tolerated before they are removed.
 const SLACK: usize = 64;

@@ -1,4 +1,4 @@
-//! The credentials at their secret path: the document of `credentials_uri`, and the one that AWS SDKs expect.
+//! The data listener: credentials at a secret path, for `credentials_uri` and for AWS SDKs.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,10 +21,10 @@ use super::request_check::{self, Rules};
 use super::respond;
 use super::token_file::{TokenFile, Unusable};
 
-/// The path of the credentials, but for its last segment.
+/// The path of the credentials, without its last segment.
 pub const PREFIX: &str = "/api/v1/credentials/";
 
-/// The path of the credentials for AWS SDKs, but for its last segment.
+/// The path of the credentials for AWS SDKs, without its last segment.
 pub const CONTAINER_PREFIX: &str = "/api/v1/container/";
 
 /// What the data router needs.
@@ -32,25 +32,25 @@ pub const CONTAINER_PREFIX: &str = "/api/v1/container/";
 pub struct Data {
     /// The credentials.
     pub provider: Provider,
-    /// The last segment of the path. A secret, if it was chosen as one.
+    /// The last segment of the path. It is a secret unless it is the default, `0`.
     pub key: SecretString,
-    /// The dialect of AWS SDKs, if it is spoken.
+    /// The protocol of AWS SDKs, if it is enabled.
     pub container: Option<Container>,
 }
 
-/// The dialect of AWS SDKs.
+/// The protocol of AWS SDKs.
 #[derive(Clone, Debug)]
 pub struct Container {
-    /// The file that holds what the `Authorization` header must be, if one is demanded. Read anew for every request.
+    /// The file with the required value of the `Authorization` header, if one is required. Read for every request.
     pub token_file: Option<TokenFile>,
 }
 
-/// Whom the data listener admits.
+/// The callers that the data listener serves.
 #[derive(Clone, Debug, Default)]
 pub struct AllowedCallers {
-    /// Whether other machines may ask.
+    /// Whether other machines are served.
     pub allow_remote: bool,
-    /// The only users who may ask, if they are restricted.
+    /// The only users who are served, if they are restricted.
     pub allow_uids: Option<Vec<u32>>,
 }
 
@@ -61,7 +61,7 @@ pub fn router(
     admission: AllowedCallers,
     caller_log: Arc<CallerLog>,
 ) -> Router {
-    let door = Arc::new(Access {
+    let access = Arc::new(Access {
         rules: Rules {
             bound,
             methods: request_check::READ,
@@ -80,7 +80,7 @@ pub fn router(
         .route(&format!("{CONTAINER_PREFIX}{{key}}"), container)
         .fallback(not_found)
         .layer(middleware::from_fn(move |request: Request, next| {
-            Arc::clone(&door).pass(request, next)
+            Arc::clone(&access).check(request, next)
         }))
         .with_state(Arc::new(data))
 }
@@ -116,7 +116,7 @@ async fn container(State(data): State<Arc<Data>>, uri: Uri, headers: HeaderMap) 
 }
 
 impl Data {
-    /// Whether a path ends in the key, as it was sent: a key has no characters that are ever encoded.
+    /// Whether a path ends in the key. It is compared undecoded: a key has no characters that clients encode.
     fn is_key(&self, uri: &Uri, prefix: &str) -> bool {
         let key = uri.path().strip_prefix(prefix).unwrap_or_default();
         key.as_bytes()
@@ -124,10 +124,10 @@ impl Data {
             .into()
     }
 
-    /// Returns what a request is told whose `Authorization` is not the demanded one.
+    /// Returns the refusal of a request whose `Authorization` is not the required one.
     async fn unauthorized(&self, given: &[u8]) -> Option<Response> {
         let file = self.container.as_ref()?.token_file.as_ref()?;
-        match file.holds(given).await {
+        match file.matches(given).await {
             Ok(true) => None,
             Ok(false) => Some(respond::error(
                 StatusCode::UNAUTHORIZED,
@@ -147,7 +147,7 @@ async fn no_container() -> Response {
     respond::error(
         StatusCode::NOT_FOUND,
         "NotFound",
-        "the dialect of AWS SDKs is not spoken here; set container.enabled (RAM_SIDECAR_CONTAINER)",
+        "the protocol of AWS SDKs is not enabled; set container.enabled (RAM_SIDECAR_CONTAINER)",
     )
 }
 
@@ -159,7 +159,7 @@ async fn not_found() -> Response {
     )
 }
 
-/// Below the five seconds after which SDKs give up, above the time that STS takes on a bad day.
+/// Less than the five seconds after which SDKs give up, more than a slow response of STS takes.
 const HOLD: Duration = Duration::from_secs(4);
 
 /// botocore gives up after two seconds.
@@ -229,14 +229,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_is_held_for_four_seconds_at_the_most() {
+    async fn a_request_waits_at_most_four_seconds_for_credentials() {
         let rig = start();
         let asked = Instant::now();
         let (status, body) = rig.ask().await;
         assert_eq!((status, asked.elapsed()), (503, Duration::from_secs(4)));
         assert!(body.contains("CredentialsPending"), "{body}");
 
-        // A failure that may pass is waited out too, and then told.
+        // A transient failure is waited out too, and then reported.
         rig.publisher
             .failed(Failure::new(Stage::Sts, "TimedOut", "slow"), noon());
         let asked = Instant::now();
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!((status, asked.elapsed()), (503, Duration::from_secs(4)));
         assert!(body.contains("TimedOut"), "{body}");
 
-        // One that only a human can mend is told at once.
+        // A fatal failure is reported at once.
         rig.publisher
             .failed(Failure::new(Stage::Sts, "NoPermission", "no"), noon());
         let asked = Instant::now();
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_waits_has_the_clock_looked_at_and_gets_what_comes_of_it() {
+    async fn a_waiting_request_triggers_a_recheck_and_gets_its_credentials() {
         let rig = start();
         let now = rig.clock.now();
         rig.publisher.renewed(lease("old", now), now);

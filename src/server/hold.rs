@@ -1,16 +1,16 @@
-//! Waits briefly for credentials before answering.
+//! Waits briefly for credentials before a response.
 
 use std::time::Duration;
 
 use crate::refresh::store::{Offer, Subscriber};
 use crate::time::clock::Clock;
 
-/// The credentials, and the clock that they are judged by.
+/// The current credentials, and the clock by which they expire.
 #[derive(Clone, Debug)]
 pub struct Provider {
-    /// Where the credentials are.
+    /// Reads the credentials.
     pub subscriber: Subscriber,
-    /// What time it is.
+    /// The clock.
     pub clock: Clock,
 }
 

@@ -1,7 +1,7 @@
-//! The tokens of the metadata dialect: they carry their own end and a proof of origin, so none has to be remembered.
+//! The tokens of the ECS metadata protocol. They are stateless: each contains its expiration, authenticated by an HMAC.
 //!
-//! A token is the end on the boot clock, which nobody can set, and an HMAC of it under a key of this process. After a
-//! restart every token is refused with 401, at which clients fetch another.
+//! The expiration is on the boot clock, which nobody can set, and the key of the HMAC belongs to this process. After a
+//! restart every token is refused with 401, and clients then fetch a new one.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// Issues tokens and recognises them.
+/// Issues and verifies tokens.
 pub struct Tokens {
     key: [u8; 32],
 }
@@ -23,12 +23,12 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Uses a key, which must be random and known to nobody.
+    /// Uses a key, which must be random and secret.
     pub fn new(key: [u8; 32]) -> Self {
         Self { key }
     }
 
-    /// Issues a token that is good for `ttl` from `now` on, a time since boot.
+    /// Issues a token that is valid for `ttl` from `now`, a time since boot.
     pub fn issue(&self, ttl: Duration, now: Duration) -> String {
         let end = u64::try_from((now + ttl).as_millis()).unwrap_or(u64::MAX);
         let end = end.to_be_bytes();
@@ -36,8 +36,8 @@ impl Tokens {
         URL_SAFE_NO_PAD.encode([&end[..], &proof].concat())
     }
 
-    /// Whether a token was issued here and is good at `now`, a time since boot.
-    pub fn is_good(&self, token: &[u8], now: Duration) -> bool {
+    /// Whether a token was issued here and is valid at `now`, a time since boot.
+    pub fn is_valid(&self, token: &[u8], now: Duration) -> bool {
         let Ok(token) = URL_SAFE_NO_PAD.decode(token) else {
             return false;
         };
@@ -77,14 +77,14 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn a_token_is_good_until_its_end_and_only_where_it_was_issued() {
+    fn a_token_is_valid_until_it_expires_and_only_where_it_was_issued() {
         let tokens = Tokens::new([7; 32]);
         let token = tokens.issue(60 * SECOND, 100 * SECOND);
-        assert!(tokens.is_good(token.as_bytes(), 100 * SECOND));
-        assert!(tokens.is_good(token.as_bytes(), Duration::from_millis(159_999)));
-        assert!(!tokens.is_good(token.as_bytes(), 160 * SECOND));
-        assert!(!Tokens::new([8; 32]).is_good(token.as_bytes(), 100 * SECOND));
-        // It is a header's value and nothing else.
+        assert!(tokens.is_valid(token.as_bytes(), 100 * SECOND));
+        assert!(tokens.is_valid(token.as_bytes(), Duration::from_millis(159_999)));
+        assert!(!tokens.is_valid(token.as_bytes(), 160 * SECOND));
+        assert!(!Tokens::new([8; 32]).is_valid(token.as_bytes(), 100 * SECOND));
+        // It is a valid header value.
         assert!(
             token
                 .bytes()
@@ -93,18 +93,18 @@ mod tests {
     }
 
     #[test]
-    fn no_token_survives_a_change() {
+    fn changed_tokens_are_invalid() {
         let tokens = Tokens::new([7; 32]);
         let token = tokens.issue(60 * SECOND, SECOND).into_bytes();
         for index in 0..token.len() {
             let mut changed = token.clone();
             // Another bit than the last ones of the last character, which encode nothing.
             changed[index] = if changed[index] == b'A' { b'h' } else { b'A' };
-            assert!(!tokens.is_good(&changed, SECOND), "{index}");
-            assert!(!tokens.is_good(&token[..index], SECOND), "{index}");
+            assert!(!tokens.is_valid(&changed, SECOND), "{index}");
+            assert!(!tokens.is_valid(&token[..index], SECOND), "{index}");
         }
-        assert!(!tokens.is_good(&[&token[..], b"AA"].concat(), SECOND));
-        assert!(!tokens.is_good(b"", SECOND) && !tokens.is_good(b"\xff", SECOND));
+        assert!(!tokens.is_valid(&[&token[..], b"AA"].concat(), SECOND));
+        assert!(!tokens.is_valid(b"", SECOND) && !tokens.is_valid(b"\xff", SECOND));
     }
 
     #[test]

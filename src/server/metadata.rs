@@ -1,6 +1,7 @@
-//! The ECS metadata dialect: what the SDKs' `ecs_ram_role` providers, ossutil and the OSS SDKs ask 100.100.100.200.
+//! The ECS metadata protocol: what the SDKs' `ecs_ram_role` providers, ossutil and the OSS SDKs request from
+//! 100.100.100.200.
 //!
-//! It has no secret path, so it is only for programs in the same network namespace, whatever address it listens on.
+//! It has no secret path, so it serves only programs in the same network namespace, on any listen address.
 
 pub mod listing;
 
@@ -30,11 +31,11 @@ pub struct Metadata {
     pub provider: Provider,
     /// The name of the role.
     pub role: String,
-    /// The plain keys.
+    /// The static values.
     pub plain: StaticValues,
-    /// Whether a token is demanded.
+    /// Whether a token is required.
     pub v2_only: bool,
-    /// Issues tokens.
+    /// Issues and verifies tokens.
     pub tokens: Tokens,
 }
 
@@ -44,9 +45,9 @@ pub fn router(
     allow_uids: Option<Vec<u32>>,
     caller_log: Arc<CallerLog>,
 ) -> Router {
-    let door = Arc::new(Access {
+    let access = Arc::new(Access {
         rules: Rules {
-            // Wherever it listens: a rule of the firewall may lead clients here.
+            // On any listen address: a firewall rule may redirect clients here.
             bound: IpAddr::from(ADDRESS),
             methods: &[Method::GET, Method::HEAD, Method::PUT],
         },
@@ -56,14 +57,14 @@ pub fn router(
         caller_log,
     });
     Router::new()
-        .fallback(answered)
+        .fallback(respond_to)
         .layer(middleware::from_fn(move |request, next| {
-            Arc::clone(&door).pass(request, next)
+            Arc::clone(&access).check(request, next)
         }))
         .with_state(Arc::new(metadata))
 }
 
-async fn answered(State(metadata): State<Arc<Metadata>>, request: Request) -> Response {
+async fn respond_to(State(metadata): State<Arc<Metadata>>, request: Request) -> Response {
     let asked = resource(request.uri().path());
     let is_put = request.method() == Method::PUT;
     match asked {
@@ -96,21 +97,21 @@ impl Metadata {
         }
     }
 
-    /// Returns what a request is told whose token is missing where one is demanded, or is not good.
+    /// Returns the refusal of a request whose token is invalid, or missing where one is required.
     fn refusal(&self, request: &Request) -> Option<Response> {
         let now = self.provider.clock.now().boot;
         let (status, code, message) = match request.headers().get(TOKEN) {
-            Some(token) if self.tokens.is_good(token.as_bytes(), now) => return None,
+            Some(token) if self.tokens.is_valid(token.as_bytes(), now) => return None,
             None if !self.v2_only => return None,
             Some(_) => (
                 StatusCode::UNAUTHORIZED,
                 "Unauthorized",
-                "the token has expired or is not from here; fetch another with PUT /latest/api/token",
+                "the token has expired or was not issued here; fetch a new one with PUT /latest/api/token",
             ),
             None => (
                 StatusCode::FORBIDDEN,
                 "Forbidden",
-                "a token is demanded, because metadata.v2_only is set; fetch one with PUT /latest/api/token",
+                "a token is required, because metadata.v2_only is set; fetch one with PUT /latest/api/token",
             ),
         };
         Some(respond::error(status, code, message))
@@ -127,7 +128,7 @@ impl Metadata {
                 respond::credentials(offer, |current| current.document.clone())
             }
             Resource::Role(_) => not_found(
-                "there is no such role here; /latest/meta-data/ram/security-credentials/ tells its name",
+                "there is no such role here; its name is at /latest/meta-data/ram/security-credentials/",
             ),
             Resource::Key(key) => match self.plain.render(key) {
                 Some(value) => respond::text(value),
@@ -146,13 +147,13 @@ fn not_allowed(allow: &'static str, message: &str) -> Response {
     respond::method_not_allowed(allow, "MethodNotAllowed", message)
 }
 
-/// The address of the metadata service, which every client knows by heart.
+/// The address of the metadata service, which is fixed in every client.
 pub const ADDRESS: [u8; 4] = [100, 100, 100, 200];
 
 const TTL: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 const TOKEN: &str = "x-aliyun-ecs-metadata-token";
 
-/// Clients give up after a second, and a new one is looked at before it gets its answer.
+/// Clients give up after a second, and the process of a new one is looked up before its response.
 const HOLD: Duration = Duration::from_millis(700);
 
 #[cfg(test)]
@@ -223,7 +224,7 @@ mod tests {
     const ROLE: &str = "/latest/meta-data/ram/security-credentials/job";
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_comes_within_four_fifths_of_a_second_whatever_happens() {
+    async fn a_response_comes_within_800_ms_with_or_without_credentials() {
         let rig = start(false);
         let list = "/latest/meta-data/ram/security-credentials/";
         let asked = Instant::now();
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_token_ends_after_the_time_it_was_asked_for() {
+    async fn a_token_expires_after_the_requested_time_to_live() {
         for v2_only in [false, true] {
             let rig = start(v2_only);
             let later = rig.clock.now().after(Duration::from_secs(3600));
@@ -265,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_without_a_role_has_no_role_here_either() {
+    async fn without_a_role_both_paths_are_not_found() {
         let mut rig = start(false);
         let nobody = store::channel(|_| "".into()).0;
         std::mem::replace(&mut rig.publisher, nobody).without_role();

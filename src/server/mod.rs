@@ -1,6 +1,6 @@
-//! The accept loop: many short connections, each bounded in time and size, none able to shut out another.
+//! The HTTP server: many short connections, each limited in time and size, none able to lock out another.
 //!
-//! Until axum 0.9: `axum::serve` has neither a header timeout nor a connection cap.
+//! Until axum 0.9: `axum::serve` has neither a header timeout nor a connection limit.
 
 pub mod access;
 pub mod admin;
@@ -39,7 +39,7 @@ use tracing::{Instrument as _, Span, debug};
 use self::caller::Addresses;
 use self::peek::MAX_HEAD_SIZE;
 
-/// Binds a listener whose backlog takes a burst of clients.
+/// Binds a listener with a backlog long enough for a burst of clients.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()
@@ -51,9 +51,9 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves until `stop`, then finishes the requests that are under way.
+/// Serves until `stop` completes, then finishes the requests in progress.
 ///
-/// At most `limit` connections are open; beyond that the one that has been silent the longest makes shared.
+/// At most `limit` connections are open; beyond that the oldest that has sent no request is closed.
 pub async fn run(
     listener: TcpListener,
     router: Router,
@@ -66,19 +66,19 @@ pub async fn run(
     connections::run(listener, limit, stop, open).await;
 }
 
-/// Stands among the extensions of an answer that must not be sent: the connection is closed in its place.
+/// An extension of a response that must not be sent: the connection is closed instead.
 #[derive(Clone, Copy, Debug)]
 pub struct CloseWithoutResponse;
 
-/// Where all the connections of a listener lead; one of it, because a crowd may be silent.
+/// State shared by a listener's connections, behind one `Arc` so that idle connections stay small.
 struct Shared {
     router: Router,
     span: Span,
 }
 
-/// Waits for the request, and then converses.
+/// Waits for a request, and serves it.
 ///
-/// Not an `async fn`, which would keep its arguments twice: there may be thousands of silent connections.
+/// Not an `async fn`, whose future would store its arguments twice: there may be thousands of idle connections.
 fn serve(
     stream: TcpStream,
     shared: Arc<Shared>,
@@ -89,27 +89,27 @@ fn serve(
         if !peek::has_arrived(&stream, opened + HEADER_TIMEOUT, peek::is_partial).await {
             return;
         }
-        if let Ok(conversation) = conversation(stream, &shared, busy, opened) {
-            conversation.await;
+        if let Ok(serving) = prepare(stream, &shared, busy, opened) {
+            serving.await;
         }
     }
 }
 
-/// Prepares the conversation. Boxed, so that connections that wait do not make shared for it either.
-fn conversation(
+/// Prepares to serve a connection. Boxed, so that the futures of idle connections do not reserve space for it.
+fn prepare(
     stream: TcpStream,
     shared: &Shared,
     busy: Arc<AtomicBool>,
     opened: Instant,
 ) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
     let addresses = Addresses::new(stream.peer_addr()?, stream.local_addr()?);
-    let conversation = serve_connection(stream, addresses, shared.router.clone(), busy, opened);
-    Ok(Box::pin(conversation.instrument(shared.span.clone())))
+    let serving = serve_connection(stream, addresses, shared.router.clone(), busy, opened);
+    Ok(Box::pin(serving.instrument(shared.span.clone())))
 }
 
-/// Reads one request and answers it, or gives the client up: each side has its time, and the head its size.
+/// Reads one request and responds to it, within the limits on time and on the size of the request head.
 ///
-/// `busy` is set when the request has arrived. What the client may take counts from `opened`. Cancel safe.
+/// Sets `busy` when the request has arrived. The time limits count from `opened`. Cancel safe.
 pub async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     addresses: Addresses,
@@ -121,14 +121,14 @@ pub async fn serve_connection(
     let service = service_fn(move |mut request: Request<Incoming>| {
         busy.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(addresses);
-        let answer = service.call(request);
+        let response = service.call(request);
         async move {
-            let Ok(answer) = answer.await;
-            match answer.extensions().get() {
+            let Ok(response) = response.await;
+            match response.extensions().get() {
                 Some(CloseWithoutResponse) => {
                     Err(io::Error::from(io::ErrorKind::ConnectionAborted))
                 }
-                None => Ok(answer),
+                None => Ok(response),
             }
         }
     });
@@ -136,23 +136,23 @@ pub async fn serve_connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .max_buf_size(MAX_HEAD_SIZE)
-        // A client may close its sending half as soon as it has asked.
+        // A client may close its sending half right after its request.
         .half_close(true)
-        // Clients pool connections without trying again on a reset: one request each.
+        // One request per connection: some clients pool connections and do not retry after a reset.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     match timeout_at(opened + CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!("A connection ended early: {error}"),
-        Err(_) => debug!("A connection took too long and was cut off"),
+        Err(_) => debug!("A connection took too long and was closed"),
     }
 }
 
-/// A burst of a few thousand connections waits here, not in retransmissions; the kernel has its own maximum.
+/// A burst of a few thousand connections waits in the backlog, not for retransmissions. The kernel has its own maximum.
 const BACKLOG: u32 = 4096;
 
-/// A client on the same machine has no reason to take longer for its request.
+/// A client on the same machine does not need longer to send its request.
 pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The whole life of a connection: headers, the wait for first credentials, the answer.
+/// The limit for a whole connection: the headers, the wait for the first credentials, and the response.
 pub(crate) const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);

@@ -1,7 +1,7 @@
-//! Waits for what a client says first, without a buffer.
+//! Waits for the first data of a connection without a buffer.
 //!
-//! A connection that is silent, or never ends its question, costs its socket and nothing else: there may be thousands of
-//! them, and an allocator gives back little of what they had.
+//! A connection that sends nothing, or never completes its request, costs its socket and nothing else: there may be
+//! thousands of them, and an allocator returns little of the memory that their buffers would take.
 
 use std::io;
 
@@ -10,41 +10,42 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-/// Waits until what a client says first is there as a whole, and leaves it there; tells whether it came in time.
+/// Waits until the first message of a client has arrived in full, and returns whether it did so before `by`. The data
+/// stays in the socket.
 ///
-/// `is_partial` says of its beginning whether more is needed.
+/// `is_partial` returns whether the data so far needs more to be complete.
 pub async fn has_arrived(stream: &TcpStream, by: Instant, is_partial: fn(&[u8]) -> bool) -> bool {
     let has_arrived = matches!(
-        timeout_at(by, arrival(stream, is_partial)).await,
+        timeout_at(by, complete(stream, is_partial)).await,
         Ok(Ok(()))
     );
     if !has_arrived {
-        // What is left unread would make the close a reset. Not by tokio, which knows that there is nothing new.
+        // Unread data would turn the close into a reset. Not with tokio's functions: to tokio, the socket is not readable.
         let _ = recv(stream, &mut [0; MAX_HEAD_SIZE][..], RecvFlags::empty());
     }
     has_arrived
 }
 
-/// Whether more may make a request of this. What is none, or too long, is for hyper to refuse.
+/// Whether this may be the beginning of a request head. Data that cannot be, or is too long, is refused by hyper.
 pub fn is_partial(head: &[u8]) -> bool {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let parsed = httparse::Request::new(&mut headers).parse(head);
     head.len() < MAX_HEAD_SIZE && parsed.is_ok_and(|status| status.is_partial())
 }
 
-async fn arrival(stream: &TcpStream, is_partial: fn(&[u8]) -> bool) -> io::Result<()> {
+async fn complete(stream: &TcpStream, is_partial: fn(&[u8]) -> bool) -> io::Result<()> {
     loop {
-        // Tokio takes an accepted socket for readable until a reading has told otherwise.
+        // Tokio assumes that an accepted socket is readable until a read returns `WouldBlock`.
         let ready = stream.ready(Interest::READABLE).await?;
         match stream.try_io(Interest::READABLE, || peek(stream, is_partial)) {
-            // It told otherwise, which has no effect on an end: that stays.
+            // Incomplete: wait for more, unless the client has closed its half, which stays readable.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && !ready.is_read_closed() => {}
             outcome => return outcome,
         }
     }
 }
 
-/// Looks whether the whole is there, and would block if not.
+/// Peeks at the data; fails with `WouldBlock` while it is incomplete.
 fn peek(stream: &TcpStream, is_partial: fn(&[u8]) -> bool) -> io::Result<()> {
     let mut head = [0; MAX_HEAD_SIZE];
     let (length, _) = recv(stream, &mut head[..], RecvFlags::PEEK)?;
@@ -55,8 +56,8 @@ fn peek(stream: &TcpStream, is_partial: fn(&[u8]) -> bool) -> io::Result<()> {
     }
 }
 
-/// Ten times what the most talkative SDK sends; hyper's own minimum is 8 KiB.
+/// Bytes of a request head: ten times as many as any SDK sends. hyper's own minimum is 8 KiB.
 pub(crate) const MAX_HEAD_SIZE: usize = 16 * 1024;
 
-/// Beyond so many headers hyper refuses a request.
+/// hyper's limit on the number of headers.
 const MAX_HEADERS: usize = 100;

@@ -1,4 +1,4 @@
-//! What the probes say.
+//! The bodies of the probes, and whether they pass.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -7,33 +7,35 @@ use crate::credentials::timestamp;
 use crate::failure::Failure;
 use crate::refresh::store::{Health, Phase};
 
-/// An answer to a probe: good or not, and a body that says why.
+use super::respond;
+
+/// The result of a probe, and a body with the reason.
 #[derive(Debug)]
 pub struct ProbeResult {
     /// Whether the probe passes.
-    pub good: bool,
+    pub passes: bool,
     /// The body.
     pub body: Bytes,
 }
 
-/// Passes as long as the process answers: a restart repairs no trust policy, and would lose credentials that are good.
+/// Passes as long as the process responds: a restart does not repair a trust policy, and would lose valid credentials.
 pub fn live() -> ProbeResult {
     ProbeResult {
-        good: true,
-        body: crate::formats::json(&serde_json::json!({ "status": "live" })),
+        passes: true,
+        body: respond::to_json(&serde_json::json!({ "status": "live" })),
     }
 }
 
-/// Passes once credentials have been obtained, and ever after; at once where there is no role to obtain any for.
+/// Passes from the first credentials on; at once where there is no role.
 pub fn startup(health: &Health) -> ProbeResult {
     let started = health.generation > 0 || health.phase == Phase::NoRole;
     verdict(health, (None, None), started, "started", "starting")
 }
 
-/// Passes while there are good credentials and every file holds them, until the stop.
+/// Passes while there are valid credentials and every file holds them, until the shutdown.
 ///
-/// `file` is a failure of a file; `pending_file` says that one is yet to be written. `state` is a failure of the state,
-/// which is told only: nobody misses it before a restart.
+/// `file` is the failure of a file; `pending_file` is set while one is yet to be written. `state` is the failure of the
+/// saved state, which is only reported: it is not needed before a restart.
 pub fn ready(
     health: &Health,
     file: Option<&Failure>,
@@ -42,17 +44,17 @@ pub fn ready(
     stopping: bool,
 ) -> ProbeResult {
     let valid = matches!(health.phase, Phase::Fresh | Phase::Failing | Phase::NoRole);
-    let good = valid && file.is_none() && !pending_file && !stopping;
+    let passes = valid && file.is_none() && !pending_file && !stopping;
     verdict(
         health,
         (file, state),
-        good,
+        passes,
         "ready",
         if stopping { "stopping" } else { "not ready" },
     )
 }
 
-/// Says how things are, in one line for a person.
+/// Describes the health in one line for a person.
 pub fn status(health: &Health) -> String {
     let until = health.expires_at.map(timestamp).unwrap_or_default();
     let why = health.failure.as_deref();
@@ -73,13 +75,13 @@ pub fn status(health: &Health) -> String {
 fn verdict(
     health: &Health,
     (file, state): (Option<&Failure>, Option<&Failure>),
-    good: bool,
+    passes: bool,
     yes: &'static str,
     no: &'static str,
 ) -> ProbeResult {
     let failure = health.failure.as_deref();
     let reported = Report {
-        status: if good { yes } else { no },
+        status: if passes { yes } else { no },
         phase: match health.phase {
             Phase::NoRole => "no role",
             Phase::Pending => "pending",
@@ -100,8 +102,8 @@ fn verdict(
         state_message: state.map(ToString::to_string),
     };
     ProbeResult {
-        good,
-        body: crate::formats::json(&reported),
+        passes,
+        body: respond::to_json(&reported),
     }
 }
 
@@ -156,7 +158,7 @@ mod tests {
     #[test]
     fn readiness_follows_the_phase_the_files_and_the_stop() {
         let failure = Failure::new(Stage::File, "FileNotWritten", "cannot write /x");
-        for (phase, file, pending, stopping, good) in [
+        for (phase, file, pending, stopping, passes) in [
             (Phase::NoRole, false, false, false, true),
             (Phase::NoRole, false, false, true, false),
             (Phase::Pending, false, false, false, false),
@@ -174,7 +176,10 @@ mod tests {
                 Some(&failure),
                 stopping,
             );
-            assert_eq!(verdict.good, good, "{phase:?} {file} {pending} {stopping}");
+            assert_eq!(
+                verdict.passes, passes,
+                "{phase:?} {file} {pending} {stopping}"
+            );
             let body = std::str::from_utf8(&verdict.body).unwrap();
             assert!(body.contains(r#""state_message":"cannot write"#), "{body}");
             assert_eq!(body.contains("FileNotWritten"), file, "{body}");
@@ -182,11 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn liveness_and_startup_survive_an_expiry() {
-        assert!(live().good);
-        assert!(startup(&health(Phase::Expired, true)).good);
-        assert!(startup(&health(Phase::NoRole, false)).good);
-        assert!(!startup(&health(Phase::Pending, true)).good);
+    fn liveness_and_startup_pass_after_an_expiration() {
+        assert!(live().passes);
+        assert!(startup(&health(Phase::Expired, true)).passes);
+        assert!(startup(&health(Phase::NoRole, false)).passes);
+        assert!(!startup(&health(Phase::Pending, true)).passes);
     }
 
     #[test]
@@ -207,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_probe_gives_the_diagnosis() {
+    fn a_failing_probe_contains_the_diagnosis() {
         let body = ready(&health(Phase::Pending, true), None, false, None, false).body;
         let body = std::str::from_utf8(&body).unwrap();
         assert!(body.contains(r#""Code":"NoPermission""#), "{body}");

@@ -1,4 +1,4 @@
-//! Who may ask: programs on this machine, not web pages and not proxies.
+//! Which requests are accepted: those of programs on this machine, not of web pages or proxies.
 //!
 //! A page in a browser can reach loopback, directly or by DNS rebinding; it cannot hide its `Origin`, its `Sec-Fetch-*`
 //! or its `Host`. No header is required, because plain `curl` sends none.
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 
-/// Why a request is not answered.
+/// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status.
@@ -18,7 +18,7 @@ pub struct Refusal {
     pub message: &'static str,
 }
 
-/// What a listener answers to.
+/// Which requests a listener accepts.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// The address it is bound to.
@@ -27,7 +27,7 @@ pub struct Rules {
     pub methods: &'static [Method],
 }
 
-/// Judges a request by what it says of itself.
+/// Checks the method, the host and the headers of a request.
 pub fn check(
     method: &Method,
     uri: &Uri,
@@ -35,18 +35,18 @@ pub fn check(
     headers: &HeaderMap,
     rules: Rules,
 ) -> Result<(), Refusal> {
-    let from_a_page = |name: &header::HeaderName| {
+    let is_from_browser = |name: &header::HeaderName| {
         name == header::ORIGIN || name.as_str().starts_with("sec-fetch-")
     };
-    if headers.keys().any(from_a_page) {
+    if headers.keys().any(is_from_browser) {
         return Err(BROWSER);
     }
-    let from_a_proxy = |name: &header::HeaderName| {
+    let is_from_proxy = |name: &header::HeaderName| {
         [header::FORWARDED, header::VIA].contains(name)
             || name == "x-real-ip"
             || name.as_str().starts_with("x-forwarded-")
     };
-    if headers.keys().any(from_a_proxy) {
+    if headers.keys().any(is_from_proxy) {
         return Err(FORWARDED);
     }
     let mut hosts = headers.get_all(header::HOST).iter();
@@ -62,7 +62,7 @@ pub fn check(
         return Err(HOST);
     }
     let mut names = [host, authority].into_iter().flatten();
-    if !names.all(|host| is_ours(host, rules.bound)) {
+    if !names.all(|host| names_this_machine(host, rules.bound)) {
         return Err(HOST);
     }
     if rules.methods.contains(method) {
@@ -72,7 +72,7 @@ pub fn check(
     }
 }
 
-/// Judges a caller by where it is and whose it is: `uid` is none if the kernel does not know its owner.
+/// Checks the machine and the user of a caller. `uid` is nothing if the kernel does not know the owner.
 pub fn admit(
     is_local: bool,
     uid: Option<u32>,
@@ -90,13 +90,13 @@ pub fn admit(
     }
 }
 
-/// The methods of a reader.
+/// The methods that only read.
 pub const READ: &[Method] = &[Method::GET, Method::HEAD];
 
-/// Whether a `Host` names this machine, with or without a port: Python's SDK leaves it out.
+/// Whether a `Host` names this machine, with or without a port: Python's SDK omits it.
 ///
 /// A rebinding attack needs a name that it controls; an IP address cannot be rebound.
-fn is_ours(host: &str, bound: IpAddr) -> bool {
+fn names_this_machine(host: &str, bound: IpAddr) -> bool {
     // Swift's SDK sends the whole URI.
     let host = match host.strip_prefix("http://") {
         Some(rest) => rest.split(['/', '?']).next().unwrap_or_default(),
@@ -123,7 +123,7 @@ fn is_ours(host: &str, bound: IpAddr) -> bool {
 const METHOD: Refusal = Refusal {
     status: StatusCode::METHOD_NOT_ALLOWED,
     code: "MethodNotAllowed",
-    message: "this method is not answered here; use one that the Allow header names",
+    message: "this method is not supported here; use one of the Allow header",
 };
 
 const REMOTE: Refusal = Refusal {
@@ -135,13 +135,13 @@ const REMOTE: Refusal = Refusal {
 const CALLER: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     code: "CallerRefused",
-    message: "the user who asks is not in serve.allow_uids; add the uid there, or ask as another user",
+    message: "the user of this program is not in serve.allow_uids; add the uid there, or run the program as another user",
 };
 
 const UNKNOWN_CALLER: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     code: "CallerRefused",
-    message: "serve.allow_uids is set, and the kernel does not say whose connection this is; ask from this machine, and keep the connection open",
+    message: "serve.allow_uids is set, and the kernel does not know the owner of this connection; connect from this machine, and keep the connection open",
 };
 
 const BROWSER: Refusal = Refusal {
@@ -159,7 +159,7 @@ const FORWARDED: Refusal = Refusal {
 const HOST: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     code: "HostRefused",
-    message: "the Host header does not name this machine; use the address that ram-sidecar listens on, as ALIBABA_CLOUD_CREDENTIALS_URI has it",
+    message: "the Host header does not name this machine; use the address that ram-sidecar listens on, as in ALIBABA_CLOUD_CREDENTIALS_URI",
 };
 
 #[cfg(test)]
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn every_host_that_a_client_sends_is_accepted_and_no_other() {
+    fn hosts_of_real_clients_are_accepted_and_others_refused() {
         for (host, verdict) in [
             ("127.0.0.1:7002", "ok"),
             ("127.0.0.1", "ok"),
@@ -228,17 +228,17 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_beyond_loopback_answers_to_its_own_address_only() {
+    fn a_listener_beyond_loopback_accepts_only_its_own_address() {
         let own: IpAddr = [10, 0, 0, 5].into();
-        assert!(is_ours("10.0.0.5:7002", own));
-        assert!(!is_ours("10.0.0.6:7002", own));
+        assert!(names_this_machine("10.0.0.5:7002", own));
+        assert!(!names_this_machine("10.0.0.6:7002", own));
         let any: IpAddr = [0, 0, 0, 0].into();
-        assert!(is_ours("10.0.0.6:7002", any));
-        assert!(!is_ours("evil.example", any));
+        assert!(names_this_machine("10.0.0.6:7002", any));
+        assert!(!names_this_machine("evil.example", any));
     }
 
     #[test]
-    fn pages_and_proxies_are_refused() {
+    fn web_pages_and_proxies_are_refused() {
         let host = ("host", "127.0.0.1");
         let get = |headers: &[_]| judged(&Method::GET, "/x", Version::HTTP_11, headers);
         assert_eq!(get(&[host, ("origin", "null")]), "BrowserRefused");
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_are_judged_by_their_place_and_their_owner() {
+    fn callers_are_checked_by_machine_and_user() {
         let uids = [0, 1000];
         for (is_local, uid, allow_remote, allow_uids, code) in [
             (true, None, false, None, None),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn absolute_targets_are_judged_by_their_authority_too() {
+    fn the_authority_of_an_absolute_target_is_checked_too() {
         let judged = |uri| {
             judged(
                 &Method::GET,

@@ -1,24 +1,25 @@
-//! Answers, as every client can read them.
+//! Builds responses that every client can read.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
+use serde::Serialize;
 
-use crate::formats;
+use crate::failure::Failure;
 use crate::refresh::store::{Current, Offer};
 
-/// Answers with JSON.
+/// Responds with JSON.
 pub(crate) fn json(status: StatusCode, body: Bytes) -> Response {
     with(status, "application/json", body)
 }
 
-/// Answers with a bare text.
+/// Responds with text.
 pub(super) fn text(body: Bytes) -> Response {
     with(StatusCode::OK, "text/plain", body)
 }
 
-/// Every answer has a type and a length, .NET decodes nothing without, and none is stored or compressed.
+/// Every response has a type and a length, without which .NET decodes nothing, and must not be cached.
 fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let length = body.len();
     let mut response = Response::new(Body::from(body));
@@ -31,12 +32,12 @@ fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Response
     response
 }
 
-/// Answers with an error.
+/// Responds with an error.
 pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response {
-    json(status, formats::error(code, message))
+    json(status, error_body(code, message))
 }
 
-/// Says that a method is not answered, and which are.
+/// Refuses a method, and names those that are allowed.
 pub(crate) fn method_not_allowed(allow: &'static str, code: &str, message: &str) -> Response {
     let mut response = error(StatusCode::METHOD_NOT_ALLOWED, code, message);
     let headers = response.headers_mut();
@@ -44,21 +45,19 @@ pub(crate) fn method_not_allowed(allow: &'static str, code: &str, message: &str)
     response
 }
 
-/// Answers with what is offered, in the dialect that `document` renders.
+/// Responds with the offered credentials, in the format that `document` renders, or with the reason why there are none.
 pub(super) fn credentials(offer: Offer, document: fn(&Current) -> Bytes) -> Response {
     match offer {
         Offer::NoRole => no_role(),
         Offer::Credentials(current) => json(StatusCode::OK, document(&current)),
-        Offer::Refusal(failure) | Offer::Wait(Some(failure)) => {
-            unavailable(formats::diagnosis(&failure))
-        }
-        Offer::Wait(None) => unavailable(formats::pending()),
+        Offer::Refusal(failure) | Offer::Wait(Some(failure)) => unavailable(diagnosis(&failure)),
+        Offer::Wait(None) => unavailable(pending()),
     }
 }
 
-/// Answers a job that is to have no role.
+/// Responds to a job without a role.
 pub(super) fn no_role() -> Response {
-    json(StatusCode::NOT_FOUND, formats::no_role())
+    json(StatusCode::NOT_FOUND, no_role_body())
 }
 
 fn unavailable(body: Bytes) -> Response {
@@ -66,4 +65,81 @@ fn unavailable(body: Bytes) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
+}
+
+/// Renders an error: never empty, which Java's SDK takes for a transport failure, and without secrets, because every SDK
+/// puts it into its exceptions.
+fn error_body(code: &str, message: &str) -> Bytes {
+    to_json(&Error { code, message })
+}
+
+/// Renders a failure.
+fn diagnosis(failure: &Failure) -> Bytes {
+    error_body(failure.code.as_str(), &failure.to_string())
+}
+
+/// Renders the error for a job without a role.
+fn no_role_body() -> Bytes {
+    error_body(
+        "NoRole",
+        "this job has no RAM role, because role.preset is none, and therefore no credentials; set role.arn, or role.preset pai-default, to give it some",
+    )
+}
+
+/// Renders the error during the first attempt.
+fn pending() -> Bytes {
+    error_body(
+        "CredentialsPending",
+        "credentials are still on their way from STS; try again in a second",
+    )
+}
+
+/// Renders the response to a request to stop.
+pub(super) fn stopping() -> Bytes {
+    to_json(&serde_json::json!({ "status": "stopping" }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Error<'a> {
+    code: &'a str,
+    message: &'a str,
+}
+
+/// Renders a value as JSON.
+pub(super) fn to_json(value: &impl Serialize) -> Bytes {
+    #[expect(
+        clippy::expect_used,
+        reason = "structs of strings and numbers always have a JSON form"
+    )]
+    let bytes = serde_json::to_vec(value).expect("always serializable");
+    bytes.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Stage;
+
+    #[test]
+    fn every_error_has_a_code_and_a_message() {
+        let failure = Failure::new(Stage::Sts, "InvalidProtocol.NeedSsl", "STS said \"no\"");
+        assert_eq!(
+            diagnosis(&failure),
+            r#"{"Code":"InvalidProtocol.NeedSsl","Message":"STS said \"no\"; use https:// in sts.endpoint"}"#
+        );
+        for (body, start) in [
+            (
+                no_role_body(),
+                r#"{"Code":"NoRole","Message":"this job has no RAM role"#,
+            ),
+            (
+                pending(),
+                r#"{"Code":"CredentialsPending","Message":"credentials are"#,
+            ),
+            (stopping(), r#"{"status":"stopping"}"#),
+        ] {
+            assert!(body.starts_with(start.as_bytes()), "{body:?}");
+        }
+    }
 }

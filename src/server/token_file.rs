@@ -1,4 +1,4 @@
-//! The file of the token that AWS SDKs must send: mounted, and therefore read anew for every request.
+//! The file with the token that AWS SDKs must send. It is mounted and may change, so it is read for every request.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,14 +11,14 @@ use zeroize::Zeroizing;
 
 use crate::system::file;
 
-/// The file.
+/// The token file.
 #[derive(Clone, Debug)]
 pub struct TokenFile {
     path: PathBuf,
-    /// One reading at a time, also of a file that hangs: it holds up a single thread.
-    turn: Arc<Semaphore>,
-    /// Why it could not be used the last time, which was told.
-    trouble: Arc<Mutex<Option<String>>>,
+    /// Limits reads to one at a time, so that a file system that hangs blocks a single thread.
+    permit: Arc<Semaphore>,
+    /// Why it could not be used last time; that has been logged.
+    logged: Arc<Mutex<Option<String>>>,
 }
 
 /// The file cannot be used; the log says why.
@@ -26,37 +26,37 @@ pub struct TokenFile {
 pub(super) struct Unusable;
 
 impl TokenFile {
-    /// Takes a file that can be used now.
+    /// Checks that the file can be used now. Blocks.
     ///
-    /// Fails with the reason why it cannot. Blocks.
+    /// Fails with the reason why it cannot.
     pub fn new(path: PathBuf) -> Result<Self, String> {
         read(&path)?;
         Ok(Self {
             path,
-            turn: Arc::new(Semaphore::new(1)),
-            trouble: Arc::default(),
+            permit: Arc::new(Semaphore::new(1)),
+            logged: Arc::default(),
         })
     }
 
-    /// Returns where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it holds exactly this.
-    pub(super) async fn holds(&self, given: &[u8]) -> Result<bool, Unusable> {
+    /// Whether it contains exactly this.
+    pub(super) async fn matches(&self, given: &[u8]) -> Result<bool, Unusable> {
         let read = tokio::time::timeout(TIMEOUT, self.read()).await;
         let read = read.unwrap_or_else(|_| Err("its file system does not answer".to_owned()));
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
             Ok(token) => {
-                *trouble = None;
+                *logged = None;
                 Ok(token.as_slice().ct_eq(given).into())
             }
             Err(why) => {
-                if trouble.as_ref() != Some(&why) {
+                if logged.as_ref() != Some(&why) {
                     warn!("container.token_file cannot be used: {why}");
-                    *trouble = Some(why);
+                    *logged = Some(why);
                 }
                 Err(Unusable)
             }
@@ -65,10 +65,10 @@ impl TokenFile {
 
     async fn read(&self) -> Result<Zeroizing<Vec<u8>>, String> {
         let ended = |_| "the working thread ended".to_owned();
-        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let permit = Arc::clone(&self.permit).acquire_owned().await;
         let path = self.path.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             read(&path)
         });
         reading.await.map_err(ended)?
@@ -97,7 +97,7 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     Ok(token)
 }
 
-/// Reading a file takes no time, unless its file system hangs.
+/// A file system that takes longer hangs.
 const TIMEOUT: Duration = Duration::from_millis(400);
 
 /// More than any token, less than a header may have.

@@ -303,7 +303,7 @@ async fn only_serve_keeps_one_and_no_sandbox_does() {
     }
     let (code, told) = run(&["--sandbox", "--state", path_text], &[]);
     assert_eq!(code, Some(78));
-    assert!(told.contains("no state is kept"), "{told}");
+    assert!(told.contains("no state is saved"), "{told}");
 
     let env = [("RAM_SIDECAR_STATE", path_text)];
     let daemon = Daemon::spawn(&[&LISTEN[..], &["--sandbox"]].concat(), &env);

@@ -13,7 +13,7 @@ use crate::server::probe;
 /// Reports the health: ready once credentials have been obtained, and always the sentence that the probes give.
 pub(super) async fn report(health: Health) {
     let mut message = format!("STATUS={}", probe::status(&health));
-    if probe::startup(&health).good {
+    if probe::startup(&health).passes {
         message.push_str("\nREADY=1");
     }
     send(message).await;

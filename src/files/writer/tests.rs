@@ -84,7 +84,7 @@ fn is_waiting(state: &Status) -> bool {
 }
 
 #[tokio::test]
-async fn the_file_follows_the_credentials_with_the_asked_for_mode_and_leaves_no_litter() {
+async fn the_file_follows_the_credentials_with_its_mode_and_no_temporary_file_stays() {
     let directory = testing::directory("writer");
     let mut rig = start(directory.join("credentials")).await;
     assert_eq!(
@@ -117,7 +117,7 @@ async fn the_file_follows_the_credentials_with_the_asked_for_mode_and_leaves_no_
 }
 
 #[tokio::test]
-async fn a_vanished_directory_is_reported_and_healed() {
+async fn a_missing_directory_is_reported_until_it_is_back() {
     let directory = testing::directory("writer");
     let mut rig = start(directory.join("credentials")).await;
     fs::remove_dir_all(&directory).unwrap();
@@ -163,7 +163,7 @@ async fn an_expired_file_that_was_out_of_reach_is_removed_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn it_is_removed_by_what_was_known_of_its_end_and_not_by_a_wrong_wall_clock() {
+async fn a_file_is_removed_at_its_deadline_whatever_the_wall_clock_shows() {
     let directory = testing::directory("writer");
     let mut rig = start(on_disk(&directory)).await;
     let now = rig.clock.now();
@@ -202,7 +202,7 @@ async fn comes_back_and_goes(rig: &Rig, directory: &Path) {
 }
 
 #[tokio::test]
-async fn what_cannot_be_written_is_refused_at_once_with_the_path_and_the_reason() {
+async fn a_path_that_cannot_be_written_is_refused_with_the_reason() {
     let directory = testing::directory("writer");
     fs::write(directory.join("file"), "").unwrap();
     for (path, reason) in [
@@ -222,7 +222,7 @@ async fn what_cannot_be_written_is_refused_at_once_with_the_path_and_the_reason(
 }
 
 #[tokio::test]
-async fn what_a_predecessor_left_stays_as_long_as_it_is_good() {
+async fn an_existing_file_stays_until_it_expires() {
     let ends_in = |seconds| {
         let end = Clock::machine().now().wall + TimeDelta::seconds(seconds);
         let end = crate::credentials::timestamp(end);
@@ -232,7 +232,7 @@ async fn what_a_predecessor_left_stays_as_long_as_it_is_good() {
         let path = testing::directory("writer").join("credentials");
         fs::write(&path, &content).unwrap();
         let mut rig = start(path).await;
-        // It tells how the file stands once it has looked.
+        // The status changes after the first look at the file.
         rig.status.changed().await.unwrap();
         assert_eq!(rig.path.exists(), stays, "{content}");
         rig.renew("new", HOUR);
@@ -242,7 +242,7 @@ async fn what_a_predecessor_left_stays_as_long_as_it_is_good() {
 }
 
 #[tokio::test]
-async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
+async fn an_expired_file_is_removed_even_if_the_next_cannot_be_written() {
     // The longest of names leaves no room for a temporary one.
     let path = testing::directory("writer").join("n".repeat(255));
     fs::write(&path, r#"{"Expiration":"2020-01-01T00:00:00Z"}"#).unwrap();
@@ -280,7 +280,7 @@ async fn an_expired_file_goes_even_while_its_successor_cannot_be_written() {
 }
 
 #[test]
-fn a_failure_is_followed_by_a_pause_whatever_is_on_disk() {
+fn a_failure_is_followed_by_a_backoff_whatever_the_deadline() {
     let now = noon();
     let after = |seconds| now.after(Duration::from_secs(seconds));
     for (failures, deadline, expected) in [
@@ -298,7 +298,7 @@ fn a_failure_is_followed_by_a_pause_whatever_is_on_disk() {
 }
 
 #[tokio::test]
-async fn a_document_that_another_process_renewed_is_not_removed() {
+async fn valid_credentials_of_another_process_are_not_removed() {
     let path = testing::directory("writer").join("credentials");
     let now = Clock::machine().now().wall;
     let document = |end| {
@@ -330,7 +330,7 @@ async fn a_document_that_another_process_renewed_is_not_removed() {
 }
 
 #[test]
-fn only_what_this_process_wrote_is_removed_in_the_end_also_where_another_wrote_the_same() {
+fn withdrawing_removes_only_the_version_that_this_process_wrote() {
     for format in [Format::Json, Format::Ossfs] {
         let path = testing::directory("writer").join("credentials");
         let options = CredentialsFile {
@@ -358,7 +358,7 @@ fn only_what_this_process_wrote_is_removed_in_the_end_also_where_another_wrote_t
 }
 
 #[test]
-fn what_was_changed_since_is_judged_by_its_content() {
+fn a_changed_file_is_replaced_only_if_it_holds_credentials() {
     let path = testing::directory("writer").join("variables");
     let options = CredentialsFile {
         format: Format::Env,

@@ -1,4 +1,4 @@
-//! One socket, asked for by its addresses: `sock_diag(7)`, as `ss` does. It costs the same however many connections there are.
+//! The owner of one socket by its addresses, from `sock_diag(7)`. The cost does not depend on the number of connections.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,9 +10,9 @@ use crate::system::netlink;
 
 use super::{Addresses, Owner};
 
-/// Asks for the owner of the client's socket.
+/// Asks the kernel for the owner of the client's socket.
 ///
-/// Fails where the kernel has no such interface, or forbids it.
+/// Fails where the kernel has no such interface, or forbids its use.
 pub(super) fn owner(addresses: &Addresses) -> io::Result<Option<Owner>> {
     let request = request(addresses);
     let answer = netlink::call(Some(SOCK_DIAG), SOCK_DIAG_BY_FAMILY, 0, &request)?;
@@ -27,7 +27,7 @@ fn request(addresses: &Addresses) -> Vec<u8> {
         IpAddr::V6(_) => AddressFamily::INET6,
     };
     message.extend([u8::try_from(family.as_raw()).unwrap_or_default(), TCP, 0, 0]);
-    // In whatever state.
+    // In any state.
     message.extend(u32::MAX.to_ne_bytes());
     message.extend(addresses.peer.port().to_be_bytes());
     message.extend(addresses.local.port().to_be_bytes());
@@ -54,7 +54,7 @@ pub fn read(answer: &[u8]) -> io::Result<Option<Owner>> {
     let state = *payload.get(1).ok_or_else(netlink::garbled)?;
     let number = |at| netlink::number(payload, at).ok_or_else(netlink::garbled);
     let (uid, inode) = (number(64)?, number(68)?);
-    // A socket that its process has closed has no inode, and is reported as root's. A listener is nobody's client.
+    // A socket that its process has closed has no inode, and is reported as root's. A listening socket is not a client.
     let is_open = inode != 0 && state != LISTEN;
     Ok(is_open.then(|| Owner {
         uid,

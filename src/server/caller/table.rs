@@ -1,4 +1,4 @@
-//! The kernel's table of connections, `/proc/net/tcp`: for kernels that do not answer questions about single sockets.
+//! The owner of a socket from the kernel's table of connections, `/proc/net/tcp`: for kernels without `sock_diag`.
 
 use std::fs;
 use std::io;
@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::{Addresses, Owner};
 
-/// Looks for the owner of the client's socket.
+/// Finds the owner of the client's socket.
 pub(super) fn owner(addresses: &Addresses) -> io::Result<Option<Owner>> {
     let search = |table, client: SocketAddr, server: SocketAddr| {
         let text = fs::read_to_string(table)?;
@@ -16,7 +16,7 @@ pub(super) fn owner(addresses: &Addresses) -> io::Result<Option<Owner>> {
     if peer.is_ipv6() {
         return search("/proc/net/tcp6", peer, local);
     }
-    // A client with a socket for both families, as Java has, stands in the other table.
+    // A dual-stack socket of a client, such as Java's, is in the other table.
     match search("/proc/net/tcp", peer, local)? {
         // A machine without IPv6 has no such table.
         None => Ok(search("/proc/net/tcp6", mapped(peer), mapped(local)).unwrap_or_default()),
@@ -31,7 +31,7 @@ fn mapped(address: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Looks for the owner of the client's socket in a table of lines
+/// Finds the owner of the client's socket in a table of lines
 /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`.
 pub fn find(text: &str, client: SocketAddr, server: SocketAddr) -> Option<Owner> {
     let (client, server) = (written(client), written(server));
@@ -48,7 +48,7 @@ pub fn find(text: &str, client: SocketAddr, server: SocketAddr) -> Option<Owner>
     })
 }
 
-/// Writes an address as the table does: words in the machine's own order of bytes, the port in the network's.
+/// Formats an address as in the table: 32-bit words in native byte order, the port in network byte order.
 fn written(address: SocketAddr) -> String {
     let octets = match address.ip() {
         IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_closed_socket_and_other_lines_are_passed_over() {
+    fn closed_sockets_and_malformed_lines_are_skipped() {
         let head = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
         let line = |uid: u32, inode: u32| {
             format!(

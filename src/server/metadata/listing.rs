@@ -1,10 +1,10 @@
-//! The ECS metadata dialect: which key a path names, and the plain ones among the answers.
+//! The keys of the ECS metadata protocol: what each path names, and the static values.
 //!
-//! Values are bare: most SDKs use them as they come, and a line break would end up in their next request.
+//! Values end without a line break: most SDKs use them unchanged, and it would end up in their next request.
 
 use bytes::Bytes;
 
-/// What a request is for.
+/// What a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource<'a> {
     /// A token of hardened mode.
@@ -13,11 +13,11 @@ pub enum Resource<'a> {
     RoleName,
     /// The credentials of a role.
     Role(&'a str),
-    /// A plain key.
+    /// A static value.
     Key(Key),
 }
 
-/// A plain key.
+/// The key of a static value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
     /// `region-id`.
@@ -30,7 +30,7 @@ pub enum Key {
     Owner,
 }
 
-/// The values of the plain keys, as far as they are known.
+/// The static values that are configured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StaticValues {
     /// `region-id`.
@@ -44,7 +44,7 @@ pub struct StaticValues {
 }
 
 impl StaticValues {
-    /// Renders the value of a key; nothing if it is not known.
+    /// Renders the value of a key; nothing if it is not configured.
     pub fn render(&self, key: Key) -> Option<Bytes> {
         let value = match key {
             Key::Region => &self.region,
@@ -56,7 +56,7 @@ impl StaticValues {
     }
 }
 
-/// Reads a path, without regard to case: ossutil asks for `Ram/security-credentials/`.
+/// Parses a path, ignoring case: ossutil requests `Ram/security-credentials/`.
 pub fn resource(path: &str) -> Option<Resource<'_>> {
     let rest = after(path, "/latest/")?;
     if rest.eq_ignore_ascii_case("api/token") {
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_key_has_its_own_value_and_one_that_is_not_known_none() {
+    fn each_key_has_its_configured_value_or_none() {
         let known = StaticValues {
             region: Some("cn-hangzhou".into()),
             zone: Some("cn-hangzhou-b".into()),
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_are_read_without_regard_to_case_and_nothing_else_is_known() {
+    fn paths_ignore_case_and_unknown_ones_are_refused() {
         for (path, expected) in [
             ("/latest/api/token", Some(Resource::Token)),
             ("/LATEST/API/TOKEN", Some(Resource::Token)),
