@@ -301,6 +301,9 @@ mod tests {
         assert_eq!(judged("http://evil.example/x"), "HostRefused");
         assert_eq!(judged("http://127.0.0.1:PUT7002/x"), "HostRefused");
         assert_eq!(judged("http://user@127.0.0.1:7002/x"), "ok");
-        assert_eq!(judged("http://127.0.0.1:7002@evil.example/x"), "HostRefused");
+        assert_eq!(
+            judged("http://127.0.0.1:7002@evil.example/x"),
+            "HostRefused"
+        );
     }
 }
