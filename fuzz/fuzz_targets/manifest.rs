@@ -68,8 +68,8 @@ fn request(flags: Option<&[u8]>) -> Request {
         if flag == "env" {
             request.add_setting(value);
         }
-        let place = FIELDS.iter().find(|names| names.flag == Some(flag));
-        if let Some(place) = place {
+        let names = FIELDS.iter().find(|names| names.flag == Some(flag));
+        if let Some(names) = names {
             request.set(names.field, value, format!("--{flag}"));
         }
     }

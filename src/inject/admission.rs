@@ -78,10 +78,10 @@ impl Review {
             .as_ref()
             .map_err(|reason| vec![reason.clone()])
             .and_then(|account| defaults.for_pod_and_account(pod, account).check())
-            .and_then(|wish| {
+            .and_then(|spec| {
                 check_size(pod)?;
-                let injected = inject(pod, &wish).map_err(|Refusal(reason)| vec![reason])?;
-                Ok((injected, wish.role))
+                let injected = inject(pod, &spec).map_err(|Refusal(reason)| vec![reason])?;
+                Ok((injected, spec.role))
             });
         let (injected, role) = match injected {
             Ok(injected) => injected,

@@ -21,10 +21,10 @@ pub(super) fn lead(
     let variables = variables(edit.at(path), is_metadata, &mut notes);
     let mount = mount(edit.at(path), read_only, &mut notes);
     for variable in variables {
-        edit.append(&format!("{path}/env"), variable)?;
+        edit.append(&format!("{path}/env"), &variable)?;
     }
     if let Some(mount) = mount {
-        edit.append(&format!("{path}/volumeMounts"), mount)?;
+        edit.append(&format!("{path}/volumeMounts"), &mount)?;
     }
     let name = text_of(edit.at(path), "name");
     let notes = notes.iter().map(|note| format!("container {name} {note}"));

@@ -28,24 +28,24 @@ impl Edit {
     }
 
     /// Adds an item at the start of a list; creates the list, and the object around it, where it is absent.
-    pub(super) fn prepend(&mut self, list: &str, item: Value) -> Result<(), Refusal> {
+    pub(super) fn prepend(&mut self, list: &str, item: &Value) -> Result<(), Refusal> {
         self.insert(list, "0", item)
     }
 
     /// Adds an item at the end of a list; creates the list, and the object around it, where it is absent.
-    pub(super) fn append(&mut self, list: &str, item: Value) -> Result<(), Refusal> {
+    pub(super) fn append(&mut self, list: &str, item: &Value) -> Result<(), Refusal> {
         self.insert(list, "-", item)
     }
 
-    fn insert(&mut self, list: &str, index: &str, item: Value) -> Result<(), Refusal> {
+    fn insert(&mut self, list: &str, index: &str, item: &Value) -> Result<(), Refusal> {
         match self.at(list) {
             Value::Array(_) => self.add(&format!("{list}/{index}"), item),
-            Value::Null => self.add(list, json!([item])),
+            Value::Null => self.add(list, &json!([item])),
             _ => Err(Refusal(format!("{} is not a list; {REMEDY}", name(list)))),
         }
     }
 
-    fn add(&mut self, path: &str, value: Value) -> Result<(), Refusal> {
+    fn add(&mut self, path: &str, value: &Value) -> Result<(), Refusal> {
         let (outer, name) = path.rsplit_once('/').unwrap_or_default();
         match self.pod.pointer_mut(outer) {
             Some(Value::Array(items)) => {
@@ -56,7 +56,7 @@ impl Edit {
                 fields.insert(name.to_owned(), value.clone());
             }
             None | Some(Value::Null) if !outer.is_empty() => {
-                return self.add(outer, json!({ name: value }));
+                return self.add(outer, &json!({ name: value }));
             }
             _ => {
                 let outer = self::name(outer);

@@ -55,9 +55,12 @@ impl<'a> Injection<'a> {
                     continue;
                 }
                 let path = format!("/spec/{list}/{index}");
-                let lead = app_container::lead(self.edit, &path, self.spec.metadata, &read_only);
+                let of_container =
+                    app_container::lead(self.edit, &path, self.spec.metadata, &read_only);
                 notes.extend(
-                    lead.map_err(|Refusal(reason)| Refusal(format!("container {name}: {reason}")))?,
+                    of_container.map_err(|Refusal(reason)| {
+                        Refusal(format!("container {name}: {reason}"))
+                    })?,
                 );
                 led.push(name.clone());
             }
@@ -82,7 +85,7 @@ impl<'a> Injection<'a> {
             let is_token = theirs.map(volumes::is_token);
             drop(all);
             match is_token {
-                None => self.edit.append("/spec/volumes", volume)?,
+                None => self.edit.append("/spec/volumes", &volume)?,
                 // ACK's webhook has added it.
                 Some(true) => {}
                 Some(false) => self.notes.push(format!("keeps its own volume {name}")),
@@ -101,12 +104,12 @@ impl<'a> Injection<'a> {
         }
         let sidecar = sidecar::sidecar(self.spec, grace.unwrap_or(GRACE), resources.clone());
         match self.spec.mode {
-            Mode::Native => self.edit.prepend("/spec/initContainers", sidecar)?,
-            Mode::Classic => self.edit.append("/spec/containers", sidecar)?,
+            Mode::Native => self.edit.prepend("/spec/initContainers", &sidecar)?,
+            Mode::Classic => self.edit.append("/spec/containers", &sidecar)?,
         }
         if self.spec.metadata {
             let address = sidecar::address(self.spec, resources);
-            self.edit.prepend("/spec/initContainers", address)?;
+            self.edit.prepend("/spec/initContainers", &address)?;
         }
         Ok(())
     }
@@ -119,7 +122,7 @@ impl<'a> Injection<'a> {
             return Ok(());
         }
         let sysctl = json!({ "name": PORTS, "value": "0" });
-        self.edit.append("/spec/securityContext/sysctls", sysctl)
+        self.edit.append("/spec/securityContext/sysctls", &sysctl)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The sidecar's requests and limits, which keep the pod's QoS class as it is.
+//! The sidecar's requests and limits, which keep the pod's class of service as it is.
 
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ pub(super) fn has_cpu_limit(resources: Option<&Value>) -> bool {
     resources.is_some_and(|resources| !resources["limits"]["cpu"].is_null())
 }
 
-/// Whether a pod has the QoS class Guaranteed, which jobs with exclusive CPUs need. Init containers count too.
+/// Whether a pod has the class of service `Guaranteed`, which jobs with exclusive CPUs need. Init containers count too.
 fn is_guaranteed(spec: &Value) -> bool {
     let mut containers = LISTS.iter().flat_map(|list| objects(spec, list));
     containers.all(|container| {
