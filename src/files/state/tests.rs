@@ -35,7 +35,7 @@ fn fresh(name: &str, now: Moment) -> Lease {
     lease
 }
 
-/// Writes a state as a predecessor would have.
+/// Writes a state as an earlier process would have.
 fn written(name: &str) -> (PathBuf, Arc<Current>) {
     let path = testing::directory("state").join("state");
     let clock = Clock::machine();
@@ -57,7 +57,7 @@ async fn the_state_restores_the_credentials_and_is_readable_for_nobody_else() {
     let (path, current) = written("a");
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
     let restored = store(&path).load(&Clock::machine()).await.unwrap().unwrap();
-    // Moments are kept to the millisecond.
+    // Moments are saved to the millisecond.
     let sooner = current.lease.deadline.wall - restored.lease.deadline.wall;
     assert!(sooner >= TimeDelta::zero() && sooner < TimeDelta::milliseconds(1));
     let document = crate::formats::json::render(&restored.lease.credentials);
@@ -98,8 +98,8 @@ async fn a_state_that_other_users_could_write_or_read_is_refused() {
 
     let link = path.with_file_name("link");
     symlink(&path, &link).unwrap();
-    let told = refusal(&store(&link)).await;
-    assert!(told.starts_with("it is a symbolic link"), "{told}");
+    let reason = refusal(&store(&link)).await;
+    assert!(reason.starts_with("it is a symbolic link"), "{reason}");
 
     let user = geteuid().as_raw();
     if user == 0 {
@@ -120,8 +120,8 @@ async fn special_files_are_refused_without_waiting_for_them() {
     let socket = directory.join("socket");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     for path in [pipe, socket, directory, "/dev/null".into()] {
-        let told = refusal(&store(&path)).await;
-        assert_eq!(told, "it is not a regular file", "{}", path.display());
+        let reason = refusal(&store(&path)).await;
+        assert_eq!(reason, "it is not a regular file", "{}", path.display());
         let error = store(&path)
             .replace(
                 &current("a", &Clock::machine()),
@@ -143,8 +143,8 @@ async fn a_file_that_is_too_large_or_not_a_state_is_refused() {
     put(&vec![b' '; (1 << 20) + 1]);
     assert_eq!(refusal(&store(&path)).await, "it is larger than any state");
     put(b"mine");
-    let told = refusal(&store(&path)).await;
-    assert_eq!(told, "it does not hold a state of ram-sidecar");
+    let reason = refusal(&store(&path)).await;
+    assert_eq!(reason, "it does not hold a state of ram-sidecar");
 }
 
 #[tokio::test]
@@ -190,8 +190,8 @@ fn only_a_state_or_the_beginning_of_one_is_replaced() {
     fs::write(&path, "mine").unwrap();
     let error = replace().unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-    let told = store(&path).failure(&error).to_string();
-    assert!(told.contains("its content would be lost"), "{told}");
+    let reason = store(&path).failure(&error).to_string();
+    assert!(reason.contains("its content would be lost"), "{reason}");
     assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
 
     // A link goes, and what it leads to stays.
@@ -217,7 +217,7 @@ async fn a_changed_deadline_is_written_and_an_expired_state_is_removed() {
         lease.deadline = now.after(Duration::from_secs(seconds));
         publisher.renewed(lease, now);
         let deadline = current_of(&mut subscriber).lease.deadline;
-        let kept = async {
+        let written = async {
             loop {
                 let read = file::private(&path).ok().flatten();
                 let record = read.and_then(|text| document::parse(&text).ok());
@@ -230,14 +230,16 @@ async fn a_changed_deadline_is_written_and_an_expired_state_is_removed() {
                 tokio::task::yield_now().await;
             }
         };
-        let patience = Duration::from_secs(20);
-        tokio::time::timeout(patience, kept).await.expect("kept");
+        let timeout = Duration::from_secs(20);
+        tokio::time::timeout(timeout, written)
+            .await
+            .expect("written");
     }
     let gone = async {
         while path.exists() {
             tokio::task::yield_now().await;
         }
     };
-    let patience = Duration::from_secs(20);
-    tokio::time::timeout(patience, gone).await.expect("removed");
+    let timeout = Duration::from_secs(20);
+    tokio::time::timeout(timeout, gone).await.expect("removed");
 }

@@ -57,10 +57,13 @@ impl Rig {
             .renewed(lease(name, now.after(lifetime)), now);
     }
 
-    async fn until(&mut self, wanted: fn(&Status) -> bool) -> Status {
+    async fn until(&mut self, expected: fn(&Status) -> bool) -> Status {
         let deadline = Duration::from_secs(20);
-        let state = tokio::time::timeout(deadline, self.status.wait_for(wanted)).await;
-        state.expect("the file reaches the state").unwrap().clone()
+        let status = tokio::time::timeout(deadline, self.status.wait_for(expected)).await;
+        status
+            .expect("the file reaches the status")
+            .unwrap()
+            .clone()
     }
 
     /// Returns the `AccessKeyId` that the file holds.
@@ -243,7 +246,7 @@ async fn an_existing_file_stays_until_it_expires() {
 
 #[tokio::test]
 async fn an_expired_file_is_removed_even_if_the_next_cannot_be_written() {
-    // The longest of names leaves no room for a temporary one.
+    // The longest of names leaves no space for a temporary one.
     let path = testing::directory("writer").join("n".repeat(255));
     fs::write(&path, r#"{"Expiration":"2020-01-01T00:00:00Z"}"#).unwrap();
     let until = |deadline: Moment| Disk {
@@ -309,9 +312,9 @@ async fn valid_credentials_of_another_process_are_not_removed() {
     };
     let later = now + TimeDelta::hours(1);
     fs::write(&path, document(later)).unwrap();
-    let kept = remove_expired(&options(&path), now, &Ownership::default(), now).unwrap();
+    let valid = remove_expired(&options(&path), now, &Ownership::default(), now).unwrap();
     assert_eq!(
-        kept.map(crate::credentials::timestamp),
+        valid.map(crate::credentials::timestamp),
         Some(crate::credentials::timestamp(later))
     );
 

@@ -51,7 +51,7 @@ fn restored(record: Record, now: Moment, boot_id: Option<&str>) -> Result<Restor
 }
 
 #[test]
-fn what_was_written_is_read_back_with_the_same_document_to_serve() {
+fn a_document_is_read_back_as_it_was_written() {
     let record = record();
     let read = parse(&record.render()).unwrap();
     assert_eq!(read.binding, record.binding);
@@ -69,19 +69,19 @@ fn what_was_written_is_read_back_with_the_same_document_to_serve() {
 }
 
 #[test]
-fn a_moment_is_kept_to_the_millisecond_and_never_made_later() {
+fn a_moment_is_rounded_down_to_the_millisecond() {
     let exact = Moment {
         wall: noon().wall + TimeDelta::nanoseconds(1_999_999),
         boot: noon().boot + Duration::from_nanos(1_999_999),
     };
-    let kept = Timestamp::of(exact).moment().unwrap();
-    assert_eq!(kept.wall, noon().wall + TimeDelta::milliseconds(1));
-    assert_eq!(kept.boot, noon().boot + Duration::from_millis(1));
+    let saved = Timestamp::of(exact).moment().unwrap();
+    assert_eq!(saved.wall, noon().wall + TimeDelta::milliseconds(1));
+    assert_eq!(saved.boot, noon().boot + Duration::from_millis(1));
 }
 
 /// Whatever a disk, an editor or a power cut makes of it, it is the original or nothing.
 #[test]
-fn no_truncation_and_no_changed_byte_is_ever_taken_for_a_state() {
+fn truncated_and_changed_documents_are_refused() {
     let mut record = record();
     // Characters that JSON escapes are allowed in keys.
     record.credentials.security_token = r#"to\ken"of/x"#.into();
@@ -116,7 +116,7 @@ fn sealed(change: fn(&mut serde_json::Value)) -> Vec<u8> {
 }
 
 #[test]
-fn every_way_of_not_being_a_state_is_told() {
+fn each_kind_of_invalid_document_has_its_own_error() {
     let sentence = |text: &[u8]| parse(text).unwrap_err().to_string();
     let damaged = "it is damaged: it was cut off, or changed after it was written";
     let foreign = "it does not hold a state of ram-sidecar";
