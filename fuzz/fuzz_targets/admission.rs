@@ -11,7 +11,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::inject::admission::{Outcome, Policy, Review};
-use ram_sidecar::inject::{Annotations, Request, Field};
+use ram_sidecar::inject::{Annotations, Field, Request};
 use ram_sidecar_fuzz::{check_line, sections};
 use serde_json::Value;
 

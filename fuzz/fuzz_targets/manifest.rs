@@ -10,7 +10,7 @@ mod holds;
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::inject::workload::{Report, inject_into};
 use ram_sidecar::inject::yaml::{self, LARGEST};
-use ram_sidecar::inject::{FIELDS, Request, Field};
+use ram_sidecar::inject::{FIELDS, Field, Request};
 use ram_sidecar_fuzz::{check_line, sections};
 use serde_json::Value;
 
@@ -93,7 +93,8 @@ fn written(value: &Value) -> Option<String> {
 }
 
 fn read(text: &str) -> Value {
-    let mut documents = yaml::read(text.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let mut documents =
+        yaml::read(text.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{text}"));
     assert_eq!(documents.len(), 1, "{text}");
     documents.remove(0).value
 }

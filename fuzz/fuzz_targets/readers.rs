@@ -96,7 +96,7 @@ fn check_path(path: &str) {
         }
         Some(Resource::Role(name)) => assert_eq!(Some(name.to_ascii_lowercase().as_str()), role),
         Some(Resource::Key(_)) => {
-            assert!(role.is_none() && small.starts_with("/latest/meta-data/"))
+            assert!(role.is_none() && small.starts_with("/latest/meta-data/"));
         }
         None => assert!(role.is_none_or(|role| role.contains('/'))),
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use chrono::DateTime;
 use percent_encoding::percent_decode;
-use ram_sidecar::credentials::{Credentials, Lease, Keys, is_key_text, timestamp};
+use ram_sidecar::credentials::{Credentials, Keys, Lease, is_key_text, timestamp};
 use ram_sidecar::failure::{Failure, OwnCode, Stage};
 use ram_sidecar::formats::format::{FILES, PRINTED};
 use ram_sidecar::formats::{container, json, ossfs};
