@@ -63,8 +63,8 @@ fuzz_target!(|data: &[u8]| {
             if let Upstream::Cloud(cloud) = &config.upstream {
                 assert!(!cloud.endpoints.is_empty());
             }
-            let name = config.session.name.len();
-            assert!((2..=64).contains(&name), "{}", config.session.name);
+            let name = config.session.name.to_string();
+            assert!((2..=64).contains(&name.len()), "{name}");
         }
         Err(mistakes) => {
             assert!(!mistakes.0.is_empty());

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use ram_sidecar::credentials::RoleSessionName;
 use ram_sidecar::identity::{Defaults, File, Identity, Meaning, Metadata, Profile, Proof, ROLES};
 use ram_sidecar_fuzz::{PLANTED, check_failure, check_keys, check_lease, is_planted, noon};
 
 fuzz_target!(|text: &str| {
     let name = text.contains("\"named\"").then(|| "named".to_owned());
     let defaults = Defaults {
-        session_name: "trainer-0".to_owned(),
+        session_name: RoleSessionName::derive("trainer-0"),
         timeout: Duration::from_secs(1),
         metadata: Metadata {
             url: "http://100.100.100.200".to_owned(),

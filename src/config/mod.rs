@@ -26,7 +26,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 
-use crate::credentials::RoleArn;
+use crate::credentials::{RoleArn, RoleSessionName};
 use crate::files::credentials_file::CredentialsFile;
 use crate::identity::Identity;
 use crate::server::data::{AllowedCallers, Container};
@@ -146,7 +146,7 @@ pub struct Cloud {
 #[derive(Debug)]
 pub struct Session {
     /// `role.session_name`.
-    pub name: String,
+    pub name: RoleSessionName,
     /// `role.duration`.
     pub duration: Duration,
     /// `role.external_id`.

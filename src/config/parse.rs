@@ -20,8 +20,7 @@ pub(crate) use self::identity::{
     timeout,
 };
 pub(crate) use self::role::{
-    Preset, account_id, bucket, derived_session_name, external_id, policy, policy_file, preset,
-    role, role_duration, roles, session_name, source_identity,
+    Preset, external_id, policy, policy_file, preset, role, role_duration, roles, source_identity,
 };
 pub(crate) use self::serve::{
     address, address_or_off, key, key_bits, metadata_address, metadata_value, token_file, uids,

@@ -1,7 +1,9 @@
 //! How the role is assumed: the session's name, its duration and its policy.
 
+use crate::credentials::RoleSessionName;
+
 use super::checker::{Checker, Reported};
-use super::{Input, Session, parse, role, settings};
+use super::{Input, Session, role, settings};
 
 /// Reads how to assume the role; `has_preset` unless the embedded STS brings a role of its own.
 pub(super) fn read(
@@ -43,11 +45,11 @@ fn policy(checker: &mut Checker, has_preset: bool) -> Result<Option<String>, Rep
 }
 
 /// Reads the name of the session, or derives one.
-pub(super) fn name(checker: &mut Checker, input: &Input<'_>) -> Result<String, Reported> {
+pub(super) fn name(checker: &mut Checker, input: &Input<'_>) -> Result<RoleSessionName, Reported> {
     if let Some(name) = checker.optional(&settings::ROLE_SESSION_NAME)? {
         return Ok(name);
     }
     let pod = input.text("POD_NAME");
     let name = pod.as_deref().unwrap_or(&input.host_name);
-    Ok(parse::derived_session_name(name))
+    Ok(RoleSessionName::derive(name))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use tracing::level_filters::LevelFilter;
 
-use crate::credentials::RoleArn;
+use crate::credentials::{AccountId, BucketName, RoleArn, RoleSessionName};
 use crate::identity::{CredentialsUri, File, Value};
 use crate::server::token_file::TokenFile;
 use crate::sts::endpoint::Endpoint;
@@ -26,13 +26,13 @@ settings! {
     /// pai-default: PAI's default role, narrowed to one OSS bucket; none: no role, and no credentials
     ROLE_PRESET: Preset = Setting::new("role.preset", "PRESET", parse::preset);
     /// The account of PAI's default role: digits
-    ROLE_ACCOUNT_ID: String = Setting::new("role.account_id", "ID", parse::account_id).named("account-id");
+    ROLE_ACCOUNT_ID: AccountId = Setting::new("role.account_id", "ID", AccountId::parse).named("account-id");
     /// The only bucket that PAI's default role may use
-    ROLE_OSS_BUCKET: String = Setting::new("role.oss_bucket", "BUCKET", parse::bucket).named("oss-bucket");
+    ROLE_OSS_BUCKET: BucketName = Setting::new("role.oss_bucket", "BUCKET", BucketName::parse).named("oss-bucket");
     /// Roles to assume one after the other before role.arn, as PAI's RoleChain does
     ROLE_VIA: Vec<RoleArn> = Setting::new("role.via", "ARN,…", parse::roles);
     /// Names the session in audit logs, 2 to 64 characters; by default derived from POD_NAME or the host name
-    ROLE_SESSION_NAME: String = Setting::new("role.session_name", "NAME", parse::session_name).env("ALIBABA_CLOUD_ROLE_SESSION_NAME");
+    ROLE_SESSION_NAME: RoleSessionName = Setting::new("role.session_name", "NAME", RoleSessionName::parse).env("ALIBABA_CLOUD_ROLE_SESSION_NAME");
     /// How long credentials live, 15m to 12h, at most the role's maximum session duration
     ROLE_DURATION: Duration = Setting::new("role.duration", "DURATION", parse::role_duration).named("duration").default("1h");
     /// The external ID that the trust policy of role.arn asks for, 2 to 1224 characters

@@ -95,9 +95,10 @@ fn file_sinks_come_whole_from_the_strongest_layer() {
 
 #[test]
 fn default_session_name_is_the_pod_or_the_host() {
-    assert_eq!(checked(&[], &KEYS, "").session.name, "trainer-0");
+    let name = |variables: &[_]| checked(&[], variables, "").session.name;
+    assert_eq!(name(&KEYS).as_str(), "trainer-0");
     let variables = [&KEYS[..], &[("POD_NAME", "my-pod")]].concat();
-    assert_eq!(checked(&[], &variables, "").session.name, "my-pod");
+    assert_eq!(name(&variables).as_str(), "my-pod");
 }
 
 #[test]

@@ -6,9 +6,11 @@ use chrono::{DateTime, Datelike as _, SecondsFormat, Utc};
 use secrecy::{ExposeSecret, SecretString};
 
 mod lease;
+mod name;
 mod role;
 
 pub use self::lease::{Lease, RequestTime};
+pub use self::name::{AccountId, BucketName, RoleSessionName};
 pub use self::role::{RoleArn, RoleRequest};
 
 /// Temporary credentials. No field is ever empty.

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct RoleRequest {
     /// `RoleArn`.
     pub arn: RoleArn,
-    /// `RoleSessionName`: 2 to 64 characters. Stable, because clients pin the identity.
+    /// `RoleSessionName`. Stable, because clients pin the identity. One from a profile is left for STS to check.
     pub session_name: String,
     /// `DurationSeconds`: 15 minutes to 12 hours, bounded by the role's maximum.
     pub duration: Duration,

@@ -117,7 +117,7 @@ fn chain(cloud: Cloud, session: &Session, clock: &Clock) -> Result<Chain, Error>
 fn roles(cloud: &Cloud, session: &Session) -> Vec<RoleRequest> {
     let step = |arn: &RoleArn| RoleRequest {
         arn: arn.clone(),
-        session_name: session.name.clone(),
+        session_name: session.name.to_string(),
         duration: schedule::SHORTEST,
         policy: None,
         external_id: None,

@@ -191,6 +191,7 @@ const FILES: Duration = Duration::from_secs(5);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::RoleSessionName;
 
     fn role(url: &str, name: &str, disabled: bool) -> Identity {
         let metadata = Metadata {
@@ -217,7 +218,7 @@ mod tests {
 
     fn profile(path: &str, name: Option<&str>) -> Identity {
         let defaults = Defaults {
-            session_name: "job".into(),
+            session_name: RoleSessionName::derive("job"),
             timeout: FILES,
             metadata: Metadata {
                 url: "http://127.0.0.1:1".into(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::credentials::{Keys, RoleArn, RoleRequest, is_key_text, time_of};
+use crate::credentials::{Keys, RoleArn, RoleRequest, RoleSessionName, is_key_text, time_of};
 use crate::failure::{Failure, OwnCode, Stage, redact};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
@@ -39,7 +39,7 @@ pub struct Profile {
 #[derive(Clone, Debug)]
 pub struct Defaults {
     /// The name of sessions.
-    pub session_name: String,
+    pub session_name: RoleSessionName,
     /// How long a program may take.
     pub timeout: Duration,
     /// Where the metadata service is.
@@ -83,7 +83,7 @@ impl Profile {
         vec![
             self.file.path().display().to_string(),
             self.name.clone().unwrap_or_default(),
-            self.defaults.session_name.clone(),
+            self.defaults.session_name.to_string(),
             self.defaults.metadata.url.clone(),
         ]
     }
@@ -245,7 +245,7 @@ fn role(entry: &Entry, defaults: &Defaults) -> Result<RoleRequest, String> {
         arn,
         session_name: entry
             .session_name()
-            .unwrap_or(&defaults.session_name)
+            .unwrap_or(defaults.session_name.as_str())
             .to_owned(),
         duration: Duration::from_secs(seconds),
         policy: entry.policy.clone(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::parse;
-use crate::credentials::RoleArn;
+use crate::credentials::{AccountId, RoleArn};
 use crate::identity::CredentialsUri;
 
 use super::json::{LONGEST, line};
@@ -39,7 +39,7 @@ struct Checker<'a> {
 /// The fields that are checked each by itself.
 struct Fields {
     provider: Option<String>,
-    account: Option<String>,
+    account: Option<AccountId>,
     secret: Option<String>,
     uri: Option<String>,
     image: Option<String>,
@@ -112,7 +112,7 @@ impl<'a> Checker<'a> {
         }
         Fields {
             provider: self.value(Field::OidcProviderArn, parse::provider_arn),
-            account: self.value(Field::AccountId, parse::account_id),
+            account: self.value(Field::AccountId, AccountId::parse),
             secret: self.value(Field::Secret, secret_name),
             uri: self.value(Field::CredentialsUri, |text| {
                 CredentialsUri::parse(text).map(|_| text.to_owned())
@@ -195,7 +195,12 @@ impl<'a> Checker<'a> {
             return None;
         }
         let of_provider = fields.provider.as_deref().and_then(account_of);
-        let Some(account) = fields.account.as_deref().or(of_provider) else {
+        let Some(account) = fields
+            .account
+            .as_ref()
+            .map(AccountId::as_str)
+            .or(of_provider)
+        else {
             self.problems.push(format!(
                 "{}: the role `{}` has no account: write its ARN, or give --account-id",
                 given.place, given.text

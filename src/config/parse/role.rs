@@ -51,30 +51,6 @@ pub(crate) fn preset(text: &str) -> Result<Preset, String> {
     }
 }
 
-pub(crate) fn account_id(text: &str) -> Result<String, String> {
-    if !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_digit()) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!("`{text}` is not an account id; write its digits"))
-    }
-}
-
-/// Source: the naming rules of OSS buckets.
-pub(crate) fn bucket(text: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    if (3..=63).contains(&text.len())
-        && text.bytes().all(fits)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
-    {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "`{text}` is not a bucket; write its name alone: 3 to 63 lower-case letters, digits or `-`"
-        ))
-    }
-}
-
 pub(crate) fn source_identity(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
     if (2..=64).contains(&text.len()) && text.bytes().all(fits) {
@@ -84,37 +60,6 @@ pub(crate) fn source_identity(text: &str) -> Result<String, String> {
             "`{text}` is not a source identity; use 2 to 64 letters, digits or `_+=,.@-`"
         ))
     }
-}
-
-pub(crate) fn session_name(text: &str) -> Result<String, String> {
-    if (2..=64).contains(&text.len()) && text.bytes().all(is_session_byte) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "`{text}` is not a session name; use 2 to 64 letters, digits or `.`, `@`, `-`, `_`"
-        ))
-    }
-}
-
-/// Makes a session name of a pod's or host's name: the same for each refresh, because clients pin the identity.
-pub(crate) fn derived_session_name(name: &str) -> String {
-    let sane = |c: char| {
-        if c.is_ascii() && is_session_byte(c as u8) {
-            c
-        } else {
-            '-'
-        }
-    };
-    let name: String = name.chars().map(sane).take(64).collect();
-    if name.len() < 2 {
-        "ram-sidecar".to_owned()
-    } else {
-        name
-    }
-}
-
-fn is_session_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b".@-_".contains(&byte)
 }
 
 pub(crate) fn external_id(text: &str) -> Result<String, String> {
@@ -156,22 +101,6 @@ pub(crate) fn policy_file(path: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn derived_session_names_are_what_sts_accepts() {
-        for (name, expected) in [
-            ("trainer-0", "trainer-0"),
-            ("host.example", "host.example"),
-            ("a b/c", "a-b-c"),
-            ("日本", "--"),
-            ("x", "ram-sidecar"),
-            ("", "ram-sidecar"),
-        ] {
-            assert_eq!(derived_session_name(name), expected);
-            assert!(session_name(&derived_session_name(name)).is_ok());
-        }
-        assert_eq!(derived_session_name(&"n".repeat(90)).len(), 64);
-    }
 
     #[test]
     fn policy_is_checked_and_compacted() {

@@ -4,7 +4,7 @@ use super::*;
 
 fn defaults() -> Defaults {
     Defaults {
-        session_name: "trainer-0".into(),
+        session_name: RoleSessionName::derive("trainer-0"),
         timeout: Duration::from_secs(1),
         metadata: Metadata {
             url: "http://127.0.0.1:1".into(),

@@ -1,0 +1,123 @@
+//! Names with rules: of role sessions, accounts and buckets.
+
+use std::fmt;
+
+/// The name of a role session: 2 to 64 letters, digits or `.`, `@`, `-`, `_`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleSessionName(String);
+
+/// The id of an account: 1 to 32 digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountId(String);
+
+/// The name of an OSS bucket: 3 to 63 lower-case letters, digits or `-`, which neither begins nor ends with `-`.
+///
+/// Source: the naming rules of OSS buckets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BucketName(String);
+
+impl RoleSessionName {
+    /// Parses a name. The error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if (2..=64).contains(&text.len()) && text.bytes().all(is_session_byte) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!(
+                "`{text}` is not a session name; use 2 to 64 letters, digits or `.`, `@`, `-`, `_`"
+            ))
+        }
+    }
+
+    /// Derives a name from that of a pod or host: the same for each refresh, because clients pin the identity.
+    pub fn derive(name: &str) -> Self {
+        let sane = |c: char| {
+            if c.is_ascii() && is_session_byte(c as u8) {
+                c
+            } else {
+                '-'
+            }
+        };
+        let name: String = name.chars().map(sane).take(64).collect();
+        Self(if name.len() < 2 {
+            "ram-sidecar".to_owned()
+        } else {
+            name
+        })
+    }
+}
+
+impl AccountId {
+    /// Parses an id. The error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if !text.is_empty() && text.len() <= 32 && text.bytes().all(|b| b.is_ascii_digit()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("`{text}` is not an account id; write its digits"))
+        }
+    }
+}
+
+impl BucketName {
+    /// Parses a name. The error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if (3..=63).contains(&text.len())
+            && text.bytes().all(fits)
+            && !text.starts_with('-')
+            && !text.ends_with('-')
+        {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!(
+                "`{text}` is not a bucket; write its name alone: 3 to 63 lower-case letters, digits or `-`"
+            ))
+        }
+    }
+}
+
+/// Gives the text of a name back.
+macro_rules! as_text {
+    ($($name:ty),*) => {$(
+        impl $name {
+            /// Returns it as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+as_text!(RoleSessionName, AccountId, BucketName);
+
+fn is_session_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b".@-_".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derived_session_names_are_what_sts_accepts() {
+        for (name, expected) in [
+            ("trainer-0", "trainer-0"),
+            ("host.example", "host.example"),
+            ("a b/c", "a-b-c"),
+            ("日本", "--"),
+            ("x", "ram-sidecar"),
+            ("", "ram-sidecar"),
+        ] {
+            let derived = RoleSessionName::derive(name);
+            assert_eq!(derived.to_string(), expected);
+            assert_eq!(RoleSessionName::parse(expected), Ok(derived));
+        }
+        let long = RoleSessionName::derive(&"n".repeat(90));
+        assert_eq!(long.to_string().len(), 64);
+    }
+}
