@@ -55,7 +55,7 @@ pub fn check(
         (None, _) => None,
         (Some(_), Some(_)) => return Err(HOST),
     };
-    // A user in it is of no account, but its port must be one.
+    // A user before the host is ignored; the port must be valid.
     let authority = uri.authority().map(axum::http::uri::Authority::as_str);
     let authority = authority.map(|all| all.rsplit_once('@').map_or(all, |(_, host)| host));
     if host.is_none() && authority.is_none() && version != Version::HTTP_10 {
