@@ -8,7 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::door::{has, is_root, output};
+use crate::access::{has, is_root, output};
 use crate::serving::{LISTEN, sandbox};
 use crate::support::{Scratch, environment, eventually, required, under};
 

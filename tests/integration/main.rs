@@ -2,6 +2,8 @@
 #![cfg(feature = "sandbox")]
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod check;
 #[cfg(test)]
 mod clients;
@@ -18,7 +20,7 @@ mod differential;
 #[cfg(test)]
 mod documents;
 #[cfg(test)]
-mod door;
+mod endurance;
 #[cfg(test)]
 mod exec;
 #[cfg(test)]
@@ -48,11 +50,9 @@ mod metadata;
 #[cfg(test)]
 mod namespace;
 #[cfg(test)]
-mod ordeal;
-#[cfg(test)]
-mod rehearsal;
-#[cfg(test)]
 mod roles;
+#[cfg(test)]
+mod sandbox;
 #[cfg(test)]
 mod serving;
 #[cfg(test)]

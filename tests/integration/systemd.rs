@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::rehearsal::Sandbox;
+use crate::sandbox::Sandbox;
 use crate::serving::LISTEN;
 use crate::support::{Daemon, Scratch, eventually};
 use crate::toolchains::tool;

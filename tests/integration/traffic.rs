@@ -16,7 +16,7 @@ async fn a_thousand_requests_in_every_dialect_cause_no_call_to_sts() {
     let daemon = beside(&sts, &args, &[]);
     daemon.uri();
     let calls = sts.request_count();
-    for dialect in crate::door::dialects(&daemon) {
+    for dialect in crate::access::dialects(&daemon) {
         for _ in 0..1000 {
             assert_eq!(dialect.ask().status, 200, "{}", dialect.name);
         }

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::door::has;
+use crate::access::has;
 use crate::support::required;
 
 use super::*;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{beside, ready, watched};
-use crate::rehearsal::Sandbox;
+use crate::sandbox::Sandbox;
 use crate::support::{Scratch, eventually};
 
 const STORMS: [&str; 2] = [

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{EARLY, LAG, beside, now, read, ready, watched};
 use crate::http::Reply;
-use crate::rehearsal::Sandbox;
+use crate::sandbox::Sandbox;
 use crate::support::{Daemon, Scratch, eventually};
 
 /// Waits until a door gives credentials that end later than these.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{beside, ready};
-use crate::rehearsal::Sandbox;
+use crate::sandbox::Sandbox;
 use crate::support::{Daemon, Scratch, eventually};
 
 #[test]

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Given, answered, now};
 use crate::http::{self, Reply};
-use crate::rehearsal::Sandbox;
+use crate::sandbox::Sandbox;
 use crate::support::{Daemon, Scratch, eventually};
 
 #[test]

@@ -3,9 +3,9 @@
 use chrono::TimeDelta;
 
 use super::{answered, beside, now, read, ready, whole};
-use crate::door::dialects;
+use crate::access::dialects;
 use crate::http;
-use crate::rehearsal::Sandbox;
+use crate::sandbox::Sandbox;
 use crate::support::{Scratch, eventually};
 
 #[test]

@@ -7,9 +7,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{answered, beside, read, ready, watched};
+use crate::access::dialects;
 use crate::clients::{self, triple};
-use crate::door::dialects;
-use crate::rehearsal::Sandbox;
+use crate::sandbox::Sandbox;
 use crate::serving::LISTEN;
 use crate::support::{Daemon, Process, Scratch, eventually};
 use crate::toolchains::Language;

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{beside, read, watched};
 use crate::files::SmallDisk;
 use crate::namespace;
-use crate::rehearsal::Sandbox;
+use crate::sandbox::Sandbox;
 use crate::support::eventually;
 
 /// Runs the test below where this user may mount a file system.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{ready, watched};
-use crate::rehearsal::Sandbox;
+use crate::sandbox::Sandbox;
 use crate::serving::LISTEN;
 use crate::support::{Daemon, Scratch, eventually};
 

@@ -27,9 +27,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use ram_sidecar::time::clock::Clock;
 use serde_json::Value;
 
-use crate::door::dialects;
+use crate::access::dialects;
 use crate::http::Reply;
-use crate::rehearsal::Sandbox;
+use crate::sandbox::Sandbox;
 use crate::serving::LISTEN;
 use crate::support::{Daemon, eventually};
 

@@ -9,9 +9,9 @@ use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
 use tokio::time::Instant;
 
 use super::{answered, ready};
-use crate::door::{dialects, is_root};
+use crate::access::{dialects, is_root};
 use crate::load::enough_files;
-use crate::rehearsal::Sandbox;
+use crate::sandbox::Sandbox;
 use crate::serving::LISTEN;
 use crate::support::{Daemon, eventually, required};
 
