@@ -89,7 +89,7 @@ fn after_help() -> String {
 It prints ALIBABA_CLOUD_STS_ENDPOINT, ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_ACCESS_KEY_ID and
 ALIBABA_CLOUD_ACCESS_KEY_SECRET, as a shell or an environment file takes them. They are valid nowhere else.
 
-Faults, separated by commas; P is a share of the calls, 0 to 1, by default all:
+Faults, separated by commas; P is a probability from 0 to 1, by default 1:
 "
     .to_owned();
     for (usage, meaning) in FAULTS {

@@ -114,7 +114,7 @@ impl Active {
         loop {
             let (fault, times) = self.injected.front_mut()?;
             match times {
-                Times::UntilHealed => return Some(fault.clone()),
+                Times::UntilCleared => return Some(fault.clone()),
                 Times::Next(left @ 1..) => {
                     *left -= 1;
                     return Some(fault.clone());

@@ -208,7 +208,7 @@ impl Sandbox {
     }
 
     /// Removes all faults, and responds to requests that hang.
-    pub fn heal(&self) {
+    pub fn clear_faults(&self) {
         self.state.faults.replace(Plan::default());
     }
 }

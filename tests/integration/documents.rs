@@ -162,7 +162,7 @@ fn the_readme_has_the_advice_for_every_code() {
 #[test]
 fn the_readme_explains_every_fault_as_the_help_does() {
     let readme = document("README.md");
-    let table = readme.split("## Rehearse an outage").nth(1);
+    let table = readme.split("## Simulate an outage").nth(1);
     let table = table.expect("a section");
     for (usage, meaning) in FAULTS {
         let row = format!("| `{usage}` | {meaning} |");

@@ -152,7 +152,7 @@ fn a_vanished_directory_shows_in_readiness_and_heals() {
     daemon.logged("cannot write");
 
     fs::create_dir(&directory).unwrap();
-    eventually("it heals", || {
+    eventually("it recovers", || {
         (daemon.probe("/ready").status == 200).then_some(())
     });
     assert_eq!(
@@ -212,7 +212,7 @@ fn a_full_disk_leaves_the_old_file_whole_and_heals() {
     assert_eq!(fs::read_to_string(&file).unwrap(), before);
 
     fs::remove_file(&ballast).unwrap();
-    eventually("it heals", || {
+    eventually("it recovers", || {
         (daemon.probe("/ready").status == 200).then_some(())
     });
     assert_eq!(

@@ -232,7 +232,7 @@ async fn every_fault_at_startup_has_its_code_and_recovers_without_a_restart() {
         assert_eq!(is_reached, fault != Fault::Hang, "{fault:?}: {sentence}");
 
         service.break_with(None);
-        renew_until(&daemon, "it heals", |ready| ready.status == 200);
+        renew_until(&daemon, "it recovers", |ready| ready.status == 200);
         assert_serves(&daemon, &held);
         plant(&daemon, &held);
         for token in service.tokens() {

@@ -211,7 +211,7 @@ async fn wrong_clock_of_one_endpoint_does_not_affect_requests_to_another() {
         ..Options::default()
     });
     let (wrong, right) = (wrong.await.unwrap(), sts().await);
-    wrong.inject(Fault::InternalError, Times::UntilHealed);
+    wrong.inject(Fault::InternalError, Times::UntilCleared);
     let endpoints = format!("{},{}", wrong.endpoint(), right.endpoint());
     let daemon = beside(
         &right,
@@ -238,7 +238,7 @@ async fn endpoint_that_sends_retry_after_is_left_alone_while_another_is_tried() 
         retry_after: Some(Duration::from_secs(120)),
         acs_retry_after: None,
     };
-    sts.inject(fault, Times::UntilHealed);
+    sts.inject(fault, Times::UntilCleared);
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let gone = gone.local_addr().unwrap();
     let endpoints = format!("{},http://{gone}", sts.endpoint());
@@ -260,7 +260,7 @@ async fn endpoint_that_sends_retry_after_is_left_alone_while_another_is_tried() 
 #[tokio::test(flavor = "multi_thread")]
 async fn diagnosis_names_the_failure_of_every_endpoint() {
     let sts = sts().await;
-    sts.inject(Fault::InternalError, Times::UntilHealed);
+    sts.inject(Fault::InternalError, Times::UntilCleared);
     let gone = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -276,7 +276,7 @@ async fn diagnosis_names_the_failure_of_every_endpoint() {
         message.contains("InternalError") && message.contains("before that, cannot call 127.0.0.1"),
         "{message}"
     );
-    sts.heal();
+    sts.clear_faults();
     daemon.uri();
 }
 

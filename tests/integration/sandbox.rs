@@ -69,7 +69,7 @@ impl Sandbox {
         assert_eq!(reply.text("Faults"), faults);
     }
 
-    pub(crate) fn heal(&self) {
+    pub(crate) fn clear_faults(&self) {
         let reply = self.ask("DELETE", "");
         assert_eq!(
             (reply.status, reply.text("Faults").as_str()),

@@ -365,7 +365,7 @@ fn open_requests_are_finished_before_it_exits() {
     let sts = runtime
         .block_on(Sandbox::start(Options::default()))
         .unwrap();
-    sts.inject(Fault::Hang, Times::UntilHealed);
+    sts.inject(Fault::Hang, Times::UntilCleared);
     let (role, endpoint, id) = (sts.role_arn(), sts.endpoint(), sts.access_key_id());
     let secret = sts.access_key_secret();
     let env = [
@@ -382,7 +382,7 @@ fn open_requests_are_finished_before_it_exits() {
     assert_eq!(daemon.get("/").status, 404);
     daemon.signal("TERM");
     daemon.logged("Stopping");
-    sts.heal();
+    sts.clear_faults();
     assert_eq!(http::received(open).status, 200);
     assert_eq!(daemon.ended(), Some(0));
 }

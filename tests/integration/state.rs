@@ -148,7 +148,7 @@ async fn a_renewal_that_was_missed_is_tried_at_once_while_the_old_is_served_to_i
     let due = time(&before, "LastUpdated") + TimeDelta::seconds(12);
     eventually("its time passes", || (now() > due).then_some(()));
 
-    sts.inject(Fault::InternalError, Times::UntilHealed);
+    sts.inject(Fault::InternalError, Times::UntilCleared);
     let successor = start(&sts, &path);
     let reply = successor.credentials();
     assert_eq!((reply.status, &reply.body), (200, &before.body));
@@ -232,7 +232,7 @@ async fn a_full_disk_shows_in_the_probe_which_passes_and_heals() {
     assert!(id_in(&path).is_some(), "the old state is whole");
 
     fs::remove_file(&ballast).unwrap();
-    eventually("it heals", || {
+    eventually("it recovers", || {
         (!daemon.probe("/ready").body.contains("state_message")).then_some(())
     });
     assert_eq!(id_in(&path), Some(before.text("AccessKeyId")));

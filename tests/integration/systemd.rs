@@ -75,7 +75,7 @@ fn without_credentials_it_notifies_the_cause_and_is_not_ready() {
     let message = systemd.received("STATUS=Waiting for the first credentials: ");
     assert!(message.contains("InternalError"), "{message}");
     assert!(!message.contains("READY"), "{message}");
-    sandbox.heal();
+    sandbox.clear_faults();
     daemon.signal("HUP");
     let message = systemd.received("READY=1");
     assert!(message.contains("STATUS=Serving"), "{message}");

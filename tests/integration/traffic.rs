@@ -30,7 +30,7 @@ async fn hanging_renewal_delays_no_response() {
     let daemon = beside(&sts, &[], &[]);
     daemon.uri();
     let held = daemon.credentials().body;
-    sts.inject(Fault::Hang, Times::UntilHealed);
+    sts.inject(Fault::Hang, Times::UntilCleared);
     daemon.signal("HUP");
     sts.wait_for_requests(2).await;
     let request = "GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";

@@ -51,7 +51,7 @@ pub(crate) fn renew_until(
 #[tokio::test(flavor = "multi_thread")]
 async fn early_requests_are_held_until_the_first_credentials_arrive() {
     let sts = sts().await;
-    sts.inject(Fault::Hang, Times::UntilHealed);
+    sts.inject(Fault::Hang, Times::UntilCleared);
     let daemon = beside(&sts, &[], &[]);
     let address = daemon.data();
     let request = "GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
@@ -64,7 +64,7 @@ async fn early_requests_are_held_until_the_first_credentials_arrive() {
         "nothing is announced yet"
     );
 
-    sts.heal();
+    sts.clear_faults();
     for client in clients {
         assert_eq!(http::received(client).status, 200);
     }
@@ -75,7 +75,7 @@ async fn early_requests_are_held_until_the_first_credentials_arrive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn held_request_is_answered_before_clients_give_up() {
     let sts = sts().await;
-    sts.inject(Fault::Hang, Times::UntilHealed);
+    sts.inject(Fault::Hang, Times::UntilCleared);
     let daemon = beside(&sts, &[], &[]);
     let reply = daemon.credentials();
     assert_eq!(
@@ -112,7 +112,7 @@ async fn refusal_is_explained_alike_everywhere_and_recovery_needs_no_restart() {
     assert_eq!(daemon.probe("/live").status, 200);
 
     sts.permit_assume_role(&sts.user_arn(), true);
-    renew_until(&daemon, "it heals", |ready| ready.status == 200);
+    renew_until(&daemon, "it recovers", |ready| ready.status == 200);
     assert_eq!(daemon.credentials().status, 200);
     daemon.uri();
 }
@@ -143,7 +143,7 @@ async fn current_credentials_are_served_through_every_fault_and_renewed_after_it
         ),
     ] {
         let before = daemon.credentials();
-        sts.inject(fault, Times::UntilHealed);
+        sts.inject(fault, Times::UntilCleared);
         let ready = renew_until(&daemon, code, |ready| {
             ready.body.contains(&format!("\"Code\":\"{code}\""))
         });
@@ -154,7 +154,7 @@ async fn current_credentials_are_served_through_every_fault_and_renewed_after_it
         let during = daemon.credentials();
         assert_eq!((during.status, &during.body), (200, &before.body), "{code}");
 
-        sts.heal();
+        sts.clear_faults();
         renew_until(&daemon, "it recovers", |ready| {
             ready.text("phase") == "fresh"
         });
@@ -173,7 +173,7 @@ async fn credentials_expire_on_time_while_sts_is_unreachable() {
     sts.set_faults(Plan::parse("lifetime=4s").unwrap());
     let daemon = beside(&sts, &[], &[]);
     daemon.uri();
-    sts.inject(Fault::InternalError, Times::UntilHealed);
+    sts.inject(Fault::InternalError, Times::UntilCleared);
     let refusal = eventually("the credentials expire", || {
         let (reply, now) = (daemon.credentials(), Clock::machine().now().wall);
         if reply.status == 200 {
@@ -196,7 +196,7 @@ async fn credentials_expire_on_time_while_sts_is_unreachable() {
     assert_eq!(daemon.probe("/ready").text("phase"), "expired");
     daemon.logged("The credentials have expired");
 
-    sts.heal();
+    sts.clear_faults();
     eventually("it recovers", || {
         (daemon.credentials().status == 200).then_some(())
     });

@@ -57,8 +57,8 @@ pub enum Fault {
 pub enum Times {
     /// To the next calls, this many.
     Next(usize),
-    /// To every call, until [`heal`](crate::sandbox::Sandbox::heal).
-    UntilHealed,
+    /// To every call, until [`clear_faults`](crate::sandbox::Sandbox::clear_faults).
+    UntilCleared,
 }
 
 impl Fault {

@@ -1,7 +1,7 @@
-//! A plan of faults and their shares of the calls, as `--fault` and the control path take it.
+//! A plan of faults and their probabilities, as `--fault` and the control endpoint accept it.
 //!
-//! At most one fault decides the response to a call: one random number is drawn a call, and every fault's share is one of
-//! all calls. Latency, lifetime and skew apply to all responses.
+//! At most one fault decides the response to a call: one random number is drawn per call, and the probabilities of all
+//! faults add up to 1 at most. Latency, lifetime and skew apply to every response.
 
 mod parse;
 
@@ -11,20 +11,20 @@ use chrono::TimeDelta;
 
 use crate::sandbox::faults::fault::Fault;
 
-/// Faults, and their shares of the calls. By default there are none.
+/// Faults and their probabilities. The default plan has no faults.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// As it was written.
+    /// The text that was parsed.
     text: String,
-    /// The faults that decide a response, and each one's share of the calls.
-    shares: Vec<(Fault, f64)>,
+    /// The faults that decide a response, and the probability of each.
+    deciding: Vec<(Fault, f64)>,
     flap: Option<Flap>,
     latency: Option<(Duration, Duration)>,
     lifetime: Option<Duration>,
     skew: TimeDelta,
 }
 
-/// Down at the beginning of every period.
+/// An outage at the beginning of every period.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Flap {
     down: Duration,
@@ -32,34 +32,33 @@ struct Flap {
 }
 
 impl Plan {
-    /// Reads a plan: faults separated by commas, each `name` or `name=value`, as [`FAULTS`] lists them.
+    /// Parses a plan: faults separated by commas, each `name` or `name=value`, as [`FAULTS`] lists them.
     ///
-    /// The error has a sentence for each mistake in the text.
+    /// Returns a message for each error in the text.
     pub fn parse(text: &str) -> Result<Self, Vec<String>> {
         parse::plan(text)
     }
 
-    /// Returns the plan as it was written; empty if there are no faults.
+    /// Returns the text that the plan was parsed from; empty if there are no faults.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Returns the fault that applies to a call: `age` is how long the plan has been in force, `sample` is from 0 to less
-    /// than 1.
+    /// Returns the fault that applies to a call, `age` after the plan came into force; `sample` is in the range 0..1.
     pub(crate) fn fault(&self, age: Duration, sample: f64) -> Option<Fault> {
         if self.flap.is_some_and(|flap| flap.is_down(age)) {
             return Some(Fault::Down);
         }
-        let mut below = 0.0;
-        let mut shares = self.shares.iter();
-        let found = shares.find(|(_, share)| {
-            below += share;
-            sample < below
+        let mut sum = 0.0;
+        let mut deciding = self.deciding.iter();
+        let found = deciding.find(|(_, probability)| {
+            sum += probability;
+            sample < sum
         });
         found.map(|(fault, _)| fault.clone())
     }
 
-    /// Returns by how much a response is delayed; `sample` is from 0 to less than 1.
+    /// Returns the delay of a response; `sample` is in the range 0..1.
     pub(crate) fn latency(&self, sample: f64) -> Duration {
         let (least, most) = self.latency.unwrap_or_default();
         least + most.saturating_sub(least).mul_f64(sample)
@@ -83,7 +82,7 @@ impl Flap {
     }
 }
 
-/// Every fault: its syntax, and what it does. P is its share of the calls, from 0 to 1, by default 1.
+/// Every fault: its syntax, and what it does. P is its probability, from 0 to 1, by default 1.
 pub const FAULTS: &[(&str, &str)] = &[
     ("down[=P]", "connections are closed without a response"),
     (
@@ -93,7 +92,7 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("throttle[=P]", "Throttling.User, HTTP 400"),
     (
         "throttle-pause=DURATION",
-        "the pause that throttled calls are asked for (Retry-After)",
+        "the Retry-After of throttled responses",
     ),
     ("error[=P]", "InternalError, HTTP 500"),
     ("unavailable[=P]", "ServiceUnavailable, HTTP 503"),
@@ -108,19 +107,19 @@ pub const FAULTS: &[(&str, &str)] = &[
     ("expired[=P]", "credentials that have expired already"),
     (
         "flap=DURATION/DURATION",
-        "down for the first duration of every second one, as in flap=30s/90s",
+        "down for the first duration in each period of the second, as in flap=30s/90s",
     ),
     (
         "latency=DURATION[..DURATION]",
-        "delays every response by this much, at most 10 s; a range is spread evenly",
+        "delays every response by this much, at most 10 s; a range is evenly distributed",
     ),
     (
         "lifetime=DURATION",
-        "how long credentials live, whatever DurationSeconds asks for",
+        "the lifetime of credentials, whatever DurationSeconds requests",
     ),
     (
         "skew=[-]DURATION",
-        "how far the clock of STS is ahead, or with a minus behind",
+        "how far the clock of STS is ahead, or behind if negative",
     ),
 ];
 
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_add_up_in_the_order_of_the_plan() {
+    fn probabilities_add_up_in_the_order_of_the_plan() {
         let plan = plan("throttle=0.25, error=0.5");
         for (sample, name) in [
             (0.0, Some("throttle")),
@@ -143,13 +142,13 @@ mod tests {
             (0.75, None),
             (0.99, None),
         ] {
-            let met = plan.fault(Duration::ZERO, sample);
-            assert_eq!(met.as_ref().map(Fault::name), name, "{sample}");
+            let fault = plan.fault(Duration::ZERO, sample);
+            assert_eq!(fault.as_ref().map(Fault::name), name, "{sample}");
         }
     }
 
     #[test]
-    fn a_share_of_one_applies_to_every_call_and_one_of_zero_to_none() {
+    fn a_probability_of_one_means_every_call_and_zero_means_none() {
         for sample in [0.0, 0.5, 1.0 - f64::EPSILON] {
             assert_eq!(
                 plan("down").fault(Duration::ZERO, sample),
@@ -172,8 +171,8 @@ mod tests {
             (119, "down"),
             (120, "error"),
         ] {
-            let met = plan.fault(Duration::from_secs(seconds), 0.5).unwrap();
-            assert_eq!(met.name(), name, "{seconds}");
+            let fault = plan.fault(Duration::from_secs(seconds), 0.5).unwrap();
+            assert_eq!(fault.name(), name, "{seconds}");
         }
     }
 

@@ -1,6 +1,6 @@
-//! The control path: reports, replaces and clears the faults while the sandbox runs.
+//! The control endpoint: reports, replaces and clears the faults while the sandbox runs.
 //!
-//! It is on the sandbox's own listener, so that only this machine reaches it, and no web page.
+//! It is served by the sandbox's own listener, which only this machine can reach, and refuses requests from web pages.
 
 use std::net::Ipv4Addr;
 
@@ -16,13 +16,13 @@ use crate::server::caller::Addresses;
 use crate::server::request_check::{self, Rules};
 use crate::server::respond;
 
-/// Whether a path is not one of STS.
+/// Whether a path belongs to the control endpoint, and not to STS.
 pub(crate) fn is_control_path(path: &str) -> bool {
     path.strip_prefix("/_sandbox")
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Does what the request asks for, and reports the faults that are then in force.
+/// Handles a request to the control endpoint, and responds with the faults that are then in force.
 pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<Body> {
     let (head, body) = request.into_parts();
     let addresses = head.extensions.get::<Addresses>();
@@ -33,7 +33,7 @@ pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<B
         ),
         methods: METHODS,
     };
-    // Packets to loopback addresses may be routed here from other machines.
+    // Other machines may route packets to a loopback address of this one.
     let is_local = addresses.is_some_and(Addresses::is_local);
     let checked = request_check::admit(is_local, None, false, None).and_then(|()| {
         request_check::check(&head.method, &head.uri, head.version, &head.headers, rules)
@@ -47,7 +47,7 @@ pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<B
         };
     }
     if head.uri.path() != PATH {
-        let message = "the faults of the sandbox are at /_sandbox/faults";
+        let message = "the control endpoint of the sandbox is /_sandbox/faults";
         return respond::error(StatusCode::NOT_FOUND, "NotFound", message);
     }
     match head.method {
@@ -58,8 +58,8 @@ pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<B
             };
             match Plan::parse(&String::from_utf8_lossy(&text)) {
                 Ok(plan) => replace(state, plan),
-                Err(mistakes) => {
-                    let message = mistakes.join("\n");
+                Err(errors) => {
+                    let message = errors.join("\n");
                     return respond::error(StatusCode::BAD_REQUEST, "InvalidFaults", &message);
                 }
             }
@@ -73,9 +73,9 @@ pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<B
 fn replace(state: &State, plan: Plan) {
     let faults = plan.as_str();
     if faults.is_empty() {
-        info!("The sandbox is healed");
+        info!("Faults of the sandbox cleared");
     } else {
-        info!(faults, "The faults of the sandbox are replaced");
+        info!(faults, "Faults of the sandbox replaced");
     }
     state.faults.replace(plan);
 }
@@ -91,7 +91,7 @@ fn report(state: &State) -> Response<Body> {
     respond::json(StatusCode::OK, report.to_string().into())
 }
 
-/// The path of the faults.
+/// The path of the control endpoint.
 pub(crate) const PATH: &str = "/_sandbox/faults";
 
 const METHODS: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];

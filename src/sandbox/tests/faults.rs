@@ -21,14 +21,14 @@ async fn a_fault_applies_to_the_given_number_of_calls() {
     };
     sandbox.inject(refusal, Times::Next(2));
     sandbox.inject(Fault::Html, Times::Next(0));
-    sandbox.inject(Fault::InternalError, Times::UntilHealed);
+    sandbox.inject(Fault::InternalError, Times::UntilCleared);
 
     let mut statuses = Vec::new();
     for _ in 0..4 {
         statuses.push(assume(&sandbox).await.status);
     }
     assert_eq!(statuses, [403, 403, 500, 500]);
-    sandbox.heal();
+    sandbox.clear_faults();
     assert_eq!(assume(&sandbox).await.status, 200);
 
     let faults: Vec<_> = sandbox.requests().iter().map(|seen| seen.fault).collect();
@@ -99,18 +99,18 @@ async fn credentials_can_be_expired_or_short_lived() {
     };
     assert!(lives().await < 0);
     assert!((169..=180).contains(&lives().await));
-    sandbox.heal();
+    sandbox.clear_faults();
     assert!(lives().await >= 3599);
 }
 
 #[tokio::test]
 async fn a_hanging_request_is_answered_once_the_sandbox_is_healed() {
     let sandbox = start().await;
-    sandbox.inject(Fault::Hang, Times::UntilHealed);
+    sandbox.inject(Fault::Hang, Times::UntilCleared);
     let (reply, ()) = tokio::join!(assume(&sandbox), async {
         sandbox.wait_for_requests(1).await;
         assert_eq!(sandbox.requests()[0].status, None);
-        sandbox.heal();
+        sandbox.clear_faults();
     });
     assert_eq!(reply.status, 200);
     assert_eq!(sandbox.requests()[0].status, Some(200));
@@ -119,7 +119,7 @@ async fn a_hanging_request_is_answered_once_the_sandbox_is_healed() {
 #[tokio::test]
 async fn dropping_the_sandbox_closes_hanging_connections() {
     let sandbox = start().await;
-    sandbox.inject(Fault::Hang, Times::UntilHealed);
+    sandbox.inject(Fault::Hang, Times::UntilCleared);
     let mut stream = connect(&sandbox).await;
     stream
         .write_all(b"GET / HTTP/1.1\r\nHost: sts\r\n\r\n")

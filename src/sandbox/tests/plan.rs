@@ -38,7 +38,7 @@ async fn every_fault_of_a_plan_applies_and_is_recorded_by_name() {
         assert_eq!((status, code.as_str()), met, "{text}");
         assert_eq!(sandbox.requests().last().unwrap().fault, Some(text));
     }
-    sandbox.heal();
+    sandbox.clear_faults();
     assert_eq!(outcome(&sandbox, "AssumeRole").await.0, 200);
 }
 
@@ -83,8 +83,8 @@ async fn injected_faults_precede_the_plan() {
         statuses.push(outcome(&sandbox, "AssumeRole").await.0);
     }
     assert_eq!(statuses, [500, 503]);
-    sandbox.inject(Fault::InternalError, Times::UntilHealed);
-    sandbox.heal();
+    sandbox.inject(Fault::InternalError, Times::UntilCleared);
+    sandbox.clear_faults();
     assert_eq!(outcome(&sandbox, "AssumeRole").await.0, 200);
 }
 
@@ -105,7 +105,7 @@ async fn a_delayed_response_is_sent_once_the_faults_change() {
     let started = tokio::time::Instant::now();
     let (outcome, ()) = tokio::join!(outcome(&sandbox, "AssumeRole"), async {
         sandbox.wait_for_requests(1).await;
-        sandbox.heal();
+        sandbox.clear_faults();
     });
     assert_eq!(outcome.0, 200);
     assert!(started.elapsed() < Duration::from_secs(9));

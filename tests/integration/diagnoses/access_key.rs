@@ -258,7 +258,7 @@ async fn throttled(retry_after: Option<Duration>, acs_retry_after: Option<Durati
         retry_after,
         acs_retry_after,
     };
-    sts.inject(fault, Times::UntilHealed);
+    sts.inject(fault, Times::UntilCleared);
     Diagnosis::of(beside(&sts, &[], &[]))
 }
 

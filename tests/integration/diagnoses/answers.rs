@@ -26,7 +26,7 @@ pub(super) fn cases() -> Vec<Case> {
     .map(|(title, fault)| {
         case(title, async move {
             let sts = sts().await;
-            sts.inject(fault, Times::UntilHealed);
+            sts.inject(fault, Times::UntilCleared);
             Diagnosis::of(beside(&sts, &[], &[]))
         })
     });

@@ -10,14 +10,14 @@ pub(super) fn cases() -> Vec<Case> {
     let signed = SIGNED.iter().map(|&(status, code, message)| {
         case(format!("STS answers {status} {code}"), async move {
             let sts = sts().await;
-            sts.inject(refusal(status, code, message), Times::UntilHealed);
+            sts.inject(refusal(status, code, message), Times::UntilCleared);
             Diagnosis::of(beside(&sts, &[], &[]))
         })
     });
     let of_tokens = OF_TOKENS.iter().map(|&(code, message)| {
         case(format!("STS answers 401 {code} to a token"), async move {
             let sts = sts().await;
-            sts.inject(refusal(401, code, message), Times::UntilHealed);
+            sts.inject(refusal(401, code, message), Times::UntilCleared);
             let token = oidc::good(&sts, AUDIENCE);
             let (daemon, _scratch) = oidc::holding(&sts, &[], &sts.oidc_provider_arn(), &token);
             Diagnosis::of(daemon)

@@ -31,7 +31,7 @@ fn every_dialect_tells_why_within_its_bound_and_serves_after_the_heal() {
                 assert_eq!((told.status, told.text("Code")), (503, code.to_owned()));
 
                 let ((), seen) = watched(&daemon, &file, || {
-                    sandbox.heal();
+                    sandbox.clear_faults();
                     // The next attempt may be a minute away.
                     daemon.signal("HUP");
                     ready(&daemon);
@@ -124,7 +124,7 @@ fn clients_that_were_started_during_the_outage_get_credentials_after_it() {
         let error = answer["error"].as_str().expect("an error");
         assert!(!error.is_empty(), "{answer}");
     }
-    sandbox.heal();
+    sandbox.clear_faults();
     // The next attempt may be a minute away.
     daemon.signal("HUP");
     eventually("it has credentials", || {

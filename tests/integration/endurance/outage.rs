@@ -61,7 +61,7 @@ fn an_outage_beyond_the_end_is_told_from_the_end_on_and_over_with_the_next_attem
         });
         eventually("the file is gone", || read(&file).is_none().then_some(()));
         let ready_at = now() + next_attempt_after(&daemon);
-        sandbox.heal();
+        sandbox.clear_faults();
         eventually("it serves again", || {
             (daemon.credentials().status == 200).then_some(())
         });

@@ -113,7 +113,7 @@ fn a_fatal_refusal_is_reported_at_once() {
         code: "NoPermission".to_owned(),
         message: "You are not authorized".to_owned(),
     };
-    sts.inject(refusal, Times::UntilHealed);
+    sts.inject(refusal, Times::UntilCleared);
     // Far beyond the patience of this test.
     let mut command = exec(
         &["--timeout", "1h", "--sts-endpoint", &sts.endpoint()],

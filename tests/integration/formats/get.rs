@@ -140,7 +140,7 @@ async fn get_repeats_why_a_daemon_has_none() {
         code: "NoPermission".to_owned(),
         message,
     };
-    sts.inject(refusal, Times::UntilHealed);
+    sts.inject(refusal, Times::UntilCleared);
     let refused = beside(&sts, &[], &[]);
     let roleless = Daemon::spawn(&LISTEN, &[("RAM_SIDECAR_ROLE_PRESET", "none")]);
     for daemon in [refused, roleless] {

@@ -86,7 +86,7 @@ async fn current_credentials_are_served_while_the_other_server_fails_or_is_gone(
     let second = asking(&sts, &first.uri(), &[], &[]);
     second.uri();
     let held = second.credentials();
-    sts.inject(Fault::InternalError, Times::UntilHealed);
+    sts.inject(Fault::InternalError, Times::UntilCleared);
     renew_until(&first, "the first fails", |ready| {
         ready.text("phase") == "failing"
     });

@@ -232,7 +232,7 @@ fn job_without_a_role_has_none_in_the_metadata_dialect() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_response_arrives_within_a_second_while_sts_hangs() {
     let sts = sts().await;
-    sts.inject(Fault::Hang, Times::UntilHealed);
+    sts.inject(Fault::Hang, Times::UntilCleared);
     let daemon = upstream::beside(&sts, &METADATA, &REGION);
     let role = role_path(&daemon);
     sts.wait_for_requests(1).await;
@@ -258,7 +258,7 @@ async fn every_response_arrives_within_a_second_while_sts_hangs() {
         let took = times.min().unwrap();
         assert!(took < SDK_TIMEOUT, "{method} {path}: {took:?}");
     }
-    sts.heal();
+    sts.clear_faults();
     eventually("it recovers", || {
         (get(&daemon, &role).status == 200).then_some(())
     });

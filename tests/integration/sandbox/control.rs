@@ -1,4 +1,4 @@
-//! The control path of the sandbox.
+//! The control endpoint of the sandbox.
 
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ fn it_reports_the_faults_in_force_and_counts_the_calls() {
     }
     sandbox.set("down");
     assert_eq!(http::get(sandbox.address(), "/").status, 0);
-    sandbox.heal();
+    sandbox.clear_faults();
     assert_eq!(
         http::get(sandbox.address(), "/").text("Code"),
         "MissingAction"
@@ -60,9 +60,9 @@ fn a_wrong_plan_is_refused_with_every_mistake_and_changes_nothing() {
     let message = reply.text("Message");
     let mistakes: Vec<&str> = message.lines().collect();
     for (reported, mistake) in mistakes.iter().zip([
-        "`trottle` is not a fault; there are down, hang, throttle, ",
+        "`trottle` is not a fault; the faults are down, hang, throttle, ",
         "latency: `2` has no unit; write it like 200ms, 2s or 5m",
-        "error: `7` is not a share of the calls; write a number from 0 to 1, like error=0.2",
+        "error: `7` is not a probability; write a number from 0 to 1, like error=0.2",
     ]) {
         assert!(reported.starts_with(mistake), "\n{reported}\n{mistake}");
     }
@@ -140,7 +140,7 @@ fn the_sandbox_within_a_daemon_logs_its_control_path() {
     assert_eq!(daemon.probe("/ready").text("Code"), "NoPermission");
 
     assert_eq!(ask(address.parse().unwrap(), "DELETE", "").status, 200);
-    daemon.logged("The sandbox is healed");
+    daemon.logged("Faults of the sandbox cleared");
     daemon.signal("HUP");
     daemon.uri();
     assert_eq!(daemon.credentials().status, 200);

@@ -44,7 +44,7 @@ fn each_fault_is_diagnosed_and_the_daemon_recovers_from_it() {
                     "{fault}"
                 );
 
-                sandbox.heal();
+                sandbox.clear_faults();
                 renew_until(&daemon, "it recovers", |ready| ready.status == 200);
                 assert_eq!(daemon.credentials().status, 200, "{fault}");
             });
@@ -75,7 +75,7 @@ fn an_outage_is_reported_while_the_current_credentials_are_served() {
     });
     assert_eq!(daemon.credentials().body, before.body);
 
-    sandbox.heal();
+    sandbox.clear_faults();
     renew_until(&daemon, "it recovers", |ready| ready.body.contains("fresh"));
     assert_ne!(daemon.credentials().body, before.body);
 }

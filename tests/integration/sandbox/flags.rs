@@ -44,8 +44,8 @@ fn every_mistake_in_the_flags_is_reported_at_once() {
         let mut lines = ended.stderr.lines().skip(1);
         for mistake in [
             &*format!("--{prefix}listen: 0.0.0.0:7005 can be reached from other machines; listen on 127.0.0.1 or [::1]"),
-            "--fault: `nope` is not a fault; there are down, hang, ",
-            "--fault: lifetime: `1s` is over before it begins; choose 2s or more",
+            "--fault: `nope` is not a fault; the faults are down, hang, ",
+            "--fault: lifetime: `1s` is too short; choose 2s or more",
             "--fault: latency: `1d` is not a duration; ",
         ]
         .into_iter()

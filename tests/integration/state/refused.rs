@@ -233,7 +233,7 @@ async fn credentials_that_have_ended_are_not_served() {
     drop(first);
     let end = time(&before, "Expiration") + TimeDelta::seconds(1);
     eventually("they end", || (now() > end).then_some(()));
-    sts.inject(Fault::InternalError, Times::UntilHealed);
+    sts.inject(Fault::InternalError, Times::UntilCleared);
     let successor = start(&sts, &path);
     let told = successor.logged("is ignored");
     assert!(told.contains("the credentials in it expired at"), "{told}");

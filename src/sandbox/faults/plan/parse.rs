@@ -1,4 +1,4 @@
-//! Parses a plan, and reports all mistakes in it at once.
+//! Parses a plan, and reports all errors in it at once.
 
 use std::time::Duration;
 
@@ -22,20 +22,20 @@ pub(crate) fn plan(text: &str) -> Result<Plan, Vec<String>> {
             Some((name, value)) => (name, Some(value)),
             None => (*item, None),
         };
-        if let Err(mistake) = reader.take(name, value) {
-            reader.mistakes.push(mistake);
+        if let Err(error) = reader.take(name, value) {
+            reader.errors.push(error);
         }
     }
     reader.plan.text = items.join(",");
     reader.finish()
 }
 
-/// Reads a lifetime of at least two seconds: expiries are whole seconds, so that one second may be almost over.
+/// Parses a lifetime of at least two seconds: expiries are whole seconds, so that one second may already have passed.
 fn lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = duration::parse(text)?;
     if lifetime < Duration::from_secs(2) {
         return Err(format!(
-            "`{text}` is over before it begins; choose 2s or more"
+            "`{text}` is too short; choose 2s or more"
         ));
     }
     Ok(lifetime)
@@ -46,31 +46,32 @@ struct Reader<'a> {
     plan: Plan,
     pause: Option<Duration>,
     names: Vec<&'a str>,
-    mistakes: Vec<String>,
+    errors: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
     fn take(&mut self, name: &'a str, value: Option<&str>) -> Result<(), String> {
         if name.is_empty() && value.is_none() {
-            return Err("it has an empty entry; drop a comma".to_owned());
+            return Err("there is an empty entry; remove a comma".to_owned());
         }
         if !names().any(|known| known == name) {
             let known: Vec<&str> = names().collect();
             let known = known.join(", ");
-            return Err(format!("`{name}` is not a fault; there are {known}"));
+            return Err(format!("`{name}` is not a fault; the faults are {known}"));
         }
         if self.names.contains(&name) {
-            return Err(format!("{name} is given twice; keep one"));
+            return Err(format!("{name} is given twice; remove one"));
         }
         self.names.push(name);
         if let Some(fault) = deciding(name) {
-            let share = value.map_or(Ok(1.0), share);
-            let share = share.map_err(|reason| format!("{name}: {reason}, like {name}=0.2"))?;
-            self.plan.shares.push((fault, share));
+            let probability = value.map_or(Ok(1.0), probability);
+            let probability =
+                probability.map_err(|reason| format!("{name}: {reason}, like {name}=0.2"))?;
+            self.plan.deciding.push((fault, probability));
             return Ok(());
         }
         let value = value.filter(|value| !value.is_empty());
-        let value = value.ok_or_else(|| format!("{name} lacks its value; {}", example(name)))?;
+        let value = value.ok_or_else(|| format!("{name} requires a value; {}", example(name)))?;
         self.set(name, value)
             .map_err(|reason| format!("{name}: {reason}"))
     }
@@ -86,25 +87,25 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Checks the items together.
+    /// Checks the faults together.
     fn finish(mut self) -> Result<Plan, Vec<String>> {
         if self.pause.is_some() && !self.names.contains(&"throttle") {
-            let mistake = "throttle-pause has no effect without throttle; add it";
-            self.mistakes.push(mistake.to_owned());
+            let error = "throttle-pause has no effect without throttle; add it";
+            self.errors.push(error.to_owned());
         }
-        let sum: f64 = self.plan.shares.iter().map(|(_, share)| share).sum();
+        let sum: f64 = self.plan.deciding.iter().map(|(_, p)| p).sum();
         // The sum of decimals is rarely exact.
         if sum > 1.0 + 1e-9 {
-            let names: Vec<&str> = self.plan.shares.iter().map(|(f, _)| f.name()).collect();
+            let names: Vec<&str> = self.plan.deciding.iter().map(|(f, _)| f.name()).collect();
             let names = names.join(" and ");
-            self.mistakes.push(format!(
-                "{names} take more than all calls; give them shares that come to 1 at most, like throttle=0.5,error=0.5"
+            self.errors.push(format!(
+                "the probabilities of {names} add up to more than 1; reduce them, like throttle=0.5,error=0.5"
             ));
         }
-        if !self.mistakes.is_empty() {
-            return Err(self.mistakes);
+        if !self.errors.is_empty() {
+            return Err(self.errors);
         }
-        for (fault, _) in &mut self.plan.shares {
+        for (fault, _) in &mut self.plan.deciding {
             if let Fault::Throttling { retry_after, .. } = fault {
                 *retry_after = self.pause;
             }
@@ -120,7 +121,7 @@ fn names() -> impl Iterator<Item = &'static str> {
         .filter_map(|(usage, _)| usage.split(['[', '=']).next())
 }
 
-/// Returns the fault of a name if it decides the response.
+/// Returns the fault of a name, if it is one that decides the response.
 fn deciding(name: &str) -> Option<Fault> {
     let faults = [
         Fault::Down,
@@ -154,12 +155,12 @@ fn example(name: &str) -> &'static str {
     }
 }
 
-fn share(text: &str) -> Result<f64, String> {
+fn probability(text: &str) -> Result<f64, String> {
     let is_plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
-    let share = text.parse().ok().filter(|_| is_plain);
-    share
-        .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| format!("`{text}` is not a share of the calls; write a number from 0 to 1"))
+    let probability = text.parse().ok().filter(|_| is_plain);
+    probability
+        .filter(|probability| (0.0..=1.0).contains(probability))
+        .ok_or_else(|| format!("`{text}` is not a probability; write a number from 0 to 1"))
 }
 
 fn flap(text: &str) -> Result<Flap, String> {
@@ -170,7 +171,7 @@ fn flap(text: &str) -> Result<Flap, String> {
     let (down, period) = (duration::parse_fine(down)?, duration::parse_fine(period)?);
     if down.is_zero() || down >= period {
         return Err(format!(
-            "`{text}` leaves no time to be down or none to be up; {how}, the shorter one first"
+            "in `{text}` the service is never down or never up; {how}, with the outage first and the longer period second"
         ));
     }
     Ok(Flap { down, period })
@@ -180,11 +181,11 @@ fn latency(text: &str) -> Result<(Duration, Duration), String> {
     let (least, most) = text.split_once("..").unwrap_or((text, text));
     let (least, most) = (duration::parse_fine(least)?, duration::parse_fine(most)?);
     if least > most {
-        return Err(format!("`{text}` ends before it begins; swap the two"));
+        return Err(format!("in `{text}` the first duration is longer than the second; swap them"));
     }
     if most > MAX_LATENCY {
         return Err(format!(
-            "`{text}` is more than 10 s, after which clients have given up; choose 10s or less, or hang"
+            "`{text}` is more than 10 s, the timeout of clients; choose 10s or less, or hang"
         ));
     }
     Ok((least, most))
@@ -203,7 +204,7 @@ fn skew(text: &str) -> Result<TimeDelta, String> {
     Ok(if is_behind { -skew } else { skew })
 }
 
-/// A connection lasts 15 s; the daemon and the SDKs time out after 10.
+/// The sandbox closes connections after 15 s; the daemon and the SDKs time out after 10 s.
 const MAX_LATENCY: Duration = Duration::from_secs(10);
 
 /// Keeps dates from overflowing.

@@ -11,7 +11,7 @@ fn every_listed_fault_is_parsed() {
                 .replace("DURATION/DURATION", "30s/90s")
                 .replace("DURATION", "2s"),
         };
-        let plan = plan(&written).unwrap_or_else(|mistakes| panic!("{written}: {mistakes:?}"));
+        let plan = plan(&written).unwrap_or_else(|errors| panic!("{written}: {errors:?}"));
         assert_ne!(
             plan,
             Plan {
@@ -33,7 +33,7 @@ fn a_plan_has_the_faults_of_its_text() {
     };
     let wanted = Plan {
         text: "throttle=0.2,throttle-pause=30s,latency=200ms..2s,skew=-5m,lifetime=2m".into(),
-        shares: vec![(throttling, 0.2)],
+        deciding: vec![(throttling, 0.2)],
         flap: None,
         latency: Some((Duration::from_millis(200), Duration::from_secs(2))),
         lifetime: Some(Duration::from_secs(120)),
@@ -48,39 +48,39 @@ fn a_plan_has_the_faults_of_its_text() {
 }
 
 #[test]
-fn every_mistake_is_reported_with_its_remedy() {
-    for (text, mistakes) in [
+fn every_error_is_reported_with_its_remedy() {
+    for (text, errors) in [
         ("", &["it is empty; name a fault, like throttle=0.2"][..]),
         (" \n", &["it is empty; name a fault, like throttle=0.2"]),
-        ("down,", &["it has an empty entry; drop a comma"]),
+        ("down,", &["there is an empty entry; remove a comma"]),
         (
             "trottle",
-            &["`trottle` is not a fault; there are down, hang, throttle, throttle-pause, error,"],
+            &["`trottle` is not a fault; the faults are down, hang, throttle, throttle-pause, error,"],
         ),
-        ("=2s", &["`` is not a fault; there are "]),
+        ("=2s", &["`` is not a fault; the faults are "]),
         ("Down", &["`Down` is not a fault; "]),
         (
             "throttle=20%",
             &[
-                "throttle: `20%` is not a share of the calls; write a number from 0 to 1, like throttle=0.2",
+                "throttle: `20%` is not a probability; write a number from 0 to 1, like throttle=0.2",
             ],
         ),
-        ("error=1.1", &["error: `1.1` is not a share of the calls; "]),
+        ("error=1.1", &["error: `1.1` is not a probability; "]),
         (
             "error=-0.1",
-            &["error: `-0.1` is not a share of the calls; "],
+            &["error: `-0.1` is not a probability; "],
         ),
-        ("error=NaN", &["error: `NaN` is not a share of the calls; "]),
-        ("error=", &["error: `` is not a share of the calls; "]),
-        ("error=.", &["error: `.` is not a share of the calls; "]),
-        ("down,down", &["down is given twice; keep one"]),
+        ("error=NaN", &["error: `NaN` is not a probability; "]),
+        ("error=", &["error: `` is not a probability; "]),
+        ("error=.", &["error: `.` is not a probability; "]),
+        ("down,down", &["down is given twice; remove one"]),
         (
             "latency",
-            &["latency lacks its value; write latency=2s or latency=1s..3s"],
+            &["latency requires a value; write latency=2s or latency=1s..3s"],
         ),
         (
             "lifetime=",
-            &["lifetime lacks its value; write lifetime=2m"],
+            &["lifetime requires a value; write lifetime=2m"],
         ),
         (
             "latency=2",
@@ -88,17 +88,17 @@ fn every_mistake_is_reported_with_its_remedy() {
         ),
         (
             "latency=3s..1s",
-            &["latency: `3s..1s` ends before it begins; swap the two"],
+            &["latency: in `3s..1s` the first duration is longer than the second; swap them"],
         ),
         (
             "latency=1s..11s",
             &[
-                "latency: `1s..11s` is more than 10 s, after which clients have given up; choose 10s or less, or hang",
+                "latency: `1s..11s` is more than 10 s, the timeout of clients; choose 10s or less, or hang",
             ],
         ),
         (
             "lifetime=1s",
-            &["lifetime: `1s` is over before it begins; choose 2s or more"],
+            &["lifetime: `1s` is too short; choose 2s or more"],
         ),
         (
             "skew=9000h",
@@ -112,10 +112,10 @@ fn every_mistake_is_reported_with_its_remedy() {
         (
             "flap=90s/30s",
             &[
-                "flap: `90s/30s` leaves no time to be down or none to be up; write flap=30s/90s, the shorter one first",
+                "flap: in `90s/30s` the service is never down or never up; write flap=30s/90s, with the outage first and the longer period second",
             ],
         ),
-        ("flap=0s/30s", &["flap: `0s/30s` leaves no time"]),
+        ("flap=0s/30s", &["flap: in `0s/30s` the service is never down"]),
         (
             "throttle-pause=30s",
             &["throttle-pause has no effect without throttle; add it"],
@@ -123,7 +123,7 @@ fn every_mistake_is_reported_with_its_remedy() {
         (
             "down,throttle=0.5",
             &[
-                "down and throttle take more than all calls; give them shares that come to 1 at most",
+                "the probabilities of down and throttle add up to more than 1; reduce them, like throttle=0.5,error=0.5",
             ],
         ),
         (
@@ -131,15 +131,15 @@ fn every_mistake_is_reported_with_its_remedy() {
             &[
                 "`nope` is not a fault",
                 "latency: `x` is not a duration",
-                "throttle: `2` is not a share",
-                "it has an empty entry",
+                "throttle: `2` is not a probability",
+                "there is an empty entry",
             ],
         ),
     ] {
         let reported = plan(text).expect_err(text);
-        assert_eq!(reported.len(), mistakes.len(), "{text}: {reported:?}");
-        for (reported, mistake) in reported.iter().zip(mistakes) {
-            assert!(reported.starts_with(mistake), "\n{reported}\n{mistake}");
+        assert_eq!(reported.len(), errors.len(), "{text}: {reported:?}");
+        for (reported, error) in reported.iter().zip(errors) {
+            assert!(reported.starts_with(error), "\n{reported}\n{error}");
         }
     }
 }
