@@ -1,4 +1,4 @@
-//! The Alibaba Cloud account of the sandbox: its user, access keys, roles and OIDC provider, and what STS records for it.
+//! The Alibaba Cloud account of the sandbox: its user, access keys, roles and OIDC provider, issued credentials and nonces.
 
 pub(crate) mod ledger;
 pub(crate) mod manage;
@@ -24,7 +24,7 @@ pub(crate) struct Account {
     pub(crate) keys: BTreeMap<String, LongTermKey>,
     /// By ARN.
     pub(crate) roles: BTreeMap<String, Role>,
-    /// How many roles were ever created, so that each has its own id.
+    /// The number of roles created so far, from which each role gets its own id.
     pub(crate) roles_created: u64,
     pub(crate) provider: Provider,
     pub(crate) ledger: Ledger,
@@ -35,11 +35,11 @@ pub(crate) struct Account {
 pub(crate) struct User {
     pub(crate) arn: String,
     pub(crate) id: String,
-    /// Whether RAM permits it `sts:AssumeRole`.
+    /// Whether RAM permits `sts:AssumeRole` to the user.
     pub(crate) may_assume: bool,
 }
 
-/// An AccessKey that does not expire.
+/// An AccessKey that does not expire by itself.
 pub(crate) struct LongTermKey {
     pub(crate) secret: SecretString,
     pub(crate) owner: KeyOwner,
@@ -54,12 +54,13 @@ pub(crate) enum KeyOwner {
 }
 
 /// A RAM role.
+#[derive(Clone)]
 pub(crate) struct Role {
     pub(crate) name: String,
     pub(crate) id: String,
     pub(crate) trust: TrustPolicy,
     pub(crate) max_session: Duration,
-    /// Whether RAM permits its sessions `sts:AssumeRole`.
+    /// Whether RAM permits `sts:AssumeRole` to sessions of the role.
     pub(crate) may_assume: bool,
     pub(crate) deleted: bool,
 }

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::{Map, Value, json};
 
 use crate::credentials::timestamp;
-use crate::sandbox::account::ledger::{Issued, Lifetime, Session};
+use crate::sandbox::account::ledger::Lifetime;
 use crate::sandbox::account::{Account, Role};
 use crate::sandbox::actions::parameters::SessionRequest;
 use crate::sandbox::auth::{self, Caller};
@@ -18,13 +18,13 @@ use crate::sandbox::oidc::Claims;
 use crate::sandbox::policy::trust::{ConditionValues, PrincipalType};
 use crate::sandbox::random::Random;
 
-/// The circumstances of one call.
+/// The time, the random numbers and the faults that apply to one call.
 pub(crate) struct CallContext<'a> {
     pub(crate) now: DateTime<Utc>,
     pub(crate) random: &'a Random,
     /// Overrides `DurationSeconds`.
     pub(crate) lifetime: Option<Lifetime>,
-    /// Whether roles trust nobody, whatever their policies say.
+    /// Whether every role refuses all callers, regardless of its trust policy.
     pub(crate) is_denied: bool,
 }
 
@@ -59,25 +59,21 @@ fn assume_role(
     params: &Params,
     context: &CallContext<'_>,
 ) -> Result<Map<String, Value>, ApiError> {
-    let requested = SessionRequest::read(params)?;
+    let mut requested = SessionRequest::read(params)?;
+    let role_arn = requested.session.role_arn;
     let external_id = parameters::external_id(params)?;
     let source_identity = parameters::source_identity(params)?;
 
-    let (names, permitted, inherited) = match caller {
+    let (caller_arn, is_permitted, inherited) = match caller {
         Caller::Root => return Err(no_permission("Roles may not be assumed by root accounts.")),
-        Caller::User => (
-            vec![account.user.arn.clone()],
-            account.user.may_assume,
-            None,
-        ),
+        Caller::User => (&account.user.arn, account.user.may_assume, None),
         Caller::Session(issued) => {
-            let permitted = account
-                .role(&issued.role_arn)
-                .is_some_and(|role| role.may_assume);
-            let permitted = permitted && issued.permits("sts:AssumeRole", requested.role_arn);
+            let role = account.role(&issued.role_arn);
+            let is_permitted = role.is_some_and(|role| role.may_assume)
+                && issued.permits("sts:AssumeRole", role_arn);
             (
-                vec![issued.role_arn.clone()],
-                permitted,
+                &issued.role_arn,
+                is_permitted,
                 issued.source_identity.as_deref(),
             )
         }
@@ -86,34 +82,24 @@ fn assume_role(
         // A source identity persists through role chaining and cannot be changed.
         return Err(ApiError::malformed("SourceIdentity"));
     }
-    let Some(role) = account.role(requested.role_arn) else {
-        let message = "The specified Role not exists .";
-        return Err(ApiError::new(
-            StatusCode::NOT_FOUND,
-            "EntityNotExist.Role",
-            message,
-        ));
-    };
-    let root = account.root_arn();
-    let names: Vec<_> = names
-        .iter()
-        .map(String::as_str)
-        .chain([root.as_str()])
-        .collect();
+    let role = account
+        .role(role_arn)
+        .cloned()
+        .ok_or_else(|| unknown_role("The specified Role not exists ."))?;
     let conditions = external_id
         .map(|id| ("sts:ExternalId", vec![id]))
         .into_iter()
         .collect();
-    let is_trusted =
-        !context.is_denied && role.trust.trusts(PrincipalType::Ram, &names, &conditions);
-    if !permitted || !is_trusted {
+    let names = [caller_arn.as_str(), &account.root_arn()];
+    if context.is_denied
+        || !is_permitted
+        || !role.trust.trusts(PrincipalType::Ram, &names, &conditions)
+    {
         let message = "You are not authorized to do this action. You should be authorized by RAM.";
         return Err(no_permission(message));
     }
-    let lifetime = lifetime(role, &requested, context)?;
-    let role_id = role.id.clone();
-    let source = source_identity.or(inherited);
-    let mut fields = issue(account, &requested, source, &role_id, lifetime, context);
+    requested.session.source_identity = source_identity.or(inherited);
+    let mut fields = issue(account, &role, &requested, context)?;
     if let Some(identity) = source_identity {
         fields.insert("SourceIdentity".to_owned(), identity.into());
     }
@@ -141,26 +127,22 @@ fn assume_role_with_oidc(
         return Err(unauthenticated("No such OIDC Provider registered."));
     }
     let claims = account.provider.verify(token, context.now)?;
-    let Some(role) = account.role(requested.role_arn) else {
-        let message = format!("The role not exists: {}.", requested.role_arn);
-        return Err(ApiError::new(
-            StatusCode::NOT_FOUND,
-            "EntityNotExist.Role",
-            message,
-        ));
-    };
+    let role_arn = requested.session.role_arn;
+    let role = account
+        .role(role_arn)
+        .cloned()
+        .ok_or_else(|| unknown_role(&format!("The role not exists: {role_arn}.")))?;
+    let audiences = claims.audiences.values().iter().map(String::as_str);
     let conditions = ConditionValues::from([
         ("oidc:iss", vec![claims.issuer.as_str()]),
         ("oidc:sub", vec![claims.subject.as_str()]),
-        ("oidc:aud", claims.audiences()),
+        ("oidc:aud", audiences.collect()),
     ]);
     let trust = &role.trust;
     if context.is_denied || !trust.trusts(PrincipalType::Federated, &[provider_arn], &conditions) {
         return Err(unauthenticated("There is no permission"));
     }
-    let lifetime = lifetime(role, &requested, context)?;
-    let role_id = role.id.clone();
-    let mut fields = issue(account, &requested, None, &role_id, lifetime, context);
+    let mut fields = issue(account, &role, &requested, context)?;
     fields.insert("OIDCTokenInfo".to_owned(), token_info(&claims));
     Ok(fields)
 }
@@ -203,65 +185,51 @@ fn get_caller_identity(account: &Account, caller: &Caller) -> Result<Map<String,
     Ok(fields)
 }
 
-fn lifetime(
+/// Issues credentials for a role that the caller may assume.
+fn issue(
+    account: &mut Account,
     role: &Role,
     requested: &SessionRequest<'_>,
     context: &CallContext<'_>,
-) -> Result<Lifetime, ApiError> {
+) -> Result<Map<String, Value>, ApiError> {
     let duration = requested.duration(role.max_session)?;
-    Ok(context.lifetime.unwrap_or(Lifetime::For(duration)))
-}
-
-fn issue(
-    account: &mut Account,
-    requested: &SessionRequest<'_>,
-    source_identity: Option<&str>,
-    role_id: &str,
-    lifetime: Lifetime,
-    context: &CallContext<'_>,
-) -> Map<String, Value> {
-    let name = requested.session_name;
-    let policy = requested.policy;
-    let session = Session {
-        role_arn: requested.role_arn,
-        name,
-        source_identity,
-        policy,
-    };
+    let lifetime = context.lifetime.unwrap_or(Lifetime::For(duration));
+    let session = &requested.session;
     let issued = account
         .ledger
-        .issue(&session, lifetime, context.now, context.random);
+        .issue(session, lifetime, context.now, context.random);
     let user = json!({
-        "AssumedRoleId": format!("{role_id}:{name}"),
-        "Arn": format!("{}/{name}", requested.role_arn),
+        "AssumedRoleId": format!("{}:{}", role.id, session.name),
+        "Arn": format!("{}/{}", session.role_arn, session.name),
     });
-    Map::from_iter([
-        ("AssumedRoleUser".to_owned(), user),
-        ("Credentials".to_owned(), credentials(&issued)),
-    ])
-}
-
-fn credentials(issued: &Issued) -> Value {
-    json!({
+    let credentials = json!({
         "AccessKeyId": issued.access_key_id,
         "AccessKeySecret": issued.access_key_secret.expose_secret(),
         "SecurityToken": issued.security_token.expose_secret(),
         "Expiration": timestamp(issued.expires_at),
-    })
+    });
+    Ok(Map::from_iter([
+        ("AssumedRoleUser".to_owned(), user),
+        ("Credentials".to_owned(), credentials),
+    ]))
 }
 
 fn token_info(claims: &Claims) -> Value {
     let mut info = json!({
         "Subject": claims.subject,
         "Issuer": claims.issuer,
-        "ClientIds": claims.audiences().join(","),
-        "ExpirationTime": timestamp(claims.expires_at()),
+        "ClientIds": claims.audiences.values().join(","),
+        "ExpirationTime": timestamp(claims.expires_at.0),
         "VerificationInfo": "Success",
     });
-    if let (Some(fields), Some(issued_at)) = (info.as_object_mut(), claims.issued_at()) {
-        fields.insert("IssuanceTime".to_owned(), timestamp(issued_at).into());
+    if let (Some(fields), Some(issued_at)) = (info.as_object_mut(), claims.issued_at) {
+        fields.insert("IssuanceTime".to_owned(), timestamp(issued_at.0).into());
     }
     info
+}
+
+fn unknown_role(message: &str) -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "EntityNotExist.Role", message)
 }
 
 fn no_permission(message: &str) -> ApiError {
@@ -276,5 +244,5 @@ fn unauthenticated(message: &str) -> ApiError {
     )
 }
 
-/// All actions of STS but `AssumeRoleWithSAML`.
+/// All actions of STS except `AssumeRoleWithSAML`.
 pub(crate) const ACTIONS: [&str; 3] = ["AssumeRole", "AssumeRoleWithOIDC", "GetCallerIdentity"];

@@ -67,7 +67,7 @@ pub use self::policy::trust::InvalidPolicy;
 pub use self::server::record::RecordedRequest;
 
 use self::faults::Faults;
-use self::oidc::token::TokenSpec;
+use self::oidc::token::TokenClaims;
 use self::random::Random;
 use self::server::State;
 use self::server::record::Record;
@@ -102,7 +102,7 @@ impl Sandbox {
             random,
             account: Mutex::new(account),
             faults: Faults::new(options.faults),
-            record: Record::new(),
+            record: Record::default(),
         });
         let server = tokio::spawn(server::serve(listener, Arc::clone(&state)).in_current_span());
         let faults_at = format!("http://{address}{}", server::control::PATH);
@@ -138,10 +138,10 @@ impl Sandbox {
     /// The sandbox refuses the token if [`Options::oidc_keys`] gave the provider another key set. The first call in a
     /// process blocks while it generates an RSA key.
     pub fn oidc_token(&self, subject: &str, audience: &str, lifetime: Duration) -> String {
-        self.sign_token(subject, audience, lifetime, None)
+        self.sign_token(None, subject, audience, lifetime)
     }
 
-    /// Issues a token that is valid but for its defect.
+    /// Issues a token whose only fault is its defect.
     pub fn invalid_oidc_token(
         &self,
         defect: TokenDefect,
@@ -149,25 +149,23 @@ impl Sandbox {
         audience: &str,
         lifetime: Duration,
     ) -> String {
-        self.sign_token(subject, audience, lifetime, Some(defect))
+        self.sign_token(Some(defect), subject, audience, lifetime)
     }
 
     fn sign_token(
         &self,
+        defect: Option<TokenDefect>,
         subject: &str,
         audience: &str,
         lifetime: Duration,
-        defect: Option<TokenDefect>,
     ) -> String {
-        let issuer = self.state.account().provider.issuer.clone();
-        let spec = TokenSpec {
-            issuer: &issuer,
+        let claims = TokenClaims {
+            issuer: &self.state.account().provider.issuer.clone(),
             subject,
-            audiences: &[audience],
+            audience,
             lifetime,
-            defect,
         };
-        spec.sign(self.state.clock.now().wall, &self.state.random)
+        claims.sign(defect, self.state.clock.now().wall, &self.state.random)
     }
 }
 

@@ -11,7 +11,8 @@ use serde::de::DeserializeOwned;
 use sha2::Sha256;
 
 use crate::sandbox::http::response::ApiError;
-use crate::sandbox::oidc::token::{KEY_ID, own_public_key};
+use crate::sandbox::oidc::token::{KEY_ID, sandbox_public_key};
+use crate::sandbox::policy::trust::OneOrMany;
 
 /// An OIDC provider that is registered in the account.
 pub(crate) struct Provider {
@@ -23,10 +24,10 @@ pub(crate) struct Provider {
 
 /// The keys whose signatures a provider accepts.
 pub(crate) enum Keys {
-    /// Those of a JSON Web Key Set.
-    Given(Vec<Key>),
-    /// The one that signs the sandbox's own tokens.
-    Own,
+    /// The keys of a JSON Web Key Set.
+    JsonWebKeySet(Vec<Key>),
+    /// The key that signs the tokens of the sandbox.
+    Sandbox,
 }
 
 /// One key of a JSON Web Key Set.
@@ -43,19 +44,19 @@ pub(crate) struct Claims {
     #[serde(rename = "sub")]
     pub(crate) subject: String,
     #[serde(rename = "aud")]
-    audience: Audience,
+    pub(crate) audiences: OneOrMany,
     #[serde(rename = "exp")]
-    expires_at: NumericDate,
+    pub(crate) expires_at: NumericDate,
     #[serde(rename = "nbf")]
     not_before: Option<NumericDate>,
     #[serde(rename = "iat")]
-    issued_at: Option<NumericDate>,
+    pub(crate) issued_at: Option<NumericDate>,
 }
 
 /// Seconds since 1970, within the range of a date.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "i64")]
-struct NumericDate(DateTime<Utc>);
+pub(crate) struct NumericDate(pub(crate) DateTime<Utc>);
 
 impl TryFrom<i64> for NumericDate {
     type Error = &'static str;
@@ -68,33 +69,9 @@ impl TryFrom<i64> for NumericDate {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Audience {
-    One(String),
-    Many(Vec<String>),
-}
-
-#[derive(Deserialize)]
 struct Header {
     alg: String,
     kid: Option<String>,
-}
-
-impl Claims {
-    pub(crate) fn audiences(&self) -> Vec<&str> {
-        match &self.audience {
-            Audience::One(one) => vec![one],
-            Audience::Many(many) => many.iter().map(String::as_str).collect(),
-        }
-    }
-
-    pub(crate) fn expires_at(&self) -> DateTime<Utc> {
-        self.expires_at.0
-    }
-
-    pub(crate) fn issued_at(&self) -> Option<DateTime<Utc>> {
-        self.issued_at.map(|date| date.0)
-    }
 }
 
 impl Provider {
@@ -127,10 +104,8 @@ impl Provider {
                 "The issuer in the OIDC Token doesn't match the OIDC Provider registered.",
             ));
         }
-        if !self
-            .keys
-            .signed(header.kid.as_deref(), signed.as_bytes(), &signature)
-        {
+        let key_id = header.kid.as_deref();
+        if !self.keys.verify(key_id, signed.as_bytes(), &signature) {
             let message = "OIDC token validate failed: invalid signature.";
             return Err(ApiError::oidc_token("InvalidSignature", message));
         }
@@ -139,7 +114,7 @@ impl Provider {
     }
 
     fn check(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(), ApiError> {
-        if now >= claims.expires_at() {
+        if now >= claims.expires_at.0 {
             return Err(ApiError::oidc_token(
                 "Expired",
                 "This JsonWebToken is expired.",
@@ -152,12 +127,8 @@ impl Provider {
         {
             return Err(unrecognized());
         }
-        let audiences = claims.audiences();
-        if !self
-            .client_ids
-            .iter()
-            .any(|id| audiences.contains(&id.as_str()))
-        {
+        let accepts = |audience: &str| self.client_ids.iter().any(|id| id == audience);
+        if !claims.audiences.any(accepts) {
             return Err(ApiError::oidc_token(
                 "AudienceNotMatch",
                 "Invalid audience.",
@@ -197,24 +168,19 @@ impl Keys {
                     key: key.ok_or(InvalidKeySet::Key { name })?,
                 })
             });
-        Ok(Self::Given(keys.collect::<Result<_, _>>()?))
+        Ok(Self::JsonWebKeySet(keys.collect::<Result<_, _>>()?))
     }
 
-    fn signed(&self, id: Option<&str>, message: &[u8], signature: &[u8]) -> bool {
+    /// Whether a message is signed with one of the keys, and with that of the given id if there is one.
+    fn verify(&self, id: Option<&str>, message: &[u8], signature: &[u8]) -> bool {
+        let is_signed = |key: &PublicKey| key.pkcs1v15_verify::<Sha256>(message, signature).is_ok();
         match self {
-            Self::Given(keys) => keys
+            Self::JsonWebKeySet(keys) => keys
                 .iter()
                 .filter(|key| id.is_none() || key.id.as_deref() == id)
-                .any(|key| {
-                    key.key
-                        .pkcs1v15_verify::<Sha256>(message, signature)
-                        .is_ok()
-                }),
-            Self::Own => {
-                id.is_none_or(|id| id == KEY_ID)
-                    && own_public_key().is_some_and(|key| {
-                        key.pkcs1v15_verify::<Sha256>(message, signature).is_ok()
-                    })
+                .any(|key| is_signed(&key.key)),
+            Self::Sandbox => {
+                id.is_none_or(|id| id == KEY_ID) && sandbox_public_key().is_some_and(is_signed)
             }
         }
     }

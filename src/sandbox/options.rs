@@ -71,7 +71,7 @@ impl Options {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let keys = match &self.oidc_keys {
             Some(text) => Keys::parse(text).map_err(invalid)?,
-            None => Keys::Own,
+            None => Keys::Sandbox,
         };
         let id = &self.account_id;
         let mut account = Account {

@@ -1,9 +1,7 @@
-//! A source of random numbers, seeded once by the operating system, so that nothing can fail afterwards.
+//! A source of random numbers, which the operating system seeds once so that later calls cannot fail.
 
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rsa::rand_core::{TryCryptoRng, TryRng};
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256 in counter mode over a seed.
@@ -24,9 +22,8 @@ impl Random {
 
     /// Returns an upper-case UUID (version 4), the form of a request id.
     pub(crate) fn uuid(&self) -> String {
-        let mut bytes = [0; 16];
-        self.fill(&mut bytes);
-        let bits = u128::from_be_bytes(bytes) & !(0xF << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
+        let bits =
+            u128::from_be_bytes(self.bytes()) & !(0xF << 76 | 0x3 << 62) | 0x4 << 76 | 0x2 << 62;
         format!(
             "{:08X}-{:04X}-{:04X}-{:04X}-{:012X}",
             bits >> 96,
@@ -54,19 +51,15 @@ impl Random {
         text
     }
 
-    /// Returns a number from 0 to less than 1, evenly distributed.
+    /// Returns an evenly distributed number in the range 0..1.
     pub(crate) fn sample(&self) -> f64 {
-        let mut bytes = [0; 4];
-        self.fill(&mut bytes);
-        f64::from(u32::from_be_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+        f64::from(u32::from_be_bytes(self.bytes())) / (f64::from(u32::MAX) + 1.0)
     }
 
-    fn fill(&self, destination: &mut [u8]) {
-        for chunk in destination.chunks_mut(32) {
-            for (byte, fresh) in chunk.iter_mut().zip(self.block()) {
-                *byte = fresh;
-            }
-        }
+    /// Returns the first bytes of a block.
+    fn bytes<const N: usize>(&self) -> [u8; N] {
+        let block = self.block();
+        std::array::from_fn(|at| block.get(at).copied().unwrap_or_default())
     }
 
     fn block(&self) -> [u8; 32] {
@@ -78,29 +71,6 @@ impl Random {
             .into()
     }
 }
-
-impl TryRng for &Random {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.fill(&mut bytes);
-        Ok(u32::from_be_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.fill(&mut bytes);
-        Ok(u64::from_be_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, destination: &mut [u8]) -> Result<(), Infallible> {
-        self.fill(destination);
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for &Random {}
 
 #[cfg(test)]
 mod tests {

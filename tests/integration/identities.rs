@@ -104,7 +104,9 @@ fn failing(daemon: &Daemon, code: &str) -> String {
 
 /// Renews until an attempt succeeds.
 fn fresh(daemon: &Daemon) {
-    renew_until(daemon, "it recovers", |ready| ready.text("phase") == "fresh");
+    renew_until(daemon, "it recovers", |ready| {
+        ready.text("phase") == "fresh"
+    });
 }
 
 /// Waits until the daemon says that it has no credentials, for the reason `code`.

@@ -1,41 +1,42 @@
-//! Reads the actions' parameters and checks their bounds.
+//! Reads the parameters of the actions and checks their bounds.
 
 use std::time::Duration;
 
 use crate::credentials::RoleArn;
+use crate::sandbox::account::ledger::Session;
 use crate::sandbox::http::request::Params;
 use crate::sandbox::http::response::ApiError;
 use crate::sandbox::policy::session::SessionPolicy;
 
 /// The parameters that `AssumeRole` and `AssumeRoleWithOIDC` have in common, within their bounds.
 pub(crate) struct SessionRequest<'a> {
-    pub(crate) role_arn: &'a str,
-    pub(crate) session_name: &'a str,
-    pub(crate) policy: Option<&'a str>,
+    pub(crate) session: Session<'a>,
     duration: Option<Duration>,
 }
 
 impl<'a> SessionRequest<'a> {
     pub(crate) fn read(params: &'a Params) -> Result<Self, ApiError> {
         let role_arn = params.require("RoleArn")?;
-        let session_name = params.require("RoleSessionName")?;
+        let name = params.require("RoleSessionName")?;
         if RoleArn::parse(role_arn).is_err() {
             return Err(ApiError::malformed("RoleArn"));
         }
-        if !is_text_of(session_name, ".@-_", 2, 64) {
+        if !is_text_of(name, ".@-_", 2, 64) {
             return Err(ApiError::malformed("RoleSessionName"));
         }
         let duration = params.get("DurationSeconds").map(seconds).transpose()?;
         let policy = params.get("Policy").map(session_policy).transpose()?;
-        Ok(Self {
+        let session = Session {
             role_arn,
-            session_name,
+            name,
+            source_identity: None,
             policy,
-            duration,
-        })
+        };
+        Ok(Self { session, duration })
     }
 
-    /// Returns the duration of the session: as requested, or by default an hour, but at most the role's maximum.
+    /// Returns the requested duration, which must not exceed the role's maximum; by default an hour, or that maximum if it is
+    /// shorter.
     pub(crate) fn duration(&self, maximum: Duration) -> Result<Duration, ApiError> {
         match self.duration {
             Some(requested) if requested > maximum => Err(invalid_duration()),
@@ -50,7 +51,7 @@ pub(crate) fn external_id(params: &Params) -> Result<Option<&str>, ApiError> {
     checked(params, "ExternalId", is_valid)
 }
 
-/// The code of the error is a guess: that of STS is not documented.
+/// Its error code is a guess, because STS does not document one.
 pub(crate) fn source_identity(params: &Params) -> Result<Option<&str>, ApiError> {
     let is_valid = |identity: &&str| {
         let reserved = ["acs:", "aliyun:", "alibabacloud:"];
@@ -79,7 +80,7 @@ fn is_text_of(text: &str, punctuation: &str, shortest: usize, longest: usize) ->
 }
 
 fn seconds(text: &str) -> Result<Duration, ApiError> {
-    // `parse` would take a sign.
+    // `parse` would accept a sign.
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     let seconds = text
         .parse()
@@ -92,7 +93,7 @@ fn seconds(text: &str) -> Result<Duration, ApiError> {
 }
 
 fn invalid_duration() -> ApiError {
-    // STS gives these bounds for every role, whatever its maximum.
+    // STS sends these bounds for every role, regardless of its maximum.
     ApiError::bad_request(
         "InvalidParameter.DurationSeconds",
         "The Min/Max value of DurationSeconds is 15min/1hr.",

@@ -1,8 +1,6 @@
-//! The V3 signature (ACS3-HMAC-SHA256), verified as its specification has it.
+//! Verifies the V3 signature (ACS3-HMAC-SHA256), written from its specification.
 //!
-//! Nothing here is shared with the signer of the daemon: a mistake made once must not cancel out.
-
-use std::fmt::Write as _;
+//! It shares no code with the signer of the daemon, so that the same error on both sides cannot go unnoticed.
 
 use axum::http::HeaderMap;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -10,12 +8,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use crate::credentials::hex;
 use crate::sandbox::auth::v1::percent_encode;
 use crate::sandbox::http::authorization::{ALGORITHM, Authorization, CONTENT_DIGEST, header_value};
 use crate::sandbox::http::request::Call;
 use crate::sandbox::http::response::ApiError;
 
-/// Refuses a call that is not signed with `secret`, or whose body is not the one that was signed.
+/// Refuses a call that is not signed with `secret`, or whose body differs from the signed one.
 pub(crate) fn check(
     call: &Call,
     authorization: &Authorization,
@@ -28,11 +27,11 @@ pub(crate) fn check(
     let is_signed = expected
         .as_bytes()
         .ct_eq(authorization.signature.as_bytes());
-    let is_whole = header_value(&call.headers, CONTENT_DIGEST) == Some(body_digest);
-    if is_whole && bool::from(is_signed) {
+    let is_body_signed = header_value(&call.headers, CONTENT_DIGEST) == Some(body_digest);
+    if is_body_signed && bool::from(is_signed) {
         return Ok(());
     }
-    // The first sentence is documented; the brackets are from captured responses.
+    // STS documents the first sentence; the texts in brackets are taken from captured responses.
     let message = format!(
         "Specified signature does not match our calculation. \
          server StringToSign is [{string_to_sign}] \
@@ -76,15 +75,6 @@ fn sign(string_to_sign: &str, secret: &SecretString) -> String {
 /// Returns the SHA-256 digest in hexadecimal.
 fn hex_digest(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-/// Returns lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use axum::http::header::LOCATION;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::header::{LOCATION, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 
-use crate::sandbox::http::response::{ApiError, ApiResponse};
+use crate::sandbox::http::response::{ApiError, ApiResponse, JSON};
 
-/// Something that goes wrong. The request that it applies to is not performed, unless said otherwise.
+/// A simulated failure. A request that it applies to is not performed, except where documented.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// An error of STS. A status outside of 100 to 999 becomes 500.
+    /// An error of STS. A status outside the range 100 to 999 becomes 500.
     Refusal {
         /// The HTTP status.
         status: u16,
@@ -31,15 +31,15 @@ pub enum Fault {
     InternalError,
     /// `ServiceUnavailable` with HTTP 503.
     Unavailable,
-    /// The role trusts nobody. The request is performed up to the check of the trust policy.
+    /// The role trusts no caller. The request is performed up to the check of the trust policy.
     Denied,
     /// A web page with HTTP 200, as from a captive portal.
     Html,
     /// The first half of the response. The request is performed.
     TruncatedJson,
-    /// Nothing, with HTTP 200.
+    /// HTTP 200 with an empty body.
     EmptyBody,
-    /// No response until the faults change; then the new ones apply to the request.
+    /// No response until the faults change; the new ones then apply to the request.
     Hang,
     /// The connection is closed without a response.
     Down,
@@ -52,12 +52,12 @@ pub enum Fault {
     ExpiredCredentials,
 }
 
-/// To how many calls a fault applies.
+/// The number of calls that a fault applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Times {
-    /// To the next calls, this many.
+    /// The given number of next calls.
     Next(usize),
-    /// To every call, until [`clear_faults`](crate::sandbox::Sandbox::clear_faults).
+    /// Every call until [`clear_faults`](crate::sandbox::Sandbox::clear_faults).
     UntilCleared,
 }
 
@@ -82,7 +82,11 @@ impl Fault {
 
     /// Returns the response that replaces the real one, unless the request is to be performed.
     pub(crate) fn response(&self, request_id: &str, host: &str) -> Option<ApiResponse> {
-        match self {
+        let refuse = |status, code: &str, message: &str| {
+            let error = ApiError::new(status, code.to_owned(), message);
+            error.into_response(request_id, host)
+        };
+        Some(match self {
             Self::Refusal {
                 status,
                 code,
@@ -90,51 +94,52 @@ impl Fault {
             } => {
                 let status = StatusCode::from_u16(*status);
                 let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-                let error = ApiError::new(status, code.clone(), message);
-                Some(error.into_response(request_id, host))
+                refuse(status, code, message)
             }
             Self::Throttling {
                 retry_after,
                 acs_retry_after,
             } => {
                 let message = "Request was denied due to user flow control.";
-                let response = ApiError::bad_request("Throttling.User", message)
-                    .into_response(request_id, host);
-                Some(response.with_retry_hints(*retry_after, *acs_retry_after))
-            }
-            Self::InternalError => Some(ApiError::internal().into_response(request_id, host)),
-            Self::Unavailable => Some(ApiError::unavailable().into_response(request_id, host)),
-            Self::Html => Some(ApiResponse {
-                status: StatusCode::OK,
-                code: None,
-                content_type: HeaderValue::from_static("text/html;charset=utf-8"),
-                headers: Vec::new(),
-                body: b"<!DOCTYPE html><html><body>Please log in.</body></html>".to_vec(),
-            }),
-            Self::EmptyBody => Some(empty(StatusCode::OK)),
-            Self::Redirect { location } => {
-                let mut response = empty(StatusCode::FOUND);
-                let location = HeaderValue::try_from(location).ok();
+                let mut response = refuse(StatusCode::BAD_REQUEST, "Throttling.User", message);
+                if let Some(wait) = retry_after {
+                    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+                    response.headers.insert(RETRY_AFTER, seconds.into());
+                }
+                if let Some(wait) = acs_retry_after {
+                    let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+                    let name = HeaderName::from_static("x-acs-retry-after");
+                    response.headers.insert(name, milliseconds.into());
+                }
                 response
-                    .headers
-                    .extend(location.map(|location| (LOCATION, location)));
-                Some(response)
+            }
+            Self::InternalError => refuse(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalError",
+                "STS Server Internal Error happened, please send the RequestId to us.",
+            ),
+            Self::Unavailable => refuse(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "ServiceUnavailable",
+                "The request has failed due to a temporary failure of the server.",
+            ),
+            Self::Html => {
+                let body = b"<!DOCTYPE html><html><body>Please log in.</body></html>";
+                ApiResponse::new(StatusCode::OK, "text/html;charset=utf-8", body.to_vec())
+            }
+            Self::EmptyBody => ApiResponse::new(StatusCode::OK, JSON, Vec::new()),
+            Self::Redirect { location } => {
+                let mut response = ApiResponse::new(StatusCode::FOUND, JSON, Vec::new());
+                let location = HeaderValue::try_from(location).ok();
+                let location = location.map(|location| (LOCATION, location));
+                response.headers.extend(location);
+                response
             }
             Self::Denied
             | Self::TruncatedJson
             | Self::Hang
             | Self::Down
-            | Self::ExpiredCredentials => None,
-        }
-    }
-}
-
-fn empty(status: StatusCode) -> ApiResponse {
-    ApiResponse {
-        status,
-        code: None,
-        content_type: HeaderValue::from_static("application/json;charset=utf-8"),
-        headers: Vec::new(),
-        body: Vec::new(),
+            | Self::ExpiredCredentials => return None,
+        })
     }
 }

@@ -1,11 +1,10 @@
 //! Responses of STS: the fields of a result, or an error in the documented form.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
-use axum::http::{HeaderName, HeaderValue, Response, StatusCode};
+use axum::http::header::{CONTENT_TYPE, DATE};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use chrono::{DateTime, Utc};
 use serde_json::{Map, Value, json};
 
@@ -61,22 +60,6 @@ impl ApiError {
         )
     }
 
-    pub(crate) fn internal() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "InternalError",
-            "STS Server Internal Error happened, please send the RequestId to us.",
-        )
-    }
-
-    pub(crate) fn unavailable() -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "ServiceUnavailable",
-            "The request has failed due to a temporary failure of the server.",
-        )
-    }
-
     /// Renders the documented error object.
     pub(crate) fn into_response(self, request_id: &str, host: &str) -> ApiResponse {
         let body = json!({
@@ -96,57 +79,42 @@ impl ApiError {
     }
 }
 
-/// A response without the headers that all responses have.
+/// A response without the headers that every response gets.
 pub(crate) struct ApiResponse {
     pub(crate) status: StatusCode,
     /// The `Code` of an error; `None` for a success.
     pub(crate) code: Option<Cow<'static, str>>,
-    pub(crate) content_type: HeaderValue,
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
 impl ApiResponse {
-    /// A success: the fields that an action returned, and the request id.
+    /// Makes the response to a successful action from the fields that it returned.
     pub(crate) fn success(mut fields: Map<String, Value>, request_id: &str) -> Self {
         fields.insert("RequestId".to_owned(), request_id.into());
         Self::json(StatusCode::OK, &Value::Object(fields))
     }
 
-    fn json(status: StatusCode, body: &Value) -> Self {
+    pub(crate) fn new(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Self {
+        let content_type = HeaderValue::from_static(content_type);
         Self {
             status,
             code: None,
-            content_type: HeaderValue::from_static("application/json;charset=utf-8"),
-            headers: Vec::new(),
-            body: body.to_string().into_bytes(),
+            headers: HeaderMap::from_iter([(CONTENT_TYPE, content_type)]),
+            body,
         }
     }
 
-    /// Adds the headers of a throttled response: `Retry-After` in whole seconds, rounded up, the other in milliseconds.
-    pub(crate) fn with_retry_hints(
-        mut self,
-        retry_after: Option<Duration>,
-        acs_retry_after: Option<Duration>,
-    ) -> Self {
-        if let Some(wait) = retry_after {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            self.headers.push((RETRY_AFTER, seconds.into()));
-        }
-        if let Some(wait) = acs_retry_after {
-            let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-            let name = HeaderName::from_static("x-acs-retry-after");
-            self.headers.push((name, milliseconds.into()));
-        }
-        self
+    fn json(status: StatusCode, body: &Value) -> Self {
+        Self::new(status, JSON, body.to_string().into_bytes())
     }
 
-    /// Returns the HTTP response, dated by the sandbox's clock: hyper would take the machine's.
+    /// Returns the HTTP response, dated by the sandbox's clock; hyper would use the machine's.
     pub(crate) fn into_http(self, request_id: &str, now: DateTime<Utc>) -> Response<Body> {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;
+        *response.headers_mut() = self.headers;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, self.content_type);
         let date = now.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
         if let Ok(date) = HeaderValue::try_from(date) {
             headers.insert(DATE, date);
@@ -154,7 +122,9 @@ impl ApiResponse {
         if let Ok(id) = HeaderValue::try_from(request_id) {
             headers.insert(HeaderName::from_static("x-acs-request-id"), id);
         }
-        headers.extend(self.headers);
         response
     }
 }
+
+/// The content type of JSON, as STS sends it.
+pub(crate) const JSON: &str = "application/json;charset=utf-8";

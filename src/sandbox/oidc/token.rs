@@ -1,4 +1,4 @@
-//! Issues OIDC tokens: valid ones, and ones with a defect.
+//! Issues OIDC tokens, valid or with a defect.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -6,13 +6,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use getrandom::SysRng;
 use rsa::{PrivateKey, PublicKey};
 use serde_json::json;
 use sha2::Sha256;
 
 use crate::sandbox::random::Random;
 
-/// What is wrong with a token that STS has to refuse.
+/// A defect of a token, for which STS refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TokenDefect {
@@ -30,21 +31,25 @@ pub enum TokenDefect {
     NotYetValid,
 }
 
-/// The content of a token, and its defect.
-pub(crate) struct TokenSpec<'a> {
+/// The claims of a token that its caller chooses.
+pub(crate) struct TokenClaims<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) subject: &'a str,
-    pub(crate) audiences: &'a [&'a str],
+    pub(crate) audience: &'a str,
     pub(crate) lifetime: Duration,
-    pub(crate) defect: Option<TokenDefect>,
 }
 
-impl TokenSpec<'_> {
+impl TokenClaims<'_> {
     /// Returns the signed token. The first call in a process blocks while it generates the key.
-    pub(crate) fn sign(&self, now: DateTime<Utc>, random: &Random) -> String {
-        let has = |defect| self.defect == Some(defect);
+    pub(crate) fn sign(
+        &self,
+        defect: Option<TokenDefect>,
+        now: DateTime<Utc>,
+        random: &Random,
+    ) -> String {
+        let has = |kind| defect == Some(kind);
         let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(i64::MAX);
-        let issued_at = match self.defect {
+        let issued_at = match defect {
             Some(TokenDefect::Expired) => {
                 now.timestamp().saturating_sub(lifetime).saturating_sub(60)
             }
@@ -64,7 +69,7 @@ impl TokenSpec<'_> {
         let claims = json!({
             "iss": issuer,
             "sub": self.subject,
-            "aud": self.audiences,
+            "aud": [self.audience],
             "iat": issued_at,
             "nbf": issued_at,
             "exp": issued_at.saturating_add(lifetime),
@@ -79,10 +84,10 @@ impl TokenSpec<'_> {
         let key = if has(TokenDefect::OtherKey) {
             &OTHER
         } else {
-            &OWN
+            &SANDBOX
         };
-        let key = key.get_or_init(|| generate(random));
-        // A 2048-bit key is long enough for the encoded digest.
+        let key = key.get_or_init(generate);
+        // The key is long enough for the encoded digest.
         let signature = key
             .pkcs1v15_sign::<Sha256>(signed.as_bytes())
             .unwrap_or_default();
@@ -91,16 +96,16 @@ impl TokenSpec<'_> {
 }
 
 /// Returns the key that the sandbox's tokens are signed with; `None` before the first token.
-pub(crate) fn own_public_key() -> Option<&'static PublicKey> {
-    OWN.get().map(PrivateKey::as_public_key)
+pub(crate) fn sandbox_public_key() -> Option<&'static PublicKey> {
+    SANDBOX.get().map(PrivateKey::as_public_key)
 }
 
-fn generate(mut random: &Random) -> PrivateKey {
+fn generate() -> PrivateKey {
     #[expect(
         clippy::expect_used,
-        reason = "the size is supported, and the random numbers cannot fail"
+        reason = "the size is supported, and the system's random numbers do not fail after the start"
     )]
-    PrivateKey::new(&mut random, KEY_BITS).expect("an RSA key of 2048 bits")
+    PrivateKey::new(&mut SysRng, KEY_BITS).expect("an RSA key of 2048 bits")
 }
 
 /// The `kid` in the header of the sandbox's tokens.
@@ -109,11 +114,11 @@ pub(crate) const KEY_ID: &str = "sandbox";
 /// The size that OIDC providers use.
 const KEY_BITS: usize = 2048;
 
-/// Reserved by RFC 2606, like the provider's own: neither can exist.
+/// A host below `.invalid`, as of the provider's issuer: RFC 2606 reserves it, so that neither exists.
 const OTHER_ISSUER: &str = "https://other-issuer.invalid";
 
-/// One key for all sandboxes of a process, generated at the first use because that takes a noticeable time.
-static OWN: OnceLock<PrivateKey> = OnceLock::new();
+/// The key of all sandboxes of a process, generated at its first use because that takes a noticeable time.
+static SANDBOX: OnceLock<PrivateKey> = OnceLock::new();
 
-/// A key that no provider knows.
+/// A key that no provider accepts.
 static OTHER: OnceLock<PrivateKey> = OnceLock::new();

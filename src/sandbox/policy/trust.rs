@@ -1,8 +1,9 @@
 //! Trust policies: who may assume a role.
 //!
-//! Whatever is not modelled is refused when the policy is set, so that it can never silently allow or deny.
+//! A policy with an element that is not modelled is refused when it is set, so that none is silently ignored.
 
 use std::collections::BTreeMap;
+use std::slice;
 
 use serde::Deserialize;
 
@@ -70,9 +71,9 @@ impl TrustPolicy {
         Ok(serde_json::from_str(text)?)
     }
 
-    /// Whether a caller of this type, known by any of `names`, may assume the role.
+    /// Whether a caller of this type, with any of these names, may assume the role.
     ///
-    /// A statement that denies overrides all that allow.
+    /// A statement that denies overrides all statements that allow.
     pub(crate) fn trusts(
         &self,
         kind: PrincipalType,
@@ -92,36 +93,39 @@ impl Statement {
         let action = self
             .action
             .any(|action| matches!(action, "sts:AssumeRole" | "sts:*" | "*"));
-        let listed = self.principal.get(&kind);
+        let principals = self.principal.get(&kind);
         action
-            && listed.is_some_and(|listed| listed.any(|name| names.contains(&name)))
-            && self.condition.iter().all(|(operator, wanted)| {
-                wanted
+            && principals.is_some_and(|listed| listed.any(|name| names.contains(&name)))
+            && self.condition.iter().all(|(operator, listed)| {
+                listed
                     .iter()
-                    .all(|(key, values)| operator.holds(values, context.get(key.as_str())))
+                    .all(|(key, values)| operator.is_satisfied(values, context.get(key.as_str())))
             })
     }
 }
 
 impl Operator {
-    /// Whether one of the wanted values is among those present; an absent key satisfies no condition.
-    fn holds(self, wanted: &OneOrMany, present: Option<&Vec<&str>>) -> bool {
-        let present = present.map(Vec::as_slice).unwrap_or_default();
-        wanted.any(|wanted| {
-            present.iter().any(|present| match self {
-                Self::StringEquals => wanted == *present,
-                Self::StringLike => wildcard::matches(wanted, present),
+    /// Whether the request has one of the values that the policy lists; an absent key satisfies no condition.
+    fn is_satisfied(self, listed: &OneOrMany, requested: Option<&Vec<&str>>) -> bool {
+        listed.any(|listed| {
+            requested.into_iter().flatten().any(|value| match self {
+                Self::StringEquals => listed == *value,
+                Self::StringLike => wildcard::matches(listed, value),
             })
         })
     }
 }
 
 impl OneOrMany {
-    pub(crate) fn any(&self, holds: impl Fn(&str) -> bool) -> bool {
+    pub(crate) fn values(&self) -> &[String] {
         match self {
-            Self::One(value) => holds(value),
-            Self::Many(values) => values.iter().any(|value| holds(value)),
+            Self::One(value) => slice::from_ref(value),
+            Self::Many(values) => values,
         }
+    }
+
+    pub(crate) fn any(&self, is_match: impl Fn(&str) -> bool) -> bool {
+        self.values().iter().any(|value| is_match(value))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A bounded record of the requests, for those who test against the sandbox.
+//! A bounded record of the requests, for tests that use the sandbox.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 
-/// One request that arrived. Holds no secret.
+/// A request that arrived. It contains no secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordedRequest {
     /// When it arrived, by the sandbox's clock.
@@ -16,9 +16,9 @@ pub struct RecordedRequest {
     pub action: Option<&'static str>,
     /// The `AccessKeyId` that the request names.
     pub access_key_id: Option<String>,
-    /// The HTTP status of the response; `None` until it is made.
+    /// The HTTP status of the response; `None` until there is one.
     pub status: Option<u16>,
-    /// The `Code` of the response; `None` for a success, and until it is made.
+    /// The `Code` of the response; `None` for a success, and until there is a response.
     pub code: Option<String>,
     /// The name of the fault that applied to the request.
     pub fault: Option<&'static str>,
@@ -26,7 +26,8 @@ pub struct RecordedRequest {
     pub request_id: String,
 }
 
-/// The latest requests, and how many there were.
+/// The latest requests, and the numbers of all requests and responses.
+#[derive(Default)]
 pub(crate) struct Record {
     latest: Mutex<VecDeque<RecordedRequest>>,
     count: watch::Sender<u64>,
@@ -34,14 +35,6 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn new() -> Self {
-        Self {
-            latest: Mutex::default(),
-            count: watch::Sender::new(0),
-            responses: AtomicU64::new(0),
-        }
-    }
-
     /// Adds a request that has arrived.
     pub(crate) fn add(&self, request: RecordedRequest) {
         let mut latest = self.lock();
@@ -53,7 +46,7 @@ impl Record {
         self.count.send_modify(|count| *count += 1);
     }
 
-    /// Adds the response to a request, if that is still among the latest.
+    /// Records the response to a request, if the request is still among the latest.
     pub(crate) fn complete(&self, request_id: &str, status: u16, code: Option<&str>) {
         self.responses.fetch_add(1, Ordering::Relaxed);
         let mut latest = self.lock();
@@ -72,7 +65,7 @@ impl Record {
         self.count.subscribe()
     }
 
-    /// Returns how many requests have had a response so far.
+    /// Returns the number of responses so far.
     pub(crate) fn responses(&self) -> u64 {
         self.responses.load(Ordering::Relaxed)
     }
@@ -82,5 +75,5 @@ impl Record {
     }
 }
 
-/// Enough for any test, and no more than a few hundred KiB.
+/// Enough for any test; at most a few hundred KiB.
 const CAPACITY: usize = 1024;

@@ -9,8 +9,7 @@ use secrecy::ExposeSecret as _;
 use sha2::{Digest as _, Sha256};
 
 use super::client::{Reply, escape, send, start};
-use crate::credentials::timestamp;
-use crate::sandbox::auth::v3::hex;
+use crate::credentials::{hex, timestamp};
 use crate::sandbox::random::Random;
 use crate::sandbox::{AccessKey, Sandbox};
 

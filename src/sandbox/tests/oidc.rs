@@ -226,9 +226,9 @@ async fn the_trust_policy_decides_on_issuer_audience_and_subject() {
 }
 
 #[tokio::test]
-async fn a_configured_key_set_replaces_the_own_key() {
+async fn configured_key_set_replaces_the_key_of_the_sandbox() {
     let token = valid_token(&start().await);
-    let key = token::own_public_key().unwrap();
+    let key = token::sandbox_public_key().unwrap();
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
     let own = json!({"kty": "RSA", "kid": token::KEY_ID, "alg": "RS256",
         "n": encode(&key.n_bytes()), "e": encode(&key.e_bytes())});

@@ -34,9 +34,7 @@ pub(crate) fn plan(text: &str) -> Result<Plan, Vec<String>> {
 fn lifetime(text: &str) -> Result<Duration, String> {
     let lifetime = duration::parse(text)?;
     if lifetime < Duration::from_secs(2) {
-        return Err(format!(
-            "`{text}` is too short; choose 2s or more"
-        ));
+        return Err(format!("`{text}` is too short; choose 2s or more"));
     }
     Ok(lifetime)
 }
@@ -181,7 +179,9 @@ fn latency(text: &str) -> Result<(Duration, Duration), String> {
     let (least, most) = text.split_once("..").unwrap_or((text, text));
     let (least, most) = (duration::parse_fine(least)?, duration::parse_fine(most)?);
     if least > most {
-        return Err(format!("in `{text}` the first duration is longer than the second; swap them"));
+        return Err(format!(
+            "in `{text}` the first duration is longer than the second; swap them"
+        ));
     }
     if most > MAX_LATENCY {
         return Err(format!(

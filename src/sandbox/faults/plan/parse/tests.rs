@@ -55,7 +55,9 @@ fn every_error_is_reported_with_its_remedy() {
         ("down,", &["there is an empty entry; remove a comma"]),
         (
             "trottle",
-            &["`trottle` is not a fault; the faults are down, hang, throttle, throttle-pause, error,"],
+            &[
+                "`trottle` is not a fault; the faults are down, hang, throttle, throttle-pause, error,",
+            ],
         ),
         ("=2s", &["`` is not a fault; the faults are "]),
         ("Down", &["`Down` is not a fault; "]),
@@ -66,10 +68,7 @@ fn every_error_is_reported_with_its_remedy() {
             ],
         ),
         ("error=1.1", &["error: `1.1` is not a probability; "]),
-        (
-            "error=-0.1",
-            &["error: `-0.1` is not a probability; "],
-        ),
+        ("error=-0.1", &["error: `-0.1` is not a probability; "]),
         ("error=NaN", &["error: `NaN` is not a probability; "]),
         ("error=", &["error: `` is not a probability; "]),
         ("error=.", &["error: `.` is not a probability; "]),
@@ -115,7 +114,10 @@ fn every_error_is_reported_with_its_remedy() {
                 "flap: in `90s/30s` the service is never down or never up; write flap=30s/90s, with the outage first and the longer period second",
             ],
         ),
-        ("flap=0s/30s", &["flap: in `0s/30s` the service is never down"]),
+        (
+            "flap=0s/30s",
+            &["flap: in `0s/30s` the service is never down"],
+        ),
         (
             "throttle-pause=30s",
             &["throttle-pause has no effect without throttle; add it"],
