@@ -80,8 +80,8 @@ async fn attempt(config: Config, report: &mut Report) {
     let clock = Clock::machine();
     let sandbox = !matches!(config.upstream, Upstream::Cloud(_) | Upstream::Nothing);
     let built = source::source(config.upstream, config.session, &clock).await;
-    // Dropping the guard would stop the embedded STS.
-    let (chain, _guard) = match built {
+    // Dropping the embedded STS would stop it.
+    let (chain, _embedded_sts) = match built {
         Ok(built) => built,
         Err(error) => return report.mistaken(vec![error.to_string()]),
     };

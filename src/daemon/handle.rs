@@ -25,32 +25,32 @@ pub struct Handle {
     pub container_uri: Option<SecretString>,
     /// The file with the token that AWS SDKs must send, if one is required.
     pub container_token_file: Option<PathBuf>,
-    /// Whether the metadata endpoint is where every client expects it.
+    /// Whether the metadata listener is at 100.100.100.200:80, where every client expects it.
     pub is_instance: bool,
     pub(super) subscriber: Subscriber,
     pub(super) clock: Clock,
-    pub(super) files: Vec<Kept>,
+    pub(super) files: Vec<OutputFile>,
     pub(super) refresh_requests: Arc<watch::Sender<u64>>,
     pub(super) stop_requested: watch::Receiver<bool>,
 }
 
-/// A credentials file and its writer.
+/// A credentials file, its status, and the ownership with which it is removed.
 #[derive(Clone, Debug)]
-pub(super) struct Kept {
+pub(super) struct OutputFile {
     pub(super) options: CredentialsFile,
-    pub(super) state: watch::Receiver<writer::Status>,
+    pub(super) status: watch::Receiver<writer::Status>,
     pub(super) ownership: Ownership,
 }
 
 impl Handle {
-    /// Waits until there are good credentials, or none will ever be needed.
+    /// Waits until there are valid credentials, or the job turns out to have no role.
     pub async fn credentials(&self) {
         let is_settled =
             |offer| matches!(offer, Offer::Credentials(_) | Offer::NoRole).then_some(());
         self.wait_for(is_settled).await;
     }
 
-    /// Waits like [`Self::credentials`], and until every file holds them.
+    /// Waits like [`Self::credentials`], and until every file contains them.
     ///
     /// Fails as soon as an attempt fails with an error that only a human can correct.
     pub async fn ready(&self) -> Result<(), Arc<Failure>> {
@@ -60,17 +60,17 @@ impl Handle {
             Offer::Wait(_) => None,
         };
         self.wait_for(settled).await?;
-        for Kept { state, .. } in &self.files {
-            let is_written = |state: &writer::Status| matches!(state, writer::Status::Written);
+        for OutputFile { status, .. } in &self.files {
+            let is_written = |status: &writer::Status| matches!(status, writer::Status::Written);
             // The writer ends only with the process.
-            let _ = state.clone().wait_for(is_written).await;
+            let _ = status.clone().wait_for(is_written).await;
         }
         Ok(())
     }
 
     /// Returns the failure that prevents readiness, if there is one.
     pub fn failure(&self) -> Option<Arc<Failure>> {
-        let failed = |kept: &Kept| match &*kept.state.borrow() {
+        let failed = |file: &OutputFile| match &*file.status.borrow() {
             writer::Status::Failed(failure) => Some(Arc::clone(failure)),
             _ => None,
         };
@@ -104,12 +104,11 @@ impl Handle {
         self.refresh_requests.send_modify(|count| *count += 1);
     }
 
-    /// Waits for a stop request on the admin listener. Pends for ever where there is none.
+    /// Waits for a stop request on the admin listener. Pends for ever if there is no such listener.
     pub async fn stop_requested(&self) {
-        if self
-            .stop_requested
-            .clone()
-            .wait_for(|asked| *asked)
+        let mut stop_requested = self.stop_requested.clone();
+        if stop_requested
+            .wait_for(|is_requested| *is_requested)
             .await
             .is_err()
         {
@@ -120,7 +119,7 @@ impl Handle {
     /// Removes the files that this process has written, as far as possible.
     pub async fn remove_files(self) {
         let removing = tokio::task::spawn_blocking(move || {
-            for Kept {
+            for OutputFile {
                 options, ownership, ..
             } in self.files
             {
@@ -128,12 +127,12 @@ impl Handle {
             }
         });
         // A file system that hangs must not delay the exit.
-        let _ = tokio::time::timeout(REMOVAL, removing).await;
+        let _ = tokio::time::timeout(REMOVAL_TIMEOUT, removing).await;
     }
 }
 
 /// More than a removal takes, unless the file system hangs.
-const REMOVAL: Duration = Duration::from_secs(2);
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
 mod tests {
@@ -162,11 +161,11 @@ mod tests {
         };
         publisher.failed(Failure::new(Stage::Sts, "TimedOut", "slow"), noon());
         let mut waiting = pin!(handle.credentials());
-        let mut times = 0;
+        let mut polls = 0;
         let bounded = poll_fn(|context| {
-            times += 1;
+            polls += 1;
             let polled = waiting.as_mut().poll(context).map(|()| true);
-            if times > 10 {
+            if polls > 10 {
                 Poll::Ready(false)
             } else {
                 polled
@@ -179,7 +178,7 @@ mod tests {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            is_over = bounded => assert!(is_over, "it woke again and again"),
+            is_bounded = bounded => assert!(is_bounded, "the wait polled more than ten times"),
             () = renewal => {}
         }
     }

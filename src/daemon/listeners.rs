@@ -30,8 +30,8 @@ pub(super) struct Listeners {
     admin: Option<Bound>,
 }
 
-/// What is behind the listeners.
-pub(super) struct Rooms {
+/// What the listeners serve.
+pub(super) struct Services {
     pub(super) provider: Provider,
     pub(super) serve: Serve,
     pub(super) metadata: Option<Metadata>,
@@ -54,7 +54,7 @@ impl Listeners {
         })
     }
 
-    /// Returns the address to advertise, as an IPv4 literal where both are possible: Python's SDK fails on IPv6 literals.
+    /// Returns the address to advertise, as an IPv4 literal if possible: Python's SDK fails on IPv6 literals.
     pub(super) fn advertised(&self, listen: SocketAddr) -> SocketAddr {
         let first = self.data.first();
         let mut address = first.map_or(listen, |(_, address)| *address);
@@ -64,21 +64,21 @@ impl Listeners {
         address
     }
 
-    /// Serves on every address until `closing`. The listeners share the limit of open files.
+    /// Serves on every address until `closing` is set. The listeners share the limit of open files.
     pub(super) fn serve(
         self,
-        rooms: Rooms,
+        services: Services,
         open_files: usize,
         closing: &watch::Receiver<bool>,
         span: Span,
     ) -> TaskSet {
-        let Rooms {
+        let Services {
             provider,
             serve,
             metadata,
             admin,
-        } = rooms;
-        // A fifth each for at most four listeners, and one for everything else.
+        } = services;
+        // A fifth for each of at most four listeners, and a fifth for everything else.
         let connections = (open_files / 5).clamp(16, CONNECTIONS);
         let mut servers = TaskSet::new(span);
         let mut start = |name, listener, router: Router| {
@@ -98,7 +98,7 @@ impl Listeners {
         }
         if let (Some((listener, address)), Some(metadata)) = (self.metadata, metadata) {
             let role = &metadata.role;
-            info!(%address, role, "The ECS metadata dialect is spoken");
+            info!(%address, role, "The ECS metadata dialect is served");
             let uids = serve.admission.allow_uids;
             let router = metadata::router(metadata, uids, caller_log);
             start("the metadata server", listener, router);
@@ -129,30 +129,30 @@ fn bind_data(listen: SocketAddr) -> Result<Vec<Bound>, Error> {
     if listen.ip() != IpAddr::from(Ipv4Addr::LOCALHOST) {
         return Ok(vec![bind(listen, setting)?]);
     }
-    let mut tries = PORT_TRIES;
+    let mut retries = PORT_RETRIES;
     loop {
         let first = bind(listen, setting)?;
-        let twin = SocketAddr::from((Ipv6Addr::LOCALHOST, first.1.port()));
-        match bind(twin, setting) {
+        let ipv6 = SocketAddr::from((Ipv6Addr::LOCALHOST, first.1.port()));
+        match bind(ipv6, setting) {
             Ok(second) => return Ok(vec![first, second]),
             Err(Error::Bind { source, .. }) if source.kind() != io::ErrorKind::AddrInUse => {
-                debug!("This machine has no [::1]: {source}");
+                debug!("Serving on 127.0.0.1 only, because [::1] is unavailable: {source}");
                 return Ok(vec![first]);
             }
             // A port that is free in one family may be taken in the other.
-            Err(_) if listen.port() == 0 && tries > 0 => tries -= 1,
+            Err(_) if listen.port() == 0 && retries > 0 => retries -= 1,
             Err(error) => return Err(error),
         }
     }
 }
 
 async fn closed(mut closing: watch::Receiver<bool>) {
-    // A dropped sender means the same.
+    // A dropped sender also closes.
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// Concurrent connections a listener, if the limit of open files allows.
+/// Concurrent connections per listener, if the limit of open files allows.
 const CONNECTIONS: usize = 4096;
 
-/// Attempts to find a port that is free in both families.
-const PORT_TRIES: u32 = 16;
+/// Retries to find a port that is free in both families.
+const PORT_RETRIES: u32 = 16;

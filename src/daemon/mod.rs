@@ -1,4 +1,4 @@
-//! The composition root of the commands that serve: builds, spawns, waits, drains.
+//! The composition root of the commands that serve: builds the parts of a daemon, runs them, and shuts them down.
 
 mod handle;
 mod listeners;
@@ -33,15 +33,15 @@ use crate::server::metadata::{self, Metadata};
 use crate::time::clock::Clock;
 
 pub use self::handle::Handle;
-use self::handle::Kept;
-use self::listeners::{Listeners, Rooms};
+use self::handle::OutputFile;
+use self::listeners::{Listeners, Services};
 use self::tasks::TaskSet;
 pub use self::tasks::Tasks;
 
 /// Why a daemon cannot start, or has to end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An address cannot be listened on.
+    /// A listener cannot be bound.
     #[error(
         "cannot listen on {address}: {source}; {}, or change {setting}",
         remedy(source)
@@ -54,13 +54,13 @@ pub enum Error {
         /// The error of the operating system.
         source: io::Error,
     },
-    /// A task that never ends has ended.
-    #[error("{0} ended, which it never should; restart the process and report this")]
+    /// A task has ended that runs as long as the process.
+    #[error("{0} ended unexpectedly; restart the process and report this")]
     Ended(&'static str),
     /// A file cannot be written.
     #[error("{0}")]
     File(Failure),
-    /// The operating system refuses something basic.
+    /// A basic call of the operating system failed.
     #[error("cannot {what}: {source}")]
     System {
         /// What was attempted.
@@ -88,16 +88,16 @@ fn remedy(error: &io::Error) -> &'static str {
 /// A running daemon: its servers, file writers and refresher.
 #[derive(Debug)]
 pub struct App {
-    /// Its state, and requests to it.
+    /// Its addresses, its state, and requests to it.
     pub handle: Handle,
     /// Its tasks.
     pub tasks: Tasks,
 }
 
 impl App {
-    /// Builds and starts everything, with at most `open_files` open files.
+    /// Builds and starts everything, within a limit of `open_files` open files.
     ///
-    /// Whatever can fail is done before the first attempt to obtain credentials.
+    /// Returns errors of addresses and files before the first attempt to obtain credentials.
     pub async fn start(config: Config, open_files: usize) -> Result<Self, Error> {
         let span = source::span(&config.upstream);
         Self::start_within(config, open_files, span.clone())
@@ -134,9 +134,9 @@ impl App {
         let container_uri = container.as_ref().map(|_| uri(data::CONTAINER_PREFIX));
         let uri = uri(data::PREFIX);
         let (writers, files) = writers(&upstream, files, &subscriber, &clock).await?;
-        let left = (state, &upstream, &session);
-        let keeper = restore::restore(left, &publisher, &subscriber, &clock).await?;
-        let (source, guard) = source::source(upstream, session, &clock).await?;
+        let saved = (state, &upstream, &session);
+        let state_writer = restore::restore(saved, &publisher, &subscriber, &clock).await?;
+        let (source, embedded_sts) = source::source(upstream, session, &clock).await?;
 
         let (refresh_requests, refresh_requested) = watch::channel(0);
         let (stop, stopping) = watch::channel(false);
@@ -150,14 +150,14 @@ impl App {
             .map(|options| metadata_endpoint(options, provider.clone(), source.as_ref()))
             .transpose()?;
         let servers = listeners.serve(
-            Rooms {
+            Services {
                 provider,
                 serve,
                 metadata,
                 admin: Admin {
                     health,
-                    files: files.iter().map(|kept| kept.state.clone()).collect(),
-                    state: keeper.as_ref().map(Writer::status),
+                    files: files.iter().map(|file| file.status.clone()).collect(),
+                    state: state_writer.as_ref().map(Writer::status),
                     stopping,
                     stop: Arc::new(stop_request),
                     clock: clock.clone(),
@@ -173,8 +173,8 @@ impl App {
         for writer in writers {
             others.spawn_endless("a file writer", writer.run());
         }
-        if let Some(keeper) = keeper {
-            others.spawn_endless("the keeper of the state", keeper.run());
+        if let Some(writer) = state_writer {
+            others.spawn_endless("the state writer", writer.run());
         }
         refresh(&mut others, source, publisher, &clock, refresh_requested);
         Ok(Self {
@@ -197,7 +197,7 @@ impl App {
                 stop,
                 close,
                 drain,
-                _guard: guard,
+                _embedded_sts: embedded_sts,
             },
         })
     }
@@ -232,7 +232,7 @@ fn metadata_endpoint(
 ) -> Result<Metadata, Error> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(|error| Error::System {
-        what: "get randomness",
+        what: "get random bytes",
         source: io::Error::other(error),
     })?;
     Ok(Metadata {
@@ -257,26 +257,26 @@ async fn writers(
     files: Vec<CredentialsFile>,
     subscriber: &Subscriber,
     clock: &Clock,
-) -> Result<(Vec<Writer>, Vec<Kept>), Error> {
-    let (mut writers, mut states) = (Vec::new(), Vec::new());
+) -> Result<(Vec<Writer>, Vec<OutputFile>), Error> {
+    let (mut writers, mut outputs) = (Vec::new(), Vec::new());
     if matches!(upstream, Upstream::Nothing) {
         info!("This job has no role: the URI answers 404, and no file is written");
-        return Ok((writers, states));
+        return Ok((writers, outputs));
     }
     for options in files {
         let writer = Writer::new(options.clone(), subscriber.clone(), clock.clone()).await;
         let writer = writer.map_err(Error::File)?;
-        states.push(Kept {
+        outputs.push(OutputFile {
             options,
-            state: writer.status(),
+            status: writer.status(),
             ownership: writer.ownership(),
         });
         writers.push(writer);
     }
-    Ok((writers, states))
+    Ok((writers, outputs))
 }
 
-/// Draws jitter; the middle, if the kernel gives no randomness.
+/// Draws jitter from 0 to 1, or returns 0.5 if the kernel provides no randomness.
 fn jitter() -> schedule::Jitter {
     getrandom::u32().map_or(0.5, |random| {
         f64::from(random) / (f64::from(u32::MAX) + 1.0)

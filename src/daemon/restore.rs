@@ -15,10 +15,10 @@ use crate::time::clock::Clock;
 
 use super::Error;
 
-/// Publishes the credentials that were saved with the same settings, if they are still good, and returns the writer that
+/// Publishes the credentials that were saved with the same settings, if they are still valid, and returns the writer that
 /// saves new ones.
 ///
-/// A file that cannot be read or used does not prevent the start; one that cannot be written does.
+/// A file that cannot be read or used does not prevent the start; a file that cannot be written does.
 pub(super) async fn restore(
     (path, upstream, session): (Option<PathBuf>, &Upstream, &Session),
     publisher: &Publisher,
@@ -35,7 +35,7 @@ pub(super) async fn restore(
     match store.load(clock).await {
         Ok(None) => info!(%path, "There is no saved state yet"),
         Ok(Some(Restored { lease, renew_at })) => {
-            // Without a role the identity's credentials may have been replaced meanwhile.
+            // Without a role, the identity's own credentials are served, and may have been replaced since.
             let renew_at = if cloud.role.is_some() {
                 renew_at
             } else {

@@ -1,5 +1,7 @@
 //! Builds the source of credentials: the identity, the client of STS, and the embedded STS in a sandbox.
 
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -27,16 +29,23 @@ pub enum Error {
     #[error("{}; correct sts.ca_file", failure::chain(.0))]
     Outbound(#[from] client::Error),
     /// The embedded STS does not start.
-    #[error("cannot start the embedded STS: {0}")]
-    Sandbox(String),
+    #[error(
+        "cannot start the embedded STS: cannot listen on {address}: {source}; stop what uses it, or change --sandbox-listen"
+    )]
+    Sandbox {
+        /// The address that it is to listen on.
+        address: SocketAddr,
+        /// Why it does not start.
+        source: io::Error,
+    },
 }
 
-/// What must be kept alive as long as the source is used.
+/// The embedded STS, which stops when this is dropped.
 #[cfg(feature = "sandbox")]
-pub type Guard = Option<crate::sandbox::Sandbox>;
+pub type EmbeddedSts = crate::sandbox::Sandbox;
+/// The embedded STS, which this build does not contain.
 #[cfg(not(feature = "sandbox"))]
-/// What must be kept alive as long as the source is used.
-pub type Guard = Option<std::convert::Infallible>;
+pub type EmbeddedSts = std::convert::Infallible;
 
 /// Returns the span that marks every log line of a sandbox, at any level.
 pub fn span(upstream: &Upstream) -> Span {
@@ -47,24 +56,24 @@ pub fn span(upstream: &Upstream) -> Span {
     }
 }
 
-/// Returns the store of a state for what these settings obtain.
+/// Returns the state file for the credentials that these settings obtain.
 pub fn store(cloud: &Cloud, session: &Session, path: PathBuf) -> StateFile {
     let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
     let mut identity = cloud.identity.coordinates();
-    // Another content of the file that names the identity is another identity.
+    // If the content of the file that names the identity changes, the identity has changed.
     identity.extend(cloud.identity.source_file().map(digest));
     let binding = Binding::new(&identity, &endpoints, &roles(cloud, session));
     let source_file = cloud.identity.source_file().map(Path::to_owned);
     StateFile::new(path, binding, source_file)
 }
 
-/// Returns the digest of a small file, or of nothing if it cannot be read. Blocks.
+/// Returns the digest of a small file, or of an empty one if it cannot be read. Blocks.
 fn digest(path: &Path) -> String {
-    let content = file::read_regular(path, LIMIT).unwrap_or_default();
+    let content = file::read_regular(path, SIZE_LIMIT).unwrap_or_default();
     STANDARD.encode(Sha256::digest(&*content))
 }
 
-/// Builds the source of credentials; none for a job without a role.
+/// Builds the source of credentials; returns `None` for a job without a role.
 #[cfg_attr(
     not(feature = "sandbox"),
     expect(clippy::unused_async, reason = "only a sandbox takes time to start")
@@ -73,7 +82,7 @@ pub async fn source(
     upstream: Upstream,
     session: Session,
     clock: &Clock,
-) -> Result<(Option<Chain>, Guard), Error> {
+) -> Result<(Option<Chain>, Option<EmbeddedSts>), Error> {
     match upstream {
         Upstream::Nothing => Ok((None, None)),
         Upstream::Cloud(cloud) => Ok((Some(chain(*cloud, &session, clock)?), None)),
@@ -99,7 +108,7 @@ fn chain(cloud: Cloud, session: &Session, clock: &Clock) -> Result<Chain, Error>
         if role.duration < schedule::COMFORTABLE {
             warn!(
                 duration_seconds = role.duration.as_secs(),
-                "role.duration is below 34 minutes: some SDKs will ask on every call before each renewal; make it longer"
+                "role.duration is below 34 minutes: some SDKs will request credentials on every call before each renewal; make it longer"
             );
         }
     } else {
@@ -108,8 +117,8 @@ fn chain(cloud: Cloud, session: &Session, clock: &Clock) -> Result<Chain, Error>
             "Passing the identity's own credentials through: no role is set"
         );
     }
-    let places = places(cloud.endpoints, cloud.roots.as_ref())?;
-    let sts = Sts::new(places, cloud.signature, clock.clone());
+    let endpoints = endpoint_states(cloud.endpoints, cloud.roots.as_ref())?;
+    let sts = Sts::new(endpoints, cloud.signature, clock.clone());
     Ok(Chain::new(cloud.identity, sts, roles, clock.clone()))
 }
 
@@ -135,11 +144,11 @@ fn roles(cloud: &Cloud, session: &Session) -> Vec<RoleRequest> {
     roles
 }
 
-fn places(
+fn endpoint_states(
     endpoints: Vec<Endpoint>,
     roots: Option<&Vec<CertificateDer<'static>>>,
 ) -> Result<Vec<EndpointState>, client::Error> {
-    let place = |endpoint: Endpoint| {
+    let state = |endpoint: Endpoint| {
         let outbound = Outbound::new(client::Options {
             roots: roots.cloned(),
             direct: endpoint.is_loopback(),
@@ -147,7 +156,7 @@ fn places(
         })?;
         Ok(EndpointState::new(endpoint, outbound))
     };
-    endpoints.into_iter().map(place).collect()
+    endpoints.into_iter().map(state).collect()
 }
 
 #[cfg(feature = "sandbox")]
@@ -159,32 +168,29 @@ async fn embedded(
     use crate::sandbox::{Options, Sandbox};
     use crate::sts::sign::Signature;
 
-    let failed = Error::Sandbox;
     let address = options.listen;
+    let failed = |source| Error::Sandbox { address, source };
+    let invalid = |reason: String| failed(io::Error::other(reason));
     let options = Options {
         clock: clock.clone(),
         ..options
     };
-    let sandbox = Sandbox::start(options).await.map_err(|error| {
-        failed(format!(
-            "cannot listen on {address}: {error}; stop what uses it, or change --sandbox-listen"
-        ))
-    })?;
+    let sandbox = Sandbox::start(options).await.map_err(failed)?;
     let identity = Identity::AccessKey(AccessKey {
         id: Value::Given(sandbox.access_key_id().into()),
         secret: Value::Given(sandbox.access_key_secret()),
         token: None,
     });
     let cloud = Cloud {
-        role: Some(RoleArn::parse(&sandbox.role_arn()).map_err(failed)?),
+        role: Some(RoleArn::parse(&sandbox.role_arn()).map_err(invalid)?),
         via: Vec::new(),
         identity,
-        endpoints: vec![Endpoint::parse(&sandbox.endpoint()).map_err(failed)?],
+        endpoints: vec![Endpoint::parse(&sandbox.endpoint()).map_err(invalid)?],
         signature: Signature::V1,
         roots: None,
     };
     Ok((cloud, sandbox))
 }
 
-/// More than any file of profiles.
-const LIMIT: usize = 1024 * 1024;
+/// The limit on the size of a file that names the identity, in bytes: larger than any file of profiles.
+const SIZE_LIMIT: usize = 1024 * 1024;

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument as _, Span, info};
 
-use crate::daemon::source;
+use crate::daemon::source::EmbeddedSts;
 
 use super::Error;
 
@@ -20,11 +20,11 @@ pub struct Tasks {
     pub(super) stop: watch::Sender<bool>,
     pub(super) close: watch::Sender<bool>,
     pub(super) drain: Duration,
-    pub(super) _guard: source::Guard,
+    pub(super) _embedded_sts: Option<EmbeddedSts>,
 }
 
 impl Tasks {
-    /// Waits until a task has ended, which none should. Cancel safe.
+    /// Waits until a task has ended unexpectedly. Cancel safe.
     pub async fn ended(&mut self) -> Error {
         let ended = tokio::select! {
             ended = self.others.ended() => ended,
@@ -33,9 +33,9 @@ impl Tasks {
         Error::Ended(ended)
     }
 
-    /// Shuts down: keeps serving during the drain, or until `finished`, then finishes the requests in progress.
+    /// Shuts down: serves until the drain is over or `finished` completes, then finishes the requests in progress.
     ///
-    /// Returns at once when `abort` does.
+    /// Returns at once when `abort` completes.
     pub async fn shut_down(
         mut self,
         finished: impl Future<Output = ()>,
@@ -65,7 +65,7 @@ impl Tasks {
     }
 }
 
-/// Named tasks, each within the span.
+/// Named tasks, which all log within one span.
 #[derive(Debug)]
 pub(super) struct TaskSet {
     set: JoinSet<&'static str>,

@@ -55,7 +55,7 @@ struct CallerKey {
     user_agent: String,
 }
 
-/// Remembers what has been logged: [`SEEN_LIMIT`] entries at most.
+/// Remembers what has been logged: at most [`SEEN_LIMIT`] entries.
 #[derive(Debug)]
 struct Seen<T>(Mutex<HashSet<T>>);
 
@@ -89,7 +89,7 @@ impl Access {
             user_agent: user_agent(&request),
         };
         let response = next.run(request).await;
-        // A request with a wrong path or key is not one for credentials.
+        // A caller with a wrong path or key is not logged.
         let is_admitted =
             response.status().is_success() || response.status() == StatusCode::SERVICE_UNAVAILABLE;
         if is_admitted {
@@ -131,13 +131,13 @@ impl Access {
 }
 
 impl CallerLog {
-    /// Logs a caller, the first time. The response waits for that briefly: until it is sent, the calling process still
-    /// exists and can be looked up.
+    /// Logs a caller, the first time. The response waits briefly for the log entry: until the response is sent, the calling
+    /// process still exists and can be looked up.
     async fn log_admitted(self: &Arc<Self>, caller: CallerKey, owner: Option<Owner>) {
         // Each user is logged, even if another one has used up the limit with many programs.
         if self.admitted.is_new(&caller) | self.users.is_new(&caller.uid) {
             let logging = Arc::clone(self).log_new(caller, owner);
-            // A task of its own, which a caller that disconnects does not cancel.
+            // In a separate task, which is not cancelled when the caller disconnects.
             let logging = tokio::spawn(logging.in_current_span());
             let _ = tokio::time::timeout(LOOKUP_TIMEOUT, logging).await;
         }
@@ -159,30 +159,30 @@ impl CallerLog {
             user_agent,
         } = caller;
         let pid = program.as_ref().map(|program| program.pid);
-        // As text, which the log escapes: whoever started the program chose its name.
+        // As text, which the log escapes: the caller may have chosen the name of the program.
         let executable = program.map(|program| program.executable.to_string_lossy().into_owned());
         let from = ip.map(display);
         info!(
             dialect,
-            uid, pid, executable, from, user_agent, "A new caller asks for credentials"
+            uid, pid, executable, from, user_agent, "A new caller requested credentials"
         );
     }
 
-    /// Refuses a request whose caller the kernel cannot be asked for now.
+    /// Refuses a request because the kernel cannot be queried for its caller now.
     pub(super) fn refuse_unknown(&self, error: &io::Error) -> Response {
         let (code, message) = (
             "CallerUnknown",
-            "serve.allow_uids is set, and the owner of this connection cannot be determined now; try again, and see the log of ram-sidecar",
+            "serve.allow_uids is set, and the user of this program cannot be determined now; try again, and see the log of ram-sidecar",
         );
         self.log_refused(
             code,
-            &format!("cannot ask the kernel for the owner of the connection: {error}"),
+            &format!("cannot query the kernel for the owner of the connection: {error}"),
             None,
         );
         respond::error(StatusCode::SERVICE_UNAVAILABLE, code, message)
     }
 
-    /// Warns of a client that sends its requests as if to a proxy, the first time.
+    /// Warns of a client that sends its requests as if to a proxy, once.
     fn log_proxied(&self) {
         if !self.is_proxy_known.swap(true, Ordering::Relaxed) {
             warn!(
@@ -191,7 +191,7 @@ impl CallerLog {
         }
     }
 
-    /// Warns of a refusal, the first time that it concerns this user.
+    /// Logs a refusal: as a warning the first time for this user, then at the level `debug`.
     pub(super) fn log_refused(&self, code: &'static str, message: &str, uid: Option<u32>) {
         if self.refused.is_new(&(code, uid)) {
             warn!(code, uid, "A request was refused: {message}");
@@ -202,7 +202,7 @@ impl CallerLog {
 }
 
 impl<T: Clone + Eq + Hash> Seen<T> {
-    /// Whether an entry is new, and there is still space to remember it.
+    /// Remembers an entry, and returns whether it is new. At the limit, no entry is new.
     fn is_new(&self, entry: &T) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.contains(entry) || known.len() == SEEN_LIMIT {
@@ -210,7 +210,7 @@ impl<T: Clone + Eq + Hash> Seen<T> {
         }
         known.insert(entry.clone());
         if known.len() == SEEN_LIMIT {
-            warn!("Too many different callers; no others are logged");
+            warn!("Too many different callers; no more are logged");
         }
         true
     }
@@ -231,7 +231,7 @@ fn user_agent(request: &Request) -> String {
     text.chars().take(USER_AGENT_LIMIT).collect()
 }
 
-/// Far more than a job has programs.
+/// Far more than the number of programs of a job.
 const SEEN_LIMIT: usize = 256;
 
 /// How many characters of a `User-Agent` are logged.

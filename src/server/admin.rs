@@ -1,4 +1,4 @@
-//! The admin listener: probes, and the request to stop. By its types it cannot reach a secret.
+//! The admin listener: probes, and the request to stop. None of its types gives access to a secret.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -78,12 +78,12 @@ async fn live() -> Response {
 
 async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     let health = admin.health.health(admin.clock.now());
-    let mut waiting = false;
+    let mut is_waiting = false;
     let mut failed = None;
     for file in &admin.files {
         match &*file.borrow() {
             writer::Status::Written => {}
-            writer::Status::Waiting => waiting = true,
+            writer::Status::Waiting => is_waiting = true,
             writer::Status::Failed(failure) => failed = Some(Arc::clone(failure)),
         }
     }
@@ -95,7 +95,7 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
     probe(super::probe::ready(
         &health,
         failed.as_deref(),
-        waiting,
+        is_waiting,
         not_saved.as_deref(),
         *admin.stopping.borrow(),
     ))
@@ -115,7 +115,7 @@ fn probe(result: ProbeResult) -> Response {
     respond::json(status, result.body)
 }
 
-/// Begins the shutdown, if a program of this pod requests it: over loopback, and not from a web page.
+/// Begins the shutdown if a program of this pod requests it: over loopback, and not from a web page.
 async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     let addresses = request.extensions().get::<Addresses>();
     // Both addresses: a proxy of the pod's traffic may connect from a loopback address to the pod's own address.
@@ -128,9 +128,9 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         Err(error) if admin.allow_uids.is_some() => return admin.caller_log.refuse_unknown(&error),
         Err(_) => None,
     };
-    // The user of this process, who could also send it a signal.
-    let is_own = uid == Some(geteuid().as_raw());
-    let allow_uids = admin.allow_uids.as_deref().filter(|_| !is_own);
+    // The user of this process is always allowed, because that user could also send it a signal.
+    let is_own_user = uid == Some(geteuid().as_raw());
+    let allow_uids = admin.allow_uids.as_deref().filter(|_| !is_own_user);
     let rules = Rules {
         bound: addresses.map_or_else(
             || Ipv4Addr::LOCALHOST.into(),
@@ -138,14 +138,14 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         ),
         methods: &[Method::POST],
     };
-    let judged = request_check::check(
+    let checked = request_check::check(
         request.method(),
         request.uri(),
         request.version(),
         request.headers(),
         rules,
     );
-    let refusal = match judged {
+    let refusal = match checked {
         Ok(()) if loopback => request_check::admit(true, uid, false, allow_uids)
             .err()
             .map(|refusal| (refusal.status, refusal.code, refusal.message)),
@@ -160,7 +160,7 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         admin.caller_log.log_refused(code, message, uid);
         return respond::error(status, code, message);
     }
-    info!("A program asks this process to stop");
+    info!("A program requested the shutdown of this process");
     admin.stop.send_replace(true);
     respond::json(StatusCode::ACCEPTED, respond::stopping())
 }

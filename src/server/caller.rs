@@ -31,49 +31,48 @@ pub struct Owner {
 pub struct Program {
     /// Its id, as this process sees it.
     pub pid: u32,
-    /// Its executable, or its name where only that is readable. Whoever started it chose the name.
+    /// Its executable, or its name if only that is readable. The caller may have chosen the name.
     pub executable: PathBuf,
 }
 
 impl Addresses {
-    /// Makes the addresses of a connection; IPv4-mapped addresses of a dual-stack socket become IPv4 addresses.
+    /// Creates the addresses of a connection; IPv4-mapped addresses of a dual-stack socket become IPv4 addresses.
     pub fn new(peer: SocketAddr, local: SocketAddr) -> Self {
-        let plain =
+        let canonical =
             |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port());
         Self {
-            peer: plain(peer),
-            local: plain(local),
+            peer: canonical(peer),
+            local: canonical(local),
         }
     }
 
     /// Whether the client is on this machine, more precisely in this network namespace.
     pub fn is_local(&self) -> bool {
         let ip = self.peer.ip();
-        ip.is_loopback() || ip == self.local.ip() || is_ours(ip)
+        ip.is_loopback() || ip == self.local.ip() || is_own_address(ip)
     }
 
-    /// Asks the kernel for the owner of the client's socket; nothing if that is not on this machine, has been closed, or
-    /// belongs to a user who is not mapped in this user namespace.
+    /// Queries the kernel for the owner of the client's socket. Returns `None` if the socket is not on this machine, has been
+    /// closed, or belongs to a user who is not mapped in this user namespace.
     ///
-    /// Fails where neither interface of the kernel works, for lack of file descriptors for instance.
+    /// Fails if neither interface of the kernel works, for instance for lack of file descriptors.
     ///
-    /// Blocks for some microseconds, or, where the kernel has no `sock_diag`, for as long as it takes to read the table
-    /// of connections.
+    /// Blocks for some microseconds or, if the kernel has no `sock_diag`, while it reads the table of connections.
     pub fn owner(&self) -> io::Result<Option<Owner>> {
         let found = diag::owner(self).or_else(|_| table::owner(self))?;
-        Ok(found.filter(|owner| owner.uid != OVERFLOW || maps_all_users()))
+        Ok(found.filter(|owner| owner.uid != OVERFLOW_UID || maps_all_users()))
     }
 }
 
 impl Owner {
-    /// Finds the process; nothing if it is not visible, in another container for instance. Blocks for milliseconds.
+    /// Finds the process. Returns `None` if it is not visible, for instance in another container. Blocks for milliseconds.
     pub fn program(&self) -> Option<Program> {
         let link = format!("socket:[{}]", self.inode);
         let processes = fs::read_dir("/proc").ok()?;
         let pids = processes
             .flatten()
             .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        let holds = |pid: &u32| {
+        let has_socket = |pid: &u32| {
             let open = fs::read_dir(format!("/proc/{pid}/fd"));
             open.is_ok_and(|mut files| {
                 files.any(|file| {
@@ -82,7 +81,7 @@ impl Owner {
                 })
             })
         };
-        let pid = pids.into_iter().find(holds)?;
+        let pid = pids.into_iter().find(has_socket)?;
         let executable = fs::read_link(format!("/proc/{pid}/exe")).ok();
         let name = || fs::read_to_string(format!("/proc/{pid}/comm")).ok();
         let executable = executable.or_else(|| Some(PathBuf::from(name()?.trim_end())));
@@ -93,10 +92,10 @@ impl Owner {
     }
 }
 
-/// Whether an address belongs to this machine: only those can be bound.
+/// Whether an address belongs to this machine: only such addresses can be bound.
 ///
-/// Where `ip_nonlocal_bind` allows others too, it must be the source address of a connection to itself.
-fn is_ours(ip: IpAddr) -> bool {
+/// If `ip_nonlocal_bind` allows others too, the address must be the source address of a connection to itself.
+fn is_own_address(ip: IpAddr) -> bool {
     let (family, any) = match ip {
         IpAddr::V4(_) => ("ipv4", IpAddr::from(Ipv4Addr::UNSPECIFIED)),
         IpAddr::V6(_) => ("ipv6", IpAddr::from(Ipv6Addr::UNSPECIFIED)),
@@ -106,7 +105,7 @@ fn is_ours(ip: IpAddr) -> bool {
         return UdpSocket::bind((ip, 0)).is_ok();
     }
     let reached_from = UdpSocket::bind((any, 0)).and_then(|socket| {
-        socket.connect((ip, DISCARD))?;
+        socket.connect((ip, DISCARD_PORT))?;
         socket.local_addr()
     });
     reached_from.is_ok_and(|from| from.ip() == ip)
@@ -118,11 +117,11 @@ fn maps_all_users() -> bool {
     map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
-/// The id of all users who are not mapped in a user namespace; without one, it is the user `nobody`.
-const OVERFLOW: u32 = 65_534;
+/// The uid that stands for all users who are not mapped in a user namespace; outside of one, it is the user `nobody`.
+const OVERFLOW_UID: u32 = 65_534;
 
 /// Nothing is sent to this port: connecting a UDP socket only selects a route.
-const DISCARD: u16 = 9;
+const DISCARD_PORT: u16 = 9;
 
 #[cfg(test)]
 mod tests {
@@ -130,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// Connects to itself, and returns both sockets and the addresses.
+    /// Returns both sockets of a connection, and its addresses; `None` if the address is unavailable.
     fn connected(address: &str) -> Option<(TcpStream, TcpStream, Addresses)> {
         let listener = TcpListener::bind(address).ok()?;
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -147,16 +146,18 @@ mod tests {
                 continue;
             };
             assert!(addresses.is_local());
-            let ours = rustix::process::geteuid().as_raw();
+            let uid = rustix::process::geteuid().as_raw();
             let by_table = table::owner(&addresses)
                 .unwrap()
                 .expect("it is in the table");
-            assert_eq!(by_table.uid, ours);
+            assert_eq!(by_table.uid, uid);
             match diag::owner(&addresses) {
                 Ok(owner) => assert_eq!(owner, Some(by_table)),
                 Err(error) => crate::testing::skipped(&format!("NETLINK_SOCK_DIAG ({error})")),
             }
-            let program = by_table.program().expect("this process shows itself");
+            let program = by_table
+                .program()
+                .expect("the process is visible to itself");
             assert_eq!(program.pid, std::process::id());
             assert_eq!(program.executable, std::env::current_exe().unwrap());
         }

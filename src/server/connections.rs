@@ -30,7 +30,7 @@ pub async fn run<F>(
     let mut stop = pin!(stop);
     let mut is_failing = false;
     loop {
-        // While the limit is reached, check again when the oldest connection has had its time for a request.
+        // While the limit is reached, check again when the oldest connection has had time to send a request.
         let full_until = connections.evict(limit);
         tokio::select! {
             () = &mut stop => break,
@@ -45,7 +45,7 @@ pub async fn run<F>(
                     if !std::mem::replace(&mut is_failing, true) {
                         warn!("Cannot accept connections: {error}");
                     }
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
                 }
             },
         }
@@ -82,25 +82,25 @@ impl Connections {
         });
     }
 
-    /// Returns nothing when one more connection may be accepted, else when to check again.
+    /// Returns `None` if one more connection may be accepted, otherwise the time to check again.
     ///
-    /// At the limit, closes the oldest connection that has sent no request, unless it is so new that its request may
-    /// still arrive.
+    /// At the limit, closes the oldest connection that has sent no request, unless it is younger than
+    /// [`IDLE_GRACE`].
     fn evict(&mut self, limit: usize) -> Option<Instant> {
         if self.tasks.len() < limit {
             return None;
         }
-        self.forget_ended();
+        self.remove_ended();
         let now = Instant::now();
         let is_idle = |connection: &Connection| !connection.busy.load(Ordering::Relaxed);
         let oldest = self.open.iter().position(is_idle);
         match oldest.and_then(|index| self.open.get(index)) {
-            Some(new) if new.opened + GRACE > now => Some(new.opened + GRACE),
+            Some(new) if new.opened + IDLE_GRACE > now => Some(new.opened + IDLE_GRACE),
             _ => {
                 if let Some(connection) = oldest.and_then(|index| self.open.remove(index)) {
                     connection.task.abort();
                 }
-                Some(now + GRACE)
+                Some(now + IDLE_GRACE)
             }
         }
     }
@@ -110,13 +110,13 @@ impl Connections {
         if self.tasks.join_next().await.is_none() {
             std::future::pending::<()>().await;
         }
-        // A handle keeps the memory of its task, so those of ended tasks must not accumulate; one search removes many.
-        if self.open.len() > 2 * self.tasks.len() + SLACK {
-            self.forget_ended();
+        // A handle retains the memory of its task, so the handles of ended tasks must not accumulate.
+        if self.open.len() > 2 * self.tasks.len() + ENDED_LIMIT {
+            self.remove_ended();
         }
     }
 
-    fn forget_ended(&mut self) {
+    fn remove_ended(&mut self) {
         self.open
             .retain(|connection| !connection.task.is_finished());
     }
@@ -134,11 +134,11 @@ impl Connections {
     }
 }
 
-/// How long a connection without a request is safe from being closed for another: clients send their request at once.
-const GRACE: Duration = Duration::from_secs(1);
+/// The minimum age at which a connection without a request may be closed for another: clients send their request at once.
+const IDLE_GRACE: Duration = Duration::from_secs(1);
 
-/// The pause after a failed accept: without file descriptors, open connections need time to end.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// The backoff after a failed accept: when no file descriptor is free, open connections need time to end.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// How many handles of ended connections are tolerated before they are removed.
-const SLACK: usize = 64;
+const ENDED_LIMIT: usize = 64;

@@ -27,7 +27,7 @@ pub const PREFIX: &str = "/api/v1/credentials/";
 /// The path of the credentials for AWS SDKs, without its last segment.
 pub const CONTAINER_PREFIX: &str = "/api/v1/container/";
 
-/// What the data router needs.
+/// The state of the data router.
 #[derive(Clone, Debug)]
 pub struct Data {
     /// The credentials.
@@ -97,7 +97,7 @@ async fn credentials(State(data): State<Arc<Data>>, uri: Uri) -> Response {
     if !data.is_key(&uri, PREFIX) {
         return not_found().await;
     }
-    let offer = data.provider.within(HOLD).await;
+    let offer = data.provider.within(HOLD_TIMEOUT).await;
     respond::credentials(offer, |current| current.document.clone())
 }
 
@@ -105,18 +105,21 @@ async fn container(State(data): State<Arc<Data>>, uri: Uri, headers: HeaderMap) 
     if !data.is_key(&uri, CONTAINER_PREFIX) {
         return not_found().await;
     }
-    let given = headers.get(header::AUTHORIZATION);
-    if let Some(refusal) = data.unauthorized(given.map_or(b"", |v| v.as_bytes())).await {
+    let authorization = headers.get(header::AUTHORIZATION);
+    if let Some(refusal) = data
+        .unauthorized(authorization.map_or(b"", |v| v.as_bytes()))
+        .await
+    {
         return refusal;
     }
-    let offer = data.provider.within(CONTAINER_HOLD).await;
+    let offer = data.provider.within(CONTAINER_HOLD_TIMEOUT).await;
     respond::credentials(offer, |current| {
         formats::container::render(&current.lease.credentials)
     })
 }
 
 impl Data {
-    /// Whether a path ends in the key. It is compared undecoded: a key has no characters that clients encode.
+    /// Whether a path ends in the key. The path is compared without decoding: clients encode none of the characters of a key.
     fn is_key(&self, uri: &Uri, prefix: &str) -> bool {
         let key = uri.path().strip_prefix(prefix).unwrap_or_default();
         key.as_bytes()
@@ -124,10 +127,10 @@ impl Data {
             .into()
     }
 
-    /// Returns the refusal of a request whose `Authorization` is not the required one.
-    async fn unauthorized(&self, given: &[u8]) -> Option<Response> {
+    /// Returns the refusal of a request if its `Authorization` is not the required token.
+    async fn unauthorized(&self, authorization: &[u8]) -> Option<Response> {
         let file = self.container.as_ref()?.token_file.as_ref()?;
-        match file.matches(given).await {
+        match file.matches(authorization).await {
             Ok(true) => None,
             Ok(false) => Some(respond::error(
                 StatusCode::UNAUTHORIZED,
@@ -137,7 +140,7 @@ impl Data {
             Err(Unusable) => Some(respond::error(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ContainerTokenUnusable",
-                "the file of container.token_file cannot be used; the log of ram-sidecar says why",
+                "the file of container.token_file cannot be used; see the log of ram-sidecar",
             )),
         }
     }
@@ -155,15 +158,15 @@ async fn not_found() -> Response {
     respond::error(
         StatusCode::NOT_FOUND,
         "NotFound",
-        "credentials are at /api/v1/credentials/<key>, where <key> is the value of serve.key; ALIBABA_CLOUD_CREDENTIALS_URI holds the whole address",
+        "credentials are at /api/v1/credentials/<key>, where <key> is the value of serve.key; ALIBABA_CLOUD_CREDENTIALS_URI contains the whole address",
     )
 }
 
-/// Less than the five seconds after which SDKs give up, more than a slow response of STS takes.
-const HOLD: Duration = Duration::from_secs(4);
+/// How long a response waits for credentials: SDKs give up after five seconds, and a slow response of STS takes less.
+const HOLD_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// botocore gives up after two seconds.
-const CONTAINER_HOLD: Duration = Duration::from_millis(1500);
+/// How long a response to an AWS SDK waits for credentials: botocore gives up after two seconds.
+const CONTAINER_HOLD_TIMEOUT: Duration = Duration::from_millis(1500);
 
 #[cfg(test)]
 mod tests {

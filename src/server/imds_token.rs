@@ -1,6 +1,6 @@
 //! The tokens of the ECS metadata protocol. They are stateless: each contains its expiration, authenticated by an HMAC.
 //!
-//! The expiration is on the boot clock, which nobody can set, and the key of the HMAC belongs to this process. After a
+//! The expiration is a time of the boot clock, which cannot be set, and the key of the HMAC belongs to this process. After a
 //! restart every token is refused with 401, and clients then fetch a new one.
 
 use std::fmt;
@@ -23,7 +23,7 @@ impl fmt::Debug for Tokens {
 }
 
 impl Tokens {
-    /// Uses a key, which must be random and secret.
+    /// Creates the issuer with a key, which must be random and secret.
     pub fn new(key: [u8; 32]) -> Self {
         Self { key }
     }
@@ -44,9 +44,9 @@ impl Tokens {
         let Some((end, proof)) = token.split_first_chunk::<8>() else {
             return false;
         };
-        // In constant time, whatever the proof's length.
-        let is_ours = self.mac(end).verify_slice(proof).is_ok();
-        is_ours && now < Duration::from_millis(u64::from_be_bytes(*end))
+        // In constant time for proofs of any length.
+        let is_authentic = self.mac(end).verify_slice(proof).is_ok();
+        is_authentic && now < Duration::from_millis(u64::from_be_bytes(*end))
     }
 
     fn mac(&self, end: &[u8]) -> Hmac<Sha256> {
@@ -57,18 +57,18 @@ impl Tokens {
     }
 }
 
-/// Reads the time to live that a client asks for: 1 to 21600 whole seconds.
+/// Parses the time to live that a client requests: 1 to 21600 whole seconds.
 pub fn ttl(text: &[u8]) -> Option<Duration> {
     let text = std::str::from_utf8(text).ok()?;
     let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let seconds: u64 = is_number.then(|| text.parse().ok())??;
-    (1..=LONGEST)
+    (1..=MAX_TTL)
         .contains(&seconds)
         .then(|| Duration::from_secs(seconds))
 }
 
-/// Six hours, as ECS documents it.
-const LONGEST: u64 = 21_600;
+/// Six hours in seconds, the maximum that ECS documents.
+const MAX_TTL: u64 = 21_600;
 
 #[cfg(test)]
 mod tests {
@@ -98,7 +98,7 @@ mod tests {
         let token = tokens.issue(60 * SECOND, SECOND).into_bytes();
         for index in 0..token.len() {
             let mut changed = token.clone();
-            // Another bit than the last ones of the last character, which encode nothing.
+            // Not only the last bits of the last character, which encode nothing.
             changed[index] = if changed[index] == b'A' { b'h' } else { b'A' };
             assert!(!tokens.is_valid(&changed, SECOND), "{index}");
             assert!(!tokens.is_valid(&token[..index], SECOND), "{index}");
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_is_not_shown() {
+    fn debug_output_does_not_contain_the_key() {
         assert_eq!(format!("{:?}", Tokens::new([7; 32])), "Tokens { .. }");
     }
 

@@ -1,7 +1,7 @@
-//! The ECS metadata protocol: what the SDKs' `ecs_ram_role` providers, ossutil and the OSS SDKs request from
+//! The ECS metadata protocol: the SDKs' `ecs_ram_role` providers, ossutil and the OSS SDKs send such requests to
 //! 100.100.100.200.
 //!
-//! It has no secret path, so it serves only programs in the same network namespace, on any listen address.
+//! It has no secret path, so it serves only programs in the same network namespace, on every listening address.
 
 pub mod listing;
 
@@ -24,7 +24,7 @@ use super::imds_token::{self, Tokens};
 use super::request_check::Rules;
 use super::respond;
 
-/// What the metadata router needs.
+/// The state of the metadata router.
 #[derive(Debug)]
 pub struct Metadata {
     /// The credentials.
@@ -47,7 +47,7 @@ pub fn router(
 ) -> Router {
     let access = Arc::new(Access {
         rules: Rules {
-            // On any listen address: a firewall rule may redirect clients here.
+            // Whatever the listening address: a firewall rule may redirect clients here.
             bound: IpAddr::from(ADDRESS),
             methods: &[Method::GET, Method::HEAD, Method::PUT],
         },
@@ -65,17 +65,17 @@ pub fn router(
 }
 
 async fn respond_to(State(metadata): State<Arc<Metadata>>, request: Request) -> Response {
-    let asked = resource(request.uri().path());
+    let resource = resource(request.uri().path());
     let is_put = request.method() == Method::PUT;
-    match asked {
+    match resource {
         Some(Resource::Token) if is_put => metadata.token(&request),
         Some(Resource::Token) => not_allowed("PUT", "a token is fetched with PUT"),
         Some(_) if is_put => not_allowed("GET, HEAD", "only a token is fetched with PUT"),
-        asked => match (metadata.refusal(&request), asked) {
+        resource => match (metadata.refusal(&request), resource) {
             (Some(refusal), _) => refusal,
-            (None, Some(asked)) => metadata.value(asked).await,
+            (None, Some(resource)) => metadata.value(resource).await,
             (None, None) => not_found(
-                "there is no such key here; credentials are at /latest/meta-data/ram/security-credentials/",
+                "this path is unknown; credentials are at /latest/meta-data/ram/security-credentials/",
             ),
         },
     }
@@ -83,7 +83,7 @@ async fn respond_to(State(metadata): State<Arc<Metadata>>, request: Request) -> 
 
 impl Metadata {
     fn token(&self, request: &Request) -> Response {
-        let ttl = request.headers().get(TTL);
+        let ttl = request.headers().get(TTL_HEADER);
         match ttl.and_then(|ttl| imds_token::ttl(ttl.as_bytes())) {
             Some(ttl) => {
                 let now = self.provider.clock.now().boot;
@@ -100,7 +100,7 @@ impl Metadata {
     /// Returns the refusal of a request whose token is invalid, or missing where one is required.
     fn refusal(&self, request: &Request) -> Option<Response> {
         let now = self.provider.clock.now().boot;
-        let (status, code, message) = match request.headers().get(TOKEN) {
+        let (status, code, message) = match request.headers().get(TOKEN_HEADER) {
             Some(token) if self.tokens.is_valid(token.as_bytes(), now) => return None,
             None if !self.v2_only => return None,
             Some(_) => (
@@ -117,22 +117,24 @@ impl Metadata {
         Some(respond::error(status, code, message))
     }
 
-    async fn value(&self, asked: Resource<'_>) -> Response {
-        match asked {
+    async fn value(&self, resource: Resource<'_>) -> Response {
+        match resource {
             Resource::RoleName => match self.provider.now() {
                 Offer::NoRole => respond::no_role(),
                 _ => respond::text(self.role.clone().into()),
             },
             Resource::Role(name) if name.eq_ignore_ascii_case(&self.role) => {
-                let offer = self.provider.within(HOLD).await;
+                let offer = self.provider.within(HOLD_TIMEOUT).await;
                 respond::credentials(offer, |current| current.document.clone())
             }
             Resource::Role(_) => not_found(
-                "there is no such role here; its name is at /latest/meta-data/ram/security-credentials/",
+                "this role is unknown; the name of the role is at /latest/meta-data/ram/security-credentials/",
             ),
             Resource::Key(key) => match self.plain.render(key) {
                 Some(value) => respond::text(value),
-                None => not_found("this key is not configured; see metadata.* in the settings"),
+                None => not_found(
+                    "this value is not configured; set metadata.region_id, zone_id, instance_id or owner_account_id",
+                ),
             },
             Resource::Token => not_allowed("PUT", "a token is fetched with PUT"),
         }
@@ -150,11 +152,12 @@ fn not_allowed(allow: &'static str, message: &str) -> Response {
 /// The address of the metadata service, which is fixed in every client.
 pub const ADDRESS: [u8; 4] = [100, 100, 100, 200];
 
-const TTL: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
-const TOKEN: &str = "x-aliyun-ecs-metadata-token";
+const TTL_HEADER: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
+const TOKEN_HEADER: &str = "x-aliyun-ecs-metadata-token";
 
-/// Clients give up after a second, and the process of a new one is looked up before its response.
-const HOLD: Duration = Duration::from_millis(700);
+/// How long a response waits for credentials: clients give up after a second, and the process of a new client is looked up
+/// before its response.
+const HOLD_TIMEOUT: Duration = Duration::from_millis(700);
 
 #[cfg(test)]
 mod tests {
@@ -255,11 +258,19 @@ mod tests {
             let rig = start(v2_only);
             let later = rig.clock.now().after(Duration::from_secs(3600));
             rig.publisher.renewed(lease("a", later), later);
-            let (status, token) = rig.ask("PUT", "/latest/api/token", Some((TTL, "60"))).await;
+            let (status, token) = rig
+                .ask("PUT", "/latest/api/token", Some((TTL_HEADER, "60")))
+                .await;
             assert_eq!(status, 200);
-            assert_eq!(rig.ask("GET", ROLE, Some((TOKEN, &token))).await.0, 200);
+            assert_eq!(
+                rig.ask("GET", ROLE, Some((TOKEN_HEADER, &token))).await.0,
+                200
+            );
             tokio::time::advance(Duration::from_secs(61)).await;
-            assert_eq!(rig.ask("GET", ROLE, Some((TOKEN, &token))).await.0, 401);
+            assert_eq!(
+                rig.ask("GET", ROLE, Some((TOKEN_HEADER, &token))).await.0,
+                401
+            );
             let without = if v2_only { 403 } else { 200 };
             assert_eq!(rig.ask("GET", ROLE, None).await.0, without);
         }
@@ -268,8 +279,8 @@ mod tests {
     #[tokio::test]
     async fn without_a_role_both_paths_are_not_found() {
         let mut rig = start(false);
-        let nobody = store::channel(|_| "".into()).0;
-        std::mem::replace(&mut rig.publisher, nobody).without_role();
+        let unused = store::channel(|_| "".into()).0;
+        std::mem::replace(&mut rig.publisher, unused).without_role();
         let list = "/latest/meta-data/ram/security-credentials/";
         for path in [list, ROLE] {
             let (status, body) = rig.ask("GET", path, None).await;

@@ -1,4 +1,4 @@
-//! The HTTP server: many short connections, each limited in time and size, none able to lock out another.
+//! The HTTP server: many short connections, each limited in time and size, so that no client can lock out another.
 //!
 //! Until axum 0.9: `axum::serve` has neither a header timeout nor a connection limit.
 
@@ -144,14 +144,14 @@ pub async fn serve_connection(
     match timeout_at(opened + CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!("A connection ended early: {error}"),
-        Err(_) => debug!("A connection took too long and was closed"),
+        Err(_) => debug!("A connection exceeded its time limit and was closed"),
     }
 }
 
-/// A burst of a few thousand connections waits in the backlog, not for retransmissions. The kernel has its own maximum.
+/// Enough for a burst of a few thousand connections, which would otherwise wait for retransmissions. The kernel may lower it.
 const BACKLOG: u32 = 4096;
 
-/// A client on the same machine does not need longer to send its request.
+/// The limit for the request head: a client on the same machine needs less.
 pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The limit for a whole connection: the headers, the wait for the first credentials, and the response.

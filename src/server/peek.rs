@@ -1,7 +1,7 @@
-//! Waits for the first data of a connection without a buffer.
+//! Waits for the request head of a connection without allocating a buffer.
 //!
-//! A connection that sends nothing, or never completes its request, costs its socket and nothing else: there may be
-//! thousands of them, and an allocator returns little of the memory that their buffers would take.
+//! A connection that sends nothing, or never completes its request, costs only its socket: there may be thousands of
+//! them, and an allocator returns little of the memory that their buffers would take.
 
 use std::io;
 
@@ -10,23 +10,27 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-/// Waits until the first message of a client has arrived in full, and returns whether it did so before `by`. The data
-/// stays in the socket.
+/// Waits until the first message of a client has arrived in full, and returns whether it arrived before `deadline`. The
+/// data stays in the socket.
 ///
 /// `is_partial` returns whether the data so far needs more to be complete.
-pub async fn has_arrived(stream: &TcpStream, by: Instant, is_partial: fn(&[u8]) -> bool) -> bool {
+pub async fn has_arrived(
+    stream: &TcpStream,
+    deadline: Instant,
+    is_partial: fn(&[u8]) -> bool,
+) -> bool {
     let has_arrived = matches!(
-        timeout_at(by, complete(stream, is_partial)).await,
+        timeout_at(deadline, complete(stream, is_partial)).await,
         Ok(Ok(()))
     );
     if !has_arrived {
-        // Unread data would turn the close into a reset. Not with tokio's functions: to tokio, the socket is not readable.
+        // Unread data would turn the close into a reset. Tokio's functions cannot read it: to tokio, the socket is not readable.
         let _ = recv(stream, &mut [0; MAX_HEAD_SIZE][..], RecvFlags::empty());
     }
     has_arrived
 }
 
-/// Whether this may be the beginning of a request head. Data that cannot be, or is too long, is refused by hyper.
+/// Whether this may be an incomplete request head. Data that is invalid or too long is left to hyper, which refuses it.
 pub fn is_partial(head: &[u8]) -> bool {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let parsed = httparse::Request::new(&mut headers).parse(head);
@@ -56,7 +60,7 @@ fn peek(stream: &TcpStream, is_partial: fn(&[u8]) -> bool) -> io::Result<()> {
     }
 }
 
-/// Bytes of a request head: ten times as many as any SDK sends. hyper's own minimum is 8 KiB.
+/// The limit on the size of a request head, in bytes: ten times what any SDK sends. hyper's minimum is 8 KiB.
 pub(crate) const MAX_HEAD_SIZE: usize = 16 * 1024;
 
 /// hyper's limit on the number of headers.

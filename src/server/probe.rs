@@ -1,4 +1,4 @@
-//! The bodies of the probes, and whether they pass.
+//! The results of the probes, and their bodies.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -18,7 +18,7 @@ pub struct ProbeResult {
     pub body: Bytes,
 }
 
-/// Passes as long as the process responds: a restart does not repair a trust policy, and would lose valid credentials.
+/// Passes as long as the process responds: a restart would not fix a trust policy, and would lose valid credentials.
 pub fn live() -> ProbeResult {
     ProbeResult {
         passes: true,
@@ -26,13 +26,13 @@ pub fn live() -> ProbeResult {
     }
 }
 
-/// Passes from the first credentials on; at once where there is no role.
+/// Passes from the first credentials on; at once if there is no role.
 pub fn startup(health: &Health) -> ProbeResult {
     let started = health.generation > 0 || health.phase == Phase::NoRole;
-    verdict(health, (None, None), started, "started", "starting")
+    result(health, (None, None), started, "started", "starting")
 }
 
-/// Passes while there are valid credentials and every file holds them, until the shutdown.
+/// Passes while there are valid credentials and every file contains them, until the shutdown.
 ///
 /// `file` is the failure of a file; `pending_file` is set while one is yet to be written. `state` is the failure of the
 /// saved state, which is only reported: it is not needed before a restart.
@@ -45,7 +45,7 @@ pub fn ready(
 ) -> ProbeResult {
     let valid = matches!(health.phase, Phase::Fresh | Phase::Failing | Phase::NoRole);
     let passes = valid && file.is_none() && !pending_file && !stopping;
-    verdict(
+    result(
         health,
         (file, state),
         passes,
@@ -57,31 +57,31 @@ pub fn ready(
 /// Describes the health in one line for a person.
 pub fn status(health: &Health) -> String {
     let until = health.expires_at.map(timestamp).unwrap_or_default();
-    let why = health.failure.as_deref();
-    let why = why
+    let reason = health.failure.as_deref();
+    let reason = reason
         .map(|failure| format!(": {failure}"))
         .unwrap_or_default();
     match health.phase {
         Phase::NoRole => "This job has no role".to_owned(),
-        Phase::Pending => format!("Waiting for the first credentials{why}"),
+        Phase::Pending => format!("Waiting for the first credentials{reason}"),
         Phase::Fresh => format!("Serving credentials until {until}"),
         Phase::Failing => {
-            format!("Serving credentials until {until}, but they cannot be renewed{why}")
+            format!("Serving credentials until {until}, but they cannot be renewed{reason}")
         }
-        Phase::Expired => format!("The credentials have expired and cannot be renewed{why}"),
+        Phase::Expired => format!("The credentials have expired and cannot be renewed{reason}"),
     }
 }
 
-fn verdict(
+fn result(
     health: &Health,
     (file, state): (Option<&Failure>, Option<&Failure>),
     passes: bool,
-    yes: &'static str,
-    no: &'static str,
+    passing: &'static str,
+    failing: &'static str,
 ) -> ProbeResult {
     let failure = health.failure.as_deref();
     let reported = Report {
-        status: if passes { yes } else { no },
+        status: if passes { passing } else { failing },
         phase: match health.phase {
             Phase::NoRole => "no role",
             Phase::Pending => "pending",
@@ -90,11 +90,11 @@ fn verdict(
             Phase::Expired => "expired",
         },
         expires_at: health.expires_at.map(timestamp),
-        remaining_seconds: health.remaining.map(|left| left.as_secs()),
+        remaining_seconds: health.remaining.map(|duration| duration.as_secs()),
         served_by: health.served_by.as_deref(),
         renewals: health.generation,
         failures: health.failures,
-        next_attempt_seconds: health.next_attempt_after.map(|left| left.as_secs()),
+        next_attempt_seconds: health.next_attempt_after.map(|duration| duration.as_secs()),
         stage: failure.or(file).map(|failure| failure.stage.name()),
         code: failure.or(file).map(|failure| failure.code.as_str()),
         message: failure.map(ToString::to_string),
@@ -169,7 +169,7 @@ mod tests {
             (Phase::Fresh, false, true, false, false),
             (Phase::Fresh, false, false, true, false),
         ] {
-            let verdict = ready(
+            let result = ready(
                 &health(phase, false),
                 file.then_some(&failure),
                 pending,
@@ -177,10 +177,10 @@ mod tests {
                 stopping,
             );
             assert_eq!(
-                verdict.passes, passes,
+                result.passes, passes,
                 "{phase:?} {file} {pending} {stopping}"
             );
-            let body = std::str::from_utf8(&verdict.body).unwrap();
+            let body = std::str::from_utf8(&result.body).unwrap();
             assert!(body.contains(r#""state_message":"cannot write"#), "{body}");
             assert_eq!(body.contains("FileNotWritten"), file, "{body}");
         }
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_is_one_line_with_the_diagnosis() {
+    fn status_is_one_line_with_the_diagnosis() {
         for (phase, failed, begins) in [
             (Phase::NoRole, false, "This job has no role"),
             (Phase::Pending, false, "Waiting for the first credentials"),
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_probe_contains_the_diagnosis() {
+    fn failing_probe_contains_the_diagnosis() {
         let body = ready(&health(Phase::Pending, true), None, false, None, false).body;
         let body = std::str::from_utf8(&body).unwrap();
         assert!(body.contains(r#""Code":"NoPermission""#), "{body}");

@@ -1,7 +1,7 @@
-//! Which requests are accepted: those of programs on this machine, not of web pages or proxies.
+//! Decides which requests are accepted: those of programs on this machine, not those of web pages or proxies.
 //!
-//! A page in a browser can reach loopback, directly or by DNS rebinding; it cannot hide its `Origin`, its `Sec-Fetch-*`
-//! or its `Host`. No header is required, because plain `curl` sends none.
+//! A page in a browser can reach loopback, directly or by DNS rebinding; it cannot hide `Origin`, `Sec-Fetch-*` or `Host`.
+//! None of the headers that mark SDKs is required, because plain `curl` sends none.
 
 use std::net::IpAddr;
 
@@ -55,7 +55,7 @@ pub fn check(
         (None, _) => None,
         (Some(_), Some(_)) => return Err(HOST),
     };
-    // A user before the host is ignored; the port must be valid.
+    // The user information before the host is ignored; the port must be valid.
     let authority = uri.authority().map(axum::http::uri::Authority::as_str);
     let authority = authority.map(|all| all.rsplit_once('@').map_or(all, |(_, host)| host));
     if host.is_none() && authority.is_none() && version != Version::HTTP_10 {
@@ -72,7 +72,7 @@ pub fn check(
     }
 }
 
-/// Checks the machine and the user of a caller. `uid` is nothing if the kernel does not know the owner.
+/// Checks the machine and the user of a caller. `uid` is `None` if the kernel does not know the owner of the connection.
 pub fn admit(
     is_local: bool,
     uid: Option<u32>,
@@ -95,7 +95,7 @@ pub const READ: &[Method] = &[Method::GET, Method::HEAD];
 
 /// Whether a `Host` names this machine, with or without a port: Python's SDK omits it.
 ///
-/// A rebinding attack needs a name that it controls; an IP address cannot be rebound.
+/// A DNS rebinding attack needs a name that the attacker controls; an IP address cannot be rebound.
 fn names_this_machine(host: &str, bound: IpAddr) -> bool {
     // Swift's SDK sends the whole URI.
     let host = match host.strip_prefix("http://") {
@@ -123,7 +123,7 @@ fn names_this_machine(host: &str, bound: IpAddr) -> bool {
 const METHOD: Refusal = Refusal {
     status: StatusCode::METHOD_NOT_ALLOWED,
     code: "MethodNotAllowed",
-    message: "this method is not supported here; use one of the Allow header",
+    message: "this method is not supported here; use one that the Allow header lists",
 };
 
 const REMOTE: Refusal = Refusal {
@@ -153,7 +153,7 @@ const BROWSER: Refusal = Refusal {
 const FORWARDED: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     code: "ForwardedRefused",
-    message: "the request was forwarded by a proxy; unset HTTP_PROXY for this client; where it obeys NO_PROXY, put 127.0.0.1 there",
+    message: "the request was forwarded by a proxy; unset HTTP_PROXY for this client; if it respects NO_PROXY, add 127.0.0.1 to that instead",
 };
 
 const HOST: Refusal = Refusal {
@@ -166,7 +166,7 @@ const HOST: Refusal = Refusal {
 mod tests {
     use super::*;
 
-    fn judged(
+    fn outcome(
         method: &Method,
         uri: &str,
         version: Version,
@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn hosts_of_real_clients_are_accepted_and_others_refused() {
-        for (host, verdict) in [
+        for (host, expected) in [
             ("127.0.0.1:7002", "ok"),
             ("127.0.0.1", "ok"),
             ("localhost:7002", "ok"),
@@ -220,15 +220,15 @@ mod tests {
             ("ftp://localhost", "HostRefused"),
         ] {
             assert_eq!(
-                judged(&Method::GET, "/x", Version::HTTP_11, &[("host", host)]),
-                verdict,
+                outcome(&Method::GET, "/x", Version::HTTP_11, &[("host", host)]),
+                expected,
                 "{host}"
             );
         }
     }
 
     #[test]
-    fn a_listener_beyond_loopback_accepts_only_its_own_address() {
+    fn listener_beyond_loopback_accepts_only_its_own_address() {
         let own: IpAddr = [10, 0, 0, 5].into();
         assert!(names_this_machine("10.0.0.5:7002", own));
         assert!(!names_this_machine("10.0.0.6:7002", own));
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn web_pages_and_proxies_are_refused() {
         let host = ("host", "127.0.0.1");
-        let get = |headers: &[_]| judged(&Method::GET, "/x", Version::HTTP_11, headers);
+        let get = |headers: &[_]| outcome(&Method::GET, "/x", Version::HTTP_11, headers);
         assert_eq!(get(&[host, ("origin", "null")]), "BrowserRefused");
         assert_eq!(get(&[host, ("sec-fetch-site", "none")]), "BrowserRefused");
         assert_eq!(
@@ -256,9 +256,9 @@ mod tests {
         }
         assert_eq!(get(&[host, ("host", "evil.example")]), "HostRefused");
         assert_eq!(get(&[]), "HostRefused");
-        assert_eq!(judged(&Method::GET, "/x", Version::HTTP_10, &[]), "ok");
+        assert_eq!(outcome(&Method::GET, "/x", Version::HTTP_10, &[]), "ok");
         assert_eq!(
-            judged(&Method::POST, "/x", Version::HTTP_11, &[host]),
+            outcome(&Method::POST, "/x", Version::HTTP_11, &[host]),
             "MethodNotAllowed"
         );
     }
@@ -278,8 +278,8 @@ mod tests {
             (false, Some(0), false, Some(&uids), Some("RemoteRefused")),
             (true, Some(0), false, Some(&[]), Some("CallerRefused")),
         ] {
-            let verdict = admit(is_local, uid, allow_remote, allow_uids);
-            let found = verdict.err().map(|refusal| refusal.code);
+            let admitted = admit(is_local, uid, allow_remote, allow_uids);
+            let found = admitted.err().map(|refusal| refusal.code);
             assert_eq!(
                 found, code,
                 "{is_local} {uid:?} {allow_remote} {allow_uids:?}"
@@ -289,20 +289,20 @@ mod tests {
 
     #[test]
     fn the_authority_of_an_absolute_target_is_checked_too() {
-        let judged = |uri| {
-            judged(
+        let outcome = |uri| {
+            outcome(
                 &Method::GET,
                 uri,
                 Version::HTTP_11,
                 &[("host", "127.0.0.1")],
             )
         };
-        assert_eq!(judged("http://127.0.0.1:7002/x?y=1"), "ok");
-        assert_eq!(judged("http://evil.example/x"), "HostRefused");
-        assert_eq!(judged("http://127.0.0.1:PUT7002/x"), "HostRefused");
-        assert_eq!(judged("http://user@127.0.0.1:7002/x"), "ok");
+        assert_eq!(outcome("http://127.0.0.1:7002/x?y=1"), "ok");
+        assert_eq!(outcome("http://evil.example/x"), "HostRefused");
+        assert_eq!(outcome("http://127.0.0.1:PUT7002/x"), "HostRefused");
+        assert_eq!(outcome("http://user@127.0.0.1:7002/x"), "ok");
         assert_eq!(
-            judged("http://127.0.0.1:7002@evil.example/x"),
+            outcome("http://127.0.0.1:7002@evil.example/x"),
             "HostRefused"
         );
     }

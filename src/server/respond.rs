@@ -19,7 +19,7 @@ pub(super) fn text(body: Bytes) -> Response {
     with(StatusCode::OK, "text/plain", body)
 }
 
-/// Every response has a type and a length, without which .NET decodes nothing, and must not be cached.
+/// Builds a response, which must not be cached. .NET decodes nothing without a type and a length.
 fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let length = body.len();
     let mut response = Response::new(Body::from(body));
@@ -67,8 +67,8 @@ fn unavailable(body: Bytes) -> Response {
     response
 }
 
-/// Renders an error: never empty, which Java's SDK takes for a transport failure, and without secrets, because every SDK
-/// puts it into its exceptions.
+/// Renders an error. It is never empty, because Java's SDK would report a transport failure, and contains no secrets, because
+/// every SDK puts it into its exceptions.
 fn error_body(code: &str, message: &str) -> Bytes {
     to_json(&Error { code, message })
 }
@@ -82,7 +82,7 @@ fn diagnosis(failure: &Failure) -> Bytes {
 fn no_role_body() -> Bytes {
     error_body(
         "NoRole",
-        "this job has no RAM role, because role.preset is none, and therefore no credentials; set role.arn, or role.preset pai-default, to give it some",
+        "this job has no RAM role, because role.preset is none, and therefore no credentials; to change that, set role.arn, or role.preset to pai-default",
     )
 }
 
@@ -90,7 +90,7 @@ fn no_role_body() -> Bytes {
 fn pending() -> Bytes {
     error_body(
         "CredentialsPending",
-        "credentials are still on their way from STS; try again in a second",
+        "credentials have not arrived from STS yet; try again in a second",
     )
 }
 
@@ -135,7 +135,7 @@ mod tests {
             ),
             (
                 pending(),
-                r#"{"Code":"CredentialsPending","Message":"credentials are"#,
+                r#"{"Code":"CredentialsPending","Message":"credentials have"#,
             ),
             (stopping(), r#"{"status":"stopping"}"#),
         ] {

@@ -17,11 +17,11 @@ pub struct TokenFile {
     path: PathBuf,
     /// Limits reads to one at a time, so that a file system that hangs blocks a single thread.
     permit: Arc<Semaphore>,
-    /// Why it could not be used last time; that has been logged.
+    /// The error of the last read, which has been logged.
     logged: Arc<Mutex<Option<String>>>,
 }
 
-/// The file cannot be used; the log says why.
+/// The file cannot be used, for a reason that has been logged.
 #[derive(Debug)]
 pub(super) struct Unusable;
 
@@ -43,20 +43,20 @@ impl TokenFile {
         &self.path
     }
 
-    /// Whether it contains exactly this.
-    pub(super) async fn matches(&self, given: &[u8]) -> Result<bool, Unusable> {
+    /// Whether it contains exactly this token.
+    pub(super) async fn matches(&self, token: &[u8]) -> Result<bool, Unusable> {
         let read = tokio::time::timeout(TIMEOUT, self.read()).await;
-        let read = read.unwrap_or_else(|_| Err("its file system does not answer".to_owned()));
+        let read = read.unwrap_or_else(|_| Err("its file system does not respond".to_owned()));
         let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         match read {
-            Ok(token) => {
+            Ok(expected) => {
                 *logged = None;
-                Ok(token.as_slice().ct_eq(given).into())
+                Ok(expected.as_slice().ct_eq(token).into())
             }
-            Err(why) => {
-                if logged.as_ref() != Some(&why) {
-                    warn!("container.token_file cannot be used: {why}");
-                    *logged = Some(why);
+            Err(reason) => {
+                if logged.as_ref() != Some(&reason) {
+                    warn!("container.token_file cannot be used: {reason}");
+                    *logged = Some(reason);
                 }
                 Err(Unusable)
             }
@@ -64,7 +64,7 @@ impl TokenFile {
     }
 
     async fn read(&self) -> Result<Zeroizing<Vec<u8>>, String> {
-        let ended = |_| "the working thread ended".to_owned();
+        let ended = |_| "the reading thread ended".to_owned();
         let permit = Arc::clone(&self.permit).acquire_owned().await;
         let path = self.path.clone();
         let reading = tokio::task::spawn_blocking(move || {
@@ -77,28 +77,28 @@ impl TokenFile {
 
 /// Reads a token: text that an HTTP header can carry, as botocore sends it. Blocks.
 ///
-/// Fails with the reason, which repeats nothing of it.
+/// Fails with the reason, which contains no part of the token.
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let shown = path.display();
-    let token = match file::read_regular(path, MOST) {
+    let token = match file::read_regular(path, MAX_SIZE) {
         Ok(token) => token,
         Err(file::Error::TooLarge(_)) => Zeroizing::default(),
         Err(file::Error::NotRegular) => return Err(format!("{shown} is not a regular file")),
         Err(file::Error::Io(error)) => return Err(format!("cannot read {shown}: {error}")),
     };
-    // AWS SDKs refuse to send a line break, also a last one. Nor would a space at either end arrive.
+    // AWS SDKs refuse to send a line break, even at the end, and HTTP strips a space at either end.
     let is_text = token.iter().all(|b| b.is_ascii_graphic() || *b == b' ')
         && token.trim_ascii().len() == token.len();
     if token.is_empty() || !is_text {
         return Err(format!(
-            "{shown} does not hold 1 to {MOST} visible characters and nothing else, not even a line break or a space at the end"
+            "{shown} does not contain 1 to {MAX_SIZE} visible characters and nothing else, not even a line break or a space at the end"
         ));
     }
     Ok(token)
 }
 
-/// A file system that takes longer hangs.
+/// A file system that takes longer is considered to hang.
 const TIMEOUT: Duration = Duration::from_millis(400);
 
-/// More than any token, less than a header may have.
-const MOST: usize = 4096;
+/// In bytes: more than any token, less than the limit on a header.
+const MAX_SIZE: usize = 4096;

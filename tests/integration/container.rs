@@ -145,14 +145,14 @@ fn unusable_token_file_refuses_every_caller_until_it_is_repaired() {
     let path = Path::new(&path);
     assert_eq!(ask(&daemon, Some("planted-token")).status, 200);
     let unusable: [(Spoil, &str); 5] = [
-        (|path| fs::write(path, "").unwrap(), "does not hold 1 to"),
+        (|path| fs::write(path, "").unwrap(), "does not contain 1 to"),
         (
             |path| fs::write(path, "planted-token\n").unwrap(),
             "not even a line break",
         ),
         (
             |path| fs::write(path, "x".repeat(5000)).unwrap(),
-            "does not hold 1 to",
+            "does not contain 1 to",
         ),
         (
             |path| fs::remove_file(path).unwrap(),

@@ -324,7 +324,7 @@ pub(crate) fn under(starter: &[&str], inner: &Command) -> Command {
     outer
 }
 
-const METADATA: &str = "The ECS metadata dialect is spoken";
+const METADATA: &str = "The ECS metadata dialect is served";
 
 const URI_PREFIX: &str = "ALIBABA_CLOUD_CREDENTIALS_URI=";
 

@@ -1,4 +1,4 @@
-//! The owner of one socket by its addresses, from `sock_diag(7)`. The cost does not depend on the number of connections.
+//! Finds the owner of one socket by its addresses, with `sock_diag(7)`. The cost is independent of the number of connections.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,13 +10,13 @@ use crate::system::netlink;
 
 use super::{Addresses, Owner};
 
-/// Asks the kernel for the owner of the client's socket.
+/// Queries the kernel for the owner of the client's socket.
 ///
-/// Fails where the kernel has no such interface, or forbids its use.
+/// Fails if the kernel has no such interface, or forbids its use.
 pub(super) fn owner(addresses: &Addresses) -> io::Result<Option<Owner>> {
     let request = request(addresses);
-    let answer = netlink::call(Some(SOCK_DIAG), SOCK_DIAG_BY_FAMILY, 0, &request)?;
-    read(&answer)
+    let response = netlink::call(Some(SOCK_DIAG), SOCK_DIAG_BY_FAMILY, 0, &request)?;
+    read(&response)
 }
 
 /// Writes `struct inet_diag_req_v2` (`linux/inet_diag.h`).
@@ -32,21 +32,21 @@ fn request(addresses: &Addresses) -> Vec<u8> {
     message.extend(addresses.peer.port().to_be_bytes());
     message.extend(addresses.local.port().to_be_bytes());
     for ip in [addresses.peer.ip(), addresses.local.ip()] {
-        let mut sixteen = [0; 16];
+        let mut octets = [0; 16];
         match ip {
-            IpAddr::V4(ip) => sixteen[..4].copy_from_slice(&ip.octets()),
-            IpAddr::V6(ip) => sixteen = ip.octets(),
+            IpAddr::V4(ip) => octets[..4].copy_from_slice(&ip.octets()),
+            IpAddr::V6(ip) => octets = ip.octets(),
         }
-        message.extend(sixteen);
+        message.extend(octets);
     }
     message.extend(0_u32.to_ne_bytes());
     message.extend(NO_COOKIE);
     message
 }
 
-/// Reads an answer: `struct inet_diag_msg`, or an error.
-pub fn read(answer: &[u8]) -> io::Result<Option<Owner>> {
-    let payload = match netlink::read(answer, SOCK_DIAG_BY_FAMILY) {
+/// Reads a response: `struct inet_diag_msg`, or an error.
+pub fn read(response: &[u8]) -> io::Result<Option<Owner>> {
+    let payload = match netlink::read(response, SOCK_DIAG_BY_FAMILY) {
         Ok(payload) => payload.unwrap_or_default(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -54,7 +54,7 @@ pub fn read(answer: &[u8]) -> io::Result<Option<Owner>> {
     let state = *payload.get(1).ok_or_else(netlink::garbled)?;
     let number = |at| netlink::number(payload, at).ok_or_else(netlink::garbled);
     let (uid, inode) = (number(64)?, number(68)?);
-    // A socket that its process has closed has no inode, and is reported as root's. A listening socket is not a client.
+    // A socket that its process has closed has no inode, and root as its owner. A listening socket is not a client.
     let is_open = inode != 0 && state != LISTEN;
     Ok(is_open.then(|| Owner {
         uid,

@@ -1,4 +1,4 @@
-//! The owner of a socket from the kernel's table of connections, `/proc/net/tcp`: for kernels without `sock_diag`.
+//! Finds the owner of a socket in the kernel's table of connections, `/proc/net/tcp`: for kernels without `sock_diag`.
 
 use std::fs;
 use std::io;
@@ -16,7 +16,7 @@ pub(super) fn owner(addresses: &Addresses) -> io::Result<Option<Owner>> {
     if peer.is_ipv6() {
         return search("/proc/net/tcp6", peer, local);
     }
-    // A dual-stack socket of a client, such as Java's, is in the other table.
+    // A dual-stack socket of a client, such as Java's, is in the table of IPv6.
     match search("/proc/net/tcp", peer, local)? {
         // A machine without IPv6 has no such table.
         None => Ok(search("/proc/net/tcp6", mapped(peer), mapped(local)).unwrap_or_default()),
@@ -34,7 +34,7 @@ fn mapped(address: SocketAddr) -> SocketAddr {
 /// Finds the owner of the client's socket in a table of lines
 /// `sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode …`.
 pub fn find(text: &str, client: SocketAddr, server: SocketAddr) -> Option<Owner> {
-    let (client, server) = (written(client), written(server));
+    let (client, server) = (format_address(client), format_address(server));
     text.lines().skip(1).find_map(|line| {
         let mut fields = line.split_ascii_whitespace().skip(1);
         let addresses = (fields.next()?, fields.next()?);
@@ -43,13 +43,13 @@ pub fn find(text: &str, client: SocketAddr, server: SocketAddr) -> Option<Owner>
         }
         let uid = fields.nth(4)?.parse().ok()?;
         let inode = fields.nth(1)?.parse().ok()?;
-        // A socket that its process has closed has no inode, and is listed as root's.
+        // A socket that its process has closed has no inode, and root as its owner.
         (inode != 0).then_some(Owner { uid, inode })
     })
 }
 
 /// Formats an address as in the table: 32-bit words in native byte order, the port in network byte order.
-fn written(address: SocketAddr) -> String {
+fn format_address(address: SocketAddr) -> String {
     let octets = match address.ip() {
         IpAddr::V4(ip) => ip.octets().to_vec(),
         IpAddr::V6(ip) => ip.octets().to_vec(),

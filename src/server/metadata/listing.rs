@@ -1,10 +1,10 @@
-//! The keys of the ECS metadata protocol: what each path names, and the static values.
+//! The paths of the ECS metadata protocol, and the static values.
 //!
-//! Values end without a line break: most SDKs use them unchanged, and it would end up in their next request.
+//! Values end without a line break: most SDKs use them unchanged, and would put it into their next request.
 
 use bytes::Bytes;
 
-/// What a path names.
+/// What a path refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource<'a> {
     /// A token of hardened mode.
@@ -76,7 +76,7 @@ pub fn resource(path: &str) -> Option<Resource<'_>> {
     Some(known.1)
 }
 
-/// Returns what follows `start`, which is ASCII.
+/// Returns the text after `start`, which is ASCII, ignoring case.
 fn after<'a>(text: &'a str, start: &str) -> Option<&'a str> {
     let head = text.get(..start.len())?;
     head.eq_ignore_ascii_case(start)

@@ -13,7 +13,7 @@ use super::{Dialect, dialects, has, lines, output, speaker};
 use crate::http;
 use crate::support::{Daemon, eventually, required};
 
-const NEW: &str = "A new caller asks for credentials";
+const NEW: &str = "A new caller requested credentials";
 const INFO: [(&str, &str); 1] = [("RAM_SIDECAR_LOG", "info")];
 
 #[test]

@@ -199,7 +199,7 @@ fn stop_shuts_the_daemon_down_without_its_drain() {
     let stop = || run_command("stop", &["--admin-listen", &admin], &[]);
     let stopped = stop();
     assert_eq!((stopped.code, stopped.stderr.as_str()), (Some(0), ""));
-    daemon.logged("A program asks this process to stop");
+    daemon.logged("A program requested the shutdown of this process");
     assert_eq!(daemon.ended(), Some(0));
     assert_eq!(stop().code, Some(69));
 }
