@@ -23,7 +23,7 @@ use ram_sidecar::server::caller::Addresses;
 use ram_sidecar::server::data::{self, AllowedCallers, Container, Data};
 use ram_sidecar::server::hold::Provider;
 use ram_sidecar::server::imds_token::Tokens;
-use ram_sidecar::server::metadata::listing::StaticValues;
+use ram_sidecar::server::metadata::listing::{Key, StaticValues};
 use ram_sidecar::server::metadata::{self, Metadata};
 use ram_sidecar::time::clock::Clock;
 use ram_sidecar_fuzz::http::{Request, has_body, is_cut, read};
@@ -182,10 +182,7 @@ impl Scene {
         let metadata = Metadata {
             provider,
             role: ROLE.to_owned(),
-            plain: StaticValues {
-                region: Some("cn-hangzhou".to_owned()),
-                ..Default::default()
-            },
+            static_values: StaticValues::from([(Key::Region, "cn-hangzhou".to_owned())]),
             v2_only: self.demands_token,
             tokens: Tokens::new(TOKEN_KEY),
         };

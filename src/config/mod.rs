@@ -180,7 +180,7 @@ pub struct Metadata {
     /// `metadata.role_name`.
     pub role: Option<String>,
     /// `metadata.region_id` and the like.
-    pub plain: StaticValues,
+    pub static_values: StaticValues,
 }
 
 /// What was found, whether or not it is right.

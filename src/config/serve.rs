@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::files::credentials_file::CredentialsFile;
 use crate::server::data::{AllowedCallers, Container};
-use crate::server::metadata::listing::StaticValues;
+use crate::server::metadata::listing::Key;
 
 use super::checker::{Checker, Reported};
 use super::parse::Kind;
@@ -69,16 +69,17 @@ pub(super) fn metadata(checker: &mut Checker) -> Result<Option<Metadata>, Report
         return Ok(None);
     };
     refuse_own_metadata(checker, listen)?;
+    let values = [
+        region?.map(|value| (Key::Region, value)),
+        zone?.map(|value| (Key::Zone, value)),
+        instance?.map(|value| (Key::Instance, value)),
+        owner?.map(|value| (Key::Owner, value)),
+    ];
     Ok(Some(Metadata {
         listen,
         v2_only: v2_only?,
         role: role?,
-        plain: StaticValues {
-            region: region?,
-            zone: zone?,
-            instance: instance?,
-            owner: owner?,
-        },
+        static_values: values.into_iter().flatten().collect(),
     }))
 }
 

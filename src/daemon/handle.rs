@@ -74,7 +74,7 @@ impl Handle {
             writer::Status::Failed(failure) => Some(Arc::clone(failure)),
             _ => None,
         };
-        match self.offer() {
+        match self.subscriber.clone().snapshot().offer(self.clock.now()) {
             Offer::Refusal(failure) | Offer::Wait(Some(failure)) => Some(failure),
             Offer::Wait(None) => None,
             Offer::Credentials(_) | Offer::NoRole => self.files.iter().find_map(failed),
@@ -93,10 +93,6 @@ impl Handle {
             report(health).await;
             subscriber.changed().await;
         }
-    }
-
-    fn offer(&self) -> Offer {
-        self.subscriber.clone().snapshot().offer(self.clock.now())
     }
 
     /// Requests new credentials at once.

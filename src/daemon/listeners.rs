@@ -72,12 +72,7 @@ impl Listeners {
         closing: &watch::Receiver<bool>,
         span: Span,
     ) -> TaskSet {
-        let Services {
-            provider,
-            serve,
-            metadata,
-            admin,
-        } = services;
+        let serve = services.serve;
         // A fifth for each of at most four listeners, and a fifth for everything else.
         let connections = (open_files / 5).clamp(16, CONNECTIONS);
         let mut servers = TaskSet::new(span);
@@ -85,10 +80,10 @@ impl Listeners {
             let stop = closed(closing.clone());
             servers.spawn(name, server::run(listener, router, connections, stop));
         };
-        let caller_log = Arc::clone(&admin.caller_log);
+        let caller_log = Arc::clone(&services.admin.caller_log);
         for (listener, address) in self.data {
             let data = Data {
-                provider: provider.clone(),
+                provider: services.provider.clone(),
                 key: serve.key.clone(),
                 container: serve.container.clone(),
             };
@@ -96,7 +91,7 @@ impl Listeners {
             let router = data::router(data, address.ip(), admission, Arc::clone(&caller_log));
             start("the data server", listener, router);
         }
-        if let (Some((listener, address)), Some(metadata)) = (self.metadata, metadata) {
+        if let (Some((listener, address)), Some(metadata)) = (self.metadata, services.metadata) {
             let role = &metadata.role;
             info!(%address, role, "The ECS metadata dialect is served");
             let uids = serve.admission.allow_uids;
@@ -105,7 +100,7 @@ impl Listeners {
         }
         if let Some((listener, address)) = self.admin {
             info!(%address, "Probes are served");
-            start("the admin server", listener, admin::router(admin));
+            start("the admin server", listener, admin::router(services.admin));
         }
         servers
     }

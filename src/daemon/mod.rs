@@ -238,7 +238,7 @@ fn metadata_endpoint(
     Ok(Metadata {
         provider,
         role: options.role.unwrap_or_else(|| role_name(source)),
-        plain: options.plain,
+        static_values: options.static_values,
         v2_only: options.v2_only,
         tokens: Tokens::new(key),
     })

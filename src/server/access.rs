@@ -46,7 +46,7 @@ pub struct CallerLog {
 }
 
 /// What distinguishes one caller from another.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct CallerKey {
     dialect: &'static str,
     uid: Option<u32>,
@@ -56,7 +56,7 @@ struct CallerKey {
 }
 
 /// Remembers what has been logged: at most [`SEEN_LIMIT`] entries.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Seen<T>(Mutex<HashSet<T>>);
 
 impl Access {
@@ -75,7 +75,7 @@ impl Access {
         let is_local = addresses.is_some_and(|addresses| addresses.is_local());
         let admitted =
             request_check::admit(is_local, uid, self.allow_remote, self.allow_uids.as_deref())
-                .and_then(|()| self.check_request(&request));
+                .and_then(|()| request_check::check(&request, self.rules));
         if let Err(refusal) = admitted {
             return self.refuse(&refusal, uid);
         }
@@ -99,16 +99,6 @@ impl Access {
             self.caller_log.log_admitted(caller, owner).await;
         }
         response
-    }
-
-    fn check_request(&self, request: &Request) -> Result<(), Refusal> {
-        request_check::check(
-            request.method(),
-            request.uri(),
-            request.version(),
-            request.headers(),
-            self.rules,
-        )
     }
 
     fn refuse(&self, refusal: &Refusal, uid: Option<u32>) -> Response {
@@ -152,19 +142,18 @@ impl CallerLog {
             }
             None => None,
         };
-        let CallerKey {
-            dialect,
-            uid,
-            ip,
-            user_agent,
-        } = caller;
         let pid = program.as_ref().map(|program| program.pid);
         // As text, which the log escapes: the caller may have chosen the name of the program.
         let executable = program.map(|program| program.executable.to_string_lossy().into_owned());
-        let from = ip.map(display);
+        let from = caller.ip.map(display);
         info!(
-            dialect,
-            uid, pid, executable, from, user_agent, "A new caller requested credentials"
+            dialect = caller.dialect,
+            uid = caller.uid,
+            pid,
+            executable,
+            from,
+            user_agent = caller.user_agent,
+            "A new caller requested credentials"
         );
     }
 
@@ -213,12 +202,6 @@ impl<T: Clone + Eq + Hash> Seen<T> {
             warn!("Too many different callers; no more are logged");
         }
         true
-    }
-}
-
-impl<T> Default for Seen<T> {
-    fn default() -> Self {
-        Self(Mutex::default())
     }
 }
 

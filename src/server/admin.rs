@@ -19,7 +19,7 @@ use crate::time::clock::Clock;
 
 use super::access::CallerLog;
 use super::caller::Addresses;
-use super::request_check::{self, Rules};
+use super::request_check::{self, Refusal, Rules};
 use super::respond;
 
 /// What the admin router needs.
@@ -119,10 +119,9 @@ fn probe(result: ProbeResult) -> Response {
 async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     let addresses = request.extensions().get::<Addresses>();
     // Both addresses: a proxy of the pod's traffic may connect from a loopback address to the pod's own address.
-    let is_loopback = |addresses: &Addresses| {
+    let is_loopback = addresses.is_some_and(|addresses| {
         addresses.peer.ip().is_loopback() && addresses.local.ip().is_loopback()
-    };
-    let loopback = addresses.is_some_and(is_loopback);
+    });
     let uid = match addresses.map(Addresses::owner).transpose() {
         Ok(owner) => owner.flatten().map(|owner| owner.uid),
         Err(error) if admin.allow_uids.is_some() => return admin.caller_log.refuse_unknown(&error),
@@ -138,29 +137,26 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         ),
         methods: &[Method::POST],
     };
-    let checked = request_check::check(
-        request.method(),
-        request.uri(),
-        request.version(),
-        request.headers(),
-        rules,
-    );
-    let refusal = match checked {
-        Ok(()) if loopback => request_check::admit(true, uid, false, allow_uids)
-            .err()
-            .map(|refusal| (refusal.status, refusal.code, refusal.message)),
-        Ok(()) => Some((
-            StatusCode::FORBIDDEN,
-            "RemoteRefused",
-            "only a program of the same pod may stop this process, by its loopback address",
-        )),
-        Err(refusal) => Some((refusal.status, refusal.code, refusal.message)),
-    };
-    if let Some((status, code, message)) = refusal {
+    let admitted = request_check::check(&request, rules).and_then(|()| {
+        if is_loopback {
+            request_check::admit(true, uid, false, allow_uids)
+        } else {
+            Err(REMOTE_STOP)
+        }
+    });
+    if let Err(refusal) = admitted {
+        let (code, message) = (refusal.code, refusal.message);
         admin.caller_log.log_refused(code, message, uid);
-        return respond::error(status, code, message);
+        return respond::error(refusal.status, code, message);
     }
     info!("A program requested the shutdown of this process");
     admin.stop.send_replace(true);
-    respond::json(StatusCode::ACCEPTED, respond::stopping())
+    let body = respond::to_json(&serde_json::json!({ "status": "stopping" }));
+    respond::json(StatusCode::ACCEPTED, body)
 }
+
+const REMOTE_STOP: Refusal = Refusal {
+    status: StatusCode::FORBIDDEN,
+    code: "RemoteRefused",
+    message: "only a program of the same pod may stop this process, by its loopback address",
+};

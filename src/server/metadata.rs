@@ -32,7 +32,7 @@ pub struct Metadata {
     /// The name of the role.
     pub role: String,
     /// The static values.
-    pub plain: StaticValues,
+    pub static_values: StaticValues,
     /// Whether a token is required.
     pub v2_only: bool,
     /// Issues and verifies tokens.
@@ -130,8 +130,8 @@ impl Metadata {
             Resource::Role(_) => not_found(
                 "this role is unknown; the name of the role is at /latest/meta-data/ram/security-credentials/",
             ),
-            Resource::Key(key) => match self.plain.render(key) {
-                Some(value) => respond::text(value),
+            Resource::Key(key) => match self.static_values.get(&key) {
+                Some(value) => respond::text(value.clone().into()),
                 None => not_found(
                     "this value is not configured; set metadata.region_id, zone_id, instance_id or owner_account_id",
                 ),
@@ -188,7 +188,7 @@ mod tests {
                 clock: clock.clone(),
             },
             role: "job".to_owned(),
-            plain: StaticValues::default(),
+            static_values: StaticValues::default(),
             v2_only,
             tokens: Tokens::new([7; 32]),
         };

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
+use axum::http::{Method, Request, StatusCode, Version, header};
 
 /// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,13 +28,8 @@ pub struct Rules {
 }
 
 /// Checks the method, the host and the headers of a request.
-pub fn check(
-    method: &Method,
-    uri: &Uri,
-    version: Version,
-    headers: &HeaderMap,
-    rules: Rules,
-) -> Result<(), Refusal> {
+pub fn check<B>(request: &Request<B>, rules: Rules) -> Result<(), Refusal> {
+    let headers = request.headers();
     let is_from_browser = |name: &header::HeaderName| {
         name == header::ORIGIN || name.as_str().starts_with("sec-fetch-")
     };
@@ -56,16 +51,19 @@ pub fn check(
         (Some(_), Some(_)) => return Err(HOST),
     };
     // The user information before the host is ignored; the port must be valid.
-    let authority = uri.authority().map(axum::http::uri::Authority::as_str);
+    let authority = request
+        .uri()
+        .authority()
+        .map(axum::http::uri::Authority::as_str);
     let authority = authority.map(|all| all.rsplit_once('@').map_or(all, |(_, host)| host));
-    if host.is_none() && authority.is_none() && version != Version::HTTP_10 {
+    if host.is_none() && authority.is_none() && request.version() != Version::HTTP_10 {
         return Err(HOST);
     }
     let mut names = [host, authority].into_iter().flatten();
     if !names.all(|host| names_this_machine(host, rules.bound)) {
         return Err(HOST);
     }
-    if rules.methods.contains(method) {
+    if rules.methods.contains(request.method()) {
         Ok(())
     } else {
         Err(METHOD)
@@ -172,20 +170,15 @@ mod tests {
         version: Version,
         headers: &[(&str, &str)],
     ) -> &'static str {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| {
-                (
-                    name.parse::<header::HeaderName>().unwrap(),
-                    value.parse().unwrap(),
-                )
-            })
-            .collect();
+        let mut request = Request::builder().method(method).uri(uri).version(version);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let rules = Rules {
             bound: IpAddr::from([127, 0, 0, 1]),
             methods: READ,
         };
-        match check(method, &uri.parse().unwrap(), version, &headers, rules) {
+        match check(&request.body(()).unwrap(), rules) {
             Ok(()) => "ok",
             Err(refusal) => refusal.code,
         }

@@ -6,7 +6,6 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde::Serialize;
 
-use crate::failure::Failure;
 use crate::refresh::store::{Current, Offer};
 
 /// Responds with JSON.
@@ -32,9 +31,11 @@ fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Response
     response
 }
 
-/// Responds with an error.
+/// Responds with an error. Its body is never empty, because Java's SDK would report a transport failure, and contains no
+/// secrets, because every SDK puts it into its exceptions.
 pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response {
-    json(status, error_body(code, message))
+    let body = serde_json::json!({ "Code": code, "Message": message });
+    json(status, to_json(&body))
 }
 
 /// Refuses a method, and names those that are allowed.
@@ -50,60 +51,30 @@ pub(super) fn credentials(offer: Offer, document: fn(&Current) -> Bytes) -> Resp
     match offer {
         Offer::NoRole => no_role(),
         Offer::Credentials(current) => json(StatusCode::OK, document(&current)),
-        Offer::Refusal(failure) | Offer::Wait(Some(failure)) => unavailable(diagnosis(&failure)),
-        Offer::Wait(None) => unavailable(pending()),
+        Offer::Refusal(failure) | Offer::Wait(Some(failure)) => {
+            unavailable(failure.code.as_str(), &failure.to_string())
+        }
+        Offer::Wait(None) => unavailable(
+            "CredentialsPending",
+            "credentials have not arrived from STS yet; try again in a second",
+        ),
     }
 }
 
 /// Responds to a job without a role.
 pub(super) fn no_role() -> Response {
-    json(StatusCode::NOT_FOUND, no_role_body())
-}
-
-fn unavailable(body: Bytes) -> Response {
-    let mut response = json(StatusCode::SERVICE_UNAVAILABLE, body);
-    let headers = response.headers_mut();
-    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    response
-}
-
-/// Renders an error. It is never empty, because Java's SDK would report a transport failure, and contains no secrets, because
-/// every SDK puts it into its exceptions.
-fn error_body(code: &str, message: &str) -> Bytes {
-    to_json(&Error { code, message })
-}
-
-/// Renders a failure.
-fn diagnosis(failure: &Failure) -> Bytes {
-    error_body(failure.code.as_str(), &failure.to_string())
-}
-
-/// Renders the error for a job without a role.
-fn no_role_body() -> Bytes {
-    error_body(
+    error(
+        StatusCode::NOT_FOUND,
         "NoRole",
         "this job has no RAM role, because role.preset is none, and therefore no credentials; to change that, set role.arn, or role.preset to pai-default",
     )
 }
 
-/// Renders the error during the first attempt.
-fn pending() -> Bytes {
-    error_body(
-        "CredentialsPending",
-        "credentials have not arrived from STS yet; try again in a second",
-    )
-}
-
-/// Renders the response to a request to stop.
-pub(super) fn stopping() -> Bytes {
-    to_json(&serde_json::json!({ "status": "stopping" }))
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Error<'a> {
-    code: &'a str,
-    message: &'a str,
+fn unavailable(code: &str, message: &str) -> Response {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, code, message);
+    let headers = response.headers_mut();
+    headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// Renders a value as JSON.
@@ -118,27 +89,37 @@ pub(super) fn to_json(value: &impl Serialize) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::failure::Stage;
+    use std::sync::Arc;
 
-    #[test]
-    fn every_error_has_a_code_and_a_message() {
+    use axum::body::to_bytes;
+
+    use super::*;
+    use crate::failure::{Failure, Stage};
+
+    #[tokio::test]
+    async fn every_error_has_a_code_and_a_message() {
         let failure = Failure::new(Stage::Sts, "InvalidProtocol.NeedSsl", "STS said \"no\"");
-        assert_eq!(
-            diagnosis(&failure),
-            r#"{"Code":"InvalidProtocol.NeedSsl","Message":"STS said \"no\"; use https:// in sts.endpoint"}"#
-        );
-        for (body, start) in [
+        let failure = Offer::Refusal(Arc::new(failure));
+        for (offer, status, start) in [
             (
-                no_role_body(),
+                failure,
+                503,
+                r#"{"Code":"InvalidProtocol.NeedSsl","Message":"STS said \"no\"; use https:// in sts.endpoint"}"#,
+            ),
+            (
+                Offer::NoRole,
+                404,
                 r#"{"Code":"NoRole","Message":"this job has no RAM role"#,
             ),
             (
-                pending(),
+                Offer::Wait(None),
+                503,
                 r#"{"Code":"CredentialsPending","Message":"credentials have"#,
             ),
-            (stopping(), r#"{"status":"stopping"}"#),
         ] {
+            let response = credentials(offer, |_| Bytes::new());
+            assert_eq!(response.status(), status);
+            let body = to_bytes(response.into_body(), 1 << 16).await.unwrap();
             assert!(body.starts_with(start.as_bytes()), "{body:?}");
         }
     }

@@ -273,7 +273,7 @@ impl Doors {
         let metadata = Metadata {
             provider: provider.clone(),
             role: "job".to_owned(),
-            plain: StaticValues::default(),
+            static_values: StaticValues::default(),
             v2_only: false,
             tokens: Tokens::new([7; 32]),
         };

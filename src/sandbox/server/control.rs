@@ -24,8 +24,7 @@ pub(crate) fn is_control_path(path: &str) -> bool {
 
 /// Handles a request to the control endpoint, and responds with the faults that are then in force.
 pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<Body> {
-    let (head, body) = request.into_parts();
-    let addresses = head.extensions.get::<Addresses>();
+    let addresses = request.extensions().get::<Addresses>();
     let rules = Rules {
         bound: addresses.map_or_else(
             || Ipv4Addr::LOCALHOST.into(),
@@ -35,9 +34,8 @@ pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<B
     };
     // Other machines may route packets to a loopback address of this one.
     let is_local = addresses.is_some_and(Addresses::is_local);
-    let checked = request_check::admit(is_local, None, false, None).and_then(|()| {
-        request_check::check(&head.method, &head.uri, head.version, &head.headers, rules)
-    });
+    let checked = request_check::admit(is_local, None, false, None)
+        .and_then(|()| request_check::check(&request, rules));
     if let Err(refusal) = checked {
         let (code, message) = (refusal.code, refusal.message);
         return if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
@@ -46,6 +44,7 @@ pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<B
             respond::error(refusal.status, code, message)
         };
     }
+    let (head, body) = request.into_parts();
     if head.uri.path() != PATH {
         let message = "the control endpoint of the sandbox is /_sandbox/faults";
         return respond::error(StatusCode::NOT_FOUND, "NotFound", message);

@@ -2,7 +2,7 @@
 //!
 //! Values end without a line break: most SDKs use them unchanged, and would put it into their next request.
 
-use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// What a path refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Resource<'a> {
 }
 
 /// The key of a static value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// `region-id`.
     Region,
@@ -31,30 +31,7 @@ pub enum Key {
 }
 
 /// The static values that are configured.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StaticValues {
-    /// `region-id`.
-    pub region: Option<String>,
-    /// `zone-id`.
-    pub zone: Option<String>,
-    /// `instance-id`.
-    pub instance: Option<String>,
-    /// `owner-account-id`.
-    pub owner: Option<String>,
-}
-
-impl StaticValues {
-    /// Renders the value of a key; nothing if it is not configured.
-    pub fn render(&self, key: Key) -> Option<Bytes> {
-        let value = match key {
-            Key::Region => &self.region,
-            Key::Zone => &self.zone,
-            Key::Instance => &self.instance,
-            Key::Owner => &self.owner,
-        };
-        value.clone().map(Bytes::from)
-    }
-}
+pub type StaticValues = BTreeMap<Key, String>;
 
 /// Parses a path, ignoring case: ossutil requests `Ram/security-credentials/`.
 pub fn resource(path: &str) -> Option<Resource<'_>> {
@@ -96,26 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_key_has_its_configured_value_or_none() {
-        let known = StaticValues {
-            region: Some("cn-hangzhou".into()),
-            zone: Some("cn-hangzhou-b".into()),
-            instance: Some("i-1".into()),
-            owner: Some("7".into()),
-        };
-        for (key, value) in [
-            (Key::Region, "cn-hangzhou"),
-            (Key::Zone, "cn-hangzhou-b"),
-            (Key::Instance, "i-1"),
-            (Key::Owner, "7"),
-        ] {
-            assert_eq!(known.render(key), Some(Bytes::from(value)));
-            assert_eq!(StaticValues::default().render(key), None);
-        }
-    }
-
-    #[test]
-    fn paths_ignore_case_and_unknown_ones_are_refused() {
+    fn paths_ignore_case_and_unknown_paths_have_no_resource() {
         for (path, expected) in [
             ("/latest/api/token", Some(Resource::Token)),
             ("/LATEST/API/TOKEN", Some(Resource::Token)),
