@@ -1,4 +1,4 @@
-//! The daemon under test: the production code from the identity to the routers and the file, but for the network.
+//! The daemon under test: the production code from the identity to the routers and the file, without the network.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -34,20 +34,20 @@ use ram_sidecar::sts::{EndpointState, Sts};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::luck;
-use crate::world::{JOB, KEY_ID, Line, MARK, PROVIDER, SESSION, VIA, World};
+use crate::random;
+use crate::world::{Connection, JOB, KEY_ID, PROVIDER, SECRET_MARKER, SESSION, VIA, World};
 
-/// How a daemon is set up.
+/// The settings of a daemon.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     /// `role.duration`.
     pub(crate) duration: Duration,
     pub(crate) endpoints: usize,
-    /// Whether the identity is a token file; else it is an AccessKey.
+    /// Whether the identity is a token file instead of an AccessKey.
     pub(crate) has_token: bool,
     /// Whether the job's role is assumed through another.
     pub(crate) has_via: bool,
-    /// Whether a state is kept for a successor.
+    /// Whether the state is saved for the next process.
     pub(crate) has_state: bool,
     /// The directory of the token file and of the file of credentials.
     pub(crate) directory: PathBuf,
@@ -58,7 +58,7 @@ impl Setup {
         self.directory.join("token")
     }
 
-    /// Returns the directory of the file of credentials, which may vanish.
+    /// Returns the directory of the file of credentials, which may become unavailable.
     pub(crate) fn disk(&self) -> PathBuf {
         self.directory.join("disk")
     }
@@ -68,7 +68,7 @@ impl Setup {
     }
 }
 
-/// A daemon at work; dropping it is killing it.
+/// A running daemon. Dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Daemon {
     pub(crate) subscriber: Subscriber,
@@ -76,12 +76,12 @@ pub(crate) struct Daemon {
     pub(crate) file: watch::Receiver<writer::Status>,
     pub(crate) refresh_requests: watch::Sender<u64>,
     pub(crate) attempts: Attempts,
-    pub(crate) doors: Doors,
+    pub(crate) routers: Routers,
     tasks: JoinSet<Infallible>,
 }
 
 impl Daemon {
-    /// Whether something has ended that never should.
+    /// Whether a task has ended, which none should.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.tasks.try_join_next().is_some()
     }
@@ -101,28 +101,29 @@ impl Daemon {
         if setup.has_state {
             let binding = Binding::new(&[KEY_ID.to_owned()], &[], &roles(setup));
             let store = StateFile::new(setup.directory.join("state"), binding, None);
-            let keeper = Writer::new(store.clone(), subscriber.clone(), clock.clone()).await?;
+            let state_writer =
+                Writer::new(store.clone(), subscriber.clone(), clock.clone()).await?;
             match store.load(&clock).await {
-                Ok(Some(left)) => publisher.renewed(left.lease, left.renew_at),
-                Ok(None) => world.note("there is no state"),
-                Err(refusal) => world.note(&format!("the state is ignored: {refusal}")),
+                Ok(Some(restored)) => publisher.renewed(restored.lease, restored.renew_at),
+                Ok(None) => world.record("there is no state"),
+                Err(refusal) => world.record(&format!("the state is ignored: {refusal}")),
             }
-            tasks.spawn(keeper.run());
+            tasks.spawn(state_writer.run());
         }
         let (refresh_requests, refresh_requested) = watch::channel(0);
         let attempts = Attempts::default();
         let refresher = Refresher {
-            source: Watched {
+            source: RecordingSource {
                 chain: chain(setup, world),
                 world: world.clone(),
                 attempts: attempts.clone(),
             },
             publisher,
             clock: clock.clone(),
-            jitter: luck::dice,
+            jitter: random::jitter,
             refresh_requested,
         };
-        let doors = Doors::open(&Provider {
+        let routers = Routers::new(&Provider {
             subscriber: subscriber.clone(),
             clock,
         });
@@ -135,7 +136,7 @@ impl Daemon {
             file,
             refresh_requests,
             attempts,
-            doors,
+            routers,
             tasks,
         })
     }
@@ -150,17 +151,17 @@ fn chain(setup: &Setup, world: &World) -> Chain {
     } else {
         Identity::AccessKey(AccessKey {
             id: Value::Given(KEY_ID.into()),
-            secret: Value::Given(format!("{MARK}-access-key").into()),
+            secret: Value::Given(format!("{SECRET_MARKER}-access-key").into()),
             token: None,
         })
     };
-    let places = (0..setup.endpoints).map(|place| {
-        let endpoint = Endpoint::parse(&format!("sts{place}.aliyuncs.com")).unwrap();
+    let endpoints = (0..setup.endpoints).map(|index| {
+        let endpoint = Endpoint::parse(&format!("sts{index}.aliyuncs.com")).unwrap();
         let world = world.clone();
-        EndpointState::new(endpoint, Outbound::over(Line { world, place }))
+        EndpointState::new(endpoint, Outbound::over(Connection { world, index }))
     });
     let clock = world.clock().clone();
-    let sts = Sts::new(places.collect(), Signature::V1, clock.clone());
+    let sts = Sts::new(endpoints.collect(), Signature::V1, clock.clone());
     Chain::new(identity, sts, roles(setup), clock)
 }
 
@@ -180,11 +181,11 @@ fn roles(setup: &Setup) -> Vec<RoleRequest> {
     roles
 }
 
-/// One attempt of the refresher, by the time that stands still while the machine is suspended.
+/// One attempt of the refresher. Its times stop while the machine is suspended.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    pub(crate) began: Duration,
-    /// When it ended and how: with credentials that live so long, or with a failure.
+    pub(crate) started_at: Duration,
+    /// When it ended, and with which lifetime or failure.
     pub(crate) ended: Option<(Duration, Result<Duration, Failure>)>,
 }
 
@@ -193,36 +194,38 @@ pub(crate) struct Attempt {
 pub(crate) struct Attempts(Arc<Mutex<Vec<Attempt>>>);
 
 impl Attempts {
-    /// Returns the attempts from a number on.
-    pub(crate) fn from(&self, number: usize) -> Vec<Attempt> {
-        self.0.lock().unwrap()[number..].to_vec()
+    /// Returns the attempts from an index on.
+    pub(crate) fn from(&self, index: usize) -> Vec<Attempt> {
+        self.0.lock().unwrap()[index..].to_vec()
     }
 
-    /// Counts those that have failed and began after `since`.
+    /// Counts the failed attempts that started after `since`.
     pub(crate) fn failed(&self, since: Duration) -> usize {
         let attempts = self.0.lock().unwrap();
-        let recent = attempts.iter().rev().take_while(|a| a.began > since);
+        let recent = attempts.iter().rev().take_while(|a| a.started_at > since);
         recent
             .filter(|a| matches!(a.ended, Some((_, Err(_)))))
             .count()
     }
 }
 
-/// The production source, and a note of each attempt.
-struct Watched {
+/// The production source, which also records each attempt.
+struct RecordingSource {
     chain: Chain,
     world: World,
     attempts: Attempts,
 }
 
-impl Source for Watched {
+impl Source for RecordingSource {
     async fn mint(&mut self) -> Result<Lease, Failure> {
-        let began = self.world.awake();
-        let attempt = Attempt { began, ended: None };
+        let attempt = Attempt {
+            started_at: self.world.uptime(),
+            ended: None,
+        };
         self.attempts.0.lock().unwrap().push(attempt);
         let outcome = self.chain.mint().await;
-        let known = outcome.as_ref().map(|lease| lease.lifetime);
-        let ended = Some((self.world.awake(), known.map_err(Clone::clone)));
+        let lifetime = outcome.as_ref().map(|lease| lease.lifetime);
+        let ended = Some((self.world.uptime(), lifetime.map_err(Clone::clone)));
         if let Some(last) = self.attempts.0.lock().unwrap().last_mut() {
             last.ended = ended;
         }
@@ -238,7 +241,7 @@ impl Source for Watched {
     }
 }
 
-/// The dialects.
+/// How a client requests credentials.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Uri,
@@ -250,21 +253,21 @@ impl Dialect {
     pub(crate) const ALL: [Self; 3] = [Self::Uri, Self::Container, Self::Metadata];
 }
 
-/// The routers, as the listeners have them.
+/// The routers of the listeners.
 #[derive(Clone)]
-pub(crate) struct Doors {
+pub(crate) struct Routers {
     data: TowerToHyperService<Router>,
     metadata: TowerToHyperService<Router>,
 }
 
-impl std::fmt::Debug for Doors {
+impl std::fmt::Debug for Routers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Doors").finish_non_exhaustive()
+        f.debug_struct("Routers").finish_non_exhaustive()
     }
 }
 
-impl Doors {
-    fn open(provider: &Provider) -> Self {
+impl Routers {
+    fn new(provider: &Provider) -> Self {
         let data = Data {
             provider: provider.clone(),
             key: "0".into(),
@@ -277,8 +280,8 @@ impl Doors {
             v2_only: false,
             tokens: Tokens::new([7; 32]),
         };
-        let bound = [127, 0, 0, 1].into();
-        let data = data::router(data, bound, AllowedCallers::default(), Arc::default());
+        let address = [127, 0, 0, 1].into();
+        let data = data::router(data, address, AllowedCallers::default(), Arc::default());
         let metadata = metadata::router(metadata, None, Arc::default());
         Self {
             data: TowerToHyperService::new(data),
@@ -286,9 +289,9 @@ impl Doors {
         }
     }
 
-    /// Asks for credentials as a client of the dialect does; returns the status and the body.
-    pub(crate) async fn ask(&self, dialect: Dialect) -> (u16, String) {
-        let (door, host, path) = match dialect {
+    /// Requests credentials as a client of the dialect does. Returns the status and the body.
+    pub(crate) async fn request(&self, dialect: Dialect) -> (u16, String) {
+        let (router, host, path) = match dialect {
             Dialect::Uri => (&self.data, "127.0.0.1", "/api/v1/credentials/0"),
             Dialect::Container => (&self.data, "127.0.0.1", "/api/v1/container/0"),
             Dialect::Metadata => (
@@ -304,7 +307,7 @@ impl Doors {
             .extension(Addresses::new(address, address))
             .body(Body::empty())
             .unwrap();
-        let response = door.call(request).await.unwrap();
+        let response = router.call(request).await.unwrap();
         let status = response.status().as_u16();
         let body = to_bytes(response.into_body(), 1 << 20).await.unwrap();
         (status, String::from_utf8(body.to_vec()).unwrap())

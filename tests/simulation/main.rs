@@ -1,25 +1,25 @@
 //! Deterministic simulation: the production code, from the identity to the routers and the file, under a paused clock,
-//! against worlds that are drawn from seeds.
+//! in scenarios that are generated from seeds.
 //!
 //! ```sh
-//! cargo test --test simulation                                    # half a minute of seeds
-//! SIMULATION_SEED=42 cargo test --test simulation                 # one of them, and what happened in it
-//! SIMULATION_SECONDS=3600 cargo test --release --test simulation  # as many as an hour holds
+//! cargo test --test simulation                                    # as many seeds as 30 seconds allow
+//! SIMULATION_SEED=42 cargo test --test simulation                 # one seed, with its events
+//! SIMULATION_SECONDS=3600 cargo test --release --test simulation  # as many seeds as an hour allows
 //! ```
 
 #[cfg(test)]
 mod daemon;
 #[cfg(test)]
-mod life;
-#[cfg(test)]
-mod luck;
+mod fault;
 #[cfg(test)]
 mod promises;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod run;
 #[cfg(test)]
-mod timeline;
+mod scenario;
 #[cfg(test)]
-mod trouble;
+mod timeline;
 #[cfg(test)]
 mod world;

@@ -1,4 +1,4 @@
-//! What happened, for a human to read when a promise is broken.
+//! The events of a scenario, printed when a promise is broken.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -11,45 +11,45 @@ use tracing::Dispatch;
 use tracing::Level;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// What happened, the oldest forgotten, and all that the daemon logged.
+/// The last events of a scenario, and the log of the daemon.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Timeline(Arc<Mutex<Events>>);
 
 #[derive(Debug, Default)]
 struct Events {
-    /// Tells true time: its boot clock is never set and never stops.
+    /// The source of timestamps: its boot clock is never set and never stops.
     clock: Option<Clock>,
     lines: VecDeque<String>,
-    /// What the daemon logged since it was last looked at.
+    /// The log of the daemon since the last [`Timeline::take_log`].
     logged: String,
 }
 
 impl Timeline {
-    /// Takes the time from `clock`, which began at [`BEGINNING`].
-    pub(crate) fn follow(&self, clock: Clock) {
+    /// Takes timestamps from `clock`, whose boot clock started at [`BOOT_TIME`].
+    pub(crate) fn set_clock(&self, clock: Clock) {
         self.0.lock().unwrap().clock = Some(clock);
     }
 
-    /// Notes an event.
-    pub(crate) fn note(&self, event: &str) {
-        self.0.lock().unwrap().note(event);
+    /// Records an event.
+    pub(crate) fn record(&self, event: &str) {
+        self.0.lock().unwrap().record(event);
     }
 
-    /// Takes what the daemon has logged since the last time.
+    /// Returns what the daemon has logged since the last call.
     pub(crate) fn take_log(&self) -> String {
         std::mem::take(&mut self.0.lock().unwrap().logged)
     }
 
-    /// Returns all of it, the oldest first.
-    pub(crate) fn told(&self) -> String {
-        let mut told = String::new();
+    /// Renders the events, the oldest first.
+    pub(crate) fn render(&self) -> String {
+        let mut text = String::new();
         for line in &self.0.lock().unwrap().lines {
-            writeln!(told, "{line}").unwrap();
+            writeln!(text, "{line}").unwrap();
         }
-        told
+        text
     }
 
-    /// Returns what gathers all that the daemon logs, at every level.
+    /// Returns a subscriber that records the log of the daemon at every level.
     pub(crate) fn subscriber(&self) -> Dispatch {
         let subscriber = tracing_subscriber::fmt()
             .with_max_level(Level::TRACE)
@@ -62,15 +62,15 @@ impl Timeline {
 }
 
 impl Events {
-    fn note(&mut self, event: &str) {
+    fn record(&mut self, event: &str) {
         let boot = self.clock.as_ref().map(|clock| clock.now().boot);
-        let at = boot.unwrap_or_default().saturating_sub(BEGINNING);
+        let at = boot.unwrap_or_default().saturating_sub(BOOT_TIME);
         let seconds = at.as_secs();
         let (days, hours) = (seconds / 86_400, seconds / 3600 % 24);
         let (minutes, seconds) = (seconds / 60 % 60, seconds % 60);
         let millis = at.subsec_millis();
         let line = format!("{days}d {hours:02}:{minutes:02}:{seconds:02}.{millis:03}  {event}");
-        if self.lines.len() == KEPT {
+        if self.lines.len() == CAPACITY {
             self.lines.pop_front();
         }
         self.lines.push_back(line);
@@ -80,8 +80,9 @@ impl Events {
 impl io::Write for Timeline {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut events = self.0.lock().unwrap();
-        let line = std::str::from_utf8(bytes).expect("the log is text, a line at a time");
-        events.note(&format!("    {}", line.trim()));
+        let line =
+            std::str::from_utf8(bytes).expect("the log is written as text, one line at a time");
+        events.record(&format!("    {}", line.trim()));
         events.logged.push_str(line);
         Ok(bytes.len())
     }
@@ -99,8 +100,8 @@ impl MakeWriter<'_> for Timeline {
     }
 }
 
-/// What the boot clock of every simulated machine shows in the beginning.
-pub(crate) const BEGINNING: Duration = Duration::from_secs(77);
+/// The boot clock of every simulated machine at the start of a scenario.
+pub(crate) const BOOT_TIME: Duration = Duration::from_secs(77);
 
-/// Enough for the hours before a promise is broken.
-const KEPT: usize = 400;
+/// The number of events retained: enough for the hours before a promise is broken.
+const CAPACITY: usize = 400;

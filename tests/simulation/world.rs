@@ -1,4 +1,4 @@
-//! The world around the daemon: true time, STS with its memory, and the way there, as they are at each moment.
+//! The environment of the daemon: true time, a simulated STS, and the connections to it.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -13,21 +13,22 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 use url::form_urlencoded;
 
-use crate::luck::Luck;
+use crate::fault::Fault;
+use crate::random::Random;
 use crate::timeline::Timeline;
-use crate::trouble::Trouble;
 
-/// The role of the job, and the one on the way to it.
+/// The role of the job.
 pub(crate) const JOB: &str = "acs:ram::1234567890123456:role/job";
+/// The role through which it may be assumed.
 pub(crate) const VIA: &str = "acs:ram::1234567890123456:role/via";
 pub(crate) const PROVIDER: &str = "acs:ram::1234567890123456:oidc-provider/cluster";
 pub(crate) const SESSION: &str = "simulated-job";
 pub(crate) const KEY_ID: &str = "LTAIsimulated";
 
-/// Stands in every secret, so that one search finds any of them.
-pub(crate) const MARK: &str = "s3cr3t";
+/// Is part of every secret, so that one search finds any of them.
+pub(crate) const SECRET_MARKER: &str = "s3cr3t";
 
-/// One world; its clones are the same.
+/// The environment of one scenario. Clones share its state.
 #[derive(Clone, Debug)]
 pub(crate) struct World(Arc<Shared>);
 
@@ -39,48 +40,48 @@ struct Shared {
     state: Mutex<State>,
 }
 
-/// What changes.
+/// The part that changes.
 #[derive(Debug)]
 pub(crate) struct State {
-    luck: Luck,
+    random: Random,
     suspended: Duration,
-    /// What is wrong on the way to each endpoint and there.
-    pub(crate) troubles: Vec<Option<Met>>,
-    /// Everything that was ever issued, by its number.
-    pub(crate) ledger: Vec<Issue>,
-    /// The tokens that the OIDC provider vouches for, and until when.
+    /// The fault of each endpoint, if it has one.
+    pub(crate) faults: Vec<Option<ActiveFault>>,
+    /// All credentials ever issued, by their number.
+    pub(crate) issues: Vec<Issue>,
+    /// The tokens of the OIDC provider, and when they expire.
     tokens: Vec<(String, Duration)>,
-    /// Until when STS has last asked for a pause.
+    /// When the last pause ends that STS has requested.
     pub(crate) pause_until: Duration,
     pub(crate) calls: u64,
 }
 
 impl State {
-    /// Takes a token for good until then, and what was vouched for before for as long as it lasts.
-    pub(crate) fn vouch(&mut self, token: String, until: Duration) {
-        self.tokens.push((token, until));
-        let spare = self.tokens.len().saturating_sub(3);
-        self.tokens.drain(..spare);
+    /// Accepts a token until it expires, as well as the two before it.
+    pub(crate) fn accept_token(&mut self, token: String, expires_at: Duration) {
+        self.tokens.push((token, expires_at));
+        let surplus = self.tokens.len().saturating_sub(3);
+        self.tokens.drain(..surplus);
     }
 }
 
-/// A trouble, and the share of calls that meet it.
+/// A fault, and the probability that it affects a call.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Met {
-    pub(crate) trouble: Trouble,
-    pub(crate) share: f64,
+pub(crate) struct ActiveFault {
+    pub(crate) fault: Fault,
+    pub(crate) probability: f64,
 }
 
-/// Something that STS issued.
+/// Credentials that STS has issued.
 #[derive(Clone, Debug)]
 pub(crate) struct Issue {
-    /// Whether it is of the job's role.
+    /// Whether they are of the job's role.
     pub(crate) is_for_job: bool,
-    pub(crate) issued: Duration,
-    /// When it really ends.
-    pub(crate) ends: Duration,
-    /// Whether all of it was told to the daemon.
-    pub(crate) is_whole: bool,
+    pub(crate) issued_at: Duration,
+    /// When they expire, by true time.
+    pub(crate) expires_at: Duration,
+    /// Whether the daemon has received them completely.
+    pub(crate) is_delivered: bool,
 }
 
 impl Issue {
@@ -93,11 +94,11 @@ impl Issue {
     }
 
     pub(crate) fn secret(number: usize) -> String {
-        format!("{MARK}-key-{number}")
+        format!("{SECRET_MARKER}-key-{number}")
     }
 
     pub(crate) fn token(number: usize) -> String {
-        format!("{MARK}-token-{number}")
+        format!("{SECRET_MARKER}-token-{number}")
     }
 }
 
@@ -108,10 +109,10 @@ impl World {
             origin: Instant::now(),
             timeline,
             state: Mutex::new(State {
-                luck: Luck::new(seed, "sts"),
+                random: Random::new(seed, "sts"),
                 suspended: Duration::ZERO,
-                troubles: vec![None; endpoints],
-                ledger: Vec::new(),
+                faults: vec![None; endpoints],
+                issues: Vec::new(),
                 tokens: Vec::new(),
                 pause_until: Duration::ZERO,
                 calls: 0,
@@ -128,64 +129,65 @@ impl World {
         &self.0.clock
     }
 
-    /// Returns the true time since the beginning, which nothing sets or stops.
-    pub(crate) fn truth(&self) -> Duration {
+    /// Returns the true time since the start, including suspensions.
+    pub(crate) fn true_time(&self) -> Duration {
         self.0.origin.elapsed() + self.state().suspended
     }
 
-    /// Returns the time since the beginning without suspensions.
-    pub(crate) fn awake(&self) -> Duration {
+    /// Returns the time since the start, without suspensions.
+    pub(crate) fn uptime(&self) -> Duration {
         self.0.origin.elapsed()
     }
 
-    /// Lets the daemon's machine sleep.
-    pub(crate) fn suspend(&self, span: Duration) {
-        self.0.clock.suspend(span);
-        self.state().suspended += span;
+    /// Suspends the daemon's machine.
+    pub(crate) fn suspend(&self, duration: Duration) {
+        self.0.clock.suspend(duration);
+        self.state().suspended += duration;
     }
 
     /// Returns how far the daemon's wall clock is ahead.
     pub(crate) fn skew(&self) -> TimeDelta {
-        self.0.clock.now().wall - date(self.truth())
+        self.0.clock.now().wall - date(self.true_time())
     }
 
-    pub(crate) fn note(&self, event: &str) {
-        self.0.timeline.note(event);
+    pub(crate) fn record(&self, event: &str) {
+        self.0.timeline.record(event);
     }
 
     pub(crate) fn timeline(&self) -> &Timeline {
         &self.0.timeline
     }
 
-    async fn answer(&self, place: usize, form: &str) -> Result<Answer, Failure> {
-        let (trouble, there, back) = {
+    async fn respond(&self, index: usize, form: &str) -> Result<Answer, Failure> {
+        let (fault, there, back) = {
             let mut state = self.state();
             state.calls += 1;
-            let met = state.troubles[place];
-            let trouble = met.filter(|met| state.luck.happens(met.share));
-            let trip = |luck: &mut Luck| luck.span(MOMENT, Duration::from_millis(300));
-            let (mut there, mut back) = (trip(&mut state.luck), trip(&mut state.luck));
-            if matches!(trouble.map(|met| met.trouble), Some(Trouble::Slow)) {
-                let slow = Duration::from_secs_f64(9.5 * state.luck.share());
-                (there, back) = if state.luck.happens(0.5) {
+            let active = state.faults[index];
+            let active = active.filter(|active| state.random.happens(active.probability));
+            let fault = active.map(|active| active.fault);
+            let trip = |random: &mut Random| random.duration(MIN_TRIP, Duration::from_millis(300));
+            let (mut there, mut back) = (trip(&mut state.random), trip(&mut state.random));
+            if matches!(fault, Some(Fault::Slow)) {
+                let slow = Duration::from_secs_f64(9.5 * state.random.fraction());
+                (there, back) = if state.random.happens(0.5) {
                     (slow, back)
                 } else {
                     (there, slow)
                 };
             }
-            (trouble.map(|met| met.trouble), there, back)
+            (fault, there, back)
         };
-        self.note(&format!("call to endpoint {place}: {trouble:?}"));
-        if let Some(unreached) = trouble.and_then(Trouble::unreached) {
-            sleep(unreached.after).await;
-            return Err(Failure::new(Stage::Transport, unreached.code, "simulated"));
+        self.record(&format!("call to endpoint {index}: {fault:?}"));
+        if let Some(error) = fault.and_then(Fault::transport_error) {
+            sleep(error.after).await;
+            return Err(Failure::new(Stage::Transport, error.code, "simulated"));
         }
         sleep(there).await;
-        let answer = trouble
-            .and_then(Trouble::instead)
-            .unwrap_or_else(|| self.perform(form, trouble));
-        if matches!(trouble, Some(Trouble::Lost)) {
-            // All was well but for the way back.
+        let answer = fault
+            .and_then(Fault::replacement)
+            .unwrap_or_else(|| self.perform(form, fault));
+        if matches!(fault, Some(Fault::Lost)) {
+            // STS has performed the request.
             sleep(Duration::from_secs(10).saturating_sub(there)).await;
             return Err(Failure::new(
                 Stage::Transport,
@@ -194,15 +196,15 @@ impl World {
             ));
         }
         let mut answer = Answer {
-            date: answer.date.or_else(|| Some(date(self.truth()))),
+            date: answer.date.or_else(|| Some(date(self.true_time()))),
             ..answer
         };
         if let Some(pause) = answer.retry_after {
-            let until = self.truth() + back + pause;
+            let until = self.true_time() + back + pause;
             let mut state = self.state();
             state.pause_until = state.pause_until.max(until);
         }
-        // The header counts whole seconds.
+        // The header has whole seconds.
         answer.date = answer
             .date
             .and_then(|date| DateTime::from_timestamp(date.timestamp(), 0));
@@ -210,8 +212,8 @@ impl World {
         Ok(answer)
     }
 
-    /// Does what STS does when nothing is in the way.
-    fn perform(&self, form: &str, trouble: Option<Trouble>) -> Answer {
+    /// Performs a request that reaches STS.
+    fn perform(&self, form: &str, fault: Option<Fault>) -> Answer {
         let parameters: Vec<(String, String)> = form_urlencoded::parse(form.as_bytes())
             .into_owned()
             .collect();
@@ -219,9 +221,9 @@ impl World {
             let found = parameters.iter().find(|(key, _)| key == name);
             found.map(|(_, value)| value.as_str()).unwrap_or_default()
         };
-        let truth = self.truth();
-        let refuse = |status, code: &str| {
-            self.note(&format!("STS refuses with {code}"));
+        let now = self.true_time();
+        let reject = |status, code: &str| {
+            self.record(&format!("STS rejects with {code}"));
             let body = json!({"RequestId": "R", "Code": code, "Message": "simulated"});
             plain(status, body.to_string())
         };
@@ -240,59 +242,61 @@ impl World {
                 let known = state.tokens.iter().find(|(token, _)| token == sent);
                 let reason = match known {
                     None => Some("AuthenticationFail.OIDCToken.InvalidSignature"),
-                    Some((_, until)) if *until <= truth => {
+                    Some((_, until)) if *until <= now => {
                         Some("AuthenticationFail.OIDCToken.Expired")
                     }
                     Some(_) => None,
                 };
                 if let Some(reason) = reason {
                     drop(state);
-                    return refuse(401, reason);
+                    return reject(401, reason);
                 }
             }
             "AssumeRole" => {
                 let sent_at = DateTime::parse_from_rfc3339(get("Timestamp")).unwrap();
-                if (sent_at.to_utc() - date(truth)).abs() > TimeDelta::minutes(15) {
+                if (sent_at.to_utc() - date(now)).abs() > TimeDelta::minutes(15) {
                     drop(state);
-                    return refuse(400, "InvalidTimeStamp.Expired");
+                    return reject(400, "InvalidTimeStamp.Expired");
                 }
                 let caller = get("AccessKeyId");
                 if caller != KEY_ID {
-                    let number = Issue::number(caller).expect("keys are of this world");
+                    let number =
+                        Issue::number(caller).expect("the key was issued by the simulated STS");
                     assert_eq!(get("SecurityToken"), Issue::token(number));
-                    if state.ledger[number].ends <= truth {
+                    if state.issues[number].expires_at <= now {
                         drop(state);
-                        return refuse(400, "InvalidSecurityToken.Expired");
+                        return reject(400, "InvalidSecurityToken.Expired");
                     }
                 }
             }
-            other => panic!("{other} is not asked for"),
+            other => panic!("unexpected action {other}"),
         }
-        let asked_for = Duration::from_secs(duration);
-        let (lives, told) = trouble.map_or((asked_for, asked_for), |t| t.lives(asked_for));
-        let is_over = matches!(trouble, Some(Trouble::Expired));
-        let number = state.ledger.len();
-        // Expiration counts whole seconds, and never more than there are.
-        let whole = |span: Duration| Duration::from_secs((truth + span).as_secs());
-        state.ledger.push(Issue {
+        let requested = Duration::from_secs(duration);
+        let (lifetime, claimed) =
+            fault.map_or((requested, requested), |fault| fault.lifetimes(requested));
+        let is_expired = matches!(fault, Some(Fault::Expired));
+        let number = state.issues.len();
+        // `Expiration` is rounded down to whole seconds.
+        let rounded = |duration: Duration| Duration::from_secs((now + duration).as_secs());
+        state.issues.push(Issue {
             is_for_job: role == JOB,
-            issued: truth,
-            ends: if is_over {
+            issued_at: now,
+            expires_at: if is_expired {
                 Duration::ZERO
             } else {
-                whole(lives)
+                rounded(lifetime)
             },
-            is_whole: !trouble.is_some_and(Trouble::is_torn),
+            is_delivered: !fault.is_some_and(Fault::loses_credentials),
         });
         drop(state);
-        self.note(&format!("STS issues {} of {role}", Issue::id(number)));
-        let expiration = if is_over {
-            date(truth) - TimeDelta::hours(1)
+        self.record(&format!("STS issues {} of {role}", Issue::id(number)));
+        let expiration = if is_expired {
+            date(now) - TimeDelta::hours(1)
         } else {
-            date(whole(told))
+            date(rounded(claimed))
         };
         let mut token = Issue::token(number);
-        if matches!(trouble, Some(Trouble::Hollow)) {
+        if matches!(fault, Some(Fault::EmptyToken)) {
             token.clear();
         }
         let body = json!({
@@ -305,15 +309,15 @@ impl World {
             },
         });
         let mut body = body.to_string();
-        if matches!(trouble, Some(Trouble::Truncated)) {
-            let half = usize::try_from(self.state().luck.below(body.len() as u64)).unwrap();
-            body.truncate(half);
+        if matches!(fault, Some(Fault::Truncated)) {
+            let length = usize::try_from(self.state().random.below(body.len() as u64)).unwrap();
+            body.truncate(length);
         }
         plain(200, body)
     }
 }
 
-/// An answer without special headers.
+/// Makes a response without special headers.
 pub(crate) fn plain(status: u16, body: impl Into<Vec<u8>>) -> Answer {
     Answer {
         status,
@@ -324,24 +328,25 @@ pub(crate) fn plain(status: u16, body: impl Into<Vec<u8>>) -> Answer {
     }
 }
 
-/// Returns the date at a moment of true time.
-pub(crate) fn date(truth: Duration) -> DateTime<Utc> {
-    let beginning = DateTime::from_timestamp(1_716_287_969, 0).unwrap();
-    beginning + TimeDelta::from_std(truth).unwrap()
+/// Converts true time to a date.
+pub(crate) fn date(true_time: Duration) -> DateTime<Utc> {
+    let start = DateTime::from_timestamp(1_716_287_969, 0).unwrap();
+    start + TimeDelta::from_std(true_time).unwrap()
 }
 
-/// The way to one endpoint.
+/// The connection to one endpoint.
 #[derive(Debug)]
-pub(crate) struct Line {
+pub(crate) struct Connection {
     pub(crate) world: World,
-    pub(crate) place: usize,
+    pub(crate) index: usize,
 }
 
-impl Carrier for Line {
+impl Carrier for Connection {
     fn carry<'a>(&'a self, call: Call<'a>) -> Carried<'a> {
-        let form = call.form.expect("STS is asked with a form");
-        Box::pin(async move { self.world.answer(self.place, &form).await })
+        let form = call.form.expect("calls to STS have a form");
+        Box::pin(async move { self.world.respond(self.index, &form).await })
     }
 }
 
-const MOMENT: Duration = Duration::from_millis(5);
+/// The shortest time that a request or a response takes.
+const MIN_TRIP: Duration = Duration::from_millis(5);

@@ -1,4 +1,4 @@
-//! What can be wrong with STS and with the way there.
+//! Faults of STS and of the network between it and the daemon.
 
 use std::time::Duration;
 
@@ -8,56 +8,56 @@ use ram_sidecar::http::response::Answer;
 
 use crate::world::plain;
 
-/// Something wrong.
+/// A fault of one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    /// It answers within ten seconds, but hardly.
+pub(crate) enum Fault {
+    /// It responds slowly, but within ten seconds.
     Slow,
-    /// It never answers.
+    /// It never responds.
     Hangs,
-    /// It does what it was asked, and the answer is lost.
+    /// It performs the request, and its response is lost.
     Lost,
-    /// It is over its quota, and may say for how long.
+    /// Its quota is exhausted. The number of seconds is sent as `Retry-After`.
     Throttled(Option<u64>),
-    /// An error of its own.
+    /// It responds with an internal error.
     InternalError,
-    /// A proxy before it is in trouble.
+    /// A proxy in front of it cannot reach it.
     BadGateway,
-    /// Anything but JSON.
+    /// The response is not JSON.
     Garbage,
-    /// JSON, cut off somewhere.
+    /// The response is truncated JSON.
     Truncated,
-    /// Nothing, with a status of success.
+    /// The response has status 200 and no body.
     Empty,
-    /// A captive portal's page, from a machine with a wrong clock.
-    Page,
-    /// A captive portal's redirection.
+    /// A captive portal responds with a page and a wrong `Date`.
+    PortalPage,
+    /// A captive portal redirects the request.
     Redirected,
-    /// A network that wants a login.
-    Login,
-    /// Credentials that have ended already.
+    /// The network requires a login.
+    LoginRequired,
+    /// The credentials have expired already.
     Expired,
-    /// Credentials that live for so many seconds only.
+    /// The credentials expire after this number of seconds.
     Short(u64),
-    /// Credentials that claim to live for years.
-    Future,
-    /// Credentials without a token.
-    Hollow,
-    /// A policy that has been changed.
+    /// The credentials expire in years, according to the response.
+    ClaimsYears,
+    /// The credentials have an empty token.
+    EmptyToken,
+    /// The request is denied by a policy.
     Denied,
-    /// No address is found for its name.
-    Nameless,
-    /// Nothing listens, or the network is gone.
+    /// Its host name cannot be resolved.
+    Unresolved,
+    /// No connection can be established.
     Unreachable,
 }
 
-/// A call that does not get there.
-pub(crate) struct Unreached {
+/// How a request fails that does not reach STS.
+pub(crate) struct TransportError {
     pub(crate) code: OwnCode,
     pub(crate) after: Duration,
 }
 
-impl Trouble {
+impl Fault {
     pub(crate) const ALL: [Self; 24] = [
         Self::Slow,
         Self::Hangs,
@@ -71,32 +71,32 @@ impl Trouble {
         Self::Garbage,
         Self::Truncated,
         Self::Empty,
-        Self::Page,
+        Self::PortalPage,
         Self::Redirected,
-        Self::Login,
+        Self::LoginRequired,
         Self::Expired,
         Self::Short(2),
         Self::Short(300),
         Self::Short(800),
-        Self::Future,
-        Self::Hollow,
+        Self::ClaimsYears,
+        Self::EmptyToken,
         Self::Denied,
-        Self::Nameless,
+        Self::Unresolved,
         Self::Unreachable,
     ];
 
-    pub(crate) fn unreached(self) -> Option<Unreached> {
+    pub(crate) fn transport_error(self) -> Option<TransportError> {
         let (code, after) = match self {
             Self::Hangs => (OwnCode::TimedOut, Duration::from_secs(10)),
-            Self::Nameless => (OwnCode::DnsFailed, Duration::from_millis(20)),
+            Self::Unresolved => (OwnCode::DnsFailed, Duration::from_millis(20)),
             Self::Unreachable => (OwnCode::ConnectFailed, Duration::from_secs(5)),
             _ => return None,
         };
-        Some(Unreached { code, after })
+        Some(TransportError { code, after })
     }
 
-    /// Returns the answer that comes in place of what was asked for.
-    pub(crate) fn instead(self) -> Option<Answer> {
+    /// Returns the response that replaces the one of STS.
+    pub(crate) fn replacement(self) -> Option<Answer> {
         let refusal = |code: &str| format!(r#"{{"Code":"{code}","Message":"simulated"}}"#);
         Some(match self {
             Self::Throttled(pause) => Answer {
@@ -107,32 +107,32 @@ impl Trouble {
             Self::BadGateway => plain(502, "<html>Bad Gateway</html>"),
             Self::Garbage => plain(200, b"\xff\xfe\x00{}".as_slice()),
             Self::Empty => plain(200, ""),
-            Self::Page => Answer {
+            Self::PortalPage => Answer {
                 date: DateTime::from_timestamp(1_000_000_000, 0),
                 ..plain(200, "<!DOCTYPE html><html>Please log in.</html>")
             },
             Self::Redirected => plain(302, ""),
-            Self::Login => plain(511, "<html>Please log in.</html>"),
+            Self::LoginRequired => plain(511, "<html>Please log in.</html>"),
             Self::Denied => plain(403, refusal("NoPermission")),
             _ => return None,
         })
     }
 
-    /// Returns how long credentials live, and how long STS says that they do.
-    pub(crate) fn lives(self, asked_for: Duration) -> (Duration, Duration) {
+    /// Returns the lifetime of credentials, and the lifetime according to the response.
+    pub(crate) fn lifetimes(self, requested: Duration) -> (Duration, Duration) {
         let years = Duration::from_secs(10 * 365 * 86_400);
         match self {
             Self::Short(seconds) => {
-                let short = Duration::from_secs(seconds).min(asked_for);
+                let short = Duration::from_secs(seconds).min(requested);
                 (short, short)
             }
-            Self::Future => (asked_for, years),
-            _ => (asked_for, asked_for),
+            Self::ClaimsYears => (requested, years),
+            _ => (requested, requested),
         }
     }
 
-    /// Whether credentials do not arrive whole.
-    pub(crate) fn is_torn(self) -> bool {
-        matches!(self, Self::Truncated | Self::Hollow | Self::Lost)
+    /// Whether the daemon does not receive the complete credentials.
+    pub(crate) fn loses_credentials(self) -> bool {
+        matches!(self, Self::Truncated | Self::EmptyToken | Self::Lost)
     }
 }
