@@ -1,25 +1,25 @@
-//! A fleet of sidecars against one STS with a quota: how soon all of them have credentials, how they spread their calls
-//! over a day, and whether any of them is ever without.
+//! Simulates a fleet of sidecars that share the quota of one STS. Measures when all of them have credentials, how their
+//! calls spread over a day, and whether the credentials of any of them expire.
 //!
 //! ```sh
-//! cargo bench --bench fleet                # 10,000 sidecars, 24 hours; draws benches/fleet.svg
-//! cargo bench --bench fleet -- 1000 10     # so many sidecars, and so many calls a second
+//! cargo bench --bench fleet                # 10,000 sidecars, 100 calls a second; draws benches/fleet.svg
+//! cargo bench --bench fleet -- 1000 10     # 1,000 sidecars, 10 calls a second
 //! ```
 //!
-//! Every sidecar is the production code of schedule, refresh, snapshot, source and sts, under a paused clock. STS is
-//! simulated: so many calls a second for the whole account, the rest is refused with `Throttling.User` and costs no quota;
-//! an answer takes 20 ms. All sidecars start within one second. After twelve hours STS cannot be reached for 20 minutes,
-//! and then grants a tenth of the quota for an hour. The same arguments give the same figures.
+//! Every sidecar is the production code of refresh and sts, under a paused clock, for 24 hours. STS is simulated: it
+//! grants calls up to the quota of each second, and rejects the others with `Throttling.User`. A response takes 20 ms.
+//! All sidecars start within one second. After twelve hours STS is unreachable for 20 minutes, and then grants a tenth of
+//! the quota for an hour. The same arguments give the same figures.
 #![expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
-    reason = "figures of a day fit"
+    reason = "the figures are small enough"
 )]
-#![expect(clippy::print_stdout, reason = "the figures are the point")]
-#![expect(clippy::expect_used, reason = "a bench may fail loudly")]
+#![expect(clippy::print_stdout, reason = "prints the figures")]
+#![expect(clippy::expect_used, reason = "a benchmark may panic")]
 
-mod picture;
+mod chart;
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -45,7 +45,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 fn main() {
-    // What `cargo bench` adds is not for this.
+    // `cargo bench` adds arguments that are not numbers.
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
     let sidecars = numbers.next().unwrap_or(10_000_u32);
     let quota = numbers.next().unwrap_or(100);
@@ -54,28 +54,28 @@ fn main() {
         .start_paused(true)
         .build()
         .expect("a runtime");
-    let day = runtime.block_on(lived(sidecars, quota));
-    println!("{}", day.told(sidecars, quota));
+    let day = runtime.block_on(simulate(sidecars, quota));
+    println!("{}", day.report(sidecars, quota));
     if (sidecars, quota) == (10_000, 100) {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/fleet.svg");
-        std::fs::write(path, picture::drawn(&day)).expect("the picture can be written");
+        std::fs::write(path, chart::draw(&day)).expect("the chart can be written");
         println!("drawn: benches/fleet.svg");
     }
 }
 
-/// What came of a day.
+/// The figures of a day.
 struct Day {
     /// When each sidecar had its first credentials, in seconds, sorted.
     first: Vec<f64>,
-    /// Calls in each second, by what became of them.
+    /// The calls in each second.
     seconds: Vec<Second>,
-    /// How many times a sidecar was without credentials after it had had some.
-    gaps: usize,
-    /// The least that was left of a life when its successor came.
-    least_left: Duration,
+    /// How often the credentials of a sidecar expired before they were renewed.
+    expiries: usize,
+    /// The shortest remaining lifetime at a renewal.
+    min_remaining: Duration,
 }
 
-/// The calls of one second.
+/// The calls of one second, by their outcome.
 #[derive(Clone, Copy, Default)]
 struct Second {
     granted: u32,
@@ -89,13 +89,13 @@ impl Second {
     }
 }
 
-async fn lived(sidecars: u32, quota: u32) -> Day {
-    let beginning = Moment {
+async fn simulate(sidecars: u32, quota: u32) -> Day {
+    let start = Moment {
         wall: DateTime::from_timestamp(1_716_287_969, 0).expect("a date"),
         boot: Duration::ZERO,
     };
     let service = Service(Arc::new(Shared {
-        clock: Clock::simulated(beginning, true),
+        clock: Clock::simulated(start, true),
         origin: Instant::now(),
         quota,
         seconds: Mutex::new(vec![Second::default(); SPAN + 60]),
@@ -103,9 +103,9 @@ async fn lived(sidecars: u32, quota: u32) -> Day {
     }));
     let mut tasks = JoinSet::new();
     for _ in 0..sidecars {
-        let (service, late) = (service.clone(), dice());
+        let (service, delay) = (service.clone(), jitter());
         tasks.spawn(async move {
-            sleep(Duration::from_secs_f64(late)).await;
+            sleep(Duration::from_secs_f64(delay)).await;
             sidecar(&service).run().await
         });
     }
@@ -114,22 +114,22 @@ async fn lived(sidecars: u32, quota: u32) -> Day {
     let record = std::mem::take(&mut *lock(&service.0.record));
     let mut first = record.first;
     first.sort_by(f64::total_cmp);
-    let over = record
-        .held
+    let expired_now = record
+        .deadlines
         .iter()
-        .filter(|held| now.is_past(**held))
+        .filter(|deadline| now.is_past(**deadline))
         .count();
     let mut seconds = lock(&service.0.seconds).clone();
     seconds.truncate(SPAN);
     Day {
         first,
         seconds,
-        gaps: record.gaps + over,
-        least_left: record.least_left.unwrap_or_default(),
+        expiries: record.expiries + expired_now,
+        min_remaining: record.min_remaining.unwrap_or_default(),
     }
 }
 
-fn sidecar(service: &Service) -> Refresher<Watched> {
+fn sidecar(service: &Service) -> Refresher<RecordingSource> {
     let clock = service.0.clock.clone();
     let identity = Identity::AccessKey(AccessKey {
         id: Value::Given("LTAI".into()),
@@ -149,15 +149,15 @@ fn sidecar(service: &Service) -> Refresher<Watched> {
     let sts = Sts::new(vec![place], Signature::V1, clock.clone());
     let (publisher, ..) = store::channel(|_| Bytes::new());
     Refresher {
-        source: Watched {
+        source: RecordingSource {
             chain: Chain::new(identity, sts, vec![role], clock.clone()),
             service: service.clone(),
-            held: None,
+            number: None,
         },
         publisher,
         clock,
-        jitter: dice,
-        // Nobody asks for a renewal.
+        jitter: jitter,
+        // No renewal is requested.
         refresh_requested: watch::channel(0).1,
     }
 }
@@ -177,10 +177,10 @@ struct Shared {
 #[derive(Default)]
 struct Record {
     first: Vec<f64>,
-    gaps: usize,
-    least_left: Option<Duration>,
-    /// By sidecar, when what it holds ends.
-    held: Vec<Moment>,
+    expiries: usize,
+    min_remaining: Option<Duration>,
+    /// When the current credentials of each sidecar expire.
+    deadlines: Vec<Moment>,
 }
 
 impl std::fmt::Debug for Service {
@@ -193,15 +193,15 @@ impl Carrier for Service {
     fn carry<'a>(&'a self, _: Call<'a>) -> Carried<'a> {
         Box::pin(async move {
             sleep(TRIP).await;
-            let answer = self.answered();
+            let response = self.respond();
             sleep(TRIP).await;
-            answer
+            response
         })
     }
 }
 
 impl Service {
-    fn answered(&self) -> Result<Answer, Failure> {
+    fn respond(&self) -> Result<Answer, Failure> {
         let at = self.0.origin.elapsed();
         let second = usize::try_from(at.as_secs()).unwrap_or(usize::MAX);
         let quota = match second {
@@ -215,7 +215,7 @@ impl Service {
             return Err(Failure::new(
                 Stage::Transport,
                 OwnCode::ConnectFailed,
-                "over",
+                "the simulation has ended",
             ));
         };
         if quota == 0 {
@@ -249,27 +249,33 @@ fn answer(status: u16, now: DateTime<Utc>, body: String) -> Answer {
     }
 }
 
-/// The production source, and a note of each success.
-struct Watched {
+/// The production source, which also records each success.
+struct RecordingSource {
     chain: Chain,
     service: Service,
-    /// The number of the sidecar, once it has had credentials.
-    held: Option<usize>,
+    /// The index of the sidecar in the record, once it has had credentials.
+    number: Option<usize>,
 }
 
-impl Source for Watched {
+impl Source for RecordingSource {
     async fn mint(&mut self) -> Result<Lease, Failure> {
         let lease = self.chain.mint().await?;
         let now = self.service.0.clock.now();
         let mut record = lock(&self.service.0.record);
         let deadline = lease.deadline;
-        if let Some(held) = self.held.and_then(|number| record.held.get_mut(number)) {
-            let left = now.until(std::mem::replace(held, deadline));
-            record.gaps += usize::from(left.is_zero());
-            record.least_left = Some(record.least_left.map_or(left, |least| least.min(left)));
+        if let Some(current) = self
+            .number
+            .and_then(|number| record.deadlines.get_mut(number))
+        {
+            let remaining = now.until(std::mem::replace(current, deadline));
+            record.expiries += usize::from(remaining.is_zero());
+            let min = record
+                .min_remaining
+                .map_or(remaining, |min| min.min(remaining));
+            record.min_remaining = Some(min);
         } else {
-            self.held = Some(record.held.len());
-            record.held.push(deadline);
+            self.number = Some(record.deadlines.len());
+            record.deadlines.push(deadline);
             record
                 .first
                 .push(self.service.0.origin.elapsed().as_secs_f64());
@@ -287,15 +293,16 @@ impl Source for Watched {
 }
 
 impl Day {
-    fn told(&self, sidecars: u32, quota: u32) -> String {
-        let at = |share: f64| {
-            let index = (self.first.len().saturating_sub(1) as f64 * share) as usize;
+    /// Renders the figures.
+    fn report(&self, sidecars: u32, quota: u32) -> String {
+        let quantile = |fraction: f64| {
+            let index = (self.first.len().saturating_sub(1) as f64 * fraction) as usize;
             self.first.get(index).copied().unwrap_or(f64::NAN)
         };
-        let over = |from: usize, to: usize| {
+        let calls = |from: usize, to: usize| {
             let part = self.seconds.get(from..to).unwrap_or_default();
             let all: u32 = part.iter().map(|second| second.all()).sum();
-            let most = part
+            let max = part
                 .iter()
                 .map(|second| second.all())
                 .max()
@@ -303,37 +310,37 @@ impl Day {
             let throttled: u32 = part.iter().map(|second| second.throttled).sum();
             let mean = f64::from(all) / (to - from) as f64;
             format!(
-                "{mean:8.1} calls a second, {most:5} at the most, {throttled:7} throttled of {all:7}"
+                "{mean:8.1} calls a second, at most {max:5}, {throttled:7} throttled of {all:7}"
             )
         };
         format!(
-            "{sidecars} sidecars, {quota} calls a second, lives of {} s
-first credentials: half by {:.1} s, 99 % by {:.1} s, the last of {} by {:.1} s (floor {:.1} s)
-the start, 5 min:     {}
-calm, until 12 h:     {}
+            "{sidecars} sidecars, {quota} calls a second, lifetime {} s
+first credentials: 50 % after {:.1} s, 99 % after {:.1} s, all {} after {:.1} s (the quota allows {:.1} s)
+start, 5 min:         {}
+normal, to 12 h:      {}
 outage, 20 min:       {}
-a tenth of it, 1 h:   {}
-calm again, to 24 h:  {}
-without credentials after the first: {} times; least left of a life at its renewal: {} s",
+quota / 10, 1 h:      {}
+normal, to 24 h:      {}
+credentials expired before their renewal: {} times; shortest remaining lifetime at a renewal: {} s",
             LIFETIME.as_secs(),
-            at(0.5),
-            at(0.99),
+            quantile(0.5),
+            quantile(0.99),
             self.first.len(),
-            at(1.0),
+            quantile(1.0),
             f64::from(sidecars) / f64::from(quota),
-            over(0, 300),
-            over(300, OUTAGE),
-            over(OUTAGE, OUTAGE_END),
-            over(OUTAGE_END, SHORTAGE_END),
-            over(SHORTAGE_END, SPAN),
-            self.gaps,
-            self.least_left.as_secs(),
+            calls(0, 300),
+            calls(300, OUTAGE),
+            calls(OUTAGE, OUTAGE_END),
+            calls(OUTAGE_END, SHORTAGE_END),
+            calls(SHORTAGE_END, SPAN),
+            self.expiries,
+            self.min_remaining.as_secs(),
         )
     }
 }
 
-/// Throws the dice (`SplitMix64`), the same ones in every run.
-fn dice() -> f64 {
+/// Draws a random number in [0, 1) (`SplitMix64`), the same sequence in every run.
+fn jitter() -> f64 {
     thread_local!(static STATE: Cell<u64> = const { Cell::new(1) });
     let mut mixed = STATE.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
     STATE.set(mixed);
@@ -346,10 +353,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The lifetime of all credentials.
 const LIFETIME: Duration = Duration::from_secs(3600);
-/// From the sidecar to STS, or back.
+/// The time of a request or a response on the network.
 const TRIP: Duration = Duration::from_millis(10);
+/// The second in which the outage starts.
 const OUTAGE: usize = 12 * 3600;
 const OUTAGE_END: usize = OUTAGE + 20 * 60;
 const SHORTAGE_END: usize = OUTAGE_END + 3600;
+/// The seconds of a day.
 const SPAN: usize = 24 * 3600;

@@ -1,23 +1,23 @@
-//! Draws a day of the fleet as SVG.
+//! Draws a day of the fleet as an SVG chart.
 
 use std::fmt::Write as _;
 
 use super::{Day, OUTAGE, OUTAGE_END, SHORTAGE_END, SPAN};
 
-/// A panel of the picture: where it is, and what its axes show.
+/// A panel of the chart: its position, and the ranges of its axes.
 struct Panel {
     top: f64,
-    across: f64,
-    up: f64,
+    max_x: f64,
+    max_y: f64,
 }
 
 impl Panel {
     fn x(&self, value: f64) -> f64 {
-        LEFT + WIDTH * value / self.across
+        LEFT + WIDTH * value / self.max_x
     }
 
     fn y(&self, value: f64) -> f64 {
-        self.top + HEIGHT * (1.0 - (value / self.up).min(1.0))
+        self.top + HEIGHT * (1.0 - (value / self.max_y).min(1.0))
     }
 
     fn line(&self, points: impl Iterator<Item = (f64, f64)>, colour: &str) -> String {
@@ -56,26 +56,26 @@ impl Panel {
     }
 }
 
-/// Returns the whole picture.
-pub(crate) fn drawn(day: &Day) -> String {
+/// Draws the chart.
+pub(crate) fn draw(day: &Day) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
         LEFT + WIDTH + 20.0,
         2.0 * (HEIGHT + 70.0)
     );
-    svg.push_str(&beginning(day));
-    svg.push_str(&whole(day));
+    svg.push_str(&start(day));
+    svg.push_str(&whole_day(day));
     svg.push_str("</svg>\n");
     svg
 }
 
-/// The first three minutes: how many have credentials, and how many could.
-fn beginning(day: &Day) -> String {
+/// Draws the first three minutes: how many sidecars have credentials, and how many the quota allows.
+fn start(day: &Day) -> String {
     let all = day.first.len() as f64;
     let panel = Panel {
         top: 40.0,
-        across: 180.0,
-        up: all,
+        max_x: 180.0,
+        max_y: all,
     };
     let marks: Vec<_> = (0..=6)
         .map(|n| (f64::from(n) * 30.0, format!("{} s", n * 30)))
@@ -97,12 +97,12 @@ fn beginning(day: &Day) -> String {
     svg
 }
 
-/// The day: calls a second, the busiest second of each minute, and what was granted on average.
-fn whole(day: &Day) -> String {
+/// Draws the calls a second: the busiest second of each minute, and the average of those granted.
+fn whole_day(day: &Day) -> String {
     let panel = Panel {
         top: HEIGHT + 110.0,
-        across: SPAN as f64,
-        up: 400.0,
+        max_x: SPAN as f64,
+        max_y: 400.0,
     };
     let marks: Vec<_> = (0..=6)
         .map(|n| (f64::from(n) * 4.0 * 3600.0, format!("{} h", n * 4)))
