@@ -156,7 +156,7 @@ fn sidecar(service: &Service) -> Refresher<RecordingSource> {
         },
         publisher,
         clock,
-        jitter: jitter,
+        jitter,
         // No renewal is requested.
         refresh_requested: watch::channel(0).1,
     }
