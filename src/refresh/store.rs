@@ -334,7 +334,7 @@ pub(crate) mod tests {
     }
 
     fn failure(code: &'static str) -> Failure {
-        Failure::new(Stage::Sts, code, "STS said no")
+        Failure::new(Stage::Sts, code, "STS refused")
     }
 
     fn started() -> (Publisher, Subscriber, HealthReader) {

@@ -1,4 +1,4 @@
-//! The log of the loop.
+//! The log of the refresh loop.
 
 use super::*;
 use crate::refresh::store::tests::{lease, noon};
@@ -22,14 +22,14 @@ impl Rig {
     }
 
     fn failed(&mut self, code: &'static str) -> Vec<String> {
-        let failure = Failure::new(Stage::Sts, code, "STS said no");
+        let failure = Failure::new(Stage::Sts, code, "STS refused");
         self.publisher.failed(failure, noon());
         self.attempted(noon())
     }
 
     fn renewed(&mut self, name: &str) -> Vec<String> {
-        let end = noon().after(Duration::from_secs(HOUR));
-        self.publisher.renewed(lease(name, end), noon());
+        let deadline = noon().after(Duration::from_secs(HOUR));
+        self.publisher.renewed(lease(name, deadline), noon());
         self.attempted(noon())
     }
 
@@ -45,11 +45,11 @@ impl Rig {
     }
 }
 
-/// Asserts that there is one line, with this level and text.
+/// Asserts that there is exactly one line, with this level and text.
 #[track_caller]
 fn assert_line(lines: &[String], level: &str, text: &str) {
     let [line] = lines else {
-        panic!("one line was expected: {lines:?}");
+        panic!("expected one line: {lines:?}");
     };
     assert!(line.starts_with(level) && line.contains(text), "{line}");
 }
@@ -58,7 +58,7 @@ fn assert_line(lines: &[String], level: &str, text: &str) {
 fn failure_and_success_are_logged_once_each() {
     let mut rig = Rig::start();
     assert_line(&rig.failed("TimedOut"), "ERROR", "No credentials: STS");
-    assert_eq!(rig.failed("TimedOut"), [""; 0], "the same again");
+    assert_eq!(rig.failed("TimedOut"), [""; 0], "the same failure again");
     assert_line(&rig.failed("NoPermission"), "ERROR", "No credentials: STS");
 
     let renewed = rig.renewed("a");
@@ -69,7 +69,11 @@ fn failure_and_success_are_logged_once_each() {
 
     let failing = "Cannot renew, still serving the current credentials: STS";
     assert_line(&rig.failed("NoPermission"), "WARN", failing);
-    assert_eq!(rig.failed("NoPermission"), [""; 0], "the same again");
+    assert_eq!(
+        rig.failed("NoPermission"),
+        [""; 0],
+        "the same failure again"
+    );
     let again = rig.renewed("b");
     assert_line(&again, "INFO", "Renewals work again");
     assert_line(&again, "INFO", "failures_before=2");
@@ -88,10 +92,10 @@ fn expiry_is_logged_once_with_its_reason() {
     rig.renewed("a");
     rig.failed("TimedOut");
     let expired = rig.observed(HOUR);
-    assert_line(&expired, "ERROR", "cannot be renewed: STS said no");
+    assert_line(&expired, "ERROR", "cannot be renewed: STS refused");
     assert_eq!(rig.observed(HOUR + 1), [""; 0]);
 
-    // A recovery is not an expiry, nor is a change that the end of the attempt will log.
+    // A recovery is not an expiry, and the end of the attempt logs it.
     let mut rig = Rig::start();
     rig.renewed("a");
     rig.failed("TimedOut");
@@ -102,8 +106,8 @@ fn expiry_is_logged_once_with_its_reason() {
 #[test]
 fn restored_credentials_are_not_logged_again() {
     let mut rig = Rig::start();
-    let end = noon().after(Duration::from_secs(HOUR));
-    rig.publisher.renewed(lease("a", end), noon());
+    let deadline = noon().after(Duration::from_secs(HOUR));
+    rig.publisher.renewed(lease("a", deadline), noon());
     let state = rig.publisher.snapshot();
     let current = state.current().unwrap();
     rig.reporter.resumed(current, state.phase(noon()));
@@ -114,11 +118,11 @@ fn restored_credentials_are_not_logged_again() {
     let state = rig.publisher.snapshot();
     let current = state.current().unwrap();
     rig.reporter.resumed(current, state.phase(noon()));
-    assert_eq!(rig.observed(0), [""; 0], "it had expired before");
+    assert_eq!(rig.observed(0), [""; 0], "expired before the start");
 }
 
 #[test]
-fn clock_skew_is_a_warning_and_its_end_is_logged() {
+fn clock_skew_is_logged_as_a_warning_and_its_end_too() {
     let mut rig = Rig::start();
     let mut skew = |seconds| {
         rig.reporter.skew(TimeDelta::seconds(seconds));
@@ -135,15 +139,15 @@ fn clock_skew_is_a_warning_and_its_end_is_logged() {
 fn failovers_and_discarded_credentials_are_logged_when_they_change() {
     let mut rig = Rig::start();
     let mut failovers = |codes: &[&'static str]| {
-        let failed = |code: &&'static str| Failure::new(Stage::Sts, *code, "STS said no");
+        let failed = |code: &&'static str| Failure::new(Stage::Sts, *code, "STS refused");
         let failures: Vec<Failure> = codes.iter().map(failed).collect();
         rig.reporter.failovers(&failures, "sts.aliyuncs.com");
         rig.log.take()
     };
     assert_eq!(failovers(&[]), [""; 0]);
-    let line = "Failed over to sts.aliyuncs.com: STS said no";
+    let line = "Failed over to sts.aliyuncs.com: STS refused";
     assert_line(&failovers(&["TimedOut"]), "WARN", line);
-    assert_eq!(failovers(&["TimedOut"]), [""; 0], "the same again");
+    assert_eq!(failovers(&["TimedOut"]), [""; 0], "the same failure again");
     assert_eq!(failovers(&["TimedOut", "DnsFailed"]).len(), 2);
     assert_eq!(failovers(&[]), [""; 0]);
     assert_line(&failovers(&["TimedOut"]), "WARN", line);
@@ -152,13 +156,13 @@ fn failovers_and_discarded_credentials_are_logged_when_they_change() {
     rig.reporter.unchanged(&short);
     assert_line(&rig.log.take(), "WARN", "Keeping the current credentials");
     rig.reporter.unchanged(&short);
-    assert_eq!(rig.log.take(), [""; 0], "the same again");
+    assert_eq!(rig.log.take(), [""; 0], "the same failure again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn expiry_is_logged_when_it_happens_and_not_at_the_next_attempt() {
     let log = Log::start();
-    let mut simulation = Simulation::resume(|_| Act::Throttle(300), Some((100, 0)));
+    let mut simulation = Simulation::resume(|_| Action::Throttle(300), Some((100, 0)));
     simulation.run(99).await;
     log.take();
     simulation.run(2).await;
