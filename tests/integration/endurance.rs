@@ -1,7 +1,7 @@
-//! Ordeals: the real process while STS fails, and while it is itself stopped, killed or flooded, as its clients see it.
+//! The real process while STS fails, and while it is itself stopped, killed or flooded, as its clients see it.
 //!
-//! Whoever asks a [`watched`] daemon, or reads its file, finds all the while that what is given is whole, of one issue
-//! and not expired, and that nobody is refused while credentials are held.
+//! Tests that [`observe`] a daemon also verify that every response and every file contains complete, unexpired credentials of
+//! one issue, and that no request is refused before the current credentials expire.
 
 mod absence;
 mod crowd;
@@ -33,22 +33,22 @@ use crate::sandbox::Sandbox;
 use crate::serving::LISTEN;
 use crate::support::{Daemon, eventually};
 
-/// Starts a daemon beside `sandbox` that speaks every dialect and keeps a file.
-fn beside(sandbox: &Sandbox, file: &Path, args: &[&str]) -> Daemon {
+/// Starts a daemon that uses `sandbox`, serves every dialect and writes a credentials file.
+fn start_daemon(sandbox: &Sandbox, file: &Path, args: &[&str]) -> Daemon {
     let file = file.to_str().unwrap();
-    let ways = [
+    let outputs = [
         "--container",
         "--metadata-listen",
         "127.0.0.1:0",
         "--file",
         file,
     ];
-    Daemon::spawn(&[&LISTEN[..], &ways, args].concat(), &sandbox.env())
+    Daemon::spawn(&[&LISTEN[..], &outputs, args].concat(), &sandbox.env())
 }
 
-/// Waits until it has credentials, and its file too.
-fn ready(daemon: &Daemon) {
-    eventually("it is ready", || {
+/// Waits until the daemon is ready: it has credentials, and has written its files.
+fn wait_until_ready(daemon: &Daemon) {
+    eventually("the daemon is ready", || {
         (daemon.probe("/ready").status == 200).then_some(())
     });
 }
@@ -57,16 +57,16 @@ fn now() -> DateTime<Utc> {
     Clock::machine().now().wall
 }
 
-/// Credentials that somebody was given.
+/// Credentials from a response or from the file.
 #[derive(Clone, Debug)]
-struct Given {
+struct Credentials {
     id: String,
     secrets: [String; 2],
-    ends_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
 }
 
-/// Reads a document of any dialect, which must be whole and of one issue.
-fn whole(document: &str) -> Given {
+/// Parses a document of any dialect, which must be complete and of one issue.
+fn parse(document: &str) -> Credentials {
     let json: Value =
         serde_json::from_str(document).unwrap_or_else(|error| panic!("{error}: {document}"));
     let text = |names: [&str; 2]| {
@@ -76,143 +76,168 @@ fn whole(document: &str) -> Given {
     let id = text(["AccessKeyId"; 2]);
     let secret = text(["AccessKeySecret", "SecretAccessKey"]);
     let token = text(["SecurityToken", "Token"]);
-    // The sandbox's token names the AccessKey that it belongs to.
-    let inside = STANDARD.decode(&token).expect("a token of the sandbox");
-    assert!(String::from_utf8_lossy(&inside).contains(&id), "mixed");
+    // The sandbox's token contains the id of its AccessKey.
+    let decoded = STANDARD.decode(&token).expect("a token of the sandbox");
+    assert!(
+        String::from_utf8_lossy(&decoded).contains(&id),
+        "the id and the token are of two issues"
+    );
     assert!(!secret.is_empty());
-    let ends_at = text(["Expiration"; 2]).parse().expect("a time");
-    Given {
+    let expires_at = text(["Expiration"; 2]).parse().expect("a time");
+    Credentials {
         id,
         secrets: [secret, token],
-        ends_at,
+        expires_at,
     }
 }
 
-/// What was seen in one place while a daemon was watched.
-#[derive(Debug, Default)]
-struct Seen {
-    place: &'static str,
-    /// How often credentials were given.
-    good: usize,
-    ids: BTreeSet<String>,
-    /// When nothing was given, and the code that was told, if one was.
-    refusals: Vec<(DateTime<Utc>, String)>,
-    last: Option<Given>,
-}
+/// The credentials of a response, or the code of its refusal.
+type Outcome = Result<Credentials, String>;
 
-/// Asks at every door and reads the file, over and over, while `ordeal` lasts; returns what it returned, and what was
-/// seen.
-fn watched<T>(daemon: &Daemon, file: &Path, ordeal: impl FnOnce() -> T) -> (T, Vec<Seen>) {
-    let watch = Watch {
-        daemon,
-        ends_at: Mutex::default(),
-        is_over: AtomicBool::new(false),
-    };
-    thread::scope(|scope| {
-        let watch = &watch;
-        let doors = dialects(daemon)
-            .map(|door| scope.spawn(move || watch.over(door.name, || Some(answered(&door.ask())))));
-        let reader = scope.spawn(move || watch.over("file", || read(file)));
-        let outcome = {
-            let _over = Over(&watch.is_over);
-            ordeal()
-        };
-        let witnesses = doors.into_iter().chain([reader]);
-        let seen = witnesses.map(|witness| witness.join().expect("nobody saw anything wrong"));
-        (outcome, seen.collect())
-    })
-}
-
-/// What somebody got: credentials, or a code.
-type Got = Result<Given, String>;
-
-fn answered(reply: &Reply) -> Got {
+fn outcome(reply: &Reply) -> Outcome {
     match reply.status {
-        200 => Ok(whole(&reply.body)),
+        200 => Ok(parse(&reply.body)),
         503 => Err(reply.text("Code")),
         _ => panic!("{reply:?}"),
     }
 }
 
-/// Reads the file; nothing tells why there is none.
-fn read(file: &Path) -> Option<Got> {
+/// Reads the credentials file; `None` if it does not exist.
+fn read_file(file: &Path) -> Option<Credentials> {
     match std::fs::read_to_string(file) {
-        Ok(text) => Some(Ok(whole(&text))),
+        Ok(text) => Some(parse(&text)),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => panic!("{}: {error}", file.display()),
     }
 }
 
-struct Watch<'a> {
-    daemon: &'a Daemon,
-    /// When the last credentials end that any door gave: until then they are held.
-    ends_at: Mutex<Option<DateTime<Utc>>>,
-    is_over: AtomicBool,
+/// Everything that one client or one reader of the file observed.
+#[derive(Debug, Default)]
+struct Observations {
+    /// The dialect of the client, or [`FILE`].
+    source: &'static str,
+    /// The number of times that credentials were obtained.
+    successes: usize,
+    /// The ids of all credentials that were obtained.
+    ids: BTreeSet<String>,
+    /// The times without credentials, each with the code of the response; it is empty for a file.
+    refusals: Vec<(DateTime<Utc>, String)>,
+    last: Option<Credentials>,
 }
 
-impl Watch<'_> {
-    fn over(&self, place: &'static str, look: impl Fn() -> Option<Got>) -> Seen {
-        let is_file = place == "file";
-        let mut seen = Seen {
-            place,
-            ..Seen::default()
+/// Requests credentials in every dialect and reads the file, repeatedly, while `scenario` runs.
+///
+/// Returns the result of `scenario`, and the observations of each client and of the reader.
+fn observe<T>(
+    daemon: &Daemon,
+    file: &Path,
+    scenario: impl FnOnce() -> T,
+) -> (T, Vec<Observations>) {
+    let observer = Observer {
+        daemon,
+        expires_at: Mutex::default(),
+        is_stopped: AtomicBool::new(false),
+    };
+    thread::scope(|scope| {
+        let observer = &observer;
+        let clients = dialects(daemon).map(|dialect| {
+            scope.spawn(move || observer.run(dialect.name, || outcome(&dialect.ask())))
+        });
+        let reader =
+            scope.spawn(move || observer.run(FILE, || read_file(file).ok_or_else(String::new)));
+        let result = {
+            let _stop = StopOnDrop(&observer.is_stopped);
+            scenario()
         };
-        while !self.is_over.load(Ordering::Relaxed) {
-            let held_until = if is_file {
-                seen.last.as_ref().map(|last| last.ends_at)
+        let threads = clients.into_iter().chain([reader]);
+        let observations = threads.map(|thread| thread.join().expect("no assertion failed"));
+        (result, observations.collect())
+    })
+}
+
+struct Observer<'a> {
+    daemon: &'a Daemon,
+    /// The latest expiry in any response: until then, no request may be refused.
+    expires_at: Mutex<Option<DateTime<Utc>>>,
+    is_stopped: AtomicBool,
+}
+
+impl Observer<'_> {
+    fn run(&self, source: &'static str, obtain: impl Fn() -> Outcome) -> Observations {
+        let is_file = source == FILE;
+        let mut observations = Observations {
+            source,
+            ..Observations::default()
+        };
+        while !self.is_stopped.load(Ordering::Relaxed) {
+            let current_until = if is_file {
+                observations.last.as_ref().map(|last| last.expires_at)
             } else {
-                *self.ends_at.lock().unwrap()
+                *self.expires_at.lock().unwrap()
             };
-            let looked_at = now();
-            match look() {
-                Some(Ok(given)) => {
-                    let ends_at = given.ends_at + if is_file { LAG } else { TimeDelta::zero() };
-                    assert!(ends_at > looked_at, "{place}: expired at {looked_at}");
-                    self.learn(&given, &mut seen);
+            let requested_at = now();
+            match obtain() {
+                Ok(credentials) => {
+                    let delay = if is_file {
+                        FILE_DELAY
+                    } else {
+                        TimeDelta::zero()
+                    };
+                    assert!(
+                        credentials.expires_at + delay > requested_at,
+                        "{source}: expired at {requested_at}"
+                    );
+                    self.record(credentials, &mut observations);
                 }
-                other => {
-                    let code = other.map_or_else(String::new, |got| got.expect_err("a code"));
-                    let moment = now();
-                    let is_held = held_until.is_some_and(|until| moment < until - EARLY);
-                    assert!(!is_held, "{place}: `{code}` at {moment}, {held_until:?}");
-                    seen.refusals.push((moment, code));
+                Err(code) => {
+                    let refused_at = now();
+                    let is_early =
+                        current_until.is_some_and(|until| refused_at < until - EXPIRY_MARGIN);
+                    assert!(
+                        !is_early,
+                        "{source}: `{code}` at {refused_at}, {current_until:?}"
+                    );
+                    observations.refusals.push((refused_at, code));
                 }
             }
-            thread::sleep(PACE);
+            thread::sleep(INTERVAL);
         }
-        seen
+        observations
     }
 
-    fn learn(&self, given: &Given, seen: &mut Seen) {
-        seen.good += 1;
-        if seen.ids.insert(given.id.clone()) {
-            for secret in &given.secrets {
+    fn record(&self, credentials: Credentials, observations: &mut Observations) {
+        observations.successes += 1;
+        if observations.ids.insert(credentials.id.clone()) {
+            for secret in &credentials.secrets {
                 self.daemon.plant(secret);
             }
-            if seen.place != "file" {
-                let mut ends_at = self.ends_at.lock().unwrap();
-                *ends_at = (*ends_at).max(Some(given.ends_at));
+            if observations.source != FILE {
+                let mut expires_at = self.expires_at.lock().unwrap();
+                *expires_at = (*expires_at).max(Some(credentials.expires_at));
             }
         }
-        seen.last = Some(given.clone());
+        observations.last = Some(credentials);
     }
 }
 
-/// Ends a watch, also when the ordeal panics.
-struct Over<'a>(&'a AtomicBool);
+/// Stops the clients and the reader, also when the scenario panics.
+struct StopOnDrop<'a>(&'a AtomicBool);
 
-impl Drop for Over<'_> {
+impl Drop for StopOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// How long before the `Expiration` credentials may be withdrawn: times are told in whole seconds, and the daemon counts
-/// from the moment of asking, so that what it takes for the end errs to the early side.
-const EARLY: TimeDelta = TimeDelta::seconds(3);
+/// The source of observations of the credentials file.
+const FILE: &str = "file";
 
-/// How much later than the doors the file may be, on a machine that is busy.
-const LAG: TimeDelta = TimeDelta::seconds(3);
+/// How long before the `Expiration` a request may be refused: responses have whole seconds, and the daemon counts from the
+/// time of its request to STS, so that its expiry is the earlier one.
+const EXPIRY_MARGIN: TimeDelta = TimeDelta::seconds(3);
 
-/// Some hundred looks a second in every place, and a CPU for others.
-const PACE: Duration = Duration::from_millis(8);
+/// How long after a response the file may be updated, on a busy machine.
+const FILE_DELAY: TimeDelta = TimeDelta::seconds(3);
+
+/// Some hundred requests per second and dialect, which leave a CPU for other processes.
+const INTERVAL: Duration = Duration::from_millis(8);

@@ -1,4 +1,4 @@
-//! `sandbox` and `serve` as two processes: the second gets the variables that the first one prints.
+//! `sandbox` and `serve` as two processes: the daemon is started with the variables that the sandbox prints.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ mod faults;
 mod flags;
 mod start;
 
-/// A running `ram-sidecar sandbox`, killed on drop; its log is searched for the secrets that it printed.
+/// A running `ram-sidecar sandbox`, killed on drop; its log must not contain the secrets that it issued.
 pub(crate) struct Sandbox {
     process: Process,
     env: Vec<(String, String)>,
@@ -24,11 +24,11 @@ impl Sandbox {
         Self::start_at("127.0.0.1:0", args)
     }
 
-    /// Starts it on an address that a daemon has already called.
+    /// Starts the sandbox on an address that a daemon may have called already.
     pub(crate) fn start_at(address: &str, args: &[&str]) -> Self {
         let args = [&["--listen", address], args].concat();
         let process = Process::start(command("sandbox", &args, &[]));
-        let env = eventually("it prints its variables", || {
+        let env = eventually("the sandbox prints its variables", || {
             let lines = process.stdout();
             let pairs = lines.iter().map(|line| line.split_once('=').unwrap());
             let owned = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
@@ -59,18 +59,18 @@ impl Sandbox {
         Daemon::spawn(&LISTEN, &self.env())
     }
 
-    pub(crate) fn ask(&self, method: &str, body: &str) -> Reply {
-        ask(self.address(), method, body)
+    pub(crate) fn control(&self, method: &str, body: &str) -> Reply {
+        control(self.address(), method, body)
     }
 
     pub(crate) fn set(&self, faults: &str) {
-        let reply = self.ask("PUT", faults);
+        let reply = self.control("PUT", faults);
         assert_eq!(reply.status, 200, "{reply:?}");
         assert_eq!(reply.text("Faults"), faults);
     }
 
     pub(crate) fn clear_faults(&self) {
-        let reply = self.ask("DELETE", "");
+        let reply = self.control("DELETE", "");
         assert_eq!(
             (reply.status, reply.text("Faults").as_str()),
             (200, ""),
@@ -98,8 +98,8 @@ impl Drop for Sandbox {
     }
 }
 
-/// Sends a request to the control path.
-fn ask(address: SocketAddr, method: &str, body: &str) -> Reply {
+/// Sends a request to the control endpoint.
+fn control(address: SocketAddr, method: &str, body: &str) -> Reply {
     let length = body.len();
     let request = format!(
         "{method} /_sandbox/faults HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}"

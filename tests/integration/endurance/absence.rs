@@ -1,4 +1,4 @@
-//! STS is away from before the start, and comes back.
+//! STS is unavailable before the daemon starts, and becomes available later.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -6,44 +6,44 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::{answered, beside, read, ready, watched};
+use super::{FILE, observe, outcome, read_file, start_daemon, wait_until_ready};
 use crate::access::dialects;
 use crate::clients::{self, triple};
 use crate::sandbox::Sandbox;
 use crate::serving::LISTEN;
-use crate::support::{Daemon, Process, Scratch, eventually};
+use crate::support::{Daemon, Process, Scratch};
 use crate::toolchains::Language;
 
 #[test]
-fn every_dialect_tells_why_within_its_bound_and_serves_after_the_heal() {
+fn every_dialect_reports_the_cause_within_its_timeout_and_serves_after_the_outage() {
     std::thread::scope(|scope| {
         for (fault, code) in [("down", "RequestFailed"), ("hang", "TimedOut")] {
             scope.spawn(move || {
                 let (sandbox, scratch) = (Sandbox::start(&["--fault", fault]), Scratch::new());
                 let file = scratch.join("credentials");
-                let daemon = beside(&sandbox, &file, &[]);
-                // From the first moment on, and again when the first attempt has failed.
+                let daemon = start_daemon(&sandbox, &file, &[]);
+                // Immediately after the start, and after the first attempt has failed.
                 assert_refused(&daemon, &["CredentialsPending", code]);
                 daemon.logged("No credentials");
                 assert_refused(&daemon, &[code]);
                 assert_eq!(daemon.probe("/live").status, 200);
-                let told = daemon.probe("/ready");
-                assert_eq!((told.status, told.text("Code")), (503, code.to_owned()));
+                let reply = daemon.probe("/ready");
+                assert_eq!((reply.status, reply.text("Code")), (503, code.to_owned()));
 
-                let ((), seen) = watched(&daemon, &file, || {
+                let ((), observations) = observe(&daemon, &file, || {
                     sandbox.clear_faults();
-                    // The next attempt may be a minute away.
+                    // Otherwise the next attempt may be a minute later.
                     daemon.signal("HUP");
-                    ready(&daemon);
+                    wait_until_ready(&daemon);
                     for dialect in dialects(&daemon) {
                         assert_eq!(dialect.ask().status, 200, "{fault} {}", dialect.name);
                     }
-                    assert!(read(&file).is_some(), "{fault}");
+                    assert!(read_file(&file).is_some(), "{fault}");
                 });
-                for seen in seen.iter().filter(|seen| seen.place != "file") {
+                for client in observations.iter().filter(|one| one.source != FILE) {
                     assert!(
-                        seen.refusals.iter().all(|(_, told)| told == code),
-                        "{seen:?}"
+                        client.refusals.iter().all(|(_, reported)| reported == code),
+                        "{client:?}"
                     );
                 }
             });
@@ -52,10 +52,10 @@ fn every_dialect_tells_why_within_its_bound_and_serves_after_the_heal() {
 }
 
 #[test]
-fn a_port_where_nothing_listens_is_served_from_as_soon_as_sts_is_there() {
-    let place = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = place.local_addr().unwrap().to_string();
-    drop(place);
+fn credentials_are_served_once_sts_listens_on_a_port_that_was_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
     let scratch = Scratch::new();
     let keys = ["id", "secret"].map(|name| scratch.join(name));
     for key in &keys {
@@ -77,8 +77,8 @@ fn a_port_where_nothing_listens_is_served_from_as_soon_as_sts_is_there() {
             keys[1].to_str().unwrap(),
         ),
     ];
-    let ways = ["--container", "--metadata-listen", "127.0.0.1:0"];
-    let daemon = Daemon::spawn(&[&LISTEN[..], &ways].concat(), &env);
+    let outputs = ["--container", "--metadata-listen", "127.0.0.1:0"];
+    let daemon = Daemon::spawn(&[&LISTEN[..], &outputs].concat(), &env);
     daemon.logged("No credentials");
     assert_refused(&daemon, &["ConnectionRefused"]);
 
@@ -87,16 +87,16 @@ fn a_port_where_nothing_listens_is_served_from_as_soon_as_sts_is_there() {
         let value = sandbox.value(&format!("ALIBABA_CLOUD_ACCESS_KEY_{name}"));
         std::fs::write(key, value).unwrap();
     }
-    // It may just have met the new STS with the old keys, which only a human could mend.
+    // The daemon may have called the new STS with the old keys, which delays its next attempt.
     daemon.signal("HUP");
-    ready(&daemon);
+    wait_until_ready(&daemon);
     for dialect in dialects(&daemon) {
         assert_eq!(dialect.ask().status, 200, "{}", dialect.name);
     }
 }
 
 #[test]
-fn clients_that_were_started_during_the_outage_get_credentials_after_it() {
+fn clients_started_during_an_outage_get_credentials_after_it() {
     let homes: [Scratch; 4] = std::array::from_fn(|_| Scratch::new());
     let languages = [
         Language::Python,
@@ -116,65 +116,63 @@ fn clients_that_were_started_during_the_outage_get_credentials_after_it() {
         .into_iter()
         .map(|command| {
             let mut command = clients::beside(&uri, command);
-            command.arg(WAY);
+            command.arg(PROTOCOL);
             Process::start(command)
         })
         .collect();
-    for answer in fetched(&mut clients) {
-        let error = answer["error"].as_str().expect("an error");
-        assert!(!error.is_empty(), "{answer}");
+    for result in fetch_all(&mut clients) {
+        let error = result["error"].as_str().expect("an error");
+        assert!(!error.is_empty(), "{result}");
     }
     sandbox.clear_faults();
-    // The next attempt may be a minute away.
+    // Otherwise the next attempt may be a minute later.
     daemon.signal("HUP");
-    eventually("it has credentials", || {
-        (daemon.probe("/ready").status == 200).then_some(())
-    });
+    wait_until_ready(&daemon);
     let document: Value = serde_json::from_str(&daemon.credentials().body).unwrap();
-    for answer in fetched(&mut clients) {
-        assert_eq!(answer, triple(&document));
+    for result in fetch_all(&mut clients) {
+        assert_eq!(result, triple(&document));
     }
 }
 
-/// Lets all clients fetch at the same time.
-fn fetched(clients: &mut [Process]) -> Vec<Value> {
+/// Lets all clients fetch credentials at the same time, and returns what they printed.
+fn fetch_all(clients: &mut [Process]) -> Vec<Value> {
     std::thread::scope(|scope| {
-        let asked = clients.iter_mut().map(|client| {
+        let fetches = clients.iter_mut().map(|client| {
             scope.spawn(|| {
-                let answer = client.ask("fetch");
-                let json: Value = serde_json::from_str(&answer).expect("JSON");
-                json[WAY].clone()
+                let line = client.ask("fetch");
+                let json: Value = serde_json::from_str(&line).expect("JSON");
+                json[PROTOCOL].clone()
             })
         });
-        let asked: Vec<_> = asked.collect();
-        asked.into_iter().map(|one| one.join().unwrap()).collect()
+        let fetches: Vec<_> = fetches.collect();
+        fetches.into_iter().map(|one| one.join().unwrap()).collect()
     })
 }
 
-/// Asserts that every dialect refuses with one of these codes, before its clients give up.
+/// Asserts that every dialect refuses with one of these codes before its clients time out.
 fn assert_refused(daemon: &Daemon, codes: &[&str]) {
     std::thread::scope(|scope| {
-        for (dialect, patience) in dialects(daemon).into_iter().zip(PATIENCE) {
+        for (dialect, timeout) in dialects(daemon).into_iter().zip(TIMEOUTS) {
             scope.spawn(move || {
-                // A machine that is busy may be late once, but hardly every time.
+                // A busy machine may delay one response, but hardly every one.
                 let times = (0..3).map(|_| {
-                    let asked_at = Instant::now();
-                    let code = answered(&dialect.ask()).expect_err("there is nothing to give");
+                    let requested_at = Instant::now();
+                    let code = outcome(&dialect.ask()).expect_err("a refusal");
                     assert!(codes.contains(&code.as_str()), "{}: {code}", dialect.name);
-                    asked_at.elapsed()
+                    requested_at.elapsed()
                 });
                 let took = times.min().unwrap();
-                assert!(took < patience, "{}: {took:?}", dialect.name);
+                assert!(took < timeout, "{}: {took:?}", dialect.name);
             });
         }
     });
 }
 
-const WAY: &str = "credentials_uri";
+const PROTOCOL: &str = "credentials_uri";
 
-/// After which clients give up: the SDKs, botocore, and those of the metadata service. And a second more, because this
-/// machine may be busy; that they are held no longer is tested beside the routers.
-const PATIENCE: [Duration; 3] = [
+/// The timeouts of the SDKs, of botocore, and of clients of the metadata service, each with an extra second for a busy
+/// machine. The unit tests of the routers verify the exact time that a request waits.
+const TIMEOUTS: [Duration; 3] = [
     Duration::from_secs(6),
     Duration::from_secs(3),
     Duration::from_secs(2),

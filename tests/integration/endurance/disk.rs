@@ -1,10 +1,10 @@
-//! A disk that is really full.
+//! A disk without free space.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
-use super::{beside, read, watched};
+use super::{FILE, observe, read_file, start_daemon, wait_until_ready};
 use crate::files::SmallDisk;
 use crate::namespace;
 use crate::sandbox::Sandbox;
@@ -12,43 +12,43 @@ use crate::support::eventually;
 
 /// Runs the test below where this user may mount a file system.
 #[test]
-fn a_full_disk_keeps_nobody_from_being_served_and_what_ends_on_it_is_removed() {
-    namespace::passes_with_mounts(module_path!(), "on_a_disk_of_its_own");
+fn clients_are_served_while_the_disk_is_full_and_expired_files_are_removed() {
+    namespace::passes_with_mounts(module_path!(), "on_a_small_disk");
 }
 
 #[test]
 #[ignore = "mounts a file system: the test above runs it in a mount namespace of its own"]
-fn on_a_disk_of_its_own() {
+fn on_a_small_disk() {
     let disk = SmallDisk::mount().expect("the right to mount");
     let (sandbox, file) = (
         Sandbox::start(&["--fault", "lifetime=12s"]),
         disk.0.join("credentials"),
     );
     let state = disk.0.join("state");
-    let daemon = beside(&sandbox, &file, &["--state", state.to_str().unwrap()]);
-    super::ready(&daemon);
-    eventually("the state is kept", || state.exists().then_some(()));
+    let daemon = start_daemon(&sandbox, &file, &["--state", state.to_str().unwrap()]);
+    wait_until_ready(&daemon);
+    eventually("the state is saved", || state.exists().then_some(()));
     let ballast = disk.0.join("ballast");
 
-    let ((), seen) = watched(&daemon, &file, || {
+    let ((), observations) = observe(&daemon, &file, || {
         fill(&ballast);
-        let told = eventually("both are missed", || {
-            let told = daemon.probe("/ready");
+        let reply = eventually("both errors are reported", || {
+            let reply = daemon.probe("/ready");
             ["file_message", "state_message"]
                 .iter()
-                .all(|name| told.body.contains(name))
-                .then_some(told)
+                .all(|name| reply.body.contains(name))
+                .then_some(reply)
         });
-        assert_eq!(told.status, 503);
+        assert_eq!(reply.status, 503);
         for name in ["file_message", "state_message"] {
             assert!(
-                told.text(name).contains("No space left on device"),
-                "{told:?}"
+                reply.text(name).contains("No space left on device"),
+                "{reply:?}"
             );
         }
-        // It cannot be replaced, but it must not outlive what is in it.
+        // The files cannot be replaced, but must not exist longer than their credentials are valid.
         for path in [&file, &state] {
-            eventually("what has ended is gone", || {
+            eventually("the expired file is removed", || {
                 fill(&ballast);
                 (!path.exists()).then_some(())
             });
@@ -56,20 +56,23 @@ fn on_a_disk_of_its_own() {
         assert_eq!(daemon.credentials().status, 200);
 
         std::fs::remove_file(&ballast).unwrap();
-        super::ready(&daemon);
-        let written = read(&file).expect("it is written again").unwrap();
-        eventually("the state too", || {
-            let told = daemon.probe("/ready");
-            (state.exists() && !told.body.contains("state_message")).then_some(())
+        wait_until_ready(&daemon);
+        let written = read_file(&file).expect("the file is written again");
+        eventually("the state is saved again", || {
+            let reply = daemon.probe("/ready");
+            (state.exists() && !reply.body.contains("state_message")).then_some(())
         });
-        assert!(written.ends_at > super::now());
+        assert!(written.expires_at > super::now());
     });
-    for seen in seen.iter().filter(|seen| seen.place != "file") {
-        assert!(seen.refusals.is_empty() && seen.ids.len() >= 3, "{seen:?}");
+    for client in observations.iter().filter(|one| one.source != FILE) {
+        assert!(
+            client.refusals.is_empty() && client.ids.len() >= 3,
+            "{client:?}"
+        );
     }
 }
 
-/// Takes all the room that there is, also what has become free since.
+/// Fills the disk, including space that has become free since the last call.
 fn fill(ballast: &Path) {
     let mut options = OpenOptions::new();
     let mut file = options.append(true).create(true).open(ballast).unwrap();

@@ -1,96 +1,103 @@
-//! STS is away during the life of credentials: for a part of it, and beyond its end.
+//! STS is unavailable for a part of the lifetime of credentials, and beyond their expiry.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::{EARLY, LAG, beside, now, read, ready, watched};
+use super::{
+    EXPIRY_MARGIN, FILE, FILE_DELAY, now, observe, read_file, start_daemon, wait_until_ready,
+};
 use crate::http::Reply;
 use crate::sandbox::Sandbox;
 use crate::support::{Daemon, Scratch, eventually};
 
-/// Waits until a door gives credentials that end later than these.
-fn renewed(daemon: &Daemon, id: &str) {
-    eventually("they are renewed", || {
+/// Waits until the daemon serves other credentials than those of this id.
+fn wait_until_renewed(daemon: &Daemon, id: &str) {
+    eventually("the credentials are renewed", || {
         let reply = daemon.credentials();
         (reply.status == 200 && reply.text("AccessKeyId") != id).then_some(())
     });
 }
 
 #[test]
-fn an_outage_of_half_a_life_is_noticed_by_nobody() {
+fn clients_do_not_notice_an_outage_of_half_the_lifetime() {
     let sandbox = Sandbox::start(&["--fault", "lifetime=16s"]);
     let scratch = Scratch::new();
     let file = scratch.join("credentials");
-    let daemon = beside(&sandbox, &file, &[]);
-    ready(&daemon);
-    let ((), seen) = watched(&daemon, &file, || {
-        // Just renewed, so that the whole outage is of one life.
-        renewed(&daemon, &daemon.credentials().text("AccessKeyId"));
-        let held = daemon.credentials();
-        let ends_at = end(&held);
+    let daemon = start_daemon(&sandbox, &file, &[]);
+    wait_until_ready(&daemon);
+    let ((), observations) = observe(&daemon, &file, || {
+        // Right after a renewal, so that the whole outage is within one lifetime.
+        wait_until_renewed(&daemon, &daemon.credentials().text("AccessKeyId"));
+        let current = daemon.credentials();
+        let expires_at = expiry(&current);
         sandbox.set("down");
-        eventually("half of the life passes", || {
-            (now() > ends_at - TimeDelta::seconds(8)).then_some(())
+        eventually("half the lifetime passes", || {
+            (now() > expires_at - TimeDelta::seconds(8)).then_some(())
         });
         assert_eq!(daemon.probe("/ready").text("phase"), "failing");
         sandbox.set("lifetime=16s");
-        renewed(&daemon, &held.text("AccessKeyId"));
-        eventually("the file follows", || {
-            let id = read(&file)?.unwrap().id;
-            (id != held.text("AccessKeyId")).then_some(())
+        wait_until_renewed(&daemon, &current.text("AccessKeyId"));
+        eventually("the file is updated", || {
+            let id = read_file(&file)?.id;
+            (id != current.text("AccessKeyId")).then_some(())
         });
     });
-    for seen in seen {
-        assert!(seen.refusals.is_empty(), "{seen:?}");
-        assert!(seen.ids.len() >= 2 && seen.good > 100, "{seen:?}");
+    for client in observations {
+        assert!(client.refusals.is_empty(), "{client:?}");
+        assert!(
+            client.ids.len() >= 2 && client.successes > 100,
+            "{client:?}"
+        );
     }
 }
 
 #[test]
-fn an_outage_beyond_the_end_is_told_from_the_end_on_and_over_with_the_next_attempt() {
+fn an_outage_beyond_the_expiry_is_reported_from_the_expiry_until_the_next_attempt() {
     let sandbox = Sandbox::start(&["--fault", "lifetime=10s"]);
     let scratch = Scratch::new();
     let file = scratch.join("credentials");
-    let daemon = beside(&sandbox, &file, &[]);
-    ready(&daemon);
-    let (ends_at, seen) = watched(&daemon, &file, || {
+    let daemon = start_daemon(&sandbox, &file, &[]);
+    wait_until_ready(&daemon);
+    let (expires_at, observations) = observe(&daemon, &file, || {
         sandbox.set("down");
-        let ends_at = end(&daemon.credentials());
-        eventually("they end", || {
+        let expires_at = expiry(&daemon.credentials());
+        eventually("the credentials expire", || {
             (daemon.probe("/ready").text("phase") == "expired").then_some(())
         });
-        eventually("the file is gone", || read(&file).is_none().then_some(()));
+        eventually("the file is removed", || {
+            read_file(&file).is_none().then_some(())
+        });
         let ready_at = now() + next_attempt_after(&daemon);
         sandbox.clear_faults();
-        eventually("it serves again", || {
+        eventually("the daemon serves again", || {
             (daemon.credentials().status == 200).then_some(())
         });
-        // Not a moment later than it said, but for a machine that is busy.
+        // No later than the daemon announced, except for the delay of a busy machine.
         assert!(now() < ready_at + TimeDelta::seconds(3), "{ready_at}");
-        ready(&daemon);
-        assert!(read(&file).is_some());
-        ends_at
+        wait_until_ready(&daemon);
+        assert!(read_file(&file).is_some());
+        expires_at
     });
-    for seen in seen {
-        let (first, _) = seen.refusals.first().expect("a refusal");
+    for client in observations {
+        let (first, _) = client.refusals.first().expect("a refusal");
         assert!(
-            (ends_at - EARLY..ends_at + LAG).contains(first),
-            "{ends_at} {seen:?}"
+            (expires_at - EXPIRY_MARGIN..expires_at + FILE_DELAY).contains(first),
+            "{expires_at} {client:?}"
         );
-        assert!(seen.good > 100, "{seen:?}");
-        let is_told = |code: &str| seen.place == "file" || code == "RequestFailed";
+        assert!(client.successes > 100, "{client:?}");
+        let is_expected = |code: &str| client.source == FILE || code == "RequestFailed";
         assert!(
-            seen.refusals.iter().all(|(_, code)| is_told(code)),
-            "{seen:?}"
+            client.refusals.iter().all(|(_, code)| is_expected(code)),
+            "{client:?}"
         );
     }
 }
 
-fn end(reply: &Reply) -> DateTime<Utc> {
+fn expiry(reply: &Reply) -> DateTime<Utc> {
     reply.text("Expiration").parse().unwrap()
 }
 
 fn next_attempt_after(daemon: &Daemon) -> TimeDelta {
-    let told: Value = serde_json::from_str(&daemon.probe("/ready").body).unwrap();
-    TimeDelta::seconds(told["next_attempt_seconds"].as_i64().unwrap() + 1)
+    let status: Value = serde_json::from_str(&daemon.probe("/ready").body).unwrap();
+    TimeDelta::seconds(status["next_attempt_seconds"].as_i64().unwrap() + 1)
 }

@@ -1,26 +1,26 @@
-//! Files that are replaced as often as they ever are.
+//! Files that are replaced at the highest rate.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::{ready, watched};
+use super::{observe, wait_until_ready};
 use crate::sandbox::Sandbox;
 use crate::serving::LISTEN;
 use crate::support::{Daemon, Scratch, eventually};
 
 #[test]
-fn readers_in_a_loop_see_ten_rotations_and_no_bad_file() {
+fn readers_see_ten_rotations_and_only_complete_files() {
     let (sandbox, scratch) = (Sandbox::start(&["--fault", "lifetime=15s"]), Scratch::new());
     let path = |name: &str| scratch.join(name).to_str().unwrap().to_owned();
     let (json, camel) = (path("json"), format!("{},format=json-camel", path("camel")));
     let ossfs = format!("{},format=ossfs", path("ossfs"));
-    let ways = ["--container", "--metadata-listen", "127.0.0.1:0"];
+    let outputs = ["--container", "--metadata-listen", "127.0.0.1:0"];
     let files = ["--file", &json, "--file", &camel, "--file", &ossfs];
-    let daemon = Daemon::spawn(&[&LISTEN[..], &ways, &files].concat(), &sandbox.env());
-    ready(&daemon);
-    let (read, seen) = watched(&daemon, Path::new(&json), || {
+    let daemon = Daemon::spawn(&[&LISTEN[..], &outputs, &files].concat(), &sandbox.env());
+    wait_until_ready(&daemon);
+    let (rotations, observations) = observe(&daemon, Path::new(&json), || {
         let mut ids = BTreeSet::new();
-        // A renewal a second is the most that there are; `eventually` gives up after half a minute.
+        // At most one renewal happens per second; `eventually` times out after half a minute.
         eventually("ten rotations", || {
             daemon.signal("HUP");
             let camel: serde_json::Value =
@@ -40,8 +40,11 @@ fn readers_in_a_loop_see_ten_rotations_and_no_bad_file() {
             (ids.len() > 10).then_some(ids.len())
         })
     });
-    for seen in seen {
-        assert!(seen.refusals.is_empty(), "{seen:?}");
-        assert!(seen.ids.len() + 3 > read && seen.good > 100, "{seen:?}");
+    for client in observations {
+        assert!(client.refusals.is_empty(), "{client:?}");
+        assert!(
+            client.ids.len() + 3 > rotations && client.successes > 100,
+            "{client:?}"
+        );
     }
 }

@@ -1,41 +1,42 @@
-//! STS comes and goes, and fails in several ways at once.
+//! STS is unavailable at intervals, or fails in several ways at random.
 
 use serde_json::Value;
 
-use super::{beside, ready, watched};
+use super::{observe, start_daemon, wait_until_ready};
 use crate::sandbox::Sandbox;
 use crate::support::{Scratch, eventually};
 
-const STORMS: [&str; 2] = [
+const PLANS: [&str; 2] = [
     "lifetime=2m,flap=1500ms/4s",
     "lifetime=2m,throttle=0.3,error=0.2,truncated=0.1,latency=50ms..400ms",
 ];
 
 #[test]
-fn in_a_storm_of_faults_nobody_gets_anything_wrong_or_nothing() {
+fn every_request_succeeds_while_sts_fails_at_random() {
     std::thread::scope(|scope| {
-        for faults in STORMS {
+        for faults in PLANS {
             scope.spawn(move || {
                 let sandbox = Sandbox::start(&["--fault", "lifetime=2m"]);
                 let scratch = Scratch::new();
                 let file = scratch.join("credentials");
-                let daemon = beside(&sandbox, &file, &[]);
-                ready(&daemon);
-                let ((), seen) = watched(&daemon, &file, || {
+                let daemon = start_daemon(&sandbox, &file, &[]);
+                wait_until_ready(&daemon);
+                let ((), observations) = observe(&daemon, &file, || {
                     sandbox.set(faults);
-                    // About one a second, so that luck leaves none of the outcomes out.
-                    eventually("enough is tried", || {
+                    // About one attempt per second, until one has failed.
+                    eventually("STS has been called often enough", || {
                         daemon.signal("HUP");
-                        let told = sandbox.ask("GET", "");
-                        let told: Value = serde_json::from_str(&told.body).unwrap();
-                        let is_enough = told["Calls"].as_u64() >= Some(CALLS);
-                        let has_failed = told["Met"].as_object().is_some_and(|met| !met.is_empty());
+                        let report = sandbox.control("GET", "");
+                        let report: Value = serde_json::from_str(&report.body).unwrap();
+                        let is_enough = report["Calls"].as_u64() >= Some(CALLS);
+                        let faults = report["Met"].as_object();
+                        let has_failed = faults.is_some_and(|faults| !faults.is_empty());
                         (is_enough && has_failed).then_some(())
                     });
                 });
-                for seen in seen {
-                    assert!(seen.refusals.is_empty(), "{faults}: {seen:?}");
-                    assert!(seen.good > 100, "{faults}: {seen:?}");
+                for client in observations {
+                    assert!(client.refusals.is_empty(), "{faults}: {client:?}");
+                    assert!(client.successes > 100, "{faults}: {client:?}");
                 }
             });
         }

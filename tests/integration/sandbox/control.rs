@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Sandbox, ask};
+use super::{Sandbox, control};
 use crate::http::{self, Reply};
 use crate::serving::LISTEN;
 use crate::support::{Daemon, eventually};
@@ -12,7 +12,7 @@ fn json(reply: &Reply) -> Value {
 }
 
 #[test]
-fn it_reports_the_faults_in_force_and_counts_the_calls() {
+fn control_endpoint_reports_the_faults_in_force_and_counts_the_calls() {
     let sandbox = Sandbox::start(&["--fault", "error"]);
     for _ in 0..2 {
         assert_eq!(http::get(sandbox.address(), "/").status, 500);
@@ -25,14 +25,14 @@ fn it_reports_the_faults_in_force_and_counts_the_calls() {
         "MissingAction"
     );
 
-    let reply = sandbox.ask("GET", "");
+    let reply = sandbox.control("GET", "");
     assert_eq!(reply.status, 200);
     assert_eq!(reply.header("content-type"), Some("application/json"));
-    let wanted = serde_json::json!({
+    let expected = serde_json::json!({
         "Faults": "", "Calls": 4, "Answered": 3, "Met": {"error": 2, "down": 1},
     });
-    assert_eq!(json(&reply), wanted);
-    let head = sandbox.ask("HEAD", "");
+    assert_eq!(json(&reply), expected);
+    let head = sandbox.control("HEAD", "");
     assert_eq!((head.status, head.body.as_str()), (200, ""));
 }
 
@@ -41,41 +41,41 @@ fn a_change_releases_hanging_requests() {
     let sandbox = Sandbox::start(&["--fault", "hang"]);
     let address = sandbox.address();
     let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    let waiting = http::send(address, &request);
+    let pending = http::send(address, &request);
     eventually("the call has arrived", || {
-        (json(&sandbox.ask("GET", ""))["Calls"] == 1).then_some(())
+        (json(&sandbox.control("GET", ""))["Calls"] == 1).then_some(())
     });
     sandbox.set("unavailable");
-    assert_eq!(http::received(waiting).text("Code"), "ServiceUnavailable");
+    assert_eq!(http::received(pending).text("Code"), "ServiceUnavailable");
 }
 
 #[test]
-fn a_wrong_plan_is_refused_with_every_mistake_and_changes_nothing() {
+fn an_invalid_plan_is_refused_with_every_error_and_changes_nothing() {
     let sandbox = Sandbox::start(&["--fault", "deny=0.5"]);
-    let reply = sandbox.ask("PUT", "trottle,latency=2,error=7");
+    let reply = sandbox.control("PUT", "trottle,latency=2,error=7");
     assert_eq!(
         (reply.status, reply.text("Code").as_str()),
         (400, "InvalidFaults")
     );
     let message = reply.text("Message");
-    let mistakes: Vec<&str> = message.lines().collect();
-    for (reported, mistake) in mistakes.iter().zip([
+    let errors: Vec<&str> = message.lines().collect();
+    for (reported, error) in errors.iter().zip([
         "`trottle` is not a fault; the faults are down, hang, throttle, ",
         "latency: `2` has no unit; write it like 200ms, 2s or 5m",
         "error: `7` is not a probability; write a number from 0 to 1, like error=0.2",
     ]) {
-        assert!(reported.starts_with(mistake), "\n{reported}\n{mistake}");
+        assert!(reported.starts_with(error), "\n{reported}\n{error}");
     }
-    assert_eq!(mistakes.len(), 3, "{mistakes:?}");
+    assert_eq!(errors.len(), 3, "{errors:?}");
 
-    let empty = sandbox.ask("PUT", " \r\n");
+    let empty = sandbox.control("PUT", " \r\n");
     assert_eq!(empty.status, 400, "{empty:?}");
-    let too_long = sandbox.ask("PUT", &"x".repeat(200 * 1024));
+    let too_long = sandbox.control("PUT", &"x".repeat(200 * 1024));
     assert_eq!(
         (too_long.status, too_long.text("Code").is_empty()),
         (413, false)
     );
-    assert_eq!(sandbox.ask("GET", "").text("Faults"), "deny=0.5");
+    assert_eq!(sandbox.control("GET", "").text("Faults"), "deny=0.5");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn web_pages_proxies_and_other_hosts_are_refused() {
         );
     }
     for method in ["POST", "OPTIONS", "PATCH"] {
-        let reply = sandbox.ask(method, "");
+        let reply = sandbox.control(method, "");
         assert_eq!(reply.status, 405, "{method}");
         assert_eq!(reply.header("allow"), Some("GET, HEAD, PUT, DELETE"));
     }
@@ -122,11 +122,11 @@ fn web_pages_proxies_and_other_hosts_are_refused() {
             "{path}"
         );
     }
-    assert_eq!(sandbox.ask("GET", "").text("Faults"), "error");
+    assert_eq!(sandbox.control("GET", "").text("Faults"), "error");
 }
 
 #[test]
-fn the_sandbox_within_a_daemon_logs_its_control_path() {
+fn the_embedded_sandbox_logs_the_url_of_its_control_endpoint() {
     let args = [&["--sandbox", "--fault", "deny"], &LISTEN[..]].concat();
     let daemon = Daemon::spawn(&args, &[]);
     let line = daemon.logged("Sandbox STS listens");
@@ -139,7 +139,7 @@ fn the_sandbox_within_a_daemon_logs_its_control_path() {
     daemon.logged("No credentials");
     assert_eq!(daemon.probe("/ready").text("Code"), "NoPermission");
 
-    assert_eq!(ask(address.parse().unwrap(), "DELETE", "").status, 200);
+    assert_eq!(control(address.parse().unwrap(), "DELETE", "").status, 200);
     daemon.logged("Faults of the sandbox cleared");
     daemon.signal("HUP");
     daemon.uri();

@@ -1,4 +1,4 @@
-//! Each fault as the daemon reports it, and the recovery from it.
+//! How the daemon reports each fault, and how it recovers.
 
 use chrono::{DateTime, TimeDelta};
 
@@ -7,7 +7,7 @@ use crate::http;
 use crate::support::run_command;
 use crate::upstream::renew_until;
 
-/// A fault, and the code that the daemon reports while it lasts.
+/// The faults, and the code that the daemon reports for each.
 const DIAGNOSES: &[(&str, &str)] = &[
     ("down", "RequestFailed"),
     ("hang", "TimedOut"),
@@ -45,7 +45,7 @@ fn each_fault_is_diagnosed_and_the_daemon_recovers_from_it() {
                 );
 
                 sandbox.clear_faults();
-                renew_until(&daemon, "it recovers", |ready| ready.status == 200);
+                renew_until(&daemon, "the daemon recovers", |ready| ready.status == 200);
                 assert_eq!(daemon.credentials().status, 200, "{fault}");
             });
         }
@@ -61,22 +61,26 @@ fn an_outage_is_reported_while_the_current_credentials_are_served() {
     assert_eq!(before.status, 200);
 
     sandbox.set("unavailable");
-    let failing = renew_until(&daemon, "it fails", |ready| ready.body.contains("failing"));
+    let failing = renew_until(&daemon, "the renewal fails", |ready| {
+        ready.body.contains("failing")
+    });
     assert_eq!(
         (failing.status, failing.text("Code").as_str()),
         (200, "ServiceUnavailable")
     );
     assert_eq!(daemon.credentials().body, before.body);
 
-    // From one fault to another, without a restart of anything.
+    // The fault changes while both processes run.
     sandbox.set("deny");
-    renew_until(&daemon, "it reports the other fault", |ready| {
+    renew_until(&daemon, "the daemon reports the other fault", |ready| {
         ready.text("Code") == "NoPermission"
     });
     assert_eq!(daemon.credentials().body, before.body);
 
     sandbox.clear_faults();
-    renew_until(&daemon, "it recovers", |ready| ready.body.contains("fresh"));
+    renew_until(&daemon, "the daemon recovers", |ready| {
+        ready.body.contains("fresh")
+    });
     assert_ne!(daemon.credentials().body, before.body);
 }
 
@@ -119,9 +123,9 @@ fn the_lifetime_fault_sets_the_lifetime_alone_or_with_other_faults() {
             let text = document[name].as_str().unwrap();
             DateTime::parse_from_rfc3339(text).unwrap().to_utc()
         };
-        let lived: TimeDelta = time("Expiration") - time("LastUpdated");
-        let off: TimeDelta = lived - TimeDelta::seconds(seconds);
-        assert!(off.num_seconds().abs() < 30, "{args:?}: {lived}");
+        let lifetime: TimeDelta = time("Expiration") - time("LastUpdated");
+        let difference: TimeDelta = lifetime - TimeDelta::seconds(seconds);
+        assert!(difference.num_seconds().abs() < 30, "{args:?}: {lifetime}");
     }
 }
 

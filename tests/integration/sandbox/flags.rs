@@ -1,13 +1,13 @@
-//! Mistakes in the flags, and the flags of the commands that embed the sandbox.
+//! Invalid flags, and the flags of the commands that embed the sandbox.
 
 use std::net::TcpListener;
 
-use super::ask;
+use super::control;
 use crate::serving::LISTEN;
 use crate::support::{Daemon, check, run_command};
 
 #[test]
-fn every_mistake_in_the_flags_is_reported_at_once() {
+fn all_invalid_flags_are_reported_together() {
     let sandbox = [
         "--listen",
         "0.0.0.0:7005",
@@ -42,7 +42,7 @@ fn every_mistake_in_the_flags_is_reported_at_once() {
             ended.stderr
         );
         let mut lines = ended.stderr.lines().skip(1);
-        for mistake in [
+        for error in [
             &*format!("--{prefix}listen: 0.0.0.0:7005 can be reached from other machines; listen on 127.0.0.1 or [::1]"),
             "--fault: `nope` is not a fault; the faults are down, hang, ",
             "--fault: lifetime: `1s` is too short; choose 2s or more",
@@ -52,7 +52,7 @@ fn every_mistake_in_the_flags_is_reported_at_once() {
         .chain(last)
         {
             let reported = lines.next().unwrap_or_default().trim_start();
-            assert!(reported.starts_with(mistake), "\n{reported}\n{mistake}");
+            assert!(reported.starts_with(error), "\n{reported}\n{error}");
         }
         assert_eq!(lines.next(), None);
     }
@@ -95,5 +95,5 @@ fn the_embedded_sandbox_listens_on_the_given_address() {
     let args = [&["--sandbox", "--sandbox-listen", &text], &LISTEN[..]].concat();
     let daemon = Daemon::spawn(&args, &[]);
     daemon.uri();
-    assert_eq!(ask(address, "GET", "").text("Faults"), "");
+    assert_eq!(control(address, "GET", "").text("Faults"), "");
 }

@@ -1,4 +1,4 @@
-//! The start, the output and the end of `sandbox`.
+//! The start, the output and the shutdown of `sandbox`.
 
 use std::net::TcpListener;
 use std::process::Command;
@@ -30,7 +30,7 @@ fn the_printed_variables_configure_a_daemon() {
 }
 
 #[test]
-fn the_output_is_a_file_that_a_shell_reads() {
+fn a_shell_can_read_the_output_as_a_file() {
     let sandbox = Sandbox::start(&[]);
     let scratch = Scratch::new();
     let file = scratch.join("env");
@@ -43,7 +43,7 @@ fn the_output_is_a_file_that_a_shell_reads() {
         shell.args(["-euc", script, "sh"]).arg(&file);
         shell.arg(env!("CARGO_BIN_EXE_ram-sidecar")).env_clear();
         shell.envs(environment("PATH").map(|path| ("PATH", path)));
-        let output = shell.output().expect("there is a shell");
+        let output = shell.output().expect("sh is installed");
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{output:?}");
         assert!(printed.contains("STS.Sandbox"), "{printed}");
@@ -51,27 +51,27 @@ fn the_output_is_a_file_that_a_shell_reads() {
 }
 
 #[test]
-fn a_signal_stops_it_with_exit_code_zero_while_requests_hang() {
+fn a_signal_stops_the_sandbox_with_exit_code_zero_while_requests_hang() {
     for signal in [Signal::TERM, Signal::INT] {
         let mut sandbox = Sandbox::start(&["--fault", "hang"]);
         let address = sandbox.address();
         let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
-        let waiting = http::send(address, &request);
+        let pending = http::send(address, &request);
         eventually("the call has arrived", || {
-            let report = sandbox.ask("GET", "").body;
+            let report = sandbox.control("GET", "").body;
             report.contains("\"Calls\":1").then_some(())
         });
-        // There is nothing to renew: SIGHUP changes nothing.
+        // SIGHUP has no effect, because the sandbox has nothing to renew.
         sandbox.signal(Signal::HUP);
-        assert_eq!(sandbox.ask("GET", "").status, 200);
+        assert_eq!(sandbox.control("GET", "").status, 200);
         sandbox.signal(signal);
         assert_eq!(sandbox.process.ended(), Some(0));
-        assert_eq!(http::received(waiting).status, 0);
+        assert_eq!(http::received(pending).status, 0);
     }
 }
 
 #[test]
-fn a_port_in_use_is_reported_with_the_flag_to_change() {
+fn an_address_in_use_is_reported_with_the_flag_that_changes_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     for (name, flags, setting) in [
