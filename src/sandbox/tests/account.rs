@@ -44,12 +44,12 @@ async fn the_record_describes_requests_and_contains_no_secret() {
 
     sandbox.wait_for_requests(3).await;
     assert_eq!(sandbox.request_count(), 3);
-    let seen = sandbox.requests();
-    let recorded: Vec<_> = seen
+    let requests = sandbox.requests();
+    let recorded: Vec<_> = requests
         .iter()
-        .map(|seen| (seen.action, seen.status, seen.code.as_deref()))
+        .map(|request| (request.action, request.status, request.code.as_deref()))
         .collect();
-    let wanted = [
+    let expected = [
         (Some("AssumeRole"), Some(200), None),
         (
             Some("GetCallerIdentity"),
@@ -58,9 +58,9 @@ async fn the_record_describes_requests_and_contains_no_secret() {
         ),
         (None, Some(404), Some("InvalidApi.NotFound")),
     ];
-    assert_eq!(recorded, wanted);
-    assert_eq!(seen[0].access_key_id, Some(sandbox.access_key_id()));
-    assert_eq!(seen[2].access_key_id, None);
+    assert_eq!(recorded, expected);
+    assert_eq!(requests[0].access_key_id, Some(sandbox.access_key_id()));
+    assert_eq!(requests[2].access_key_id, None);
 }
 
 #[tokio::test]

@@ -65,14 +65,14 @@ async fn a_response_has_the_documented_form() {
     assert_ne!(plain.at("/Credentials/AccessKeyId"), id);
     assert!(
         sandbox.issued(&id).is_some(),
-        "a new credential does not replace the one before"
+        "new credentials do not replace earlier ones"
     );
 }
 
 #[tokio::test]
 async fn the_lifetime_is_as_requested_unless_a_fault_overrides_it() {
     let sandbox = start().await;
-    let lives = async |duration: &str| {
+    let lifetime = async |duration: &str| {
         let reply = call(&sandbox, "AssumeRole")
             .with("DurationSeconds", duration)
             .send(&sandbox)
@@ -80,10 +80,10 @@ async fn the_lifetime_is_as_requested_unless_a_fault_overrides_it() {
         let before = sandbox.clock().now().wall;
         (expiration(&reply) - before + TimeDelta::seconds(2)).num_seconds()
     };
-    assert!((3600..=3602).contains(&lives("").await));
-    assert!((900..=902).contains(&lives("900").await));
+    assert!((3600..=3602).contains(&lifetime("").await));
+    assert!((900..=902).contains(&lifetime("900").await));
     sandbox.set_faults(Plan::parse("lifetime=170s").unwrap());
-    assert!((170..=172).contains(&lives("900").await));
+    assert!((170..=172).contains(&lifetime("900").await));
 }
 
 #[tokio::test]
@@ -166,7 +166,7 @@ async fn role_chaining_keeps_the_source_identity() {
     assert_eq!(
         chain().send(&sandbox).await.status,
         403,
-        "its sessions are not permitted to"
+        "sessions of the first role are not permitted"
     );
     sandbox.permit_assume_role(&sandbox.role_arn(), true);
     let chained = chain().send(&sandbox).await;
@@ -234,7 +234,7 @@ async fn get_caller_identity_identifies_users_and_sessions() {
     let sandbox = start().await;
     let user = call(&sandbox, "GetCallerIdentity").send(&sandbox).await;
     let names = names(&user);
-    let wanted = [
+    let expected = [
         "AccountId",
         "Arn",
         "IdentityType",
@@ -242,7 +242,7 @@ async fn get_caller_identity_identifies_users_and_sessions() {
         "RequestId",
         "UserId",
     ];
-    assert_eq!(names, wanted);
+    assert_eq!(names, expected);
     assert_eq!(user.at("/Arn"), sandbox.user_arn());
     assert_eq!(user.at("/IdentityType"), "RAMUser");
 

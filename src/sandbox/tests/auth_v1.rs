@@ -132,11 +132,11 @@ async fn the_error_for_a_wrong_signature_contains_the_string_to_sign() {
         .send_unsigned(&sandbox)
         .await;
     assert_eq!(reply.outcome(), (400, "SignatureDoesNotMatch".to_owned()));
-    let wanted = format!(
+    let expected = format!(
         "Specified signature is not matched with our calculation. server string to sign is:{}",
         request.string_to_sign()
     );
-    assert_eq!(reply.at("/Message"), wanted);
+    assert_eq!(reply.at("/Message"), expected);
     // A refused request has not used up its nonce.
     assert_eq!(request.send(&sandbox).await.status, 200);
 }

@@ -1,125 +1,13 @@
 //! V3 requests, signed and anonymous.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use secrecy::ExposeSecret as _;
-use sha2::{Digest as _, Sha256};
 
-use super::client::{Reply, escape, send, start};
-use crate::credentials::{hex, timestamp};
-use crate::sandbox::random::Random;
-use crate::sandbox::{AccessKey, Sandbox};
-
-/// One request with its common parameters in headers.
-#[derive(Clone)]
-struct Request {
-    method: &'static str,
-    query: BTreeMap<String, String>,
-    form: BTreeMap<String, String>,
-    headers: BTreeMap<String, String>,
-}
-
-/// A call that would succeed once it is signed.
-fn call(sandbox: &Sandbox, action: &str) -> Request {
-    let request = Request {
-        method: "POST",
-        query: BTreeMap::new(),
-        form: BTreeMap::new(),
-        headers: BTreeMap::new(),
-    }
-    .with("host", "sts:8080")
-    .with("x-acs-action", action)
-    .with("x-acs-version", "2015-04-01")
-    .with("x-acs-date", &timestamp(sandbox.clock().now().wall))
-    .with("x-acs-signature-nonce", &Random::seeded().unwrap().uuid());
-    if action == "GetCallerIdentity" {
-        return request;
-    }
-    request
-        .with_query("RoleArn", &sandbox.role_arn())
-        .with_query("RoleSessionName", "session")
-}
-
-impl Request {
-    fn with(mut self, header: &str, value: &str) -> Self {
-        self.headers.insert(header.to_owned(), value.to_owned());
-        self
-    }
-
-    fn without(mut self, header: &str) -> Self {
-        self.headers.remove(header);
-        self
-    }
-
-    fn with_query(mut self, name: &str, value: &str) -> Self {
-        self.query.insert(name.to_owned(), value.to_owned());
-        self
-    }
-
-    fn in_form(mut self) -> Self {
-        self.form.append(&mut self.query);
-        self.with("content-type", "application/x-www-form-urlencoded")
-    }
-
-    /// Signs all headers.
-    fn signed_with(self, key: &AccessKey) -> Self {
-        let digest = hex(&Sha256::digest(pairs(&self.form)));
-        let request = self.with("x-acs-content-sha256", &digest);
-        let lines: String = request.header_lines(":").replace("\r\n", "\n");
-        let names = request
-            .headers
-            .keys()
-            .cloned()
-            .collect::<Vec<_>>()
-            .join(";");
-        let canonical_request = format!(
-            "{}\n/\n{}\n{lines}\n{names}\n{digest}",
-            request.method,
-            pairs(&request.query)
-        );
-        let text = format!(
-            "ACS3-HMAC-SHA256\n{}",
-            hex(&Sha256::digest(canonical_request))
-        );
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(key.secret.expose_secret().as_bytes()).unwrap();
-        mac.update(text.as_bytes());
-        let signature = hex(&mac.finalize().into_bytes());
-        let id = &key.id;
-        request.with(
-            "authorization",
-            &format!(
-                "ACS3-HMAC-SHA256 Credential={id},SignedHeaders={names},Signature={signature}"
-            ),
-        )
-    }
-
-    async fn send(&self, sandbox: &Sandbox) -> Reply {
-        let (method, query, body) = (self.method, pairs(&self.query), pairs(&self.form));
-        let (headers, length) = (self.header_lines(": "), body.len());
-        let raw = format!(
-            "{method} /?{query} HTTP/1.1\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
-        );
-        send(sandbox, raw.as_bytes()).await
-    }
-
-    fn header_lines(&self, colon: &str) -> String {
-        let lines = self.headers.iter();
-        lines
-            .map(|(name, value)| [name, colon, value, "\r\n"].concat())
-            .collect()
-    }
-}
-
-fn pairs(params: &BTreeMap<String, String>) -> String {
-    let pairs = params
-        .iter()
-        .map(|(name, value)| format!("{}={}", escape(name), escape(value)));
-    pairs.collect::<Vec<_>>().join("&")
-}
+use super::client::start;
+use super::client_v3::{Request, call};
+use crate::credentials::timestamp;
+use crate::sandbox::AccessKey;
 
 #[tokio::test]
 async fn parameters_are_accepted_in_the_query_and_in_a_form() {
@@ -180,11 +68,11 @@ async fn each_missing_header_has_its_code() {
         assert_eq!(outcome, (400, code.to_owned()));
     }
     // A parameter of the query does not replace a header.
-    let asked = call(&sandbox, "GetCallerIdentity").without("x-acs-action");
-    let asked = asked
+    let request = call(&sandbox, "GetCallerIdentity").without("x-acs-action");
+    let request = request
         .with_query("Action", "GetCallerIdentity")
         .signed_with(&key);
-    let outcome = asked.send(&sandbox).await.outcome();
+    let outcome = request.send(&sandbox).await.outcome();
     assert_eq!(outcome, (400, "MissingAction".to_owned()));
 }
 
@@ -265,9 +153,9 @@ async fn a_session_sends_its_token_in_a_header() {
         secret: reply.at("/Credentials/AccessKeySecret").into(),
     };
     let token = reply.at("/Credentials/SecurityToken");
-    let asked = || call(&sandbox, "GetCallerIdentity");
+    let identity_call = || call(&sandbox, "GetCallerIdentity");
     let with_token = || {
-        asked()
+        identity_call()
             .with("x-acs-security-token", &token)
             .signed_with(&session)
     };
@@ -275,21 +163,24 @@ async fn a_session_sends_its_token_in_a_header() {
     let identity = with_token().send(&sandbox).await;
     assert_eq!(identity.at("/IdentityType"), "AssumedRoleUser");
     for (request, code) in [
-        (asked().signed_with(&session), "MissingSecurityToken"),
         (
-            asked()
+            identity_call().signed_with(&session),
+            "MissingSecurityToken",
+        ),
+        (
+            identity_call()
                 .with_query("SecurityToken", &token)
                 .signed_with(&session),
             "MissingSecurityToken",
         ),
         (
-            asked()
+            identity_call()
                 .signed_with(&session)
                 .with("x-acs-security-token", &token),
             INCOMPLETE,
         ),
         (
-            asked()
+            identity_call()
                 .with("x-acs-security-token", "CAIS")
                 .signed_with(&session),
             "InvalidSecurityToken.MismatchWithAccessKey",

@@ -1,4 +1,4 @@
-//! The client of the tests, with a signer and an HTTP client of its own.
+//! The client of the tests: its own RPC signer and HTTP client.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -85,7 +85,7 @@ pub(crate) fn call(sandbox: &Sandbox, action: &str) -> Request {
     }
 }
 
-/// Returns an anonymous call that is valid if the token is.
+/// Returns an anonymous call, which is valid if the token is.
 pub(crate) fn oidc_call(sandbox: &Sandbox, token: &str) -> Request {
     Request {
         method: "POST",
@@ -188,7 +188,7 @@ pub(crate) fn escape(text: &str) -> String {
     })
 }
 
-/// Sends bytes on a connection of their own, and parses the response.
+/// Sends bytes on a new connection, and parses the response.
 pub(crate) async fn send(sandbox: &Sandbox, raw: &[u8]) -> Reply {
     let received = exchange(sandbox, raw).await;
     let text = String::from_utf8(received).unwrap();
@@ -215,7 +215,7 @@ pub(crate) async fn send(sandbox: &Sandbox, raw: &[u8]) -> Reply {
     }
 }
 
-/// Sends bytes and returns those received up to the end of one response, perhaps none.
+/// Sends bytes, and returns those of the response; empty if there is none.
 pub(crate) async fn exchange(sandbox: &Sandbox, raw: &[u8]) -> Vec<u8> {
     let mut stream = connect(sandbox).await;
     // The server may have responded and closed the connection before everything is written.

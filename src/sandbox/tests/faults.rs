@@ -79,12 +79,12 @@ async fn every_fault_responds_as_documented() {
         (302, "http://127.0.0.1:9/")
     );
 
-    let nonsense = Fault::Refusal {
+    let invalid = Fault::Refusal {
         status: 7,
         code: String::new(),
         message: String::new(),
     };
-    assert_eq!(next(nonsense).await.status, 500);
+    assert_eq!(next(invalid).await.status, 500);
 }
 
 #[tokio::test]
@@ -93,18 +93,18 @@ async fn credentials_can_be_expired_or_short_lived() {
     sandbox.set_faults(Plan::parse("lifetime=170s").unwrap());
     sandbox.inject(Fault::ExpiredCredentials, Times::Next(1));
     let now = sandbox.clock().now().wall;
-    let lives = async || {
+    let lifetime = async || {
         let id = assume(&sandbox).await.at("/Credentials/AccessKeyId");
         (sandbox.issued(&id).unwrap().expires_at - now).num_seconds()
     };
-    assert!(lives().await < 0);
-    assert!((169..=180).contains(&lives().await));
+    assert!(lifetime().await < 0);
+    assert!((169..=180).contains(&lifetime().await));
     sandbox.clear_faults();
-    assert!(lives().await >= 3599);
+    assert!(lifetime().await >= 3599);
 }
 
 #[tokio::test]
-async fn a_hanging_request_is_answered_once_the_sandbox_is_healed() {
+async fn a_hanging_request_gets_a_response_once_the_faults_are_cleared() {
     let sandbox = start().await;
     sandbox.inject(Fault::Hang, Times::UntilCleared);
     let (reply, ()) = tokio::join!(assume(&sandbox), async {

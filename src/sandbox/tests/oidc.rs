@@ -230,12 +230,13 @@ async fn configured_key_set_replaces_the_key_of_the_sandbox() {
     let token = valid_token(&start().await);
     let key = token::sandbox_public_key().unwrap();
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let own = json!({"kty": "RSA", "kid": token::KEY_ID, "alg": "RS256",
+    let sandbox_key = json!({"kty": "RSA", "kid": token::KEY_ID, "alg": "RS256",
         "n": encode(&key.n_bytes()), "e": encode(&key.e_bytes())});
-    let renamed = json!({"kty": "RSA", "kid": "another", "n": own["n"], "e": own["e"]});
+    let renamed =
+        json!({"kty": "RSA", "kid": "another", "n": sandbox_key["n"], "e": sandbox_key["e"]});
     let elliptic = json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"});
     for (keys, status) in [
-        (json!([elliptic, own]), 200),
+        (json!([elliptic, sandbox_key]), 200),
         (json!([renamed]), 401),
         (json!([]), 401),
     ] {

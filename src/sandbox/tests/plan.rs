@@ -11,7 +11,7 @@ fn plan(text: &str) -> Plan {
     Plan::parse(text).unwrap()
 }
 
-async fn planned(text: &str) -> Sandbox {
+async fn start_with(text: &str) -> Sandbox {
     let faults = plan(text);
     let options = Options {
         faults,
@@ -27,7 +27,7 @@ async fn outcome(sandbox: &Sandbox, action: &str) -> (u16, String) {
 #[tokio::test]
 async fn every_fault_of_a_plan_applies_and_is_recorded_by_name() {
     let sandbox = start().await;
-    for (text, met) in [
+    for (text, expected) in [
         ("error", (500, "InternalError")),
         ("unavailable", (503, "ServiceUnavailable")),
         ("throttle", (400, "Throttling.User")),
@@ -35,7 +35,7 @@ async fn every_fault_of_a_plan_applies_and_is_recorded_by_name() {
     ] {
         sandbox.set_faults(plan(text));
         let (status, code) = outcome(&sandbox, "AssumeRole").await;
-        assert_eq!((status, code.as_str()), met, "{text}");
+        assert_eq!((status, code.as_str()), expected, "{text}");
         assert_eq!(sandbox.requests().last().unwrap().fault, Some(text));
     }
     sandbox.clear_faults();
@@ -44,7 +44,7 @@ async fn every_fault_of_a_plan_applies_and_is_recorded_by_name() {
 
 #[tokio::test]
 async fn a_caller_that_is_denied_the_role_is_still_authenticated() {
-    let sandbox = planned("deny").await;
+    let sandbox = start_with("deny").await;
     assert_eq!(outcome(&sandbox, "GetCallerIdentity").await.0, 200);
     let token = sandbox.oidc_token("subject", "sts.aliyuncs.com", Duration::from_secs(600));
     let reply = super::client::oidc_call(&sandbox, &token)
@@ -56,16 +56,19 @@ async fn a_caller_that_is_denied_the_role_is_still_authenticated() {
 
 #[tokio::test]
 async fn a_service_that_is_down_closes_the_connection_without_a_response() {
-    let sandbox = planned("down").await;
+    let sandbox = start_with("down").await;
     let received = exchange(&sandbox, b"GET / HTTP/1.1\r\nHost: sts\r\n\r\n").await;
     assert_eq!(received, b"");
-    let seen = sandbox.requests();
-    assert_eq!((seen[0].fault, seen[0].status), (Some("down"), None));
+    let requests = sandbox.requests();
+    assert_eq!(
+        (requests[0].fault, requests[0].status),
+        (Some("down"), None)
+    );
 }
 
 #[tokio::test]
-async fn a_fault_applies_to_its_share_of_the_calls() {
-    let sandbox = planned("error=0.5").await;
+async fn a_fault_applies_with_its_probability() {
+    let sandbox = start_with("error=0.5").await;
     let mut failed = 0;
     for _ in 0..200 {
         failed += u32::from(outcome(&sandbox, "GetCallerIdentity").await.0 == 500);
@@ -76,7 +79,7 @@ async fn a_fault_applies_to_its_share_of_the_calls() {
 
 #[tokio::test]
 async fn injected_faults_precede_the_plan() {
-    let sandbox = planned("unavailable").await;
+    let sandbox = start_with("unavailable").await;
     sandbox.inject(Fault::InternalError, Times::Next(1));
     let mut statuses = Vec::new();
     for _ in 0..2 {
@@ -90,7 +93,7 @@ async fn injected_faults_precede_the_plan() {
 
 #[tokio::test]
 async fn a_hanging_request_gets_the_faults_that_follow() {
-    let sandbox = planned("hang").await;
+    let sandbox = start_with("hang").await;
     let (outcome, ()) = tokio::join!(outcome(&sandbox, "AssumeRole"), async {
         sandbox.wait_for_requests(1).await;
         sandbox.set_faults(plan("hang,latency=1s"));
@@ -101,7 +104,7 @@ async fn a_hanging_request_gets_the_faults_that_follow() {
 
 #[tokio::test]
 async fn a_delayed_response_is_sent_once_the_faults_change() {
-    let sandbox = planned("latency=10s").await;
+    let sandbox = start_with("latency=10s").await;
     let started = tokio::time::Instant::now();
     let (outcome, ()) = tokio::join!(outcome(&sandbox, "AssumeRole"), async {
         sandbox.wait_for_requests(1).await;
@@ -113,7 +116,7 @@ async fn a_delayed_response_is_sent_once_the_faults_change() {
 
 #[tokio::test]
 async fn latency_delays_errors_too() {
-    let sandbox = planned("error,latency=300ms").await;
+    let sandbox = start_with("error,latency=300ms").await;
     let started = tokio::time::Instant::now();
     assert_eq!(outcome(&sandbox, "AssumeRole").await.0, 500);
     assert!(started.elapsed() >= Duration::from_millis(300));
@@ -121,15 +124,15 @@ async fn latency_delays_errors_too() {
 
 #[tokio::test]
 async fn skew_shifts_dates_checks_and_expiries() {
-    let sandbox = planned("skew=-10m,lifetime=2m").await;
+    let sandbox = start_with("skew=-10m,lifetime=2m").await;
     let reply = call(&sandbox, "AssumeRole").send(&sandbox).await;
-    let there = sandbox.clock().now().wall - TimeDelta::minutes(10);
+    let sandbox_time = sandbox.clock().now().wall - TimeDelta::minutes(10);
     let off = |time: DateTime<Utc>, from: DateTime<Utc>| (time - from).num_seconds().abs();
     let date = DateTime::parse_from_rfc2822(&reply.headers["date"]).unwrap();
-    assert!(off(date.to_utc(), there) < 30, "{date}");
+    assert!(off(date.to_utc(), sandbox_time) < 30, "{date}");
     let id = reply.at("/Credentials/AccessKeyId");
     let expires_at = sandbox.issued(&id).unwrap().expires_at;
-    assert!(off(expires_at, there + TimeDelta::minutes(2)) < 30);
+    assert!(off(expires_at, sandbox_time + TimeDelta::minutes(2)) < 30);
 
     sandbox.set_faults(plan("skew=+20m"));
     let late = (400, "InvalidTimeStamp.Expired".to_owned());

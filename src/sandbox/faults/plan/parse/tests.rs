@@ -31,7 +31,7 @@ fn a_plan_has_the_faults_of_its_text() {
         retry_after: Some(Duration::from_secs(30)),
         acs_retry_after: None,
     };
-    let wanted = Plan {
+    let expected = Plan {
         text: "throttle=0.2,throttle-pause=30s,latency=200ms..2s,skew=-5m,lifetime=2m".into(),
         deciding: vec![(throttling, 0.2)],
         flap: None,
@@ -39,7 +39,7 @@ fn a_plan_has_the_faults_of_its_text() {
         lifetime: Some(Duration::from_secs(120)),
         skew: TimeDelta::minutes(-5),
     };
-    assert_eq!(read, Ok(wanted));
+    assert_eq!(read, Ok(expected));
     assert_eq!(
         plan("skew=5m").unwrap().skew,
         plan("skew=+5m").unwrap().skew
