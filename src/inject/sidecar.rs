@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::time::duration::written;
+use crate::time::duration;
 
 use super::spec::{Identity, Mode, Spec};
 use super::volumes::{ACCESS_KEY_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, mounts};
@@ -123,7 +123,7 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
         settings.push(("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", text("true")));
     }
     if let Some(duration) = spec.duration {
-        settings.push(("RAM_SIDECAR_DURATION", written(duration)));
+        settings.push(("RAM_SIDECAR_DURATION", duration::format(duration)));
     }
     if spec.metadata {
         settings.push(("RAM_SIDECAR_METADATA_LISTEN", text("100.100.100.200:80")));

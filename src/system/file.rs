@@ -1,7 +1,7 @@
-//! Bounded readings of regular files.
+//! Reads regular files of limited size.
 //!
-//! What is opened is judged, not what its path led to a moment before. Whatever is not a regular file is refused without
-//! waiting for it: opening a pipe would wait for its writer, and opening a terminal might make it ours.
+//! The type of a file is checked after it was opened, because its path may have been replaced before. A file of another type
+//! is refused without blocking: opening a pipe would wait for its writer, and a terminal might become the controlling one.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -11,16 +11,16 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-/// Why a file could not be read.
+/// The error of a file that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It could not be opened or read.
+    /// The file could not be opened or read.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It is a directory, a pipe, a socket or a device.
+    /// The file is a directory, a pipe, a socket or a device.
     #[error("it is not a regular file")]
     NotRegular,
-    /// It is longer than its reader expects.
+    /// The file is larger than the limit, in bytes.
     #[error("it is larger than {0} bytes")]
     TooLarge(usize),
 }
@@ -30,12 +30,12 @@ pub fn read_regular(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Err
     read(open_regular(path, OFlags::empty())?, limit)
 }
 
-/// Opens a regular file for reading; `flags` are added to those that this needs. Blocks.
+/// Opens a regular file for reading, with additional `flags`. Blocks.
 pub fn open_regular(path: &Path, flags: OFlags) -> Result<File, Error> {
     let needed = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match open(path, needed | flags, Mode::empty()) {
         Ok(file) => File::from(file),
-        // A socket.
+        // The error of a socket.
         Err(Errno::NXIO) => return Err(Error::NotRegular),
         Err(error) => return Err(Error::Io(error.into())),
     };
@@ -46,13 +46,13 @@ pub fn open_regular(path: &Path, flags: OFlags) -> Result<File, Error> {
     }
 }
 
-/// Reads a file from where it stands to its end, at most `limit` bytes. Blocks.
+/// Reads a file from its current position to its end, at most `limit` bytes. Blocks.
 pub fn read(file: File, limit: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
     let size = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-    // One byte more, so that the end is found without growing: that would leave an unwiped copy behind.
+    // One extra byte, so that reading the end does not reallocate: that would leave a copy that is not wiped.
     let mut content = Zeroizing::new(Vec::with_capacity(size.min(limit).saturating_add(1)));
-    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(most).read_to_end(&mut content)?;
+    let max = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(max).read_to_end(&mut content)?;
     if content.len() > limit {
         return Err(Error::TooLarge(limit));
     }

@@ -1,4 +1,4 @@
-//! The log: one line an event, on standard error.
+//! The log: one line per event, on standard error.
 
 mod writer;
 
@@ -11,33 +11,33 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
-/// How to log.
+/// The options of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// The least important level that is shown.
+    /// The least severe level that is logged.
     pub level: LevelFilter,
-    /// The format; none chooses text on a terminal, JSON elsewhere.
+    /// The format; `None` selects text on a terminal and JSON elsewhere.
     pub format: Option<Format>,
 }
 
-/// The form of a line.
+/// The format of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Text, for people.
     Text,
-    /// For log collectors.
+    /// JSON, for log collectors.
     Json,
 }
 
-/// Writes a line to standard error; drops it if nobody reads.
+/// Writes a line to standard error; drops it if the reader has stalled.
 pub fn print(line: &str) {
     if writer::wait(std::io::stderr(), &writer::TIMEOUT) {
-        // Nothing can be done about a closed standard error.
+        // A closed standard error cannot be reported.
         let _ = writeln!(std::io::stderr(), "{line}");
     }
 }
 
-/// Starts logging. Does nothing when something already logs.
+/// Starts logging. Does nothing if a subscriber is already installed.
 pub fn start(options: &Options) {
     let terminal = std::io::stderr().is_terminal();
     let format = options
@@ -56,7 +56,7 @@ pub fn start(options: &Options) {
             .with_span_list(false)
             .boxed(),
     };
-    // Our own events only: other crates log what passes through them, which here are secrets.
+    // Only events of this crate, because other crates might log the data that they process, such as secrets.
     let filter = Targets::new().with_target("ram_sidecar", options.level);
     let _ = tracing_subscriber::registry()
         .with(lines.with_filter(filter))

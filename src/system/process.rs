@@ -10,19 +10,19 @@ use rustix::process::{
 };
 use rustix::thread::set_no_new_privs;
 
-/// Makes the process undumpable: no core dumps, and no access to its memory and environment by other processes of the same
-/// user.
+/// Makes the process undumpable: it writes no core dumps, and other processes of the same user cannot access its memory and
+/// environment.
 ///
-/// Children do not inherit it. Best effort: where the kernel refuses, the process runs on.
+/// Children do not inherit this. Errors of the kernel are ignored.
 pub fn forbid_dumps() {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
 }
 
-/// Forbids core dumps of children too, and makes new files private to this user; also forbids children to gain privileges,
-/// unless `runs_programs`: programs are started for credentials.
+/// Forbids core dumps of children too, and makes new files private to this user. Also forbids children to gain privileges,
+/// unless `runs_programs`, because the configuration may name programs that print credentials.
 ///
-/// Call it before there is a second thread. Not for a process whose children must start with the original settings: see
-/// [`with_original_umask`] for the umask; the limit cannot be taken back. Best effort like [`forbid_dumps`].
+/// Must be called before a second thread starts. It is not for a process whose children need the original settings:
+/// [`with_original_umask`] restores the umask, but the limit cannot be raised again. Errors of the kernel are ignored.
 pub fn protect(runs_programs: bool) {
     let _ = setrlimit(
         Resource::Core,
@@ -33,26 +33,26 @@ pub fn protect(runs_programs: bool) {
     );
     let before = umask(PRIVATE);
     UMASK.get_or_init(|| before);
-    // A program may be sudo, or have capabilities of its own.
+    // Such a program may be sudo, or have file capabilities.
     if !runs_programs {
         let _ = set_no_new_privs(true);
     }
 }
 
-/// Starts a program with the umask that this process was started with.
+/// Calls `start` with the umask that this process was started with.
 ///
-/// Other threads have that umask too meanwhile: every file is created with an explicit mode.
+/// Meanwhile this is the umask of all threads; they create every file with an explicit mode.
 pub fn with_original_umask<T>(start: impl FnOnce() -> T) -> T {
     let Some(before) = UMASK.get() else {
         return start();
     };
-    let ours = umask(*before);
+    let private = umask(*before);
     let started = start();
-    umask(ours);
+    umask(private);
     started
 }
 
-/// Raises the limit of open files as far as it is useful and allowed, and returns it.
+/// Raises the limit of open files as far as it is useful and permitted, and returns the limit.
 pub fn raise_open_files() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let useful = maximum.map_or(USEFUL, |maximum| maximum.min(USEFUL));
@@ -83,12 +83,12 @@ pub fn host_name() -> String {
         .into_owned()
 }
 
-/// A child whose exit status is awaited, as long as this value lives.
+/// Protects a child from [`reap_orphans`] until its exit status has been read.
 #[derive(Debug)]
 pub struct AwaitedChild(i32);
 
 impl AwaitedChild {
-    /// Registers a child right after its start, before the next `await`.
+    /// Registers a child. Must be called right after its start, before the next `await`.
     pub fn new(id: Option<u32>) -> Self {
         let id = id.and_then(|id| i32::try_from(id).ok()).unwrap_or_default();
         awaited().insert(id);
@@ -102,19 +102,19 @@ impl Drop for AwaitedChild {
     }
 }
 
-/// Reaps exited children whose exit status nobody awaits, if this is process 1.
+/// Reaps exited children that are not an [`AwaitedChild`], if this is process 1.
 ///
-/// Process 1 of a container inherits the children of processes that have ended.
+/// Process 1 of a container becomes the parent of processes whose parent has exited.
 pub fn reap_orphans() {
     if !getpid().is_init() {
         return;
     }
-    // The kernel gives orphans to the first thread, which also starts all our own children.
+    // The parent of orphans is the first thread, which also starts all children of this process.
     let listed = std::fs::read_to_string("/proc/1/task/1/children").unwrap_or_default();
     let ids = listed.split_ascii_whitespace();
     for id in ids.filter_map(|id| id.parse().ok()) {
         if !awaited().contains(&id) {
-            // Also one that lives: then there is nothing to collect.
+            // Has no effect on a child that still runs.
             let _ = waitpid(Pid::from_raw(id), WaitOptions::NOHANG);
         }
     }
@@ -125,11 +125,11 @@ fn awaited() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
     AWAITED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Enough for every connection the servers admit.
+/// Enough for every connection that the servers accept.
 const USEFUL: u64 = 16_384;
 
-/// Everything for this user, nothing for others.
+/// A umask that gives other users no access.
 const PRIVATE: Mode = Mode::RWXG.union(Mode::RWXO);
 
-/// The umask that this process was started with, if it has changed that.
+/// The umask that this process was started with; set once the process has changed its umask.
 static UMASK: OnceLock<Mode> = OnceLock::new();

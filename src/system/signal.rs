@@ -1,4 +1,4 @@
-//! Signals: TERM and INT stop, HUP renews.
+//! Signals of the daemon: TERM and INT stop it, HUP renews the credentials.
 
 pub mod relay;
 
@@ -6,7 +6,7 @@ use std::io;
 
 use tokio::signal::unix::{self, SignalKind};
 
-/// The signals this process listens to. Works as process 1 of a container.
+/// Receives the signals that stop the daemon or renew its credentials. Works as process 1 of a container.
 #[derive(Debug)]
 pub struct Signals {
     terminate: unix::Signal,
@@ -14,10 +14,10 @@ pub struct Signals {
     hangup: unix::Signal,
 }
 
-/// What a signal asks for.
+/// The meaning of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Stop, gracefully; at once if it is the second.
+    /// Shut down gracefully; the second such signal exits immediately.
     Stop,
     /// Renew the credentials now.
     Renew,

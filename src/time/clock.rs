@@ -1,4 +1,4 @@
-//! The only reader of time: every other module is handed a [`Moment`], or this [`Clock`].
+//! Reads the time; every other module gets a [`Moment`] or this [`Clock`] as an argument.
 
 mod alarm;
 
@@ -13,14 +13,14 @@ use tokio::time::Instant;
 
 use crate::time::moment::Moment;
 
-/// A source of moments: the machine's clocks, or a simulation that follows tokio's (pausable) time.
+/// A source of moments: the clocks of the machine, or a simulation based on tokio's time, which tests can pause.
 #[derive(Clone, Debug)]
 pub struct Clock {
     base: Base,
     shifts: Arc<Shifts>,
 }
 
-/// How far both clocks are from their base.
+/// The offsets of both clocks from their base.
 #[derive(Debug, Default)]
 struct Shifts {
     wall_ms: AtomicI64,
@@ -34,13 +34,13 @@ enum Base {
     Simulated {
         start: Moment,
         origin: Instant,
-        /// Whether sleepers wake when the clocks are set, as with the timers of the kernel.
+        /// Whether setting a clock wakes sleepers, as the timers of the kernel do.
         wakes: bool,
     },
 }
 
 impl Clock {
-    /// Reads the machine's wall clock and its boot clock.
+    /// Returns a clock that reads the machine's wall clock and its boot clock.
     pub fn machine() -> Self {
         Self {
             base: Base::Machine,
@@ -48,10 +48,10 @@ impl Clock {
         }
     }
 
-    /// Starts at `start` and runs with tokio's time, so that a paused runtime controls it.
+    /// Returns a clock that starts at `start` and follows tokio's time, which a paused runtime controls.
     ///
-    /// If it `wakes` sleepers, they notice at once that it is set or suspended; otherwise within [`SLICE`], as where the
-    /// kernel has no timers for that.
+    /// If it `wakes` sleepers, they notice immediately that it was set or suspended; otherwise within [`SLICE`], as on a
+    /// kernel without such timers.
     pub fn simulated(start: Moment, wakes: bool) -> Self {
         Self {
             base: Base::Simulated {
@@ -63,27 +63,27 @@ impl Clock {
         }
     }
 
-    /// Sets the wall clock of this clock, and of its clones, `shift` further, as an administrator or NTP would.
+    /// Moves the wall clock of this clock and its clones by `shift`, as if an administrator or NTP had set it.
     pub fn shift_wall(&self, shift: TimeDelta) {
         self.drift_wall(shift);
         self.shifts.changed.notify_waiters();
     }
 
-    /// Sets the wall clock `shift` further without waking sleepers, as a clock that drifts.
+    /// Moves the wall clock by `shift` without waking sleepers, as if it drifted.
     pub fn drift_wall(&self, shift: TimeDelta) {
         self.shifts
             .wall_ms
             .fetch_add(shift.num_milliseconds(), Ordering::Relaxed);
     }
 
-    /// Advances both clocks by `span` while no timer runs, as if the machine had been suspended. For simulations.
+    /// Advances both clocks by `span` but no timers, as if the machine had been suspended. For simulations.
     pub fn suspend(&self, span: Duration) {
         let span_ms = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         self.shifts.boot_ms.fetch_add(span_ms, Ordering::Relaxed);
         self.shift_wall(TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX));
     }
 
-    /// Returns the present moment.
+    /// Returns the current moment.
     pub fn now(&self) -> Moment {
         let mut now = match self.base {
             Base::Machine => Moment {
@@ -97,20 +97,21 @@ impl Clock {
         now
     }
 
-    /// Waits until either clock has reached the first of the `deadlines`. Without any it pends for ever. Cancel safe.
+    /// Waits until either clock has reached one of the `deadlines`; without a deadline, forever. Cancel safe.
     ///
-    /// All deadlines are passed, because another one may be the first once the wall clock is set.
+    /// The caller passes all deadlines, because setting the wall clock may change which one is first.
     ///
-    /// Where the kernel does not report a suspension or a wall clock that is set, it may return up to [`SLICE`] late.
+    /// If the kernel does not report that the machine was suspended or the wall clock was set, it returns up to [`SLICE`]
+    /// late.
     pub async fn sleep_until(&self, deadlines: &[Moment]) {
-        let rest = || {
+        let remaining = || {
             let now = self.now();
             deadlines.iter().map(|deadline| now.until(*deadline)).min()
         };
         loop {
-            // Before the clocks are read, so that no change goes unnoticed.
+            // Created before the clocks are read, so that no change is missed.
             let changed = self.shifts.changed.notified();
-            let Some(left) = rest() else {
+            let Some(left) = remaining() else {
                 return std::future::pending().await;
             };
             if left.is_zero() {
@@ -118,7 +119,7 @@ impl Clock {
             }
             match self.base {
                 Base::Machine => {
-                    let wait = || rest().unwrap_or_default();
+                    let wait = || remaining().unwrap_or_default();
                     if alarm::wait(wait).await.is_err() {
                         tokio::time::sleep(left.min(SLICE)).await;
                     }
@@ -134,10 +135,10 @@ impl Clock {
     }
 }
 
-/// Upper bound on one slice of waiting by tokio's timer.
+/// The longest single sleep with tokio's timer.
 ///
-/// That timer stands still while the machine is suspended, and ignores a wall clock that is set: a long sleep could
-/// overshoot an expiry by hours.
+/// That timer stops while the machine is suspended, and does not notice that the wall clock was set: a long sleep could end
+/// hours after an expiry.
 pub const SLICE: Duration = Duration::from_secs(30);
 
 #[expect(
@@ -157,7 +158,7 @@ fn boot() -> Duration {
 mod tests {
     use super::*;
 
-    /// Sleeps for an hour while the wall clock is set after 100 s, and returns how long it took.
+    /// Sleeps for an hour, sets the wall clock beyond that after 100 s, and returns the duration of the sleep.
     async fn slept(wakes: bool) -> Duration {
         let clock = Clock::simulated(Clock::machine().now(), wakes);
         let started = Instant::now();
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn machine_clock_sleeps_until_its_deadline_and_no_shorter() {
+    async fn machine_clock_does_not_wake_before_the_deadline() {
         let clock = Clock::machine();
         let started = clock.now();
         clock

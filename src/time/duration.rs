@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// Parses whole seconds: `30s`, `5m`, `1h`, or several of them.
+/// Parses whole seconds: `30s`, `5m`, `1h`, or a sum such as `1h30m`.
 pub fn parse(text: &str) -> Result<Duration, String> {
     read(text, &["h", "m", "s"], "write it like 30s, 5m or 1h")
 }
 
-/// Parses milliseconds too: `200ms`, `1s500ms`.
+/// Parses like [`parse`], but milliseconds too: `200ms`, `1s500ms`.
 pub fn parse_fine(text: &str) -> Result<Duration, String> {
     read(
         text,
@@ -16,8 +16,8 @@ pub fn parse_fine(text: &str) -> Result<Duration, String> {
     )
 }
 
-/// Formats whole seconds as [`parse`] reads them.
-pub fn written(span: Duration) -> String {
+/// Formats whole seconds in a form that [`parse`] accepts.
+pub fn format(span: Duration) -> String {
     let seconds = span.as_secs();
     match (seconds % 3600, seconds % 60) {
         (0, _) if seconds > 0 => format!("{}h", seconds / 3600),
@@ -33,20 +33,20 @@ fn read(text: &str, units: &[&str], how: &str) -> Result<Duration, String> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(format!("`{text}` has no unit; {how}"));
     }
-    let wrong = || format!("`{text}` is not a duration; {how}");
+    let invalid = || format!("`{text}` is not a duration; {how}");
     let mut sum = 0_u64;
     let mut rest = text;
     while !rest.is_empty() {
         let (number, tail) = split(rest, u8::is_ascii_digit);
         let (unit, tail) = split(tail, u8::is_ascii_lowercase);
         let milliseconds = match unit {
-            _ if !units.contains(&unit) => return Err(wrong()),
+            _ if !units.contains(&unit) => return Err(invalid()),
             "h" => 3_600_000,
             "m" => 60_000,
             "s" => 1000,
             _ => 1,
         };
-        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let number: u64 = number.parse().map_err(|_| invalid())?;
         sum = number
             .checked_mul(milliseconds)
             .and_then(|more| sum.checked_add(more))
@@ -56,9 +56,9 @@ fn read(text: &str, units: &[&str], how: &str) -> Result<Duration, String> {
     Ok(Duration::from_millis(sum))
 }
 
-/// Splits after the leading ASCII bytes that fit.
-fn split(text: &str, fits: fn(&u8) -> bool) -> (&str, &str) {
-    text.split_at(text.bytes().take_while(fits).count())
+/// Splits a text after its leading ASCII bytes of one class.
+fn split(text: &str, is_in_class: fn(&u8) -> bool) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(is_in_class).count())
 }
 
 #[cfg(test)]
@@ -91,13 +91,13 @@ mod tests {
             (5401, "5401s"),
         ] {
             let span = Duration::from_secs(seconds);
-            assert_eq!(written(span), text);
+            assert_eq!(format(span), text);
             assert_eq!(parse(text), Ok(span));
         }
     }
 
     #[test]
-    fn malformed_duration_is_refused_with_the_right_form() {
+    fn malformed_duration_is_refused_with_an_example() {
         for (text, reason) in [
             ("", "it is empty; write it like 30s, 5m or 1h"),
             ("30", "`30` has no unit; write it like 30s, 5m or 1h"),

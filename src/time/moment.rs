@@ -1,7 +1,7 @@
-//! A reading of the two clocks that together decide an expiry.
+//! A reading of the wall clock and the boot clock, which together decide about an expiry.
 //!
-//! The wall clock can be set, forwards and backwards; the boot clock runs steadily, also while the machine is
-//! suspended, but has no date. A deadline is a reading of both, and has passed as soon as either clock has reached it.
+//! The wall clock can be set forwards and backwards. The boot clock runs steadily, even while the machine is suspended, but has
+//! no date. A deadline is a reading of both, and has passed as soon as either clock has reached it.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Returns the moment that lies `span` later on both clocks.
+    /// Returns the moment that is `span` later on both clocks.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         let delta = TimeDelta::from_std(span).unwrap_or(TimeDelta::MAX);
@@ -30,13 +30,13 @@ impl Moment {
         }
     }
 
-    /// Returns how long it is until `deadline` by the clock that reaches it first; zero when it has passed.
+    /// Returns the time until `deadline` on the clock that reaches it first; zero if it has passed.
     pub fn until(self, deadline: Self) -> Duration {
         let by_wall = (deadline.wall - self.wall).to_std().unwrap_or_default();
         by_wall.min(deadline.boot.saturating_sub(self.boot))
     }
 
-    /// Whether `deadline` has passed by either clock.
+    /// Whether `deadline` has passed on either clock.
     pub fn is_past(self, deadline: Self) -> bool {
         self.until(deadline).is_zero()
     }

@@ -57,7 +57,7 @@ pub(super) async fn accompany(
     let Some(id) = id.and_then(Pid::from_raw) else {
         return child.wait().await;
     };
-    relay.take_pauses()?;
+    relay.receive_pauses()?;
     let mut is_pause_asked = false;
     let mut is_stop_passed_on = false;
     loop {
@@ -111,7 +111,7 @@ fn send(command: Pid, signal: Signal) {
 pub(super) async fn asked_to_end(relay: &mut Relay) -> Signal {
     loop {
         let received = relay.next().await;
-        if received.is_end() {
+        if received.is_termination() {
             return received.signal;
         }
     }

@@ -51,8 +51,8 @@ pub fn read(response: &[u8]) -> io::Result<Option<Owner>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let state = *payload.get(1).ok_or_else(netlink::garbled)?;
-    let number = |at| netlink::number(payload, at).ok_or_else(netlink::garbled);
+    let state = *payload.get(1).ok_or_else(netlink::malformed)?;
+    let number = |at| netlink::number(payload, at).ok_or_else(netlink::malformed);
     let (uid, inode) = (number(64)?, number(68)?);
     // A socket that its process has closed has no inode, and root as its owner. A listening socket is not a client.
     let is_open = inode != 0 && state != LISTEN;

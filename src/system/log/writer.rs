@@ -1,4 +1,4 @@
-//! Writes log lines without blocking: the collector that reads them may have stalled.
+//! Writes log lines without blocking, because the log collector that reads them may have stalled.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -13,17 +13,17 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::Format;
 
-/// Standard error; drops lines rather than blocking while nobody reads them.
+/// Standard error, which drops lines instead of blocking while its reader has stalled.
 #[derive(Clone, Debug)]
 pub(super) struct Lines {
     format: Format,
-    /// The pipe, if standard error is one, opened anew: its flags are then not shared with other processes that write to it.
+    /// The pipe, if standard error is one, opened a second time so that other processes that write to it keep their flags.
     pipe: Option<Arc<File>>,
-    lost: Arc<AtomicU64>,
+    dropped: Arc<AtomicU64>,
 }
 
 impl Lines {
-    /// Must be called before the process becomes undumpable: after that it may not open its own descriptors.
+    /// Must be called before the process becomes undumpable, which forbids it to open its own descriptors.
     pub(super) fn of_stderr(format: Format) -> Self {
         Self::of("/proc/self/fd/2", format)
     }
@@ -40,38 +40,38 @@ impl Lines {
         Self {
             format,
             pipe: is_pipe.then(open).and_then(Result::ok).map(Arc::new),
-            lost: Arc::default(),
+            dropped: Arc::default(),
         }
     }
 
-    fn note(&self, lost: u64) -> String {
-        let what = format!("{lost} lines of the log were lost, because nobody read them");
+    fn warning(&self, dropped: u64) -> String {
+        let message = format!("{dropped} lines of the log were lost, because nobody read them");
         match self.format {
-            Format::Text => format!("WARN {what}\n"),
-            Format::Json => format!("{{\"level\":\"WARN\",\"message\":\"{what}\"}}\n"),
+            Format::Text => format!("WARN {message}\n"),
+            Format::Json => format!("{{\"level\":\"WARN\",\"message\":\"{message}\"}}\n"),
         }
     }
 
-    fn put(&self, line: &[u8]) -> io::Result<usize> {
-        let lost = self.lost.load(Ordering::Relaxed);
-        if lost > 0 {
-            self.raw(self.note(lost).as_bytes(), &NONE)?;
-            self.lost.store(0, Ordering::Relaxed);
-            return self.raw(line, &NONE);
+    fn write_line(&self, line: &[u8]) -> io::Result<usize> {
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        if dropped > 0 {
+            self.write_within(self.warning(dropped).as_bytes(), &NO_WAIT)?;
+            self.dropped.store(0, Ordering::Relaxed);
+            return self.write_within(line, &NO_WAIT);
         }
-        // Waits only here: a reader may be just slow, and it then reads all that has piled up.
-        self.raw(line, &TIMEOUT)
+        // Only this case waits: a reader that is merely slow gets time to read the pending lines.
+        self.write_within(line, &TIMEOUT)
     }
 
-    fn raw(&self, line: &[u8], timeout: &Timespec) -> io::Result<usize> {
+    fn write_within(&self, line: &[u8], timeout: &Timespec) -> io::Result<usize> {
         match &self.pipe {
             Some(pipe) => {
                 wait(pipe, timeout);
                 (&**pipe).write(line)
             }
-            // A pipe that is ready for writing takes this much of a line without blocking.
+            // A pipe that is ready for writing accepts this many bytes without blocking.
             None if wait(io::stderr(), timeout) => {
-                io::stderr().write(line.get(..AT_ONCE).unwrap_or(line))
+                io::stderr().write(line.get(..PIPE_PAGE).unwrap_or(line))
             }
             None => Err(io::ErrorKind::WouldBlock.into()),
         }
@@ -81,7 +81,7 @@ impl Lines {
 /// Waits until the output is ready for writing; returns whether it is.
 pub(super) fn wait(output: impl AsFd, timeout: &Timespec) -> bool {
     let mut fds = [PollFd::new(&output, PollFlags::OUT)];
-    // An output that cannot be polled is not waited for.
+    // There is no wait for an output that cannot be polled.
     poll(&mut fds, Some(timeout)).is_ok_and(|ready| ready > 0)
 }
 
@@ -95,9 +95,9 @@ impl<'a> MakeWriter<'a> for Lines {
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self.put(line) {
+        match self.write_line(line) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.lost.fetch_add(1, Ordering::Relaxed);
+                self.dropped.fetch_add(1, Ordering::Relaxed);
                 Ok(line.len())
             }
             written => written,
@@ -109,19 +109,19 @@ impl Write for Lines {
     }
 }
 
-/// How long a line waits for a full pipe, unless lines have been lost already.
+/// How long a line waits for a full pipe, unless lines have been dropped already.
 pub(super) const TIMEOUT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
 
-const NONE: Timespec = Timespec {
+const NO_WAIT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 0,
 };
 
-/// A pipe that is ready takes a page.
-const AT_ONCE: usize = 4096;
+/// A pipe that is ready for writing has room for a page.
+const PIPE_PAGE: usize = 4096;
 
 #[cfg(test)]
 mod tests {
@@ -139,17 +139,17 @@ mod tests {
         for _ in 0..200 {
             lines.write_all(&line).unwrap();
         }
-        let lost = lines.lost.load(Ordering::Relaxed);
-        assert!((1..200).contains(&lost), "{lost}");
+        let dropped = lines.dropped.load(Ordering::Relaxed);
+        assert!((1..200).contains(&dropped), "{dropped}");
 
         let mut emptied = vec![0; 1 << 16];
         let read = reader.read(&mut emptied).unwrap();
         assert!(read > 0);
         lines.write_all(b"after\n").unwrap();
-        let note = lines.note(lost) + "after\n";
+        let warning = lines.warning(dropped) + "after\n";
         drop((lines, writer));
         let mut rest = String::new();
         reader.read_to_string(&mut rest).unwrap();
-        assert!(rest.ends_with(&note), "{rest}");
+        assert!(rest.ends_with(&warning), "{rest}");
     }
 }

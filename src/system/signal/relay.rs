@@ -1,8 +1,8 @@
-//! Every signal that can be caught, and who sent it: for a process that stands in for another.
+//! Receives signals with their senders, for a process that relays them to its child.
 //!
-//! What a terminal sends reaches every process of the foreground group by itself, the other one included. What a process
-//! sends has one addressee, and is to be passed on. Not among them are real-time signals, and those by which a terminal
-//! stops whoever disturbs it: they may be meant for this process alone, which writes a log.
+//! A terminal sends its signals to every process of the foreground group, including the child. A process sends a signal to one
+//! process only, so that it must be relayed. Real-time signals are not relayed, nor are TTIN and TTOU, by which a terminal
+//! stops a background process that uses it: they may be caused by the log of this process.
 
 use std::io;
 
@@ -17,13 +17,13 @@ use tokio::sync::mpsc;
 /// A signal that this process received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Which.
+    /// The signal.
     pub signal: Signal,
-    /// The process that sent it; none if it was the kernel, for a terminal for instance.
+    /// The id of the process that sent it; `None` if the kernel did, for instance on behalf of a terminal.
     pub sender: Option<i32>,
 }
 
-/// Receives signals from now on.
+/// Receives signals from its creation on.
 #[derive(Debug)]
 pub struct Relay {
     received: mpsc::UnboundedReceiver<Received>,
@@ -32,18 +32,18 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts to receive every signal but those that were ignored, because children are to inherit that, and the one that
-    /// pauses a process.
+    /// Starts to receive signals, except TSTP and those that this process was started to ignore: its children must inherit
+    /// that.
     pub fn new() -> io::Result<Self> {
         let ignored = ignored();
         let is_relayed = |number: &i32| {
-            !NOT_RELAYED.contains(number) && *number != SIGTSTP && !is_in(ignored, *number)
+            !NOT_RELAYED.contains(number) && *number != SIGTSTP && !contains(ignored, *number)
         };
         let numbers = (1..=LAST).filter(is_relayed);
         let mut signals = SignalsInfo::<WithOrigin>::new(numbers)?;
         let handle = signals.handle();
         let (sender, received) = mpsc::unbounded_channel();
-        // Its own thread, because the iterator blocks; it ends with the process.
+        // A separate thread, because the iterator blocks; it runs until the process exits.
         std::thread::Builder::new()
             .name("signals".to_owned())
             .stack_size(STACK)
@@ -68,9 +68,9 @@ impl Relay {
         })
     }
 
-    /// Starts to receive the signal that pauses a process too, which then stands in for another.
-    pub fn take_pauses(&self) -> io::Result<()> {
-        if !is_in(self.ignored, SIGTSTP) {
+    /// Starts to receive TSTP too, once there is a child to relay it to.
+    pub fn receive_pauses(&self) -> io::Result<()> {
+        if !contains(self.ignored, SIGTSTP) {
             self.handle.add_signal(SIGTSTP)?;
         }
         Ok(())
@@ -86,24 +86,24 @@ impl Relay {
 }
 
 impl Received {
-    /// Whether it asks a process to stop for a while, to be continued later.
+    /// Whether the signal pauses a process until it is continued.
     pub fn is_pause(self) -> bool {
         self.signal == Signal::TSTP
     }
 
-    /// Whether it asks a process to end.
-    pub fn is_end(self) -> bool {
+    /// Whether the signal requests a process to exit.
+    pub fn is_termination(self) -> bool {
         [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP].contains(&self.signal)
     }
 
-    /// Whether it has to be passed on to the process `other`.
-    pub fn is_for(self, other: Pid) -> bool {
+    /// Whether the signal must be relayed to `child`.
+    pub fn is_for(self, child: Pid) -> bool {
         match self.sender {
-            // It may have sent it itself, to its group. And what this process causes, by writing into a broken pipe for
-            // instance, is nobody else's business.
-            Some(sender) => sender != other.as_raw_pid() && sender != getpid().as_raw_pid(),
-            // A terminal that goes away tells the leader of the session alone, and a timer that was set before this
-            // program replaced another one is the other's.
+            // The child may have sent the signal to its process group. This process may have caused it, for instance by
+            // writing into a broken pipe.
+            Some(sender) => sender != child.as_raw_pid() && sender != getpid().as_raw_pid(),
+            // When a terminal is closed, only the leader of the session gets a signal. A timer was set by the program that
+            // this one replaced, for the program that it now runs as a child.
             None => match self.signal {
                 Signal::HUP | Signal::CONT => getsid(None).is_ok_and(|leader| leader == getpid()),
                 Signal::ALARM => true,
@@ -113,29 +113,30 @@ impl Received {
     }
 }
 
-/// Reads the set of ignored signals, a bit each; empty where it cannot be read.
+/// Returns the set of ignored signals, with one bit per signal; empty if it cannot be read.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mut lines = status.lines();
     let set = lines.find_map(|line| line.strip_prefix("SigIgn:"));
     let set = set.and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
-    // Rust ignores SIGPIPE for itself, and gives its children the default again.
+    // Rust ignores SIGPIPE in this process, but restores the default action in its children.
     set.unwrap_or_default() & !(1 << (Signal::PIPE.as_raw() - 1))
 }
 
-fn is_in(set: u64, number: i32) -> bool {
+fn contains(set: u64, number: i32) -> bool {
     set >> (number - 1) & 1 == 1
 }
 
-/// Faults of this process, what cannot be caught, what children cause, and what stops whoever disturbs a terminal.
+/// Signals that cannot be caught, report an error of this process or an event of its children, or stop a process that uses
+/// the terminal in the background.
 const NOT_RELAYED: [i32; 9] = [
     SIGKILL, SIGSTOP, SIGILL, SIGFPE, SIGSEGV, SIGBUS, SIGCHLD, SIGTTIN, SIGTTOU,
 ];
 
-/// Beyond it are the real-time signals.
+/// The last signal before the real-time signals.
 const LAST: i32 = 31;
 
-/// The thread does nothing but pass on a few numbers.
+/// The stack of a thread that only sends a few numbers.
 const STACK: usize = 64 * 1024;
 
 #[cfg(test)]
@@ -143,14 +144,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signal_is_relayed_unless_the_other_process_received_it_itself() {
+    fn signal_is_relayed_unless_the_child_received_it_directly() {
         let child = Pid::from_raw(77).unwrap();
-        let ours = getpid().as_raw_pid();
+        let this_process = getpid().as_raw_pid();
         for (signal, sender, is_for_child) in [
             (Signal::INT, None, false),
             (Signal::INT, Some(77), false),
             (Signal::INT, Some(1), true),
-            (Signal::PIPE, Some(ours), false),
+            (Signal::PIPE, Some(this_process), false),
             (Signal::ALARM, None, true),
         ] {
             let received = Received { signal, sender };

@@ -1,6 +1,6 @@
-//! Waits on kernel timers that count suspended time and notice that the wall clock is set.
+//! Waits for kernel timers, which include suspended time and notice that the wall clock was set.
 //!
-//! tokio's own timer does neither, and wakes an idle process several times during one long sleep.
+//! The timer of tokio does neither, and wakes an idle process several times during one long sleep.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -13,30 +13,35 @@ use rustix::time::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// Waits for `rest` on the boot clock, or until the wall clock is set. Cancel safe.
+/// Waits for the `remaining` time on the boot clock, or until the wall clock is set. Cancel safe.
 ///
-/// `rest` is called once the timer is armed that notices a set clock, so that no change is missed.
+/// `remaining` is called after the timer that notices a set clock was started, so that no change is missed.
 ///
-/// Fails where the kernel has no such timers, or no file descriptors are left.
-pub(super) async fn wait(rest: impl FnOnce() -> Duration) -> io::Result<()> {
-    let notice = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
-    let set = armed(TimerfdClockId::Realtime, notice, NEVER)?;
-    let rest = rest();
-    if rest.is_zero() {
+/// Fails if the kernel has no such timers, or no file descriptors are available.
+pub(super) async fn wait(remaining: impl FnOnce() -> Duration) -> io::Result<()> {
+    let cancel_on_set = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+    let clock_set = start(TimerfdClockId::Realtime, cancel_on_set, NEVER)?;
+    let remaining = remaining();
+    if remaining.is_zero() {
         return Ok(());
     }
-    let over = armed(TimerfdClockId::Boottime, TimerfdTimerFlags::empty(), rest)?;
+    let elapsed = start(
+        TimerfdClockId::Boottime,
+        TimerfdTimerFlags::empty(),
+        remaining,
+    )?;
     tokio::select! {
-        outcome = fired(&over) => outcome,
-        outcome = fired(&set) => outcome,
+        result = fired(&elapsed) => result,
+        result = fired(&clock_set) => result,
     }
 }
 
+/// Starts a timer that fires once.
 #[expect(
     deprecated,
-    reason = "its successor is unsafe, and an OwnedFd fulfils its condition: one descriptor, open as long as it lives"
+    reason = "its successor is unsafe, and an OwnedFd meets its requirement: one descriptor that stays open while it exists"
 )]
-fn armed(
+fn start(
     clock: TimerfdClockId,
     flags: TimerfdTimerFlags,
     at: Duration,
@@ -51,6 +56,7 @@ fn armed(
     AsyncFd::new(timer)
 }
 
+/// Waits until a timer has fired or was cancelled.
 async fn fired(timer: &AsyncFd<OwnedFd>) -> io::Result<()> {
     loop {
         let mut ready = timer.readable().await?;
@@ -62,14 +68,14 @@ async fn fired(timer: &AsyncFd<OwnedFd>) -> io::Result<()> {
                 Err(error) => Err(error.into()),
             }
         };
-        // An error means that it was not ready after all.
-        if let Ok(outcome) = ready.try_io(read) {
-            return outcome;
+        // An error means that the timer was not ready.
+        if let Ok(result) = ready.try_io(read) {
+            return result;
         }
     }
 }
 
-/// The last second of the kernel's clock, in the year 2262: the timer is there only to be cancelled.
+/// The last second of the kernel's clock, in the year 2262: this timer is only meant to be cancelled.
 const NEVER: Duration = Duration::from_secs(9_223_372_035);
 
 #[cfg(test)]
@@ -82,14 +88,14 @@ mod tests {
 
         let waiting = tokio::spawn(wait(|| Duration::from_secs(3600)));
         tokio::task::yield_now().await;
-        // To its own reading: no other process is disturbed.
+        // Sets the clock to its current reading, which does not affect other processes.
         if clock_settime(ClockId::Realtime, clock_gettime(ClockId::Realtime)).is_err() {
             crate::testing::skipped("the right to set the clock");
             return;
         }
         tokio::time::timeout(Duration::from_secs(20), waiting)
             .await
-            .expect("it is noticed")
+            .expect("the wait ends")
             .unwrap()
             .unwrap();
     }
