@@ -34,6 +34,14 @@ pub(super) fn replace(
     Ok(())
 }
 
+/// Removes a file or a symbolic link, if it exists. Blocks.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Checks that a path can be written, with an empty file beside it, and removes abandoned temporary files. Blocks.
 pub(super) fn check_writable(
     path: &Path,

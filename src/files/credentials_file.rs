@@ -3,7 +3,7 @@
 mod directory;
 mod foreign;
 
-use std::fs::{self, File, Permissions};
+use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
@@ -67,10 +67,7 @@ impl Target for CredentialsFile {
         if self.format == Format::Ossfs {
             return directory::remove(&self.path);
         }
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        atomic::remove(&self.path)
     }
 
     fn failure(&self, error: &io::Error) -> Failure {

@@ -26,7 +26,7 @@ use super::target::{Target, not_written};
 use super::{atomic, blocking};
 
 pub use self::binding::Binding;
-use self::document::{Clocks, Record};
+use self::document::Record;
 
 /// The file that holds the state.
 #[derive(Clone, Debug)]
@@ -50,64 +50,40 @@ pub struct Restored {
 
 /// Why a state is ignored.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages describe the variants")]
 pub enum Refusal {
-    /// It cannot be opened or read.
     #[error("it cannot be read: {0}")]
     Unreadable(io::Error),
-    /// It is a symbolic link.
     #[error("it is a symbolic link, and may lead to a file that somebody else controls")]
     Link,
-    /// It is a directory, a pipe or a device.
     #[error("it is not a regular file")]
     Kind,
-    /// Another user may have written it.
     #[error("it belongs to user {owner}, and this process runs as user {user}")]
-    Owner {
-        /// Its owner.
-        owner: u32,
-        /// Ourselves.
-        user: u32,
-    },
-    /// Other users may read or write it.
+    Owner { owner: u32, user: u32 },
     #[error("its mode {0:04o} lets other users read or write it")]
     Mode(u32),
-    /// It is too large for a state.
     #[error("it is larger than any state")]
     Size,
-    /// It holds something else.
     #[error("it does not hold a state of ram-sidecar")]
     Foreign,
-    /// It was cut off or changed.
     #[error("it is damaged: it was cut off, or changed after it was written")]
     Damaged,
-    /// Another version of this program wrote it.
     #[error("it is of format version {0}, which this version of ram-sidecar does not know")]
     Version(u64),
-    /// It belongs to another role, or to none.
-    #[error("it holds {theirs}, but the settings now ask for {ours}")]
-    Holder {
-        /// What it holds.
-        theirs: String,
-        /// What the settings ask for.
-        ours: String,
-    },
-    /// Its credentials were obtained with other settings.
+    #[error("it holds {saved}, but the settings now ask for {configured}")]
+    Holder { saved: String, configured: String },
     #[error(
         "it holds {0}, obtained with another identity, session name, duration, session policy or STS endpoint than the settings now ask for"
     )]
     Settings(String),
-    /// The file that configures the identity may have changed since.
     #[error("{} was changed after the credentials in it were obtained", .0.display())]
     SourceChanged(PathBuf),
-    /// Its credentials have expired.
     #[error("the credentials in it expired at {0}")]
     Expired(String),
-    /// The boot clock has gone backwards.
     #[error(
         "the time since boot is less than when it was written, though the machine was not restarted"
     )]
     BootClock,
-    /// The wall clock was set back, and there is no other clock to compare with.
     #[error(
         "the wall clock shows a time before it was written, and the machine was restarted since"
     )]
@@ -148,12 +124,9 @@ impl StateFile {
         let Some(record) = read.map_err(Refusal::Unreadable)?? else {
             return Ok(None);
         };
-        let clocks = Clocks {
-            // After reading, however long that took.
-            now: clock.now(),
-            boot_id: self.boot_id.as_deref(),
-        };
-        record.restore(&self.binding, &clocks).map(Some)
+        // The time is read after the file, however long that took.
+        let restored = record.restore(&self.binding, clock.now(), self.boot_id.as_deref())?;
+        Ok(Some(restored))
     }
 
     /// Reads the file, unless the file that configures the identity has changed since. Blocks.
@@ -210,10 +183,7 @@ impl Target for StateFile {
     }
 
     fn remove(&self) -> io::Result<()> {
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        atomic::remove(&self.path)
     }
 
     fn failure(&self, error: &io::Error) -> Failure {

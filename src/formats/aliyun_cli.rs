@@ -1,8 +1,6 @@
-//! A configuration file of aliyun-cli whose only profile holds the credentials.
+//! A configuration file of aliyun-cli whose only profile contains the credentials.
 //!
-//! aliyun-cli reads it at every invocation. It names no region, because a wrong one is worse than none.
-
-use std::borrow::Cow;
+//! aliyun-cli reads it at every invocation. The file does not set a region, because a wrong one is worse than none.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -11,63 +9,55 @@ use serde::{Deserialize, Serialize};
 
 use crate::credentials::{Credentials, time_of};
 
+use super::Text;
+
 /// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
     let profile = Profile {
-        name: NAME.into(),
-        mode: "StsToken".into(),
-        access_key_id: credentials.access_key_id.as_str().into(),
-        access_key_secret: credentials.access_key_secret.expose_secret().into(),
-        sts_token: credentials.security_token.expose_secret().into(),
+        name: NAME,
+        mode: "StsToken",
+        access_key_id: &credentials.access_key_id,
+        access_key_secret: credentials.access_key_secret.expose_secret(),
+        sts_token: credentials.security_token.expose_secret(),
         sts_expiration: credentials.expires_at.timestamp(),
-        output_format: "json".into(),
-        language: "en".into(),
+        output_format: "json",
+        language: "en",
     };
     super::secret_json(
         credentials,
         &Document {
-            current: NAME.into(),
+            current: NAME,
             profiles: [profile],
         },
     )
 }
 
-/// Reads when the credentials in a file expire; nothing if it contains anything else.
+/// Reads when the credentials in a file expire; nothing if the file contains anything else.
 pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
-    let Document { current, profiles } = serde_json::from_slice(file).ok()?;
-    let [only] = profiles;
-    let is_ours = current == NAME && only.name == NAME;
-    is_ours.then(|| time_of(only.sts_expiration))?
+    let document: Document<Text<'_>> = serde_json::from_slice(file).ok()?;
+    let [profile] = document.profiles;
+    let is_written_here = document.current.0 == NAME && profile.name.0 == NAME;
+    is_written_here.then(|| time_of(profile.sts_expiration))?
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Document<'a> {
-    #[serde(borrow)]
-    current: Cow<'a, str>,
-    #[serde(borrow)]
-    profiles: [Profile<'a>; 1],
+struct Document<T> {
+    current: T,
+    profiles: [Profile<T>; 1],
 }
 
-/// Texts are borrowed, unless JSON had to escape something in them.
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Profile<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    mode: Cow<'a, str>,
-    #[serde(borrow)]
-    access_key_id: Cow<'a, str>,
-    #[serde(borrow)]
-    access_key_secret: Cow<'a, str>,
-    #[serde(borrow)]
-    sts_token: Cow<'a, str>,
+struct Profile<T> {
+    name: T,
+    mode: T,
+    access_key_id: T,
+    access_key_secret: T,
+    sts_token: T,
     sts_expiration: i64,
-    #[serde(borrow)]
-    output_format: Cow<'a, str>,
-    #[serde(borrow)]
-    language: Cow<'a, str>,
+    output_format: T,
+    language: T,
 }
 
 /// The name of the profile.

@@ -1,26 +1,31 @@
 //! The document of `credentials_uri` and of PAI's file.
 //!
-//! Its shape is the common denominator of a dozen parsers: flat, strings only, no nulls, whole seconds.
+//! Its form is the common denominator of a dozen parsers: flat, strings only, no nulls, whole seconds.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::credentials::{Credentials, timestamp};
 
 /// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
-    super::secret_json(
+    // Without `SessionToken`: reqsign takes it for a duplicate of `SecurityToken` and rejects both.
+    super::secret_object(
         credentials,
-        &Document {
-            code: "Success",
-            access_key_id: &credentials.access_key_id,
-            access_key_secret: credentials.access_key_secret.expose_secret(),
-            security_token: credentials.security_token.expose_secret(),
-            expiration: &timestamp(credentials.expires_at),
-            last_updated: &timestamp(credentials.issued_at),
-        },
+        &[
+            ("Code", "Success"),
+            ("AccessKeyId", &credentials.access_key_id),
+            (
+                "AccessKeySecret",
+                credentials.access_key_secret.expose_secret(),
+            ),
+            ("SecurityToken", credentials.security_token.expose_secret()),
+            ("Expiration", &timestamp(credentials.expires_at)),
+            // oss2 calculates the lifetime from here; without it, it fetches the document for every request.
+            ("LastUpdated", &timestamp(credentials.issued_at)),
+        ],
     )
 }
 
@@ -28,24 +33,11 @@ pub fn render(credentials: &Credentials) -> Bytes {
 pub fn expiration(document: &[u8]) -> Option<DateTime<Utc>> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
-    struct Ending {
+    struct Document {
         expiration: String,
     }
-    let ending: Ending = serde_json::from_slice(document).ok()?;
-    super::time(&ending.expiration)
-}
-
-/// `SessionToken` is not among the keys: reqsign takes it for a duplicate of `SecurityToken` and refuses both.
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Document<'a> {
-    code: &'a str,
-    access_key_id: &'a str,
-    access_key_secret: &'a str,
-    security_token: &'a str,
-    expiration: &'a str,
-    /// oss2 measures the lifetime from here; without it, it asks on every request.
-    last_updated: &'a str,
+    let document: Document = serde_json::from_slice(document).ok()?;
+    super::time(&document.expiration)
 }
 
 #[cfg(test)]

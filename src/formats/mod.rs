@@ -10,15 +10,30 @@ pub mod json_camel;
 pub mod ossfs;
 pub mod process;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
-use serde::Serialize;
+use serde::{Deserialize, Serialize, Serializer};
 use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, time};
 
-/// Renders a document that holds `credentials`. The bytes are wiped when the last reader drops them.
+/// Renders an object of strings that contain `credentials`. The bytes are wiped when their last reference is dropped.
+fn secret_object(credentials: &Credentials, fields: &[(&str, &str)]) -> Bytes {
+    struct Fields<'a>(&'a [(&'a str, &'a str)]);
+
+    impl Serialize for Fields<'_> {
+        fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map(self.0.iter().copied())
+        }
+    }
+
+    secret_json(credentials, &Fields(fields))
+}
+
+/// Renders a document that contains `credentials`. The bytes are wiped when their last reference is dropped.
 fn secret_json(credentials: &Credentials, document: &impl Serialize) -> Bytes {
     let mut bytes = buffer(credentials);
     #[expect(
@@ -27,6 +42,16 @@ fn secret_json(credentials: &Credentials, document: &impl Serialize) -> Bytes {
     )]
     serde_json::to_writer(&mut *bytes, document).expect("always serializable");
     Bytes::from_owner(bytes)
+}
+
+/// A string of a JSON document, borrowed unless it has escapes, so that reading does not copy secrets.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Text<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
+
+impl AsRef<str> for Text<'_> {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Allocates a buffer for all parts of the credentials twice: a growing vector would leave copies that are not wiped.
@@ -41,16 +66,16 @@ fn buffer(credentials: &Credentials) -> Zeroizing<Vec<u8>> {
 }
 
 /// Returns the first line of a file whose format has no field for the expiration.
-fn header(end: &str) -> String {
-    format!("{HEADER}{end}\n")
+fn header(expiration: &str) -> String {
+    format!("{HEADER}{expiration}\n")
 }
 
-/// Reads the expiration from that line; nothing if any other line does not begin with one of `lines`.
+/// Reads the expiration from that line; nothing if another line does not start with one of `lines`.
 fn header_expiration(file: &[u8], lines: &[&str]) -> Option<DateTime<Utc>> {
     let (first, rest) = std::str::from_utf8(file).ok()?.split_once('\n')?;
-    let is_ours = |line: &str| lines.iter().any(|start| line.starts_with(start));
-    let end = first.strip_prefix(HEADER)?;
-    rest.lines().all(is_ours).then(|| time(end))?
+    let is_known = |line: &str| lines.iter().any(|start| line.starts_with(start));
+    let expiration = first.strip_prefix(HEADER)?;
+    rest.lines().all(is_known).then(|| time(expiration))?
 }
 
 const HEADER: &str = "# Written by ram-sidecar; these credentials end at ";

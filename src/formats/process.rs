@@ -5,46 +5,27 @@
 
 use bytes::Bytes;
 use secrecy::ExposeSecret as _;
-use serde::Serialize;
 
 use crate::credentials::{Credentials, timestamp};
 
 /// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
-    let (secret, token) = (
-        credentials.access_key_secret.expose_secret(),
-        credentials.security_token.expose_secret(),
-    );
-    let end = timestamp(credentials.expires_at);
-    super::secret_json(
+    let id = credentials.access_key_id.as_str();
+    let secret = credentials.access_key_secret.expose_secret();
+    let token = credentials.security_token.expose_secret();
+    let expiration = timestamp(credentials.expires_at);
+    super::secret_object(
         credentials,
-        &Document {
-            mode: "StsToken",
-            access_key_id: &credentials.access_key_id,
-            access_key_secret: secret,
-            sts_token: token,
-            expiration: &end,
-            pascal_id: &credentials.access_key_id,
-            pascal_secret: secret,
-            pascal_token: token,
-            pascal_expiration: &end,
-        },
+        &[
+            ("mode", "StsToken"),
+            ("access_key_id", id),
+            ("access_key_secret", secret),
+            ("sts_token", token),
+            ("expiration", &expiration),
+            ("AccessKeyId", id),
+            ("AccessKeySecret", secret),
+            ("SecurityToken", token),
+            ("Expiration", &expiration),
+        ],
     )
-}
-
-#[derive(Serialize)]
-struct Document<'a> {
-    mode: &'a str,
-    access_key_id: &'a str,
-    access_key_secret: &'a str,
-    sts_token: &'a str,
-    expiration: &'a str,
-    #[serde(rename = "AccessKeyId")]
-    pascal_id: &'a str,
-    #[serde(rename = "AccessKeySecret")]
-    pascal_secret: &'a str,
-    #[serde(rename = "SecurityToken")]
-    pascal_token: &'a str,
-    #[serde(rename = "Expiration")]
-    pascal_expiration: &'a str,
 }

@@ -91,10 +91,7 @@ impl Chain {
     async fn assume(&mut self, proof: &Proof, role: &RoleRequest) -> Result<Lease, Failure> {
         match proof {
             Proof::Keys(keys) => self.sts.assume_role(keys, role).await,
-            Proof::Lease(lease) => {
-                let keys = lease.credentials.keys();
-                self.sts.assume_role(&keys, role).await
-            }
+            Proof::Lease(lease) => self.sts.assume_role(&lease.credentials.keys(), role).await,
             Proof::Token {
                 provider_arn,
                 token,

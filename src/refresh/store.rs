@@ -134,24 +134,14 @@ impl Snapshot {
 
     /// Returns the health at `now`.
     pub fn health(&self, now: Moment) -> Health {
+        let current = self.current.as_ref();
+        let lease = current.map(|current| &current.lease);
         Health {
             phase: self.phase(now),
-            expires_at: self
-                .current
-                .as_ref()
-                .map(|current| current.lease.credentials.expires_at),
-            remaining: self
-                .current
-                .as_ref()
-                .map(|current| now.until(current.lease.deadline)),
-            generation: self
-                .current
-                .as_ref()
-                .map_or(0, |current| current.generation),
-            served_by: self
-                .current
-                .as_ref()
-                .map(|current| current.lease.served_by.clone()),
+            expires_at: lease.map(|lease| lease.credentials.expires_at),
+            remaining: lease.map(|lease| now.until(lease.deadline)),
+            generation: current.map_or(0, |current| current.generation),
+            served_by: lease.map(|lease| lease.served_by.clone()),
             failure: self.failure.clone(),
             failures: self.failures,
             next_attempt_after: self.next_attempt.map(|next| now.until(next)),

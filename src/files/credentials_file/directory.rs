@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 
 use crate::credentials::Credentials;
-use crate::files::atomic::{Staging, fill};
+use crate::files::atomic::{self, Staging, fill};
 use crate::files::ownership::Ownership;
 use crate::formats::ossfs;
 
@@ -42,10 +42,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     let Some(name) = staging.linked(path) else {
         return Ok(());
     };
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    atomic::remove(path)?;
     // Best effort: the next replacement removes what is left.
     let _ = fs::remove_dir_all(staging.directory.join(name));
     Ok(())

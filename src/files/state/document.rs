@@ -1,6 +1,5 @@
 //! The document of a state: how it is written, read and judged. No effects.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
@@ -10,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, Lease, hex, is_key_text, timestamp};
+use crate::formats::Text;
 use crate::time::moment::Moment;
 
 use super::binding::Binding;
@@ -30,13 +30,6 @@ pub(super) struct Record {
     pub(super) renew_at: Moment,
 }
 
-/// The clocks by which a state is judged.
-#[derive(Debug)]
-pub(super) struct Clocks<'a> {
-    pub(super) now: Moment,
-    pub(super) boot_id: Option<&'a str>,
-}
-
 impl Record {
     /// Renders the document, with a digest that shows whether it is complete and unchanged.
     pub(super) fn render(&self) -> Zeroizing<Vec<u8>> {
@@ -48,16 +41,16 @@ impl Record {
             expires_at,
         } = &self.credentials;
         rendered(&State {
-            holder: self.binding.holder.as_str().into(),
-            binding: self.binding.digest.as_str().into(),
-            access_key_id: access_key_id.into(),
-            access_key_secret: access_key_secret.expose_secret().into(),
-            security_token: security_token.expose_secret().into(),
-            issued_at: time(*issued_at).into(),
-            expires_at: time(*expires_at).into(),
-            served_by: self.served_by.as_str().into(),
+            holder: self.binding.holder.as_str(),
+            binding: self.binding.digest.as_str(),
+            access_key_id,
+            access_key_secret: access_key_secret.expose_secret(),
+            security_token: security_token.expose_secret(),
+            issued_at: &time(*issued_at),
+            expires_at: &time(*expires_at),
+            served_by: self.served_by.as_str(),
             skew_ms: self.skew.num_milliseconds(),
-            boot_id: self.boot_id.as_deref().map(Cow::from),
+            boot_id: self.boot_id.as_deref(),
             written_at: Timestamp::of(self.written_at),
             deadline: Timestamp::of(self.deadline),
             renew_at: Timestamp::of(self.renew_at),
@@ -74,18 +67,18 @@ impl Record {
     pub(super) fn restore(
         self,
         binding: &Binding,
-        clocks: &Clocks<'_>,
+        now: Moment,
+        boot_id: Option<&str>,
     ) -> Result<Restored, Refusal> {
         if self.binding != *binding {
-            let (theirs, ours) = (self.binding.holder, binding.holder.clone());
-            return Err(if theirs == ours {
-                Refusal::Settings(theirs)
+            let (saved, configured) = (self.binding.holder, binding.holder.clone());
+            return Err(if saved == configured {
+                Refusal::Settings(saved)
             } else {
-                Refusal::Holder { theirs, ours }
+                Refusal::Holder { saved, configured }
             });
         }
-        let now = clocks.now;
-        let is_same_boot = self.boot_id.is_some() && self.boot_id.as_deref() == clocks.boot_id;
+        let is_same_boot = self.boot_id.is_some() && self.boot_id.as_deref() == boot_id;
         let (deadline, renew_at) = if is_same_boot {
             // The boot clock goes on when a process restarts, but another container may have a different one.
             if now.boot < self.written_at.boot {
@@ -136,7 +129,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Record, Refusal> {
     if head.version != u64::from(VERSION) {
         return Err(Refusal::Version(head.version));
     }
-    let document: Document<State<'_>> =
+    let document: Document<State<Text<'_>>> =
         serde_json::from_slice(text).map_err(|_| Refusal::Damaged)?;
     let state = document.state;
     if rendered(&state).as_slice() != text {
@@ -174,26 +167,17 @@ struct Document<S> {
 
 #[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct State<'a> {
-    #[serde(borrow)]
-    holder: Cow<'a, str>,
-    #[serde(borrow)]
-    binding: Cow<'a, str>,
-    #[serde(borrow)]
-    access_key_id: Cow<'a, str>,
-    #[serde(borrow)]
-    access_key_secret: Cow<'a, str>,
-    #[serde(borrow)]
-    security_token: Cow<'a, str>,
-    #[serde(borrow)]
-    issued_at: Cow<'a, str>,
-    #[serde(borrow)]
-    expires_at: Cow<'a, str>,
-    #[serde(borrow)]
-    served_by: Cow<'a, str>,
+struct State<T> {
+    holder: T,
+    binding: T,
+    access_key_id: T,
+    access_key_secret: T,
+    security_token: T,
+    issued_at: T,
+    expires_at: T,
+    served_by: T,
     skew_ms: i64,
-    #[serde(borrow)]
-    boot_id: Option<Cow<'a, str>>,
+    boot_id: Option<T>,
     written_at: Timestamp,
     deadline: Timestamp,
     renew_at: Timestamp,
@@ -223,7 +207,7 @@ impl Timestamp {
     }
 }
 
-impl State<'_> {
+impl State<Text<'_>> {
     /// Returns its content; nothing if that is not plausible.
     fn record(&self) -> Option<Record> {
         let texts = [
@@ -231,8 +215,8 @@ impl State<'_> {
             &self.access_key_secret,
             &self.security_token,
         ];
-        let is_complete = texts.iter().all(|text| is_key_text(text));
-        let (issued_at, expires_at) = (read(&self.issued_at)?, read(&self.expires_at)?);
+        let is_complete = texts.iter().all(|text| is_key_text(&text.0));
+        let (issued_at, expires_at) = (read(&self.issued_at.0)?, read(&self.expires_at.0)?);
         let skew = TimeDelta::try_milliseconds(self.skew_ms)?;
         let (written_at, deadline) = (self.written_at.moment()?, self.deadline.moment()?);
         let renew_at = self.renew_at.moment()?;
@@ -240,19 +224,19 @@ impl State<'_> {
             && deadline.wall <= expires_at.checked_add_signed(skew.max(TimeDelta::zero()))?;
         let record = || Record {
             binding: Binding {
-                holder: self.holder.clone().into_owned(),
-                digest: self.binding.clone().into_owned(),
+                holder: self.holder.0.to_string(),
+                digest: self.binding.0.to_string(),
             },
             credentials: Credentials {
-                access_key_id: self.access_key_id.clone().into_owned(),
-                access_key_secret: self.access_key_secret.as_ref().into(),
-                security_token: self.security_token.as_ref().into(),
+                access_key_id: self.access_key_id.0.to_string(),
+                access_key_secret: (*self.access_key_secret.0).into(),
+                security_token: (*self.security_token.0).into(),
                 issued_at,
                 expires_at,
             },
-            served_by: self.served_by.clone().into_owned(),
+            served_by: self.served_by.0.to_string(),
             skew,
-            boot_id: self.boot_id.clone().map(Cow::into_owned),
+            boot_id: self.boot_id.as_ref().map(|id| id.0.to_string()),
             written_at,
             deadline,
             renew_at,
@@ -261,7 +245,7 @@ impl State<'_> {
     }
 }
 
-fn rendered(state: &State<'_>) -> Zeroizing<Vec<u8>> {
+fn rendered<T: AsRef<str> + Serialize>(state: &State<T>) -> Zeroizing<Vec<u8>> {
     let sha256 = hex(&Sha256::digest(&*json(state, state)));
     let document = Document {
         version: VERSION,
@@ -272,10 +256,16 @@ fn rendered(state: &State<'_>) -> Zeroizing<Vec<u8>> {
 }
 
 /// Renders something that holds the secrets of a state.
-fn json(value: &impl Serialize, state: &State<'_>) -> Zeroizing<Vec<u8>> {
+fn json<T: AsRef<str>>(value: &impl Serialize, state: &State<T>) -> Zeroizing<Vec<u8>> {
     // A growing vector would leave unwiped copies behind.
-    let texts = state.access_key_secret.len() + state.security_token.len() + state.holder.len();
-    let capacity = 2 * (texts + state.served_by.len()) + 2048;
+    let texts = [
+        &state.access_key_secret,
+        &state.security_token,
+        &state.holder,
+        &state.served_by,
+    ];
+    let length: usize = texts.iter().map(|text| text.as_ref().len()).sum();
+    let capacity = 2 * length + 2048;
     let mut bytes = Zeroizing::new(Vec::with_capacity(capacity));
     #[expect(
         clippy::expect_used,

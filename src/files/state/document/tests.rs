@@ -46,8 +46,7 @@ fn at(wall: i64, boot: i64) -> Moment {
 }
 
 fn restored(record: Record, now: Moment, boot_id: Option<&str>) -> Result<Restored, Refusal> {
-    let clocks = Clocks { now, boot_id };
-    record.restore(&binding("job", "pod-0"), &clocks)
+    record.restore(&binding("job", "pod-0"), now, boot_id)
 }
 
 #[test]
@@ -109,7 +108,7 @@ fn sealed(change: fn(&mut serde_json::Value)) -> Vec<u8> {
     let mut document: serde_json::Value = serde_json::from_slice(&text).unwrap();
     change(&mut document["state"]);
     let state = document["state"].to_string();
-    match serde_json::from_str::<State<'_>>(&state) {
+    match serde_json::from_str::<State<Text<'_>>>(&state) {
         Ok(state) => rendered(&state).to_vec(),
         Err(_) => document.to_string().into_bytes(),
     }
@@ -162,12 +161,8 @@ fn each_kind_of_invalid_document_has_its_own_error() {
 #[test]
 fn a_state_is_restored_only_with_the_settings_it_was_written_with() {
     let refusal = |role, session| {
-        let clocks = Clocks {
-            now: after(60),
-            boot_id: Some(BOOT),
-        };
         let refusal = record()
-            .restore(&binding(role, session), &clocks)
+            .restore(&binding(role, session), after(60), Some(BOOT))
             .unwrap_err();
         assert!(refusal.is_expected());
         refusal.to_string()
