@@ -1,4 +1,4 @@
-//! Replaces a file in one step: a temporary file beside it is written, synced and renamed.
+//! Replaces a file atomically: a temporary file beside it is written, synced and renamed.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,7 +11,7 @@ use tracing::debug;
 
 use super::ownership::Ownership;
 
-/// Replaces what is at the path by a file with this content. Blocks.
+/// Replaces the file at the path. Blocks.
 ///
 /// The file is readable for the user of this process alone until `set_access`, which runs while it is still empty.
 pub(super) fn replace(
@@ -85,7 +85,7 @@ pub(super) struct Staging<'a> {
 impl<'a> Staging<'a> {
     pub(super) fn of(path: &'a Path) -> io::Result<Self> {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(io::Error::other("it names no file"));
+            return Err(io::Error::other("the path does not name a file"));
         };
         Ok(Self {
             directory,
@@ -99,12 +99,13 @@ impl<'a> Staging<'a> {
         Ok(self.directory.join(format!("{}{random:016x}", self.prefix)))
     }
 
-    /// Returns the name of the temporary directory that a symbolic link leads to; nothing if it leads elsewhere. Blocks.
+    /// Returns the name of the temporary directory that a symbolic link refers to; nothing if it refers to another path.
+    /// Blocks.
     pub(super) fn linked(&self, link: &Path) -> Option<PathBuf> {
         let target = fs::read_link(link).ok()?;
-        let is_ours =
+        let is_temporary =
             target.components().count() == 1 && target.to_string_lossy().starts_with(&self.prefix);
-        is_ours.then_some(target)
+        is_temporary.then_some(target)
     }
 
     /// Makes a rename durable, as far as the file system can. Best effort; blocks.

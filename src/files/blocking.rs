@@ -1,4 +1,4 @@
-//! Blocking calls to file systems that may not answer.
+//! Blocking calls to file systems that may hang.
 
 use std::io;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use tokio::task::JoinError;
 
 /// Runs blocking work on another thread.
 ///
-/// Fails when that takes longer than `timeout`; the thread goes on until the file system answers.
+/// Fails when that takes longer than `timeout`; the thread continues until the file system responds.
 pub(crate) async fn run<T: Send + 'static>(
     timeout: Duration,
     work: impl FnOnce() -> T + Send + 'static,
@@ -24,5 +24,5 @@ pub(super) fn joined<T>(outcome: Result<T, JoinError>) -> io::Result<T> {
 }
 
 pub(super) fn timed_out() -> io::Error {
-    io::Error::other("the file system does not answer")
+    io::Error::other("the file system does not respond")
 }

@@ -106,16 +106,16 @@ impl CredentialsFile {
         atomic::replace(&self.path, &content, &self.set_access(), ownership)
     }
 
-    /// Returns what gives an open file its owner and mode.
+    /// Returns a function that sets the owner and mode of an open file.
     fn set_access(&self) -> impl Fn(&File) -> io::Result<()> {
-        |file| self.give(file, self.mode)
+        |file| self.set_owner_and_mode(file, self.mode)
     }
 
     /// Sets owner and mode. Not with open(2), to whose mode the umask applies.
     ///
-    /// The group comes first, so that the mode never admits the previous group. The user comes last, because only root
+    /// The group comes first, so that the mode never grants access to the previous group. The user comes last, because only root
     /// may change the mode of a file that it has given away.
-    fn give(&self, file: &File, mode: u32) -> io::Result<()> {
+    fn set_owner_and_mode(&self, file: &File, mode: u32) -> io::Result<()> {
         if self.gid.is_some() {
             fchown(file, None, self.gid)?;
         }
@@ -127,10 +127,10 @@ impl CredentialsFile {
     }
 }
 
-/// Reads a file that may hold credentials; nothing if it cannot, or is too large for that. Blocks.
+/// Reads a file that may contain credentials; nothing if it cannot be read or is too large. Blocks.
 fn read(path: &Path) -> Option<Zeroizing<Vec<u8>>> {
     file::read_regular(path, LIMIT).ok()
 }
 
-/// Far more bytes than any document of credentials has; a larger file belongs to somebody else.
+/// Far more bytes than any document of credentials has; ram-sidecar did not write a larger file.
 const LIMIT: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! Which version of a file this process wrote last: that one it may replace and remove.
+//! The version of a file that this process wrote last, which it may replace and remove.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// One version of a file or of a symbolic link, which differs after a change and after a replacement.
+/// The version of a file or of a symbolic link. A change or a replacement makes another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileVersion {
     device: u64,
@@ -16,7 +16,7 @@ pub(super) struct FileVersion {
 }
 
 impl FileVersion {
-    /// Reads the version of what is at a path; nothing if there is nothing. Blocks.
+    /// Reads the version of the file at a path; nothing if it does not exist. Blocks.
     pub(super) fn at(path: &Path) -> Option<Self> {
         fs::symlink_metadata(path)
             .ok()
@@ -49,19 +49,19 @@ impl Ownership {
         self.lock().written
     }
 
-    /// Whether what is at a path is what this process wrote last. Blocks.
+    /// Whether this process wrote the version at a path. Blocks.
     pub(super) fn owns(&self, path: &Path) -> bool {
         let written = self.written();
         written.is_some() && written == FileVersion::at(path)
     }
 
-    /// Renames a finished file to its path, and remembers its version. Blocks.
+    /// Renames a finished file to its path, and records its version. Blocks.
     ///
     /// Fails after [`Self::release`]: the two exclude each other, however long the file system takes.
     pub(super) fn install(&self, finished: &Path, path: &Path) -> io::Result<()> {
         let mut state = self.lock();
         if state.is_released {
-            return Err(io::Error::other("this process is about to end"));
+            return Err(io::Error::other("this process is shutting down"));
         }
         // After the file was closed: some file systems set the modification time only then.
         let version = FileVersion::at(finished);
@@ -70,7 +70,7 @@ impl Ownership {
         Ok(())
     }
 
-    /// Ends all writing, and calls `remove` if the file at the path is still what this process wrote last. Blocks.
+    /// Ends all writing, and calls `remove` if this process wrote the version at the path. Blocks.
     pub(super) fn release(&self, path: &Path, remove: impl FnOnce()) {
         let mut state = self.lock();
         state.is_released = true;

@@ -1,7 +1,7 @@
 //! The saved state: credentials for the next process, in a file that only this user can read.
 //!
-//! A state is a convenience, and used only if it is certainly good: one that is damaged, obtained with other settings, or
-//! possibly expired by the clocks of this machine is ignored, with the reason. It never prolongs the credentials in it.
+//! A state is used only if it is certainly valid. One that is damaged, obtained with other settings or possibly expired is
+//! ignored, with the reason. Restoring never prolongs the lifetime of credentials.
 
 mod binding;
 mod document;
@@ -54,7 +54,7 @@ pub struct Restored {
 pub enum Refusal {
     #[error("it cannot be read: {0}")]
     Unreadable(io::Error),
-    #[error("it is a symbolic link, and may lead to a file that somebody else controls")]
+    #[error("it is a symbolic link, and may lead to a file that another user controls")]
     Link,
     #[error("it is not a regular file")]
     Kind,
@@ -91,7 +91,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Whether this is to be expected after a change of the settings or a long stop.
+    /// Whether this is expected after a change of the settings or a long downtime.
     pub fn is_expected(&self) -> bool {
         matches!(
             self,
@@ -117,7 +117,7 @@ impl StateFile {
 
     /// Reads what an earlier process saved with these settings; nothing if there is no file.
     ///
-    /// Fails after 5 seconds if the file system does not answer.
+    /// Fails after 5 seconds if the file system does not respond.
     pub async fn load(&self, clock: &Clock) -> Result<Option<Restored>, Refusal> {
         let file = self.clone();
         let read = blocking::run(TIMEOUT, move || file.read()).await;

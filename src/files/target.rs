@@ -1,4 +1,4 @@
-//! What a writer can keep up to date: a file that holds credentials and says when they expire.
+//! A file that a writer keeps up to date.
 
 use std::fmt::Debug;
 use std::io;
@@ -12,7 +12,7 @@ use crate::time::moment::Moment;
 
 use super::ownership::Ownership;
 
-/// A file, or a directory of files, that holds credentials and says when they expire.
+/// A file, or a directory of files, that contains credentials and their expiration.
 pub trait Target: Clone + Debug + Send + Sync + 'static {
     /// Whether the file records the deadline of its credentials, and must be written again when that changes.
     const RECORDS_DEADLINE: bool;
@@ -23,7 +23,7 @@ pub trait Target: Clone + Debug + Send + Sync + 'static {
     /// Checks that it can be written. Blocks.
     fn check(&self, now: DateTime<Utc>) -> io::Result<()>;
 
-    /// Reads when the credentials in it expire; nothing if it holds none. Blocks.
+    /// Reads when the credentials in it expire; nothing if it contains none. Blocks.
     fn expiration(&self) -> Option<DateTime<Utc>>;
 
     /// Replaces its credentials, and records the new version in `ownership`. Blocks.
@@ -45,7 +45,7 @@ pub trait Target: Clone + Debug + Send + Sync + 'static {
     }
 }
 
-/// Makes the failure of a file that cannot be written: adds the remedy to a message.
+/// Makes the failure of a file that cannot be written, with a remedy for the error.
 pub(super) fn not_written(message: String, error: &io::Error) -> Failure {
     let mut failure = Failure::new(Stage::File, OwnCode::FileNotWritten, message);
     let advice = match error.kind() {

@@ -1,7 +1,7 @@
-//! Keeps a file equal to the current credentials.
+//! Keeps the current credentials in a file.
 //!
-//! A reader sees the old document or the new one, whole, and never an expired one: the file is replaced by a rename
-//! within its directory, and removed when the credentials expire without a successor.
+//! A reader sees either the old document or the new one, complete and not expired: the file is replaced by a rename within
+//! its directory, and removed when the credentials expire before they are renewed.
 
 mod reconcile;
 
@@ -30,7 +30,7 @@ pub enum Status {
     /// This process has not written credentials yet, or has removed them after they expired.
     #[default]
     Waiting,
-    /// It holds the current credentials.
+    /// It contains the current credentials.
     Written,
     /// It cannot be read or written, and why.
     Failed(Arc<Failure>),
@@ -73,7 +73,7 @@ impl<T: Target> Writer<T> {
         self.ownership.clone()
     }
 
-    /// Follows the credentials for ever.
+    /// Updates the file for ever.
     pub async fn run(mut self) -> Infallible {
         let mut disk = Disk {
             written: self.existing().await,
@@ -89,7 +89,7 @@ impl<T: Target> Writer<T> {
                 Ok(()) => {
                     self.succeeded(&disk);
                     failures = 0;
-                    // An expired file may have been out of reach, and come back.
+                    // An expired file on an unavailable file system may become available again.
                     let recheck = snapshot.current().map(|_| now.after(MAX_BACKOFF));
                     deadline.or(recheck).into_iter().collect()
                 }
@@ -106,7 +106,7 @@ impl<T: Target> Writer<T> {
         }
     }
 
-    /// Runs blocking work on another thread, and reports a failure while the file system does not answer.
+    /// Runs blocking work on another thread, and reports a failure while the file system does not respond.
     async fn blocking<R: Send + 'static>(
         &self,
         work: impl FnOnce() -> io::Result<R> + Send + 'static,
@@ -141,21 +141,21 @@ impl<T: Target> Writer<T> {
     }
 }
 
-/// Returns when to try again after a failure: after the backoff, and when the file's credentials expire, unless they
-/// have.
+/// Returns when to retry after a failure: after the backoff, and when the credentials in the file expire, unless they have
+/// expired already.
 fn retries(now: Moment, failures: u32, deadline: Option<Moment>) -> impl Iterator<Item = Moment> {
     let backoff = now.after(MIN_BACKOFF.saturating_mul(failures).min(MAX_BACKOFF));
     let ahead = deadline.filter(|deadline| !now.is_past(*deadline));
     [Some(backoff), ahead].into_iter().flatten()
 }
 
-/// The backoff after the first failure; it grows by as much with each further one.
+/// The backoff after the first failure, and its increase with each further one.
 const MIN_BACKOFF: Duration = Duration::from_secs(2);
 
-/// The longest backoff, and how often an expired file that was out of reach is looked for.
+/// The longest backoff, and the interval of the checks whether an unavailable expired file is available again.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// A file system that takes longer hangs: a network file system whose server is gone, for instance.
+/// A file system that takes longer hangs: a network file system whose server is down, for instance.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ fn quote(text: &mut Zeroizing<Vec<u8>>, value: &str) {
     text.push(b'\'');
 }
 
-/// The beginnings of the lines of the AccessKey ID, the secret and the token.
+/// The start of the lines of the AccessKey ID, the secret and the token.
 const LINES: [[&str; 2]; 3] = [
     ["ALIBABA_CLOUD_ACCESS_KEY_ID=", "OSS_ACCESS_KEY_ID="],
     ["ALIBABA_CLOUD_ACCESS_KEY_SECRET=", "OSS_ACCESS_KEY_SECRET="],

@@ -67,7 +67,7 @@ impl Format {
         }
     }
 
-    /// Whether users have files of this format with content of their own.
+    /// Whether users write files of this format themselves.
     pub fn may_be_foreign(self) -> bool {
         matches!(self, Self::Env | Self::AliyunCli | Self::Ini)
     }
@@ -100,9 +100,9 @@ mod tests {
 
     #[test]
     fn each_file_has_the_documented_content_and_expiration() {
-        let note = "# Written by ram-sidecar; these credentials end at 2024-05-21T11:39:29Z\n";
+        let header = "# Written by ram-sidecar; these credentials end at 2024-05-21T11:39:29Z\n";
         let keys = "accessKeyID=STS.x\naccessKeySecret=secret-of-x\nstsToken=token-of-x\n";
-        for (name, shape) in [
+        for (name, expected) in [
             (
                 "json",
                 r#"{"Code":"Success","AccessKeyId":"STS.x","AccessKeySecret":"secret-of-x","SecurityToken":"token-of-x","Expiration":"2024-05-21T11:39:29Z","LastUpdated":"2024-05-21T10:39:29Z"}"#.to_owned(),
@@ -113,7 +113,7 @@ mod tests {
             ),
             (
                 "env",
-                format!("{note}ALIBABA_CLOUD_ACCESS_KEY_ID=STS.x\nOSS_ACCESS_KEY_ID=STS.x\nALIBABA_CLOUD_ACCESS_KEY_SECRET=secret-of-x\nOSS_ACCESS_KEY_SECRET=secret-of-x\nALIBABA_CLOUD_SECURITY_TOKEN=token-of-x\nOSS_SESSION_TOKEN=token-of-x\n"),
+                format!("{header}ALIBABA_CLOUD_ACCESS_KEY_ID=STS.x\nOSS_ACCESS_KEY_ID=STS.x\nALIBABA_CLOUD_ACCESS_KEY_SECRET=secret-of-x\nOSS_ACCESS_KEY_SECRET=secret-of-x\nALIBABA_CLOUD_SECURITY_TOKEN=token-of-x\nOSS_SESSION_TOKEN=token-of-x\n"),
             ),
             (
                 "aliyun-cli",
@@ -121,13 +121,13 @@ mod tests {
             ),
             (
                 "ini",
-                format!("{note}[Credentials]\nlanguage=EN\n{keys}[default]\n{keys}"),
+                format!("{header}[Credentials]\nlanguage=EN\n{keys}[default]\n{keys}"),
             ),
         ] {
             let format = Format::named(name, &FILES).unwrap();
             let credentials = credentials("x");
             let file = format.file(&credentials);
-            assert_eq!(file, shape, "{name}");
+            assert_eq!(file, expected, "{name}");
             assert_eq!(format.expiration(&file), Some(credentials.expires_at), "{name}");
             for other in [&b"{}"[..], b"", b"\xff", b"A=b\n", b"{\"profiles\":[]}"] {
                 assert_eq!(format.expiration(other), None, "{name}");
@@ -142,7 +142,7 @@ mod tests {
             printed,
             r#"{"mode":"StsToken","access_key_id":"STS.x","access_key_secret":"secret-of-x","sts_token":"token-of-x","expiration":"2024-05-21T11:39:29Z","AccessKeyId":"STS.x","AccessKeySecret":"secret-of-x","SecurityToken":"token-of-x","Expiration":"2024-05-21T11:39:29Z"}"#
         );
-        // No document outgrows its buffer, which would leave copies that are not wiped.
+        // No document exceeds its buffer: growing would leave copies that are not wiped.
         let capacity = super::super::buffer(&credentials("x")).capacity();
         assert!(
             PRINTED
@@ -179,9 +179,9 @@ mod tests {
         let file = Format::AliyunCli.file(&credentials("x"));
         let file = String::from_utf8(file.to_vec()).unwrap();
         for key in ["current", "name"] {
-            let ours = format!("\"{key}\":\"ram-sidecar\"");
-            assert!(file.contains(&ours), "{key}");
-            let renamed = file.replace(&ours, &format!("\"{key}\":\"mine\""));
+            let written = format!("\"{key}\":\"ram-sidecar\"");
+            assert!(file.contains(&written), "{key}");
+            let renamed = file.replace(&written, &format!("\"{key}\":\"mine\""));
             assert_eq!(Format::AliyunCli.expiration(renamed.as_bytes()), None);
         }
     }

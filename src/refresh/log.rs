@@ -1,4 +1,4 @@
-//! The log of the loop.
+//! The log of the refresh loop.
 
 use chrono::TimeDelta;
 use tracing::{debug, error, info, warn};
@@ -16,8 +16,8 @@ pub(super) struct Reporter {
     failures: u32,
     /// The generation last logged.
     generation: u64,
-    /// Whether it was logged that the current credentials are kept.
-    is_keeping: bool,
+    /// Whether it was logged that new credentials were discarded.
+    is_discard_logged: bool,
     /// The codes of the failovers last logged.
     failovers: Vec<Code>,
     /// The skew last logged.
@@ -64,7 +64,7 @@ impl Reporter {
         }
     }
 
-    /// Logs that this machine's clock is wrong or right again, and then only changes beyond [`TOLERABLE_SKEW`].
+    /// Logs that this machine's clock is wrong or correct again, and afterwards only changes beyond [`TOLERABLE_SKEW`].
     pub(super) fn skew(&mut self, skew: TimeDelta) {
         if (skew - self.skew).abs() <= TOLERABLE_SKEW {
             return;
@@ -83,7 +83,7 @@ impl Reporter {
 
     /// Logs, once until the next replacement, that the new credentials are discarded.
     pub(super) fn unchanged(&mut self, new: &Lease) {
-        if !std::mem::replace(&mut self.is_keeping, true) {
+        if !std::mem::replace(&mut self.is_discard_logged, true) {
             let ends_at = timestamp(new.credentials.expires_at);
             warn!(%ends_at, "Keeping the current credentials: the new ones expire sooner");
         }
@@ -91,10 +91,10 @@ impl Reporter {
 
     /// Records that the current credentials were replaced.
     pub(super) fn replaced(&mut self) {
-        self.is_keeping = false;
+        self.is_discard_logged = false;
     }
 
-    /// Logs why endpoints were left for another, unless the reasons are those of the last time.
+    /// Logs the failures that caused a failover, unless their codes are those of the last attempt.
     pub(super) fn failovers(&mut self, failures: &[Failure], served_by: &str) {
         let codes: Vec<Code> = failures.iter().map(|f| f.code.clone()).collect();
         if codes == self.failovers {
@@ -107,7 +107,7 @@ impl Reporter {
         self.failovers = codes;
     }
 
-    /// Logs an expiry, which comes by the passing of time alone.
+    /// Logs an expiry, which no attempt causes.
     pub(super) fn observed(&mut self, state: &Snapshot, now: Moment) {
         if !self.enter(state, now) || state.phase(now) != Phase::Expired {
             return;
@@ -121,7 +121,7 @@ impl Reporter {
         }
     }
 
-    /// Records the phase. Returns whether it is another one than before.
+    /// Records the phase. Returns whether it has changed.
     fn enter(&mut self, state: &Snapshot, now: Moment) -> bool {
         let phase = Some(state.phase(now));
         std::mem::replace(&mut self.phase, phase) != phase

@@ -1,4 +1,4 @@
-//! The only loop and the only retry: obtains credentials, publishes them, waits, and begins again, for ever.
+//! The refresh loop, the only place that retries: obtains credentials, publishes them and waits, for ever.
 //!
 //! A failed attempt leaves the current credentials as they are. Two attempts are at least [`schedule::FLOOR`] apart.
 
@@ -23,7 +23,7 @@ use crate::refresh::store::{Current, Publisher};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
-/// The loop and what it needs.
+/// The refresh loop and its dependencies.
 #[derive(Debug)]
 pub struct Refresher<S> {
     /// Where credentials come from.
@@ -44,7 +44,7 @@ impl<S: Source> Refresher<S> {
         let mut reporter = Reporter::default();
         let mut is_requested = self.resume(&mut reporter).await;
         loop {
-            // By a clock that cannot be set, so that neither a storm of signals nor a jumping wall clock makes a hot loop.
+            // By a clock that cannot be set: neither many signals nor a changed wall clock cause a hot loop.
             let earliest = Instant::now() + schedule::FLOOR;
             let started = self.clock.now();
             let next = self.attempt(started, is_requested, &mut reporter).await;
@@ -54,7 +54,7 @@ impl<S: Source> Refresher<S> {
         }
     }
 
-    /// Waits until restored credentials are due, if there are any. Returns whether a request ended the wait.
+    /// Waits until restored credentials, if there are any, are due for renewal. Returns whether a request ended the wait.
     async fn resume(&mut self, reporter: &mut Reporter) -> bool {
         let (state, now) = (self.publisher.snapshot(), self.clock.now());
         let Some(current) = state.current() else {
@@ -114,7 +114,7 @@ impl<S: Source> Refresher<S> {
         }
     }
 
-    /// Waits until `next` or a request, and reports an expiry meanwhile. Returns whether a request ended the wait.
+    /// Waits until `next` or a request, and logs an expiry meanwhile. Returns whether a request ended the wait.
     async fn wait(&mut self, next: Moment, reporter: &mut Reporter) -> bool {
         loop {
             let state = self.publisher.snapshot();

@@ -9,7 +9,7 @@ pub type Jitter = f64;
 
 /// Returns how long after the request for credentials that live for `lifetime` to renew them: 40 % to 46 % of it.
 ///
-/// Every SDK has a window before the expiry inside which it asks on every call, 31 minutes in the widest case
+/// Every SDK has a window before the expiry in which it fetches on every call, 31 minutes in the widest case
 /// (ack-ram-tool), so half an hour of the default hour must always be left. Jitter only makes a renewal earlier, so that
 /// a fleet that started together does not renew together.
 pub fn after_success(lifetime: Duration, jitter: Jitter) -> Duration {
@@ -29,11 +29,12 @@ pub fn after_unchanged(new: Duration, left: Duration, jitter: Jitter) -> Duratio
 
 /// Returns how long to wait after the last of `failures` failed attempts in a row.
 ///
-/// Exponential backoff with full jitter, between a floor and a cap that doubles up to a minute. Throttling raises the
-/// floor, to what the service asked for if it did. What only a human can mend is tried about once a minute, for ever.
+/// Exponential backoff with full jitter, between a floor and a cap that doubles up to a minute. Throttling and
+/// `Retry-After` raise the floor. A failure that only a change of the settings can fix is retried about once a minute, for
+/// ever.
 ///
-/// A throttled quota goes to callers at random. Whoever has good credentials for the time `left` backs off further, up
-/// to five minutes, and leaves it to those who have none or whose credentials expire soon.
+/// A throttled quota goes to callers at random. A caller whose credentials are valid for the time `left` backs off
+/// further, up to five minutes, and leaves the quota to callers without credentials or with an earlier expiry.
 pub fn backoff(
     failures: u32,
     failure: &Failure,
@@ -41,16 +42,16 @@ pub fn backoff(
     jitter: Jitter,
 ) -> Duration {
     let doubled = |base: Duration| base.saturating_mul(1 << failures.min(10));
-    let asked_for = failure.retry_after.unwrap_or_default().min(RETRY_AFTER_CAP);
+    let retry_after = failure.retry_after.unwrap_or_default().min(RETRY_AFTER_CAP);
     let (floor, cap) = match failure.verdict {
         Verdict::Fatal => (CAP.mul_f64(0.9), CAP),
         Verdict::Retry => (FLOOR, doubled(FLOOR).min(CAP)),
         Verdict::Throttled => {
-            let most = left.map_or(THROTTLED_CAP, throttled_backoff_cap);
-            (THROTTLED_BACKOFF, doubled(THROTTLED_BACKOFF).min(most))
+            let max = left.map_or(THROTTLED_CAP, throttled_backoff_cap);
+            (THROTTLED_BACKOFF, doubled(THROTTLED_BACKOFF).min(max))
         }
     };
-    asked_for.max(floor) + cap.saturating_sub(floor).mul_f64(jitter)
+    retry_after.max(floor) + cap.saturating_sub(floor).mul_f64(jitter)
 }
 
 /// Returns the backoff cap while throttled, by the remaining lifetime of the current credentials.
@@ -66,7 +67,7 @@ fn throttled_backoff_cap(left: Duration) -> Duration {
 
 /// The least time between two attempts, whatever causes them.
 ///
-/// No answer of STS, expired, short or garbage, and no storm of signals makes a hot loop.
+/// Neither expired, short-lived or malformed credentials nor many signals cause a hot loop.
 pub const FLOOR: Duration = Duration::from_secs(1);
 
 /// The shortest lifetime that leaves the window of most SDKs (900 s) and three minutes at the latest renewal.
@@ -74,13 +75,13 @@ pub const COMFORTABLE: Duration = Duration::from_secs(34 * 60);
 
 /// The longest session that STS grants; a pass-through source may claim any lifetime.
 const LONGEST: Duration = Duration::from_secs(43_200);
-/// The shortest session that STS grants, and the window before the expiry in which most SDKs ask on every call.
+/// The shortest session that STS grants, and the window before the expiry in which most SDKs fetch on every call.
 pub const SHORTEST: Duration = Duration::from_secs(900);
-/// The share of the lifetime after which a renewal is due, with the most jitter.
+/// The fraction of the lifetime after which a renewal is due, with the most jitter.
 const EARLIEST: f64 = 0.40;
-/// The share of the lifetime after which a renewal is due, without jitter.
+/// The fraction of the lifetime after which a renewal is due, without jitter.
 const LATEST: f64 = 0.46;
-/// The backoff cap of all but the throttled.
+/// The backoff cap of all failures but throttling.
 const CAP: Duration = Duration::from_secs(60);
 
 /// The backoff cap while throttled, without good credentials: a start of 10,000 at 100 calls a second is over soon after

@@ -103,7 +103,7 @@ impl Chain {
         }
     }
 
-    /// Completes a refusal with what is known of the caller that was refused.
+    /// Adds the identity of the caller to a refusal, as far as it is known.
     async fn explained(&mut self, failure: Failure, proof: &Proof, role: &RoleRequest) -> Failure {
         let failure = diagnosis::of_request(failure, role, self.sts.skew());
         let failure = match proof.keys() {
@@ -131,8 +131,8 @@ impl Chain {
                 .is_none_or(|(id, _)| *id != keys.access_key_id)
         {
             // The explanation must not delay the refusal for long.
-            let asked = tokio::time::timeout(EXPLANATION, self.sts.caller(&keys)).await;
-            self.caller = asked
+            let response = tokio::time::timeout(EXPLANATION, self.sts.caller(&keys)).await;
+            self.caller = response
                 .ok()
                 .and_then(Result::ok)
                 .map(|caller| (keys.access_key_id, caller));

@@ -37,7 +37,7 @@ pub fn channel(render: fn(&Credentials) -> Bytes) -> (Publisher, Subscriber, Hea
     )
 }
 
-/// What is known at one moment.
+/// The current credentials and the outcome of the last attempt, at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     current: Option<Arc<Current>>,
@@ -82,8 +82,8 @@ pub enum Offer {
     NoRole,
     /// Good credentials.
     Credentials(Arc<Current>),
-    /// None yet; a short wait may help, because an attempt is due or under way, or its failure may pass. The failure, if
-    /// there was one.
+    /// None yet. A short wait may help: an attempt is due or under way, or the last failure is temporary. Contains that
+    /// failure, if any.
     Wait(Option<Arc<Failure>>),
     /// None, and waiting does not help.
     Refusal(Arc<Failure>),
@@ -158,7 +158,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Waits until a subscriber asks for the clock to be read again. Cancel safe.
+    /// Waits until a subscriber requests that the clock be read again. Cancel safe.
     pub async fn recheck_requested(&self) {
         self.recheck.notified().await;
     }
@@ -224,7 +224,7 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// Asks for the clock to be read again: after a suspension a renewal may be due that no timer has noticed.
+    /// Requests that the clock be read again: after a suspension a renewal may be due that no timer has noticed.
     pub fn request_recheck(&self) {
         self.recheck.notify_one();
     }

@@ -1,4 +1,4 @@
-//! The directory of files that ossfs reads: a symbolic link that is moved from one complete directory to the next.
+//! The directory of files that ossfs reads: a symbolic link that is redirected from one complete directory to the next.
 
 use std::fs::{self, File};
 use std::io;
@@ -36,7 +36,7 @@ pub(super) fn replace(
     Ok(())
 }
 
-/// Removes the symbolic link and its directory; a path that holds anything else stays as it is. Blocks.
+/// Removes the symbolic link and its directory; anything else at the path remains unchanged. Blocks.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     let staging = Staging::of(path)?;
     let Some(name) = staging.linked(path) else {
@@ -48,10 +48,10 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Fills a new directory, and replaces the symbolic link by one that leads there.
+/// Fills a new directory, and redirects the symbolic link to it.
 ///
 /// The previous directory stays until the next replacement, for a reader that has opened it. A reader that opens each
-/// file by its path may meet old and new ones.
+/// file by its path may read old and new ones.
 fn swap(
     staging: &Staging<'_>,
     directory: &Path,
@@ -60,7 +60,7 @@ fn swap(
     ownership: &Ownership,
 ) -> io::Result<()> {
     let name = directory.file_name().unwrap_or_default();
-    // By descriptors: whoever may write beside it could replace the directory between two uses of its path.
+    // By descriptors: another user with write access could replace the directory between two uses of its path.
     let parent = File::open(staging.directory)?;
     mkdirat(&parent, name, Mode::RWXU)?;
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -71,14 +71,14 @@ fn swap(
         let file = File::from(openat(&inside, name, flags, Mode::RUSR | Mode::WUSR)?);
         // Not compared with geteuid(2): a network file system may map this user to another one.
         if file.metadata()?.uid() != owner {
-            let what = "somebody else has put another directory in the place of the new one";
+            let what = "another user has replaced the new directory";
             return Err(io::Error::other(what));
         }
         fill(file, &target.set_access(), &content)?;
     }
-    // Whoever may read a file may also list the directory.
+    // Users who may read a file may also list the directory.
     let mode = target.mode | (target.mode & 0o444) >> 2;
-    target.give(&inside, mode)?;
+    target.set_owner_and_mode(&inside, mode)?;
     let link = staging.fresh_path()?;
     symlink(name, &link)?;
     let installed = ownership.install(&link, &target.path);

@@ -11,8 +11,8 @@ use crate::formats::format::{FILES, Format};
 
 use super::{CredentialsFile, read};
 
-/// Fails where the path holds something that must not be replaced: a special file, a directory, or, if its
-/// `content_matters`, a file whose content ram-sidecar did not write. The version `written` is always replaced. Blocks.
+/// Fails if the path must not be replaced: if it is a special file, a directory or, where `content_matters`, a file whose
+/// content ram-sidecar did not write. The version `written` may always be replaced. Blocks.
 pub(super) fn refuse(
     file: &CredentialsFile,
     content_matters: bool,
@@ -45,21 +45,21 @@ pub(super) fn refuse(
         return Err(io::Error::other("it exists and is not a regular file"));
     }
     // In any format: the settings may have changed.
-    let is_ours = found.len() == 0 || holds_credentials(path) || is_given_away(file, &found);
-    if content_matters && !is_ours {
+    let is_replaceable = found.len() == 0 || holds_credentials(path) || is_given_away(file, &found);
+    if content_matters && !is_replaceable {
         return Err(foreign("it exists and is not as ram-sidecar writes it"));
     }
     Ok(())
 }
 
-/// Whether a file cannot be read because an earlier process gave it to its configured owner.
+/// Whether a file is unreadable because it belongs to its configured owner already.
 fn is_given_away(file: &CredentialsFile, found: &Metadata) -> bool {
     let is_unreadable =
         File::open(&file.path).is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied);
     is_unreadable && file.uid == Some(found.uid())
 }
 
-/// Whether a file holds credentials as this program writes them, and nothing else. Blocks.
+/// Whether a file contains credentials as ram-sidecar writes them, and nothing else. Blocks.
 fn holds_credentials(path: &Path) -> bool {
     let content = read(path).unwrap_or_default();
     FILES

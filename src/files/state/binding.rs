@@ -1,4 +1,4 @@
-//! The settings that credentials depend on: all that decides whose they are and what they allow.
+//! The settings that credentials depend on: all that determine whose they are and what they permit.
 
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -50,7 +50,7 @@ impl Binding {
     }
 }
 
-/// Returns what stands for an endpoint in the digest.
+/// Returns the name of an endpoint in the digest: the same one for all endpoints of Alibaba Cloud.
 fn service(url: &str) -> &str {
     let is_regional = url.starts_with("https://sts.") || url.starts_with("https://sts-vpc.");
     if is_regional && url.ends_with(".aliyuncs.com") {
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn each_setting_that_decides_whose_the_credentials_are_changes_the_digest() {
+    fn each_setting_that_credentials_depend_on_changes_the_digest() {
         let identity = texts(&["access_key", "LTAI"]);
         let sts = texts(&["https://sts.aliyuncs.com"]);
         let with = |change: fn(&mut RoleRequest)| {

@@ -1,4 +1,4 @@
-//! The document of a state: how it is written, read and judged. No effects.
+//! The document of a state: renders, parses and validates it. Reads neither files nor clocks.
 
 use std::time::Duration;
 
@@ -57,13 +57,15 @@ impl Record {
         })
     }
 
-    /// Returns when the credentials were requested, or a moment before, by the wall clock of this machine.
+    /// Returns when the credentials were requested, by the wall clock of this machine. Never too late.
     pub(super) fn requested_at(&self) -> DateTime<Utc> {
         let requested_at = self.credentials.issued_at.checked_add_signed(self.skew);
         requested_at.unwrap_or(DateTime::<Utc>::MIN_UTC)
     }
 
-    /// Returns the credentials for a process whose settings are those of `binding`, with the rest of their lifetime.
+    /// Restores the credentials for a process with the settings of `binding`: they keep their expiry.
+    ///
+    /// Within one boot of the kernel both clocks limit the lifetime, afterwards the wall clock alone.
     pub(super) fn restore(
         self,
         binding: &Binding,
@@ -101,7 +103,7 @@ impl Record {
             return Err(Refusal::Expired(expired_at));
         }
         let lifetime = now.until(deadline);
-        // Whatever the document says, there is an attempt before the credentials expire.
+        // At least one attempt comes before the credentials expire.
         let renew_at = if now.until(renew_at) < lifetime {
             renew_at
         } else {
@@ -138,14 +140,14 @@ pub(super) fn parse(text: &[u8]) -> Result<Record, Refusal> {
     state.record().ok_or(Refusal::Damaged)
 }
 
-/// Whether a text begins as the document of a state does, or is cut off within that beginning.
+/// Whether a text starts like the document of a state, or is truncated within that start.
 pub(super) fn is_state(text: &[u8]) -> bool {
-    let begin = BEGIN.as_bytes();
-    text.starts_with(begin) || begin.starts_with(text)
+    let start = START.as_bytes();
+    text.starts_with(start) || start.starts_with(text)
 }
 
-/// The beginning of a document of any version.
-const BEGIN: &str = r#"{"ram-sidecar-state":"#;
+/// The start of a document of any version.
+const START: &str = r#"{"ram-sidecar-state":"#;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -208,7 +210,7 @@ impl Timestamp {
 }
 
 impl State<Text<'_>> {
-    /// Returns its content; nothing if that is not plausible.
+    /// Converts it to a record; nothing if its content is not plausible.
     fn record(&self) -> Option<Record> {
         let texts = [
             &self.access_key_id,
@@ -255,7 +257,7 @@ fn rendered<T: AsRef<str> + Serialize>(state: &State<T>) -> Zeroizing<Vec<u8>> {
     json(&document, state)
 }
 
-/// Renders something that holds the secrets of a state.
+/// Renders a value that contains the secrets of a state.
 fn json<T: AsRef<str>>(value: &impl Serialize, state: &State<T>) -> Zeroizing<Vec<u8>> {
     // A growing vector would leave unwiped copies behind.
     let texts = [

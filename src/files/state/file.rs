@@ -1,4 +1,4 @@
-//! The file of a state. It is judged by its open descriptor, because its path may lead elsewhere a moment later.
+//! The file of a state. Its owner and mode are read from the open descriptor, because the path may change meanwhile.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,7 +16,7 @@ use crate::system::file;
 use super::Refusal;
 use super::document::is_state;
 
-/// Reads a file that nobody but this user can have written or can read; nothing if there is none. Blocks.
+/// Reads a file that only this user can read and write; nothing if it does not exist. Blocks.
 pub(super) fn private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
     let file = match open_regular(path) {
         Err(Refusal::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
@@ -36,7 +36,7 @@ pub(super) fn private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal
     Ok(Some(file::read(file, LIMIT)?))
 }
 
-/// Fails where the path holds something other than a state, which must not be replaced. Blocks.
+/// Fails if the path exists and is not a state: it must not be replaced. Blocks.
 pub(super) fn refuse_foreign(path: &Path) -> io::Result<()> {
     let foreign = |what| io::Error::new(io::ErrorKind::AlreadyExists, what);
     let content = match open_regular(path) {
@@ -61,7 +61,7 @@ pub(super) fn refuse_foreign(path: &Path) -> io::Result<()> {
     Err(foreign("it exists and is not as ram-sidecar writes it"))
 }
 
-/// Returns when a file, its name or its owner was changed last; the far future if that is not known. Blocks.
+/// Returns when a file or its metadata was last changed; the far future if that is unknown. Blocks.
 pub(super) fn changed_at(path: &Path) -> DateTime<Utc> {
     let changed = fs::metadata(path).ok().and_then(|found| {
         let nanoseconds = u32::try_from(found.ctime_nsec()).ok()?;

@@ -12,11 +12,11 @@ use crate::time::moment::Moment;
 
 use super::Writer;
 
-/// What a writer knows about its file.
+/// The state of the file, as far as its writer knows it.
 #[derive(Debug)]
 pub(super) struct Disk {
     pub(super) written: Option<Written>,
-    /// The latest expiration of credentials that were to be removed: a wrong wall clock may not show that it has passed.
+    /// The latest expiration of credentials that were due for removal. By a wrong wall clock it may lie in the future.
     pub(super) last_expired: Option<DateTime<Utc>>,
 }
 
@@ -41,7 +41,7 @@ impl Disk {
 }
 
 impl<T: Target> Writer<T> {
-    /// Looks at what an earlier process wrote: it stays until it expires.
+    /// Reads the credentials that an earlier process wrote. They stay until they expire.
     pub(super) async fn existing(&self) -> Option<Written> {
         let target = self.target.clone();
         let expires_at = self
@@ -51,7 +51,7 @@ impl<T: Target> Writer<T> {
         Some(self.written_elsewhere(expires_at))
     }
 
-    /// Brings the file closer to what is offered at `now`, and updates what is known about it.
+    /// Brings the file closer to the offer at `now`, and updates `disk`.
     pub(super) async fn reconcile(
         &self,
         offer: &Offer,
@@ -59,7 +59,7 @@ impl<T: Target> Writer<T> {
         now: Moment,
     ) -> io::Result<()> {
         if disk.written.is_none() && !matches!(offer, Offer::Credentials(_)) {
-            // An expired file may be back in reach: its file system was away.
+            // An expired file may be available again: its file system was unavailable.
             disk.written = self.existing().await.map(|mut written| {
                 if disk
                     .last_expired
@@ -70,9 +70,9 @@ impl<T: Target> Writer<T> {
                 written
             });
         }
-        // New credentials first: readers look again just when the old ones expire, and must not find the file missing.
+        // Replace before removing: clients read the file again just when the old credentials expire, and it must exist.
         let replaced = self.replace(offer, &mut disk.written, now).await;
-        // Even if that has failed: nobody shall read expired credentials.
+        // Even if that has failed: clients must not read expired credentials.
         let is_expired = |written: &&Written| now.is_past(written.deadline);
         if let Some(written) = disk.written.as_ref().filter(is_expired) {
             let (target, expired, wall) = (self.target.clone(), written.expires_at, now.wall);
@@ -86,7 +86,7 @@ impl<T: Target> Writer<T> {
         replaced
     }
 
-    /// Writes what is offered, unless the file holds it already.
+    /// Writes the offered credentials, unless the file contains them already.
     async fn replace(
         &self,
         offer: &Offer,
@@ -101,7 +101,7 @@ impl<T: Target> Writer<T> {
             .filter(|written| written.generation == current.generation)
             .filter(|written| !T::RECORDS_DEADLINE || written.deadline == current.lease.deadline);
         if let Some(same) = same {
-            // The deadline of the same credentials changes with what is learnt of the clocks.
+            // The deadline of the same credentials changes when the clock skew is measured again.
             same.deadline = current.lease.deadline;
         } else {
             let (target, content) = (self.target.clone(), Arc::clone(current));

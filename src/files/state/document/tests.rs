@@ -18,7 +18,7 @@ pub(in crate::files::state) fn binding(role: &str, session: &str) -> Binding {
     Binding::new(&["oidc".into()], &[], &[role])
 }
 
-/// Asked for at noon for an hour, written ten seconds later.
+/// Returns a record that was requested at noon for an hour, and written ten seconds later.
 fn record() -> Record {
     Record {
         binding: binding("job", "pod-0"),
@@ -36,7 +36,7 @@ fn after(seconds: u64) -> Moment {
     noon().after(Duration::from_secs(seconds))
 }
 
-/// The moment at which the wall clock and the boot clock show so many seconds after noon.
+/// Returns a moment, given the seconds since noon by the wall clock and by the boot clock.
 fn at(wall: i64, boot: i64) -> Moment {
     let boot = TimeDelta::from_std(noon().boot).unwrap() + TimeDelta::seconds(boot);
     Moment {
@@ -78,7 +78,6 @@ fn a_moment_is_rounded_down_to_the_millisecond() {
     assert_eq!(saved.boot, noon().boot + Duration::from_millis(1));
 }
 
-/// Whatever a disk, an editor or a power cut makes of it, it is the original or nothing.
 #[test]
 fn truncated_and_changed_documents_are_refused() {
     let mut record = record();
@@ -102,7 +101,7 @@ fn truncated_and_changed_documents_are_refused() {
     }
 }
 
-/// Writes a document whose digest fits, whatever it says.
+/// Returns a changed document with a valid digest.
 fn sealed(change: fn(&mut serde_json::Value)) -> Vec<u8> {
     let text = record().render();
     let mut document: serde_json::Value = serde_json::from_slice(&text).unwrap();
@@ -149,7 +148,7 @@ fn each_kind_of_invalid_document_has_its_own_error() {
         |state| state["skew_ms"] = 1.5.into(),
         |state| state["more"] = true.into(),
         |state| state["boot_id"] = 7.into(),
-        // Later than the end of the credentials.
+        // Later than the expiration of the credentials.
         |state| state["deadline"]["wall"] = "2024-05-21T11:40:29.000Z".into(),
         |state| state["written_at"]["boot_ms"] = (-1).into(),
     ];
@@ -177,18 +176,23 @@ fn a_state_is_restored_only_with_the_settings_it_was_written_with() {
     );
 }
 
-/// What is restored, in seconds, and the renewal; or the refusal.
+/// The expected outcome is the remaining lifetime and the time until the renewal in seconds, or the refusal.
 #[test]
-fn a_life_is_judged_by_both_clocks_within_a_run_of_the_kernel_and_else_by_the_wall_clock_alone() {
+fn lifetime_is_limited_by_both_clocks_within_a_boot_and_by_the_wall_clock_afterwards() {
     let same = Some(BOOT);
     let other = Some("another");
     for (case, now, boot_id, expected) in [
         ("at once", at(10, 10), same, Ok((3589, 1490))),
         ("later", at(1000, 1000), same, Ok((2599, 500))),
         ("past its renewal", at(2000, 2000), same, Ok((1599, 0))),
-        ("a second before the end", at(3598, 3598), same, Ok((1, 0))),
-        ("at the end", at(3599, 3599), same, Err("expired at")),
-        // A wall clock that was set in between prolongs no life, and a boot clock shortens none of the truth.
+        (
+            "a second before the expiry",
+            at(3598, 3598),
+            same,
+            Ok((1, 0)),
+        ),
+        ("at the expiry", at(3599, 3599), same, Err("expired at")),
+        // A wall clock that was set back does not prolong the lifetime.
         (
             "set back by a day",
             at(-86_400, 1000),
@@ -196,14 +200,14 @@ fn a_life_is_judged_by_both_clocks_within_a_run_of_the_kernel_and_else_by_the_wa
             Ok((2599, 500)),
         ),
         (
-            "set back, at the end",
+            "set back, at the expiry",
             at(-86_400, 3599),
             same,
             Err("expired at"),
         ),
         ("set forward", at(3000, 1000), same, Ok((599, 0))),
         (
-            "set beyond the end",
+            "set beyond the expiry",
             at(3700, 1000),
             same,
             Err("expired at"),
@@ -230,7 +234,7 @@ fn a_life_is_judged_by_both_clocks_within_a_run_of_the_kernel_and_else_by_the_wa
             Err("wall clock shows"),
         ),
         (
-            "restarted, past the end",
+            "restarted, past the expiry",
             at(3599, -4000),
             other,
             Err("expired at"),
@@ -256,39 +260,39 @@ fn a_life_is_judged_by_both_clocks_within_a_run_of_the_kernel_and_else_by_the_wa
     let judged = restored(unknown, at(9, 60), None).unwrap_err();
     assert!(
         matches!(judged, Refusal::WallClock),
-        "two unknowns are not the same"
+        "two unknown boots do not count as the same"
     );
 }
 
 #[test]
-fn a_clock_that_was_wrong_before_a_restart_of_the_machine_prolongs_no_life() {
-    // It was ten minutes ahead of STS or behind, and may have been set right since.
-    for (skew, now, good_for) in [
+fn clock_skew_before_a_reboot_does_not_prolong_the_lifetime() {
+    // It was ten minutes ahead of STS or behind, and may have been corrected since.
+    for (skew, now, valid_for) in [
         (600, at(1000, -4000), 2000),
         (600, at(10, -4000), 2990),
         (-600, at(1000, -4000), 1999),
     ] {
         let mut record = record();
         record.skew = TimeDelta::seconds(skew);
-        // What STS said to be the end, an hour after noon by this machine's clock.
+        // The expiration by the clock of STS: an hour after noon by the clock of this machine.
         record.credentials.expires_at -= record.skew;
         record.credentials.issued_at -= record.skew;
         let known = record.clone();
         let judged = restored(record, now, Some("another")).unwrap();
-        let truth_if_set_right = (known.credentials.expires_at - now.wall).num_seconds();
+        let if_corrected = (known.credentials.expires_at - now.wall).num_seconds();
         let found = now.until(judged.lease.deadline).as_secs();
-        assert!(i64::try_from(found).unwrap() <= truth_if_set_right);
-        assert_eq!(found, if skew > 0 { good_for } else { 2599 }, "{skew}");
-        // Within a run of the kernel the two clocks know better.
+        assert!(i64::try_from(found).unwrap() <= if_corrected);
+        assert_eq!(found, if skew > 0 { valid_for } else { 2599 }, "{skew}");
+        // Within one boot, the clocks of this machine are compared with themselves only.
         let same = restored(known, at(1000, 1000), Some(BOOT)).unwrap();
         assert_eq!(at(1000, 1000).until(same.lease.deadline).as_secs(), 2599);
     }
 }
 
 #[test]
-fn a_wall_clock_that_stands_still_gains_no_more_than_was_left_when_it_was_written() {
+fn wall_clock_that_stood_still_restores_at_most_the_lifetime_remaining_at_the_write() {
     let mut record = record();
-    // Written late: what is restored then is the most.
+    // Written late: the lifetime remaining then is the limit.
     record.written_at = Moment {
         wall: noon().wall,
         boot: after(3000).boot,
@@ -299,7 +303,7 @@ fn a_wall_clock_that_stands_still_gains_no_more_than_was_left_when_it_was_writte
 }
 
 #[test]
-fn a_renewal_that_was_never_to_come_comes_at_once() {
+fn renewal_scheduled_after_the_expiry_is_due_at_once() {
     let mut record = record();
     record.renew_at = after(4000);
     let now = after(60);
