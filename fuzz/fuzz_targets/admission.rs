@@ -1,7 +1,7 @@
 //! The webhook's decision: a review of the API server, and the annotations of a service account in the second section.
 //!
-//! Whatever comes in, an answer is one that the API server can take; a patch is applied by an implementation that is not
-//! ours, gives what injection gives, loses nothing of the pod, and is followed by none.
+//! For any input, the response is valid for the API server. An independent implementation applies the patch, which removes
+//! nothing from the pod; the patched pod is not patched again.
 
 #![no_main]
 
@@ -26,25 +26,25 @@ fuzz_target!(|data: &[u8]| {
     });
     for policy in [Policy::Fail, Policy::Ignore] {
         let decision = review.decide(&DEFAULTS, &account, policy);
-        let (outcome, mistakes) = (decision.outcome, decision.mistakes.clone());
+        let (outcome, errors) = (decision.outcome, decision.errors.clone());
         let answer = decision.review();
-        check(sections[0], &answer, outcome, &mistakes, policy);
+        check(sections[0], &answer, outcome, &errors, policy);
     }
 });
 
-fn check(text: &[u8], answer: &Value, outcome: Outcome, mistakes: &[String], policy: Policy) {
-    let asked: Value = serde_json::from_slice(text).expect("it was read");
+fn check(text: &[u8], answer: &Value, outcome: Outcome, errors: &[String], policy: Policy) {
+    let sent: Value = serde_json::from_slice(text).expect("it was read");
     let response = &answer["response"];
-    assert_eq!(response["uid"], asked["request"]["uid"]);
+    assert_eq!(response["uid"], sent["request"]["uid"]);
     assert_eq!(response["allowed"], outcome != Outcome::Denied);
     assert_eq!(
-        mistakes.is_empty(),
+        errors.is_empty(),
         matches!(outcome, Outcome::Injected | Outcome::LeftAlone)
     );
     assert!(outcome != Outcome::Denied || policy == Policy::Fail);
     assert!(outcome != Outcome::Admitted || policy == Policy::Ignore);
-    for mistake in mistakes {
-        check_line(mistake, &[]);
+    for error in errors {
+        check_line(error, &[]);
     }
     let warnings = response["warnings"].as_array();
     let warnings = warnings.into_iter().flatten().filter_map(Value::as_str);
@@ -58,41 +58,41 @@ fn check(text: &[u8], answer: &Value, outcome: Outcome, mistakes: &[String], pol
     let patch = response.get("patch").and_then(Value::as_str);
     assert_eq!(patch.is_some(), outcome == Outcome::Injected);
     if let Some(patch) = patch {
-        check_patch(&asked, patch);
+        check_patch(&sent, patch);
     }
 }
 
-fn check_patch(asked: &Value, patch: &str) {
+fn check_patch(sent: &Value, patch: &str) {
     let patch = STANDARD.decode(patch).expect("it is Base64");
     let patch: json_patch::Patch = serde_json::from_slice(&patch).expect("it is a patch");
-    let pod = &asked["request"]["object"];
+    let pod = &sent["request"]["object"];
     let mut injected = pod.clone();
-    json_patch::patch(&mut injected, &patch).expect("it fits");
-    assert!(is_kept(pod, &injected), "something of the pod is lost");
+    json_patch::patch(&mut injected, &patch).expect("the patch applies");
+    assert!(is_preserved(pod, &injected), "a part of the pod is lost");
 
-    let mut again = asked.clone();
+    let mut again = sent.clone();
     again["request"]["object"] = injected;
     let text = again.to_string();
-    // A few more values may be more than are read.
+    // The added values may exceed the limit of a review.
     if let Ok(review) = Review::read(text.as_bytes()) {
         let decision = review.decide(&DEFAULTS, &Ok(Annotations::new()), Policy::Ignore);
         assert_ne!(decision.outcome, Outcome::Injected);
     }
 }
 
-/// Whether all of a value is in another: lists may have gained items, and what was null may be something.
-fn is_kept(before: &Value, after: &Value) -> bool {
+/// Whether everything in `before` is in `after`. A null may have become another value.
+fn is_preserved(before: &Value, after: &Value) -> bool {
     match (before, after) {
         (Value::Null, _) => true,
         (Value::Object(before), Value::Object(after)) => before.iter().all(|(name, value)| {
             let found = after.get(name);
-            found.is_some_and(|found| is_kept(value, found))
+            found.is_some_and(|found| is_preserved(value, found))
         }),
         (Value::Array(before), Value::Array(after)) => {
             let mut rest = after.iter();
             before
                 .iter()
-                .all(|item| rest.any(|other| is_kept(item, other)))
+                .all(|item| rest.any(|other| is_preserved(item, other)))
         }
         _ => before == after,
     }

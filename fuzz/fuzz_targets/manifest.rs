@@ -1,27 +1,27 @@
-//! Manifests: YAML or JSON, and what is added to the pods in them.
+//! Manifests in YAML or JSON, and the injection into their pods.
 //!
-//! The first section is the manifest, the second lines of `flag=value`; without it a role and an OIDC provider are given.
+//! The first section is the manifest; the second has lines of `flag=value`, by default a role and an OIDC provider.
 
 #![no_main]
 
-#[path = "../../src/inject/tests/holds.rs"]
-mod holds;
+#[path = "../../src/inject/tests/preserved.rs"]
+mod preserved;
 
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::inject::workload::{Report, inject_into};
-use ram_sidecar::inject::yaml::{self, LARGEST};
+use ram_sidecar::inject::yaml::{self, MAX_FILE_SIZE};
 use ram_sidecar::inject::{FIELDS, Field, Request};
 use ram_sidecar_fuzz::{check_line, sections};
 use serde_json::Value;
 
-use self::holds::holds;
+use self::preserved::is_preserved;
 
 fuzz_target!(|data: &[u8]| {
     let sections = sections(data);
     let manifest = sections.first().copied().unwrap_or_default();
     let request = request(sections.get(1).copied());
-    for mistake in request.mistakes() {
-        check_line(&mistake, &[]);
+    for error in request.errors() {
+        check_line(&error, &[]);
     }
     let documents = match yaml::read(manifest) {
         Ok(documents) => documents,
@@ -32,21 +32,21 @@ fuzz_target!(|data: &[u8]| {
         }
     };
     for document in documents {
-        // Aliases make much of little.
+        // Aliases may expand a small document beyond the limit.
         let Some(text) = written(&document.value) else {
             continue;
         };
         assert_eq!(read(&text), document.value, "{text}");
         let mut once = document.value.clone();
         let report = injected(&mut once, &request);
-        assert!(holds(&once, &document.value), "{text}");
-        if !report.mistakes.is_empty() {
+        assert!(is_preserved(&document.value, &once), "{text}");
+        if !report.errors.is_empty() {
             continue;
         }
         let mut twice = once.clone();
         let again = injected(&mut twice, &request);
         assert_eq!(twice, once);
-        assert_eq!((again.pods, again.mistakes), (report.pods, Vec::new()));
+        assert_eq!((again.pods, again.errors), (report.pods, Vec::new()));
         if let Some(text) = written(&once) {
             assert_eq!(read(&text), once, "{text}");
         }
@@ -81,7 +81,7 @@ fn injected(document: &mut Value, request: &Request) -> Report {
     if document.is_object() {
         inject_into(document, request, &mut report);
     }
-    for line in report.notes.iter().chain(&report.mistakes) {
+    for line in report.messages.iter().chain(&report.errors) {
         check_line(line, &[]);
     }
     report
@@ -89,7 +89,7 @@ fn injected(document: &mut Value, request: &Request) -> Report {
 
 fn written(value: &Value) -> Option<String> {
     let text = yaml::write(value);
-    (text.len() <= LARGEST).then_some(text)
+    (text.len() <= MAX_FILE_SIZE).then_some(text)
 }
 
 fn read(text: &str) -> Value {

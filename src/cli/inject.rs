@@ -41,8 +41,8 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
         command::Error::Read(_) => Error::System(error.into()),
         command::Error::Manifest(_) => Error::Data(error.into()),
     })?;
-    for note in &output.notes {
-        log::print(note);
+    for message in &output.messages {
+        log::print(message);
     }
     print(output.manifest.as_bytes(), "the manifests")?;
     Ok(ExitCode::SUCCESS)
@@ -98,7 +98,7 @@ pub(super) fn request(given: &ArgMatches) -> Request {
 /// Fails with all mistakes in them.
 fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
     let request = request(given);
-    let mut mistakes = request.mistakes();
+    let mut mistakes = request.errors();
     let files = given.get_many::<PathBuf>("filename").unwrap_or_default();
     let mut files: Vec<Option<PathBuf>> = files
         .map(|path| (path.as_os_str() != "-").then(|| path.clone()))
@@ -124,8 +124,8 @@ fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
 
 const AFTER_HELP: &str = "\
 A native sidecar is an init container that stays: Kubernetes 1.29 or later. Pods are found in every kind that has a template
-with spec.containers. What the user has set stays; what was done is told on standard error, a line for each pod. Nothing is
-printed unless all went well, and comments are lost.
+with spec.containers. Existing settings stay unchanged. Standard error gets one line for each pod: what was done, and
+warnings. Nothing is printed if there is any error. Comments are not retained.
 
 Annotations of a pod beat the flags: ram-sidecar/role, /identity, /oidc-provider-arn, /secret, /image, /classic, /metadata,
 /duration, /skip-containers, /only-containers; so do those of ACK (pod-identity.alibabacloud.com/role-name, …), and what its

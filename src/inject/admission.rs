@@ -1,4 +1,4 @@
-//! Decides admission reviews of pods, and renders the response.
+//! Decides admission reviews of pods, and renders the responses.
 
 mod review;
 
@@ -6,18 +6,18 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::annotations::INJECTION;
-use super::json::line;
-use super::{Annotations, Refusal, Request, inject};
+use super::annotations::INJECT_LABEL;
+use super::json::{CONTAINER_LISTS, single_line};
+use super::{Annotations, Request, inject};
 
 pub use self::review::{Malformed, Review};
 
-/// What to do with a pod that asks for the sidecar and cannot have it.
+/// What to do with a pod that is to have the sidecar and cannot have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Denies its creation.
+    /// Deny its creation.
     Fail,
-    /// Has it created without the sidecar.
+    /// Create it without the sidecar.
     Ignore,
 }
 
@@ -28,8 +28,8 @@ pub struct Decision {
     pub outcome: Outcome,
     /// The role of its sidecar.
     pub role: Option<String>,
-    /// Everything that is wrong with it.
-    pub mistakes: Vec<String>,
+    /// Why the pod cannot have the sidecar.
+    pub errors: Vec<String>,
     response: Map<String, Value>,
 }
 
@@ -38,7 +38,7 @@ pub struct Decision {
 pub enum Outcome {
     /// It gets the sidecar.
     Injected,
-    /// It is not a new pod, declines the sidecar, or has it already.
+    /// It is not a new pod, opts out, or already has the sidecar.
     LeftAlone,
     /// It cannot have the sidecar, and is created without it.
     Admitted,
@@ -47,7 +47,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Returns its name.
+    /// Returns the value of the log field `outcome`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Injected => "injected",
@@ -59,19 +59,19 @@ impl Outcome {
 }
 
 impl Review {
-    /// Decides. `account` holds the annotations of the pod's service account, or the reason why they are not known.
+    /// Decides. `account` has the annotations of the pod's service account, or the reason why they are unknown.
     pub fn decide(
         &self,
         defaults: &Request,
         account: &Result<Annotations, String>,
         policy: Policy,
     ) -> Decision {
-        let Some(pod) = self.candidate() else {
+        let Some(pod) = self.pod_to_inject() else {
             let mut decision = self.allowed(Outcome::LeftAlone);
-            let unclear = self.unclear().map(|value| {
-                format!("the label {INJECTION} is {value:?}, which declines the sidecar: write \"true\" or \"false\"")
+            let invalid = self.invalid_label().map(|value| {
+                format!("the label {INJECT_LABEL} is {value:?}, so the pod gets no sidecar: write \"true\" or \"false\"")
             });
-            decision.warn(unclear.iter());
+            decision.warn(invalid.iter());
             return decision;
         };
         let injected = account
@@ -80,12 +80,12 @@ impl Review {
             .and_then(|account| defaults.for_pod_and_account(pod, account).check())
             .and_then(|spec| {
                 check_size(pod)?;
-                let injected = inject(pod, &spec).map_err(|Refusal(reason)| vec![reason])?;
+                let injected = inject(pod, &spec).map_err(|error| vec![error.to_string()])?;
                 Ok((injected, spec.role))
             });
         let (injected, role) = match injected {
             Ok(injected) => injected,
-            Err(mistakes) => return self.refused(&mistakes, policy),
+            Err(errors) => return self.failed(&errors, policy),
         };
         let mut decision = self.allowed(Outcome::Injected);
         decision.role = role.map(|role| role.to_string());
@@ -93,45 +93,46 @@ impl Review {
         let patch = STANDARD.encode(patch);
         decision.set("patchType", "JSONPatch".into());
         decision.set("patch", patch.into());
-        // The first note says what was done, which is not a warning.
-        decision.warn(injected.notes.iter().skip(1));
+        decision.warn(injected.warnings.iter());
         decision
     }
 
     fn allowed(&self, outcome: Outcome) -> Decision {
         let mut response = Map::new();
-        response.insert("uid".to_owned(), self.uid().into());
+        response.insert("uid".to_owned(), self.uid.clone().into());
         response.insert("allowed".to_owned(), true.into());
         Decision {
             outcome,
             role: None,
-            mistakes: Vec::new(),
+            errors: Vec::new(),
             response,
         }
     }
 
-    fn refused(&self, mistakes: &[String], policy: Policy) -> Decision {
-        let mistakes: Vec<String> = mistakes.iter().map(|text| line(text, LONGEST)).collect();
+    fn failed(&self, errors: &[String], policy: Policy) -> Decision {
+        let errors = errors
+            .iter()
+            .map(|text| single_line(text, MAX_MESSAGE_SIZE));
+        let errors: Vec<String> = errors.collect();
         let mut decision = match policy {
             Policy::Ignore => {
                 let mut decision = self.allowed(Outcome::Admitted);
-                let warnings = mistakes
-                    .iter()
-                    .map(|mistake| format!("not injected: {mistake}"));
+                let warnings = errors.iter().map(|error| format!("not injected: {error}"));
                 decision.warn(warnings);
                 decision
             }
             Policy::Fail => {
                 let mut decision = self.allowed(Outcome::Denied);
-                let mistakes = mistakes.join("; ");
-                let message = format!("the sidecar cannot be injected: {mistakes}");
+                let errors = errors.join("; ");
+                let message = format!("the sidecar cannot be injected: {errors}");
+                let message = single_line(&message, MAX_MESSAGE_SIZE);
                 decision.set("allowed", false.into());
-                let status = json!({ "code": UNPROCESSABLE, "message": line(&message, LONGEST) });
+                let status = json!({ "code": UNPROCESSABLE, "message": message });
                 decision.set("status", status);
                 decision
             }
         };
-        decision.mistakes = mistakes;
+        decision.errors = errors;
         decision
     }
 }
@@ -147,19 +148,22 @@ impl Decision {
     }
 
     fn warn(&mut self, texts: impl Iterator<Item: AsRef<str>>) {
-        let lines = texts.map(|text| line(&format!("ram-sidecar: {}", text.as_ref()), WARNING));
-        let warnings: Vec<Value> = lines.take(WARNINGS).map(Value::from).collect();
+        let lines = texts.map(|text| {
+            let text = format!("ram-sidecar: {}", text.as_ref());
+            single_line(&text, MAX_WARNING_SIZE)
+        });
+        let warnings: Vec<Value> = lines.take(MAX_WARNINGS).map(Value::from).collect();
         if !warnings.is_empty() {
             self.set("warnings", warnings.into());
         }
     }
 }
 
-/// Refuses pods with too many containers, because a small request must not make a large response.
+/// Rejects pods with too many containers, because a small request must not cause a large response.
 fn check_size(pod: &Value) -> Result<(), Vec<String>> {
-    let containers = |list: &str| pod["spec"].get(list)?.as_array().map(Vec::len);
-    let count = ["containers", "initContainers"].map(|list| containers(list).unwrap_or_default());
-    if count.iter().sum::<usize>() > MAX_CONTAINERS {
+    let lists = CONTAINER_LISTS.iter();
+    let counts = lists.filter_map(|list| pod["spec"].get(list)?.as_array().map(Vec::len));
+    if counts.sum::<usize>() > MAX_CONTAINERS {
         return Err(vec![format!(
             "the pod has more than {MAX_CONTAINERS} containers; split it"
         )]);
@@ -169,20 +173,20 @@ fn check_size(pod: &Value) -> Result<(), Vec<String>> {
 
 const VERSION: &str = "admission.k8s.io/v1";
 
-/// HTTP's status of a request that is understood and cannot be carried out.
+/// The HTTP status of a valid request that cannot be carried out.
 const UNPROCESSABLE: u16 = 422;
 
 /// Far more than any pod has: a node runs about a hundred pods.
 const MAX_CONTAINERS: usize = 100;
 
 /// Bytes of a warning. Source: the documentation of admission webhooks; the API server truncates longer ones.
-const WARNING: usize = 256;
+const MAX_WARNING_SIZE: usize = 256;
 
-/// Number of warnings. Source: the same; the API server drops what exceeds 4096 characters in total.
-const WARNINGS: usize = 4096 / WARNING;
+/// Source: the same documentation; the API server drops what exceeds 4096 characters in total.
+const MAX_WARNINGS: usize = 4096 / MAX_WARNING_SIZE;
 
-/// Bytes of a refusal's message, which stands in a header; an event of Kubernetes shows as much.
-const LONGEST: usize = 1024;
+/// Bytes of an error message, which becomes a header; an event of Kubernetes shows as much.
+const MAX_MESSAGE_SIZE: usize = 1024;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! The requests of a pod and of its service account: annotations, labels, and what ACK's webhook for RRSA has added.
+//! Reads requests from a pod and its service account: annotations, labels, and variables that ACK's webhook for RRSA adds.
 
 use serde_json::{Map, Value};
 
@@ -9,21 +9,21 @@ use super::volumes::TOKEN;
 /// Annotations by their names.
 pub type Annotations = Map<String, Value>;
 
-/// Whether a pod, or its namespace, asks for the sidecar.
+/// Whether the labels of a pod or a namespace request the sidecar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OptIn {
-    /// It asks for it.
+    /// They request it.
     Yes,
-    /// It declines it.
+    /// They opt out.
     No,
-    /// It has no label.
+    /// There is no such label.
     Unset,
 }
 
-/// Reads the labels of an object: ours takes precedence over ACK's.
+/// Reads the labels of an object; `ram-sidecar/inject` takes precedence over ACK's label.
 pub fn opt_in(labels: Option<&Value>) -> OptIn {
     let label = |name: &str| labels?.get(name)?.as_str();
-    match (label(INJECTION), label(ACK_INJECTION)) {
+    match (label(INJECT_LABEL), label(ACK_LABEL)) {
         (Some("true"), _) | (None, Some("on")) => OptIn::Yes,
         (Some(_), _) | (None, Some(_)) => OptIn::No,
         (None, None) => OptIn::Unset,
@@ -31,28 +31,29 @@ pub fn opt_in(labels: Option<&Value>) -> OptIn {
 }
 
 impl Request {
-    /// Returns the request for a pod, in order of precedence: its annotations, what ACK's webhook has added, and this.
+    /// Returns the request for a pod. In order of precedence: its annotations, the variables of ACK's webhook, this request.
     #[must_use]
     pub fn for_pod(&self, pod: &Value) -> Self {
         self.for_pod_and_account(pod, &Annotations::new())
     }
 
-    /// Returns the request for a pod whose service account has annotations too: they come right after its own.
+    /// Returns the request for a pod whose service account has annotations too, which come second in precedence.
     #[must_use]
     pub fn for_pod_and_account(&self, pod: &Value, account: &Annotations) -> Self {
         let annotations = pod
             .get("metadata")
             .and_then(|metadata| metadata.get("annotations"))
             .and_then(Value::as_object);
-        let own = annotations.map(|annotations| annotated(annotations, "the annotation"));
-        own.unwrap_or_default()
+        let request = annotations.map(|annotations| annotated(annotations, "the annotation"));
+        request
+            .unwrap_or_default()
             .or(&annotated(account, "the service account's annotation"))
             .or(&added_by_ack(pod))
             .or(self)
     }
 }
 
-/// Reads annotations: ours take precedence over ACK's.
+/// Reads annotations; those of `ram-sidecar/` take precedence over ACK's.
 fn annotated(annotations: &Annotations, place: &str) -> Request {
     let mut request = Request::default();
     for names in FIELDS {
@@ -61,34 +62,34 @@ fn annotated(annotations: &Annotations, place: &str) -> Request {
             let text = annotations.get(name)?.as_str()?;
             (!text.is_empty()).then_some((name, text))
         };
-        if let Some((name, text)) = text(names.annotation).or_else(|| text(names.ack)) {
+        if let Some((name, text)) = text(names.annotation).or_else(|| text(names.ack_annotation)) {
             request.set(names.field, text, format!("{place} {name}"));
         }
     }
     let unknown = unknown(annotations).take(MAX_UNKNOWN);
-    request.mistakes = unknown
+    request.errors = unknown
         .map(|(name, reason)| format!("{place} {name}: {reason}"))
         .collect();
     request
 }
 
-/// Returns the annotations that have our prefix and are unknown, with what to do about each.
+/// Returns the unknown annotations with the prefix `ram-sidecar/`, each with the error.
 ///
-/// A misspelt annotation is a mistake, because a weaker request would take its place otherwise.
+/// A misspelt annotation is an error: if it were ignored, a request of lower precedence would be used instead.
 fn unknown(annotations: &Annotations) -> impl Iterator<Item = (&str, String)> {
-    let ours = || FIELDS.iter().filter_map(|names| names.annotation);
+    let known = || FIELDS.iter().filter_map(|names| names.annotation);
     let names = annotations.keys().map(String::as_str);
     let unknown = names.filter(move |name| {
-        name.starts_with(PREFIX) && !ours().any(|annotation| annotation == *name)
+        name.starts_with(PREFIX) && !known().any(|annotation| annotation == *name)
     });
     unknown.map(move |name| {
-        let reason = if name == INJECTION {
+        let reason = if name == INJECT_LABEL {
             "it is a label of pods and namespaces; write it under metadata.labels".to_owned()
         } else {
-            let ours: Vec<&str> = ours().collect();
+            let known: Vec<&str> = known().collect();
             format!(
                 "there is no such annotation; choose one of {}",
-                ours.join(", ")
+                known.join(", ")
             )
         };
         (name, reason)
@@ -134,13 +135,12 @@ const ACK_VARIABLES: [(Field, &str); 4] = [
     (Field::Vpc, "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED"),
 ];
 
-/// The prefix of our annotations.
 const PREFIX: &str = "ram-sidecar/";
 
-/// How many unknown annotations are reported: small ones must not make a large response.
+/// How many unknown annotations are reported, because a small request must not cause a large response.
 const MAX_UNKNOWN: usize = 10;
 
-/// Our label of pods and namespaces.
-pub(super) const INJECTION: &str = "ram-sidecar/inject";
+/// The label by which pods and namespaces opt in or out.
+pub(super) const INJECT_LABEL: &str = "ram-sidecar/inject";
 
-const ACK_INJECTION: &str = "pod-identity.alibabacloud.com/injection";
+const ACK_LABEL: &str = "pod-identity.alibabacloud.com/injection";

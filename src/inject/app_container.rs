@@ -1,25 +1,25 @@
-//! What the job's containers get: the variables that lead SDKs to the sidecar, and the credentials file.
+//! Configures the application's containers: the variables by which SDKs find the sidecar, and the credentials file.
 
 use serde_json::{Value, json};
 
-use super::Refusal;
+use super::Error;
 use super::edit::Edit;
 use super::json::{has_named, objects, text_of};
 use super::volumes::{CREDENTIALS, CREDENTIALS_PATH};
 
-/// Leads the container at a path to the sidecar, and returns notes. What the container sets itself stays as it is.
+/// Configures the container at a path to use the sidecar, and returns warnings. Existing values stay unchanged.
 ///
-/// With `is_metadata` the SDKs may ask the ECS metadata service, which the sidecar is then. `read_only` names the volumes
-/// in which no directory can be created.
-pub(super) fn lead(
+/// With `has_metadata` the sidecar has the address of the ECS metadata service, so SDKs may use that service. `read_only`
+/// names the volumes in which no directory can be created.
+pub(super) fn configure(
     edit: &mut Edit,
     path: &str,
-    is_metadata: bool,
+    has_metadata: bool,
     read_only: &[String],
-) -> Result<Vec<String>, Refusal> {
-    let mut notes = Vec::new();
-    let variables = variables(edit.at(path), is_metadata, &mut notes);
-    let mount = mount(edit.at(path), read_only, &mut notes);
+) -> Result<Vec<String>, Error> {
+    let mut warnings = Vec::new();
+    let variables = variables(edit.at(path), has_metadata, &mut warnings);
+    let mount = mount(edit.at(path), read_only, &mut warnings);
     for variable in variables {
         edit.append(&format!("{path}/env"), &variable)?;
     }
@@ -27,8 +27,10 @@ pub(super) fn lead(
         edit.append(&format!("{path}/volumeMounts"), &mount)?;
     }
     let name = text_of(edit.at(path), "name");
-    let notes = notes.iter().map(|note| format!("container {name} {note}"));
-    Ok(notes.collect())
+    let warnings = warnings
+        .iter()
+        .map(|text| format!("container {name} {text}"));
+    Ok(warnings.collect())
 }
 
 /// Returns the names of the volumes in which no directory can be created.
@@ -36,7 +38,7 @@ pub(super) fn read_only(pod: &Value) -> Vec<String> {
     let is_read_only = |volume: &&Value| {
         let sources = volume.as_object().into_iter().flatten();
         sources.into_iter().any(|(kind, source)| {
-            READ_ONLY.contains(&kind.as_str()) || source["readOnly"] == Value::Bool(true)
+            READ_ONLY_KINDS.contains(&kind.as_str()) || source["readOnly"] == Value::Bool(true)
         })
     };
     let volumes = objects(&pod["spec"], "volumes").filter(is_read_only);
@@ -46,44 +48,49 @@ pub(super) fn read_only(pod: &Value) -> Vec<String> {
 }
 
 /// Returns the variables to add to a container.
-fn variables(container: &Value, is_metadata: bool, notes: &mut Vec<String>) -> Vec<Value> {
+fn variables(container: &Value, has_metadata: bool, warnings: &mut Vec<String>) -> Vec<Value> {
     if objects(container, "envFrom").next().is_some() {
-        notes.push("has envFrom: the sidecar's variables override those, but SDKs prefer an AccessKey among them to the sidecar's credentials".to_owned());
+        warnings.push("has envFrom: the sidecar's variables override it, but SDKs prefer an AccessKey from it to the sidecar's credentials".to_owned());
     }
     let has = |name: &str| has_named(container, "env", name);
-    let preferred: Vec<&str> = PREFERRED.iter().copied().filter(|name| has(name)).collect();
+    let preferred: Vec<&str> = PREFERRED_BY_SDKS
+        .iter()
+        .copied()
+        .filter(|name| has(name))
+        .collect();
     if !preferred.is_empty() {
-        notes.push(format!(
-            "sets {}, which SDKs prefer to the sidecar's credentials: remove what is not intended",
+        warnings.push(format!(
+            "sets {}, which SDKs prefer to the sidecar's credentials: remove unintended variables",
             preferred.join(", ")
         ));
     }
-    // Kubernetes expands $(…) only with variables that are defined before.
-    let mut ours = vec![
+    // Kubernetes expands $(…) only with variables that are defined earlier.
+    let mut variables = vec![
         json!({ "name": POD_UID, "valueFrom": { "fieldRef": { "fieldPath": "metadata.uid" } } }),
         json!({ "name": "ALIBABA_CLOUD_CREDENTIALS_URI", "value": format!("http://127.0.0.1:7002/api/v1/credentials/$({POD_UID})") }),
     ];
-    if !is_metadata {
-        // Otherwise the SDKs' default chains ask for the node's role first.
-        ours.push(json!({ "name": NO_METADATA, "value": "true" }));
+    if !has_metadata {
+        // Otherwise the SDKs' default chains request the node's role first.
+        variables.push(json!({ "name": NO_METADATA, "value": "true" }));
     } else if has(NO_METADATA) {
-        // The SDKs' ecs_ram_role cannot be created with it.
-        notes.push(format!(
-            "sets {NO_METADATA}, which keeps SDKs from asking the metadata service: remove it"
+        // With this variable, SDKs refuse to use ecs_ram_role.
+        warnings.push(format!(
+            "sets {NO_METADATA}, which stops SDKs from using the metadata service: remove it"
         ));
     }
-    let (own, added): (Vec<Value>, Vec<Value>) = ours
+    let (already_set, added): (Vec<Value>, Vec<Value>) = variables
         .into_iter()
-        .partition(|ours| has(text_of(ours, "name")));
-    if !own.is_empty() {
-        let names: Vec<&str> = own.iter().map(|own| text_of(own, "name")).collect();
-        notes.push(format!("keeps its own {}", names.join(" and ")));
+        .partition(|variable| has(text_of(variable, "name")));
+    if !already_set.is_empty() {
+        let names = already_set.iter().map(|variable| text_of(variable, "name"));
+        let names: Vec<&str> = names.collect();
+        warnings.push(format!("already sets {}: unchanged", names.join(" and ")));
     }
     added
 }
 
 /// Returns the mount of the credentials file, if it can be added to a container.
-fn mount(container: &Value, read_only: &[String], notes: &mut Vec<String>) -> Option<Value> {
+fn mount(container: &Value, read_only: &[String], warnings: &mut Vec<String>) -> Option<Value> {
     let is_within = |inner: &str, outer: &str| {
         let rest = inner.strip_prefix(outer);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -92,38 +99,38 @@ fn mount(container: &Value, read_only: &[String], notes: &mut Vec<String>) -> Op
     for mount in objects(container, "volumeMounts") {
         let path = text_of(mount, "mountPath").trim_end_matches('/');
         if is_within(path, CREDENTIALS_PATH) {
-            notes.push(format!("keeps its own mount at {path}"));
+            warnings.push(format!("already has a mount at {path}: unchanged"));
             return None;
         }
         if !is_within(CREDENTIALS_PATH, path) {
             continue;
         }
-        // A mount needs a directory, which cannot be created in a volume that is read-only.
+        // A mount point is a directory, which cannot be created in a read-only volume.
         let volume = text_of(mount, "name");
         if mount["readOnly"] == Value::Bool(true) || read_only.iter().any(|name| name == volume) {
-            notes.push(format!("gets no credentials file, because it mounts {path} read-only, and {CREDENTIALS_PATH} would be inside"));
+            warnings.push(format!("gets no credentials file, because {CREDENTIALS_PATH} is inside its read-only mount {path}"));
             return None;
         }
         outer = Some(path);
     }
     if let Some(path) = outer {
-        notes.push(format!(
-            "mounts {path}, in which an empty directory is created for {CREDENTIALS_PATH}"
+        warnings.push(format!(
+            "mounts {path}: an empty directory is created in that volume for {CREDENTIALS_PATH}"
         ));
     }
     Some(json!({ "name": CREDENTIALS, "mountPath": CREDENTIALS_PATH, "readOnly": true }))
 }
 
-/// Volumes that are mounted read-only whatever the mount says.
-const READ_ONLY: &[&str] = &["configMap", "downwardAPI", "image", "projected", "secret"];
+/// Kinds of volumes that are always mounted read-only.
+const READ_ONLY_KINDS: &[&str] = &["configMap", "downwardAPI", "image", "projected", "secret"];
 
-/// The variable with the pod's UID, which is the sidecar's key.
+/// The variable with the pod's UID, which is the key that the sidecar requires.
 const POD_UID: &str = "RAM_SIDECAR_POD_UID";
 
 const NO_METADATA: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 
-/// What the SDKs' default chains try before a credentials URI.
-const PREFERRED: &[&str] = &[
+/// Variables that the SDKs' default chains prefer to a credentials URI.
+const PREFERRED_BY_SDKS: &[&str] = &[
     "ALIBABA_CLOUD_ACCESS_KEY_ID",
     "ALIBABA_CLOUD_ROLE_ARN",
     "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",

@@ -1,4 +1,4 @@
-//! From a request to the spec of an injection: checks every field, and returns all mistakes at once.
+//! Checks every field of a request, and returns all errors at once or the spec of an injection.
 
 use std::time::Duration;
 
@@ -6,186 +6,160 @@ use crate::config::parse;
 use crate::credentials::{AccountId, RoleArn};
 use crate::identity::CredentialsUri;
 
-use super::json::{LONGEST, line};
+use super::json::{MAX_LINE_SIZE, single_line};
 use super::request::{Field, Given, Request};
 use super::spec::{Identity, Mode, Spec};
 use super::values::{identity, image, role_or_name, secret_name, setting, token_expiration};
 
 impl Request {
-    /// Checks all fields, each by itself and together.
-    ///
-    /// Fails with all that is wrong or missing, a sentence each.
+    /// Checks all fields, each by itself and together; fails with all errors, a sentence each.
     pub fn check(&self) -> Result<Spec, Vec<String>> {
         let mut checker = Checker::new(self);
-        match checker.spec() {
-            Some(spec) if checker.problems.is_empty() => Ok(spec),
-            _ => Err(checker.mistakes()),
+        let spec = checker.spec();
+        match (spec, checker.errors()) {
+            (Some(spec), errors) if errors.is_empty() => Ok(spec),
+            (_, errors) => Err(errors),
         }
     }
 
-    /// Returns the mistakes in the fields that are given; others may be added later.
-    pub fn mistakes(&self) -> Vec<String> {
+    /// Returns the errors in the fields that are set; others may be set later.
+    pub fn errors(&self) -> Vec<String> {
         let mut checker = Checker::new(self);
-        checker.fields();
-        checker.mistakes()
+        checker.spec();
+        checker.conflicts.clear();
+        checker.errors()
     }
 }
 
 struct Checker<'a> {
     request: &'a Request,
-    problems: Vec<String>,
-}
-
-/// The fields that are checked each by itself.
-struct Fields {
-    provider: Option<String>,
-    account: Option<AccountId>,
-    secret: Option<String>,
-    uri: Option<String>,
-    image: Option<String>,
-    classic: bool,
-    metadata: bool,
-    region: Option<String>,
-    vpc: bool,
-    duration: Option<Duration>,
-    token_expiration: Option<Duration>,
-    env: Vec<(String, String)>,
-    skip: Option<Vec<String>>,
-    only: Option<Vec<String>>,
+    /// The fields that are invalid by themselves.
+    invalid: Vec<String>,
+    /// The fields that are missing, or that contradict others.
+    conflicts: Vec<String>,
 }
 
 impl<'a> Checker<'a> {
     fn new(request: &'a Request) -> Self {
         Self {
             request,
-            problems: request.mistakes.clone(),
+            invalid: request.errors.clone(),
+            conflicts: Vec::new(),
         }
     }
 
-    /// Returns each mistake as one line, whatever text it repeats.
-    fn mistakes(self) -> Vec<String> {
-        self.problems
-            .iter()
-            .map(|problem| line(problem, LONGEST))
+    /// Returns each error as one line, whatever text it repeats.
+    fn errors(self) -> Vec<String> {
+        let errors = self.invalid.iter().chain(&self.conflicts);
+        errors
+            .map(|error| single_line(error, MAX_LINE_SIZE))
             .collect()
     }
 
+    /// Checks everything; returns `None` if the identity is unknown or incomplete.
     fn spec(&mut self) -> Option<Spec> {
-        let fields = self.fields();
-        let identity = self.identity(&fields);
-        let role = self.role(identity.as_ref(), &fields);
-        if fields.vpc && self.request.get(Field::Region).is_none() {
-            self.missing("a VPC endpoint belongs to a region: say which with --region");
+        self.value(Field::Role, role_or_name);
+        self.value(Field::Identity, identity);
+        let env = self.env();
+        let provider = self.value(Field::OidcProviderArn, parse::provider_arn);
+        let account = self.value(Field::AccountId, AccountId::parse);
+        let secret = self.value(Field::Secret, secret_name);
+        let uri = self.value(Field::CredentialsUri, |text| {
+            CredentialsUri::parse(text).map(|_| text.to_owned())
+        });
+        let image = self.value(Field::Image, image);
+        let classic = self.flag(Field::Classic);
+        let metadata = self.flag(Field::Metadata);
+        let region = self.value(Field::Region, parse::region);
+        let vpc = self.flag(Field::Vpc);
+        let duration = self.value(Field::Duration, parse::role_duration);
+        let token_expiration = self.value(Field::TokenExpiration, token_expiration);
+        let skip = self.value(Field::SkipContainers, parse::list);
+        let only = self.value(Field::OnlyContainers, parse::list);
+
+        let identity = self.identity(provider.clone(), secret, uri);
+        let role = self.role(provider.as_deref(), account.as_ref());
+        if vpc && self.request.get(Field::Region).is_none() {
+            self.conflict("a VPC endpoint belongs to a region: set --region");
         }
-        if fields.metadata && identity == Some(Identity::EcsRamRole) {
-            self.missing("the address of the ECS metadata service cannot be given to a pod whose identity is ecs_ram_role, because the sidecar would ask itself: drop --metadata, or choose another identity");
+        if metadata && identity == Some(Identity::EcsRamRole) {
+            self.conflict("a pod whose identity is ecs_ram_role cannot get the address of the ECS metadata service, because the sidecar would send its own requests to itself: remove --metadata, or choose another identity");
         }
         Some(Spec {
             role,
             identity: identity?,
-            image: fields.image.unwrap_or_else(|| IMAGE.to_owned()),
-            mode: if fields.classic {
-                Mode::Classic
-            } else {
-                Mode::Native
-            },
-            metadata: fields.metadata,
-            region: fields.region,
-            vpc: fields.vpc,
-            duration: fields.duration,
-            token_expiration: fields.token_expiration.unwrap_or(TOKEN_EXPIRATION),
-            env: fields.env,
-            skip: fields.skip.unwrap_or_default(),
-            only: fields.only,
+            image: image.unwrap_or_else(|| IMAGE.to_owned()),
+            mode: if classic { Mode::Classic } else { Mode::Native },
+            metadata,
+            region,
+            vpc,
+            duration,
+            token_expiration: token_expiration.unwrap_or(TOKEN_EXPIRATION),
+            env,
+            skip: skip.unwrap_or_default(),
+            only,
         })
     }
 
-    fn fields(&mut self) -> Fields {
-        self.value(Field::Role, role_or_name);
-        self.value(Field::Identity, identity);
+    fn env(&mut self) -> Vec<(String, String)> {
         let mut env = Vec::new();
-        for given in &self.request.env {
-            match setting(given) {
+        for text in &self.request.env {
+            match setting(text) {
                 Ok(pair) => env.push(pair),
-                Err(reason) => self.problems.push(format!("--env: {reason}")),
+                Err(reason) => self.invalid.push(format!("--env: {reason}")),
             }
         }
-        Fields {
-            provider: self.value(Field::OidcProviderArn, parse::provider_arn),
-            account: self.value(Field::AccountId, AccountId::parse),
-            secret: self.value(Field::Secret, secret_name),
-            uri: self.value(Field::CredentialsUri, |text| {
-                CredentialsUri::parse(text).map(|_| text.to_owned())
-            }),
-            image: self.value(Field::Image, image),
-            classic: self.value(Field::Classic, parse::boolean).unwrap_or(false),
-            metadata: self.value(Field::Metadata, parse::boolean).unwrap_or(false),
-            region: self.value(Field::Region, parse::region),
-            vpc: self.value(Field::Vpc, parse::boolean).unwrap_or(false),
-            duration: self.value(Field::Duration, parse::role_duration),
-            token_expiration: self.value(Field::TokenExpiration, token_expiration),
-            env,
-            skip: self.value(Field::SkipContainers, parse::list),
-            only: self.value(Field::OnlyContainers, parse::list),
-        }
+        env
     }
 
-    fn identity(&mut self, fields: &Fields) -> Option<Identity> {
+    fn identity(
+        &mut self,
+        provider: Option<String>,
+        secret: Option<String>,
+        uri: Option<String>,
+    ) -> Option<Identity> {
         let Some(name) = self.request.identity() else {
-            self.no_identity();
+            self.report_unknown_identity();
             return None;
         };
-        let needed = |checker: &mut Self, value: &Option<String>, field, what: &str| {
-            if checker.request.get(field).is_none() {
-                checker.missing(what);
-            }
-            value.clone()
-        };
-        match name {
-            "oidc" => needed(
-                self,
-                &fields.provider,
+        let (field, error, identity) = match name {
+            "oidc" => (
                 Field::OidcProviderArn,
-                "the identity oidc needs the cluster's OIDC provider: give --oidc-provider-arn, or the annotation ram-sidecar/oidc-provider-arn",
-            )
-            .map(|provider| Identity::Oidc { provider }),
-            "access_key" => needed(
-                self,
-                &fields.secret,
+                "the identity oidc requires the cluster's OIDC provider: set --oidc-provider-arn or the annotation ram-sidecar/oidc-provider-arn",
+                provider.map(|provider| Identity::Oidc { provider }),
+            ),
+            "access_key" => (
                 Field::Secret,
-                "the identity access_key needs a Secret: give --secret, or the annotation ram-sidecar/secret",
-            )
-            .map(|secret| Identity::AccessKey { secret }),
-            "credentials_uri" => needed(
-                self,
-                &fields.uri,
+                "the identity access_key requires a Secret: set --secret or the annotation ram-sidecar/secret",
+                secret.map(|secret| Identity::AccessKey { secret }),
+            ),
+            "credentials_uri" => (
                 Field::CredentialsUri,
-                "the identity credentials_uri needs the address of a server: give --credentials-uri",
-            )
-            .map(|uri| Identity::CredentialsUri { uri }),
-            "ecs_ram_role" => Some(Identity::EcsRamRole),
-            "sandbox" => Some(Identity::Sandbox),
-            // It has been reported already.
-            _ => None,
+                "the identity credentials_uri requires the address of a credentials server: set --credentials-uri",
+                uri.map(|uri| Identity::CredentialsUri { uri }),
+            ),
+            "ecs_ram_role" => return Some(Identity::EcsRamRole),
+            "sandbox" => return Some(Identity::Sandbox),
+            // The check of the field itself has reported it.
+            _ => return None,
+        };
+        if self.request.get(field).is_none() {
+            self.conflict(error);
         }
+        identity
     }
 
-    fn role(&mut self, identity: Option<&Identity>, fields: &Fields) -> Option<RoleArn> {
+    fn role(&mut self, provider: Option<&str>, account: Option<&AccountId>) -> Option<RoleArn> {
+        let identity = self.request.identity();
         let Some(given) = self.request.get(Field::Role) else {
-            let passed_through = ["ecs_ram_role", "credentials_uri", "sandbox"];
-            let is_passed_through = self
-                .request
-                .identity()
-                .is_some_and(|name| passed_through.contains(&name));
-            if !is_passed_through {
-                self.missing(
-                    "nothing says which role: give --role, or the annotation ram-sidecar/role",
-                );
+            let needs_no_role = ["ecs_ram_role", "credentials_uri", "sandbox"];
+            if !identity.is_some_and(|name| needs_no_role.contains(&name)) {
+                self.conflict("no role is set: set --role or the annotation ram-sidecar/role");
             }
             return None;
         };
-        // The embedded STS has a role of its own.
-        if identity == Some(&Identity::Sandbox) {
+        // The embedded STS always issues credentials of the same role.
+        if identity == Some("sandbox") {
             return None;
         }
         if let Ok(arn) = RoleArn::parse(&given.text) {
@@ -194,15 +168,10 @@ impl<'a> Checker<'a> {
         if role_or_name(&given.text).is_err() {
             return None;
         }
-        let of_provider = fields.provider.as_deref().and_then(account_of);
-        let Some(account) = fields
-            .account
-            .as_ref()
-            .map(AccountId::as_str)
-            .or(of_provider)
-        else {
-            self.problems.push(format!(
-                "{}: the role `{}` has no account: write its ARN, or give --account-id",
+        let account = account.map(AccountId::as_str);
+        let Some(account) = account.or_else(|| account_of(provider?)) else {
+            self.conflicts.push(format!(
+                "{}: the account of the role `{}` is unknown: write its ARN, or set --account-id",
                 given.place, given.text
             ));
             return None;
@@ -210,36 +179,39 @@ impl<'a> Checker<'a> {
         RoleArn::parse(&format!("acs:ram::{account}:role/{}", given.text)).ok()
     }
 
-    /// Reports why the identity is not known.
-    fn no_identity(&mut self) {
+    fn report_unknown_identity(&mut self) {
         let implied = self.request.implied();
         let places = implied
             .iter()
             .filter_map(|(_, field)| self.request.get(*field));
         let places: Vec<&str> = places.map(|given| given.place.as_str()).collect();
         if places.is_empty() {
-            self.missing("nothing says how the sidecar proves who it is: give --oidc-provider-arn (RRSA), --secret (an AccessKey) or --identity");
+            self.conflict("no identity is set: set --oidc-provider-arn (RRSA), --secret (an AccessKey) or --identity");
         } else {
             let places = places.join(" and ");
-            self.missing(&format!(
-                "{places} are settings of different identities: say which with --identity"
+            self.conflict(&format!(
+                "{places} are settings of different identities: choose one with --identity"
             ));
         }
+    }
+
+    fn flag(&mut self, field: Field) -> bool {
+        self.value(field, parse::boolean).unwrap_or(false)
     }
 
     fn value<T>(
         &mut self,
         field: Field,
-        read: impl FnOnce(&str) -> Result<T, String>,
+        parse: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let Given { text, place } = self.request.get(field)?;
-        read(text)
-            .map_err(|reason| self.problems.push(format!("{place}: {reason}")))
+        parse(text)
+            .map_err(|reason| self.invalid.push(format!("{place}: {reason}")))
             .ok()
     }
 
-    fn missing(&mut self, problem: &str) {
-        self.problems.push(problem.to_owned());
+    fn conflict(&mut self, error: &str) {
+        self.conflicts.push(error.to_owned());
     }
 }
 
@@ -247,8 +219,8 @@ fn account_of(provider: &str) -> Option<&str> {
     provider.strip_prefix("acs:ram::")?.split(':').next()
 }
 
-/// The image that our manifests name; clusters put their own registry before it.
+/// The image in `config/kubernetes`; clusters put their own registry before it.
 const IMAGE: &str = concat!("ram-sidecar:", env!("CARGO_PKG_VERSION"));
 
-/// The default of ACK's webhook.
+/// Source: the default of ACK's webhook for RRSA.
 const TOKEN_EXPIRATION: Duration = Duration::from_secs(3600);

@@ -1,4 +1,4 @@
-//! `inject`: manifests in, the same manifests with the sidecar out.
+//! `inject`: reads manifests, and returns them with the sidecar.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,28 +11,28 @@ use crate::inject::yaml;
 /// The files to read, and the sidecar to add.
 #[derive(Debug)]
 pub struct Options {
-    /// Files; standard input where there is no path.
+    /// Files; `None` is standard input.
     pub files: Vec<Option<PathBuf>>,
-    /// What the flags request.
+    /// The request that the flags make.
     pub request: Request,
 }
 
-/// The manifests with the sidecar, and notes about them.
+/// The manifests with the sidecar, and messages about them.
 #[derive(Debug)]
 pub struct Output {
     /// YAML: all documents of all files, in order.
     pub manifest: String,
     /// A line each.
-    pub notes: Vec<String>,
+    pub messages: Vec<String>,
 }
 
-/// Why there are no manifests: a sentence for each mistake.
+/// Why no manifests are returned: a sentence for each error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A file cannot be read; beside that, there may be mistakes in manifests.
+    /// A file cannot be read; manifests may have errors too.
     #[error("{}", list(.0))]
     Read(Vec<String>),
-    /// Manifests have mistakes.
+    /// Manifests have errors.
     #[error("{}", list(.0))]
     Manifest(Vec<String>),
 }
@@ -40,34 +40,31 @@ pub enum Error {
 /// Reads all files, and adds the sidecar to every pod in them.
 pub fn run(options: &Options) -> Result<Output, Error> {
     let mut report = Report::default();
-    let mut reasons = Vec::new();
-    let mut is_unread = false;
+    let mut errors = Vec::new();
+    let mut is_unreadable = false;
     let mut manifest = String::new();
     for path in &options.files {
         let name = path.as_ref().map_or_else(
             || "standard input".to_owned(),
             |path| path.display().to_string(),
         );
-        let bytes = match bytes(path.as_ref()) {
+        let bytes = match read(path.as_ref()) {
             Ok(bytes) => bytes,
-            Err(reason) => {
-                is_unread = true;
-                reasons.push(format!("cannot read {name}: {reason}"));
-                continue;
-            }
-        };
-        let documents = match yaml::read(&bytes) {
-            Ok(documents) => documents,
             Err(error) => {
-                reasons.push(format!("{name}, {error}"));
+                is_unreadable = true;
+                errors.push(format!("cannot read {name}: {error}"));
                 continue;
             }
         };
+        let documents = yaml::read(&bytes).unwrap_or_else(|error| {
+            errors.push(format!("{name}, {error}"));
+            Vec::new()
+        });
         for mut document in documents {
             if !document.value.is_object() {
                 let line = document.line;
-                reasons.push(format!(
-                    "{name}, line {line}: the document is no object; each one is an object of Kubernetes, or empty"
+                errors.push(format!(
+                    "{name}, line {line}: the document is not an object; write a Kubernetes object, or remove the document"
                 ));
                 continue;
             }
@@ -78,45 +75,40 @@ pub fn run(options: &Options) -> Result<Output, Error> {
             manifest.push_str(&yaml::write(&document.value));
         }
     }
-    reasons.append(&mut report.mistakes);
-    if !reasons.is_empty() {
-        return Err(if is_unread {
-            Error::Read(reasons)
-        } else {
-            Error::Manifest(reasons)
-        });
+    errors.append(&mut report.errors);
+    if is_unreadable {
+        return Err(Error::Read(errors));
     }
+    if !errors.is_empty() {
+        return Err(Error::Manifest(errors));
+    }
+    let mut messages = report.messages;
     if report.pods == 0 {
-        report.notes.push(
-            "there is no pod and no template of pods in it, so that nothing was added".to_owned(),
-        );
+        messages
+            .push("the input has neither a pod nor a pod template: nothing was added".to_owned());
     }
-    Ok(Output {
-        manifest,
-        notes: report.notes,
-    })
+    Ok(Output { manifest, messages })
 }
 
-/// Returns one mistake as it is, and several in a list.
-pub fn list(mistakes: &[String]) -> String {
-    match mistakes {
+/// Returns one error unchanged, and several as a list.
+pub fn list(errors: &[String]) -> String {
+    match errors {
         [one] => one.clone(),
-        several => format!("{} mistakes:\n  {}", several.len(), several.join("\n  ")),
+        several => format!("{} errors:\n  {}", several.len(), several.join("\n  ")),
     }
 }
 
-/// Reads a file, or standard input, up to one byte more than a manifest may have.
-fn bytes(path: Option<&PathBuf>) -> io::Result<Vec<u8>> {
+/// Reads a file, or standard input, up to one byte more than [`yaml::read`] accepts.
+fn read(path: Option<&PathBuf>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // One more, so that too much is noticed.
-    let most = u64::try_from(yaml::LARGEST).unwrap_or(u64::MAX);
+    let limit = u64::try_from(yaml::MAX_FILE_SIZE).map_or(u64::MAX, |size| size + 1);
     match path {
         Some(path) if path.is_dir() => {
             let reason = "it is a directory; name its files, each with -f";
             return Err(io::Error::other(reason));
         }
-        Some(path) => File::open(path).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)),
-        None => io::stdin().lock().take(most + 1).read_to_end(&mut bytes),
+        Some(path) => File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
+        None => io::stdin().lock().take(limit).read_to_end(&mut bytes),
     }?;
     Ok(bytes)
 }

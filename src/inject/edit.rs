@@ -1,18 +1,17 @@
-//! A pod while it is changed, with the operations (RFC 6902) that make the same changes elsewhere.
+//! A pod that is being changed, with the JSON patch (RFC 6902) that makes the same changes.
 //!
-//! Every change adds a value, and all paths are made of the API's own field names and of indexes: no character of them
-//! needs an escape.
+//! Every change adds a value. All paths consist of field names of the API and of indexes, which need no escaping.
 
 use serde_json::{Value, json};
 
-use super::Refusal;
+use super::Error;
 
-/// A pod, and the changes since it was given.
+/// A pod, and the changes that were made to it.
 #[derive(Debug)]
 pub(super) struct Edit {
-    /// The pod as it is now.
+    /// The changed pod.
     pub(super) pod: Value,
-    /// What has been done to it, in order.
+    /// The operations of the patch, in order.
     pub(super) operations: Vec<Value>,
 }
 
@@ -22,30 +21,30 @@ impl Edit {
         Self { pod, operations }
     }
 
-    /// Returns the value at a path, which is null where there is none.
+    /// Returns the value at a path, or null if there is none.
     pub(super) fn at(&self, path: &str) -> &Value {
         self.pod.pointer(path).unwrap_or(&Value::Null)
     }
 
-    /// Adds an item at the start of a list; creates the list, and the object around it, where it is absent.
-    pub(super) fn prepend(&mut self, list: &str, item: &Value) -> Result<(), Refusal> {
+    /// Adds an item at the start of a list; creates the list and its object if they are absent.
+    pub(super) fn prepend(&mut self, list: &str, item: &Value) -> Result<(), Error> {
         self.insert(list, "0", item)
     }
 
-    /// Adds an item at the end of a list; creates the list, and the object around it, where it is absent.
-    pub(super) fn append(&mut self, list: &str, item: &Value) -> Result<(), Refusal> {
+    /// Adds an item at the end of a list; creates the list and its object if they are absent.
+    pub(super) fn append(&mut self, list: &str, item: &Value) -> Result<(), Error> {
         self.insert(list, "-", item)
     }
 
-    fn insert(&mut self, list: &str, index: &str, item: &Value) -> Result<(), Refusal> {
+    fn insert(&mut self, list: &str, index: &str, item: &Value) -> Result<(), Error> {
         match self.at(list) {
             Value::Array(_) => self.add(&format!("{list}/{index}"), item),
             Value::Null => self.add(list, &json!([item])),
-            _ => Err(Refusal(format!("{} is not a list; {REMEDY}", name(list)))),
+            _ => Err(Error::NotAList(name(list))),
         }
     }
 
-    fn add(&mut self, path: &str, value: &Value) -> Result<(), Refusal> {
+    fn add(&mut self, path: &str, value: &Value) -> Result<(), Error> {
         let (outer, name) = path.rsplit_once('/').unwrap_or_default();
         match self.pod.pointer_mut(outer) {
             Some(Value::Array(items)) => {
@@ -59,8 +58,7 @@ impl Edit {
                 return self.add(outer, &json!({ name: value }));
             }
             _ => {
-                let outer = self::name(outer);
-                return Err(Refusal(format!("{outer} is not an object; {REMEDY}")));
+                return Err(Error::NotAnObject(self::name(outer)));
             }
         }
         let operation = json!({ "op": "add", "path": path, "value": value });
@@ -70,8 +68,6 @@ impl Edit {
 }
 
 /// Returns the last field of a path.
-fn name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or_default()
+fn name(path: &str) -> String {
+    path.rsplit('/').next().unwrap_or_default().to_owned()
 }
-
-const REMEDY: &str = "correct it as the API of Kubernetes defines it";

@@ -1,108 +1,108 @@
-//! One injection: leads the job's containers to the sidecar, and adds the sidecar with its volumes.
+//! Adds the sidecar with its volumes to a pod, and configures the application's containers to use it.
 
 use serde_json::{Value, json};
 
 use super::edit::Edit;
-use super::json::{CONTAINERS, INIT, LISTS, has_container, has_named, objects, text_of};
+use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS};
+use super::json::{has_container, has_named, objects, text_of};
 use super::sidecar::ADDRESS;
-use super::{Mode, Refusal, Spec, app_container, notes, resources, sidecar, volumes};
+use super::{Error, Mode, Spec, app_container, messages, resources, sidecar, volumes};
 
-/// A pod that can have the sidecar, and what to inject.
-pub(super) struct Injection<'a> {
-    edit: &'a mut Edit,
-    spec: &'a Spec,
-    notes: Vec<String>,
+/// Adds the sidecar to a pod; returns the summary and the warnings.
+pub(super) fn run(edit: &mut Edit, spec: &Spec) -> Result<(String, Vec<String>), Error> {
+    check(&edit.pod, spec)?;
+    let mut injection = Injection {
+        edit,
+        spec,
+        warnings: Vec::new(),
+    };
+    let summary = injection.configure_containers()?;
+    injection.add_volumes()?;
+    injection.add_containers()?;
+    if spec.metadata {
+        injection.allow_port_80()?;
+    }
+    let Injection { edit, warnings, .. } = injection;
+    Ok((
+        summary,
+        [warnings, messages::warnings(&edit.pod, spec)].concat(),
+    ))
 }
 
-impl<'a> Injection<'a> {
-    /// Refuses pods that cannot have the sidecar.
-    pub(super) fn new(edit: &'a mut Edit, spec: &'a Spec) -> Result<Self, Refusal> {
-        check(&edit.pod, spec)?;
-        Ok(Self {
-            edit,
-            spec,
-            notes: Vec::new(),
-        })
-    }
+struct Injection<'a> {
+    edit: &'a mut Edit,
+    spec: &'a Spec,
+    warnings: Vec<String>,
+}
 
-    /// Changes the pod; returns the notes.
-    pub(super) fn run(mut self) -> Result<Vec<String>, Refusal> {
-        self.lead_containers()?;
-        self.add_volumes()?;
-        self.add_containers()?;
-        if self.spec.metadata {
-            self.open_port()?;
-        }
-        self.notes.extend(notes::remarks(&self.edit.pod, self.spec));
-        Ok(self.notes)
-    }
-
-    /// Leads the job's containers to the sidecar.
-    fn lead_containers(&mut self) -> Result<(), Refusal> {
-        let mut led = Vec::new();
-        let mut notes = Vec::new();
-        let mut known = Vec::new();
+impl Injection<'_> {
+    /// Configures the application's containers to use the sidecar; returns the summary.
+    fn configure_containers(&mut self) -> Result<String, Error> {
+        let mut configured = Vec::new();
+        let mut all = Vec::new();
         let read_only = app_container::read_only(&self.edit.pod);
-        for list in LISTS {
-            // A classic sidecar starts after them.
-            let is_too_early = list == INIT && self.spec.mode == Mode::Classic;
+        for list in CONTAINER_LISTS {
+            // A classic sidecar starts after the init containers.
+            let is_too_early = list == INIT_CONTAINERS && self.spec.mode == Mode::Classic;
             let containers = objects(&self.edit.pod["spec"], list);
             let names: Vec<String> = containers
                 .map(|container| text_of(container, "name").to_owned())
                 .collect();
             for (index, name) in names.iter().enumerate() {
-                if is_too_early || !self.spec.concerns(name) {
+                if is_too_early || !self.spec.selects(name) {
                     continue;
                 }
                 let path = format!("/spec/{list}/{index}");
-                let of_container =
-                    app_container::lead(self.edit, &path, self.spec.metadata, &read_only);
-                notes.extend(
-                    of_container.map_err(|Refusal(reason)| {
-                        Refusal(format!("container {name}: {reason}"))
-                    })?,
-                );
-                led.push(name.clone());
+                let warnings =
+                    app_container::configure(self.edit, &path, self.spec.metadata, &read_only);
+                self.warnings
+                    .extend(warnings.map_err(|error| Error::Container {
+                        name: name.clone(),
+                        error: Box::new(error),
+                    })?);
+                configured.push(name.clone());
             }
-            known.extend(names);
+            all.extend(names);
         }
         let only = self.spec.only.iter().flatten();
         for name in self.spec.skip.iter().chain(only) {
-            if !known.contains(name) {
-                notes.push(format!("has no container {name} to skip or to choose"));
+            if !all.contains(name) {
+                self.warnings.push(format!(
+                    "has no container {name}: correct the containers to skip or to select"
+                ));
             }
         }
-        self.notes.push(notes::summary(self.spec, &led));
-        self.notes.append(&mut notes);
-        Ok(())
+        Ok(messages::summary(self.spec, &configured))
     }
 
-    fn add_volumes(&mut self) -> Result<(), Refusal> {
-        for volume in volumes::volumes(self.spec) {
+    fn add_volumes(&mut self) -> Result<(), Error> {
+        for (volume, _) in volumes::volumes(self.spec) {
             let name = text_of(&volume, "name");
-            let mut all = objects(&self.edit.pod["spec"], "volumes");
-            let theirs = all.find(|theirs| text_of(theirs, "name") == name);
-            let is_token = theirs.map(volumes::is_token);
-            drop(all);
-            match is_token {
+            let existing = objects(&self.edit.pod["spec"], "volumes")
+                .find(|existing| text_of(existing, "name") == name)
+                .map(volumes::is_token);
+            match existing {
                 None => self.edit.append("/spec/volumes", &volume)?,
-                // ACK's webhook has added it.
+                // ACK's webhook for RRSA has added it.
                 Some(true) => {}
-                Some(false) => self.notes.push(format!("keeps its own volume {name}")),
+                Some(false) => self
+                    .warnings
+                    .push(format!("already has a volume {name}: unchanged")),
             }
         }
         Ok(())
     }
 
-    fn add_containers(&mut self) -> Result<(), Refusal> {
+    fn add_containers(&mut self) -> Result<(), Error> {
         let spec = &self.edit.pod["spec"];
-        let grace = spec["terminationGracePeriodSeconds"].as_u64();
+        let grace_period = spec["terminationGracePeriodSeconds"].as_u64();
+        let grace_period = grace_period.unwrap_or(DEFAULT_GRACE_PERIOD);
         let resources = resources::resources(spec);
         if resources::has_cpu_limit(resources.as_ref()) {
-            self.notes
+            self.warnings
                 .push("keeps its QoS class Guaranteed: the sidecar has a CPU limit too".to_owned());
         }
-        let sidecar = sidecar::sidecar(self.spec, grace.unwrap_or(GRACE), resources.clone());
+        let sidecar = sidecar::sidecar(self.spec, grace_period, resources.clone());
         match self.spec.mode {
             Mode::Native => self.edit.prepend("/spec/initContainers", &sidecar)?,
             Mode::Classic => self.edit.append("/spec/containers", &sidecar)?,
@@ -114,72 +114,63 @@ impl<'a> Injection<'a> {
         Ok(())
     }
 
-    /// Lets the sidecar listen on port 80, although it does not run as root.
-    fn open_port(&mut self) -> Result<(), Refusal> {
-        if has_named(self.edit.at("/spec/securityContext"), "sysctls", PORTS) {
-            self.notes
-                .push(format!("keeps its own {PORTS}, which must be at most 80"));
+    /// Allows the sidecar, which does not run as root, to listen on port 80.
+    fn allow_port_80(&mut self) -> Result<(), Error> {
+        let context = self.edit.at("/spec/securityContext");
+        if has_named(context, "sysctls", UNPRIVILEGED_PORT_START) {
+            self.warnings.push(format!(
+                "already sets {UNPRIVILEGED_PORT_START}: unchanged, it must be at most 80"
+            ));
             return Ok(());
         }
-        let sysctl = json!({ "name": PORTS, "value": "0" });
+        let sysctl = json!({ "name": UNPRIVILEGED_PORT_START, "value": "0" });
         self.edit.append("/spec/securityContext/sysctls", &sysctl)
     }
 }
 
-/// Refuses pods that cannot have the sidecar.
-fn check(pod: &Value, spec: &Spec) -> Result<(), Refusal> {
-    let refuse = |reason: &str| Err(Refusal(reason.to_owned()));
+/// Rejects pods that cannot have the sidecar.
+fn check(pod: &Value, spec: &Spec) -> Result<(), Error> {
     let pod_spec = &pod["spec"];
     if !pod_spec.is_object() {
-        return refuse("spec is not an object; correct it");
+        return Err(Error::NotAnObject("spec".to_owned()));
     }
     let os = [
         &pod_spec["os"]["name"],
         &pod_spec["nodeSelector"]["kubernetes.io/os"],
     ];
     if os.iter().any(|os| *os == "windows") {
-        return refuse(
-            "the pod is for Windows, and the sidecar is a program for Linux; leave the pod out",
-        );
+        return Err(Error::Windows);
     }
-    if spec.metadata && notes::is_on_host(pod) {
-        return refuse(
-            "with hostNetwork the whole node would lose the ECS metadata service; drop --metadata or hostNetwork",
-        );
+    if spec.metadata && messages::uses_host_network(pod) {
+        return Err(Error::HostNetwork);
     }
-    for list in LISTS {
+    for list in CONTAINER_LISTS {
         match &pod_spec[list] {
             Value::Null => {}
             Value::Array(items) if items.iter().all(Value::is_object) => {}
-            Value::Array(_) => {
-                return Err(Refusal(format!(
-                    "{list} has an item that is not a container; correct it"
-                )));
-            }
-            _ => return Err(Refusal(format!("{list} is not a list; correct it"))),
+            Value::Array(_) => return Err(Error::NotAContainer(list)),
+            _ => return Err(Error::NotAList(list.to_owned())),
         }
     }
     if objects(pod_spec, CONTAINERS).next().is_none() {
-        return refuse("spec.containers is empty; correct it");
+        return Err(Error::NoContainer);
     }
     if spec.metadata && has_container(pod, ADDRESS) {
-        return Err(Refusal(format!(
-            "it has a container {ADDRESS} but no sidecar; remove that container, or rename it"
-        )));
+        return Err(Error::AddressContainer);
     }
     Ok(())
 }
 
 impl Spec {
-    /// Whether a container of that name is led to the sidecar.
-    pub(super) fn concerns(&self, name: &str) -> bool {
-        let is_in = |names: &[String]| names.iter().any(|given| given == name);
+    /// Whether a container of that name is to be configured.
+    pub(super) fn selects(&self, name: &str) -> bool {
+        let is_in = |names: &[String]| names.iter().any(|other| other == name);
         !is_in(&self.skip) && self.only.as_ref().is_none_or(|only| is_in(only))
     }
 }
 
 /// Seconds. Source: the default of `terminationGracePeriodSeconds`.
-const GRACE: u64 = 30;
+const DEFAULT_GRACE_PERIOD: u64 = 30;
 
-/// A safe sysctl: it concerns the pod's own network.
-const PORTS: &str = "net.ipv4.ip_unprivileged_port_start";
+/// A safe sysctl: it applies to the pod's own network only.
+const UNPRIVILEGED_PORT_START: &str = "net.ipv4.ip_unprivileged_port_start";

@@ -1,16 +1,16 @@
-//! Reads fields of manifests, whose types are not known, and limits texts to one line.
+//! Reads fields of manifests whose types are unknown, and limits texts to one line.
 
 use serde_json::Value;
 
 use crate::failure::breaks_a_line;
 
-/// Returns the items of a list that are objects; none if it is not a list.
+/// Returns the items of a list that are objects; nothing if it is not a list.
 pub(super) fn objects<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
     let items = value.get(field).and_then(Value::as_array);
     items.into_iter().flatten().filter(|item| item.is_object())
 }
 
-/// Returns a string of an object; an empty one if there is none.
+/// Returns a string field of an object; an empty text if it has no such string.
 pub(super) fn text_of<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
@@ -23,13 +23,15 @@ pub(super) fn has_named(value: &Value, field: &str, name: &str) -> bool {
 /// Whether a pod has a container of that name.
 pub(super) fn has_container(pod: &Value, name: &str) -> bool {
     let spec = pod.get("spec").unwrap_or(&Value::Null);
-    LISTS.iter().any(|list| has_named(spec, list, name))
+    CONTAINER_LISTS
+        .iter()
+        .any(|list| has_named(spec, list, name))
 }
 
-/// Makes one line of a text that may be from outside, of at most `limit` bytes.
-pub(super) fn line(text: &str, limit: usize) -> String {
-    let one = |c: char| if breaks_a_line(c) { ' ' } else { c };
-    let mut line: String = text.chars().map(one).collect();
+/// Makes one line of at most `limit` bytes from a text that may be untrusted.
+pub(super) fn single_line(text: &str, limit: usize) -> String {
+    let replaced = |c: char| if breaks_a_line(c) { ' ' } else { c };
+    let mut line: String = text.chars().map(replaced).collect();
     if line.len() > limit {
         let mut end = limit.saturating_sub(ELLIPSIS.len());
         while !line.is_char_boundary(end) {
@@ -41,17 +43,17 @@ pub(super) fn line(text: &str, limit: usize) -> String {
     line
 }
 
-/// Bytes of the longest line: more than any that does not repeat a text of that length.
-pub(super) const LONGEST: usize = 4000;
+/// Bytes: longer than any message that does not repeat a long text of the input.
+pub(super) const MAX_LINE_SIZE: usize = 4000;
 
 /// The init containers of a pod.
-pub(super) const INIT: &str = "initContainers";
+pub(super) const INIT_CONTAINERS: &str = "initContainers";
 
 /// The ordinary containers of a pod.
 pub(super) const CONTAINERS: &str = "containers";
 
 /// All lists of containers.
-pub(super) const LISTS: [&str; 2] = [INIT, CONTAINERS];
+pub(super) const CONTAINER_LISTS: [&str; 2] = [INIT_CONTAINERS, CONTAINERS];
 
 /// Marks where a text was cut off.
 const ELLIPSIS: &str = "…";

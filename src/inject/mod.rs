@@ -1,7 +1,7 @@
-//! Adds the sidecar to pods: returns the pod with it, and notes about what was done.
+//! Adds the sidecar to pods.
 //!
-//! Nothing of the pod is changed or lost: fields are added, and items are added to lists. A pod that has the sidecar
-//! already is left as it is.
+//! An injection only adds fields, and items of lists: it changes or removes no value of the pod, and changes nothing in a
+//! pod that already has the sidecar.
 
 pub mod admission;
 mod annotations;
@@ -9,9 +9,10 @@ mod app_container;
 mod check;
 pub mod command;
 mod edit;
+mod error;
 mod injection;
 mod json;
-mod notes;
+mod messages;
 mod request;
 mod resources;
 mod sidecar;
@@ -25,47 +26,45 @@ pub mod yaml;
 use serde_json::Value;
 
 use self::edit::Edit;
-use self::injection::Injection;
 use self::json::has_container;
 use self::sidecar::NAME;
 
 pub use self::annotations::{Annotations, OptIn, opt_in};
+pub use self::error::Error;
 pub use self::request::{FIELDS, Field, FieldNames, Given, Request};
 pub use self::spec::{Identity, Mode, Spec};
 pub(crate) use self::values::is_object_name;
 
-/// A pod with the sidecar, and what its owner should know.
+/// A pod with the sidecar, and messages to its owner.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Injected {
     /// The pod, or the pod template.
     pub pod: Value,
-    /// The operations of an RFC 6902 patch that makes this pod of the one that was given.
+    /// The operations of an RFC 6902 patch that adds the sidecar to the original pod.
     pub operations: Vec<Value>,
-    /// Sentences without a final stop: first what was done, then what else its owner should know.
-    pub notes: Vec<String>,
+    /// What was done: a sentence without a subject and a final stop.
+    pub summary: String,
+    /// What the owner of the pod should know or do: sentences of the same form.
+    pub warnings: Vec<String>,
 }
 
-/// Why a pod cannot have the sidecar, and what to change.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(pub String);
-
 /// Adds the sidecar to a pod, or to a pod template: an object with `metadata` and `spec`.
-pub fn inject(pod: &Value, spec: &Spec) -> Result<Injected, Refusal> {
+pub fn inject(pod: &Value, spec: &Spec) -> Result<Injected, Error> {
     let mut edit = Edit::new(pod.clone());
-    let notes = if is_injected(pod) {
-        vec![notes::already_injected()]
+    let (summary, warnings) = if is_injected(pod) {
+        (messages::already_injected(), Vec::new())
     } else {
-        Injection::new(&mut edit, spec)?.run()?
+        injection::run(&mut edit, spec)?
     };
     Ok(Injected {
         pod: edit.pod,
         operations: edit.operations,
-        notes,
+        summary,
+        warnings,
     })
 }
 
-/// Whether a pod has the sidecar already.
+/// Whether a pod already has the sidecar.
 pub fn is_injected(pod: &Value) -> bool {
     has_container(pod, NAME)
 }

@@ -1,4 +1,4 @@
-//! What to inject as it was requested, before it is checked: flags, annotations, the variables of another webhook.
+//! An unchecked request for an injection: from flags, annotations, and the variables that ACK's webhook sets.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub enum Field {
     /// The role: its ARN, or its name.
     Role,
-    /// How the sidecar proves who it is.
+    /// How the sidecar authenticates.
     Identity,
     /// The image of the sidecar.
     Image,
@@ -21,7 +21,7 @@ pub enum Field {
     AccountId,
     /// The Secret that holds an AccessKey.
     Secret,
-    /// Another server of credentials.
+    /// The address of another credentials server.
     CredentialsUri,
     /// The region whose STS is used.
     Region,
@@ -31,7 +31,7 @@ pub enum Field {
     Duration,
     /// The lifetime of the service account's token.
     TokenExpiration,
-    /// The containers that are left as they are.
+    /// The containers that get no credentials.
     SkipContainers,
     /// The only containers that get credentials.
     OnlyContainers,
@@ -44,77 +44,67 @@ pub struct FieldNames {
     pub field: Field,
     /// The long flag, without dashes.
     pub flag: Option<&'static str>,
-    /// The placeholder of the value in the help; nothing if the flag has no value.
+    /// The placeholder of the value in the help; `None` if the flag has no value.
     pub value: Option<&'static str>,
-    /// Our annotation of a pod.
+    /// The `ram-sidecar/` annotation.
     pub annotation: Option<&'static str>,
     /// The annotation of ACK's webhook for RRSA.
-    pub ack: Option<&'static str>,
+    pub ack_annotation: Option<&'static str>,
     /// The help of the flag.
     pub help: &'static str,
 }
 
 const fn names(
     field: Field,
-    flag: &'static str,
+    flag: Option<&'static str>,
     value: Option<&'static str>,
     annotation: Option<&'static str>,
+    ack_annotation: Option<&'static str>,
     help: &'static str,
 ) -> FieldNames {
     FieldNames {
         field,
-        flag: Some(flag),
+        flag,
         value,
         annotation,
-        ack: None,
+        ack_annotation,
         help,
-    }
-}
-
-const fn ack(names: FieldNames, ack: &'static str) -> FieldNames {
-    FieldNames {
-        ack: Some(ack),
-        ..names
     }
 }
 
 /// Every field, in the order of the help.
 #[rustfmt::skip]
 pub const FIELDS: &[FieldNames] = &[
-    ack(names(Field::Role, "role", Some("ROLE"), Some("ram-sidecar/role"),
-        "The role: acs:ram::<account id>:role/<name>, or its name where the account is known by --oidc-provider-arn or --account-id"),
-        "pod-identity.alibabacloud.com/role-name"),
-    names(Field::Identity, "identity", Some("TYPE"), Some("ram-sidecar/identity"),
-        "How the sidecar proves who it is: oidc, access_key, ecs_ram_role, credentials_uri or sandbox; by default the one whose flag is given"),
-    names(Field::OidcProviderArn, "oidc-provider-arn", Some("ARN"), Some("ram-sidecar/oidc-provider-arn"),
+    names(Field::Role, Some("role"), Some("ROLE"), Some("ram-sidecar/role"), Some("pod-identity.alibabacloud.com/role-name"),
+        "The role: acs:ram::<account id>:role/<name>, or its name if --oidc-provider-arn or --account-id gives the account"),
+    names(Field::Identity, Some("identity"), Some("TYPE"), Some("ram-sidecar/identity"), None,
+        "How the sidecar authenticates: oidc, access_key, ecs_ram_role, credentials_uri or sandbox; by default the one whose flag is set"),
+    names(Field::OidcProviderArn, Some("oidc-provider-arn"), Some("ARN"), Some("ram-sidecar/oidc-provider-arn"), None,
         "oidc: the cluster's OIDC provider (RRSA), acs:ram::<account id>:oidc-provider/<name>"),
-    names(Field::AccountId, "account-id", Some("ID"), None,
+    names(Field::AccountId, Some("account-id"), Some("ID"), None, None,
         "The account of a role that is given by its name"),
-    names(Field::Secret, "secret", Some("NAME"), Some("ram-sidecar/secret"),
+    names(Field::Secret, Some("secret"), Some("NAME"), Some("ram-sidecar/secret"), None,
         "access_key: the Secret that holds access-key-id and access-key-secret"),
-    names(Field::CredentialsUri, "credentials-uri", Some("URI"), None,
-        "credentials_uri: another server of credentials, on the pod's loopback or by https"),
-    names(Field::Image, "image", Some("IMAGE"), Some("ram-sidecar/image"),
+    names(Field::CredentialsUri, Some("credentials-uri"), Some("URI"), None, None,
+        "credentials_uri: another credentials server, on the pod's loopback address or by https"),
+    names(Field::Image, Some("image"), Some("IMAGE"), Some("ram-sidecar/image"), None,
         "The image of the sidecar; by default ram-sidecar and this version"),
-    names(Field::Classic, "classic", None, Some("ram-sidecar/classic"),
+    names(Field::Classic, Some("classic"), None, Some("ram-sidecar/classic"), None,
         "An ordinary container instead of a native sidecar, for Kubernetes before 1.29"),
-    names(Field::Metadata, "metadata", None, Some("ram-sidecar/metadata"),
-        "Give the pod 100.100.100.200, the ECS metadata service's address, for tools that look nowhere else; the pod needs the privileged Pod Security level"),
-    names(Field::Region, "region", Some("REGION"), None,
+    names(Field::Metadata, Some("metadata"), None, Some("ram-sidecar/metadata"), None,
+        "Give the pod 100.100.100.200, the ECS metadata service's address, for tools that use no other source; the pod needs the privileged Pod Security level"),
+    names(Field::Region, Some("region"), Some("REGION"), None, None,
         "The region whose STS endpoint to use, such as cn-hangzhou"),
-    names(Field::Vpc, "vpc", None, None,
+    names(Field::Vpc, Some("vpc"), None, None, None,
         "Use the endpoint inside the region's VPCs"),
-    names(Field::Duration, "duration", Some("DURATION"), Some("ram-sidecar/duration"),
+    names(Field::Duration, Some("duration"), Some("DURATION"), Some("ram-sidecar/duration"), None,
         "The lifetime of the credentials, 15m to 12h; by default 1h"),
-    ack(FieldNames { field: Field::TokenExpiration, flag: None, value: Some("SECONDS"), annotation: None, ack: None,
-        help: "The lifetime of the service account's token" },
-        "pod-identity.alibabacloud.com/service-account-token-expiration"),
-    ack(names(Field::SkipContainers, "skip-containers", Some("NAME,…"), Some("ram-sidecar/skip-containers"),
-        "Containers that are left as they are"),
-        "pod-identity.alibabacloud.com/skip-containers"),
-    ack(names(Field::OnlyContainers, "only-containers", Some("NAME,…"), Some("ram-sidecar/only-containers"),
+    names(Field::TokenExpiration, None, Some("SECONDS"), None, Some("pod-identity.alibabacloud.com/service-account-token-expiration"),
+        "The lifetime of the service account's token"),
+    names(Field::SkipContainers, Some("skip-containers"), Some("NAME,…"), Some("ram-sidecar/skip-containers"), Some("pod-identity.alibabacloud.com/skip-containers"),
+        "Containers that get no credentials"),
+    names(Field::OnlyContainers, Some("only-containers"), Some("NAME,…"), Some("ram-sidecar/only-containers"), Some("pod-identity.alibabacloud.com/only-containers"),
         "The only containers that get credentials"),
-        "pod-identity.alibabacloud.com/only-containers"),
 ];
 
 /// The text of a field, and where it was given.
@@ -132,12 +122,12 @@ pub struct Request {
     fields: BTreeMap<Field, Given>,
     /// Settings of the sidecar: `NAME=VALUE`.
     pub(super) env: Vec<String>,
-    /// What is wrong with annotations that are not fields.
-    pub(super) mistakes: Vec<String>,
+    /// The errors in annotations that are not fields.
+    pub(super) errors: Vec<String>,
 }
 
 impl Request {
-    /// Sets a field, in the place of an earlier value.
+    /// Sets a field; replaces an earlier value.
     pub fn set(&mut self, field: Field, text: impl Into<String>, place: impl Into<String>) {
         let given = Given {
             text: text.into(),
@@ -151,16 +141,16 @@ impl Request {
         self.env.push(setting.into());
     }
 
-    /// Returns a field; an empty text counts as absent.
+    /// Returns a field; an empty text counts as unset.
     pub fn get(&self, field: Field) -> Option<&Given> {
         self.fields
             .get(&field)
             .filter(|given| !given.text.is_empty())
     }
 
-    /// Adds the fields of another request that are absent from this one.
+    /// Adds the fields of another request that are unset in this one.
     ///
-    /// If this one has settings of an identity, it is the identity, even if the other one names another.
+    /// If this request has the settings of one identity, it uses that identity, whatever identity the other one names.
     #[must_use]
     pub fn or(mut self, weaker: &Self) -> Self {
         if self.get(Field::Identity).is_none()
@@ -175,11 +165,11 @@ impl Request {
             }
         }
         self.env.splice(0..0, weaker.env.iter().cloned());
-        self.mistakes.extend(weaker.mistakes.iter().cloned());
+        self.errors.extend(weaker.errors.iter().cloned());
         self
     }
 
-    /// Returns the name of the identity: the one that is given, or the only one whose settings are.
+    /// Returns the name of the identity: the one that is set, or the only one that is implied.
     pub(super) fn identity(&self) -> Option<&str> {
         match (self.get(Field::Identity), &self.implied()[..]) {
             (Some(given), _) => Some(&given.text),
@@ -188,7 +178,7 @@ impl Request {
         }
     }
 
-    /// Returns the identities whose settings are given, each with the field that implies it.
+    /// Returns the identities whose settings are set, each with the field that implies it.
     pub(super) fn implied(&self) -> Vec<(&'static str, Field)> {
         [
             ("oidc", Field::OidcProviderArn),

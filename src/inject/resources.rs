@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::json::{LISTS, objects};
+use super::json::{CONTAINER_LISTS, objects};
 
-/// Returns the sidecar's resources in a pod with that spec, before it is added; nothing where the pod as a whole has them.
+/// Returns the sidecar's resources in a pod with that spec, before it is added; `None` if the pod as a whole has resources.
 pub(super) fn resources(spec: &Value) -> Option<Value> {
     if !spec["resources"].is_null() {
         return None;
@@ -13,7 +13,7 @@ pub(super) fn resources(spec: &Value) -> Option<Value> {
         // Absent requests are equal to the limits. A tenth of a CPU serves some 1,500 requests a second.
         json!({ "limits": { "cpu": "100m", "memory": MEMORY } })
     } else {
-        // No CPU limit: a throttled sidecar would keep the job waiting.
+        // No CPU limit: a throttled sidecar would delay the application.
         json!({ "limits": { "memory": MEMORY }, "requests": { "cpu": "5m", "memory": "16Mi" } })
     })
 }
@@ -25,7 +25,7 @@ pub(super) fn has_cpu_limit(resources: Option<&Value>) -> bool {
 
 /// Whether a pod has the class of service `Guaranteed`, which jobs with exclusive CPUs need. Init containers count too.
 fn is_guaranteed(spec: &Value) -> bool {
-    let mut containers = LISTS.iter().flat_map(|list| objects(spec, list));
+    let mut containers = CONTAINER_LISTS.iter().flat_map(|list| objects(spec, list));
     containers.all(|container| {
         let resources = &container["resources"];
         ["cpu", "memory"].iter().all(|name| {
@@ -44,7 +44,6 @@ mod tests {
 
     #[test]
     fn a_pod_keeps_its_qos_class() {
-        let of = |spec: &Value| resources(spec);
         let both = r#"{"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": 8}"#;
         let whole = format!(r#"{{"resources": {{"limits": {both}, "requests": {both}}}}}"#);
         let limited = format!(r#"{{"resources": {{"limits": {both}}}}}"#);
@@ -60,7 +59,7 @@ mod tests {
             (&less, "", false),
         ] {
             let spec = format!(r#"{{"containers": [{containers}], "initContainers": [{first}]}}"#);
-            let resources = of(&serde_json::from_str(&spec).unwrap()).unwrap();
+            let resources = resources(&serde_json::from_str(&spec).unwrap()).unwrap();
             assert_eq!(
                 !resources["limits"]["cpu"].is_null(),
                 is_guaranteed,
@@ -69,6 +68,6 @@ mod tests {
             assert_eq!(resources["requests"].is_null(), is_guaranteed, "{spec}");
         }
         let by_pod = json!({"containers": [{}], "resources": {"limits": {"cpu": "9"}}});
-        assert_eq!(of(&by_pod), None);
+        assert_eq!(resources(&by_pod), None);
     }
 }

@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use crate::time::duration;
 
 use super::spec::{Identity, Mode, Spec};
-use super::volumes::{ACCESS_KEY_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, mounts};
+use super::volumes::{ACCESS_KEY_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, volumes};
 
 /// Renders the sidecar. `grace` is the pod's grace period for shutdown, in seconds.
 pub(super) fn sidecar(spec: &Spec, grace: u64, resources: Option<Value>) -> Value {
     let mut container = json!({ "name": NAME, "image": spec.image, "args": args(spec) });
     let restart = json!("Always");
+    let mounts = volumes(spec).into_iter().map(|(_, mount)| mount).collect();
     let fields = [
         (
             "restartPolicy",
@@ -21,7 +22,7 @@ pub(super) fn sidecar(spec: &Spec, grace: u64, resources: Option<Value>) -> Valu
         ("startupProbe", Some(startup_probe())),
         ("livenessProbe", Some(liveness_probe())),
         ("securityContext", Some(security_context())),
-        ("volumeMounts", Some(mounts(spec))),
+        ("volumeMounts", Some(mounts)),
     ];
     if let Value::Object(container) = &mut container {
         let fields = fields.into_iter();
@@ -63,19 +64,19 @@ fn args(spec: &Spec) -> Value {
 fn env(spec: &Spec, grace: u64) -> Value {
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let mut variables = vec![
-        // Only the pod itself, and those who may read it, know its UID.
+        // Only the pod itself, and users who may read the pod, know its UID.
         field("RAM_SIDECAR_KEY", "metadata.uid"),
         // The session name in audit logs.
         field("POD_NAME", "metadata.name"),
     ];
     let settings = settings(spec, grace);
     // A setting of the request takes precedence over the default.
-    let is_given = |name: &str| spec.env.iter().any(|(given, _)| given == name);
-    let ours = settings
+    let is_set = |name: &str| spec.env.iter().any(|(other, _)| other == name);
+    let defaults = settings
         .into_iter()
-        .filter(|(name, _)| !is_given(name))
+        .filter(|(name, _)| !is_set(name))
         .map(|(name, value)| (name.to_owned(), value));
-    let all = ours.chain(spec.env.iter().cloned());
+    let all = defaults.chain(spec.env.iter().cloned());
     variables.extend(all.map(|(name, value)| json!({ "name": name, "value": value })));
     variables.into()
 }
@@ -129,15 +130,15 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
         settings.push(("RAM_SIDECAR_METADATA_LISTEN", text("100.100.100.200:80")));
     }
     if spec.mode == Mode::Classic {
-        // Both get SIGTERM at once, and the job's last upload still needs credentials.
-        let drain = grace.min(MAX_GRACE).saturating_sub(SHUTDOWN);
+        // All containers get SIGTERM at once, and the application's last upload still needs credentials.
+        let drain = grace.min(MAX_GRACE_PERIOD).saturating_sub(SHUTDOWN_TIME);
         settings.push(("RAM_SIDECAR_DRAIN", format!("{drain}s")));
     }
     settings
 }
 
 impl Identity {
-    /// Returns what `identity.type` calls it.
+    /// Returns the value of `identity.type`.
     fn name(&self) -> Option<&'static str> {
         match self {
             Self::Oidc { .. } => Some("oidc"),
@@ -150,14 +151,14 @@ impl Identity {
 }
 
 fn file() -> String {
-    // The job may run as any user, and has to read it.
+    // The application may run as any user, and must be able to read the file.
     format!("{CREDENTIALS_PATH}/credentials,mode=0644")
 }
 
 fn startup_probe() -> Value {
     json!({
         "exec": { "command": [PROGRAM, "health", "startup"] },
-        // A restart would not correct a trust policy, so the probe never gives up: this is 68 years.
+        // A restart would not correct a trust policy, so the probe must never fail: this is 68 years.
         "failureThreshold": i32::MAX,
         "periodSeconds": 1,
         "timeoutSeconds": 5,
@@ -178,9 +179,9 @@ fn security_context() -> Value {
         "allowPrivilegeEscalation": false,
         "capabilities": { "drop": ["ALL"] },
         "readOnlyRootFilesystem": true,
-        "runAsGroup": USER,
+        "runAsGroup": USER_ID,
         "runAsNonRoot": true,
-        "runAsUser": USER,
+        "runAsUser": USER_ID,
         "seccompProfile": { "type": "RuntimeDefault" },
     })
 }
@@ -188,17 +189,17 @@ fn security_context() -> Value {
 /// The name of the sidecar.
 pub(super) const NAME: &str = "ram-sidecar";
 
-/// The init container that gives the pod the address of the ECS metadata service.
+/// The name of the init container that gives the pod the address of the ECS metadata service.
 pub(super) const ADDRESS: &str = "ram-sidecar-address";
 
 /// The only file of the image.
 const PROGRAM: &str = "/ram-sidecar";
 
 /// The user of the image.
-const USER: u32 = 65532;
+const USER_ID: u32 = 65532;
 
-/// A week, in seconds: the longest drain. Kubernetes does not limit the grace period.
-const MAX_GRACE: u64 = 604_800;
+/// Seconds (a week): limits the drain, because Kubernetes does not limit the grace period.
+const MAX_GRACE_PERIOD: u64 = 604_800;
 
 /// Seconds that the sidecar needs to shut down after the drain, before it is killed.
-const SHUTDOWN: u64 = 2;
+const SHUTDOWN_TIME: u64 = 2;

@@ -7,13 +7,13 @@ use crate::credentials::RoleArn;
 /// What to inject.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// The role to assume; none if the identity's own credentials are passed through.
+    /// The role to assume; `None` if the credentials of the identity are served unchanged.
     pub role: Option<RoleArn>,
-    /// How the sidecar proves who it is.
+    /// How the sidecar authenticates.
     pub identity: Identity,
     /// The image of the sidecar.
     pub image: String,
-    /// What kind of container the sidecar is.
+    /// The kind of the sidecar's container.
     pub mode: Mode,
     /// Whether the pod gets the address of the ECS metadata service.
     pub metadata: bool,
@@ -21,19 +21,19 @@ pub struct Spec {
     pub region: Option<String>,
     /// Whether STS is called inside the region's VPCs.
     pub vpc: bool,
-    /// The lifetime of the credentials; the daemon's default if absent.
+    /// The lifetime of the credentials; the daemon's default if `None`.
     pub duration: Option<Duration>,
     /// The lifetime of the service account's token.
     pub token_expiration: Duration,
     /// Further settings of the sidecar.
     pub env: Vec<(String, String)>,
-    /// The names of containers that are left as they are.
+    /// The names of containers that get no credentials.
     pub skip: Vec<String>,
-    /// The names of the only containers that get credentials; all if absent.
+    /// The names of the only containers that get credentials; all if `None`.
     pub only: Option<Vec<String>>,
 }
 
-/// How the sidecar proves who it is.
+/// How the sidecar authenticates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// The service account's token (RRSA).
@@ -48,19 +48,19 @@ pub enum Identity {
         /// The name of the Secret.
         secret: String,
     },
-    /// Another server of credentials.
+    /// Another credentials server.
     CredentialsUri {
         /// Its address.
         uri: String,
     },
-    /// The embedded STS: credentials for tests, valid nowhere.
+    /// The embedded STS: credentials for tests, which no service accepts.
     Sandbox,
 }
 
-/// What kind of container the sidecar is.
+/// The kind of the sidecar's container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// An init container that runs beside the others (Kubernetes 1.29 and later).
+    /// An init container that keeps running (Kubernetes 1.29 and later).
     Native,
     /// An ordinary container.
     Classic,

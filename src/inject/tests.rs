@@ -1,11 +1,11 @@
-//! What is added to pods, and what is left as it is.
+//! What an injection adds to pods, and what stays unchanged.
 
 mod annotations;
 mod existing;
-mod holds;
 mod identities;
 mod modes;
 mod pods;
+mod preserved;
 mod random;
 mod request;
 mod restricted;
@@ -17,7 +17,7 @@ use super::*;
 const ROLE: &str = "acs:ram::1234567890123456:role/job";
 const PROVIDER: &str = "acs:ram::1234567890123456:oidc-provider/ack-rrsa-c1";
 
-/// A request by flags.
+/// Returns the request that flags make.
 fn request(fields: &[(Field, &str)]) -> Request {
     let mut request = Request::default();
     for (field, text) in fields {
@@ -37,7 +37,7 @@ fn injected(pod: &Value, request: &Request) -> Injected {
     injected
 }
 
-/// Applies the operations with an implementation that is not ours.
+/// Applies the operations with an independent implementation.
 fn patched(pod: &Value, operations: &[Value]) -> Value {
     let mut pod = pod.clone();
     let operations = Value::Array(operations.to_vec());
@@ -55,23 +55,27 @@ fn pod() -> Value {
 
 #[test]
 fn a_plain_pod_gets_a_native_sidecar_that_starts_first() {
-    let Injected { pod, notes, .. } = injected(&pod(), &rrsa());
+    let Injected {
+        pod,
+        summary,
+        warnings,
+        ..
+    } = injected(&pod(), &rrsa());
     let sidecar = &pod["spec"]["initContainers"][0];
     assert_eq!(sidecar["name"], "ram-sidecar");
     assert_eq!(sidecar["restartPolicy"], "Always");
     assert_eq!(
-        notes,
-        [format!(
-            "gets a native sidecar with the role {ROLE}, for the container main"
-        )]
+        summary,
+        format!("gets a native sidecar with the role {ROLE}, for the container main")
     );
-    let names: Vec<&str> = objects_of(&pod["spec"]["volumes"]);
-    let ours = [
+    assert_eq!(warnings, [""; 0]);
+    let names = names_of(&pod["spec"]["volumes"]);
+    let expected = [
         "ram-sidecar-credentials",
         "ram-sidecar-state",
         "rrsa-oidc-token",
     ];
-    assert_eq!(names, ours);
+    assert_eq!(names, expected);
     let main = &pod["spec"]["containers"][0];
     assert_eq!(
         main["env"],
@@ -88,24 +92,25 @@ fn a_plain_pod_gets_a_native_sidecar_that_starts_first() {
 }
 
 #[test]
-fn a_pod_that_has_the_sidecar_is_left_as_it_is() {
+fn a_pod_that_has_the_sidecar_stays_unchanged() {
     let once = injected(&pod(), &rrsa()).pod;
     let twice = injected(&once, &rrsa());
     assert_eq!(twice.pod, once);
     assert_eq!(
-        twice.notes,
-        ["has a container ram-sidecar already, and is left as it is"]
+        twice.summary,
+        "already has a container ram-sidecar and is unchanged"
     );
+    assert_eq!(twice.warnings, [""; 0]);
 }
 
 #[test]
-fn settings_of_the_user_stay_and_are_noted() {
-    let theirs = json!({ "spec": {
+fn existing_settings_stay_unchanged_and_are_reported() {
+    let before = json!({ "spec": {
         "hostNetwork": true,
         "volumes": [{ "name": "ram-sidecar-state", "emptyDir": {} }, { "name": "rrsa-oidc-token", "emptyDir": {} }],
         "containers": [
             {
-                "name": "own",
+                "name": "main",
                 "env": [
                     { "name": "ALIBABA_CLOUD_CREDENTIALS_URI", "value": "http://localhost:1/" },
                     { "name": "ALIBABA_CLOUD_ACCESS_KEY_ID", "value": "LTAI" },
@@ -116,22 +121,22 @@ fn settings_of_the_user_stay_and_are_noted() {
             { "name": "beside", "volumeMounts": [{ "name": "x", "mountPath": "/mnt" }] },
         ],
     } });
-    let Injected { pod, notes, .. } = injected(&theirs, &rrsa());
+    let Injected { pod, warnings, .. } = injected(&before, &rrsa());
     let containers = &pod["spec"]["containers"];
     assert_eq!(
         containers[0]["env"][0],
-        theirs["spec"]["containers"][0]["env"][0]
+        before["spec"]["containers"][0]["env"][0]
     );
     assert_eq!(
         containers[0]["volumeMounts"],
-        theirs["spec"]["containers"][0]["volumeMounts"]
+        before["spec"]["containers"][0]["volumeMounts"]
     );
     assert_eq!(
         containers[1]["volumeMounts"],
-        theirs["spec"]["containers"][1]["volumeMounts"]
+        before["spec"]["containers"][1]["volumeMounts"]
     );
     assert_eq!(containers[2]["volumeMounts"].as_array().unwrap().len(), 2);
-    let volumes = objects_of(&pod["spec"]["volumes"]);
+    let volumes = names_of(&pod["spec"]["volumes"]);
     assert_eq!(
         volumes,
         [
@@ -141,40 +146,48 @@ fn settings_of_the_user_stay_and_are_noted() {
         ]
     );
     assert_eq!(
-        notes[1..],
+        warnings,
         [
-            "container own sets ALIBABA_CLOUD_ACCESS_KEY_ID, which SDKs prefer to the sidecar's credentials: remove what is not intended",
-            "container own keeps its own ALIBABA_CLOUD_CREDENTIALS_URI",
-            "container own keeps its own mount at /mnt/.alibabacloud",
-            "container below gets no credentials file, because it mounts /mnt read-only, and /mnt/.alibabacloud would be inside",
-            "container beside mounts /mnt, in which an empty directory is created for /mnt/.alibabacloud",
-            "keeps its own volume ram-sidecar-state",
-            "keeps its own volume rrsa-oidc-token",
+            "container main sets ALIBABA_CLOUD_ACCESS_KEY_ID, which SDKs prefer to the sidecar's credentials: remove unintended variables",
+            "container main already sets ALIBABA_CLOUD_CREDENTIALS_URI: unchanged",
+            "container main already has a mount at /mnt/.alibabacloud: unchanged",
+            "container below gets no credentials file, because /mnt/.alibabacloud is inside its read-only mount /mnt",
+            "container beside mounts /mnt: an empty directory is created in that volume for /mnt/.alibabacloud",
+            "already has a volume ram-sidecar-state: unchanged",
+            "already has a volume rrsa-oidc-token: unchanged",
             "shares the node's network: no other pod of this node may use the ports 7002 and 7003",
         ]
     );
 }
 
 #[test]
-fn containers_are_skipped_and_chosen_by_name_and_skipping_takes_precedence() {
-    let mut theirs = pod();
-    theirs["spec"]["containers"] = json!([{ "name": "a" }, { "name": "b" }, { "name": "c" }]);
-    theirs["spec"]["initContainers"] = json!([{ "name": "i" }]);
+fn containers_are_skipped_and_selected_by_name_and_skipping_takes_precedence() {
+    let mut before = pod();
+    before["spec"]["containers"] = json!([{ "name": "a" }, { "name": "b" }, { "name": "c" }]);
+    before["spec"]["initContainers"] = json!([{ "name": "i" }]);
     let fields = [
         (Field::SkipContainers, "b, nobody"),
         (Field::OnlyContainers, "a,b,i"),
     ];
-    let Injected { pod, notes, .. } = injected(&theirs, &request(&fields).or(&rrsa()));
-    assert!(notes[0].ends_with(", for the containers i, a"), "{notes:?}");
-    assert_eq!(notes[1..], ["has no container nobody to skip or to choose"]);
+    let Injected {
+        pod,
+        summary,
+        warnings,
+        ..
+    } = injected(&before, &request(&fields).or(&rrsa()));
+    assert!(summary.ends_with(", for the containers i, a"), "{summary}");
+    assert_eq!(
+        warnings,
+        ["has no container nobody: correct the containers to skip or to select"]
+    );
     assert_eq!(pod["spec"]["containers"][1], json!({ "name": "b" }));
     let fields = [(Field::OnlyContainers, "nobody")];
-    let notes = injected(&theirs, &request(&fields).or(&rrsa())).notes;
-    assert!(notes[0].ends_with(", for no container"), "{notes:?}");
+    let summary = injected(&before, &request(&fields).or(&rrsa())).summary;
+    assert!(summary.ends_with(", for no container"), "{summary}");
 }
 
 #[test]
-fn pods_that_cannot_have_the_sidecar_are_refused_with_the_reason() {
+fn pods_that_cannot_have_the_sidecar_are_rejected_with_the_reason() {
     let spec = rrsa().check().unwrap();
     let metadata = request(&[(Field::Metadata, "true")])
         .or(&rrsa())
@@ -234,10 +247,10 @@ fn pods_that_cannot_have_the_sidecar_are_refused_with_the_reason() {
             "it has a container ram-sidecar-address but no sidecar",
         ),
     ] {
-        let refusal = inject(&json!({ "spec": pod_spec }), spec)
+        let error = inject(&json!({ "spec": pod_spec }), spec)
             .unwrap_err()
             .to_string();
-        assert!(refusal.starts_with(reason), "{pod_spec}: {refusal}");
+        assert!(error.starts_with(reason), "{pod_spec}: {error}");
     }
 }
 
@@ -250,7 +263,7 @@ fn variable<'a>(container: &'a Value, name: &str) -> &'a str {
         .unwrap()
 }
 
-fn objects_of(list: &Value) -> Vec<&str> {
+fn names_of(list: &Value) -> Vec<&str> {
     let items = list.as_array().unwrap().iter();
     items.map(|item| item["name"].as_str().unwrap()).collect()
 }

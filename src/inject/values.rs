@@ -34,13 +34,11 @@ pub(super) fn secret_name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!(
-        "`{text}` is not a name of a Secret; write lowercase letters, digits, `-` and `.`"
+        "`{text}` is not a Secret's name; write lowercase letters, digits, `-` and `.`"
     ))
 }
 
-/// Whether a text is a valid name of an object.
-///
-/// Source: Kubernetes' names of objects, RFC 1123 subdomains.
+/// Whether a text is a valid name of a Kubernetes object: an RFC 1123 subdomain.
 pub(crate) fn is_object_name(text: &str) -> bool {
     let is_label = |label: &str| {
         let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -61,7 +59,7 @@ pub(super) fn image(text: &str) -> Result<String, String> {
     ))
 }
 
-/// Parses seconds, as in ACK's annotation, or a duration.
+/// Parses a number of seconds, as in ACK's annotation, or a duration.
 pub(super) fn token_expiration(text: &str) -> Result<Duration, String> {
     let span = match text.parse() {
         Ok(seconds) => Duration::from_secs(seconds),
@@ -72,22 +70,22 @@ pub(super) fn token_expiration(text: &str) -> Result<Duration, String> {
         return Ok(span);
     }
     Err(format!(
-        "`{text}` is not a lifetime of a token; choose 600 to 43200 seconds"
+        "`{text}` is not a token lifetime; choose 600 to 43200 seconds"
     ))
 }
 
 /// Parses a setting of the sidecar: `NAME=VALUE`.
 ///
-/// Refuses secrets, which would be readable in the manifest, what injection sets itself, and unknown settings.
+/// Rejects secrets, which would be readable in the manifest, variables that inject sets, and unknown settings.
 pub(super) fn setting(text: &str) -> Result<(String, String), String> {
-    let how = "write it like HTTPS_PROXY=http://proxy:3128";
+    let example = "write it like HTTPS_PROXY=http://proxy:3128";
     let Some((name, value)) = text.split_once('=') else {
-        // The text may be a secret in the wrong place, and is not repeated.
-        return Err(format!("it has no `=`; {how}"));
+        // The text is not repeated, because it may be a misplaced secret.
+        return Err(format!("it has no `=`; {example}"));
     };
     let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     if !name.bytes().all(in_alphabet) || name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
-        return Err(format!("`{name}` is not a name of a variable; {how}"));
+        return Err(format!("`{name}` is not a variable name; {example}"));
     }
     let setting = SETTINGS.iter().find(|setting| setting.variable() == name);
     if setting.is_some_and(|setting| !setting.in_file) {
@@ -95,8 +93,8 @@ pub(super) fn setting(text: &str) -> Result<(String, String), String> {
             "{name} is a secret, which must not be in a manifest; put it into a Secret, and name that with --secret"
         ));
     }
-    if let Some((_, instead)) = OWN.iter().find(|(own, _)| *own == name) {
-        return Err(format!("{name} is set by inject itself; {instead}"));
+    if let Some((_, instead)) = RESERVED.iter().find(|(reserved, _)| *reserved == name) {
+        return Err(format!("{name} is set by inject; {instead}"));
     }
     if setting.is_none() && name.starts_with("RAM_SIDECAR_") {
         return Err(format!(
@@ -114,20 +112,20 @@ const IDENTITIES: &[&str] = &[
     "sandbox",
 ];
 
-/// What inject sets itself, and what to do instead.
-const OWN: &[(&str, &str)] = &[
+/// The variables that inject sets, each with what to do instead.
+const RESERVED: &[(&str, &str)] = &[
     ("ALIBABA_CLOUD_CREDENTIALS_URI", "use --credentials-uri"),
     ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "use --oidc-provider-arn"),
-    ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "drop it"),
+    ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "remove it"),
     ("ALIBABA_CLOUD_ROLE_ARN", "use --role"),
     ("ALIBABA_CLOUD_STS_REGION", "use --region"),
     ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "use --vpc"),
     ("ALIBABA_CLOUD_ACCESS_KEY_ID_FILE", "use --secret"),
     ("ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "use --secret"),
-    ("POD_NAME", "drop it"),
+    ("POD_NAME", "remove it"),
     ("RAM_SIDECAR_DURATION", "use --duration"),
     ("RAM_SIDECAR_IDENTITY", "use --identity"),
-    ("RAM_SIDECAR_KEY", "drop it"),
-    ("RAM_SIDECAR_LISTEN", "drop it"),
+    ("RAM_SIDECAR_KEY", "remove it"),
+    ("RAM_SIDECAR_LISTEN", "remove it"),
     ("RAM_SIDECAR_METADATA_LISTEN", "use --metadata"),
 ];

@@ -5,47 +5,43 @@ use serde_json::{Value, json};
 use super::json::{objects, text_of};
 use super::spec::{Identity, Spec};
 
-/// Renders the volumes of the sidecar, one of which the job mounts too.
-pub(super) fn volumes(spec: &Spec) -> Vec<Value> {
-    let in_memory = |name: &str| json!({ "name": name, "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } });
-    let mut volumes = vec![in_memory(CREDENTIALS)];
+/// Renders the volumes of the sidecar, each with the sidecar's mount of it. The application mounts one of them too.
+pub(super) fn volumes(spec: &Spec) -> Vec<(Value, Value)> {
+    let in_memory = |name: &str, path: &str| {
+        (
+            json!({ "name": name, "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } }),
+            json!({ "name": name, "mountPath": path }),
+        )
+    };
+    let read_only = |volume: Value, path: &str| {
+        let mount = json!({ "name": volume["name"], "mountPath": path, "readOnly": true });
+        (volume, mount)
+    };
+    let mut volumes = vec![in_memory(CREDENTIALS, CREDENTIALS_PATH)];
     if spec.identity != Identity::Sandbox {
-        volumes.push(in_memory(STATE));
+        volumes.push(in_memory(STATE, STATE_PATH));
     }
     match &spec.identity {
-        Identity::Oidc { .. } => volumes.push(json!({
-            "name": TOKEN,
-            "projected": { "sources": [{ "serviceAccountToken": {
+        Identity::Oidc { .. } => {
+            let token = json!({
                 "audience": AUDIENCE,
                 "expirationSeconds": spec.token_expiration.as_secs(),
                 "path": "token",
-            } }] },
-        })),
+            });
+            let sources = json!([{ "serviceAccountToken": token }]);
+            let volume = json!({ "name": TOKEN, "projected": { "sources": sources } });
+            volumes.push(read_only(volume, TOKEN_PATH));
+        }
         Identity::AccessKey { secret } => {
-            volumes.push(json!({ "name": ACCESS_KEY, "secret": { "secretName": secret } }));
+            let volume = json!({ "name": ACCESS_KEY, "secret": { "secretName": secret } });
+            volumes.push(read_only(volume, ACCESS_KEY_PATH));
         }
         Identity::EcsRamRole | Identity::CredentialsUri { .. } | Identity::Sandbox => {}
     }
     volumes
 }
 
-/// Renders the sidecar's mounts of these volumes.
-pub(super) fn mounts(spec: &Spec) -> Value {
-    let mut mounts = vec![json!({ "name": CREDENTIALS, "mountPath": CREDENTIALS_PATH })];
-    if spec.identity != Identity::Sandbox {
-        mounts.push(json!({ "name": STATE, "mountPath": STATE_PATH }));
-    }
-    let read_only =
-        |name: &str, path: &str| json!({ "name": name, "mountPath": path, "readOnly": true });
-    match spec.identity {
-        Identity::Oidc { .. } => mounts.push(read_only(TOKEN, TOKEN_PATH)),
-        Identity::AccessKey { .. } => mounts.push(read_only(ACCESS_KEY, ACCESS_KEY_PATH)),
-        Identity::EcsRamRole | Identity::CredentialsUri { .. } | Identity::Sandbox => {}
-    }
-    mounts.into()
-}
-
-/// Whether a volume holds a token of the service account for STS, at the path where the sidecar reads it.
+/// Whether a volume has the service account's token for STS at the path where the sidecar reads it.
 pub(super) fn is_token(volume: &Value) -> bool {
     let sources = volume.get("projected").unwrap_or(&Value::Null);
     objects(sources, "sources").any(|source| {
@@ -54,13 +50,13 @@ pub(super) fn is_token(volume: &Value) -> bool {
     })
 }
 
-/// The volume with the credentials file, which the job reads.
+/// The volume with the credentials file, which the application reads.
 pub(super) const CREDENTIALS: &str = "ram-sidecar-credentials";
 
 /// Source: PAI mounts credentials at the same path.
 pub(super) const CREDENTIALS_PATH: &str = "/mnt/.alibabacloud";
 
-/// The volume with the saved state, which outlives a restart of the sidecar.
+/// The volume with the saved state, which survives a restart of the sidecar.
 const STATE: &str = "ram-sidecar-state";
 
 pub(super) const STATE_PATH: &str = "/var/lib/ram-sidecar";

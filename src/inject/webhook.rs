@@ -1,7 +1,7 @@
-//! The admission webhook: adds the sidecar to pods as they are created, when the API server asks over TLS.
+//! The admission webhook: adds the sidecar to pods as they are created, when the API server sends a review over TLS.
 //!
-//! It has no credentials and no state. Everybody who can reach it can send it a review, so that memory and time are bounded:
-//! of connections, of bodies, and of the values in them.
+//! It has no credentials and no state. Every client that can reach it can send it a review, so memory and time are bounded:
+//! for connections, for bodies, and for the values in them.
 
 mod accounts;
 mod certificate;
@@ -27,7 +27,7 @@ use crate::system::log;
 use crate::system::process;
 use crate::system::signal::{Request, Signals};
 
-pub use self::accounts::{AccountName, Accounts};
+pub use self::accounts::Accounts;
 pub use self::certificate::{Certificate, Error as CertificateError};
 
 use self::reviews::{LARGE_BODIES, Shared};
@@ -41,9 +41,9 @@ pub struct Options {
     pub certificate: Certificate,
     /// What to do with pods that cannot have the sidecar.
     pub policy: Policy,
-    /// How to read service accounts; nothing if they are not read.
+    /// How to read service accounts; `None` if they are not read.
     pub accounts: Option<Accounts>,
-    /// How long it still answers after the signal to stop, because the cluster may still send reviews.
+    /// How long it still answers reviews after the signal to stop, because the cluster may still send them.
     pub drain: Duration,
     /// The defaults of every request: a pod and its service account take precedence.
     pub defaults: inject::Request,
@@ -51,7 +51,7 @@ pub struct Options {
     pub log: log::Options,
 }
 
-/// Serves until a signal; a second one cuts the drain short.
+/// Serves until a signal to stop; a second one ends the drain.
 pub async fn run(options: Options) -> Result<(), Error> {
     let mut signals = Signals::new().map_err(|source| Error::System {
         what: "listen to signals",
@@ -73,14 +73,14 @@ pub async fn run(options: Options) -> Result<(), Error> {
         logged: Mutex::new(BTreeSet::new()),
     });
     info!(%address, path = "/inject", "Answering reviews");
-    let limit = (process::raise_open_files() / 2).clamp(16, CONNECTIONS);
+    let limit = (process::raise_open_files() / 2).clamp(16, MAX_CONNECTIONS);
     let stop = async {
-        stopped(&mut signals).await;
+        stop_requested(&mut signals).await;
         stop_sender.send_replace(true);
         info!(drain = ?options.drain, "Stopping");
         tokio::select! {
             () = sleep(options.drain) => {}
-            () = stopped(&mut signals) => {}
+            () = stop_requested(&mut signals) => {}
         }
     };
     let open = |stream, busy| tls::serve(stream, Arc::clone(&shared), busy);
@@ -88,8 +88,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for a signal to stop. A signal to renew is ignored: changed files are reloaded anyway.
-async fn stopped(signals: &mut Signals) {
+/// Waits for a signal to stop; ignores a signal to renew, because changed files are always reloaded.
+async fn stop_requested(signals: &mut Signals) {
     while signals.next().await == Request::Renew {}
 }
 
@@ -105,5 +105,5 @@ fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     })
 }
 
-/// Connections at the same time. Reviews come one by one; silent connections are closed within seconds.
-const CONNECTIONS: usize = 512;
+/// Limits concurrent connections. Reviews arrive one by one; silent connections are closed within seconds.
+const MAX_CONNECTIONS: usize = 512;

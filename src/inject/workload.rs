@@ -1,26 +1,26 @@
-//! Finds the pods in any document, and adds the sidecar to each.
+//! Finds the pods and pod templates in a document, and adds the sidecar to each.
 //!
-//! The kinds of Kubeflow, Volcano or Ray need not be known: every template that has `spec.containers` is one of pods.
+//! The kinds of Kubeflow, Volcano or Ray need not be known: every template with `spec.containers` is a pod template.
 
 use serde_json::Value;
 
 use super::annotations::{OptIn, opt_in};
-use super::json::{LONGEST, line, text_of};
+use super::json::{MAX_LINE_SIZE, single_line, text_of};
 use super::request::{Field, Request};
-use super::{inject, is_injected, notes};
+use super::{inject, is_injected, messages};
 
-/// What was done in documents, a line each, which begins with the kind and the name of the object.
+/// The result for several documents. Each line begins with the kind and the name of the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// What was done, and what the owner should know: a line for each pod.
-    pub notes: Vec<String>,
+    /// The summary and the warnings of each pod, in one line.
+    pub messages: Vec<String>,
     /// Why pods cannot have the sidecar.
-    pub mistakes: Vec<String>,
-    /// The number of pods and of templates of pods.
+    pub errors: Vec<String>,
+    /// The number of pods and pod templates.
     pub pods: usize,
 }
 
-/// Adds the sidecar to every pod and every template of pods in a document.
+/// Adds the sidecar to every pod and every pod template in a document.
 pub fn inject_into(document: &mut Value, request: &Request, report: &mut Report) {
     let kind = text_of(document, "kind").to_owned();
     if kind.ends_with("List")
@@ -49,10 +49,10 @@ fn inject_all(document: &mut Value, kind: &str, request: &Request, report: &mut 
     }
     let is_single = found.len() == 1;
     if found.is_empty()
-        && let Some((_, advice)) = ELSEWHERE.iter().find(|(other, _)| *other == kind)
+        && let Some((_, advice)) = DEFINED_ELSEWHERE.iter().find(|(other, _)| *other == kind)
     {
-        let note = line(&format!("{object}: {advice}"), LONGEST);
-        report.notes.push(note);
+        let message = single_line(&format!("{object}: {advice}"), MAX_LINE_SIZE);
+        report.messages.push(message);
     }
     report.pods += found.len();
     for (path, pod) in found {
@@ -61,13 +61,10 @@ fn inject_all(document: &mut Value, kind: &str, request: &Request, report: &mut 
         } else {
             format!("{object}: {path}")
         };
-        let line = |text: &str| line(&format!("{title}: {text}"), LONGEST);
+        let line = |text: &str| single_line(&format!("{title}: {text}"), MAX_LINE_SIZE);
         match inject_one(pod, request) {
-            Ok(notes) => report.notes.push(line(&notes.join("; "))),
-            Err(mistakes) => {
-                let mistakes = mistakes.iter().map(|mistake| line(mistake));
-                report.mistakes.extend(mistakes);
-            }
+            Ok(messages) => report.messages.push(line(&messages.join("; "))),
+            Err(errors) => report.errors.extend(errors.iter().map(|error| line(error))),
         }
     }
 }
@@ -77,33 +74,31 @@ fn inject_one(pod: &mut Value, request: &Request) -> Result<Vec<String>, Vec<Str
         .get("metadata")
         .and_then(|metadata| metadata.get("labels"));
     if opt_in(labels) == OptIn::No {
-        return Ok(vec![
-            "declines the sidecar by a label, and is left as it is".to_owned(),
-        ]);
+        return Ok(vec!["opts out by a label and is unchanged".to_owned()]);
     }
-    // It needs no role to be left alone.
+    // Even if the request is incomplete: such a pod needs no role.
     if is_injected(pod) {
-        return Ok(vec![notes::already_injected()]);
+        return Ok(vec![messages::already_injected()]);
     }
     let for_pod = request.for_pod(pod);
     let injected = inject(pod, &for_pod.check()?);
-    let injected = injected.map_err(|refusal| vec![refusal.to_string()])?;
+    let injected = injected.map_err(|error| vec![error.to_string()])?;
     *pod = injected.pod;
-    let mut notes = injected.notes;
+    let mut messages = [vec![injected.summary], injected.warnings].concat();
     for field in [Field::Role, Field::Identity, Field::OidcProviderArn] {
-        if let (Some(ours), Some(theirs)) = (request.get(field), for_pod.get(field))
-            && ours.text != theirs.text
+        if let (Some(overridden), Some(used)) = (request.get(field), for_pod.get(field))
+            && overridden.text != used.text
         {
-            notes.push(format!(
+            messages.push(format!(
                 "{} takes precedence over {}",
-                theirs.place, ours.place
+                used.place, overridden.place
             ));
         }
     }
-    Ok(notes)
+    Ok(messages)
 }
 
-/// Finds templates of pods at any depth, with their paths.
+/// Finds pod templates at any depth, with their paths.
 fn templates<'a>(value: &'a mut Value, path: &str, found: &mut Vec<(String, &'a mut Value)>) {
     match value {
         Value::Object(fields) => {
@@ -114,7 +109,7 @@ fn templates<'a>(value: &'a mut Value, path: &str, found: &mut Vec<(String, &'a 
                     format!("{path}.{name}")
                 };
                 let is_template = name == "template" || name.ends_with("Template");
-                if is_template && is_of_pods(value) {
+                if is_template && is_pod_template(value) {
                     found.push((path, value));
                 } else {
                     templates(value, &path, found);
@@ -130,7 +125,7 @@ fn templates<'a>(value: &'a mut Value, path: &str, found: &mut Vec<(String, &'a 
     }
 }
 
-fn is_of_pods(template: &Value) -> bool {
+fn is_pod_template(template: &Value) -> bool {
     let spec = template.get("spec");
     let containers = spec.and_then(|spec| spec.get("containers"));
     containers.is_some_and(Value::is_array)
@@ -148,11 +143,11 @@ fn title(object: &Value) -> String {
     format!("{kind}/{name}")
 }
 
-/// Kinds whose pods are defined elsewhere, and what to do about it.
-const ELSEWHERE: &[(&str, &str)] = &[
+/// Kinds whose pods are defined elsewhere, each with the remedy.
+const DEFINED_ELSEWHERE: &[(&str, &str)] = &[
     (
         "TrainJob",
-        "is left as it is, because its pods are defined by its runtime: add the sidecar to that TrainingRuntime or ClusterTrainingRuntime",
+        "is unchanged, because its runtime defines its pods: add the sidecar to that TrainingRuntime or ClusterTrainingRuntime",
     ),
     ("InferenceService", BY_WEBHOOK),
     ("SparkApplication", BY_WEBHOOK),
@@ -160,4 +155,4 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("Workflow", BY_WEBHOOK),
 ];
 
-const BY_WEBHOOK: &str = "is left as it is, because it has no template of pods: label its pods ram-sidecar/inject: \"true\", and `ram-sidecar webhook` adds the sidecar when they are created";
+const BY_WEBHOOK: &str = "is unchanged, because it has no pod template: label its pods ram-sidecar/inject: \"true\", and `ram-sidecar webhook` adds the sidecar when they are created";

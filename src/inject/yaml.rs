@@ -1,7 +1,7 @@
-//! Reads YAML as Kubernetes' own parser does, and writes it so that every parser agrees.
+//! Reads YAML like Kubernetes' own parser, and writes YAML that every parser reads alike.
 //!
 //! `kubectl` reads YAML 1.1: `0644` is 420, `on` is true. Where parsers disagree, the writer adds quotes, and the reader
-//! refuses what is ambiguous. Time and memory are bounded for any input.
+//! rejects the input. Time and memory are bounded for any input.
 
 mod build;
 mod error;
@@ -18,15 +18,15 @@ pub use self::write::write;
 /// A document of a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// Its value.
+    /// The value of the document.
     pub value: Value,
-    /// Its first line, from 1.
+    /// The first line of the document, from 1.
     pub line: usize,
 }
 
 /// Reads all documents but the empty ones: YAML, or JSON values one after the other.
 pub fn read(bytes: &[u8]) -> Result<Vec<Document>, Error> {
-    if bytes.len() > LARGEST {
+    if bytes.len() > MAX_FILE_SIZE {
         return Err(at_end_of("", Reason::TooLarge));
     }
     let text = std::str::from_utf8(bytes).map_err(|error| {
@@ -34,7 +34,7 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Document>, Error> {
         at_end_of(&String::from_utf8_lossy(good), Reason::NotUtf8)
     })?;
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    // Not all JSON is YAML, which has no surrogates.
+    // Not all JSON is YAML: YAML has no surrogate pairs.
     if text.trim_start().starts_with('{')
         && let Some(documents) = json::read(text)?
     {
@@ -56,7 +56,7 @@ fn at_end_of(text: &str, reason: Reason) -> Error {
     }
 }
 
-/// Whether a character means the same in YAML 1.1 and 1.2: some end a line only in the older one.
+/// Whether a character has the same meaning in YAML 1.1 and 1.2: some end a line only in 1.1.
 fn is_allowed(c: char) -> bool {
     match c {
         '\t' | '\n' | '\r' => true,
@@ -67,20 +67,20 @@ fn is_allowed(c: char) -> bool {
 
 const BYTE_ORDER_MARK: char = '\u{FEFF}';
 
-/// Bytes of a file: twice the largest bundles of resource definitions. An object has at most 1.5 MiB.
-pub const LARGEST: usize = 16 << 20;
+/// Bytes of a file: twice the largest bundles of custom resource definitions. An object has at most 1.5 MiB.
+pub const MAX_FILE_SIZE: usize = 16 << 20;
 
 /// Levels of nesting: more than any schema has, and few enough for other parsers.
-const DEEPEST: usize = 100;
+const MAX_DEPTH: usize = 100;
 
-/// Weight of all values of a file, with what aliases repeat: each value weighs one, and its text one for each [`PIECE`].
+/// Limits the weight of a file, aliases expanded. A value weighs one, and one more for each [`BYTES_PER_WEIGHT`] of its text.
 const MAX_WEIGHT: usize = 1_000_000;
 
 /// Bytes of text that weigh as much as a value.
-const PIECE: usize = 64;
+const BYTES_PER_WEIGHT: usize = 64;
 
 fn weight_of(text: &str) -> usize {
-    1 + text.len() / PIECE
+    1 + text.len() / BYTES_PER_WEIGHT
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Manifests through the real binary: what it prints, what it tells, and what it refuses.
+//! Manifests through the real binary: its output, its messages and its errors.
 
 mod address;
 
@@ -62,12 +62,12 @@ fn flags(manifest: &str) -> Vec<&str> {
         .lines()
         .next()
         .and_then(|line| line.strip_prefix("# inject"));
-    line.expect("the first line says which flags")
+    line.expect("the first line has the flags")
         .split_whitespace()
         .collect()
 }
 
-/// Each manifest has its output in a file beside it, with the notes on top. `WRITE_MANIFESTS=1` writes these files.
+/// Each manifest has its output in a file beside it, with the messages on top. `WRITE_MANIFESTS=1` writes these files.
 #[test]
 fn every_kind_of_manifest_gets_the_expected_output() {
     let is_writing = environment("WRITE_MANIFESTS").is_some_and(|value| value == "1");
@@ -83,15 +83,15 @@ fn every_kind_of_manifest_gets_the_expected_output() {
             stderr,
         } = inject(&args, "");
         assert_eq!(code, Some(0), "{file}: {stderr}");
-        let notes: Vec<String> = stderr.lines().map(|note| format!("# {note}\n")).collect();
-        let printed = notes.concat() + &stdout;
+        let messages: Vec<String> = stderr.lines().map(|line| format!("# {line}\n")).collect();
+        let printed = messages.concat() + &stdout;
         let beside = path.with_extension("out.yaml");
         if is_writing {
             fs::write(&beside, &printed).unwrap();
         }
         let expected = fs::read_to_string(&beside).unwrap_or_default();
         assert!(printed == expected, "{file} becomes\n{printed}");
-        // The output is a manifest, which a second injection leaves as it is.
+        // The output is a manifest, which a second injection leaves unchanged.
         let again = inject(&flags(&manifest), &stdout);
         assert_eq!((again.code, again.stdout), (Some(0), stdout), "{file}");
     }
@@ -117,7 +117,7 @@ fn a_file_and_standard_input_give_the_same_output() {
 }
 
 #[test]
-fn all_mistakes_in_manifests_are_reported_and_nothing_is_printed() {
+fn all_errors_in_manifests_are_reported_and_nothing_is_printed() {
     let scratch = Scratch::new();
     let good = scratch.join("good.yaml");
     fs::write(
@@ -157,12 +157,12 @@ spec: {template: {metadata: {annotations: {ram-sidecar/duration: 5m, ram-sidecar
     assert_eq!(
         lines,
         [
-            "ram-sidecar: 5 mistakes:",
+            "ram-sidecar: 5 errors:",
             &format!("  {broken}, line 4, column 3: the key `a` occurs twice; remove one of them"),
             &format!(
-                "  {wrong}, line 9: the document is no object; each one is an object of Kubernetes, or empty"
+                "  {wrong}, line 9: the document is not an object; write a Kubernetes object, or remove the document"
             ),
-            "  Pod/windows: the pod is for Windows, and the sidecar is a program for Linux; leave the pod out",
+            "  Pod/windows: the pod is for Windows, but the sidecar runs on Linux only; exclude the pod",
             "  Deployment/web: the annotation ram-sidecar/classic: `maybe` is neither true nor false",
             "  Deployment/web: the annotation ram-sidecar/duration: `5m` is outside what STS grants; choose 15m to 12h",
         ]
@@ -170,7 +170,7 @@ spec: {template: {metadata: {annotations: {ram-sidecar/duration: 5m, ram-sidecar
 }
 
 #[test]
-fn all_mistakes_in_flags_are_reported_before_anything_is_read() {
+fn all_errors_in_flags_are_reported_before_anything_is_read() {
     let args = [
         "-f",
         "/nowhere",
@@ -186,7 +186,7 @@ fn all_mistakes_in_flags_are_reported_before_anything_is_read() {
     } = inject(&args, "");
     assert_eq!((code, stdout.as_str()), (Some(64), ""));
     assert!(
-        stderr.starts_with("ram-sidecar: 2 mistakes:\n  --role: `a b` is not a role"),
+        stderr.starts_with("ram-sidecar: 2 errors:\n  --role: `a b` is not a role"),
         "{stderr}"
     );
     assert!(
@@ -236,7 +236,7 @@ fn unreadable_files_and_unwritable_output_are_reported() {
 }
 
 #[test]
-fn manifests_without_pods_pass_through_with_a_note() {
+fn manifests_without_pods_are_printed_with_a_message() {
     let Ended {
         code,
         stdout,
@@ -246,7 +246,7 @@ fn manifests_without_pods_pass_through_with_a_note() {
     assert_eq!(stdout, "kind: ConfigMap\ndata:\n  a: \"1\"\n");
     assert_eq!(
         stderr,
-        "there is no pod and no template of pods in it, so that nothing was added\n"
+        "the input has neither a pod nor a pod template: nothing was added\n"
     );
     assert_eq!(inject(&RRSA, "").code, Some(0));
 }
@@ -263,7 +263,7 @@ fn a_name_from_a_manifest_cannot_add_a_line() {
 }
 
 #[test]
-fn expensive_input_is_refused_within_bounded_memory() {
+fn expensive_input_is_rejected_within_bounded_memory() {
     let starter = ["prlimit", "--as=536870912:536870912"];
     if !required(
         "prlimit",

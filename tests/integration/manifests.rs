@@ -25,13 +25,13 @@ mod webhook;
 
 /// The findings of Kubernetes' own libraries on a directory of manifests.
 #[derive(Deserialize)]
-struct Judged {
+struct Validated {
     objects: BTreeMap<String, Vec<Value>>,
     problems: Vec<String>,
 }
 
 /// Renders and validates every kustomization of a directory; returns `None` if Go is not installed.
-fn judged(directory: &Path) -> Option<Judged> {
+fn validated(directory: &Path) -> Option<Validated> {
     let home = Scratch::new();
     let mut program = Language::Kubernetes.program("kubernetes", home.path())?;
     let output = program.arg("manifests").arg(directory).output().unwrap();
@@ -40,7 +40,7 @@ fn judged(directory: &Path) -> Option<Judged> {
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
-fn ours() -> PathBuf {
+fn manifests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config/kubernetes")
 }
 
@@ -56,19 +56,19 @@ fn object_named(of: &str, kind: &str, name: &str) -> Option<Value> {
     })
 }
 
-fn found(of: &str, is_wanted: impl Fn(&Value) -> bool) -> Option<Value> {
-    let objects = judged(&ours())?.objects;
-    let found = objects[of].iter().find(|object| is_wanted(object));
-    Some(found.expect("it is there").clone())
+fn found(of: &str, matches: impl Fn(&Value) -> bool) -> Option<Value> {
+    let objects = validated(&manifests())?.objects;
+    let found = objects[of].iter().find(|object| matches(object));
+    Some(found.expect("the object exists").clone())
 }
 
 #[test]
 fn every_field_is_known_and_every_pod_meets_the_restricted_standard() {
-    let Some(judged) = judged(&ours()) else {
+    let Some(validated) = validated(&manifests()) else {
         return;
     };
-    assert_eq!(judged.problems, [""; 0]);
-    let names: Vec<&str> = judged.objects.keys().map(String::as_str).collect();
+    assert_eq!(validated.problems, [""; 0]);
+    let names: Vec<&str> = validated.objects.keys().map(String::as_str).collect();
     assert_eq!(
         names,
         [
@@ -85,10 +85,10 @@ fn every_field_is_known_and_every_pod_meets_the_restricted_standard() {
 
 #[test]
 fn every_object_survives_a_round_trip_through_the_api_types() {
-    let Some(judged) = judged(&ours()) else {
+    let Some(validated) = validated(&manifests()) else {
         return;
     };
-    let all = judged.objects.values().flatten();
+    let all = validated.objects.values().flatten();
     let lost: Vec<String> = all
         .filter_map(|object| through_types(object).err())
         .collect();
@@ -116,21 +116,24 @@ fn both_validators_find_a_misspelt_field() {
         ),
     ] {
         let scratch = Scratch::new();
-        copy(&ours(), scratch.path());
+        copy(&manifests(), scratch.path());
         let path = scratch.join(file);
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains(right), "{file} has no {right}");
         fs::write(&path, text.replace(right, wrong)).unwrap();
-        let Some(judged) = judged(scratch.path()) else {
+        let Some(validated) = validated(scratch.path()) else {
             return;
         };
         let name = wrong.split(':').next().unwrap();
         assert!(
-            judged.problems.iter().any(|problem| problem.contains(name)),
+            validated
+                .problems
+                .iter()
+                .any(|problem| problem.contains(name)),
             "{:?}",
-            judged.problems
+            validated.problems
         );
-        let mut all = judged.objects.values().flatten();
+        let mut all = validated.objects.values().flatten();
         assert!(all.any(|object| through_types(object).is_err()), "{wrong}");
     }
 }
@@ -138,7 +141,7 @@ fn both_validators_find_a_misspelt_field() {
 #[test]
 fn a_pod_beyond_the_restricted_standard_is_found() {
     let scratch = Scratch::new();
-    copy(&ours(), scratch.path());
+    copy(&manifests(), scratch.path());
     let path = scratch.join("native/pod.yaml");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(
@@ -146,7 +149,7 @@ fn a_pod_beyond_the_restricted_standard_is_found() {
         text.replace("runAsNonRoot: true", "runAsNonRoot: false"),
     )
     .unwrap();
-    let Some(judged) = judged(scratch.path()) else {
+    let Some(validated) = validated(scratch.path()) else {
         return;
     };
     for name in ["native", "classic", "job", "pytorchjob"] {
@@ -154,9 +157,9 @@ fn a_pod_beyond_the_restricted_standard_is_found() {
             problem.starts_with(&format!("{name}: ")) && problem.contains("runAsNonRoot")
         };
         assert!(
-            judged.problems.iter().any(is_found),
+            validated.problems.iter().any(is_found),
             "{:?}",
-            judged.problems
+            validated.problems
         );
     }
 }
@@ -199,11 +202,11 @@ fn the_classic_sidecar_differs_from_the_native_one_by_place_and_drain() {
 
 #[test]
 fn all_images_are_of_this_version() {
-    let Some(judged) = judged(&ours()) else {
+    let Some(validated) = validated(&manifests()) else {
         return;
     };
     let image = format!("ram-sidecar:{}", env!("CARGO_PKG_VERSION"));
-    for (name, objects) in judged.objects {
+    for (name, objects) in validated.objects {
         let text = Value::from(objects).to_string();
         let named = text.matches("ram-sidecar:").count();
         assert!(named > 0, "{name}");
@@ -232,13 +235,13 @@ fn through_types(object: &Value) -> Result<(), String> {
             templates.try_for_each(through::<PodTemplateSpec>)
         }
         "Certificate" | "Issuer" => Ok(()),
-        _ => Err(format!("nothing is known of {kind}")),
+        _ => Err(format!("the kind {kind} is unknown")),
     }
 }
 
 fn through<T: DeserializeOwned + Serialize>(object: &Value) -> Result<(), String> {
     let decoded: T = serde_json::from_value(object.clone())
-        .map_err(|error| format!("{object} is refused: {error}"))?;
+        .map_err(|error| format!("{object} is rejected: {error}"))?;
     let again = serde_json::to_value(decoded).unwrap();
     if again == *object {
         Ok(())

@@ -30,7 +30,7 @@ use crate::support::{Process, Scratch, command, eventually};
 const NAME: &str = "ram-sidecar.ram-sidecar.svc";
 
 /// The settings for pods without annotations.
-const WANTED: [&str; 4] = [
+const DEFAULTS: [&str; 4] = [
     "--oidc-provider-arn",
     "acs:ram::1:oidc-provider/cluster",
     "--role",

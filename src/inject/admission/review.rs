@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::inject::annotations::INJECTION;
+use crate::inject::annotations::INJECT_LABEL;
 use crate::inject::json::text_of;
 use crate::inject::{OptIn, is_injected, opt_in};
 
@@ -11,11 +11,14 @@ use super::VERSION;
 /// The request of an admission review.
 #[derive(Debug)]
 pub struct Review {
-    uid: String,
-    /// The pod to create; nothing if the request is about something else.
+    /// The namespace of the pod.
+    pub namespace: String,
+    /// The name of the pod, or the prefix of its generated name.
+    pub name: String,
+    /// The identifier that the response repeats.
+    pub(super) uid: String,
+    /// The pod to create; `None` if the request does not create a pod.
     pod: Option<Value>,
-    namespace: String,
-    name: String,
 }
 
 /// Why a request is malformed.
@@ -23,7 +26,7 @@ pub struct Review {
 pub struct Malformed {
     /// A stable name for scripts.
     pub code: &'static str,
-    /// What is wrong with it, and what to send instead.
+    /// The error, and what to send instead.
     pub message: String,
 }
 
@@ -37,9 +40,9 @@ impl Malformed {
 impl Review {
     /// Reads a review.
     ///
-    /// Its memory is bounded, because everybody who can reach the webhook can send one.
+    /// Memory is bounded, because every client that can reach the webhook can send a review.
     pub fn read(text: &[u8]) -> Result<Self, Malformed> {
-        if values(text) > MAX_VALUES {
+        if count_values(text) > MAX_VALUES {
             let message = format!("the body has more than {MAX_VALUES} values, which no pod has");
             return Err(Malformed::new("TooManyValues", message));
         }
@@ -99,19 +102,9 @@ impl Review {
         })
     }
 
-    /// Returns the namespace of the pod.
-    pub fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
-    /// Returns the name of the pod, or the prefix of its generated name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Returns the name of the pod's service account, if the pod is to have the sidecar.
-    pub fn account(&self) -> Option<&str> {
-        let spec = self.candidate()?.get("spec")?;
+    /// Returns the name of the pod's service account if the pod is to have the sidecar.
+    pub fn service_account(&self) -> Option<&str> {
+        let spec = self.pod_to_inject()?.get("spec")?;
         let names = ["serviceAccountName", "serviceAccount"].map(|name| text_of(spec, name));
         let name = names.into_iter().find(|name| !name.is_empty());
         Some(name.unwrap_or("default"))
@@ -119,34 +112,29 @@ impl Review {
 
     /// Returns the pod if it is to have the sidecar.
     ///
-    /// The selectors of the webhook's configuration have chosen the pod, but a pod may still decline by its own label. One that
-    /// has the sidecar already is left as it is. So is a mirror pod, because the kubelet ignores changes of it.
-    pub(super) fn candidate(&self) -> Option<&Value> {
+    /// The selectors of the webhook's configuration have selected the pod, but its own label may opt out. A pod that already
+    /// has the sidecar stays unchanged. So does a mirror pod, because the kubelet ignores changes to it.
+    pub(super) fn pod_to_inject(&self) -> Option<&Value> {
         let pod = self.pod.as_ref()?;
         let metadata = &pod["metadata"];
-        let is_mirror = metadata["annotations"].get(MIRROR).is_some();
-        let declines = opt_in(metadata.get("labels")) == OptIn::No;
-        (!declines && !is_mirror && !is_injected(pod)).then_some(pod)
+        let is_mirror = metadata["annotations"].get(MIRROR_ANNOTATION).is_some();
+        let opts_out = opt_in(metadata.get("labels")) == OptIn::No;
+        (!opts_out && !is_mirror && !is_injected(pod)).then_some(pod)
     }
 
-    /// Returns the value of our label if it is neither true nor false.
-    pub(super) fn unclear(&self) -> Option<&str> {
-        let label = self.pod.as_ref()?["metadata"]["labels"].get(INJECTION)?;
+    /// Returns the value of the label `ram-sidecar/inject` if it is neither true nor false.
+    pub(super) fn invalid_label(&self) -> Option<&str> {
+        let label = self.pod.as_ref()?["metadata"]["labels"].get(INJECT_LABEL)?;
         label
             .as_str()
             .filter(|value| !["true", "false"].contains(value))
     }
-
-    /// Returns the identifier that the response repeats.
-    pub(super) fn uid(&self) -> &str {
-        &self.uid
-    }
 }
 
-/// The annotation of mirror pods, by which the API shows the static pods of a kubelet.
-const MIRROR: &str = "kubernetes.io/config.mirror";
+/// The annotation of mirror pods, which represent the static pods of a kubelet in the API.
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
 
-/// Whether a request is about the creation of a pod, and not about a subresource.
+/// Whether a request creates a pod, and not a subresource of one.
 fn creates_a_pod(request: &Value) -> bool {
     let kind = request.get("kind").unwrap_or(&Value::Null);
     let is_pod = text_of(kind, "group").is_empty()
@@ -158,7 +146,7 @@ fn creates_a_pod(request: &Value) -> bool {
 }
 
 /// Returns an upper bound on the values in a JSON text: each but the first follows one of three characters.
-pub(super) fn values(text: &[u8]) -> usize {
+pub(super) fn count_values(text: &[u8]) -> usize {
     let (mut count, mut is_in_string, mut is_escaped) = (1, false, false);
     for byte in text {
         match byte {
@@ -172,8 +160,8 @@ pub(super) fn values(text: &[u8]) -> usize {
     count
 }
 
-/// Each value takes some hundred bytes of memory. Kubernetes stores at most 1.5 MB of a pod; one with so many values would
-/// consist of little but brackets.
+/// Each value takes some hundred bytes of memory. Kubernetes stores at most 1.5 MB of a pod; one with more values would
+/// consist mostly of brackets.
 pub(super) const MAX_VALUES: usize = 65_536;
 
 /// Bytes; a UUID has 36.

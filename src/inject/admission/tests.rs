@@ -3,7 +3,7 @@
 mod annotations;
 mod reviews;
 
-use super::review::values;
+use super::review::count_values;
 use super::*;
 use crate::failure::breaks_a_line;
 use crate::inject::Field;
@@ -65,7 +65,7 @@ fn annotations(pairs: Pairs<'_>) -> Annotations {
         .collect()
 }
 
-/// Applies the patch of a response with an implementation that is not ours.
+/// Applies the patch of a response with an independent implementation.
 fn patched(pod: &Value, answer: &Value) -> Value {
     let patch = answer["response"]["patch"].as_str().expect("a patch");
     let patch = STANDARD.decode(patch).unwrap();
@@ -76,7 +76,7 @@ fn patched(pod: &Value, answer: &Value) -> Value {
 }
 
 #[test]
-fn a_pod_is_patched_as_inject_changes_it_and_then_left_alone() {
+fn a_patched_pod_equals_an_injected_one_and_is_not_patched_again() {
     let pod = pod();
     let decision = decide(&pod);
     assert_eq!(
@@ -92,7 +92,7 @@ fn a_pod_is_patched_as_inject_changes_it_and_then_left_alone() {
     assert_eq!(response["uid"], "u-1");
     assert_eq!(response["allowed"], true);
     assert_eq!(response["patchType"], "JSONPatch");
-    // There is nothing to warn of.
+    // This pod needs no warning.
     assert_eq!(response.get("warnings"), None);
 
     let injected = patched(&pod, &answer);
@@ -108,7 +108,7 @@ fn a_pod_is_patched_as_inject_changes_it_and_then_left_alone() {
 }
 
 #[test]
-fn a_pod_with_mistakes_is_denied_with_all_of_them_or_created_with_warnings() {
+fn a_pod_with_errors_is_denied_with_all_of_them_or_created_with_warnings() {
     let mut pod = pod();
     pod["metadata"]["annotations"] = json!({
         "ram-sidecar/role": "no role",
@@ -119,7 +119,7 @@ fn a_pod_with_mistakes_is_denied_with_all_of_them_or_created_with_warnings() {
     let account = Ok(Annotations::new());
     let denied = review.decide(&defaults(), &account, Policy::Fail);
     assert_eq!(denied.outcome, Outcome::Denied);
-    assert_eq!(denied.mistakes.len(), 3, "{:?}", denied.mistakes);
+    assert_eq!(denied.errors.len(), 3, "{:?}", denied.errors);
     let answer = denied.review();
     let response = &answer["response"];
     assert_eq!(
@@ -173,14 +173,19 @@ fn every_reason_against_an_injection_follows_the_policy() {
     windows["spec"]["os"] = json!({ "name": "windows" });
     let (none, unknown) = (Ok(Annotations::new()), Err("no API server".to_owned()));
     let misspelt = annotations(&[("ram-sidecar/rol", "narrow")]);
-    let mut own = pod();
-    own["metadata"]["annotations"] = misspelt.clone().into();
+    let mut annotated = pod();
+    annotated["metadata"]["annotations"] = misspelt.clone().into();
     let misspelt = Ok(misspelt);
-    let nothing = Request::default();
+    let empty = Request::default();
     for (pod, defaults, account, reason) in [
-        (pod(), &nothing, &none, "--identity"),
+        (pod(), &empty, &none, "--identity"),
         (pod(), &defaults(), &unknown, "no API server"),
-        (own, &defaults(), &none, "the annotation ram-sidecar/rol"),
+        (
+            annotated,
+            &defaults(),
+            &none,
+            "the annotation ram-sidecar/rol",
+        ),
         (
             pod(),
             &defaults(),
@@ -217,15 +222,15 @@ fn every_reason_against_an_injection_follows_the_policy() {
         let review = read(&request(&pod));
         let denied = review.decide(defaults, account, Policy::Fail);
         assert_eq!(denied.outcome, Outcome::Denied, "{reason}");
-        assert!(denied.mistakes[0].contains(reason), "{:?}", denied.mistakes);
+        assert!(denied.errors[0].contains(reason), "{:?}", denied.errors);
         let admitted = review.decide(defaults, account, Policy::Ignore);
         assert_eq!(admitted.outcome, Outcome::Admitted, "{reason}");
-        assert_eq!(admitted.mistakes, denied.mistakes);
+        assert_eq!(admitted.errors, denied.errors);
     }
 }
 
 #[test]
-fn messages_fit_into_a_header_whatever_texts_they_repeat() {
+fn messages_fit_into_a_header_whatever_text_they_repeat() {
     let name = format!("{}\u{2028}\r\nX: y {}", "é".repeat(300), "x".repeat(5000));
     let names: Vec<String> = (0..200).map(|index| format!("{index}{name}")).collect();
     let mut pod = pod();
@@ -233,18 +238,18 @@ fn messages_fit_into_a_header_whatever_texts_they_repeat() {
         json!({ "ram-sidecar/skip-containers": serde_json::to_string(&names).unwrap() });
     let answer = decide(&pod).review();
     let warnings = answer["response"]["warnings"].as_array().unwrap();
-    assert_eq!(warnings.len(), WARNINGS);
+    assert_eq!(warnings.len(), MAX_WARNINGS);
     for warning in warnings.iter().map(|warning| warning.as_str().unwrap()) {
         assert!(warning.starts_with("ram-sidecar: "), "{warning}");
         assert!(
-            warning.len() <= WARNING && !warning.contains(breaks_a_line),
+            warning.len() <= MAX_WARNING_SIZE && !warning.contains(breaks_a_line),
             "{warning}"
         );
     }
     pod["metadata"]["annotations"] = json!({ "ram-sidecar/role": name });
     let answer = decide(&pod).review();
     let message = answer["response"]["status"]["message"].as_str().unwrap();
-    assert!(message.len() <= LONGEST && !message.contains(breaks_a_line));
+    assert!(message.len() <= MAX_MESSAGE_SIZE && !message.contains(breaks_a_line));
 }
 
 #[test]
@@ -256,19 +261,19 @@ fn names_of_the_pod_take_precedence_over_those_of_the_request() {
         request["name"] = name.into();
         request["namespace"] = namespace.into();
         let review = read(&request);
-        (review.namespace().to_owned(), review.name().to_owned())
+        (review.namespace, review.name)
     };
     let pair = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
     let both = json!({ "name": "job-1", "generateName": "job-", "namespace": "its" });
     assert_eq!(named(both, "", "team"), pair("team", "job-1"));
-    let begun = json!({ "generateName": "job-", "namespace": "its" });
-    assert_eq!(named(begun, "", ""), pair("its", "job-"));
+    let generated = json!({ "generateName": "job-", "namespace": "its" });
+    assert_eq!(named(generated, "", ""), pair("its", "job-"));
     assert_eq!(named(json!({}), "job-2", "team"), pair("team", "job-2"));
     assert_eq!(named(Value::Null, "", ""), pair("", ""));
 }
 
 #[test]
-fn values_are_counted_before_they_are_read() {
+fn values_are_counted_before_they_are_parsed() {
     fn counted(value: &Value) -> usize {
         1 + match value {
             Value::Array(items) => items.iter().map(counted).sum(),
@@ -283,12 +288,12 @@ fn values_are_counted_before_they_are_read() {
         &review(&request(&pod())).to_string(),
     ] {
         let value: Value = serde_json::from_str(text).unwrap();
-        let (most, real) = (values(text.as_bytes()), counted(&value));
-        // An empty list looks as if it had one.
+        let (bound, count) = (count_values(text.as_bytes()), counted(&value));
+        // An empty list counts as if it had one value.
         assert!(
-            real <= most && most <= 2 * real,
-            "{text}: {most} for {real}"
+            count <= bound && bound <= 2 * count,
+            "{text}: {bound} for {count}"
         );
     }
-    assert_eq!(values(br#"{"a":{"b":[1]},"c,[{":"d,\"[{"}"#), 5);
+    assert_eq!(count_values(br#"{"a":{"b":[1]},"c,[{":"d,\"[{"}"#), 5);
 }

@@ -4,7 +4,7 @@ use super::request::{annotated, spec};
 use super::*;
 
 #[test]
-fn annotations_take_precedence_over_flags_and_ours_over_those_of_ack() {
+fn annotations_take_precedence_over_flags_and_over_annotations_by_ack() {
     let other = "acs:ram::1:role/other";
     let role = |annotations: Value| {
         spec(&rrsa(), &annotations)
@@ -16,9 +16,9 @@ fn annotations_take_precedence_over_flags_and_ours_over_those_of_ack() {
     assert_eq!(role(json!({})), ROLE);
     assert_eq!(role(json!({ "ram-sidecar/role": other })), other);
     assert_eq!(role(json!({ "ram-sidecar/role": "" })), ROLE);
-    // The account of a role name is the provider's.
-    let of_ack = json!({ "pod-identity.alibabacloud.com/role-name": "ack" });
-    assert_eq!(role(of_ack), "acs:ram::1234567890123456:role/ack");
+    // The account of a role name is that of the OIDC provider.
+    let by_ack = json!({ "pod-identity.alibabacloud.com/role-name": "ack" });
+    assert_eq!(role(by_ack), "acs:ram::1234567890123456:role/ack");
     assert_eq!(
         role(
             json!({ "pod-identity.alibabacloud.com/role-name": "ack", "ram-sidecar/role": other })
@@ -46,53 +46,54 @@ fn annotations_take_precedence_over_flags_and_ours_over_those_of_ack() {
 }
 
 #[test]
-fn a_misspelt_annotation_is_a_mistake_that_names_the_known_ones() {
+fn a_misspelt_annotation_is_an_error_that_lists_the_known_ones() {
     let annotations = json!({
         "ram-sidecar/rol": "narrow",
         "ram-sidecar/inject": "true",
-        "ram-sidecar.example.com/rol": "another's",
+        "ram-sidecar.example.com/rol": "of another prefix",
         "ram-sidecar/role": ROLE,
     });
-    let none = "there is no such annotation; choose one of ram-sidecar/role, ram-sidecar/identity,";
+    let unknown =
+        "there is no such annotation; choose one of ram-sidecar/role, ram-sidecar/identity,";
     let label = "it is a label of pods and namespaces; write it under metadata.labels";
     let annotations_of = |place: &str| {
         [
-            format!("{place} ram-sidecar/rol: {none}"),
+            format!("{place} ram-sidecar/rol: {unknown}"),
             format!("{place} ram-sidecar/inject: {label}"),
         ]
     };
     let account = annotations.as_object().unwrap();
-    let bare = annotated(&json!({}));
-    let of_account = rrsa().for_pod_and_account(&bare, account);
+    let pod = annotated(&json!({}));
+    let for_account = rrsa().for_pod_and_account(&pod, account);
     for (request, expected) in [
         (
             rrsa().for_pod(&annotated(&annotations)),
             annotations_of("the annotation"),
         ),
         (
-            of_account,
+            for_account,
             annotations_of("the service account's annotation"),
         ),
     ] {
-        let mistakes = request.check().unwrap_err();
-        assert_eq!(mistakes.len(), expected.len(), "{mistakes:#?}");
-        for (mistake, start) in mistakes.iter().zip(expected) {
-            assert!(mistake.starts_with(&start), "{mistake}");
+        let errors = request.check().unwrap_err();
+        assert_eq!(errors.len(), expected.len(), "{errors:#?}");
+        for (error, start) in errors.iter().zip(expected) {
+            assert!(error.starts_with(&start), "{error}");
         }
     }
-    // Many annotations, or long ones, do not make a long response.
+    // The number of errors is limited, and each is one line.
     let many = (0..1000).map(|index| (format!("ram-sidecar/{index}\n"), "x".into()));
     let many = Value::Object(many.collect());
-    let mistakes = rrsa().for_pod(&annotated(&many)).check().unwrap_err();
-    assert_eq!(mistakes.len(), 10);
+    let errors = rrsa().for_pod(&annotated(&many)).check().unwrap_err();
+    assert_eq!(errors.len(), 10);
     assert!(
-        mistakes.iter().all(|mistake| !mistake.contains('\n')),
-        "{mistakes:?}"
+        errors.iter().all(|error| !error.contains('\n')),
+        "{errors:?}"
     );
 }
 
 #[test]
-fn labels_ask_for_the_sidecar_or_decline_it() {
+fn labels_opt_in_or_out() {
     for (labels, expected) in [
         (json!({}), OptIn::Unset),
         (json!(null), OptIn::Unset),

@@ -1,4 +1,4 @@
-//! Mounts, volumes, limits and settings that a pod has already.
+//! Existing mounts, volumes, limits and settings of a pod.
 
 use serde_json::{Value, json};
 
@@ -7,14 +7,14 @@ use crate::inject::tests::{ROLE, request};
 use crate::inject::workload::{Report, inject_into};
 use crate::inject::{Field, Request};
 
-/// Injects into a pod with these volumes, whose container has these further fields.
+/// Injects into a pod with these volumes, whose container has these additional fields; returns the pod and the warnings.
 fn with(fields: &Value, volumes: &Value) -> (Value, Vec<String>) {
     let mut pod = pod();
     let container = pod["spec"]["containers"][0].as_object_mut().unwrap();
     container.extend(fields.as_object().unwrap().clone());
     pod["spec"]["volumes"] = volumes.clone();
-    let Injected { pod, notes, .. } = injected(&pod, &rrsa());
-    (pod, notes[1..].to_vec())
+    let Injected { pod, warnings, .. } = injected(&pod, &rrsa());
+    (pod, warnings)
 }
 
 fn mounts(pod: &Value) -> Vec<&str> {
@@ -24,23 +24,23 @@ fn mounts(pod: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn no_mount_is_added_where_the_container_could_not_start_with_it() {
-    for (path, volume, note) in [
-        // The credentials volume is read-only for the job: nothing could be mounted inside.
+fn no_mount_is_added_that_would_prevent_the_container_from_starting() {
+    for (path, volume, warning) in [
+        // The application's mount of the credentials volume is read-only: nothing could be mounted inside.
         (
             "/mnt/.alibabacloud/credentials",
             json!({"emptyDir": {}}),
-            "keeps its own mount at /mnt/.alibabacloud/credentials",
+            "already has a mount at /mnt/.alibabacloud/credentials: unchanged",
         ),
         (
             "/mnt",
             json!({"configMap": {"name": "c"}}),
-            "/mnt read-only",
+            "read-only mount /mnt",
         ),
         (
             "/mnt/",
             json!({"secret": {"secretName": "c"}}),
-            "/mnt read-only",
+            "read-only mount /mnt",
         ),
         (
             "/",
@@ -51,17 +51,20 @@ fn no_mount_is_added_where_the_container_could_not_start_with_it() {
         let mut volume = volume;
         volume["name"] = "v".into();
         let fields = json!({"volumeMounts": [{"name": "v", "mountPath": path}]});
-        let (pod, notes) = with(&fields, &json!([volume]));
+        let (pod, warnings) = with(&fields, &json!([volume]));
         assert_eq!(mounts(&pod), [path]);
-        assert!(notes.len() == 1 && notes[0].contains(note), "{notes:?}");
+        assert!(
+            warnings.len() == 1 && warnings[0].contains(warning),
+            "{warnings:?}"
+        );
     }
     let fields = json!({"volumeMounts": [{"name": "v", "mountPath": "/mnt"}, {"name": "v", "mountPath": "/mnt/.alibaba"}]});
-    let (pod, notes) = with(&fields, &json!([{"name": "v", "nfs": {}}]));
+    let (pod, warnings) = with(&fields, &json!([{"name": "v", "nfs": {}}]));
     assert_eq!(mounts(&pod)[2], "/mnt/.alibabacloud");
     assert_eq!(
-        notes,
+        warnings,
         [
-            "container main mounts /mnt, in which an empty directory is created for /mnt/.alibabacloud"
+            "container main mounts /mnt: an empty directory is created in that volume for /mnt/.alibabacloud"
         ]
     );
 }
@@ -70,10 +73,10 @@ fn no_mount_is_added_where_the_container_could_not_start_with_it() {
 fn a_guaranteed_pod_keeps_its_qos_class() {
     let whole = json!({"cpu": "8", "memory": "64Gi"});
     let fields = json!({"resources": {"limits": whole, "requests": whole}});
-    let (pod, notes) = with(&fields, &Value::Null);
+    let (pod, warnings) = with(&fields, &Value::Null);
     assert!(
-        notes[0].starts_with("keeps its QoS class Guaranteed"),
-        "{notes:?}"
+        warnings[0].starts_with("keeps its QoS class Guaranteed"),
+        "{warnings:?}"
     );
     let resources = &pod["spec"]["initContainers"][0]["resources"];
     assert_eq!(
@@ -81,45 +84,47 @@ fn a_guaranteed_pod_keeps_its_qos_class() {
         &json!({"limits": {"cpu": "100m", "memory": "64Mi"}})
     );
 
-    // Resources of the whole pod need none of the sidecar, and no note.
+    // If the whole pod has resources, the sidecar needs none, and there is no warning.
     let mut by_pod = pod.clone();
     by_pod["spec"]["initContainers"] = Value::Null;
     by_pod["spec"]["resources"] = json!({"limits": whole});
-    let Injected { pod, notes, .. } = injected(&by_pod, &rrsa());
+    let Injected { pod, warnings, .. } = injected(&by_pod, &rrsa());
     assert!(pod["spec"]["initContainers"][0]["resources"].is_null());
     assert!(
-        !notes.iter().any(|note| note.contains("Guaranteed")),
-        "{notes:?}"
+        !warnings
+            .iter()
+            .any(|warning| warning.contains("Guaranteed")),
+        "{warnings:?}"
     );
 }
 
 #[test]
-fn a_token_volume_for_another_audience_is_noted() {
-    for (audience, path, is_theirs) in [
+fn a_token_volume_for_another_audience_or_path_is_reported() {
+    for (audience, path, is_usable) in [
         ("sts.aliyuncs.com", "token", true),
         ("sts.aliyuncs.com", "other", false),
         ("vault", "token", false),
     ] {
         let token = json!({"serviceAccountToken": {"audience": audience, "path": path}});
         let volume = json!([{"name": "rrsa-oidc-token", "projected": {"sources": [token]}}]);
-        let (pod, notes) = with(&json!({}), &volume);
-        assert_eq!(notes.is_empty(), is_theirs, "{notes:?}");
+        let (pod, warnings) = with(&json!({}), &volume);
+        assert_eq!(warnings.is_empty(), is_usable, "{warnings:?}");
         assert_eq!(pod["spec"]["volumes"][0], volume[0]);
     }
 }
 
 #[test]
-fn variables_and_proxies_that_take_precedence_are_noted() {
-    let (_, notes) = with(
+fn variables_and_proxies_that_take_precedence_are_reported() {
+    let (_, warnings) = with(
         &json!({"envFrom": [{"secretRef": {"name": "s"}}]}),
         &Value::Null,
     );
     assert!(
-        notes[0].contains("SDKs prefer an AccessKey among them"),
-        "{notes:?}"
+        warnings[0].contains("SDKs prefer an AccessKey from it"),
+        "{warnings:?}"
     );
-    let (_, notes) = with(&json!({"name": "istio-proxy"}), &Value::Null);
-    assert!(notes[0].contains("excludeOutboundPorts"), "{notes:?}");
+    let (_, warnings) = with(&json!({"name": "istio-proxy"}), &Value::Null);
+    assert!(warnings[0].contains("excludeOutboundPorts"), "{warnings:?}");
 }
 
 #[test]
@@ -148,11 +153,7 @@ fn pods_are_found_in_named_templates_and_in_lists_of_items_without_kind() {
     ] {
         let mut report = Report::default();
         inject_into(&mut document, &rrsa(), &mut report);
-        assert_eq!(
-            (report.pods, report.mistakes),
-            (2, Vec::new()),
-            "{document}"
-        );
+        assert_eq!((report.pods, report.errors), (2, Vec::new()), "{document}");
         assert_eq!(document.to_string().matches(ROLE).count(), 2);
     }
     let mut report = Report::default();

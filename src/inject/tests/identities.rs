@@ -1,10 +1,10 @@
-//! The volumes and settings of each identity, and those that ACK's webhook has added.
+//! The volumes and settings of each identity, and those that ACK's webhook for RRSA adds.
 
 use std::ffi::OsString;
 
 use serde_json::{Value, json};
 
-use super::{PROVIDER, ROLE, injected, objects_of, pod, request, variable};
+use super::{PROVIDER, ROLE, injected, names_of, pod, request, variable};
 use crate::config;
 use crate::inject::{Field, Injected, Request};
 
@@ -12,11 +12,11 @@ use crate::inject::{Field, Injected, Request};
 fn each_identity_gets_its_volumes_and_settings_and_nothing_else() {
     let role = [(Field::Role, ROLE)];
     let of = |fields: &[(Field, &str)]| injected(&pod(), &request(fields).or(&request(&role))).pod;
-    let volumes = |pod: &Value| objects_of(&pod["spec"]["volumes"]).join(" ");
-    let ours = "ram-sidecar-credentials ram-sidecar-state";
+    let volumes = |pod: &Value| names_of(&pod["spec"]["volumes"]).join(" ");
+    let common = "ram-sidecar-credentials ram-sidecar-state";
 
     let keyed = of(&[(Field::Secret, "job-key")]);
-    assert_eq!(volumes(&keyed), format!("{ours} ram-sidecar-access-key"));
+    assert_eq!(volumes(&keyed), format!("{common} ram-sidecar-access-key"));
     assert_eq!(
         keyed["spec"]["volumes"][2]["secret"],
         json!({ "secretName": "job-key" })
@@ -33,14 +33,14 @@ fn each_identity_gets_its_volumes_and_settings_and_nothing_else() {
     );
 
     let node = of(&[(Field::Identity, "ecs_ram_role")]);
-    assert_eq!(volumes(&node), ours);
+    assert_eq!(volumes(&node), common);
     assert_eq!(
         variable(&node["spec"]["initContainers"][0], "RAM_SIDECAR_IDENTITY"),
         "ecs_ram_role"
     );
 
     let other = of(&[(Field::CredentialsUri, "https://a.example/b")]);
-    assert_eq!(volumes(&other), ours);
+    assert_eq!(volumes(&other), common);
     let sidecar = &other["spec"]["initContainers"][0];
     assert_eq!(
         variable(sidecar, "ALIBABA_CLOUD_CREDENTIALS_URI"),
@@ -57,21 +57,21 @@ fn each_identity_gets_its_volumes_and_settings_and_nothing_else() {
         "/mnt/.alibabacloud/credentials,mode=0644"
     ]);
     assert_eq!(sidecar["args"], args);
-    assert_eq!(objects_of(&sidecar["env"]), ["RAM_SIDECAR_KEY", "POD_NAME"]);
+    assert_eq!(names_of(&sidecar["env"]), ["RAM_SIDECAR_KEY", "POD_NAME"]);
 }
 
 #[test]
-fn the_settings_that_acks_webhook_has_added_are_used() {
-    let mut theirs = pod();
-    theirs["spec"]["volumes"] = json!([{ "name": "rrsa-oidc-token", "projected": {} }]);
-    theirs["spec"]["containers"][0]["env"] = json!([
+fn the_variables_that_the_webhook_of_ack_adds_are_used() {
+    let mut before = pod();
+    before["spec"]["volumes"] = json!([{ "name": "rrsa-oidc-token", "projected": {} }]);
+    before["spec"]["containers"][0]["env"] = json!([
         { "name": "ALIBABA_CLOUD_ROLE_ARN", "value": ROLE },
         { "name": "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "value": PROVIDER },
         { "name": "ALIBABA_CLOUD_OIDC_TOKEN_FILE", "value": "/var/run/secrets/ack.alibabacloud.com/rrsa-tokens/token" },
         { "name": "ALIBABA_CLOUD_STS_REGION", "value": "cn-hangzhou" },
         { "name": "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "value": "true" },
     ]);
-    let Injected { pod, notes, .. } = injected(&theirs, &Request::default());
+    let Injected { pod, warnings, .. } = injected(&before, &Request::default());
     let sidecar = &pod["spec"]["initContainers"][0];
     for (name, value) in [
         ("ALIBABA_CLOUD_ROLE_ARN", ROLE),
@@ -81,17 +81,17 @@ fn the_settings_that_acks_webhook_has_added_are_used() {
     ] {
         assert_eq!(variable(sidecar, name), value);
     }
-    assert_eq!(pod["spec"]["volumes"][0], theirs["spec"]["volumes"][0]);
+    assert_eq!(pod["spec"]["volumes"][0], before["spec"]["volumes"][0]);
     assert!(
-        notes[1].starts_with(
+        warnings[0].starts_with(
             "container main sets ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN, "
         ),
-        "{notes:?}"
+        "{warnings:?}"
     );
-    // Variables without the token volume are not from ACK's webhook.
-    theirs["spec"]["volumes"] = json!([]);
-    let mistakes = Request::default().for_pod(&theirs).check().unwrap_err();
-    assert_eq!(mistakes.len(), 2, "{mistakes:?}");
+    // Without the token volume, the variables are not from ACK's webhook.
+    before["spec"]["volumes"] = json!([]);
+    let errors = Request::default().for_pod(&before).check().unwrap_err();
+    assert_eq!(errors.len(), 2, "{errors:?}");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn the_settings_of_the_sidecar_are_a_valid_configuration() {
             });
             let config = checked
                 .outcome
-                .unwrap_or_else(|mistakes| panic!("{fields:?}: {mistakes}"));
+                .unwrap_or_else(|errors| panic!("{fields:?}: {errors}"));
             assert_eq!(config.files.len(), 1, "{fields:?}");
             assert!(config.state.is_some(), "{fields:?}");
         }

@@ -1,4 +1,4 @@
-//! The classic sidecar, and the one that serves the ECS metadata address.
+//! The classic sidecar, and the one that has the address of the ECS metadata service.
 
 use super::*;
 
@@ -17,31 +17,38 @@ fn a_classic_sidecar_comes_last_and_drains_until_the_grace_period_ends() {
             pod["spec"]["terminationGracePeriodSeconds"] = json!(grace);
         }
         let request = request(&[(Field::Classic, "true")]).or(&rrsa());
-        let Injected { pod, notes, .. } = injected(&pod, &request);
+        let Injected {
+            pod,
+            summary,
+            warnings,
+            ..
+        } = injected(&pod, &request);
         let spec = &pod["spec"];
-        assert_eq!(objects_of(&spec["containers"]), ["main", "ram-sidecar"]);
+        assert_eq!(names_of(&spec["containers"]), ["main", "ram-sidecar"]);
         assert!(spec["containers"][1].get("restartPolicy").is_none());
         assert_eq!(variable(&spec["containers"][1], "RAM_SIDECAR_DRAIN"), drain);
-        // The sidecar has not started yet when they run.
+        // A classic sidecar has not started yet when init containers run.
         assert_eq!(
             spec["initContainers"],
             json!([{ "name": "data", "image": "x" }])
         );
-        assert!(notes[0].ends_with("for the container main"), "{notes:?}");
-        let end = "completes only after the sidecar has ended: let the job's container end with `curl -X POST http://127.0.0.1:7003/stop`";
+        assert!(summary.ends_with("for the container main"), "{summary}");
+        let end = "completes only after the sidecar has exited: run `curl -X POST http://127.0.0.1:7003/stop` at the end of the main container";
         let init = "has init containers that get no credentials, because a classic sidecar starts after them: data";
-        assert_eq!(notes[1..], [init, end]);
+        assert_eq!(warnings, [init, end]);
     }
     pod["spec"]["restartPolicy"] = json!("Always");
     let request = request(&[(Field::Classic, "true")]).or(&rrsa());
-    assert_eq!(injected(&pod, &request).notes.len(), 2);
+    assert_eq!(injected(&pod, &request).warnings.len(), 1);
     let metadata = super::request(&[(Field::Metadata, "true")]).or(&request);
-    let notes = injected(&pod, &metadata).notes;
+    let warnings = injected(&pod, &metadata).warnings;
     assert!(
-        notes.iter().any(|note| note.ends_with("after them: data")),
-        "{notes:?}"
+        warnings
+            .iter()
+            .any(|warning| warning.ends_with("after them: data")),
+        "{warnings:?}"
     );
-    // Containers that are skipped on purpose are not noted.
+    // Containers that are skipped on purpose cause no warning.
     for skipped in [
         request
             .clone()
@@ -50,21 +57,23 @@ fn a_classic_sidecar_comes_last_and_drains_until_the_grace_period_ends() {
             .clone()
             .or(&super::request(&[(Field::OnlyContainers, "main")])),
     ] {
-        assert_eq!(injected(&pod, &skipped).notes.len(), 1);
+        assert_eq!(injected(&pod, &skipped).warnings.len(), 0);
     }
     pod["spec"]["initContainers"] = json!([]);
-    assert_eq!(injected(&pod, &request).notes.len(), 1);
+    assert_eq!(injected(&pod, &request).warnings.len(), 0);
 }
 
 #[test]
-fn the_metadata_address_container_comes_first_and_the_sidecar_may_listen() {
+fn the_metadata_address_container_comes_first_and_the_sidecar_may_listen_on_port_80() {
     let request = request(&[(Field::Metadata, "true")]).or(&rrsa());
     let Injected {
-        pod: after, notes, ..
+        pod: after,
+        warnings,
+        ..
     } = injected(&pod(), &request);
     let spec = &after["spec"];
     assert_eq!(
-        objects_of(&spec["initContainers"]),
+        names_of(&spec["initContainers"]),
         ["ram-sidecar-address", "ram-sidecar"]
     );
     let address = &spec["initContainers"][0];
@@ -78,33 +87,35 @@ fn the_metadata_address_container_comes_first_and_the_sidecar_may_listen() {
     assert_eq!(listen, "100.100.100.200:80");
     let sysctl = json!([{ "name": "net.ipv4.ip_unprivileged_port_start", "value": "0" }]);
     assert_eq!(spec["securityContext"]["sysctls"], sysctl);
-    // The variable would keep the SDKs from asking.
+    // With that variable, SDKs would not use the metadata service.
     assert!(!after.to_string().contains("METADATA_DISABLED"));
     assert_eq!(
-        notes[1..],
+        warnings,
         [
             "needs a namespace with the privileged Pod Security level, because ram-sidecar-address has the capability NET_ADMIN"
         ]
     );
 
-    let mut theirs = pod();
-    theirs["spec"]["securityContext"] =
+    let mut before = pod();
+    before["spec"]["securityContext"] =
         json!({ "sysctls": [{ "name": "net.ipv4.ip_unprivileged_port_start", "value": "80" }] });
-    theirs["spec"]["containers"][0]["env"] =
+    before["spec"]["containers"][0]["env"] =
         json!([{ "name": "ALIBABA_CLOUD_ECS_METADATA_DISABLED", "value": "true" }]);
     let Injected {
-        pod: after, notes, ..
-    } = injected(&theirs, &request);
+        pod: after,
+        warnings,
+        ..
+    } = injected(&before, &request);
     assert_eq!(
         after["spec"]["securityContext"],
-        theirs["spec"]["securityContext"]
+        before["spec"]["securityContext"]
     );
     assert!(
-        notes.contains(
-            &"keeps its own net.ipv4.ip_unprivileged_port_start, which must be at most 80"
+        warnings.contains(
+            &"already sets net.ipv4.ip_unprivileged_port_start: unchanged, it must be at most 80"
                 .to_owned()
         ),
-        "{notes:?}"
+        "{warnings:?}"
     );
-    assert!(notes.contains(&"container main sets ALIBABA_CLOUD_ECS_METADATA_DISABLED, which keeps SDKs from asking the metadata service: remove it".to_owned()), "{notes:?}");
+    assert!(warnings.contains(&"container main sets ALIBABA_CLOUD_ECS_METADATA_DISABLED, which stops SDKs from using the metadata service: remove it".to_owned()), "{warnings:?}");
 }

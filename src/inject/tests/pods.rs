@@ -1,9 +1,9 @@
-//! Random pods, and what holds for each.
+//! Random pods, and the invariants of their injection.
 
 use serde_json::Value;
 
-use super::holds::holds;
 use super::patched;
+use super::preserved::is_preserved;
 use super::random::{Random, pod, spec};
 use super::restricted::violations;
 use crate::inject::{inject, yaml};
@@ -17,7 +17,7 @@ fn injection_loses_nothing_of_any_pod_and_a_second_one_changes_nothing() {
         let spec = spec(&mut random);
         let after = inject(&before, &spec).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         assert!(
-            holds(&after.pod, &before),
+            is_preserved(&before, &after.pod),
             "seed {seed}: {before:#}\n{:#}",
             after.pod
         );
@@ -32,7 +32,7 @@ fn injection_loses_nothing_of_any_pod_and_a_second_one_changes_nothing() {
 }
 
 #[test]
-fn the_operations_make_the_injected_pod_of_any_pod() {
+fn the_operations_turn_any_pod_into_the_injected_pod() {
     for seed in 1..=1000 {
         let mut random = Random(seed);
         let is_restricted = random.one_in(2);
@@ -72,7 +72,7 @@ fn a_restricted_pod_stays_restricted_unless_it_gets_the_metadata_address() {
 }
 
 #[test]
-fn each_container_that_is_led_has_its_volumes_and_defines_its_uid_before_using_it() {
+fn each_configured_container_has_its_volumes_and_defines_its_uid_before_using_it() {
     for seed in 1..=500 {
         let mut random = Random(seed);
         let before = pod(&mut random, false);
@@ -106,9 +106,9 @@ fn each_container_that_is_led_has_its_volumes_and_defines_its_uid_before_using_i
             assert_eq!(once.len(), names.len(), "seed {seed}: {names:?}");
             for mount in container["volumeMounts"].as_array().into_iter().flatten() {
                 let name = &mount["name"];
-                let is_ours = name.as_str().unwrap() != "data";
+                let is_added = name.as_str().unwrap() != "data";
                 assert!(
-                    !is_ours || volumes.iter().any(|volume| volume["name"] == *name),
+                    !is_added || volumes.iter().any(|volume| volume["name"] == *name),
                     "seed {seed}: {name}"
                 );
             }

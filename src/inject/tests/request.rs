@@ -1,4 +1,4 @@
-//! Requests and their mistakes.
+//! Requests and their errors.
 
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ fn the_identity_is_the_one_whose_settings_take_precedence() {
 }
 
 #[test]
-fn all_mistakes_are_reported_at_once_with_their_places() {
+fn all_errors_are_reported_at_once_with_their_places() {
     let flags = request(&[
         (Field::Role, "acs:ram::x:role/a"),
         (Field::Identity, "token"),
@@ -58,12 +58,12 @@ fn all_mistakes_are_reported_at_once_with_their_places() {
         "ram-sidecar/classic": "maybe",
         "pod-identity.alibabacloud.com/service-account-token-expiration": "60",
     });
-    let mistakes = flags.for_pod(&annotated(&annotations)).check().unwrap_err();
+    let errors = flags.for_pod(&annotated(&annotations)).check().unwrap_err();
     for start in [
         "--role: its account id `x` is not a number",
         "--identity: `token` is not an identity of a pod; choose oidc, access_key",
         "--oidc-provider-arn: `p` is not an OIDC provider",
-        "--secret: `Key` is not a name of a Secret",
+        "--secret: `Key` is not a Secret's name",
         "--credentials-uri: plain http to another machine",
         "--image: `a b` is not an image",
         "--region: `CN` is not a region",
@@ -71,46 +71,37 @@ fn all_mistakes_are_reported_at_once_with_their_places() {
         "--account-id: `a` is not an account id",
         "--skip-containers: it is empty or has an empty entry",
         "the annotation ram-sidecar/classic: `maybe` is neither true nor false",
-        "the annotation pod-identity.alibabacloud.com/service-account-token-expiration: `60` is not a lifetime of a token",
+        "the annotation pod-identity.alibabacloud.com/service-account-token-expiration: `60` is not a token lifetime",
     ] {
         assert!(
-            mistakes.iter().any(|mistake| mistake.starts_with(start)),
-            "{start}: {mistakes:#?}"
+            errors.iter().any(|error| error.starts_with(start)),
+            "{start}: {errors:#?}"
         );
     }
-    assert_eq!(mistakes.len(), 12, "{mistakes:#?}");
-    assert_eq!(flags.mistakes().len(), 10);
+    assert_eq!(errors.len(), 12, "{errors:#?}");
+    assert_eq!(flags.errors().len(), 10);
 }
 
 #[test]
 fn missing_and_conflicting_fields_are_reported() {
     for (fields, expected) in [
-        (
-            &[][..],
-            &[
-                "nothing says how the sidecar proves who it is",
-                "nothing says which role",
-            ][..],
-        ),
-        (
-            &[(Field::OidcProviderArn, PROVIDER)],
-            &["nothing says which role"],
-        ),
+        (&[][..], &["no identity is set", "no role is set"][..]),
+        (&[(Field::OidcProviderArn, PROVIDER)], &["no role is set"]),
         (
             &[(Field::Role, ROLE), (Field::Identity, "oidc")],
-            &["the identity oidc needs"],
+            &["the identity oidc requires"],
         ),
         (
             &[(Field::Role, ROLE), (Field::Identity, "access_key")],
-            &["the identity access_key needs a Secret"],
+            &["the identity access_key requires a Secret"],
         ),
         (
             &[(Field::Identity, "credentials_uri")],
-            &["the identity credentials_uri needs"],
+            &["the identity credentials_uri requires"],
         ),
         (
             &[(Field::Role, "job"), (Field::Secret, "key")],
-            &["--role: the role `job` has no account"],
+            &["--role: the account of the role `job` is unknown"],
         ),
         (
             &[
@@ -126,7 +117,7 @@ fn missing_and_conflicting_fields_are_reported() {
                 (Field::Identity, "ecs_ram_role"),
                 (Field::Metadata, "true"),
             ],
-            &["the address of the ECS metadata service cannot be given"],
+            &["a pod whose identity is ecs_ram_role cannot get the address"],
         ),
         (
             &[
@@ -137,13 +128,13 @@ fn missing_and_conflicting_fields_are_reported() {
             &["a VPC endpoint belongs to a region"],
         ),
     ] {
-        let mistakes = request(fields).check().unwrap_err();
-        assert_eq!(mistakes.len(), expected.len(), "{mistakes:?}");
-        for (mistake, start) in mistakes.iter().zip(expected) {
-            assert!(mistake.starts_with(start), "{mistake}");
+        let errors = request(fields).check().unwrap_err();
+        assert_eq!(errors.len(), expected.len(), "{errors:?}");
+        for (error, start) in errors.iter().zip(expected) {
+            assert!(error.starts_with(start), "{error}");
         }
     }
-    // An account makes an ARN of a role name.
+    // An account completes the ARN of a role name.
     let named = request(&[
         (Field::Role, "job"),
         (Field::Secret, "key"),
@@ -158,7 +149,7 @@ fn missing_and_conflicting_fields_are_reported() {
 }
 
 #[test]
-fn settings_of_the_sidecar_must_not_be_secrets() {
+fn settings_of_the_sidecar_must_be_known_and_not_secret() {
     for (setting, expected) in [
         (
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET=planted",
@@ -173,15 +164,15 @@ fn settings_of_the_sidecar_must_not_be_secrets() {
             "ALIBABA_CLOUD_SECURITY_TOKEN is a secret",
         ),
         ("planted", "it has no `=`"),
-        ("=planted", "`` is not a name of a variable"),
-        ("1A=planted", "`1A` is not a name of a variable"),
+        ("=planted", "`` is not a variable name"),
+        ("1A=planted", "`1A` is not a variable name"),
         (
             "RAM_SIDECAR_KEY=planted",
-            "RAM_SIDECAR_KEY is set by inject itself; drop it",
+            "RAM_SIDECAR_KEY is set by inject; remove it",
         ),
         (
             "ALIBABA_CLOUD_ROLE_ARN=planted",
-            "ALIBABA_CLOUD_ROLE_ARN is set by inject itself; use --role",
+            "ALIBABA_CLOUD_ROLE_ARN is set by inject; use --role",
         ),
         (
             "RAM_SIDECAR_DRIAN=planted",
@@ -190,13 +181,13 @@ fn settings_of_the_sidecar_must_not_be_secrets() {
     ] {
         let mut request = rrsa();
         request.add_setting(setting);
-        let mistakes = request.check().unwrap_err();
-        assert_eq!(mistakes.len(), 1);
+        let errors = request.check().unwrap_err();
+        assert_eq!(errors.len(), 1);
         assert!(
-            mistakes[0].starts_with(&format!("--env: {expected}")),
-            "{mistakes:?}"
+            errors[0].starts_with(&format!("--env: {expected}")),
+            "{errors:?}"
         );
-        assert!(!mistakes[0].contains("planted"), "{mistakes:?}");
+        assert!(!errors[0].contains("planted"), "{errors:?}");
     }
     let mut request = rrsa();
     request.add_setting("RAM_SIDECAR_FILE=/mnt/.alibabacloud/credentials,mode=0600");
@@ -205,7 +196,7 @@ fn settings_of_the_sidecar_must_not_be_secrets() {
     let sidecar = &pod["spec"]["initContainers"][0];
     assert_eq!(super::variable(sidecar, "HTTPS_PROXY"), "http://proxy:3128");
     // The setting replaces the default.
-    let names = super::objects_of(&sidecar["env"]);
+    let names = super::names_of(&sidecar["env"]);
     assert_eq!(
         names
             .iter()

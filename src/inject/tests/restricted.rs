@@ -92,7 +92,7 @@ fn of_container(container: &Value, of_pod: &Value, forbid: &mut dyn FnMut(bool, 
     of_context(context, &mut forbid);
 }
 
-/// What may stand in the context of the pod or of a container.
+/// Checks the fields that both the pod's and a container's security context may have.
 fn of_context(context: &Value, forbid: &mut dyn FnMut(bool, &str)) {
     forbid(
         context["windowsOptions"]["hostProcess"] == true,

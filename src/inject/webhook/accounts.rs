@@ -1,6 +1,5 @@
 //! Reads the annotations of service accounts from the API server.
 
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,11 +26,12 @@ pub struct Accounts {
     pub ca: PathBuf,
 }
 
-/// Why the annotations of a service account are not known, and what to change.
+/// Why the annotations of a service account are unknown, and what to change.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the service account {account}: {reason}")]
+#[error("cannot read the service account {namespace}/{name}: {reason}")]
 pub(super) struct Error {
-    account: AccountName,
+    namespace: String,
+    name: String,
     reason: Reason,
 }
 
@@ -39,7 +39,7 @@ pub(super) struct Error {
 enum Reason {
     #[error("that is not a valid name; correct spec.serviceAccountName")]
     Name,
-    #[error("cannot read the token {}: {error}; mount the webhook's own service account token (automountServiceAccountToken), or correct --kubernetes-token-file", path.display())]
+    #[error("cannot read the token {}: {error}; mount the token of the webhook's service account (automountServiceAccountToken), or correct --kubernetes-token-file", path.display())]
     Token { path: PathBuf, error: io::Error },
     #[error("cannot read the CA {}: {error}; correct --kubernetes-ca-file", path.display())]
     ReadCa { path: PathBuf, error: file::Error },
@@ -47,12 +47,12 @@ enum Reason {
     Ca { path: PathBuf, error: pem::Error },
     #[error(transparent)]
     Client(#[from] client::Error),
-    /// Without the advice of a failure, which is about STS.
+    /// Without the remedy of the failure, which is about STS.
     #[error("{0}")]
     Call(String),
     #[error("the response of the API server is not a service account")]
     NotAnAccount,
-    #[error("the API server rejects the token in {}; mount that of the webhook's own service account", .0.display())]
+    #[error("the API server rejects the token in {}; mount the token of the webhook's service account", .0.display())]
     Unauthorized(PathBuf),
     #[error(
         "the API server forbids it; let the webhook's service account `get` the resource `serviceaccounts` in {0}, by a ClusterRole and a ClusterRoleBinding, or run without --read-service-accounts"
@@ -62,37 +62,24 @@ enum Reason {
     Status(u16),
 }
 
-/// The name of a service account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AccountName {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its own name.
-    pub name: String,
-}
-
-impl fmt::Display for AccountName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
 impl Accounts {
     /// Returns the annotations of a service account; none if there is no such account. Cancel safe.
-    pub(super) async fn annotations(&self, account: &AccountName) -> Result<Annotations, Error> {
-        self.request(account).await.map_err(|reason| Error {
-            account: account.clone(),
+    pub(super) async fn annotations(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Annotations, Error> {
+        let annotations = self.request(namespace, name).await;
+        annotations.map_err(|reason| Error {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
             reason,
         })
     }
 
-    async fn request(&self, account: &AccountName) -> Result<Annotations, Reason> {
-        let AccountName { namespace, name } = account;
+    async fn request(&self, namespace: &str, name: &str) -> Result<Annotations, Reason> {
         // Both become parts of a URL.
-        if ![namespace, name]
-            .into_iter()
-            .all(|name| is_object_name(name))
-        {
+        if ![namespace, name].into_iter().all(is_object_name) {
             return Err(Reason::Name);
         }
         let token = self.token()?;
@@ -120,22 +107,20 @@ impl Accounts {
 
     fn token(&self) -> Result<Zeroizing<String>, Reason> {
         let text = std::fs::read_to_string(&self.token).map(Zeroizing::new);
-        let path = || self.token.clone();
         let text = text.map_err(|error| Reason::Token {
-            path: path(),
+            path: self.token.clone(),
             error,
         })?;
         Ok(Zeroizing::new(format!("Bearer {}", text.trim())))
     }
 
     fn roots(&self) -> Result<Vec<CertificateDer<'static>>, Reason> {
-        let path = || self.ca.clone();
-        let text = file::read_regular(&self.ca, LIMIT).map_err(|error| Reason::ReadCa {
-            path: path(),
+        let text = file::read_regular(&self.ca, MAX_CA_SIZE).map_err(|error| Reason::ReadCa {
+            path: self.ca.clone(),
             error,
         })?;
         pem::certificates(&text).map_err(|error| Reason::Ca {
-            path: path(),
+            path: self.ca.clone(),
             error,
         })
     }
@@ -168,14 +153,14 @@ struct Metadata {
 /// Half of the API server's own default timeout for webhooks.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Bytes: more than any bundle of CAs has.
-const LIMIT: usize = 1024 * 1024;
+/// Bytes: more than any CA bundle has.
+const MAX_CA_SIZE: usize = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn answered(status: u16, body: &str) -> Result<Annotations, String> {
+    fn read_response(status: u16, body: &str) -> Result<Annotations, String> {
         let answer = Answer {
             status,
             date: None,
@@ -187,15 +172,15 @@ mod tests {
     }
 
     #[test]
-    fn every_response_gives_annotations_or_says_what_to_change() {
+    fn every_response_yields_annotations_or_an_error_with_a_remedy() {
         let one =
             r#"{"kind":"ServiceAccount","metadata":{"annotations":{"a/b":"c"}},"secrets":[]}"#;
         let annotations = Annotations::from_iter([("a/b".to_owned(), "c".into())]);
-        assert_eq!(answered(200, one), Ok(annotations));
+        assert_eq!(read_response(200, one), Ok(annotations));
         for none in [r#"{"metadata":{}}"#, r#"{"metadata":{"annotations":null}}"#] {
-            assert_eq!(answered(200, none), Ok(Annotations::new()));
+            assert_eq!(read_response(200, none), Ok(Annotations::new()));
         }
-        assert_eq!(answered(404, "{}"), Ok(Annotations::new()));
+        assert_eq!(read_response(404, "{}"), Ok(Annotations::new()));
         for (status, body, expected) in [
             (
                 200,
@@ -216,7 +201,7 @@ mod tests {
             (302, "", "responds with status 302"),
             (500, "", "responds with status 500"),
         ] {
-            let error = answered(status, body).unwrap_err();
+            let error = read_response(status, body).unwrap_err();
             assert!(error.contains(expected), "{error}");
         }
     }

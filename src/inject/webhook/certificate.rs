@@ -1,7 +1,7 @@
-//! The server's certificate and key, which follow their files.
+//! The server's certificate and key, reloaded when their files change.
 //!
-//! Every handshake checks whether the files have changed, which costs two system calls. A pair that cannot be used never
-//! replaces one that can.
+//! Every handshake checks whether the files have changed, which costs two system calls. An unusable pair never replaces a
+//! usable one.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -27,7 +27,7 @@ pub enum Error {
     Read { path: PathBuf, error: file::Error },
     #[error("{} {error}; give a PEM file of the server's certificate, followed by those of its issuers", path.display())]
     Chain { path: PathBuf, error: pem::Error },
-    /// Without the parser's error, which may repeat the key.
+    /// Without the parser's error, which may contain the key.
     #[error("{} has no private key; give a PEM file of a key without a password", .0.display())]
     Key(PathBuf),
     #[error("the key in {} does not belong to the certificate in {}; replace both together", key.display(), certificate.display())]
@@ -56,17 +56,17 @@ struct Files {
 #[derive(Debug)]
 struct State {
     pair: Arc<CertifiedKey>,
-    /// The version of the files that was read; nothing if they have to be read again.
+    /// The version of the files that was read; `None` if they must be read again.
     version: Option<Version>,
-    /// Why the files' current content is not used.
-    refused: Vec<String>,
+    /// Why the current content of the files is not used.
+    errors: Vec<String>,
 }
 
 /// Device, inode, size, mtime and ctime of both files: Kubernetes replaces a symbolic link, others write to the file.
-type Version = [Option<(u64, u64, u64, i64, i64, i64, i64)>; 2];
+type Version = [Option<((u64, u64, u64), (i64, i64, i64, i64))>; 2];
 
 impl Certificate {
-    /// Reads the pair; fails with everything that is wrong with it.
+    /// Reads the pair; fails with all errors.
     pub fn read(certificate: PathBuf, key: PathBuf) -> Result<Self, Vec<Error>> {
         let files = Files { certificate, key };
         let version = files.version();
@@ -76,12 +76,12 @@ impl Certificate {
             state: Mutex::new(State {
                 pair: Arc::new(pair),
                 version: Some(version),
-                refused: Vec::new(),
+                errors: Vec::new(),
             }),
         })
     }
 
-    /// Returns the pair in the files, or the last one that could be used.
+    /// Returns the pair in the files, or the last usable one if that is unusable.
     fn current(&self) -> Arc<CertifiedKey> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let version = self.files.version();
@@ -91,21 +91,21 @@ impl Certificate {
         match self.files.stable_pair() {
             Ok(pair) => {
                 // The files may have been written with the same content.
-                if pair.cert != state.pair.cert || !state.refused.is_empty() {
+                if pair.cert != state.pair.cert || !state.errors.is_empty() {
                     info!("The certificate and its key were reloaded");
                 }
                 state.pair = Arc::new(pair);
-                // From before the reading, so that a change since then is found by the next check.
+                // The version before the files were read: the next check detects a change since then.
                 state.version = Some(version);
-                state.refused.clear();
+                state.errors.clear();
             }
             Err(errors) => {
                 state.version = None;
                 let reasons: Vec<String> = errors.iter().map(Error::to_string).collect();
-                if state.refused != reasons {
+                if state.errors != reasons {
                     let reason = reasons.join("; ");
                     warn!("Keeping the current certificate: {reason}");
-                    state.refused = reasons;
+                    state.errors = reasons;
                 }
             }
         }
@@ -123,18 +123,15 @@ impl Files {
     fn version(&self) -> Version {
         [&self.certificate, &self.key].map(|path| {
             let file = fs::metadata(path).ok()?;
-            let (written, changed) = (
-                (file.mtime(), file.mtime_nsec()),
-                (file.ctime(), file.ctime_nsec()),
-            );
-            let (size, place) = (file.size(), (file.dev(), file.ino()));
+            let (mtime, ctime) = (file.mtime(), file.ctime());
             Some((
-                place.0, place.1, size, written.0, written.1, changed.0, changed.1,
+                (file.dev(), file.ino(), file.size()),
+                (mtime, file.mtime_nsec(), ctime, file.ctime_nsec()),
             ))
         })
     }
 
-    /// Reads the pair, and once more if it was replaced meanwhile.
+    /// Reads the pair; reads it again if it is unusable and was replaced meanwhile.
     fn stable_pair(&self) -> Result<CertifiedKey, Vec<Error>> {
         let before = self.version();
         let pair = self.pair();
@@ -176,11 +173,11 @@ fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
-    file::read_regular(path, LIMIT).map_err(|error| Error::Read {
+    file::read_regular(path, MAX_SIZE).map_err(|error| Error::Read {
         path: path.to_owned(),
         error,
     })
 }
 
-/// Bytes: more than any chain has.
-const LIMIT: usize = 1024 * 1024;
+/// Bytes: more than any certificate chain has.
+const MAX_SIZE: usize = 1024 * 1024;

@@ -23,7 +23,7 @@ use crate::inject::admission::{Decision, Malformed, Outcome, Policy, Review};
 use crate::inject::{self, Annotations};
 use crate::server::respond;
 
-use super::accounts::{AccountName, Accounts};
+use super::accounts::Accounts;
 
 /// State shared by all connections.
 pub(super) struct Shared {
@@ -34,12 +34,12 @@ pub(super) struct Shared {
     pub(super) stopping: watch::Receiver<bool>,
     /// Permits for large bodies in memory.
     pub(super) large: Semaphore,
-    /// What was logged once, and would be repeated with every request of the same client.
+    /// Events that are logged only once, because a client would repeat them with every request.
     pub(super) logged: Mutex<BTreeSet<&'static str>>,
 }
 
-/// A refused request: the status, and the reason.
-struct Refused(StatusCode, Malformed);
+/// Why a request is rejected.
+struct Rejection(StatusCode, Malformed);
 
 impl Shared {
     /// Returns the router of one connection; it sets `busy` when a whole request has arrived.
@@ -57,7 +57,7 @@ impl Shared {
         &self,
         request: Request<Body>,
         busy: &AtomicBool,
-    ) -> Result<Response, Refused> {
+    ) -> Result<Response, Rejection> {
         let (head, body) = request.into_parts();
         let (is_get, is_post) = (
             [Method::GET, Method::HEAD].contains(&head.method),
@@ -72,25 +72,23 @@ impl Shared {
                 busy.store(true, Ordering::Relaxed);
                 self.review(&text).await
             }
-            "/live" | "/ready" => Ok(not_allowed("GET, HEAD", "probes are asked with GET")),
-            "/inject" => Ok(not_allowed("POST", "a review is sent with POST")),
-            _ => Err(Refused(
+            "/live" | "/ready" => Ok(not_allowed("GET, HEAD", "send a GET request to a probe")),
+            "/inject" => Ok(not_allowed("POST", "send a review in a POST request")),
+            _ => reject(
                 StatusCode::NOT_FOUND,
-                Malformed::new(
-                    "NotFound",
-                    "reviews are sent to /inject; the probes are /live and /ready",
-                ),
-            )),
+                "NotFound",
+                "send reviews to /inject; the probes are /live and /ready",
+            ),
         }
     }
 
-    async fn review(&self, text: &[u8]) -> Result<Response, Refused> {
+    async fn review(&self, text: &[u8]) -> Result<Response, Rejection> {
         let mut account = Ok(Annotations::new());
         if let Some(accounts) = &self.accounts
-            // The parsed review takes more memory than its text, and is dropped while the API server is asked.
-            && let Some(name) = account_of(&Review::read(text)?)
+            // The parsed review uses more memory than its text, so it is dropped before the API server is called.
+            && let Some((namespace, name)) = account_of(&Review::read(text)?)
         {
-            let annotations = accounts.annotations(&name).await;
+            let annotations = accounts.annotations(&namespace, &name).await;
             account = annotations.map_err(|error| error.to_string());
         }
         let review = Review::read(text)?;
@@ -106,35 +104,42 @@ async fn respond(
     request: Request<Body>,
 ) -> Response {
     match shared.respond(request, &busy).await {
-        Ok(answer) => answer,
-        Err(Refused(status, Malformed { code, message })) => {
+        Ok(response) => response,
+        Err(Rejection(status, Malformed { code, message })) => {
             if shared.is_first(code) {
-                warn!(code, "A request was refused: {message}");
+                warn!(code, "A request was rejected: {message}");
             }
             respond::error(status, code, &message)
         }
     }
 }
 
-impl From<Malformed> for Refused {
+impl From<Malformed> for Rejection {
     fn from(malformed: Malformed) -> Self {
         Self(StatusCode::BAD_REQUEST, malformed)
     }
 }
 
-fn account_of(review: &Review) -> Option<AccountName> {
-    Some(AccountName {
-        namespace: review.namespace().to_owned(),
-        name: review.account()?.to_owned(),
-    })
+fn reject<T>(
+    status: StatusCode,
+    code: &'static str,
+    message: impl Into<String>,
+) -> Result<T, Rejection> {
+    Err(Rejection(status, Malformed::new(code, message)))
 }
 
-/// Logs a decision in one line. The names come from outside.
+/// Returns the namespace and the name of the pod's service account.
+fn account_of(review: &Review) -> Option<(String, String)> {
+    let name = review.service_account()?.to_owned();
+    Some((review.namespace.clone(), name))
+}
+
+/// Logs a decision in one line. The names are untrusted.
 fn log(review: &Review, decision: &Decision) {
-    let (namespace, name) = (redact(review.namespace(), &[]), redact(review.name(), &[]));
+    let (namespace, name) = (redact(&review.namespace, &[]), redact(&review.name, &[]));
     let role = decision.role.as_deref();
     let outcome = decision.outcome.name();
-    let reason = decision.mistakes.join("; ");
+    let reason = decision.errors.join("; ");
     match decision.outcome {
         Outcome::Injected | Outcome::LeftAlone => {
             info!(namespace, name, role, outcome, "A pod was reviewed");
@@ -145,7 +150,7 @@ fn log(review: &Review, decision: &Decision) {
     }
 }
 
-fn check_type(headers: &HeaderMap) -> Result<(), Refused> {
+fn check_type(headers: &HeaderMap) -> Result<(), Rejection> {
     let given = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());
@@ -154,21 +159,18 @@ fn check_type(headers: &HeaderMap) -> Result<(), Refused> {
         return Ok(());
     }
     let message = "a review is JSON; send it with Content-Type: application/json";
-    Err(Refused(
-        StatusCode::UNSUPPORTED_MEDIA_TYPE,
-        Malformed::new("WrongType", message),
-    ))
+    reject(StatusCode::UNSUPPORTED_MEDIA_TYPE, "WrongType", message)
 }
 
 /// Reads a body; a large one waits for a permit, which is returned too.
 ///
-/// Its size and its time are bounded. The rest of a body that is too large is read and dropped, because a client that is
-/// still sending would not see the response.
+/// Size and time are bounded. The rest of a body that is too large is read and dropped, because a client that is still
+/// sending would not read the response.
 async fn read<'a>(
     mut body: Body,
     headers: &HeaderMap,
     large: &'a Semaphore,
-) -> Result<(Vec<u8>, Option<SemaphorePermit<'a>>), Refused> {
+) -> Result<(Vec<u8>, Option<SemaphorePermit<'a>>), Rejection> {
     let declared = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|value| value.to_str().ok()?.parse().ok());
@@ -193,23 +195,17 @@ async fn read<'a>(
     }
     if size > MAX_BODY {
         let message = format!("the body has more than {MAX_BODY} bytes, which no pod has");
-        return Err(Refused(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            Malformed::new("TooLarge", message),
-        ));
+        return reject(StatusCode::PAYLOAD_TOO_LARGE, "TooLarge", message);
     }
     Ok((text, permit))
 }
 
-async fn next(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, Refused> {
+async fn next(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, Rejection> {
     loop {
         let frame = timeout_at(deadline, poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))).await;
         let Ok(frame) = frame else {
             let message = "the body did not arrive within 5 seconds; send it without a pause";
-            return Err(Refused(
-                StatusCode::REQUEST_TIMEOUT,
-                Malformed::new("TooSlow", message),
-            ));
+            return reject(StatusCode::REQUEST_TIMEOUT, "TooSlow", message);
         };
         match frame {
             None => return Ok(None),
@@ -248,10 +244,10 @@ const MAX_BODY: usize = 4 * 1024 * 1024;
 /// Bytes that are read of a body that is too large.
 const MAX_READ: usize = 16 * 1024 * 1024;
 
-/// Bytes that every connection may have in memory without a permit: more than a usual review has.
+/// Bytes that every connection may use without a permit: more than a usual review has.
 const SMALL_BODY: usize = 32 * 1024;
 
-/// How long a body may take: a megabyte a second is slow inside a cluster.
+/// Limits the time of a body: a megabyte a second is slow inside a cluster.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many bodies larger than [`SMALL_BODY`] may be in memory at the same time.

@@ -23,9 +23,9 @@ settings! {
     TLS_CERT: PathBuf = Setting::new("webhook.tls_cert", "PATH", path).flag("tls-cert").default("/etc/ram-sidecar/tls/tls.crt");
     /// The PEM file of its key, reloaded when it changes
     TLS_KEY: PathBuf = Setting::new("webhook.tls_key", "PATH", path).flag("tls-key").default("/etc/ram-sidecar/tls/tls.key");
-    /// What to do with a pod that asks for the sidecar and cannot have it: Fail (deny it) or Ignore (create it without, and warn its owner)
+    /// What to do with a pod that is to have the sidecar and cannot have it: Fail (deny it) or Ignore (create it without, and warn its owner)
     FAILURE_POLICY: Policy = Setting::new("webhook.failure_policy", "POLICY", policy).flag("failure-policy").default("Fail");
-    /// Ask the API server for the annotations of each pod's service account; needs `get` on serviceaccounts
+    /// Read the annotations of each pod's service account from the API server; needs `get` on serviceaccounts
     READ_SERVICE_ACCOUNTS: bool = Setting::new("webhook.read_service_accounts", "BOOL", parse::boolean).flag("read-service-accounts").default("false");
     /// The API server; by default the one of the cluster
     KUBERNETES_URL: String = Setting::new("webhook.kubernetes_url", "URL", url).flag("kubernetes-url");
@@ -37,9 +37,9 @@ settings! {
     DRAIN: Duration = Setting::new("webhook.drain", "DURATION", parse::duration).flag("drain").default("5s");
 }
 
-/// Checks what the webhook needs: its own settings, those of the injection, and `log.*`.
+/// Checks the settings of the webhook, those of the injection, and `log.*`.
 ///
-/// The defaults hold where neither a pod nor its service account says more.
+/// The defaults apply to fields that neither a pod nor its service account sets.
 pub fn webhook(input: &Input<'_>, defaults: Request) -> Result<Options, Mistakes> {
     let mut checker = Checker::new(input, SETTINGS);
     let options = options(&mut checker, input, defaults);
@@ -56,13 +56,13 @@ fn options(
     let policy = checker.value(&FAILURE_POLICY);
     let accounts = accounts(checker, input);
     let drain = checker.value(&DRAIN);
-    // What is missing, a pod may still give.
-    for mistake in defaults.mistakes() {
-        checker.report(mistake);
+    // A pod may set the fields that are missing.
+    for error in defaults.errors() {
+        checker.report(error);
     }
     let log = log(checker);
     if checker.layers.is_file_lost {
-        // It may say how to log.
+        // The lost file may configure the log.
         checker.report_gathering();
     }
     Ok(Options {
@@ -83,13 +83,13 @@ fn certificate(checker: &mut Checker) -> Result<Certificate, Reported> {
         .map_err(|reasons| checker.report_all("--tls-cert, --tls-key", &reasons))
 }
 
-/// Reads where service accounts are asked for; nothing if they are not read.
+/// Returns how to read service accounts; `None` if they are not read.
 fn accounts(checker: &mut Checker, input: &Input<'_>) -> Result<Option<Accounts>, Reported> {
     if !checker.value(&READ_SERVICE_ACCOUNTS)? {
         return Ok(None);
     }
     let url = match checker.optional(&KUBERNETES_URL) {
-        Ok(None) => own_cluster(input).map_err(|problem| checker.report(problem)),
+        Ok(None) => url_of_cluster(input).map_err(|problem| checker.report(problem)),
         given => given.map(Option::unwrap_or_default),
     };
     let token = checker.value(&KUBERNETES_TOKEN_FILE);
@@ -101,12 +101,12 @@ fn accounts(checker: &mut Checker, input: &Input<'_>) -> Result<Option<Accounts>
     }))
 }
 
-/// Returns the API server of the cluster that this is a pod of.
-fn own_cluster(input: &Input<'_>) -> Result<String, String> {
+/// Returns the API server of the cluster in which this process runs.
+fn url_of_cluster(input: &Input<'_>) -> Result<String, String> {
     let host = input.text("KUBERNETES_SERVICE_HOST");
     let port = input.text("KUBERNETES_SERVICE_PORT");
     let (Some(host), Some(port)) = (host, port) else {
-        return Err("--read-service-accounts: this is not a pod of a cluster, because KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; give --kubernetes-url".to_owned());
+        return Err("--read-service-accounts: this process does not run in a pod, because KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set; set --kubernetes-url".to_owned());
     };
     let host = if host.contains(':') {
         format!("[{host}]")
@@ -132,19 +132,20 @@ fn policy(text: &str) -> Result<Policy, String> {
     }
 }
 
-/// Reads the address of an API server. The token is sent there, so that it must be encrypted.
+/// Parses the address of an API server, which must be https because the token is sent to it.
 fn url(text: &str) -> Result<String, String> {
-    let how = "write it like https://10.0.0.1:6443";
-    // It may hold a password, and is not repeated.
-    let url = Url::parse(text).map_err(|error| format!("it is not an address: {error}; {how}"))?;
-    let is_plain = url.path() == "/"
+    let example = "write it like https://10.0.0.1:6443";
+    // The text is not repeated, because it may have a password.
+    let url =
+        Url::parse(text).map_err(|error| format!("it is not an address: {error}; {example}"))?;
+    let is_bare = url.path() == "/"
         && url.query().is_none()
         && url.fragment().is_none()
         && url.username().is_empty()
         && url.password().is_none();
-    if url.scheme() != "https" || !is_plain {
+    if url.scheme() != "https" || !is_bare {
         return Err(format!(
-            "it is more or less than https, a host and a port; {how}"
+            "it is not just https, a host and a port; {example}"
         ));
     }
     Ok(text.trim_end_matches('/').to_owned())

@@ -22,7 +22,7 @@ use crate::server::serve_connection;
 use super::certificate::Certificate;
 use super::reviews::Shared;
 
-/// Configures TLS with a certificate that may change.
+/// Configures TLS with a certificate that is reloaded.
 pub(super) fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, rustls::Error> {
     let provider = ring::default_provider();
     let mut config = ServerConfig::builder_with_provider(provider.into())
@@ -30,7 +30,7 @@ pub(super) fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, rus
         .with_no_client_auth()
         .with_cert_resolver(certificate);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // A resumed session would outlive its certificate, and take memory for clients that do not come back.
+    // A resumed session would outlive its certificate, and use memory for clients that do not return.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(TlsAcceptor::from(Arc::new(config)))
@@ -38,7 +38,7 @@ pub(super) fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, rus
 
 /// Serves one connection; sets `busy` when a whole request has arrived.
 ///
-/// Not an `async fn`, which would hold its arguments twice: there may be many idle connections.
+/// It is not an `async fn`, which would store its arguments twice: there may be many idle connections.
 pub(super) fn serve(
     stream: TcpStream,
     shared: Arc<Shared>,
@@ -46,18 +46,18 @@ pub(super) fn serve(
 ) -> impl Future<Output = ()> + Send + 'static {
     let opened = Instant::now();
     async move {
-        // A silent client takes no memory for a handshake.
+        // A silent client uses no memory for a handshake.
         if !has_arrived(&stream, opened + HANDSHAKE_TIMEOUT, is_partial).await {
             return;
         }
-        if let Ok(conversation) = conversation(stream, shared, busy, opened) {
-            conversation.await;
+        if let Ok(exchange) = exchange(stream, shared, busy, opened) {
+            exchange.await;
         }
     }
 }
 
-/// Does the handshake and serves. Boxed, so that waiting connections take no memory for it.
-fn conversation(
+/// Does the handshake and serves HTTP; boxed, so that waiting connections use no memory for it.
+fn exchange(
     stream: TcpStream,
     shared: Arc<Shared>,
     busy: Arc<AtomicBool>,
@@ -67,7 +67,7 @@ fn conversation(
     Ok(Box::pin(async move {
         match timeout_at(opened + HANDSHAKE_TIMEOUT, shared.acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
-                // The flag that `converse` sets itself is set before the body has arrived.
+                // `serve_connection` sets its flag before the body has arrived; the router sets `busy` after that.
                 serve_connection(
                     stream,
                     addresses,
@@ -83,11 +83,11 @@ fn conversation(
     }))
 }
 
-/// Logs a client that does not trust the certificate; once, because it tries again.
+/// Logs a failed handshake; at most one warning about a client that rejects the certificate, because clients retry.
 fn log_failure(shared: &Shared, error: &io::Error) {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     if let Some(rustls::Error::AlertReceived(alert)) = cause
-        && shared.is_first("a refused certificate")
+        && shared.is_first("a rejected certificate")
     {
         warn!(
             ?alert,
@@ -98,7 +98,7 @@ fn log_failure(shared: &Shared, error: &io::Error) {
     debug!("A TLS handshake failed: {error}");
 }
 
-/// Whether the first record of a client is incomplete. One that is not of a handshake, or too long, is left for TLS to refuse.
+/// Whether the first record of a client is an incomplete handshake; TLS rejects other or too long records.
 fn is_partial(head: &[u8]) -> bool {
     match head {
         [HANDSHAKE_RECORD, _, _, high, low, rest @ ..] => {

@@ -1,4 +1,4 @@
-//! Builds values of a parser's events: resolves scalars, and copies what aliases refer to.
+//! Builds values from a parser's events: resolves scalars, and copies the values that aliases refer to.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::{Error, Reason};
 use super::object::Object;
-use super::{DEEPEST, Document, MAX_WEIGHT, scalar, weight_of};
+use super::{Document, MAX_DEPTH, MAX_WEIGHT, scalar, weight_of};
 
 /// Reads all documents but the empty ones.
 pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
@@ -37,7 +37,7 @@ fn error(at: Marker, reason: Reason) -> Error {
 #[derive(Default)]
 struct Builder {
     documents: Vec<Document>,
-    /// The collections that are not closed yet, the outermost first.
+    /// The collections that are still open, the outermost first.
     open: Vec<Open>,
     /// The values that aliases may refer to, with their weights.
     anchors: HashMap<usize, (Value, usize)>,
@@ -46,7 +46,7 @@ struct Builder {
     line: usize,
 }
 
-/// A collection that is not closed yet.
+/// A collection that is still open.
 struct Open {
     anchor: usize,
     /// The total weight before it.
@@ -77,8 +77,8 @@ impl Builder {
             }
             Event::Alias(anchor) => {
                 let (value, weight) = self.anchors.get(&anchor).ok_or(Reason::Alias)?;
-                // Before it is copied.
                 self.weight += weight;
+                // The copy must not be made if it weighs too much.
                 if self.weight > MAX_WEIGHT {
                     return Err(Reason::TooMuch);
                 }
@@ -94,7 +94,7 @@ impl Builder {
                     return object.merge_key();
                 }
                 let value = resolve(&text, style, tag).map_err(Reason::Scalar)?;
-                self.name(anchor, &value, weight_of(&text))?;
+                self.anchor(anchor, &value, weight_of(&text))?;
                 self.put(value)
             }
             Event::SequenceStart(anchor, _) => self.open(anchor, Kind::List(Vec::new())),
@@ -112,7 +112,7 @@ impl Builder {
     }
 
     fn open(&mut self, anchor: usize, kind: Kind) -> Result<(), Reason> {
-        if self.open.len() >= DEEPEST {
+        if self.open.len() >= MAX_DEPTH {
             return Err(Reason::TooDeep);
         }
         if self.awaiting_key().is_some() {
@@ -129,7 +129,7 @@ impl Builder {
     }
 
     fn close(&mut self) -> Result<(), Reason> {
-        // The parser closes only what it has opened.
+        // The parser closes only collections that it has opened.
         let Some(open) = self.open.pop() else {
             return Ok(());
         };
@@ -137,12 +137,12 @@ impl Builder {
             Kind::List(items) => Value::Array(items),
             Kind::Object(object) => Value::Object(object.fields),
         };
-        self.name(open.anchor, &value, self.weight - open.weight)?;
+        self.anchor(open.anchor, &value, self.weight - open.weight)?;
         self.put(value)
     }
 
-    /// Remembers a value that aliases may refer to.
-    fn name(&mut self, anchor: usize, value: &Value, weight: usize) -> Result<(), Reason> {
+    /// Stores a value that aliases may refer to.
+    fn anchor(&mut self, anchor: usize, value: &Value, weight: usize) -> Result<(), Reason> {
         if anchor > 0 {
             self.weigh(weight)?;
             self.anchors.insert(anchor, (value.clone(), weight));

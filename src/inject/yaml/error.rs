@@ -1,48 +1,46 @@
-//! What is wrong with a document, and where.
+//! Errors in a file, with their positions.
 
 use std::fmt;
 
 use serde_json::Number;
 
-use super::super::json::{LONGEST, line};
-use super::{DEEPEST, LARGEST};
+use super::super::json::{MAX_LINE_SIZE, single_line};
+use super::{MAX_DEPTH, MAX_FILE_SIZE};
 
-/// What is wrong with a file, and where.
+/// An error in a file, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// From 1.
     pub line: usize,
     /// From 1, in characters.
     pub column: usize,
-    /// What is wrong, and what to do about it.
+    /// The error, and the remedy.
     pub reason: Reason,
 }
 
 impl fmt::Display for Error {
     /// Writes one line, whatever text of the file it repeats.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = line(&self.reason.to_string(), LONGEST);
+        let reason = single_line(&self.reason.to_string(), MAX_LINE_SIZE);
         write!(f, "line {}, column {}: {reason}", self.line, self.column)
     }
 }
 
 impl std::error::Error for Error {}
 
-/// What is wrong with a file.
+/// An error in a file, and the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Reason {
-    #[error("the file has more than {} MiB; split it, no cluster takes so much at once", LARGEST >> 20)]
+    #[error("the file has more than {} MiB; split it", MAX_FILE_SIZE >> 20)]
     TooLarge,
     #[error("it is not UTF-8 from here on; save it as UTF-8")]
     NotUtf8,
     #[error("the character U+{:04X} is not allowed in YAML; write it as an escape in double quotes", u32::from(*.0))]
     Character(char),
-    #[error(
-        "it expands to more than a million values, or 64 MiB of text; no cluster takes so much at once"
-    )]
+    #[error("it expands to more than a million values, or 64 MiB of text; split it")]
     TooMuch,
-    #[error("it is nested more than {DEEPEST} levels deep; no object of Kubernetes is")]
+    #[error("it is nested more than {MAX_DEPTH} levels deep; no Kubernetes object is")]
     TooDeep,
     #[error("{0}")]
     Syntax(String),
@@ -52,7 +50,7 @@ pub enum Reason {
         "the alias is inside the value that it refers to, or refers to another document; write the value out"
     )]
     Alias,
-    #[error("a key is not a string; Kubernetes takes no others")]
+    #[error("a key is not a string; write a string, which Kubernetes requires")]
     Key,
     #[error("the key {0} is a number; put it in quotes")]
     NumericKey(Number),
@@ -63,7 +61,7 @@ pub enum Reason {
     #[error("`<<` takes an object or a list of objects; correct it")]
     MergeType,
     #[error(
-        "`<<` comes after the key `{0}`, which it has too, and readers disagree which one counts; put `<<` first"
+        "`<<` comes after the key `{0}`, which its object has too, and parsers disagree on the precedence; put `<<` first"
     )]
     LateMerge(String),
 }

@@ -7,11 +7,11 @@ use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::error::{Error, Reason};
-use super::{DEEPEST, Document, MAX_WEIGHT, at_end_of, weight_of};
+use super::{Document, MAX_DEPTH, MAX_WEIGHT, at_end_of, weight_of};
 
-/// Reads all values but nulls; nothing if the text is not JSON, or not usable as such.
+/// Reads all values but nulls; returns `None` if the text is not JSON with unique keys.
 ///
-/// Fails if the values weigh too much.
+/// Fails if the values exceed [`MAX_WEIGHT`].
 pub(super) fn read(text: &str) -> Result<Option<Vec<Document>>, Error> {
     let mut weight = 0;
     let documents = documents(text, &mut weight);
@@ -27,7 +27,7 @@ fn documents(text: &str, weight: &mut usize) -> Option<Vec<Document>> {
     while !rest.is_empty() {
         let mut reader = serde_json::Deserializer::from_str(rest);
         let value = Strict(weight, 0).deserialize(&mut reader).ok()?;
-        // Only a stream knows its offset, and it takes no seed.
+        // Only a stream reports its offset, but it cannot deserialize with a seed.
         let mut stream =
             serde_json::Deserializer::from_str(rest).into_iter::<serde::de::IgnoredAny>();
         stream.next()?.ok()?;
@@ -46,7 +46,7 @@ fn skip(text: &str, length: usize, line: usize) -> Option<(&str, usize)> {
     Some((rest, line + skipped.matches('\n').count()))
 }
 
-/// Reads a value with the weight so far and its depth; refuses duplicate keys, and too much.
+/// Reads a value; rejects duplicate keys, and values that exceed a limit. The fields are the weight so far and the depth.
 struct Strict<'a>(&'a mut usize, usize);
 
 impl<'de> DeserializeSeed<'de> for Strict<'_> {
@@ -54,7 +54,7 @@ impl<'de> DeserializeSeed<'de> for Strict<'_> {
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
         *self.0 += 1;
-        if *self.0 > MAX_WEIGHT || self.1 > DEEPEST {
+        if *self.0 > MAX_WEIGHT || self.1 > MAX_DEPTH {
             return Err(D::Error::custom("too much"));
         }
         reader.deserialize_any(self)

@@ -1,4 +1,4 @@
-//! An object while it is read: its keys are unique, and merges are resolved.
+//! An object that is being read: its keys are unique, and merges are resolved.
 
 use std::collections::HashSet;
 
@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 
 use super::error::Reason;
 
-/// An object that is not closed yet.
+/// An object that is still open.
 #[derive(Default)]
 pub(super) struct Object {
     pub(super) fields: Map<String, Value>,
     /// The key whose value comes next.
     key: Option<Key>,
-    /// The fields from merges, which later ones may replace.
+    /// The fields from merges, which explicit fields may replace.
     merged: HashSet<String>,
     has_merge: bool,
 }
@@ -38,11 +38,11 @@ impl Object {
         Ok(())
     }
 
-    /// Takes a key, or the value of the last one.
+    /// Takes a key, or the value of the last key.
     pub(super) fn put(&mut self, value: Value) -> Result<(), Reason> {
         match self.key.take() {
             None => {
-                let name = name_of(value)?;
+                let name = key_of(value)?;
                 if self.fields.contains_key(&name) && !self.merged.contains(&name) {
                     return Err(Reason::DuplicateKey(name));
                 }
@@ -75,7 +75,7 @@ impl Object {
                         self.fields.insert(name, value);
                     }
                     // Kubernetes' parser prefers the later one, the specification the explicit key.
-                    Some(theirs) if !self.merged.contains(&name) && *theirs != value => {
+                    Some(existing) if !self.merged.contains(&name) && *existing != value => {
                         return Err(Reason::LateMerge(name));
                     }
                     Some(_) => {}
@@ -86,8 +86,8 @@ impl Object {
     }
 }
 
-/// Returns the string that Kubernetes makes of a key.
-fn name_of(key: Value) -> Result<String, Reason> {
+/// Converts a key to a string like Kubernetes' parser.
+fn key_of(key: Value) -> Result<String, Reason> {
     match key {
         Value::String(name) => Ok(name),
         Value::Bool(name) => Ok(name.to_string()),

@@ -4,12 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Number, Value};
 
-/// Resolves a plain scalar. A timestamp is a string to Kubernetes.
-///
-/// Refuses numbers that JSON does not have.
+/// Resolves a plain scalar; rejects numbers that JSON does not have. A timestamp is a string to Kubernetes.
 pub(super) fn plain(text: &str) -> Result<Value, String> {
-    if let Some(word) = word(text) {
-        return Ok(word);
+    if let Some(value) = keyword(text) {
+        return Ok(value);
     }
     if is_infinite_or_nan(text) {
         return Err(format!(
@@ -37,13 +35,13 @@ pub(super) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
         ("int", Value::Number(number)) if !number.is_f64() => Ok(number.into()),
         ("float", Value::Number(number)) => Ok(number.as_f64().into()),
         ("binary", _) => {
-            let packed: String = text.split_ascii_whitespace().collect();
-            let bytes = STANDARD.decode(packed).ok();
+            let encoded: String = text.split_ascii_whitespace().collect();
+            let bytes = STANDARD.decode(encoded).ok();
             let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
             text.map_or_else(
                 || {
                     Err(
-                        "it is not UTF-8 text in base64, the only bytes that Kubernetes takes here"
+                        "it is not UTF-8 text in base64, the only binary data that Kubernetes accepts here"
                             .to_owned(),
                     )
                 },
@@ -56,17 +54,17 @@ pub(super) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
     }
 }
 
-/// Whether a parser of any version of YAML may resolve an unquoted text to something else than a string.
+/// Whether a parser of any version of YAML may resolve an unquoted text to something other than a string.
 pub(super) fn is_ambiguous(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     matches!(
         lower.as_str(),
         "" | "~" | "=" | "<<" | "nan" | "inf" | "infinity"
-    ) || word(&lower).is_some()
+    ) || keyword(&lower).is_some()
         || lower.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))
 }
 
-fn word(text: &str) -> Option<Value> {
+fn keyword(text: &str) -> Option<Value> {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => Some(Value::Null),
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
@@ -98,12 +96,16 @@ fn number(text: &str) -> Option<Value> {
     if let Some(integer) = integer(text) {
         return Some(integer.into());
     }
-    let float: f64 = is_float(text).then(|| text.parse().ok())??;
-    // A number that is too large is a string.
+    // Rust also reads words such as `inf`.
+    let is_float = text
+        .bytes()
+        .all(|b| b.is_ascii_digit() || b"+-.eE".contains(&b));
+    let float: f64 = is_float.then(|| text.parse().ok())??;
+    // A number that is too large for a float is a string.
     Number::from_f64(float).map(Value::Number)
 }
 
-/// Reads what Go's `strconv.ParseInt` and `ParseUint` take, with the base by its prefix.
+/// Parses an integer like Go's `strconv.ParseInt` and `ParseUint`, which take the base from the prefix.
 fn integer(text: &str) -> Option<Number> {
     let (is_negative, digits) = match text.split_at_checked(1) {
         Some(("-", rest)) => (true, rest),
@@ -131,26 +133,4 @@ fn integer(text: &str) -> Option<Number> {
         return None;
     }
     Some(magnitude.into())
-}
-
-/// Whether it matches `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`.
-fn is_float(text: &str) -> bool {
-    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
-    let rest = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let whole = digits(rest);
-    let mut rest = &rest[whole..];
-    if let Some(fraction) = rest.strip_prefix('.') {
-        let length = digits(fraction);
-        if whole + length == 0 {
-            return false;
-        }
-        rest = &fraction[length..];
-    } else if whole == 0 {
-        return false;
-    }
-    let Some(exponent) = rest.strip_prefix(['e', 'E']) else {
-        return rest.is_empty();
-    };
-    let exponent = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
-    !exponent.is_empty() && digits(exponent) == exponent.len()
 }

@@ -1,4 +1,4 @@
-//! Reading: what each document means, and what is refused.
+//! Reads documents, and rejects errors with their positions.
 
 mod hostile;
 mod written;
@@ -63,7 +63,7 @@ fn yaml_is_read_as_kubernetes_reads_it() {
 }
 
 #[test]
-fn ambiguous_yaml_is_refused() {
+fn ambiguous_yaml_is_rejected() {
     for (yaml, expected) in [
         (
             "a: 1\nb: 2\na: 3",
@@ -79,7 +79,7 @@ fn ambiguous_yaml_is_refused() {
         ),
         (
             "b: &b {a: 1}\nc:\n  a: 3\n  <<: *b",
-            "`<<` comes after the key `a`, which it has too",
+            "`<<` comes after the key `a`, which its object has too",
         ),
         ("<<: {a: 1}\n<<: {b: 1}", "`<<` occurs twice"),
         ("<<: 1", "`<<` takes an object or a list of objects"),
@@ -96,13 +96,13 @@ fn ambiguous_yaml_is_refused() {
             "line 1, column 10: the key `a` occurs twice",
         ),
     ] {
-        let mistake = read(yaml.as_bytes()).unwrap_err().to_string();
-        assert!(mistake.contains(expected), "{yaml:?}: {mistake}");
+        let error = read(yaml.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(expected), "{yaml:?}: {error}");
     }
 }
 
 #[test]
-fn broken_yaml_is_reported_with_its_place() {
+fn broken_yaml_is_reported_with_its_position() {
     for (yaml, expected) in [
         (&b"a: \"b"[..], "line 1, column 4: "),
         (b"a: b\nc: [1, 2", "line 3, column 1: "),
@@ -130,9 +130,9 @@ fn broken_yaml_is_reported_with_its_place() {
         (b"{\"a\": 1", "line 2, column 1: "),
         (b"a: \xe2\x80\xa8", "line 1, column 4: the character U+2028"),
     ] {
-        let mistake = read(yaml).unwrap_err().to_string();
-        assert!(mistake.starts_with(expected), "{yaml:?}: {mistake}");
-        assert_eq!(mistake.lines().count(), 1, "{mistake}");
+        let error = read(yaml).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{yaml:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
     }
 }
 

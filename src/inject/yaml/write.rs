@@ -1,4 +1,4 @@
-//! Writes YAML that every parser reads alike: block style, and quotes wherever parsers may disagree.
+//! Writes YAML that every parser reads alike: block style, with quotes wherever parsers may disagree.
 
 use std::fmt::Write as _;
 
@@ -72,7 +72,7 @@ fn key(out: &mut String, name: &str) {
     } else {
         quoted(out, name);
     }
-    // Parsers do not look for the colon beyond that.
+    // Parsers do not search for the colon beyond that limit.
     if out.len() - start > MAX_PLAIN_KEY {
         out.insert_str(start, "? ");
         let indent = start
@@ -125,11 +125,11 @@ fn number(out: &mut String, value: &Number) {
 /// Whether a text needs no quotes; stricter than any grammar of YAML.
 fn is_plain(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let starts_well = |b: u8| b.is_ascii_alphabetic() || b == b'/' || b == b'_';
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b" ./_-:,()$@+=~%;".contains(&b);
-    bytes.first().copied().is_some_and(starts_well)
+    let may_start = |b: u8| b.is_ascii_alphabetic() || b == b'/' || b == b'_';
+    let is_allowed = |b: u8| b.is_ascii_alphanumeric() || b" ./_-:,()$@+=~%;".contains(&b);
+    bytes.first().copied().is_some_and(may_start)
         && bytes.last().is_some_and(|b| !matches!(b, b' ' | b':'))
-        && bytes.iter().copied().all(fits)
+        && bytes.iter().copied().all(is_allowed)
         && !text.contains(": ")
         && !is_ambiguous(text)
 }
@@ -182,5 +182,5 @@ fn quoted(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Source: YAML 1.2.2, 7.4.2: at most 1024 characters, in bytes to be sure.
+/// Source: YAML 1.2.2, 7.4.2: at most 1024 characters; here in bytes, which are never fewer.
 const MAX_PLAIN_KEY: usize = 1000;

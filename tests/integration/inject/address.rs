@@ -21,15 +21,15 @@ mod in_own_network {
     #[ignore = "needs 100.100.100.200 for itself: the test of the same name runs it in a network of its own"]
     fn the_network_gets_the_address_once_and_a_sidecar_serves_it() {
         if crate::namespace::is_here() {
-            super::is_given_and_served();
+            super::check_address();
         }
     }
 }
 
-fn is_given_and_served() {
+fn check_address() {
     ip("addr del 100.100.100.200/32 dev lo");
     assert_eq!(addresses(), 0);
-    // Only with the capability, and then as often as one likes.
+    // The command needs the capability, and may be repeated.
     let has_setpriv = Command::new("setpriv").arg("--version").output().is_ok();
     if required("setpriv (util-linux)", has_setpriv) {
         let starter = [

@@ -1,4 +1,4 @@
-//! The injection, compared with the manifests and judged by Kubernetes' own libraries.
+//! The injection, compared with the manifests and validated by Kubernetes' own libraries.
 
 use std::io::Write as _;
 use std::process::Stdio;
@@ -23,7 +23,7 @@ fn injected(pod: &Value, fields: &[(Field, &str)]) -> Injected {
 }
 
 #[test]
-fn injection_makes_the_examples_of_bare_pods() {
+fn injection_turns_bare_pods_into_the_examples() {
     for (example, fields) in [
         ("native", &[][..]),
         ("classic", &[(Field::Classic, "true")]),
@@ -98,56 +98,56 @@ fn pods() -> Vec<(Value, &'static str)> {
 #[test]
 fn injected_pods_are_valid_and_keep_their_pod_security_level() {
     let mut expected = Vec::new();
-    let mut questions = Vec::new();
+    let mut cases = Vec::new();
     for (pod, level) in pods() {
         for fields in [&[][..], &[(Field::Classic, "true")]] {
-            questions.push(question(&pod, &injected(&pod, fields)));
+            cases.push(case(&pod, &injected(&pod, fields)));
             expected.push(json!({"before": level, "after": level, "problems": []}));
         }
     }
-    let Some(verdicts) = judged(&questions.into()) else {
+    let Some(results) = validated(&cases.into()) else {
         return;
     };
-    assert_eq!(verdicts, Value::from(expected));
+    assert_eq!(results, Value::from(expected));
 }
 
 #[test]
 fn only_the_metadata_address_needs_the_privileged_level() {
     let (pod, _) = pods().swap_remove(0);
     let after = injected(&pod, &[(Field::Metadata, "true")]);
-    let Some(verdicts) = judged(&json!([question(&pod, &after)])) else {
+    let Some(results) = validated(&json!([case(&pod, &after)])) else {
         return;
     };
     let expected = json!([{"before": "restricted", "after": "privileged", "problems": []}]);
-    assert_eq!(verdicts, expected);
+    assert_eq!(results, expected);
 }
 
 #[test]
-fn the_judge_finds_a_wrong_patch_and_an_unknown_field() {
+fn the_validator_finds_a_wrong_patch_and_an_unknown_field() {
     let (pod, _) = pods().swap_remove(0);
     let mut wrong = injected(&pod, &[]);
     wrong.operations.pop();
     let mut odd = pod.clone();
     odd["spec"]["hostNetwrok"] = json!(true);
-    let Some(verdicts) = judged(&json!([
-        question(&pod, &wrong),
+    let Some(results) = validated(&json!([
+        case(&pod, &wrong),
         {"before": odd},
     ])) else {
         return;
     };
-    let problem = |index: usize| verdicts[index]["problems"][0].as_str().unwrap();
-    assert!(problem(0).starts_with("patch: makes "), "{verdicts}");
-    assert!(problem(1).contains("hostNetwrok"), "{verdicts}");
+    let problem = |index: usize| results[index]["problems"][0].as_str().unwrap();
+    assert!(problem(0).starts_with("patch: makes "), "{results}");
+    assert!(problem(1).contains("hostNetwrok"), "{results}");
 }
 
-/// Asks about an injection: whether the patch makes the pod, and whether that is valid.
-fn question(before: &Value, injected: &Injected) -> Value {
+/// Returns a case for the validator: whether the patch results in the injected pod, and whether that pod is valid.
+fn case(before: &Value, injected: &Injected) -> Value {
     assert!(!injected.operations.is_empty());
     json!({"before": before, "after": injected.pod, "patch": injected.operations})
 }
 
-/// Has Kubernetes' own libraries judge pods; nothing where Go is not installed.
-fn judged(questions: &Value) -> Option<Value> {
+/// Validates pods with Kubernetes' own libraries; returns `None` if Go is not installed.
+fn validated(cases: &Value) -> Option<Value> {
     let home = Scratch::new();
     let mut program = Language::Kubernetes.program("kubernetes", home.path())?;
     let mut child = program
@@ -158,7 +158,7 @@ fn judged(questions: &Value) -> Option<Value> {
         .unwrap();
     // The program reads everything before it writes.
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(questions.to_string().as_bytes()).unwrap();
+    stdin.write_all(cases.to_string().as_bytes()).unwrap();
     drop(stdin);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());

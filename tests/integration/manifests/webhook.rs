@@ -23,8 +23,8 @@ fn selects(selector: &Value, labels: &Value) -> bool {
     let fields = selector.as_object().unwrap();
     fields.iter().all(|(field, value)| match field.as_str() {
         "matchLabels" => {
-            let mut wanted = value.as_object().unwrap().iter();
-            wanted.all(|(key, value)| labels.get(key) == Some(value))
+            let mut required = value.as_object().unwrap().iter();
+            required.all(|(key, value)| labels.get(key) == Some(value))
         }
         "matchExpressions" => value.as_array().unwrap().iter().all(|expression| {
             assert_eq!(expression["operator"], "NotIn");
@@ -83,11 +83,11 @@ fn one_webhook_is_called_for_pods_that_opt_in_and_none_for_the_system() {
 }
 
 #[test]
-fn labels_of_ack_opt_in_too_and_ours_take_precedence() {
+fn labels_of_ack_opt_in_too_and_ram_sidecar_labels_take_precedence() {
     let on = || json!({"pod-identity.alibabacloud.com/injection": "on"});
     let off = || json!({"pod-identity.alibabacloud.com/injection": "off"});
     let yes = || json!({"ram-sidecar/inject": "true"});
-    let both = |ours: &str| json!({"pod-identity.alibabacloud.com/injection": "on", "ram-sidecar/inject": ours});
+    let both = |label: &str| json!({"pod-identity.alibabacloud.com/injection": "on", "ram-sidecar/inject": label});
     let system = json!({
         "kubernetes.io/metadata.name": "kube-system",
         "pod-identity.alibabacloud.com/injection": "on"
@@ -148,10 +148,10 @@ fn the_certificate_has_the_name_by_which_the_api_server_calls() {
         certificate["spec"]["secretName"],
         volume["secret"]["secretName"]
     );
-    let own = &certificate["metadata"];
+    let issued = &certificate["metadata"];
     assert_eq!(
         configuration["metadata"]["annotations"]["cert-manager.io/inject-ca-from"],
-        format!("{}/{}", text(&own["namespace"]), text(&own["name"]))
+        format!("{}/{}", text(&issued["namespace"]), text(&issued["name"]))
     );
 }
 

@@ -17,7 +17,7 @@ struct Cluster {
     front: Front,
     answer: Arc<Mutex<Answer>>,
     /// The heads of the requests that have arrived.
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
     scratch: Scratch,
 }
 
@@ -32,8 +32,8 @@ impl Cluster {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let behind = listener.local_addr().unwrap().to_string();
         let answer = Arc::new(Mutex::new(Answer::Status(404, "{}".to_owned())));
-        let asked = Arc::<Mutex<Vec<String>>>::default();
-        let (answers, heads) = (Arc::clone(&answer), Arc::clone(&asked));
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let (answers, heads) = (Arc::clone(&answer), Arc::clone(&requests));
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let (answers, heads) = (Arc::clone(&answers), Arc::clone(&heads));
@@ -63,7 +63,7 @@ impl Cluster {
         let cluster = Self {
             front,
             answer,
-            asked,
+            requests,
             scratch,
         };
         cluster.rotate("first");
@@ -107,12 +107,12 @@ impl Cluster {
             "--kubernetes-ca-file",
             ca.to_str().unwrap(),
         ];
-        Webhook::start_in(&[&WANTED[..], &own, args].concat(), env)
+        Webhook::start_in(&[&DEFAULTS[..], &own, args].concat(), env)
     }
 
     /// Returns the head of the last request.
     fn last(&self) -> String {
-        self.asked
+        self.requests
             .lock()
             .unwrap()
             .last()
@@ -152,11 +152,11 @@ async fn annotations_of_the_account_are_used_and_the_token_is_reread() {
     );
 
     cluster.rotate("second");
-    cluster.has(&json!({ "pod-identity.alibabacloud.com/role-name": "theirs" }));
+    cluster.has(&json!({ "pod-identity.alibabacloud.com/role-name": "annotated" }));
     pod["spec"]["serviceAccountName"] = "trainer".into();
     assert_eq!(
         role(&pod, &client.review(&pod).await),
-        "acs:ram::1:role/theirs"
+        "acs:ram::1:role/annotated"
     );
     let head = cluster.last();
     assert!(
@@ -172,29 +172,29 @@ async fn annotations_of_the_account_are_used_and_the_token_is_reread() {
     );
 
     // For a pod that is left alone, the API server is not called.
-    let before = cluster.asked.lock().unwrap().len();
+    let before = cluster.requests.lock().unwrap().len();
     pod["metadata"]["labels"] = json!({ "ram-sidecar/inject": "false" });
     client.review(&pod).await;
-    assert_eq!(cluster.asked.lock().unwrap().len(), before);
+    assert_eq!(cluster.requests.lock().unwrap().len(), before);
     assert!(!webhook.process.stderr().contains("planted-token"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_is_called_directly_despite_proxy_variables() {
     let cluster = Cluster::start().await;
-    cluster.has(&json!({ "pod-identity.alibabacloud.com/role-name": "theirs" }));
+    cluster.has(&json!({ "pod-identity.alibabacloud.com/role-name": "annotated" }));
     let proxy = Stub::start(|request| Reply {
         status: StatusCode::FORBIDDEN,
         content_type: "text/plain",
         body: String::new(),
-        rejection: Some(format!("{:?} was asked for", request.authority)),
+        rejection: Some(format!("{:?} was requested", request.authority)),
     });
     let url = proxy.endpoint();
     let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
     let webhook = cluster.webhook_in(&[], &names.map(|name| (name, url.as_str())));
     assert_eq!(
         role(&pod(), &webhook.client().review(&pod()).await),
-        "acs:ram::1:role/theirs"
+        "acs:ram::1:role/annotated"
     );
     assert_eq!(proxy.rejections(), Vec::<String>::new());
 }
@@ -208,7 +208,7 @@ async fn an_unreadable_account_follows_the_failure_policy_and_names_the_remedy()
     );
     let mut named = pod();
     named["spec"]["serviceAccountName"] = "../../../secrets/x".into();
-    let whole = || {
+    let restore = || {
         cluster.rotate("first");
         fs::write(cluster.scratch.join("ca.crt"), &cluster.front.ca).unwrap();
         cluster.has(&json!({}));
@@ -254,9 +254,9 @@ async fn an_unreadable_account_follows_the_failure_policy_and_names_the_remedy()
         ),
         (&|| {}, &named, "is not a valid name"),
     ];
-    for (break_it, pod, cause) in rows {
-        whole();
-        break_it();
+    for (break_cluster, pod, cause) in rows {
+        restore();
+        break_cluster();
         let response = fail.client().review(pod).await;
         assert_eq!(response["allowed"], false, "{cause}");
         let message = response["status"]["message"].as_str().unwrap();
@@ -273,7 +273,7 @@ async fn an_unreadable_account_follows_the_failure_policy_and_names_the_remedy()
         );
     }
     assert!(!fail.process.stderr().contains("planted-"));
-    whole();
+    restore();
     assert_eq!(fail.client().review(&pod()).await["allowed"], true);
 }
 
@@ -290,8 +290,8 @@ async fn a_hanging_api_server_times_out_within_a_review_and_delays_no_other() {
             tokio::spawn(async move { client.review(&pod()).await })
         })
         .collect();
-    eventually("all are asked", || {
-        (cluster.asked.lock().unwrap().len() == 20).then_some(())
+    eventually("all requests have arrived", || {
+        (cluster.requests.lock().unwrap().len() == 20).then_some(())
     });
     // Other reviews go on.
     let mut out = pod();

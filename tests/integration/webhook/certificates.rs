@@ -1,4 +1,4 @@
-//! The certificate: its formats, its rotation, and mistakes in it.
+//! The certificate: its formats, its rotation, and its errors.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -23,29 +23,29 @@ fn der(pem: &str) -> CertificateDer<'static> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_certificate_is_replaced_under_load_without_a_failed_handshake() {
-    let webhook = Webhook::start(&WANTED);
+    let webhook = Webhook::start(&DEFAULTS);
     let client = webhook.client();
-    let asked = Arc::new(AtomicUsize::new(0));
-    let askers: Vec<_> = (0..4)
+    let reviewed = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..4)
         .map(|_| {
-            let (client, asked) = (client.clone(), Arc::clone(&asked));
+            let (client, reviewed) = (client.clone(), Arc::clone(&reviewed));
             tokio::spawn(async move {
-                while asked.fetch_add(1, Ordering::Relaxed) < REVIEWS {
+                while reviewed.fetch_add(1, Ordering::Relaxed) < REVIEWS {
                     client.review(&pod()).await;
                 }
             })
         })
         .collect();
     let mut rotations = 0;
-    while asked.load(Ordering::Relaxed) < REVIEWS {
+    while reviewed.load(Ordering::Relaxed) < REVIEWS {
         let pair = webhook.authority.issue(NAME);
         webhook.files.replace(&pair);
         // The next handshake uses the new one.
         assert_eq!(presented(&client).await, der(&pair.certificate));
         rotations += 1;
     }
-    for asker in askers {
-        asker.await.expect("every review is answered");
+    for client in clients {
+        client.await.expect("every review is answered");
     }
     assert!(rotations > 10, "only {rotations} rotations");
     assert_eq!(webhook.count("Keeping the current certificate"), 0);
@@ -53,7 +53,7 @@ async fn the_certificate_is_replaced_under_load_without_a_failed_handshake() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unusable_pair_keeps_the_current_one_in_use() {
-    let webhook = Webhook::start(&WANTED);
+    let webhook = Webhook::start(&DEFAULTS);
     let client = webhook.client();
     let before = presented(&client).await;
     let (one, other) = (webhook.authority.issue(NAME), webhook.authority.issue(NAME));
@@ -73,20 +73,20 @@ async fn an_unusable_pair_keeps_the_current_one_in_use() {
         (&one.certificate, &one.certificate, "has no private key"),
         ("", "", "holds no certificate"),
     ] {
-        let is_kept = "Keeping the current certificate";
-        let before_it = webhook.count(is_kept);
+        let keeping = "Keeping the current certificate";
+        let logged_before = webhook.count(keeping);
         webhook.files.put(certificate, key);
         for _ in 0..3 {
             assert_eq!(presented(&client).await, before, "{reason}");
         }
         eventually(reason, || {
             let log = webhook.process.stderr();
-            let last = log.lines().rfind(|line| line.contains(is_kept))?;
+            let last = log.lines().rfind(|line| line.contains(keeping))?;
             last.contains(reason).then_some(())
         });
         assert_eq!(
-            webhook.count(is_kept),
-            before_it + 1,
+            webhook.count(keeping),
+            logged_before + 1,
             "{reason}: logged once"
         );
     }
@@ -105,7 +105,7 @@ async fn keys_in_all_usual_formats_and_certificate_chains_are_accepted() {
     if !required("openssl", has("openssl")) {
         return;
     }
-    let webhook = Webhook::start(&WANTED);
+    let webhook = Webhook::start(&DEFAULTS);
     let client = webhook.client();
     let root = pem("CERTIFICATE", &webhook.authority.root());
     for (generate, label) in [
@@ -116,7 +116,7 @@ async fn keys_in_all_usual_formats_and_certificate_chains_are_accepted() {
         (&["genrsa", "-traditional", "2048"], "RSA PRIVATE KEY"),
     ] {
         let bare = openssl(generate, "");
-        assert!(bare.contains(label), "openssl writes another form");
+        assert!(bare.contains(label), "openssl writes another format");
         let wrapped = openssl(&["pkcs8", "-topk8", "-nocrypt"], &bare);
         let key = KeyPair::from_pem(&wrapped).unwrap();
         for text in [&bare, &wrapped] {
@@ -142,7 +142,7 @@ async fn keys_in_all_usual_formats_and_certificate_chains_are_accepted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_tls_versions_are_supported_and_a_failing_client_is_logged_once() {
-    let webhook = Webhook::start(&WANTED);
+    let webhook = Webhook::start(&DEFAULTS);
     for version in rustls::ALL_VERSIONS {
         let client = Client {
             address: webhook.address(),
@@ -157,7 +157,7 @@ async fn both_tls_versions_are_supported_and_a_failing_client_is_logged_once() {
     for _ in 0..3 {
         assert!(
             other.connect().await.is_err(),
-            "another authority vouches for nothing"
+            "a certificate of an unknown authority is rejected"
         );
     }
     assert!(

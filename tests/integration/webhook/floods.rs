@@ -9,15 +9,15 @@ use crate::load::enough_files;
 use super::*;
 
 /// The default timeout of the API server.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The most memory in KiB that the webhook may use; the limit of its container is 128 MiB.
-const MOST: u64 = 96 * 1024;
+const MAX_MEMORY: u64 = 96 * 1024;
 
-/// How many bytes of a body are read at first.
+/// Bytes of a body that is read without a permit.
 const SMALL: usize = 30 * 1024;
 
-/// How many bytes are read while memory is available.
+/// Bytes of a body that is read only with a permit.
 const LARGE: usize = 3 * 1024 * 1024;
 
 /// Returns the first bytes of the handshake of a real client.
@@ -31,9 +31,9 @@ fn hello(authority: &Authority) -> Vec<u8> {
 }
 
 /// Requests a review with the timeout of the API server.
-async fn in_time(client: &Client, beside: &str) {
+async fn review_in_time(client: &Client, beside: &str) {
     let began = Instant::now();
-    let review = tokio::time::timeout(PATIENCE, client.review(&pod())).await;
+    let review = tokio::time::timeout(TIMEOUT, client.review(&pod())).await;
     assert!(
         review.is_ok(),
         "no answer beside {beside} within {:?}",
@@ -46,7 +46,7 @@ async fn two_thousand_stalled_connections_delay_no_review_and_are_closed() {
     if !enough_files() {
         return;
     }
-    let webhook = Webhook::start(&WANTED);
+    let webhook = Webhook::start(&DEFAULTS);
     let client = webhook.client();
     let hello = hello(&webhook.authority);
     let kinds: [(&str, &[u8]); 3] = [
@@ -62,7 +62,7 @@ async fn two_thousand_stalled_connections_delay_no_review_and_are_closed() {
             let _ = stream.write_all(bytes).await;
             crowd.push(stream);
         }
-        in_time(&client, kind).await;
+        review_in_time(&client, kind).await;
         for mut stream in crowd {
             let mut rest = Vec::new();
             let read = stream.read_to_end(&mut rest);
@@ -81,17 +81,17 @@ async fn two_thousand_stalled_connections_delay_no_review_and_are_closed() {
             crowd.push(stream);
         }
     }
-    in_time(&client, "bodies that do not end").await;
+    review_in_time(&client, "bodies that do not end").await;
     drop(crowd);
-    let most = webhook.status("VmHWM");
+    let peak = webhook.status("VmHWM");
 
-    assert!(most < MOST, "{most} KiB");
+    assert!(peak < MAX_MEMORY, "{peak} KiB");
     assert_eq!(webhook.status("Threads"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_reviews_of_three_megabytes_at_once_use_bounded_memory() {
-    let webhook = Webhook::start(&WANTED);
+    let webhook = Webhook::start(&DEFAULTS);
     let client = webhook.client();
     let mut large = pod();
     large["metadata"]["annotations"] = json!({ "large": "x".repeat(3 * 1024 * 1024 - 2000) });
@@ -103,7 +103,7 @@ async fn a_hundred_reviews_of_three_megabytes_at_once_use_bounded_memory() {
         })
         .collect();
     // A review of normal size overtakes them.
-    in_time(&client, "a hundred large ones").await;
+    review_in_time(&client, "a hundred large ones").await;
     let mut answered = 0;
     for review in reviews {
         // On a slow machine the last ones wait too long, and are closed.
@@ -111,14 +111,14 @@ async fn a_hundred_reviews_of_three_megabytes_at_once_use_bounded_memory() {
         answered += usize::from(reply.is_ok_and(|reply| reply.status == 200));
     }
     assert!(answered > 20, "only {answered}");
-    let most = webhook.status("VmHWM");
+    let peak = webhook.status("VmHWM");
 
-    assert!(most < MOST, "{most} KiB");
+    assert!(peak < MAX_MEMORY, "{peak} KiB");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_small_body_uses_little_memory() {
-    let webhook = Webhook::start(&WANTED);
+    let webhook = Webhook::start(&DEFAULTS);
     let client = webhook.client();
     // The largest number of values that are read, in the form that uses the most memory for each.
     let object = "{\"\":{}},";
@@ -146,7 +146,7 @@ async fn a_small_body_uses_little_memory() {
             .unwrap()
             .contains("more than 100 containers")
     );
-    let most = webhook.status("VmHWM");
+    let peak = webhook.status("VmHWM");
 
-    assert!(most < MOST, "{most} KiB");
+    assert!(peak < MAX_MEMORY, "{peak} KiB");
 }

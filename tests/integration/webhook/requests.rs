@@ -6,7 +6,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_gets_the_sidecar_and_one_line_in_the_log() {
-    let webhook = Webhook::start(&WANTED);
+    let webhook = Webhook::start(&DEFAULTS);
     let client = webhook.client();
     let pod = pod();
     let response = client.review(&pod).await;
@@ -55,7 +55,7 @@ async fn a_pod_without_a_possible_sidecar_is_denied_or_created_as_configured() {
     let mut pod = pod();
     pod["metadata"]["annotations"] =
         json!({ "ram-sidecar/role": "no role", "ram-sidecar/duration": "1s" });
-    let fail = Webhook::start(&WANTED);
+    let fail = Webhook::start(&DEFAULTS);
     let response = fail.client().review(&pod).await;
     assert_eq!(response["allowed"], false);
     let message = response["status"]["message"].as_str().unwrap();
@@ -69,7 +69,7 @@ async fn a_pod_without_a_possible_sidecar_is_denied_or_created_as_configured() {
         "{line}"
     );
 
-    let ignore = Webhook::start(&[&WANTED[..], &["--failure-policy", "Ignore"]].concat());
+    let ignore = Webhook::start(&[&DEFAULTS[..], &["--failure-policy", "Ignore"]].concat());
     let response = ignore.client().review(&pod).await;
     assert_eq!(
         (&response["allowed"], response.get("patch")),
@@ -80,8 +80,8 @@ async fn a_pod_without_a_possible_sidecar_is_denied_or_created_as_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_are_not_reviews_are_refused_with_a_reason() {
-    let webhook = Webhook::start(&WANTED);
+async fn requests_that_are_not_reviews_are_rejected_with_a_reason() {
+    let webhook = Webhook::start(&DEFAULTS);
     let client = webhook.client();
     let good = posted(&review(&pod()));
     let old = review(&pod()).replace("admission.k8s.io/v1", "admission.k8s.io/v1beta1");
@@ -108,7 +108,7 @@ async fn requests_that_are_not_reviews_are_refused_with_a_reason() {
         (posted(&review(&pod()).replace(UID, "")), 400, "NoUid"),
         (posted(&values), 400, "TooManyValues"),
         (posted(&large), 413, "TooLarge"),
-        // Whatever its Content-Length.
+        // Also without a Content-Length.
         (
             format!(
                 "{}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{large}\r\n0\r\n\r\n",
@@ -154,7 +154,7 @@ async fn requests_that_are_not_reviews_are_refused_with_a_reason() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_are_answered_and_report_the_drain() {
-    let mut webhook = Webhook::start(&[&WANTED[..], &["--drain", "60s"]].concat());
+    let mut webhook = Webhook::start(&[&DEFAULTS[..], &["--drain", "60s"]].concat());
     let client = webhook.client();
     for path in ["/live", "/ready", "/ready?verbose"] {
         assert_eq!(client.get(path).await.status, 200, "{path}");
@@ -174,7 +174,7 @@ async fn probes_are_answered_and_report_the_drain() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_webhook_exits_after_the_drain_without_a_second_signal() {
-    let mut webhook = Webhook::start(&[&WANTED[..], &["--drain", "1s"]].concat());
+    let mut webhook = Webhook::start(&[&DEFAULTS[..], &["--drain", "1s"]].concat());
     let client = webhook.client();
     webhook.signal(Signal::TERM);
     webhook.logged("Stopping");
@@ -184,7 +184,7 @@ async fn the_webhook_exits_after_the_drain_without_a_second_signal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_webhook_needs_one_thread_and_little_memory() {
-    let webhook = Webhook::start(&WANTED);
+    let webhook = Webhook::start(&DEFAULTS);
     let client = webhook.client();
     for _ in 0..20 {
         client.review(&pod()).await;
@@ -194,7 +194,7 @@ async fn the_webhook_needs_one_thread_and_little_memory() {
     assert!(own < 6 * 1024, "{own} KiB");
     // Nor does it wake up while idle: it uses no CPU time within a second.
     let switches = || webhook.status("voluntary_ctxt_switches");
-    let before = eventually("it comes to rest", || {
+    let before = eventually("the webhook is idle", || {
         let before = switches();
         std::thread::sleep(Duration::from_millis(200));
         (switches() == before).then_some(before)

@@ -5,7 +5,7 @@ use crate::support::run_command;
 use super::*;
 
 #[test]
-fn all_mistakes_are_reported_at_once() {
+fn all_errors_are_reported_at_once() {
     let scratch = Scratch::new();
     let absent = scratch.join("absent");
     let absent = absent.to_str().unwrap();
@@ -38,7 +38,7 @@ fn all_mistakes_are_reported_at_once() {
         "RAM_SIDECAR_WEBHOOK_LISTEN: `localhost` is not an address",
         "--tls-cert, --tls-key: cannot read ",
         "--failure-policy: `Perhaps` is not a policy; choose Fail or Ignore",
-        "--read-service-accounts: this is not a pod of a cluster",
+        "--read-service-accounts: this process does not run in a pod",
         "--drain: `5` has no unit",
         "--role: `a role` is not a role",
         "--identity: `process` is not an identity of a pod",

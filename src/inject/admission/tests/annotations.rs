@@ -5,7 +5,7 @@ use super::*;
 type Check<'a> = &'a dyn Fn(&Value) -> bool;
 
 #[test]
-fn the_pod_takes_precedence_over_its_service_account_and_that_over_the_flags() {
+fn annotations_of_the_pod_override_those_of_its_service_account_which_override_flags() {
     let ack = ACK_ROLE;
     let by_ack = json!({
         "containers": [{
@@ -18,34 +18,34 @@ fn the_pod_takes_precedence_over_its_service_account_and_that_over_the_flags() {
         "volumes": [{ "name": "rrsa-oidc-token" }],
     });
     let plain = pod()["spec"].clone();
-    // Each row adds something stronger.
+    // Each row adds a request of higher precedence.
     let rows: [(&Value, Pairs<'_>, Pairs<'_>, &str); 6] = [
         (&plain, &[], &[], "acs:ram::1:role/flag-role"),
         (&by_ack, &[], &[], "acs:ram::2:role/by-ack"),
-        (&by_ack, &[(ack, "theirs")], &[], "acs:ram::2:role/theirs"),
+        (&by_ack, &[(ack, "ack")], &[], "acs:ram::2:role/ack"),
         (
             &by_ack,
-            &[(ack, "theirs"), ("ram-sidecar/role", "ours")],
+            &[(ack, "ack"), ("ram-sidecar/role", "account")],
             &[],
-            "acs:ram::2:role/ours",
+            "acs:ram::2:role/account",
         ),
         (
             &by_ack,
-            &[("ram-sidecar/role", "ours")],
+            &[("ram-sidecar/role", "account")],
             &[(ack, "pods")],
             "acs:ram::2:role/pods",
         ),
         (
             &by_ack,
-            &[("ram-sidecar/role", "ours")],
-            &[(ack, "pods"), ("ram-sidecar/role", "acs:ram::3:role/own")],
-            "acs:ram::3:role/own",
+            &[("ram-sidecar/role", "account")],
+            &[(ack, "pods"), ("ram-sidecar/role", "acs:ram::3:role/pod")],
+            "acs:ram::3:role/pod",
         ),
     ];
-    for (spec, account, own, role) in rows {
+    for (spec, account, of_pod, role) in rows {
         let mut pod = pod();
         pod["spec"] = spec.clone();
-        pod["metadata"]["annotations"] = annotations(own).into();
+        pod["metadata"]["annotations"] = annotations(of_pod).into();
         let review = read(&request(&pod));
         let decision = review.decide(&defaults(), &Ok(annotations(account)), Policy::Fail);
         assert_eq!(decision.role.as_deref(), Some(role));
@@ -61,7 +61,7 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
         let found = env.clone().find(|entry| entry["name"] == name);
         found.map(|entry| entry["value"].as_str().unwrap_or_default().to_owned())
     };
-    let led = |pod: &Value| pod["spec"]["containers"][0].get("volumeMounts").is_some();
+    let is_configured = |pod: &Value| pod["spec"]["containers"][0].get("volumeMounts").is_some();
     let token = |pod: &Value| {
         let volumes = pod["spec"]["volumes"].as_array().unwrap().iter();
         let token = volumes
@@ -97,8 +97,12 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
         ("ram-sidecar/metadata", "true", &|pod| {
             sidecar(pod)["name"] == "ram-sidecar-address"
         }),
-        ("ram-sidecar/skip-containers", "job", &|pod| !led(pod)),
-        ("ram-sidecar/only-containers", "other", &|pod| !led(pod)),
+        ("ram-sidecar/skip-containers", "job", &|pod| {
+            !is_configured(pod)
+        }),
+        ("ram-sidecar/only-containers", "other", &|pod| {
+            !is_configured(pod)
+        }),
         ("ram-sidecar/duration", "30m", &|pod| {
             variable(pod, "RAM_SIDECAR_DURATION").unwrap() == "30m"
         }),
@@ -110,16 +114,16 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
         (
             "pod-identity.alibabacloud.com/skip-containers",
             "job",
-            &|pod| !led(pod),
+            &|pod| !is_configured(pod),
         ),
         (
             "pod-identity.alibabacloud.com/only-containers",
             "other",
-            &|pod| !led(pod),
+            &|pod| !is_configured(pod),
         ),
     ];
     let known = crate::inject::FIELDS.iter();
-    let known = known.flat_map(|names| [names.annotation, names.ack]);
+    let known = known.flat_map(|names| [names.annotation, names.ack_annotation]);
     for name in known.flatten() {
         let has_row = rows.iter().any(|(row, ..)| *row == name);
         assert!(has_row || name == ACK_ROLE, "{name} has no row");

@@ -1,10 +1,10 @@
-//! The reading of reviews, and the pods that are left alone.
+//! Parses reviews, and leaves some pods alone.
 
 use super::*;
 use crate::inject::admission::review::MAX_VALUES;
 
 #[test]
-fn a_malformed_review_is_refused_with_a_reason() {
+fn a_malformed_review_is_rejected_with_a_reason() {
     let good = request(&pod());
     let change = |name: &str, value: Value| {
         let mut changed = good.clone();
@@ -38,7 +38,7 @@ fn a_malformed_review_is_refused_with_a_reason() {
         assert_eq!(malformed.code, code, "{malformed:?}");
         assert!(malformed.message.contains(reason), "{malformed:?}");
     }
-    // A response sent by mistake.
+    // A response instead of a review.
     let answer = decide(&pod()).review().to_string();
     let malformed = Review::read(answer.as_bytes()).unwrap_err();
     assert_eq!(malformed.code, "NoRequest");
@@ -53,12 +53,12 @@ fn a_label_that_is_neither_true_nor_false_gets_a_warning() {
             read(&request(&pod)).decide(&Request::default(), &Ok(Annotations::new()), Policy::Fail);
         assert_eq!(decision.outcome, Outcome::LeftAlone);
         let warning = decision.review()["response"]["warnings"][0].to_string();
-        assert!(warning.contains("declines the sidecar"), "{warning}");
+        assert!(warning.contains("so the pod gets no sidecar"), "{warning}");
     }
 }
 
 #[test]
-fn other_objects_and_pods_that_decline_the_sidecar_are_left_alone() {
+fn other_objects_and_pods_that_opt_out_are_left_alone() {
     let kind = |group: &str, version: &str, kind: &str| json!({ "group": group, "version": version, "kind": kind });
     let mut requests = Vec::new();
     for (name, value) in [
@@ -76,9 +76,9 @@ fn other_objects_and_pods_that_decline_the_sidecar_are_left_alone() {
         requests.push(changed);
     }
     // A deletion has no object.
-    let mut gone = request(&Value::Null);
-    gone["operation"] = "DELETE".into();
-    requests.push(gone);
+    let mut deletion = request(&Value::Null);
+    deletion["operation"] = "DELETE".into();
+    requests.push(deletion);
     for labels in [
         json!({ "ram-sidecar/inject": "false" }),
         json!({ "pod-identity.alibabacloud.com/injection": "off" }),
@@ -86,7 +86,7 @@ fn other_objects_and_pods_that_decline_the_sidecar_are_left_alone() {
     ] {
         let mut pod = pod();
         pod["metadata"]["labels"] = labels;
-        // Its mistakes do not matter.
+        // Errors of such a pod do not matter.
         pod["metadata"]["annotations"] = json!({ "ram-sidecar/role": "no role" });
         requests.push(request(&pod));
     }
@@ -107,8 +107,8 @@ fn other_objects_and_pods_that_decline_the_sidecar_are_left_alone() {
     }
     for request in requests {
         let review = read(&request);
-        assert_eq!(review.account(), None, "{request}");
-        let account = Err("not asked".to_owned());
+        assert_eq!(review.service_account(), None, "{request}");
+        let account = Err("not called".to_owned());
         let decision = review.decide(&Request::default(), &account, Policy::Fail);
         assert_eq!(decision.outcome, Outcome::LeftAlone, "{request}");
         assert_eq!(
@@ -134,7 +134,7 @@ fn the_service_account_is_the_one_that_the_pod_names() {
     let account = |spec: Value| {
         let mut pod = pod();
         pod["spec"] = spec;
-        read(&request(&pod)).account().map(str::to_owned)
+        read(&request(&pod)).service_account().map(str::to_owned)
     };
     for (spec, name) in [
         (json!({}), "default"),

@@ -1,4 +1,4 @@
-//! Writing: what is written is read back the same.
+//! Written documents are read back unchanged.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::super::write;
 use super::one;
 
 #[test]
-fn written_yaml_is_read_back_the_same_by_every_parser() {
+fn written_yaml_is_read_back_unchanged() {
     for text in TEXTS.iter().copied() {
         for value in [
             json!({ "a": text }),
@@ -45,7 +45,7 @@ fn written_yaml_is_read_back_the_same_by_every_parser() {
     assert_eq!(one(&write(&value)), value);
 }
 
-/// Texts that some parser resolves to something else than a string.
+/// Texts that some parser resolves to something other than a string.
 const TEXTS: &[&str] = &[
     "",
     " ",

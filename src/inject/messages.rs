@@ -1,0 +1,72 @@
+//! Messages to the owner of a pod: sentences about the pod, without a subject and a final stop.
+
+use serde_json::Value;
+
+use super::json::{INIT_CONTAINERS, has_container, objects, text_of};
+use super::sidecar::{ADDRESS, NAME};
+use super::spec::{Identity, Mode, Spec};
+
+/// Reports that a pod already has the sidecar.
+pub(super) fn already_injected() -> String {
+    format!("already has a container {NAME} and is unchanged")
+}
+
+/// Reports the sidecar that a pod gets, and the containers that are configured to use it.
+pub(super) fn summary(spec: &Spec, configured: &[String]) -> String {
+    let mode = match spec.mode {
+        Mode::Native => "a native sidecar",
+        Mode::Classic => "a classic sidecar",
+    };
+    let role = match (&spec.role, &spec.identity) {
+        (Some(role), _) => format!("the role {role}"),
+        (None, Identity::Sandbox) => {
+            "an embedded STS, whose credentials no service accepts".to_owned()
+        }
+        (None, _) => "the identity's own credentials".to_owned(),
+    };
+    let containers = match configured {
+        [] => "for no container".to_owned(),
+        [one] => format!("for the container {one}"),
+        several => format!("for the containers {}", several.join(", ")),
+    };
+    format!("gets {mode} with {role}, {containers}")
+}
+
+/// Warns of what the pod now requires of its cluster, and of what its owner has to do.
+pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if spec.metadata {
+        warnings.push(format!("needs a namespace with the privileged Pod Security level, because {ADDRESS} has the capability NET_ADMIN"));
+    }
+    if uses_host_network(pod) {
+        warnings.push(
+            "shares the node's network: no other pod of this node may use the ports 7002 and 7003"
+                .to_owned(),
+        );
+    }
+    if has_container(pod, "istio-proxy") {
+        warnings.push("has a container istio-proxy: if Istio's CNI plugin redirects traffic before that has started, add port 443 (STS) to the pod's annotation traffic.sidecar.istio.io/excludeOutboundPorts".to_owned());
+    }
+    if spec.mode == Mode::Classic {
+        let init = objects(&pod["spec"], INIT_CONTAINERS).map(|init| text_of(init, "name"));
+        let without_credentials: Vec<&str> = init
+            .filter(|name| *name != ADDRESS && spec.selects(name))
+            .collect();
+        if !without_credentials.is_empty() {
+            warnings.push(format!(
+                "has init containers that get no credentials, because a classic sidecar starts after them: {}",
+                without_credentials.join(", ")
+            ));
+        }
+        let policy = pod["spec"].get("restartPolicy");
+        if policy.is_some_and(|policy| policy != "Always") {
+            warnings.push("completes only after the sidecar has exited: run `curl -X POST http://127.0.0.1:7003/stop` at the end of the main container".to_owned());
+        }
+    }
+    warnings
+}
+
+/// Whether a pod uses its node's network.
+pub(super) fn uses_host_network(pod: &Value) -> bool {
+    pod["spec"]["hostNetwork"] == true
+}
