@@ -1,10 +1,10 @@
-//! The door of every listener that gives credentials: who gets in, who does not, and what is told of either.
+//! Access to every listener that serves credentials: which requests it serves, which it refuses, and what it logs.
 
 mod callers;
 mod commands;
+mod configuration;
 mod hostile;
 mod ipv4;
-mod mistakes;
 mod network;
 mod remote;
 mod users;
@@ -17,11 +17,11 @@ use std::time::Duration;
 use crate::serving::LISTEN;
 use crate::support::Daemon;
 
-/// A way to ask for credentials.
+/// A protocol in which clients request credentials.
 pub(super) struct Dialect {
     pub(super) name: &'static str,
     pub(super) address: SocketAddr,
-    /// The path, but for its last segment.
+    /// The path without its last segment.
     pub(super) prefix: &'static str,
     /// The last segment of the path.
     pub(super) last: &'static str,
@@ -32,14 +32,14 @@ impl Dialect {
         format!("{}{}", self.prefix, self.last)
     }
 
-    /// Asks as a client would.
+    /// Requests credentials as a client does.
     pub(super) fn ask(&self) -> crate::http::Reply {
         crate::http::get(self.address, &self.path())
     }
 }
 
-/// Starts a sandbox that speaks every dialect.
-pub(super) fn speaker(args: &[&str], env: &[(&str, &str)]) -> Daemon {
+/// Starts a sandbox that serves every dialect.
+pub(super) fn start(args: &[&str], env: &[(&str, &str)]) -> Daemon {
     let all = [
         "--sandbox",
         "--container",
@@ -51,7 +51,7 @@ pub(super) fn speaker(args: &[&str], env: &[(&str, &str)]) -> Daemon {
     daemon
 }
 
-/// Every way to ask the daemon that [`speaker`] started.
+/// Returns the dialects of the daemon that [`start`] started.
 pub(super) fn dialects(daemon: &Daemon) -> [Dialect; 3] {
     let dialect = |name, address, prefix, last| Dialect {
         name,
@@ -68,35 +68,35 @@ pub(super) fn dialects(daemon: &Daemon) -> [Dialect; 3] {
     ]
 }
 
-/// Sends bytes, of which the server need not take all, and reads until it closes.
+/// Sends bytes and reads until the server closes, which it may do before it has read them all.
 pub(super) fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     let mut stream = connect(address);
-    // It may have refused already.
+    // The server may have refused already.
     let _ = stream.write_all(request);
-    answer(stream)
+    response(stream)
 }
 
 pub(super) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).expect("the server listens");
     stream
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(TIMEOUT))
         .expect("a timeout above zero");
     stream
 }
 
-pub(super) fn answer(mut stream: TcpStream) -> Vec<u8> {
+pub(super) fn response(mut stream: TcpStream) -> Vec<u8> {
     let mut received = Vec::new();
-    // A reset after the answer is still an answer.
+    // A response may be followed by a reset.
     let _ = stream.read_to_end(&mut received);
     received
 }
 
-/// Whether an answer holds credentials, of whatever dialect.
-pub(super) fn holds_credentials(answer: &[u8]) -> bool {
-    String::from_utf8_lossy(answer).contains("Secret")
+/// Whether a response of any dialect contains credentials.
+pub(super) fn has_credentials(response: &[u8]) -> bool {
+    String::from_utf8_lossy(response).contains("Secret")
 }
 
-/// Lines of the log that contain every one of some words.
+/// Returns the lines of the log that contain all of `words`.
 pub(super) fn lines(daemon: &Daemon, words: &[&str]) -> Vec<String> {
     let log = daemon.stderr();
     let found = log
@@ -105,7 +105,7 @@ pub(super) fn lines(daemon: &Daemon, words: &[&str]) -> Vec<String> {
     found.map(str::to_owned).collect()
 }
 
-/// Runs a program to its end.
+/// Runs a program until it exits.
 pub(super) fn output(words: &[&str]) -> Output {
     let (program, words) = words.split_first().expect("a program");
     Command::new(program)
@@ -127,5 +127,5 @@ pub(super) fn has_ipv6_loopback() -> bool {
     TcpListener::bind("[::1]:0").is_ok()
 }
 
-/// Longer than the daemon holds a connection.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than the limit of the daemon for a connection.
+const TIMEOUT: Duration = Duration::from_secs(20);

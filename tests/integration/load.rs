@@ -67,7 +67,7 @@ async fn burst_of_two_thousand_connections_is_answered_completely() {
 }
 
 #[test]
-fn two_thousand_idle_connections_delay_no_response() {
+fn two_thousand_idle_connections_do_not_delay_responses() {
     if !enough_files() {
         return;
     }

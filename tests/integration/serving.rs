@@ -19,7 +19,7 @@ fn has_ipv6_loopback() -> bool {
 }
 
 #[test]
-fn the_response_satisfies_every_parser() {
+fn credentials_response_satisfies_every_parser() {
     let daemon = sandbox(&[], &[]);
     let uri = daemon.uri();
     let reply = daemon.credentials();
@@ -191,7 +191,7 @@ fn every_refusal_is_json_with_a_code_and_a_message() {
 }
 
 #[test]
-fn a_secret_path_is_printed_for_the_caller_and_nowhere_else() {
+fn secret_path_is_printed_only_on_standard_output() {
     let key = "Zm9yLXlvdXItZXllcy1vbmx5";
     // `Daemon` asserts on drop that the value of RAM_SIDECAR_KEY is in neither the log nor a response.
     let daemon = sandbox(&[], &[("RAM_SIDECAR_KEY", key)]);
@@ -236,7 +236,7 @@ fn probes_report_the_state_and_serve_no_credentials() {
 }
 
 #[test]
-fn sigterm_and_sigint_stop_it_at_once_with_exit_code_zero() {
+fn sigterm_and_sigint_stop_the_daemon_at_once_with_exit_code_zero() {
     let mut daemon = sandbox(&[], &[]);
     daemon.uri();
     daemon.signal("TERM");
@@ -249,7 +249,7 @@ fn sigterm_and_sigint_stop_it_at_once_with_exit_code_zero() {
 }
 
 #[test]
-fn during_the_drain_it_is_not_ready_but_serves_and_renews() {
+fn draining_daemon_is_not_ready_but_serves_and_renews() {
     let mut daemon = sandbox(&["--drain", "5m"], &[]);
     daemon.uri();
     let before = daemon.credentials().text("AccessKeyId");
@@ -269,7 +269,7 @@ fn during_the_drain_it_is_not_ready_but_serves_and_renews() {
 }
 
 #[test]
-fn a_second_signal_ends_the_drain() {
+fn second_signal_ends_the_drain() {
     let mut daemon = sandbox(&["--drain", "10m"], &[]);
     daemon.uri();
     daemon.signal("TERM");
@@ -279,7 +279,7 @@ fn a_second_signal_ends_the_drain() {
 }
 
 #[test]
-fn a_port_in_use_is_reported_with_its_setting() {
+fn port_in_use_is_reported_with_its_setting() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     for (args, setting) in [
@@ -305,14 +305,14 @@ fn a_port_in_use_is_reported_with_its_setting() {
 }
 
 #[test]
-fn a_closed_standard_output_does_not_stop_it() {
+fn closed_standard_output_does_not_stop_the_daemon() {
     let daemon = Daemon::spawn_without_stdout(&[&["--sandbox"], &LISTEN[..]].concat());
     daemon.logged("Credentials renewed");
     assert_eq!(daemon.credentials().status, 200);
 }
 
 #[test]
-fn every_line_of_the_log_says_that_it_is_a_sandbox() {
+fn every_log_line_is_marked_as_a_sandbox() {
     let mut daemon = sandbox(&[], &[]);
     daemon.uri();
     daemon.signal("HUP");
@@ -338,7 +338,7 @@ fn every_line_of_the_log_says_that_it_is_a_sandbox() {
 }
 
 #[test]
-fn a_drain_ends_by_itself() {
+fn drain_ends_after_its_duration() {
     let mut daemon = sandbox(&["--drain", "1s"], &[]);
     daemon.uri();
     daemon.signal("TERM");
@@ -346,7 +346,7 @@ fn a_drain_ends_by_itself() {
 }
 
 #[test]
-fn a_sandbox_that_replaces_a_configured_role_is_logged() {
+fn replacing_a_configured_role_by_the_sandbox_is_logged() {
     let daemon = sandbox(&[], &[("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/real")]);
     daemon.uri();
     assert!(
@@ -357,7 +357,7 @@ fn a_sandbox_that_replaces_a_configured_role_is_logged() {
 }
 
 #[test]
-fn open_requests_are_finished_before_it_exits() {
+fn requests_in_progress_are_finished_before_the_daemon_exits() {
     use ram_sidecar::sandbox::{Fault, Options, Sandbox, Times};
     use secrecy::ExposeSecret as _;
 
@@ -388,7 +388,7 @@ fn open_requests_are_finished_before_it_exits() {
 }
 
 #[test]
-fn no_core_is_dumped() {
+fn core_size_limit_is_zero() {
     let daemon = sandbox(&[], &[]);
     daemon.uri();
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", daemon.id())).unwrap();

@@ -25,7 +25,7 @@ async fn a_thousand_requests_in_every_dialect_cause_no_call_to_sts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hanging_renewal_delays_no_response() {
+async fn hanging_renewal_does_not_delay_responses() {
     let sts = sts().await;
     let daemon = beside(&sts, &[], &[]);
     daemon.uri();

@@ -1,4 +1,4 @@
-//! What the log tells of those who came.
+//! How callers and refusals are logged.
 
 mod names;
 
@@ -9,19 +9,19 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::{Dialect, dialects, has, lines, output, speaker};
+use super::{Dialect, dialects, has, lines, output, start};
 use crate::http;
 use crate::support::{Daemon, eventually, required};
 
-const NEW: &str = "A new caller requested credentials";
+const NEW_CALLER: &str = "A new caller requested credentials";
 const INFO: [(&str, &str); 1] = [("RAM_SIDECAR_LOG", "info")];
 
 #[test]
-fn each_caller_is_told_of_once_with_all_that_is_known_of_it() {
+fn each_caller_is_logged_once_with_its_user_and_program() {
     if !required("curl", has("curl")) {
         return;
     }
-    let daemon = speaker(&[], &INFO);
+    let daemon = start(&[], &INFO);
     for dialect in dialects(&daemon) {
         let uri = format!("http://{}{}", dialect.address, dialect.path());
         for agent in ["first/1.0", "first/1.0", "second", ""] {
@@ -30,8 +30,8 @@ fn each_caller_is_told_of_once_with_all_that_is_known_of_it() {
             assert!(ran.status.success(), "{ran:?}");
         }
         let name = format!("\"dialect\":\"{}\"", dialect.name);
-        let told = told(&daemon, &[NEW, &name], 3);
-        let events: Vec<Value> = told
+        let entries = logged(&daemon, &[NEW_CALLER, &name], 3);
+        let events: Vec<Value> = entries
             .iter()
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
@@ -44,13 +44,13 @@ fn each_caller_is_told_of_once_with_all_that_is_known_of_it() {
             assert_eq!(event["uid"], rustix::process::geteuid().as_raw());
             assert_eq!(event.get("from"), None);
         }
-        // On a busy machine a program may be looked for in vain.
-        let mut agents = (0..).map(|number| format!("looked-for-{number}"));
+        // On a busy machine the lookup of a program may fail.
+        let mut agents = (0..).map(|number| format!("looked-up-{number}"));
         let event = eventually("its program is found", || {
             let agent = agents.next()?;
             let agent = format!("User-Agent:{agent}");
             output(&["curl", "-sf", "--noproxy", "*", "-H", &agent, &uri]);
-            let found = lines(&daemon, &["looked-for", "\"pid\"", &name]).pop()?;
+            let found = lines(&daemon, &["looked-up", "\"pid\"", &name]).pop()?;
             serde_json::from_str::<Value>(&found).ok()
         });
         assert!(event["pid"].as_u64().is_some_and(|pid| pid > 1), "{event}");
@@ -60,22 +60,22 @@ fn each_caller_is_told_of_once_with_all_that_is_known_of_it() {
 }
 
 #[test]
-fn more_callers_than_are_remembered_are_served_and_warned_of_once() {
-    let daemon = speaker(&[], &INFO);
+fn callers_beyond_the_limit_are_served_and_one_warning_is_logged() {
+    let daemon = start(&[], &INFO);
     let dialect = &dialects(&daemon)[0];
     for number in 0..400 {
-        let reply = ask_as(dialect, &format!("agent-{number}"));
+        let reply = request_as(dialect, &format!("agent-{number}"));
         assert_eq!(reply.status, 200);
     }
-    assert_eq!(told(&daemon, &["Too many different callers"], 1).len(), 1);
-    let told = lines(&daemon, &[NEW]).len();
-    assert!((200..=256).contains(&told), "{told}");
+    assert_eq!(logged(&daemon, &["Too many different callers"], 1).len(), 1);
+    let count = lines(&daemon, &[NEW_CALLER]).len();
+    assert!((200..=256).contains(&count), "{count}");
     assert!(lines(&daemon, &["agent-399"]).is_empty());
 }
 
 #[test]
-fn requests_as_if_to_a_proxy_are_warned_of_once() {
-    let daemon = speaker(&[], &INFO);
+fn requests_as_if_to_a_proxy_log_one_warning() {
+    let daemon = start(&[], &INFO);
     for dialect in dialects(&daemon) {
         for _ in 0..3 {
             let target = format!("http://{}{}", dialect.address, dialect.path());
@@ -83,14 +83,14 @@ fn requests_as_if_to_a_proxy_are_warned_of_once() {
             assert_eq!(http::raw(dialect.address, &request).status, 200);
         }
     }
-    let told = told(&daemon, &["\"WARN\"", "as if to a proxy"], 1);
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("unset HTTP_PROXY"), "{told:?}");
+    let warnings = logged(&daemon, &["\"WARN\"", "as if to a proxy"], 1);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("unset HTTP_PROXY"), "{warnings:?}");
 }
 
 #[test]
-fn a_flood_of_refused_requests_is_told_of_once_a_reason() {
-    let daemon = speaker(&[], &INFO);
+fn refused_requests_log_one_warning_per_reason() {
+    let daemon = start(&[], &INFO);
     daemon.logged("Credentials renewed");
     let before = daemon.stderr().lines().count();
     for number in 0..1000 {
@@ -109,10 +109,10 @@ fn a_flood_of_refused_requests_is_told_of_once_a_reason() {
             assert!([403, 405].contains(&reply.status), "{reply:?}");
         }
     }
-    told(&daemon, &["A request was refused"], 4);
+    logged(&daemon, &["A request was refused"], 4);
     let log = daemon.stderr();
-    let told: Vec<&str> = log.lines().skip(before).collect();
-    assert_eq!(told.len(), 4, "{told:?}");
+    let new: Vec<&str> = log.lines().skip(before).collect();
+    assert_eq!(new.len(), 4, "{new:?}");
     for code in [
         "BrowserRefused",
         "ForwardedRefused",
@@ -124,8 +124,8 @@ fn a_flood_of_refused_requests_is_told_of_once_a_reason() {
 }
 
 #[test]
-fn a_flood_of_refused_requests_to_stop_is_told_of_once_a_reason() {
-    let daemon = speaker(&[], &INFO);
+fn refused_stop_requests_log_one_warning_per_reason() {
+    let daemon = start(&[], &INFO);
     let admin = daemon.admin();
     for _ in 0..100 {
         let reply = http::raw(
@@ -134,44 +134,44 @@ fn a_flood_of_refused_requests_to_stop_is_told_of_once_a_reason() {
         );
         assert_eq!(reply.status, 403);
     }
-    let told = told(&daemon, &["A request was refused"], 1);
-    assert!(told.len() < 5, "{} lines", told.len());
+    let refusals = logged(&daemon, &["A request was refused"], 1);
+    assert!(refusals.len() < 5, "{} lines", refusals.len());
 }
 
-/// Whoever has the wrong path has asked for nothing, and should not use up what is remembered.
+/// A caller with a wrong path must not use up the limit on the number of remembered callers.
 #[test]
-fn whoever_does_not_know_the_key_is_not_told_of_as_a_caller() {
-    let daemon = speaker(&["--key", "3f1c8a9be07d4265"], &INFO);
+fn request_with_a_wrong_key_is_not_logged_as_a_caller() {
+    let daemon = start(&["--key", "3f1c8a9be07d4265"], &INFO);
     assert_eq!(daemon.credentials().status, 404);
-    assert_eq!(lines(&daemon, &[NEW]), [""; 0]);
+    assert_eq!(lines(&daemon, &[NEW_CALLER]), [""; 0]);
 }
 
 #[test]
-fn a_caller_that_leaves_does_not_hide_the_programs_of_those_who_come_later() {
-    let daemon = speaker(&[], &INFO);
+fn callers_that_disconnect_do_not_prevent_the_lookup_of_later_programs() {
+    let daemon = start(&[], &INFO);
     let dialect = &dialects(&daemon)[0];
     for number in 0..20 {
         use std::io::Write as _;
         let mut stream = super::connect(dialect.address);
-        let agent = format!("User-Agent: gone-{number}");
+        let agent = format!("User-Agent: disconnected-{number}");
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\n{agent}\r\n\r\n",
             dialect.path()
         );
         stream.write_all(request.as_bytes()).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
-        super::answer(stream);
+        super::response(stream);
     }
     let mut agents = (0..100).map(|number| format!("later-{number}"));
     eventually("a program is found", || {
-        ask_as(dialect, &agents.next()?);
+        request_as(dialect, &agents.next()?);
         lines(&daemon, &["later", "\"pid\""]).pop()
     });
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_new_callers_at_once_are_answered_without_delay() {
-    let daemon = speaker(&[], &INFO);
+async fn simultaneous_new_callers_are_answered_without_delay() {
+    let daemon = start(&[], &INFO);
     for dialect in &dialects(&daemon) {
         let started_at = Instant::now();
         let mut all = tokio::task::JoinSet::new();
@@ -185,15 +185,15 @@ async fn many_new_callers_at_once_are_answered_without_delay() {
             all.spawn(async move {
                 let mut stream = TcpStream::connect(address).await.unwrap();
                 stream.write_all(request.as_bytes()).await.unwrap();
-                let mut answer = String::new();
-                stream.read_to_string(&mut answer).await.unwrap();
-                answer
+                let mut response = String::new();
+                stream.read_to_string(&mut response).await.unwrap();
+                response
             });
         }
-        for answer in all.join_all().await {
-            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+        for response in all.join_all().await {
+            assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
         }
-        // One after the other would take ten seconds, if each were looked for as long as may be.
+        // Sequential lookups, each with the longest timeout, would take ten seconds.
         assert!(
             started_at.elapsed() < Duration::from_secs(5),
             "{:?}",
@@ -202,13 +202,13 @@ async fn many_new_callers_at_once_are_answered_without_delay() {
     }
 }
 
-/// Waits for at least so many lines of the log that contain every one of some words, and returns all.
-fn told(daemon: &Daemon, words: &[&str], least: usize) -> Vec<String> {
-    let enough = || Some(lines(daemon, words)).filter(|lines| lines.len() >= least);
-    eventually("it is told of", enough)
+/// Waits for at least `count` lines of the log that contain all of `words`, and returns all such lines.
+fn logged(daemon: &Daemon, words: &[&str], count: usize) -> Vec<String> {
+    let enough = || Some(lines(daemon, words)).filter(|lines| lines.len() >= count);
+    eventually(&format!("{count} lines with {words:?} are logged"), enough)
 }
 
-fn ask_as(dialect: &Dialect, agent: &str) -> http::Reply {
+fn request_as(dialect: &Dialect, agent: &str) -> http::Reply {
     let path = dialect.path();
     http::raw(
         dialect.address,

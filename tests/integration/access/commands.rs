@@ -1,4 +1,4 @@
-//! The commands that ask a running daemon, and those that describe the program.
+//! The commands that query a running daemon, and those that describe the program.
 
 mod described;
 
@@ -16,8 +16,8 @@ fn sandbox(args: &[&str]) -> Daemon {
     daemon
 }
 
-/// Starts a daemon whose STS is not there.
-fn helpless() -> Daemon {
+/// Starts a daemon whose STS is unreachable.
+fn without_sts() -> Daemon {
     let env = [
         ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/job"),
         ("ALIBABA_CLOUD_ACCESS_KEY_ID", "id"),
@@ -59,7 +59,7 @@ fn health_finds_the_daemon_by_flag_variable_or_file() {
             (&[], &[("RAM_SIDECAR_ADMIN_LISTEN", admin.as_str())]),
             (&["--config", file], &[]),
             (&[], &[("RAM_SIDECAR_CONFIG", file)]),
-            // The flag is stronger than the variable, and a proxy is none of its business.
+            // The flag overrides the variable, and no proxy is used.
             (
                 &["--admin-listen", &admin],
                 &[
@@ -80,39 +80,39 @@ fn health_finds_the_daemon_by_flag_variable_or_file() {
 
 #[test]
 fn health_fails_with_the_message_of_the_daemon() {
-    let daemon = helpless();
+    let daemon = without_sts();
     let admin = daemon.admin().to_string();
     let args = ["--admin-listen", admin.as_str()];
     assert_eq!(health("live", &args, &[]), (Some(0), String::new()));
     for probe in ["ready", "startup"] {
         let sentence = daemon.probe("/ready").text("Message");
-        let told = format!("ram-sidecar: {sentence}");
-        assert_eq!(health(probe, &args, &[]), (Some(1), told), "{probe}");
+        let expected = format!("ram-sidecar: {sentence}");
+        assert_eq!(health(probe, &args, &[]), (Some(1), expected), "{probe}");
     }
 }
 
 #[test]
 fn errors_distinguish_an_absent_daemon_from_an_unhealthy_one() {
     let free = free_address();
-    let nobody = format!("no ram-sidecar answers at {free} (admin.listen)");
+    let no_daemon = format!("no ram-sidecar answers at {free} (admin.listen)");
     for (name, args, code) in [
         ("health", &["live"][..], 1),
         ("health", &["ready"], 1),
         ("stop", &[], 69),
         ("wait", &["--timeout", "1s"], 69),
     ] {
-        let asked = run_command(name, &[args, &["--admin-listen", &free]].concat(), &[]);
-        assert_eq!(asked.code, Some(code), "{}", asked.stderr);
-        assert!(asked.stderr.contains(&nobody), "{}", asked.stderr);
-        assert_eq!(asked.stderr.lines().count(), 1, "{}", asked.stderr);
+        let ended = run_command(name, &[args, &["--admin-listen", &free]].concat(), &[]);
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert!(ended.stderr.contains(&no_daemon), "{}", ended.stderr);
+        assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
 
         for (value, sentence) in [
             ("off", "admin.listen is off, so the daemon cannot be asked"),
             ("here", "--admin-listen: `here` is not an address"),
         ] {
-            let asked = run_command(name, &[args, &["--admin-listen", value]].concat(), &[]);
-            assert_eq!(asked.code, Some(78), "{}", asked.stderr);
-            assert!(asked.stderr.contains(sentence), "{}", asked.stderr);
+            let ended = run_command(name, &[args, &["--admin-listen", value]].concat(), &[]);
+            assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+            assert!(ended.stderr.contains(sentence), "{}", ended.stderr);
         }
     }
     for args in [
@@ -121,8 +121,8 @@ fn errors_distinguish_an_absent_daemon_from_an_unhealthy_one() {
         &["wait", "--timeout", "soon"],
         &["stop", "now"],
     ] {
-        let asked = run_command(args[0], &args[1..], &[]);
-        assert_eq!(asked.code, Some(64), "{args:?}: {}", asked.stderr);
+        let ended = run_command(args[0], &args[1..], &[]);
+        assert_eq!(ended.code, Some(64), "{args:?}: {}", ended.stderr);
     }
 }
 
@@ -130,8 +130,8 @@ fn errors_distinguish_an_absent_daemon_from_an_unhealthy_one() {
 fn health_fails_if_another_server_answers() {
     let daemon = sandbox(&[]);
     let data = daemon.data().to_string();
-    let (code, told) = health("ready", &["--admin-listen", &data], &[]);
-    assert_eq!(code, Some(1), "{told}");
+    let (code, message) = health("ready", &["--admin-listen", &data], &[]);
+    assert_eq!(code, Some(1), "{message}");
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn wait_returns_when_the_file_is_written() {
 
 #[test]
 fn wait_times_out_with_the_message_of_the_daemon() {
-    let daemon = helpless();
+    let daemon = without_sts();
     let admin = daemon.admin().to_string();
     let waited = run_command("wait", &["--timeout", "1s", "--admin-listen", &admin], &[]);
     let sentence = daemon.probe("/ready").text("Message");
@@ -165,8 +165,8 @@ fn wait_times_out_with_the_message_of_the_daemon() {
 
 #[test]
 fn wait_retries_until_the_daemon_starts() {
-    let place = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = place.local_addr().unwrap().to_string();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
     let waiting = std::thread::spawn({
         let address = address.clone();
         move || {
@@ -177,9 +177,9 @@ fn wait_retries_until_the_daemon_starts() {
             )
         }
     });
-    // It has asked once, and was sent away.
-    drop(place.accept().unwrap());
-    drop(place);
+    // Its first connection is closed without a response.
+    drop(listener.accept().unwrap());
+    drop(listener);
     let args = [
         "--sandbox",
         "--listen",
@@ -209,7 +209,7 @@ fn stop_ends_the_drain_of_a_daemon_that_shuts_down() {
     let mut daemon = sandbox(&["--drain", "1h"]);
     let admin = daemon.admin().to_string();
     daemon.signal("TERM");
-    eventually("it is not ready any more", || {
+    eventually("the daemon is not ready any more", || {
         (daemon.probe("/ready").status == 503).then_some(())
     });
     assert_eq!(daemon.credentials().status, 200);
@@ -275,6 +275,6 @@ fn only_a_program_of_the_pod_may_stop_the_daemon() {
 }
 
 fn free_address() -> String {
-    let place = TcpListener::bind("127.0.0.1:0").unwrap();
-    place.local_addr().unwrap().to_string()
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
 }

@@ -1,4 +1,4 @@
-//! Requests that mean no good, to every dialect.
+//! Hostile and malformed requests, in every dialect.
 
 mod requests;
 
@@ -8,34 +8,38 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use self::requests::{Verdict, requests};
-use super::{Dialect, answer, connect, dialects, exchange, holds_credentials, speaker};
+use self::requests::{Outcome, requests};
+use super::{Dialect, connect, dialects, exchange, has_credentials, response, start};
 use crate::http;
 use crate::support::Daemon;
 
 #[test]
-fn every_hostile_request_gets_what_the_table_says_and_hurts_nobody_else() {
-    let daemon = speaker(&[], &[]);
+fn every_hostile_request_has_the_expected_outcome_and_does_not_affect_others() {
+    let daemon = start(&[], &[]);
     for dialect in &dialects(&daemon) {
         let secrets = secrets(&daemon, dialect);
-        for (what, request, verdict) in requests(dialect) {
-            let what = format!("{}: {what}", dialect.name);
+        for (description, request, outcome) in requests(dialect) {
+            let description = format!("{}: {description}", dialect.name);
             let received = exchange(dialect.address, &request);
-            judge(&what, &received, verdict, &secrets);
-            assert_eq!(dialect.ask().status, 200, "a good client after {what}");
+            assert_outcome(&description, &received, outcome, &secrets);
+            assert_eq!(
+                dialect.ask().status,
+                200,
+                "a valid request after {description}"
+            );
         }
     }
 }
 
 #[test]
-fn the_case_of_a_path_matters_but_to_the_metadata_dialect() {
-    let daemon = speaker(&[], &[]);
+fn paths_are_case_sensitive_except_in_the_metadata_dialect() {
+    let daemon = start(&[], &[]);
     for dialect in &dialects(&daemon) {
         let path = dialect.path().to_uppercase();
         let expected = if dialect.name == "metadata" { 200 } else { 404 };
         assert_eq!(http::get(dialect.address, &path).status, expected, "{path}");
     }
-    let daemon = speaker(&["--key", "Aa"], &[]);
+    let daemon = start(&["--key", "Aa"], &[]);
     for (path, status) in [("Aa", 200), ("aa", 404), ("AA", 404), ("%41a", 404)] {
         let path = format!("/api/v1/credentials/{path}");
         assert_eq!(daemon.get(&path).status, status, "{path}");
@@ -43,95 +47,95 @@ fn the_case_of_a_path_matters_but_to_the_metadata_dialect() {
 }
 
 #[test]
-fn of_several_requests_on_a_connection_only_the_first_is_answered() {
-    let daemon = speaker(&[], &[]);
+fn only_the_first_request_of_a_connection_is_answered() {
+    let daemon = start(&[], &[]);
     for dialect in &dialects(&daemon) {
-        let good = good(dialect);
-        let refused = good.replace("127.0.0.1", "evil.example");
-        let posted = good
+        let valid = valid_request(dialect);
+        let refused = valid.replace("127.0.0.1", "evil.example");
+        let posted = valid
             .replace("GET", "POST")
             .replace("\r\n\r\n", "\r\nContent-Length: 4\r\n\r\nbody");
         let smuggled = format!(
             "{}{}",
-            good.replace("GET", "POST").replace(
+            valid.replace("GET", "POST").replace(
                 "\r\n\r\n",
                 "\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
             ),
-            good
+            valid
         );
-        for (first, gives) in [
-            (good.as_str(), true),
+        for (first, is_served) in [
+            (valid.as_str(), true),
             (&refused, false),
             (&posted, false),
             (&smuggled, false),
         ] {
-            let received = exchange(dialect.address, format!("{first}{good}{good}").as_bytes());
+            let received = exchange(dialect.address, format!("{first}{valid}{valid}").as_bytes());
             let text = String::from_utf8_lossy(&received);
             assert_eq!(text.matches("HTTP/1.1 ").count(), 1, "{text}");
-            assert_eq!(holds_credentials(&received), gives, "{text}");
+            assert_eq!(has_credentials(&received), is_served, "{text}");
         }
     }
 }
 
 #[test]
-fn a_request_that_comes_byte_by_byte_is_answered() {
-    let daemon = speaker(&[], &[]);
+fn request_sent_byte_by_byte_is_answered() {
+    let daemon = start(&[], &[]);
     for dialect in &dialects(&daemon) {
         let mut stream = connect(dialect.address);
         stream.set_nodelay(true).unwrap();
-        for byte in good(dialect).as_bytes() {
+        for byte in valid_request(dialect).as_bytes() {
             stream.write_all(&[*byte]).unwrap();
         }
-        assert!(holds_credentials(&answer(stream)), "{}", dialect.name);
+        assert!(has_credentials(&response(stream)), "{}", dialect.name);
     }
 }
 
-/// hyper ends a connection whose client has closed its half before the answer is there, unless `half_close` is set. It
-/// takes time to look for a new caller's process, and to wait for the first credentials; known callers race.
+/// hyper closes a connection whose client has closed its half before the response is ready, unless `half_close` is set. The
+/// response to a new caller waits for the lookup of its process, and for the first credentials.
 #[test]
-fn a_client_that_has_said_all_and_closed_its_half_is_answered() {
-    let daemon = speaker(&[], &[]);
+fn client_that_half_closes_after_its_request_is_answered() {
+    let daemon = start(&[], &[]);
     for dialect in &dialects(&daemon) {
         let mut stream = connect(dialect.address);
-        stream.write_all(good(dialect).as_bytes()).unwrap();
+        stream.write_all(valid_request(dialect).as_bytes()).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
-        assert!(holds_credentials(&answer(stream)), "{}", dialect.name);
+        assert!(has_credentials(&response(stream)), "{}", dialect.name);
     }
 }
 
 #[test]
-fn clients_that_leave_before_the_answer_hurt_nobody() {
-    let daemon = speaker(&[], &[]);
+fn clients_that_disconnect_before_the_response_do_not_affect_others() {
+    let daemon = start(&[], &[]);
     for dialect in &dialects(&daemon) {
         for _ in 0..100 {
             let mut stream = connect(dialect.address);
-            stream.write_all(good(dialect).as_bytes()).unwrap();
+            stream.write_all(valid_request(dialect).as_bytes()).unwrap();
         }
         assert_eq!(dialect.ask().status, 200, "{}", dialect.name);
     }
 }
 
 #[test]
-fn a_request_that_never_ends_is_cut_off_and_gives_nothing() {
-    let daemon = speaker(&[], &[]);
+fn unfinished_request_is_cut_off_without_credentials() {
+    let daemon = start(&[], &[]);
     let streams = dialects(&daemon).map(|dialect| {
         let mut stream = connect(dialect.address);
-        let unfinished = good(&dialect).replace("\r\n\r\n", "\r\n");
+        let unfinished = valid_request(&dialect).replace("\r\n\r\n", "\r\n");
         stream.write_all(unfinished.as_bytes()).unwrap();
         (stream, dialect)
     });
     let sent_at = Instant::now();
     for (stream, dialect) in streams {
         assert_eq!(dialect.ask().status, 200);
-        assert!(!holds_credentials(&answer(stream)), "{}", dialect.name);
+        assert!(!has_credentials(&response(stream)), "{}", dialect.name);
     }
     assert!(sent_at.elapsed() < Duration::from_secs(15));
 }
 
-/// What a browser or a client never sends, but which is read as an address of this machine and should not be.
+/// No browser or client sends such a `Host`; a lenient parser would accept it as an address of this machine.
 #[test]
-fn a_host_with_something_else_behind_the_address_is_refused() {
-    let daemon = speaker(&[], &[]);
+fn host_with_trailing_text_after_the_address_is_refused() {
+    let daemon = start(&[], &[]);
     for host in [
         "[::1]evil",
         "[::1]@evil",
@@ -149,10 +153,10 @@ fn a_host_with_something_else_behind_the_address_is_refused() {
 }
 
 /// RFC 9110 demands `Via` of every proxy (tinyproxy adds it and nothing else); Envoy adds `X-Forwarded-Proto` by default
-/// and no `X-Forwarded-For`; nginx is usually told to add `X-Real-IP`.
+/// and no `X-Forwarded-For`; nginx is usually configured to add `X-Real-IP`.
 #[test]
-fn every_mark_of_a_proxy_is_refused() {
-    let daemon = speaker(&[], &[]);
+fn request_with_any_proxy_header_is_refused() {
+    let daemon = start(&[], &[]);
     for header in [
         "Via: 1.1 tinyproxy",
         "X-Real-IP: 10.0.0.1",
@@ -170,24 +174,27 @@ fn every_mark_of_a_proxy_is_refused() {
     }
 }
 
-fn judge(what: &str, received: &[u8], verdict: Verdict, secrets: &[String]) {
+fn assert_outcome(description: &str, received: &[u8], outcome: Outcome, secrets: &[String]) {
     let text = String::from_utf8_lossy(received);
-    assert!(text.matches("HTTP/1.").count() <= 1, "{what}: {text}");
+    assert!(
+        text.matches("HTTP/1.").count() <= 1,
+        "{description}: {text}"
+    );
     let reply = http::parse(&text);
-    let shown = format!("{what}: {reply:?}");
-    if verdict == Verdict::Served {
+    let shown = format!("{description}: {reply:?}");
+    if outcome == Outcome::Served {
         assert_eq!(reply.status, 200, "{shown}");
-        assert!(holds_credentials(received), "{shown}");
+        assert!(has_credentials(received), "{shown}");
         return;
     }
-    assert!(!holds_credentials(received), "{shown}");
+    assert!(!has_credentials(received), "{shown}");
     assert!(
         !secrets.iter().any(|secret| text.contains(secret)),
         "{shown}"
     );
-    match verdict {
-        Verdict::Served => {}
-        Verdict::Refused(status, code) => {
+    match outcome {
+        Outcome::Served => {}
+        Outcome::Refused(status, code) => {
             assert_eq!(reply.status, status, "{shown}");
             assert_eq!(
                 reply.header("content-type"),
@@ -206,22 +213,22 @@ fn judge(what: &str, received: &[u8], verdict: Verdict, secrets: &[String]) {
             assert_eq!(reply.text("Code"), code, "{shown}");
             assert!(!reply.text("Message").is_empty(), "{shown}");
         }
-        Verdict::Empty => {
+        Outcome::Empty => {
             assert_eq!((reply.status, reply.body.as_str()), (200, ""), "{shown}");
         }
-        Verdict::Unread(status) => {
-            // The library closes with bytes unread, and a reset may overtake its answer.
+        Outcome::Malformed(status) => {
+            // The library closes with bytes unread, and a reset may overtake its response.
             assert!(reply.status == status || reply.status == 0, "{shown}");
             assert_eq!(reply.body, "", "{shown}");
         }
     }
 }
 
-fn good(dialect: &Dialect) -> String {
+fn valid_request(dialect: &Dialect) -> String {
     format!("GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", dialect.path())
 }
 
-/// What must be in no refusal.
+/// Returns the secrets that no refusal may contain.
 fn secrets(daemon: &Daemon, dialect: &Dialect) -> Vec<String> {
     let reply = daemon.credentials();
     assert_eq!(dialect.ask().status, 200, "{}", dialect.name);

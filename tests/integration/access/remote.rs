@@ -1,15 +1,15 @@
 //! Clients on other machines.
 
-use super::holds_credentials;
-use super::network::{METADATA, OURS, Pair, curl};
+use super::has_credentials;
+use super::network::{LOCAL, METADATA, Pair, curl};
 
 const KEY: &str = "3f1c8a9be07d42655b8e6f0c97a1d2e4";
 const ROLE: &str = "latest/meta-data/ram/security-credentials/";
 
 #[test]
-fn another_machine_is_served_by_the_key_and_by_nothing_else() {
+fn another_machine_is_served_only_with_the_key() {
     let Some(pair) = Pair::new() else { return };
-    let address = format!("{OURS}:7002");
+    let address = format!("{LOCAL}:7002");
     let daemon = pair.daemon(
         &["--listen", &address, "--allow-remote", "--container"],
         &[("RAM_SIDECAR_KEY", KEY)],
@@ -18,34 +18,34 @@ fn another_machine_is_served_by_the_key_and_by_nothing_else() {
         daemon.uri(),
         format!("http://{address}/api/v1/credentials/{KEY}")
     );
-    let ask = |path: &str| {
+    let request = |path: &str| {
         curl(
-            |words| pair.there(words),
+            |words| pair.remote(words),
             &[&format!("http://{address}{path}")],
         )
     };
     for prefix in ["/api/v1/credentials/", "/api/v1/container/"] {
-        let (status, body) = ask(&format!("{prefix}{KEY}"));
+        let (status, body) = request(&format!("{prefix}{KEY}"));
         assert_eq!(status, "200", "{body}");
-        assert!(holds_credentials(body.as_bytes()));
+        assert!(has_credentials(body.as_bytes()));
         for wrong in ["0", "", &KEY[1..], &KEY.to_uppercase(), &format!("{KEY}0")] {
-            let (status, body) = ask(&format!("{prefix}{wrong}"));
+            let (status, body) = request(&format!("{prefix}{wrong}"));
             assert_eq!(status, "404", "{wrong}: {body}");
             assert!(
-                !body.contains(KEY) && !holds_credentials(body.as_bytes()),
+                !body.contains(KEY) && !has_credentials(body.as_bytes()),
                 "{body}"
             );
         }
     }
-    // Its address is told, its user and process cannot be known.
-    let told = daemon.logged("A new caller");
+    // Its address is logged; its user and process are unknown.
+    let entry = daemon.logged("A new caller");
     assert!(
-        told.contains("\"from\":\"10.177.0.2\"") && !told.contains("\"uid\""),
-        "{told}"
+        entry.contains("\"from\":\"10.177.0.2\"") && !entry.contains("\"uid\""),
+        "{entry}"
     );
-    // Another name of this machine may be a rebound one.
+    // An unknown host name may be one of DNS rebinding.
     let (status, _) = curl(
-        |words| pair.there(words),
+        |words| pair.remote(words),
         &[
             "-H",
             "Host: evil.example",
@@ -54,31 +54,31 @@ fn another_machine_is_served_by_the_key_and_by_nothing_else() {
     );
     assert_eq!(status, "403");
     let (status, _) = curl(
-        |words| pair.here(words),
+        |words| pair.local(words),
         &[&format!("http://{address}/api/v1/credentials/{KEY}")],
     );
     assert_eq!(status, "200");
 }
 
 #[test]
-fn users_of_another_machine_are_unknown_and_so_refused_where_users_are_restricted() {
+fn callers_from_another_machine_are_refused_if_users_are_restricted() {
     let Some(pair) = Pair::new() else { return };
-    let address = format!("{OURS}:7002");
+    let address = format!("{LOCAL}:7002");
     let uri = format!("http://{address}/api/v1/credentials/{KEY}");
     let _daemon = pair.daemon(
         &["--listen", &address, "--allow-remote", "--allow-uids", "0"],
         &[("RAM_SIDECAR_KEY", KEY)],
     );
-    let (status, body) = curl(|words| pair.there(words), &[&uri]);
+    let (status, body) = curl(|words| pair.remote(words), &[&uri]);
     assert_eq!(status, "403");
     assert!(body.contains("CallerRefused"), "{body}");
-    assert_eq!(curl(|words| pair.here(words), &[&uri]).0, "200");
+    assert_eq!(curl(|words| pair.local(words), &[&uri]).0, "200");
 }
 
 #[test]
-fn the_metadata_dialect_is_for_this_machine_whatever_it_listens_on() {
+fn metadata_dialect_refuses_other_machines_on_every_listening_address() {
     let Some(pair) = Pair::new() else { return };
-    let address = format!("{OURS}:7002");
+    let address = format!("{LOCAL}:7002");
     let (role, listen) = (
         format!("http://{METADATA}/{ROLE}"),
         format!("{METADATA}:80"),
@@ -92,10 +92,10 @@ fn the_metadata_dialect_is_for_this_machine_whatever_it_listens_on() {
     ];
     let daemon = pair.daemon(&args, &[("RAM_SIDECAR_KEY", KEY)]);
     for path in ["", "sandbox-role", "x"] {
-        refused_there(&pair, &[&format!("{role}{path}")], "RemoteRefused");
+        assert_refused_remotely(&pair, &[&format!("{role}{path}")], "RemoteRefused");
     }
     let token = format!("http://{METADATA}/latest/api/token");
-    refused_there(
+    assert_refused_remotely(
         &pair,
         &[
             "-X",
@@ -107,11 +107,11 @@ fn the_metadata_dialect_is_for_this_machine_whatever_it_listens_on() {
         "RemoteRefused",
     );
     assert_eq!(
-        curl(|words| pair.here(words), &[&role]),
+        curl(|words| pair.local(words), &[&role]),
         ("200".into(), "sandbox-role".into())
     );
-    let (status, body) = curl(|words| pair.here(words), &[&format!("{role}sandbox-role")]);
-    assert!(status == "200" && holds_credentials(body.as_bytes()));
+    let (status, body) = curl(|words| pair.local(words), &[&format!("{role}sandbox-role")]);
+    assert!(status == "200" && has_credentials(body.as_bytes()));
     daemon.logged("RemoteRefused");
     assert_eq!(
         super::lines(&daemon, &["\"WARN\"", "RemoteRefused"]).len(),
@@ -121,7 +121,7 @@ fn the_metadata_dialect_is_for_this_machine_whatever_it_listens_on() {
 
 /// keepalived and IPVS set the parameter on their nodes.
 #[test]
-fn another_machine_is_another_one_where_any_address_can_be_bound() {
+fn another_machine_is_refused_where_any_address_can_be_bound() {
     let Some(pair) = Pair::new() else { return };
     pair.set("net.ipv4.ip_nonlocal_bind=1");
     let _daemon = pair.daemon(
@@ -133,7 +133,7 @@ fn another_machine_is_another_one_where_any_address_can_be_bound() {
         ],
         &[],
     );
-    refused_there(
+    assert_refused_remotely(
         &pair,
         &[&format!("http://{METADATA}/{ROLE}sandbox-role")],
         "RemoteRefused",
@@ -144,7 +144,7 @@ fn another_machine_is_another_one_where_any_address_can_be_bound() {
 #[test]
 fn another_machine_is_refused_where_loopback_addresses_are_routed() {
     let Some(pair) = Pair::new() else { return };
-    pair.route_loopback_here();
+    pair.route_loopback_to_daemon();
     let _daemon = pair.daemon(
         &[
             "--listen",
@@ -160,10 +160,10 @@ fn another_machine_is_refused_where_loopback_addresses_are_routed() {
         "http://127.0.0.1:7002/api/v1/container/0",
         &format!("http://127.0.0.1:7004/{ROLE}sandbox-role"),
     ] {
-        refused_there(&pair, &[uri], "RemoteRefused");
-        assert_eq!(curl(|words| pair.here(words), &[uri]).0, "200", "{uri}");
+        assert_refused_remotely(&pair, &[uri], "RemoteRefused");
+        assert_eq!(curl(|words| pair.local(words), &[uri]).0, "200", "{uri}");
     }
-    refused_there(
+    assert_refused_remotely(
         &pair,
         &["-X", "POST", "http://127.0.0.1:7003/stop"],
         "RemoteRefused",
@@ -174,46 +174,46 @@ fn another_machine_is_refused_where_loopback_addresses_are_routed() {
 fn another_machine_may_probe_but_not_stop_the_daemon() {
     let Some(pair) = Pair::new() else { return };
     let mut daemon = pair.daemon(&["--listen", "127.0.0.1:7002"], &[]);
-    let admin = format!("{OURS}:7003");
+    let admin = format!("{LOCAL}:7003");
     assert_eq!(
         curl(
-            |words| pair.there(words),
+            |words| pair.remote(words),
             &[&format!("http://{admin}/ready")]
         )
         .0,
         "200"
     );
     let stop = format!("http://{admin}/stop");
-    refused_there(&pair, &["-X", "POST", &stop], "RemoteRefused");
+    assert_refused_remotely(&pair, &["-X", "POST", &stop], "RemoteRefused");
     let stop = ["stop", "--admin-listen", &admin];
-    let ran = pair.there(&[&[env!("CARGO_BIN_EXE_ram-sidecar")], &stop[..]].concat());
-    let told = String::from_utf8_lossy(&ran.stderr);
-    assert_eq!(ran.status.code(), Some(69), "{told}");
+    let ran = pair.remote(&[&[env!("CARGO_BIN_EXE_ram-sidecar")], &stop[..]].concat());
+    let message = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(69), "{message}");
     assert!(
-        told.contains("only a program of the same pod may stop this process"),
-        "{told}"
+        message.contains("only a program of the same pod may stop this process"),
+        "{message}"
     );
     assert_eq!(
         curl(
-            |words| pair.here(words),
+            |words| pair.local(words),
             &["http://127.0.0.1:7002/api/v1/credentials/0"]
         )
         .0,
         "200"
     );
     let (status, _) = curl(
-        |words| pair.here(words),
+        |words| pair.local(words),
         &["-X", "POST", "http://127.0.0.1:7003/stop"],
     );
     assert_eq!(status, "202");
     assert_eq!(daemon.ended(), Some(0));
 }
 
-fn refused_there(pair: &Pair, words: &[&str], code: &str) {
-    let (status, body) = curl(|words| pair.there(words), words);
+fn assert_refused_remotely(pair: &Pair, words: &[&str], code: &str) {
+    let (status, body) = curl(|words| pair.remote(words), words);
     assert_eq!(status, "403", "{words:?}: {body}");
     assert!(
-        body.contains(&format!("\"Code\":\"{code}\"")) && !holds_credentials(body.as_bytes()),
+        body.contains(&format!("\"Code\":\"{code}\"")) && !has_credentials(body.as_bytes()),
         "{body}"
     );
 }

@@ -2,16 +2,16 @@
 
 use std::net::SocketAddr;
 
-use super::{Dialect, dialects, has, has_ipv6_loopback, is_root, lines, output, speaker};
+use super::{Dialect, dialects, has, has_ipv6_loopback, is_root, lines, output, start};
 use crate::support::{eventually, required, run};
 
 const NOBODY: &str = "65534";
 
 #[test]
-fn a_user_who_is_not_allowed_is_refused_in_every_dialect_and_told_of_once() {
-    let ours = rustix::process::geteuid().as_raw();
-    let other = (ours + 1).to_string();
-    let daemon = speaker(&["--allow-uids", &other], &[]);
+fn disallowed_user_is_refused_in_every_dialect_with_one_warning() {
+    let own = rustix::process::geteuid().as_raw();
+    let other = (own + 1).to_string();
+    let daemon = start(&["--allow-uids", &other], &[]);
     for _ in 0..3 {
         for dialect in dialects(&daemon) {
             let reply = dialect.ask();
@@ -28,23 +28,23 @@ fn a_user_who_is_not_allowed_is_refused_in_every_dialect_and_told_of_once() {
             );
         }
     }
-    let uid = format!("\"uid\":{ours}");
-    // Of the others there are lines of the least important kind.
-    eventually("all are told of", || {
+    let uid = format!("\"uid\":{own}");
+    // Repeated refusals are logged at the level `debug`.
+    eventually("all refusals are logged", || {
         (lines(&daemon, &["CallerRefused", &uid]).len() >= 9).then_some(())
     });
-    let told = lines(&daemon, &["\"WARN\"", "CallerRefused", &uid]);
-    assert_eq!(told.len(), 1, "{told:?}");
+    let warnings = lines(&daemon, &["\"WARN\"", "CallerRefused", &uid]);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(lines(&daemon, &["A new caller"]).is_empty());
-    // Probes are for everybody.
+    // Probes are not restricted.
     assert_eq!(daemon.probe("/ready").status, 200);
 }
 
 #[test]
-fn an_allowed_user_is_served_in_every_dialect() {
-    let ours = rustix::process::geteuid().as_raw();
-    let both = format!("{},{ours}", ours + 1);
-    let daemon = speaker(&["--allow-uids", &both], &[]);
+fn allowed_user_is_served_in_every_dialect() {
+    let own = rustix::process::geteuid().as_raw();
+    let both = format!("{},{own}", own + 1);
+    let daemon = start(&["--allow-uids", &both], &[]);
     for dialect in dialects(&daemon) {
         assert_eq!(dialect.ask().status, 200, "{}", dialect.name);
     }
@@ -52,11 +52,11 @@ fn an_allowed_user_is_served_in_every_dialect() {
 }
 
 #[test]
-fn a_user_who_is_not_allowed_cannot_stop_it_either_but_its_own_user_can() {
-    if !can_be_others() {
+fn disallowed_user_cannot_stop_the_daemon_but_its_own_user_can() {
+    if !can_switch_users() {
         return;
     }
-    let mut daemon = speaker(&["--allow-uids", "1"], &[]);
+    let mut daemon = start(&["--allow-uids", "1"], &[]);
     let stop = format!("http://{}/stop", daemon.admin());
     let curl = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}"];
     let other = [
@@ -67,21 +67,21 @@ fn a_user_who_is_not_allowed_cannot_stop_it_either_but_its_own_user_can() {
         NOBODY,
         "--clear-groups",
     ];
-    let asked = |who: &[&str]| {
-        let ran = output(&[who, &curl, &["-X", "POST", &stop]].concat());
+    let status_of_stop = |starter: &[&str]| {
+        let ran = output(&[starter, &curl, &["-X", "POST", &stop]].concat());
         String::from_utf8_lossy(&ran.stdout).into_owned()
     };
-    assert_eq!(asked(&other), "403");
+    assert_eq!(status_of_stop(&other), "403");
     assert_eq!(daemon.probe("/ready").status, 200);
-    assert_eq!(asked(&[]), "202");
+    assert_eq!(status_of_stop(&[]), "202");
     assert_eq!(daemon.ended(), Some(0));
 }
 
-/// Java's sockets are of IPv6, whatever they connect to.
+/// Java uses IPv6 sockets for IPv4 connections too.
 #[test]
-fn a_client_of_a_dual_stack_socket_is_known_too() {
-    let ours = rustix::process::geteuid().as_raw();
-    let daemon = speaker(&["--allow-uids", &ours.to_string()], &[]);
+fn user_of_a_dual_stack_socket_is_known() {
+    let own = rustix::process::geteuid().as_raw();
+    let daemon = start(&["--allow-uids", &own.to_string()], &[]);
     let mapped = format!("[::ffff:127.0.0.1]:{}", daemon.data().port());
     if !required("IPv6", has_ipv6_loopback()) {
         return;
@@ -90,15 +90,15 @@ fn a_client_of_a_dual_stack_socket_is_known_too() {
     let request = b"GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
     let received = super::exchange(mapped, request);
     assert!(
-        super::holds_credentials(&received),
+        super::has_credentials(&received),
         "{}",
         String::from_utf8_lossy(&received)
     );
 }
 
 #[test]
-fn of_two_users_the_allowed_one_is_served_by_either_loopback_address() {
-    if !can_be_others() {
+fn only_the_allowed_user_is_served_on_either_loopback_address() {
+    if !can_switch_users() {
         return;
     }
     for (allowed, root, nobody) in [
@@ -106,25 +106,25 @@ fn of_two_users_the_allowed_one_is_served_by_either_loopback_address() {
         ("0", "200", "403"),
         ("0,65534", "200", "200"),
     ] {
-        let daemon = speaker(&["--allow-uids", allowed], &[]);
-        for dialect in twins(dialects(&daemon)) {
+        let daemon = start(&["--allow-uids", allowed], &[]);
+        for dialect in with_ipv6(dialects(&daemon)) {
             let uri = format!("http://{}{}", dialect.address, dialect.path());
-            assert_eq!(asked_by("0", &uri), root, "root, {allowed}, {uri}");
-            assert_eq!(asked_by(NOBODY, &uri), nobody, "nobody, {allowed}, {uri}");
+            assert_eq!(status_for("0", &uri), root, "root, {allowed}, {uri}");
+            assert_eq!(status_for(NOBODY, &uri), nobody, "nobody, {allowed}, {uri}");
         }
     }
 }
 
 #[test]
-fn a_user_who_closes_at_once_is_not_taken_for_root() {
-    if !can_be_others() {
+fn user_who_disconnects_at_once_is_not_mistaken_for_root() {
+    if !can_switch_users() {
         return;
     }
-    let daemon = speaker(&["--allow-uids", "0"], &[]);
+    let daemon = start(&["--allow-uids", "0"], &[]);
     let port = daemon.data().port();
     let script = format!(
         "for i in $(seq 100); do exec 3<>/dev/tcp/127.0.0.1/{port}; \
-         printf 'GET /api/v1/credentials/0 HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nUser-Agent: gone\\r\\n\\r\\n' >&3; \
+         printf 'GET /api/v1/credentials/0 HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nUser-Agent: disconnected\\r\\n\\r\\n' >&3; \
          exec 3>&-; done"
     );
     let ran = output(&[
@@ -139,20 +139,26 @@ fn a_user_who_closes_at_once_is_not_taken_for_root() {
         &script,
     ]);
     assert!(ran.status.success(), "{ran:?}");
-    // Of some the end is seen before they are judged.
-    let seen = || {
-        let judged = lines(&daemon, &["A request was refused"]).len();
-        judged + lines(&daemon, &["A connection ended early"]).len()
+    // Some connections end before their request is checked.
+    let handled = || {
+        let refused = lines(&daemon, &["A request was refused"]).len();
+        refused + lines(&daemon, &["A connection ended early"]).len()
     };
-    eventually("all have been seen", || (seen() >= 100).then_some(()));
-    assert_eq!(lines(&daemon, &["gone"]), [""; 0], "nobody was let in");
-    let told = lines(&daemon, &["A request was refused"]);
-    let known = |line: &String| line.contains("CallerRefused") && !line.contains("\"uid\":0");
-    assert!(told.iter().all(known), "{told:?}");
+    eventually("all connections are handled", || {
+        (handled() >= 100).then_some(())
+    });
+    assert_eq!(
+        lines(&daemon, &["disconnected"]),
+        [""; 0],
+        "no request was served"
+    );
+    let refusals = lines(&daemon, &["A request was refused"]);
+    let is_expected = |line: &String| line.contains("CallerRefused") && !line.contains("\"uid\":0");
+    assert!(refusals.iter().all(is_expected), "{refusals:?}");
 }
 
 #[test]
-fn user_ids_that_are_none_are_refused_at_the_start() {
+fn invalid_user_ids_are_configuration_errors() {
     for (value, sentence) in [
         (
             "root",
@@ -172,29 +178,29 @@ fn user_ids_that_are_none_are_refused_at_the_start() {
         ("0,,1", "it is empty or has an empty entry"),
         (",", "it is empty or has an empty entry"),
     ] {
-        let (code, told) = run(&["--sandbox", &format!("--allow-uids={value}")], &[]);
-        assert_eq!(code, Some(78), "{value}: {told}");
-        assert_eq!(told.lines().count(), 2, "{told}");
+        let (code, message) = run(&["--sandbox", &format!("--allow-uids={value}")], &[]);
+        assert_eq!(code, Some(78), "{value}: {message}");
+        assert_eq!(message.lines().count(), 2, "{message}");
         assert!(
-            told.contains(&format!("--allow-uids: {sentence}")),
-            "{told}"
+            message.contains(&format!("--allow-uids: {sentence}")),
+            "{message}"
         );
-        let (code, told) = run(&["--sandbox"], &[("RAM_SIDECAR_ALLOW_UIDS", value)]);
-        assert_eq!(code, Some(78), "{value}: {told}");
+        let (code, message) = run(&["--sandbox"], &[("RAM_SIDECAR_ALLOW_UIDS", value)]);
+        assert_eq!(code, Some(78), "{value}: {message}");
         assert!(
-            told.contains(&format!("RAM_SIDECAR_ALLOW_UIDS: {sentence}")),
-            "{told}"
+            message.contains(&format!("RAM_SIDECAR_ALLOW_UIDS: {sentence}")),
+            "{message}"
         );
     }
-    let (code, told) = run(&["--sandbox", "--allow-uids="], &[]);
+    let (code, message) = run(&["--sandbox", "--allow-uids="], &[]);
     assert_eq!(
         code,
         Some(78),
-        "an empty list allows nobody by mistake: {told}"
+        "an empty list would refuse every user: {message}"
     );
 }
 
-fn can_be_others() -> bool {
+fn can_switch_users() -> bool {
     let programs = ["setpriv", "curl", "bash"];
     required(
         "root, with setpriv, curl and bash",
@@ -202,8 +208,8 @@ fn can_be_others() -> bool {
     )
 }
 
-/// Adds the twin of the data listener on the other loopback address.
-fn twins(dialects: [Dialect; 3]) -> Vec<Dialect> {
+/// Adds the data listener on the IPv6 loopback address.
+fn with_ipv6(dialects: [Dialect; 3]) -> Vec<Dialect> {
     let mut all: Vec<Dialect> = dialects.into();
     if required("an IPv6 loopback address", has_ipv6_loopback()) {
         let Dialect {
@@ -223,9 +229,9 @@ fn twins(dialects: [Dialect; 3]) -> Vec<Dialect> {
     all
 }
 
-/// Returns the status that a user's curl gets.
-fn asked_by(uid: &str, uri: &str) -> String {
-    let become_user = ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups"];
+/// Returns the status of a request that a user sends with curl.
+fn status_for(uid: &str, uri: &str) -> String {
+    let as_user = ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups"];
     let curl = [
         "curl",
         "-s",
@@ -239,6 +245,6 @@ fn asked_by(uid: &str, uri: &str) -> String {
         "%{http_code}",
         uri,
     ];
-    let ran = output(&[&become_user[..], &curl].concat());
+    let ran = output(&[&as_user[..], &curl].concat());
     String::from_utf8_lossy(&ran.stdout).into_owned()
 }

@@ -1,19 +1,19 @@
-//! Names that callers choose, and what the log makes of them.
+//! Log entries with names that callers choose.
 
 use serde_json::Value;
 
-use super::super::{Dialect, dialects, exchange, lines, output, speaker};
+use super::super::{Dialect, dialects, exchange, lines, output, start};
 use super::INFO;
 use crate::support::{Daemon, Scratch, eventually, required};
 
 #[test]
-fn a_user_agent_can_say_what_it_likes_in_either_format() {
+fn user_agent_cannot_forge_log_lines_in_either_format() {
     for format in ["json", "text"] {
-        let daemon = speaker(
+        let daemon = start(
             &["--log-format", format],
             &[("RAM_SIDECAR_LOG", "info"), ("NO_COLOR", "1")],
         );
-        let dialect = text_dialect(&daemon, format);
+        let dialect = data_dialect(&daemon, format);
         for agent in [
             &b"\x1b[2J\x1b]0;title\x07"[..],
             b"a\nlevel=ERROR",
@@ -38,28 +38,30 @@ fn a_user_agent_can_say_what_it_likes_in_either_format() {
             request.extend(b"\r\n\r\n");
             exchange(dialect.address, &request);
         }
-        eventually("the last is told of", || lines(&daemon, &["uuuu"]).pop());
-        assert_is_clean(&daemon, format);
-        let told = daemon.stderr();
+        eventually("the last user agent is logged", || {
+            lines(&daemon, &["uuuu"]).pop()
+        });
+        assert_no_forged_lines(&daemon, format);
+        let log = daemon.stderr();
         assert!(
-            !told.contains(&"u".repeat(129)) && told.contains(&"u".repeat(128)),
-            "{told}"
+            !log.contains(&"u".repeat(129)) && log.contains(&"u".repeat(128)),
+            "{log}"
         );
-        assert!(format == "json" || !told.contains("x\" uid=0"), "{told}");
+        assert!(format == "json" || !log.contains("x\" uid=0"), "{log}");
     }
 }
 
 #[test]
-fn a_program_can_have_any_name_where_the_log_is_json() {
-    assert_a_program_can_have_any_name("json");
+fn program_name_cannot_forge_log_lines_in_json() {
+    assert_program_name_cannot_forge_log_lines("json");
 }
 
 #[test]
-fn a_program_can_have_any_name_where_the_log_is_text() {
-    assert_a_program_can_have_any_name("text");
+fn program_name_cannot_forge_log_lines_in_text() {
+    assert_program_name_cannot_forge_log_lines("text");
 }
 
-fn assert_a_program_can_have_any_name(format: &str) {
+fn assert_program_name_cannot_forge_log_lines(format: &str) {
     let Ok(curl) = std::fs::canonicalize("/usr/bin/curl") else {
         required("/usr/bin/curl", false);
         return;
@@ -67,21 +69,21 @@ fn assert_a_program_can_have_any_name(format: &str) {
     let scratch = Scratch::new();
     let program = scratch.join("cu\nFAKED \u{1b}[2Jrl");
     std::fs::copy(curl, &program).unwrap();
-    let daemon = speaker(&["--log-format", format], &INFO);
-    let dialect = text_dialect(&daemon, format);
+    let daemon = start(&["--log-format", format], &INFO);
+    let dialect = data_dialect(&daemon, format);
     let uri = format!("http://{}{}", dialect.address, dialect.path());
-    // On a busy machine a program may be looked for in vain.
+    // On a busy machine the lookup of a program may fail.
     let mut agents = (0..).map(|number| format!("User-Agent:{number}"));
-    eventually("its program is found", || {
+    eventually("the program is found", || {
         let (program, agent) = (program.to_str()?, agents.next()?);
         output(&[program, "-sf", "--noproxy", "*", "-H", &agent, &uri]);
         lines(&daemon, &["FAKED"]).pop()
     });
-    assert_is_clean(&daemon, format);
+    assert_no_forged_lines(&daemon, format);
 }
 
 /// Finds the data listener in a log of either format.
-fn text_dialect(daemon: &Daemon, format: &str) -> Dialect {
+fn data_dialect(daemon: &Daemon, format: &str) -> Dialect {
     if format == "json" {
         let [dialect, ..] = dialects(daemon);
         return dialect;
@@ -100,8 +102,8 @@ fn text_dialect(daemon: &Daemon, format: &str) -> Dialect {
     }
 }
 
-/// Asserts that every line of the log is an event, and that a terminal would show it as it is.
-fn assert_is_clean(daemon: &Daemon, format: &str) {
+/// Asserts that every line of the log is an event, and contains no control characters.
+fn assert_no_forged_lines(daemon: &Daemon, format: &str) {
     for line in daemon.stderr().lines() {
         let is_event = if format == "json" {
             serde_json::from_str::<Value>(line).is_ok_and(|event| event["level"] != "ERROR")

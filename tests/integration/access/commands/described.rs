@@ -1,12 +1,12 @@
-//! `completions` and `manual`: every command and flag is in both.
+//! The output of `completions` and `manual`: both contain every command and flag.
 
 use ram_sidecar::cli;
 
 use super::super::{has, output};
 use crate::support::{Scratch, required, run_command};
 
-/// Every word that a user may have to write: commands, and flags with their dashes.
-fn words() -> (Vec<String>, Vec<String>) {
+/// Returns the names of all commands, and all flags without their dashes.
+fn commands_and_flags() -> (Vec<String>, Vec<String>) {
     let mut command = cli::command();
     command.build();
     let (mut names, mut flags) = (Vec::new(), Vec::new());
@@ -23,8 +23,8 @@ fn words() -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn completions_of_every_shell_know_every_command_and_flag() {
-    let (names, flags) = words();
+fn completions_of_every_shell_contain_every_command_and_flag() {
+    let (names, flags) = commands_and_flags();
     assert!(names.len() > 8 && flags.len() > 30, "{names:?} {flags:?}");
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let printed = run_command("completions", &[shell], &[]);
@@ -32,7 +32,7 @@ fn completions_of_every_shell_know_every_command_and_flag() {
         for word in names.iter().chain(&flags) {
             assert!(
                 printed.stdout.contains(word.as_str()),
-                "{shell} does not know {word}"
+                "the completions of {shell} do not contain {word}"
             );
         }
         let parses = match shell {
@@ -49,34 +49,34 @@ fn completions_of_every_shell_know_every_command_and_flag() {
             assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
         }
     }
-    for wrong in [&[][..], &["tcsh"]] {
-        assert_eq!(run_command("completions", wrong, &[]).code, Some(64));
+    for invalid in [&[][..], &["tcsh"]] {
+        assert_eq!(run_command("completions", invalid, &[]).code, Some(64));
     }
 }
 
 #[test]
-fn bash_completes_what_stands_after_a_command() {
+fn bash_completes_flags_and_arguments_after_a_command() {
     let printed = run_command("completions", &["bash"], &[]);
     let scratch = Scratch::new();
     let file = scratch.join("completions");
     std::fs::write(&file, &printed.stdout).unwrap();
     let script = r#"source "$0"; function=$(complete -p ram-sidecar | sed 's/.*-F \([^ ]*\).*/\1/')
         COMP_WORDS=(ram-sidecar "$1" "$2") COMP_CWORD=2; "$function" ram-sidecar "$2" "$1"; echo "${COMPREPLY[@]}""#;
-    for (command, begun, completed) in [
+    for (command, prefix, completed) in [
         ("get", "--form", "--format"),
         ("serve", "--role-a", "--role-arn"),
         ("health", "", "ready"),
     ] {
         let file = file.to_str().unwrap();
-        let ran = output(&["bash", "-c", script, file, command, begun]);
+        let ran = output(&["bash", "-c", script, file, command, prefix]);
         let words = String::from_utf8_lossy(&ran.stdout).into_owned();
         let is_completed = words.split_whitespace().any(|word| word == completed);
-        assert!(is_completed, "{command} {begun}: {ran:?}");
+        assert!(is_completed, "{command} {prefix}: {ran:?}");
     }
 }
 
 #[test]
-fn the_manual_can_be_read_and_names_every_command_and_flag() {
+fn manual_is_valid_and_contains_every_command_and_flag() {
     let printed = run_command("manual", &[], &[]);
     assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""));
     let source = printed.stdout;
@@ -101,12 +101,12 @@ fn the_manual_can_be_read_and_names_every_command_and_flag() {
             file,
         ]);
         assert!(ran.status.success() && ran.stderr.is_empty(), "{ran:?}");
-        // Typographers know more than one kind of dash.
+        // groff uses several kinds of dashes.
         String::from_utf8_lossy(&ran.stdout).replace(['\u{2010}', '\u{2212}'], "-")
     } else {
         source.replace('\\', "")
     };
-    let (names, flags) = words();
+    let (names, flags) = commands_and_flags();
     for name in names {
         let heading = format!("RAM SIDECAR {}", name.to_uppercase().replace('-', " "));
         assert!(
@@ -117,7 +117,7 @@ fn the_manual_can_be_read_and_names_every_command_and_flag() {
     for flag in flags {
         assert!(
             text.contains(&format!("--{flag}")),
-            "the manual does not name --{flag}"
+            "the manual does not contain --{flag}"
         );
     }
 }

@@ -1,33 +1,33 @@
-//! The table of hostile requests, and what each gets.
+//! The table of hostile requests, and their outcomes.
 
 use super::super::Dialect;
 
-/// What a request gets.
+/// The expected response to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Outcome {
     /// Credentials.
     Served,
-    /// 200 and no body.
+    /// Status 200 without a body.
     Empty,
-    /// A status and a code, as JSON.
+    /// A refusal with a status, and a code in a JSON body.
     Refused(u16, &'static str),
-    /// The HTTP library refuses what it cannot read, with a status and no body.
-    Unread(u16),
+    /// A refusal by the HTTP library, which cannot parse the request: a status without a body.
+    Malformed(u16),
 }
 
-use Verdict::{Empty, Refused, Served, Unread};
+use Outcome::{Empty, Malformed, Refused, Served};
 
-const BROWSER: Verdict = Refused(403, "BrowserRefused");
-const PROXY: Verdict = Refused(403, "ForwardedRefused");
-const HOST: Verdict = Refused(403, "HostRefused");
-const METHOD: Verdict = Refused(405, "MethodNotAllowed");
-const NOWHERE: Verdict = Refused(404, "NotFound");
+const BROWSER: Outcome = Refused(403, "BrowserRefused");
+const PROXY: Outcome = Refused(403, "ForwardedRefused");
+const HOST: Outcome = Refused(403, "HostRefused");
+const METHOD: Outcome = Refused(405, "MethodNotAllowed");
+const NOT_FOUND: Outcome = Refused(404, "NotFound");
 
-/// Values of `Host`. ADDRESS stands for that of the listener, PORT for its port.
-const HOSTS: &[(&str, Verdict)] = &[
+/// Values of `Host`. ADDRESS stands for the address of the listener, PORT for its port.
+const HOSTS: &[(&str, Outcome)] = &[
     ("ADDRESS", Served),
     ("localhost:PORT", Served),
-    // Rebound names.
+    // Names of DNS rebinding.
     ("evil.example", HOST),
     ("localhost.evil.example:PORT", HOST),
     ("127.0.0.1.nip.io", HOST),
@@ -35,7 +35,7 @@ const HOSTS: &[(&str, Verdict)] = &[
     ("ip6-localhost", HOST),
     ("localhost.", HOST),
     ("127.0.0.1.", HOST),
-    // Other spellings of the address, which resolvers take and browsers rewrite.
+    // Other spellings of the address, which resolvers accept and browsers rewrite.
     ("2130706433", HOST),
     ("017700000001", HOST),
     ("0x7f000001", HOST),
@@ -46,7 +46,7 @@ const HOSTS: &[(&str, Verdict)] = &[
     // Other addresses.
     ("0.0.0.0:PORT", HOST),
     ("[::]:PORT", HOST),
-    // Something before or behind it.
+    // Text before or after the address.
     ("127.0.0.1@evil.example", HOST),
     ("evil@127.0.0.1", HOST),
     ("http://127.0.0.1@evil.example/", HOST),
@@ -57,11 +57,11 @@ const HOSTS: &[(&str, Verdict)] = &[
     ("\u{ff}", HOST),
 ];
 
-/// Lines beside a good request.
-const HEADERS: &[(&str, Verdict)] = &[
+/// Headers that are added to a valid request.
+const HEADERS: &[(&str, Outcome)] = &[
     ("Host: 127.0.0.1\r\n", HOST),
     ("hOsT: evil.example\r\n", HOST),
-    // Pages.
+    // Web pages.
     ("Origin: null\r\n", BROWSER),
     ("Origin: http://ADDRESS\r\n", BROWSER),
     ("Origin: http://evil.example\r\n", BROWSER),
@@ -80,7 +80,7 @@ const HEADERS: &[(&str, Verdict)] = &[
     ("X-Forwarded-For: 10.0.0.1\r\n", PROXY),
     ("x-forwarded-for:\r\n", PROXY),
     ("Forwarded: for=10.0.0.1\r\n", PROXY),
-    // Bodies: nobody reads them, and the connection is closed after the answer.
+    // Bodies are not read, and the connection is closed after the response.
     ("Content-Length: 10000000000\r\n", Served),
     ("Transfer-Encoding: chunked\r\n", Served),
     (
@@ -88,11 +88,11 @@ const HEADERS: &[(&str, Verdict)] = &[
         Served,
     ),
     ("Expect: 100-continue\r\nContent-Length: 5\r\n", Served),
-    ("Content-Length: -1\r\n", Unread(400)),
-    ("Content-Length: 18446744073709551616\r\n", Unread(400)),
-    ("Content-Length: 1\r\nContent-Length: 2\r\n", Unread(400)),
-    ("Transfer-Encoding: gzip\r\n", Unread(400)),
-    // Other protocols are not switched to.
+    ("Content-Length: -1\r\n", Malformed(400)),
+    ("Content-Length: 18446744073709551616\r\n", Malformed(400)),
+    ("Content-Length: 1\r\nContent-Length: 2\r\n", Malformed(400)),
+    ("Transfer-Encoding: gzip\r\n", Malformed(400)),
+    // An upgrade to another protocol is ignored.
     (
         "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n",
         Served,
@@ -101,20 +101,20 @@ const HEADERS: &[(&str, Verdict)] = &[
         "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n",
         Served,
     ),
-    // What is no header.
-    ("X: folded\r\n line\r\n", Unread(400)),
-    ("X y: a\r\n", Unread(400)),
-    ("X : a\r\n", Unread(400)),
-    ("Host : evil.example\r\n", Unread(400)),
-    (": a\r\n", Unread(400)),
-    ("X\r\n", Unread(400)),
-    ("X: a\0b\r\n", Unread(400)),
-    ("X: a\rb\r\n", Unread(400)),
-    ("X: \u{1b}[2J\r\n", Unread(400)),
+    // Malformed headers, and one with bytes beyond ASCII.
+    ("X: folded\r\n line\r\n", Malformed(400)),
+    ("X y: a\r\n", Malformed(400)),
+    ("X : a\r\n", Malformed(400)),
+    ("Host : evil.example\r\n", Malformed(400)),
+    (": a\r\n", Malformed(400)),
+    ("X\r\n", Malformed(400)),
+    ("X: a\0b\r\n", Malformed(400)),
+    ("X: a\rb\r\n", Malformed(400)),
+    ("X: \u{1b}[2J\r\n", Malformed(400)),
     ("X: \u{ff}\u{fe}\r\n", Served),
 ];
 
-const METHODS: &[(&str, Verdict)] = &[
+const METHODS: &[(&str, Outcome)] = &[
     ("HEAD", Empty),
     ("POST", METHOD),
     ("PUT", METHOD),
@@ -125,43 +125,44 @@ const METHODS: &[(&str, Verdict)] = &[
     ("CONNECT", METHOD),
     ("BREW", METHOD),
     ("get", METHOD),
-    ("G,T", Unread(400)),
-    ("G\u{ff}T", Unread(400)),
+    ("G,T", Malformed(400)),
+    ("G\u{ff}T", Malformed(400)),
 ];
 
-/// Targets. PATH stands for that of the credentials, DIR and LAST for its parts, CODED for LAST with a `%`.
-const TARGETS: &[(&str, Verdict)] = &[
+/// Request targets. PATH stands for the path of the credentials, DIR and LAST for its parts, CODED for LAST with its first
+/// character percent-encoded.
+const TARGETS: &[(&str, Outcome)] = &[
     ("PATH?x=1", Served),
     ("PATH?", Served),
     ("PATH#fragment", Served),
-    ("/PATH", NOWHERE),
-    ("/x/..PATH", NOWHERE),
-    ("/.PATH", NOWHERE),
-    ("/%2ePATH", NOWHERE),
-    ("/%2e%2ePATH", NOWHERE),
-    ("DIR../LAST", NOWHERE),
-    ("DIR/LAST", NOWHERE),
-    ("DIRCODED", NOWHERE),
-    ("DIR%2FLAST", NOWHERE),
-    ("PATH/", NOWHERE),
-    ("PATH/.", NOWHERE),
-    ("PATH;x", NOWHERE),
-    ("PATH%00", NOWHERE),
-    ("PATH%0d%0aX:1", NOWHERE),
-    ("PATHLAST", NOWHERE),
-    ("/", NOWHERE),
-    ("/?PATH", NOWHERE),
-    ("/#PATH", NOWHERE),
-    ("PATH\u{c3}\u{a9}", NOWHERE),
-    ("PATH\u{e9}", Unread(400)),
-    ("*", NOWHERE),
-    ("ADDRESS", NOWHERE),
-    ("PATH ", Unread(400)),
-    ("PATH\t", Unread(400)),
-    ("PATH\0", Unread(400)),
-    ("\\PATH", Unread(400)),
-    ("", Unread(400)),
-    // With an authority, as to a proxy.
+    ("/PATH", NOT_FOUND),
+    ("/x/..PATH", NOT_FOUND),
+    ("/.PATH", NOT_FOUND),
+    ("/%2ePATH", NOT_FOUND),
+    ("/%2e%2ePATH", NOT_FOUND),
+    ("DIR../LAST", NOT_FOUND),
+    ("DIR/LAST", NOT_FOUND),
+    ("DIRCODED", NOT_FOUND),
+    ("DIR%2FLAST", NOT_FOUND),
+    ("PATH/", NOT_FOUND),
+    ("PATH/.", NOT_FOUND),
+    ("PATH;x", NOT_FOUND),
+    ("PATH%00", NOT_FOUND),
+    ("PATH%0d%0aX:1", NOT_FOUND),
+    ("PATHLAST", NOT_FOUND),
+    ("/", NOT_FOUND),
+    ("/?PATH", NOT_FOUND),
+    ("/#PATH", NOT_FOUND),
+    ("PATH\u{c3}\u{a9}", NOT_FOUND),
+    ("PATH\u{e9}", Malformed(400)),
+    ("*", NOT_FOUND),
+    ("ADDRESS", NOT_FOUND),
+    ("PATH ", Malformed(400)),
+    ("PATH\t", Malformed(400)),
+    ("PATH\0", Malformed(400)),
+    ("\\PATH", Malformed(400)),
+    ("", Malformed(400)),
+    // With an authority, as in a request to a proxy.
     ("http://ADDRESSPATH", Served),
     ("http://user:word@ADDRESSPATH", Served),
     ("http://evil.examplePATH", HOST),
@@ -171,8 +172,8 @@ const TARGETS: &[(&str, Verdict)] = &[
     ("http://2130706433PATH", HOST),
 ];
 
-/// Everything else.
-const WHOLE: &[(&str, Verdict)] = &[
+/// Whole requests.
+const WHOLE_REQUESTS: &[(&str, Outcome)] = &[
     (
         "GET http://ADDRESSPATH HTTP/1.1\r\nHost: evil.example\r\n\r\n",
         HOST,
@@ -191,80 +192,92 @@ const WHOLE: &[(&str, Verdict)] = &[
     // Versions.
     ("GET PATH HTTP/1.0\r\n\r\n", Served),
     ("GET PATH HTTP/1.0\r\nHost: evil.example\r\n\r\n", HOST),
-    ("GET PATH\r\n", Unread(400)),
-    ("GET PATH\r\n\r\n", Unread(400)),
-    ("GET PATH HTTP/0.9\r\nHost: ADDRESS\r\n\r\n", Unread(400)),
-    ("GET PATH HTTP/1.2\r\nHost: ADDRESS\r\n\r\n", Unread(400)),
-    ("GET PATH HTTP/2.0\r\nHost: ADDRESS\r\n\r\n", Unread(400)),
-    ("GET PATH http/1.1\r\nHost: ADDRESS\r\n\r\n", Unread(400)),
+    ("GET PATH\r\n", Malformed(400)),
+    ("GET PATH\r\n\r\n", Malformed(400)),
+    ("GET PATH HTTP/0.9\r\nHost: ADDRESS\r\n\r\n", Malformed(400)),
+    ("GET PATH HTTP/1.2\r\nHost: ADDRESS\r\n\r\n", Malformed(400)),
+    ("GET PATH HTTP/2.0\r\nHost: ADDRESS\r\n\r\n", Malformed(400)),
+    ("GET PATH http/1.1\r\nHost: ADDRESS\r\n\r\n", Malformed(400)),
     (
         "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0",
-        Unread(400),
+        Malformed(400),
     ),
     // Other white space.
     ("\r\n\r\nGET PATH HTTP/1.1\r\nHost: ADDRESS\r\n\r\n", Served),
     ("GET PATH HTTP/1.1\nHost: ADDRESS\n\n", Served),
     ("GET PATH HTTP/1.1\nHost: evil.example\n\n", HOST),
-    ("GET PATH HTTP/1.1\rHost: ADDRESS\r\r", Unread(400)),
-    ("GET  PATH HTTP/1.1\r\nHost: ADDRESS\r\n\r\n", Unread(400)),
-    ("GET\tPATH\tHTTP/1.1\r\nHost: ADDRESS\r\n\r\n", Unread(400)),
-    (" GET PATH HTTP/1.1\r\nHost: ADDRESS\r\n\r\n", Unread(400)),
-    ("GET PATH HTTP/1.1\r\n Host: ADDRESS\r\n\r\n", Unread(400)),
-    // No HTTP at all.
+    ("GET PATH HTTP/1.1\rHost: ADDRESS\r\r", Malformed(400)),
+    (
+        "GET  PATH HTTP/1.1\r\nHost: ADDRESS\r\n\r\n",
+        Malformed(400),
+    ),
+    (
+        "GET\tPATH\tHTTP/1.1\r\nHost: ADDRESS\r\n\r\n",
+        Malformed(400),
+    ),
+    (
+        " GET PATH HTTP/1.1\r\nHost: ADDRESS\r\n\r\n",
+        Malformed(400),
+    ),
+    (
+        "GET PATH HTTP/1.1\r\n Host: ADDRESS\r\n\r\n",
+        Malformed(400),
+    ),
+    // Other protocols and garbage.
     (
         "\u{16}\u{3}\u{1}\0\u{c8}\u{1}\0\0\u{c4}\u{3}\u{3}PATH\r\n\r\n",
-        Unread(400),
+        Malformed(400),
     ),
-    ("\0\0\0\0\0\0\0\0\r\n\r\n", Unread(400)),
-    ("\u{ff}\u{fe}\u{fd}\r\n\r\n", Unread(400)),
-    ("*1\r\n$4\r\nPING\r\n", Unread(400)),
+    ("\0\0\0\0\0\0\0\0\r\n\r\n", Malformed(400)),
+    ("\u{ff}\u{fe}\u{fd}\r\n\r\n", Malformed(400)),
+    ("*1\r\n$4\r\nPING\r\n", Malformed(400)),
 ];
 
-/// Returns what every request is called, its bytes, and what it gets.
-pub(super) fn requests(dialect: &Dialect) -> Vec<(String, Vec<u8>, Verdict)> {
+/// Returns the description of every request, its bytes and its expected outcome.
+pub(super) fn requests(dialect: &Dialect) -> Vec<(String, Vec<u8>, Outcome)> {
     let mut all = Vec::new();
-    let mut add = |text: String, verdict| {
-        let request = filled(&text, dialect);
-        all.push((text, request, verdict));
+    let mut add = |text: String, outcome| {
+        let request = fill(&text, dialect);
+        all.push((text, request, outcome));
     };
-    for (host, verdict) in HOSTS {
+    for (host, outcome) in HOSTS {
         add(
             format!("GET PATH HTTP/1.1\r\nHost: {host}\r\n\r\n"),
-            *verdict,
+            *outcome,
         );
     }
-    for (lines, verdict) in HEADERS {
+    for (lines, outcome) in HEADERS {
         add(
             format!("GET PATH HTTP/1.1\r\nHost: ADDRESS\r\n{lines}\r\n"),
-            *verdict,
+            *outcome,
         );
     }
-    for (method, verdict) in METHODS {
+    for (method, outcome) in METHODS {
         add(
             format!("{method} PATH HTTP/1.1\r\nHost: ADDRESS\r\n\r\n"),
-            *verdict,
+            *outcome,
         );
     }
-    for (target, verdict) in TARGETS {
+    for (target, outcome) in TARGETS {
         add(
             format!("GET {target} HTTP/1.1\r\nHost: ADDRESS\r\n\r\n"),
-            *verdict,
+            *outcome,
         );
     }
-    for (request, verdict) in WHOLE {
-        add((*request).to_owned(), *verdict);
+    for (request, outcome) in WHOLE_REQUESTS {
+        add((*request).to_owned(), *outcome);
     }
-    for (headers, verdict) in [(98, Served), (200, Unread(431)), (5000, Unread(431))] {
+    for (headers, outcome) in [(98, Served), (200, Malformed(431)), (5000, Malformed(431))] {
         let lines = "X: 1\r\n".repeat(headers);
         add(
             format!("GET PATH HTTP/1.1\r\nHost: ADDRESS\r\n{lines}\r\n"),
-            verdict,
+            outcome,
         );
     }
     for (bytes, header, target) in [
-        (8_000, Served, NOWHERE),
-        (20_000, Unread(431), Unread(431)),
-        (2_000_000, Unread(431), Unread(431)),
+        (8_000, Served, NOT_FOUND),
+        (20_000, Malformed(431), Malformed(431)),
+        (2_000_000, Malformed(431), Malformed(431)),
     ] {
         let x = "x".repeat(bytes);
         add(
@@ -276,14 +289,14 @@ pub(super) fn requests(dialect: &Dialect) -> Vec<(String, Vec<u8>, Verdict)> {
             target,
         );
     }
-    for (what, _, _) in &mut all {
-        *what = what.chars().take(120).collect();
+    for (description, _, _) in &mut all {
+        *description = description.chars().take(120).collect();
     }
     all
 }
 
-/// Puts in what the words in capitals stand for; every character is one byte.
-fn filled(text: &str, dialect: &Dialect) -> Vec<u8> {
+/// Replaces the placeholders in capitals, and encodes each character as one byte.
+fn fill(text: &str, dialect: &Dialect) -> Vec<u8> {
     let (first, rest) = dialect.last.split_at(1);
     let coded = format!("%{:02x}{rest}", first.as_bytes()[0]);
     let text = text

@@ -16,13 +16,13 @@ fn remote_listener_error_names_every_missing_setting_at_once() {
         "10.177.0.1:7002",
         "100.100.100.200:7002",
     ] {
-        refused(&["--listen", address], &[], &[remote, key]);
-        refused(
+        assert_refused(&["--listen", address], &[], &[remote, key]);
+        assert_refused(
             &["--listen", address, "--allow-remote=false"],
             &[("RAM_SIDECAR_KEY", KEY)],
             &[remote],
         );
-        refused(&["--listen", address, "--allow-remote"], &[], &[key]);
+        assert_refused(&["--listen", address, "--allow-remote"], &[], &[key]);
     }
     for weak in [
         "0",
@@ -34,7 +34,7 @@ fn remote_listener_error_names_every_missing_setting_at_once() {
         "abcdefghijklmnopqrstuvwx",
         "-._~-._~-._~-._~-._~-._~-._~-._~-._~-._~",
     ] {
-        refused(
+        assert_refused(
             &["--listen", "0.0.0.0:0", "--allow-remote"],
             &[("RAM_SIDECAR_KEY", weak)],
             &[key],
@@ -49,8 +49,8 @@ fn remote_listener_error_names_every_missing_setting_at_once() {
         "169.254.169.254:80",
         "[::ffff:10.0.0.1]:80",
     ] {
-        refused(&["--metadata-listen", address], &[], &[metadata]);
-        refused(
+        assert_refused(&["--metadata-listen", address], &[], &[metadata]);
+        assert_refused(
             &["--listen", "0.0.0.0:0", "--metadata-listen", address],
             &[],
             &[remote, key, metadata],
@@ -59,7 +59,7 @@ fn remote_listener_error_names_every_missing_setting_at_once() {
 }
 
 #[test]
-fn metadata_listener_at_the_address_of_the_own_identity_is_refused() {
+fn metadata_listener_at_the_metadata_address_of_the_identity_is_assert_refused() {
     let sentence = "is where the identity asks the metadata service of the instance, and would then ask this process";
     let node = ("ALIBABA_CLOUD_ECS_METADATA", "node");
     for (listen, env) in [
@@ -86,14 +86,14 @@ fn metadata_listener_at_the_address_of_the_own_identity_is_refused() {
     }
 }
 
-/// Asserts that a start is refused, with exactly these mistakes in this order.
-fn refused(args: &[&str], env: &[(&str, &str)], mistakes: &[&str]) {
+/// Asserts that the daemon does not start, and reports exactly `errors` in this order.
+fn assert_refused(args: &[&str], env: &[(&str, &str)], errors: &[&str]) {
     let args = [&["--sandbox", "--admin-listen", "off"], args].concat();
     let Ended { code, stderr, .. } = run_command("serve", &args, env);
     assert_eq!(code, Some(78), "{args:?}: {stderr}");
     let message: Vec<&str> = stderr.lines().skip(1).collect();
-    assert_eq!(message.len(), mistakes.len(), "{args:?}: {stderr}");
-    for (line, mistake) in message.iter().zip(mistakes) {
-        assert!(line.contains(mistake), "{line}\n{mistake}");
+    assert_eq!(message.len(), errors.len(), "{args:?}: {stderr}");
+    for (line, error) in message.iter().zip(errors) {
+        assert!(line.contains(error), "{line}\n{error}");
     }
 }
