@@ -12,7 +12,7 @@ use crate::access::{has, is_root, output};
 use crate::serving::{LISTEN, sandbox};
 use crate::support::{Scratch, environment, eventually, required, under};
 
-/// Every command that holds secrets, and whether its own children inherit the original state.
+/// Every command that has secrets, and whether it keeps the original umask and privileges for its children.
 const COMMANDS: [(&str, bool); 4] = [
     ("serve", false),
     ("exec", true),
@@ -25,18 +25,21 @@ const PROGRAM: &str = r#"["sh", "-c", "umask > umask; grep NoNewPrivs /proc/self
 
 #[test]
 fn another_process_of_the_same_user_reads_neither_memory_nor_environment() {
-    let needed = !is_root() || has("setpriv");
-    if !required("setpriv, for root", needed) {
+    let can_switch_user = !is_root() || has("setpriv");
+    if !required("setpriv, for root", can_switch_user) {
         return;
     }
     for (name, _) in COMMANDS {
-        let held = Held::by_program(name, &as_nobody());
-        assert_eq!(held.open_to_its_user(), [""; 0], "{name}");
+        let process = SecretProcess::by_program(name, &as_nobody());
+        assert_eq!(process.open_to_its_user(), [""; 0], "{name}");
     }
-    // Without this program in between, all of it is open to the same user.
-    let mut open = Command::new("sh");
-    open.args(["-c", "touch started; exec sleep 60"]);
-    assert_eq!(Held::of(&open, &as_nobody()).open_to_its_user(), PRIVATE);
+    // An unprotected process of the same user is open.
+    let mut unprotected = Command::new("sh");
+    unprotected.args(["-c", "touch started; exec sleep 60"]);
+    assert_eq!(
+        SecretProcess::of(&unprotected, &as_nobody()).open_to_its_user(),
+        PRIVATE
+    );
 }
 
 #[test]
@@ -55,23 +58,26 @@ fn another_process_of_the_same_user_cannot_trace_it() {
         return;
     }
     let python = [&as_nobody()[..], &[python.unwrap(), "-c"]].concat();
-    // PTRACE_SEIZE, which the end of the tracer undoes.
+    // PTRACE_SEIZE, which ends with the tracer.
     let seize = "import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
 done = libc.ptrace(0x4206, int(sys.argv[1]), None, None)
 print(os.strerror(ctypes.get_errno()) if done else 'traced')";
-    let traced = |held: &Held| {
-        let id = held.child.id().to_string();
+    let traced = |process: &SecretProcess| {
+        let id = process.child.id().to_string();
         let ran = output(&[&python[..], &[seize, &id]].concat());
         String::from_utf8_lossy(&ran.stdout).trim().to_owned()
     };
     for (name, _) in COMMANDS {
-        let held = Held::by_program(name, &as_nobody());
-        assert_eq!(traced(&held), "Operation not permitted", "{name}");
+        let process = SecretProcess::by_program(name, &as_nobody());
+        assert_eq!(traced(&process), "Operation not permitted", "{name}");
     }
-    let mut open = Command::new("sh");
-    open.args(["-c", "touch started; exec sleep 60"]);
-    assert_eq!(traced(&Held::of(&open, &as_nobody())), "traced");
+    let mut unprotected = Command::new("sh");
+    unprotected.args(["-c", "touch started; exec sleep 60"]);
+    assert_eq!(
+        traced(&SecretProcess::of(&unprotected, &as_nobody())),
+        "traced"
+    );
 }
 
 #[test]
@@ -79,15 +85,20 @@ fn crash_leaves_no_core_dump_even_with_an_unlimited_size() {
     let unlimited = ["prlimit", "--core=unlimited:unlimited"];
     let mut other = Command::new("sh");
     other.args(["-c", "touch started; exec sleep 60"]);
-    if !required("root or no limit of cores", is_root() || has_cores()) {
+    if !required(
+        "root, or no limit on core dumps",
+        is_root() || has_unlimited_cores(),
+    ) {
         return;
     }
-    let leaves_cores = Held::of(&other, &unlimited).crashed().core_dumped();
-    if !required("a kernel that dumps cores", leaves_cores) {
+    let leaves_cores = SecretProcess::of(&other, &unlimited)
+        .crashed()
+        .core_dumped();
+    if !required("a kernel that writes core dumps", leaves_cores) {
         return;
     }
     for (name, _) in COMMANDS {
-        let status = Held::by_program(name, &unlimited).crashed();
+        let status = SecretProcess::by_program(name, &unlimited).crashed();
         assert_eq!(status.signal(), Some(Signal::ILL.as_raw()), "{name}");
         assert!(!status.core_dumped(), "{name}");
     }
@@ -96,19 +107,23 @@ fn crash_leaves_no_core_dump_even_with_an_unlimited_size() {
 #[test]
 fn files_are_private_to_the_user_while_the_program_has_the_original_umask() {
     let before = ["sh", "-c", "umask 026; exec \"$@\"", "sh"];
-    for (name, is_transparent) in COMMANDS {
-        let held = Held::by_program(name, &before);
-        let own = if is_transparent { "0026" } else { "0077" };
-        assert_eq!(held.status("Umask"), BTreeSet::from([own.into()]), "{name}");
-        assert_eq!(held.output("umask"), "0026", "{name}");
+    for (name, is_unchanged) in COMMANDS {
+        let process = SecretProcess::by_program(name, &before);
+        let expected = if is_unchanged { "0026" } else { "0077" };
+        assert_eq!(
+            process.status("Umask"),
+            BTreeSet::from([expected.into()]),
+            "{name}"
+        );
+        assert_eq!(process.output("umask"), "0026", "{name}");
     }
 }
 
 #[test]
 fn program_for_credentials_may_gain_privileges() {
     for (name, _) in COMMANDS {
-        let held = Held::by_program(name, &[]);
-        assert_eq!(held.output("privileges"), "NoNewPrivs:\t0", "{name}");
+        let process = SecretProcess::by_program(name, &[]);
+        assert_eq!(process.output("privileges"), "NoNewPrivs:\t0", "{name}");
     }
     let scratch = Scratch::new();
     let file = scratch.join("config.json");
@@ -116,14 +131,14 @@ fn program_for_credentials_may_gain_privileges() {
     fs::write(&file, program).unwrap();
     let variables = [("ALIBABA_CLOUD_CONFIG_FILE", file.to_str().unwrap())];
     let identity = ["--identity", "profile"];
-    let held = Held::of(&ours("serve", &identity, &variables), &[]);
-    assert_eq!(held.status("NoNewPrivs"), BTreeSet::from(["0".into()]));
+    let process = SecretProcess::of(&ram_sidecar("serve", &identity, &variables), &[]);
+    assert_eq!(process.status("NoNewPrivs"), BTreeSet::from(["0".into()]));
 }
 
 #[test]
 fn no_thread_can_gain_privileges_without_a_program_for_credentials() {
-    for (name, is_transparent) in COMMANDS {
-        // It takes connections, and never answers. One each: of those that came before, more may wait.
+    for (name, is_unchanged) in COMMANDS {
+        // STS accepts connections and never responds. Each command has its own: earlier connections may still be queued.
         let sts = TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = format!("http://{}", sts.local_addr().unwrap());
         let variables = [
@@ -132,50 +147,54 @@ fn no_thread_can_gain_privileges_without_a_program_for_credentials() {
             ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "0123456789abcdef"),
             ("ALIBABA_CLOUD_STS_ENDPOINT", &endpoint),
         ];
-        let (held, _connection) = Held::asking(&sts, &ours(name, &[], &variables));
-        let expected = if is_transparent { "0" } else { "1" };
-        let all = held.status("NoNewPrivs");
+        let (process, _connection) =
+            SecretProcess::requesting(&sts, &ram_sidecar(name, &[], &variables));
+        let expected = if is_unchanged { "0" } else { "1" };
+        let all = process.status("NoNewPrivs");
         assert_eq!(all, BTreeSet::from([expected.into()]), "{name}");
     }
     let daemon = sandbox(&[], &[]);
     daemon.uri();
-    let all = of_threads(daemon.id(), "NoNewPrivs");
+    let all = thread_status(daemon.id(), "NoNewPrivs");
     assert_eq!(all, BTreeSet::from(["1".into()]));
 }
 
-/// A process at work that holds secrets, killed on drop with its directory.
-struct Held {
+/// A running process that has secrets. On drop, it is killed and its directory is removed.
+struct SecretProcess {
     child: Child,
     scratch: Scratch,
 }
 
-impl Held {
-    /// Starts one of ours whose identity is a program, and waits until that runs.
+impl SecretProcess {
+    /// Starts a ram-sidecar whose identity is a program, and waits until the program runs.
     fn by_program(name: &str, starter: &[&str]) -> Self {
         let variables = [("RAM_SIDECAR_COMMAND", PROGRAM)];
-        Self::of(&ours(name, &["--identity", "process"], &variables), starter)
+        Self::of(
+            &ram_sidecar(name, &["--identity", "process"], &variables),
+            starter,
+        )
     }
 
-    /// Starts a process in a directory of its own, by a program that becomes it, and waits for the file `started` there.
+    /// Starts a process through `starter` in a temporary directory, and waits for the file `started` there.
     fn of(command: &Command, starter: &[&str]) -> Self {
-        let held = Self::start(command, starter);
-        eventually("it is at work", || {
-            held.scratch.join("started").exists().then_some(())
+        let process = Self::start(command, starter);
+        eventually("the process is running", || {
+            process.scratch.join("started").exists().then_some(())
         });
-        held
+        process
     }
 
-    /// Starts one of ours, and waits until it asks `sts`, which has it wait while the connection is kept.
-    fn asking(sts: &TcpListener, command: &Command) -> (Self, TcpStream) {
-        let held = Self::start(command, &[]);
+    /// Starts a ram-sidecar, and waits until it connects to `sts`. It waits for a response while the connection is open.
+    fn requesting(sts: &TcpListener, command: &Command) -> (Self, TcpStream) {
+        let process = Self::start(command, &[]);
         sts.set_nonblocking(true).expect("a socket");
-        let (connection, _) = eventually("it asks", || sts.accept().ok());
-        (held, connection)
+        let (connection, _) = eventually("it connects to STS", || sts.accept().ok());
+        (process, connection)
     }
 
     fn start(command: &Command, starter: &[&str]) -> Self {
         let scratch = Scratch::new();
-        // For whichever user it becomes.
+        // The process may run as another user.
         rustix::fs::chmod(scratch.path(), rustix::fs::Mode::from(0o777)).unwrap();
         let mut outer = under(starter, command);
         outer.envs(environment("PATH").map(|path| ("PATH", path)));
@@ -186,7 +205,7 @@ impl Held {
             .stderr(Stdio::null())
             .spawn();
         Self {
-            child: child.expect("the program is there"),
+            child: child.expect("the program exists"),
             scratch,
         }
     }
@@ -197,9 +216,9 @@ impl Held {
         message.trim().to_owned()
     }
 
-    /// Returns what its threads have by a name, each value once.
+    /// Returns the distinct values of a field of `/proc/…/status` in its threads.
     fn status(&self, name: &str) -> BTreeSet<String> {
-        of_threads(self.child.id(), name)
+        thread_status(self.child.id(), name)
     }
 
     /// Returns which private files of `/proc` another process of its user can open.
@@ -221,9 +240,9 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for SecretProcess {
     fn drop(&mut self) {
-        // It may have been crashed.
+        // It may have ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -232,8 +251,8 @@ impl Drop for Held {
 /// Files of a process that the kernel opens only to processes that may trace it.
 const PRIVATE: [&str; 5] = ["environ", "mem", "maps", "auxv", "fd"];
 
-/// Makes a command of ours that is to hold secrets.
-fn ours(name: &str, settings: &[&str], variables: &[(&str, &str)]) -> Command {
+/// Returns a command of ram-sidecar that has secrets.
+fn ram_sidecar(name: &str, settings: &[&str], variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ram-sidecar"));
     command.arg(name).args(settings);
     match name {
@@ -245,7 +264,7 @@ fn ours(name: &str, settings: &[&str], variables: &[(&str, &str)]) -> Command {
     command
 }
 
-/// Runs a program as an unprivileged user if the tests run as root, which may read everything.
+/// Returns a starter that switches to an unprivileged user if the tests run as root, which may read everything.
 fn as_nobody() -> Vec<&'static str> {
     let words = ["setpriv", "--reuid=65534", "--regid=65534"];
     let more = ["--clear-groups", "--inh-caps=-all"];
@@ -256,14 +275,14 @@ fn as_nobody() -> Vec<&'static str> {
     }
 }
 
-fn has_cores() -> bool {
+fn has_unlimited_cores() -> bool {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Core);
     limit.maximum.is_none()
 }
 
-fn of_threads(id: u32, name: &str) -> BTreeSet<String> {
+fn thread_status(id: u32, name: &str) -> BTreeSet<String> {
     let threads = fs::read_dir(format!("/proc/{id}/task")).expect("it runs");
-    // A thread may end meanwhile.
+    // A thread may end in the meantime.
     let texts = threads
         .flatten()
         .filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());

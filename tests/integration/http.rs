@@ -1,4 +1,4 @@
-//! A client of one request, that sees every byte.
+//! An HTTP client that sends one request, and returns the response as it is.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// An answer.
+/// A response.
 #[derive(Debug, Default)]
 pub(crate) struct Reply {
-    /// The status; 0 if the connection was closed without an answer.
+    /// The status; 0 if the connection was closed without a response.
     pub(crate) status: u16,
-    /// The headers, names in lower case.
+    /// The headers, with names in lower case.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: String,
 }
 
 impl Reply {
-    /// Returns the only header of a name.
+    /// Returns the value of a header, which must not occur twice.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut found = self.headers.iter().filter(|(known, _)| known == name);
         let value = found.next().map(|(_, value)| value.as_str());
-        assert!(found.next().is_none(), "{name} stands twice in {self:?}");
+        assert!(found.next().is_none(), "{name} occurs twice in {self:?}");
         value
     }
 
@@ -35,7 +35,7 @@ impl Reply {
     }
 }
 
-/// Asks for a path as an SDK would.
+/// Requests a path as an SDK does.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Reply {
     raw(
         address,
@@ -43,7 +43,7 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> Reply {
     )
 }
 
-/// Sends bytes and reads until the server closes.
+/// Sends bytes, and reads the response until the server closes.
 pub(crate) fn raw(address: SocketAddr, request: &str) -> Reply {
     received(send(address, request))
 }
@@ -52,7 +52,7 @@ pub(crate) fn raw(address: SocketAddr, request: &str) -> Reply {
 pub(crate) fn send(address: SocketAddr, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("the server listens");
     stream
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(TIMEOUT))
         .expect("a timeout above zero");
     stream
         .write_all(request.as_bytes())
@@ -60,15 +60,15 @@ pub(crate) fn send(address: SocketAddr, request: &str) -> TcpStream {
     stream
 }
 
-/// Reads until the server closes.
+/// Reads a response until the server closes.
 pub(crate) fn received(mut stream: TcpStream) -> Reply {
     let mut received = Vec::new();
-    // A reset after the answer is still an answer.
+    // A response may be followed by a reset.
     let _ = stream.read_to_end(&mut received);
-    parse(&String::from_utf8(received).expect("answers are text"))
+    parse(&String::from_utf8(received).expect("responses are text"))
 }
 
-/// Reads an answer.
+/// Parses a response.
 pub(crate) fn parse(received: &str) -> Reply {
     let Some((head, body)) = received.split_once("\r\n\r\n") else {
         return Reply::default();
@@ -88,5 +88,5 @@ pub(crate) fn parse(received: &str) -> Reply {
     }
 }
 
-/// Longer than the daemon holds a request.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than the limit of the daemon for a connection.
+const TIMEOUT: Duration = Duration::from_secs(20);

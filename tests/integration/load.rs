@@ -13,7 +13,7 @@ use crate::support::{Daemon, required};
 
 const CLIENTS: usize = 2000;
 
-/// Lets this process open as many sockets as it is allowed to.
+/// Raises the limit of open files to its maximum, and returns whether it suffices.
 pub(crate) fn enough_files() -> bool {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     let _ = setrlimit(
@@ -39,14 +39,14 @@ fn start() -> Daemon {
     daemon
 }
 
-async fn ask(address: SocketAddr) -> std::io::Result<String> {
+async fn request(address: SocketAddr) -> std::io::Result<String> {
     let mut stream = tokio::net::TcpStream::connect(address).await?;
     stream
         .write_all(b"GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         .await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    Ok(answer)
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await?;
+    Ok(response)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,12 +56,14 @@ async fn burst_of_two_thousand_connections_is_answered_completely() {
     }
     let daemon = start();
     let (address, expected) = (daemon.data(), daemon.credentials().body);
-    let clients: Vec<_> = (0..CLIENTS).map(|_| tokio::spawn(ask(address))).collect();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| tokio::spawn(request(address)))
+        .collect();
     for client in clients {
-        let answer = client.await.unwrap().expect("no connection is reset");
+        let response = client.await.unwrap().expect("no connection is reset");
         assert!(
-            answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with(&expected),
-            "{answer}"
+            response.starts_with("HTTP/1.1 200 OK\r\n") && response.ends_with(&expected),
+            "{response}"
         );
     }
 }
@@ -81,19 +83,22 @@ fn two_thousand_idle_connections_do_not_delay_responses() {
             assert_eq!(reply.status, 200, "beside {count} idle connections");
         }
     }
-    // Nor does a client that sends an endless request byte by byte.
+    // A client that does not complete its request does not delay responses either.
     let mut slow = TcpStream::connect(address).unwrap();
     slow.write_all(b"GET /api/v1/cred").unwrap();
     assert_eq!(daemon.credentials().status, 200);
     slow.set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
-    assert!(slow.read_to_end(&mut Vec::new()).is_ok(), "it is cut off");
-    // So are the idle ones.
+    assert!(
+        slow.read_to_end(&mut Vec::new()).is_ok(),
+        "the slow client is disconnected"
+    );
+    // The idle clients are disconnected as well.
     for mut stream in idle {
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
-        // Closed, by whichever end of the protocol; a timeout would be an error of another kind.
+        // A close or a reset; a timeout would be an error of another kind.
         match stream.read(&mut [0]) {
             Ok(0) => {}
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
@@ -124,7 +129,7 @@ async fn active_clients_are_answered_under_a_low_limit_of_open_files() {
     let daemon = Daemon::spawn_limited(120, &[&["--sandbox"], &LISTEN[..]].concat());
     daemon.uri();
     let address = daemon.data();
-    // All connect before any sends: more than fit, and none of them idle for long.
+    // All connect before the first request: more than the limit allows, but none is idle for long.
     let mut connected = Vec::new();
     for _ in 0..100 {
         connected.push(tokio::net::TcpStream::connect(address).await.unwrap());
@@ -134,8 +139,8 @@ async fn active_clients_are_answered_under_a_low_limit_of_open_files() {
             .write_all(b"GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             .await
             .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
     }
 }

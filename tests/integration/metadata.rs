@@ -1,4 +1,4 @@
-//! The daemon with the role of an ECS instance, beside a metadata service that can be made to fail.
+//! The daemon with the role of an ECS instance, whose metadata service can be made to fail.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -44,12 +44,12 @@ const FAULTS: [(Fault, &str); 10] = [
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_of_the_instance_are_passed_through() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
-    let held = attached(&sts, &service).await;
-    let daemon = beside(&service, &[]);
-    assert_serves(&daemon, &held);
+    let current = attach(&sts, &service).await;
+    let daemon = with_service(&service, &[]);
+    assert_serves(&daemon, &current);
     let host = service.endpoint().replace("http://", "");
     assert_eq!(daemon.probe("/ready").text("served_by"), host);
-    let role = format!("{LIST}{} with a token", role_name(&held));
+    let role = format!("{LIST}{} with a token", role_name(&current));
     assert_eq!(
         service.requests(),
         [PUT, &format!("{LIST} with a token"), &role]
@@ -59,21 +59,21 @@ async fn credentials_of_the_instance_are_passed_through() {
 #[tokio::test(flavor = "multi_thread")]
 async fn role_is_assumed_with_the_credentials_of_the_instance() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
-    let held = attached(&sts, &service).await;
+    let current = attach(&sts, &service).await;
     sts.permit_assume_role(&sts.role_arn(), true);
-    let wanted = role_that_trusts(&sts, "job", &sts.role_arn());
-    let daemon = beside(
+    let role_arn = role_that_trusts(&sts, "job", &sts.role_arn());
+    let daemon = with_service(
         &service,
         &[
-            ("ALIBABA_CLOUD_ROLE_ARN", &wanted),
+            ("ALIBABA_CLOUD_ROLE_ARN", &role_arn),
             ("ALIBABA_CLOUD_STS_ENDPOINT", &sts.endpoint()),
         ],
     );
-    plant(&daemon, &held);
+    plant(&daemon, &current);
     daemon.uri();
     let served = daemon.credentials();
     let issued = sts.issued(&served.text("AccessKeyId")).unwrap();
-    assert_eq!(issued.role_arn, wanted);
+    assert_eq!(issued.role_arn, role_arn);
     let secret = issued.access_key_secret.expose_secret();
     assert_eq!(served.text("AccessKeySecret"), secret);
 }
@@ -81,30 +81,30 @@ async fn role_is_assumed_with_the_credentials_of_the_instance() {
 #[tokio::test(flavor = "multi_thread")]
 async fn configured_role_name_is_not_looked_up() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
-    let held = attached(&sts, &service).await;
-    let name = role_name(&held);
-    let daemon = beside(&service, &[("ALIBABA_CLOUD_ECS_METADATA", name)]);
-    assert_serves(&daemon, &held);
+    let current = attach(&sts, &service).await;
+    let name = role_name(&current);
+    let daemon = with_service(&service, &[("ALIBABA_CLOUD_ECS_METADATA", name)]);
+    assert_serves(&daemon, &current);
     let role = format!("{LIST}{name} with a token");
     assert_eq!(service.requests(), [PUT, &role]);
 
     // Another role in its place is not the configured one.
     let other = role_that_trusts(&sts, "other", &sts.user_arn());
     service.attach(session(&sts, &other).await);
-    let ready = renew_until(&daemon, "the role is missed", |ready| {
+    let ready = renew_until(&daemon, "the role is missing", |ready| {
         ready.text("phase") == "failing"
     });
     assert_eq!(ready.text("Code"), "MetadataNoRole");
     assert!(ready.text("Message").contains(name), "{ready:?}");
-    assert_serves(&daemon, &held);
+    assert_serves(&daemon, &current);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn role_may_be_replaced_where_no_name_is_configured() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
-    let held = attached(&sts, &service).await;
-    let daemon = beside(&service, &[]);
-    assert_serves(&daemon, &held);
+    let current = attach(&sts, &service).await;
+    let daemon = with_service(&service, &[]);
+    assert_serves(&daemon, &current);
     let other = role_that_trusts(&sts, "other", &sts.user_arn());
     let new = session(&sts, &other).await;
     service.attach(new.clone());
@@ -115,23 +115,24 @@ async fn role_may_be_replaced_where_no_name_is_configured() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_token_is_used_for_every_renewal_until_the_service_refuses_it() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
-    let held = attached(&sts, &service).await;
-    let daemon = beside(&service, &[]);
-    assert_serves(&daemon, &held);
+    let current = attach(&sts, &service).await;
+    let daemon = with_service(&service, &[]);
+    assert_serves(&daemon, &current);
     service.take_requests();
     let (list, role) = (
         format!("{LIST} with a token"),
-        format!("{LIST}{} with a token", role_name(&held)),
+        format!("{LIST}{} with a token", role_name(&current)),
     );
 
     renew(&daemon);
     renew(&daemon);
-    let asked = service.take_requests();
-    assert_eq!(asked, [&list, &role, &list, &role].map(String::clone));
+    let requests = service.take_requests();
+    assert_eq!(requests, [&list, &role, &list, &role].map(String::clone));
 
-    let ends: [fn(&Metadata); 2] = [Metadata::revoke_tokens, |service| service.pass(6 * HOUR)];
-    for end in ends {
-        end(&service);
+    let invalidations: [fn(&Metadata); 2] =
+        [Metadata::revoke_tokens, |service| service.pass(6 * HOUR)];
+    for invalidate in invalidations {
+        invalidate(&service);
         renew(&daemon);
         assert_eq!(service.take_requests(), [&list, PUT, &list, &role]);
     }
@@ -146,16 +147,16 @@ async fn one_token_is_used_for_every_renewal_until_the_service_refuses_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn request_without_a_token_is_sent_only_where_allowed() {
     let (sts, service) = (sts().await, Metadata::start(Mode::V1));
-    let held = attached(&sts, &service).await;
-    let daemon = beside(&service, &[]);
+    let current = attach(&sts, &service).await;
+    let daemon = with_service(&service, &[]);
     assert_refused(&daemon, "MetadataNoToken");
-    assert!(service.requests().iter().all(|asked| asked == PUT));
+    assert!(service.requests().iter().all(|request| request == PUT));
     drop(daemon);
 
     service.take_requests();
-    let daemon = beside(&service, &[("RAM_SIDECAR_ALLOW_V1", "true")]);
-    assert_serves(&daemon, &held);
-    let role = format!("{LIST}{}", role_name(&held));
+    let daemon = with_service(&service, &[("RAM_SIDECAR_ALLOW_V1", "true")]);
+    assert_serves(&daemon, &current);
+    let role = format!("{LIST}{}", role_name(&current));
     assert_eq!(service.requests(), [PUT, LIST, PUT, &role]);
 }
 
@@ -164,13 +165,15 @@ async fn available_token_is_used_even_where_it_is_optional() {
     let sts = sts().await;
     for mode in [Mode::Normal, Mode::Hardened] {
         let service = Metadata::start(mode);
-        let held = attached(&sts, &service).await;
-        let daemon = beside(&service, &[("RAM_SIDECAR_ALLOW_V1", "true")]);
-        assert_serves(&daemon, &held);
-        let asked = service.requests();
+        let current = attach(&sts, &service).await;
+        let daemon = with_service(&service, &[("RAM_SIDECAR_ALLOW_V1", "true")]);
+        assert_serves(&daemon, &current);
+        let requests = service.requests();
         assert!(
-            asked[1..].iter().all(|a| a.ends_with("with a token")),
-            "{asked:?}"
+            requests[1..]
+                .iter()
+                .all(|request| request.ends_with("with a token")),
+            "{requests:?}"
         );
     }
 }
@@ -178,15 +181,15 @@ async fn available_token_is_used_even_where_it_is_optional() {
 #[tokio::test(flavor = "multi_thread")]
 async fn request_to_the_metadata_service_bypasses_the_proxy() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
-    let held = attached(&sts, &service).await;
+    let current = attach(&sts, &service).await;
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", proxy.local_addr().unwrap());
     let env = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
-    let daemon = beside(&service, &env.map(|name| (name, address.as_str())));
-    assert_serves(&daemon, &held);
+    let daemon = with_service(&service, &env.map(|name| (name, address.as_str())));
+    assert_serves(&daemon, &current);
     proxy.set_nonblocking(true).unwrap();
-    let met = proxy.accept().map_err(|error| error.kind());
-    assert_eq!(met.unwrap_err(), ErrorKind::WouldBlock);
+    let connection = proxy.accept().map_err(|error| error.kind());
+    assert_eq!(connection.unwrap_err(), ErrorKind::WouldBlock);
 }
 
 #[test]
@@ -207,34 +210,34 @@ async fn role_attached_later_is_served_without_a_restart() {
     let named = [("ALIBABA_CLOUD_ECS_METADATA", "SandboxRole")];
     for env in [&[][..], &named] {
         service.detach();
-        let daemon = beside(&service, env);
+        let daemon = with_service(&service, env);
         assert_refused(&daemon, "MetadataNoRole");
         let role = role_that_trusts(&sts, "SandboxRole", &sts.user_arn());
-        let held = session(&sts, &role).await;
-        service.attach(held.clone());
-        assert_serves(&daemon, &held);
+        let current = session(&sts, &role).await;
+        service.attach(current.clone());
+        assert_serves(&daemon, &current);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_fault_at_startup_has_its_code_and_recovers_without_a_restart() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
-    let held = attached(&sts, &service).await;
+    let current = attach(&sts, &service).await;
     for (fault, code) in FAULTS {
         service.break_with(fault);
-        let daemon = beside(&service, &[]);
+        let daemon = with_service(&service, &[]);
         let sentence = assert_refused(&daemon, code);
         if fault == Fault::Status(429) {
             assert!(next_attempt_after(&daemon) > Duration::from_secs(RETRY_AFTER / 2));
         }
-        // A service that answers is not said to be out of reach.
-        let is_reached = !sentence.contains("container that may reach");
-        assert_eq!(is_reached, fault != Fault::Hang, "{fault:?}: {sentence}");
+        // The message suggests unreachability only if the service does not respond.
+        let is_reachable = !sentence.contains("container that may reach");
+        assert_eq!(is_reachable, fault != Fault::Hang, "{fault:?}: {sentence}");
 
         service.break_with(None);
         renew_until(&daemon, "it recovers", |ready| ready.status == 200);
-        assert_serves(&daemon, &held);
-        plant(&daemon, &held);
+        assert_serves(&daemon, &current);
+        plant(&daemon, &current);
         for token in service.tokens() {
             daemon.plant(&token);
         }
@@ -244,89 +247,91 @@ async fn every_fault_at_startup_has_its_code_and_recovers_without_a_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn current_credentials_are_served_through_every_fault_and_then_replaced() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
-    let mut held = attached(&sts, &service).await;
-    let daemon = beside(&service, &[]);
+    let mut current = attach(&sts, &service).await;
+    let daemon = with_service(&service, &[]);
     for (fault, code) in FAULTS {
-        assert_serves(&daemon, &held);
+        assert_serves(&daemon, &current);
         service.break_with(fault);
         let ready = renew_until(&daemon, code, |ready| ready.text("phase") == "failing");
         assert_eq!((ready.status, ready.text("Code").as_str()), (200, code));
         daemon.logged(&format!("\"code\":\"{code}\""));
-        assert_serves(&daemon, &held);
+        assert_serves(&daemon, &current);
 
         let new = session(&sts, &sts.role_arn()).await;
-        assert_ne!(new.access_key_id, held.access_key_id);
+        assert_ne!(new.access_key_id, current.access_key_id);
         service.attach(new.clone());
         service.break_with(None);
         renew_until(&daemon, "it recovers", |ready| {
             ready.text("phase") == "fresh"
         });
-        held = new;
+        current = new;
     }
-    assert_serves(&daemon, &held);
+    assert_serves(&daemon, &current);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hanging_service_costs_an_attempt_about_a_second() {
     let (sts, service) = (sts().await, Metadata::start(Mode::Hardened));
-    attached(&sts, &service).await;
+    attach(&sts, &service).await;
     service.break_with(Fault::Hang);
-    let daemon = beside(&service, &[]);
-    eventually("it asks", || service.requests().first().cloned());
-    let asked_at = Instant::now();
+    let daemon = with_service(&service, &[]);
+    eventually("it requests a token", || {
+        service.requests().first().cloned()
+    });
+    let requested_at = Instant::now();
     let message = daemon.logged("No credentials");
-    // The timeout of the whole attempt is 8 seconds.
+    // The timeout of a whole attempt is 8 seconds.
     assert!(message.contains("MetadataUnreachable"), "{message}");
-    assert!(asked_at.elapsed() < Duration::from_secs(5));
-    assert!(service.requests().iter().all(|asked| asked == PUT));
+    assert!(requested_at.elapsed() < Duration::from_secs(5));
+    assert!(service.requests().iter().all(|request| request == PUT));
 }
 
-/// Runs the test below in a network where 100.100.100.200 is this machine.
+/// Runs the test below in a network namespace where 100.100.100.200 is a local address.
 #[test]
-fn default_address_of_the_service_is_used_in_a_network_of_its_own() {
+fn default_address_of_the_service_is_used_in_a_separate_network() {
     let name = "default_address_of_the_service_is_used_where_none_is_configured";
     namespace::passes(module_path!(), name);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs 100.100.100.200 for itself: the test above runs it in a network of its own"]
+#[ignore = "needs the address 100.100.100.200: the test above runs it in a separate network namespace"]
 async fn default_address_of_the_service_is_used_where_none_is_configured() {
     if !namespace::is_here() {
         return;
     }
     let (sts, service) = (sts().await, Metadata::start_at(METADATA, Mode::Hardened));
-    let held = attached(&sts, &service).await;
+    let current = attach(&sts, &service).await;
     let daemon = Daemon::spawn(&LISTEN, &[("RAM_SIDECAR_IDENTITY", "ecs_ram_role")]);
-    assert_serves(&daemon, &held);
+    assert_serves(&daemon, &current);
     let served_by = daemon.probe("/ready").text("served_by");
     assert_eq!(served_by, "100.100.100.200");
 }
 
-/// Starts a daemon on an instance whose metadata service is `service`.
-fn beside(service: &Metadata, env: &[(&str, &str)]) -> Daemon {
+/// Starts a daemon that uses `service` as the metadata service of its instance.
+fn with_service(service: &Metadata, env: &[(&str, &str)]) -> Daemon {
     let endpoint = service.endpoint();
-    let place = [
+    let settings = [
         ("RAM_SIDECAR_IDENTITY", "ecs_ram_role"),
         ("ALIBABA_CLOUD_IMDS_ENDPOINT", endpoint.as_str()),
     ];
-    Daemon::spawn(&LISTEN, &[&place, env].concat())
+    Daemon::spawn(&LISTEN, &[&settings, env].concat())
 }
 
-/// Gives the instance the first role of `sts`, and returns its credentials.
-async fn attached(sts: &Sandbox, service: &Metadata) -> Issued {
+/// Attaches the first role of `sts` to the instance, and returns its credentials.
+async fn attach(sts: &Sandbox, service: &Metadata) -> Issued {
     let issued = session(sts, &sts.role_arn()).await;
     service.attach(issued.clone());
     issued
 }
 
-/// Lets `sts` issue credentials of a role, as the instance's service gets them.
+/// Lets `sts` issue credentials of a role, which the metadata service of the instance then serves.
 async fn session(sts: &Sandbox, role_arn: &str) -> Issued {
     let endpoint = Endpoint::parse(&sts.endpoint()).unwrap();
     let outbound = Outbound::new(client::Options {
         direct: true,
         ..client::Options::default()
     });
-    let place = EndpointState::new(endpoint, outbound.unwrap());
+    let endpoint = EndpointState::new(endpoint, outbound.unwrap());
     let keys = Keys {
         access_key_id: sts.access_key_id(),
         access_key_secret: sts.access_key_secret(),
@@ -340,7 +345,7 @@ async fn session(sts: &Sandbox, role_arn: &str) -> Issued {
         external_id: None,
         source_identity: None,
     };
-    let mut client = Sts::new(vec![place], Signature::V1, Clock::machine());
+    let mut client = Sts::new(vec![endpoint], Signature::V1, Clock::machine());
     let granted = client.assume_role(&keys, &role).await.unwrap();
     sts.issued(&granted.credentials.access_key_id).unwrap()
 }
@@ -353,7 +358,7 @@ fn role_that_trusts(sts: &Sandbox, name: &str, principal: &str) -> String {
     sts.add_role(name, &trust.to_string(), HOUR).unwrap()
 }
 
-/// Names the secrets that the metadata service gave.
+/// Declares the secrets that the metadata service returned.
 fn plant(daemon: &Daemon, issued: &Issued) {
     daemon.plant(issued.access_key_secret.expose_secret());
     daemon.plant(issued.security_token.expose_secret());
@@ -378,7 +383,7 @@ fn assert_serves(daemon: &Daemon, expected: &Issued) {
     }
 }
 
-/// Asserts that responses, the log and the probe have the same message, under `code`; returns the sentence.
+/// Asserts that responses, the log and the probe contain the same message and `code`; returns the message.
 fn assert_refused(daemon: &Daemon, code: &str) -> String {
     let message = daemon.logged("No credentials");
     let reply: Reply = daemon.credentials();
@@ -398,7 +403,7 @@ fn assert_refused(daemon: &Daemon, code: &str) -> String {
     sentence
 }
 
-/// Renews, and waits until that has succeeded.
+/// Requests a renewal, and waits until it has succeeded.
 fn renew(daemon: &Daemon) {
     daemon.logged("Credentials renewed");
     let renewals = || {
@@ -409,7 +414,9 @@ fn renew(daemon: &Daemon) {
     };
     let before = renewals();
     daemon.signal("HUP");
-    eventually("it renews", || (renewals() > before).then_some(()));
+    eventually("the credentials are renewed", || {
+        (renewals() > before).then_some(())
+    });
 }
 
 fn next_attempt_after(daemon: &Daemon) -> Duration {

@@ -18,7 +18,7 @@ macro_rules! in_own_network {
         $($(
             #[test]
             fn $name() {
-                if $crate::toolchains::Language::$language.is_there() {
+                if $crate::toolchains::Language::$language.is_installed() {
                     let module = concat!(module_path!(), "::in_own_network");
                     $crate::namespace::passes(module, stringify!($name));
                 }

@@ -66,7 +66,7 @@ fn credentials_response_satisfies_every_parser() {
         3600
     );
 
-    // One line, an IPv4 literal, the path of PAI.
+    // The output is one line, with an IPv4 literal and the path that PAI uses.
     assert_eq!(
         daemon.stdout(),
         [format!("ALIBABA_CLOUD_CREDENTIALS_URI={uri}")]
@@ -127,7 +127,7 @@ fn every_refusal_is_json_with_a_code_and_a_message() {
             "{line} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n"
         ))
     };
-    let right = "GET /api/v1/credentials/0";
+    let valid = "GET /api/v1/credentials/0";
     for (reply, status, code) in [
         (request("GET /", ""), 404, "NotFound"),
         (request("GET /api/v1/credentials/", ""), 404, "NotFound"),
@@ -142,27 +142,27 @@ fn every_refusal_is_json_with_a_code_and_a_message() {
         ),
         (request("OPTIONS *", ""), 405, "MethodNotAllowed"),
         (
-            request(right, "Origin: http://evil.example\r\n"),
+            request(valid, "Origin: http://evil.example\r\n"),
             403,
             "BrowserRefused",
         ),
         (
-            request(right, "Sec-Fetch-Mode: no-cors\r\n"),
+            request(valid, "Sec-Fetch-Mode: no-cors\r\n"),
             403,
             "BrowserRefused",
         ),
         (
-            request(right, "X-Forwarded-For: 10.0.0.1\r\n"),
+            request(valid, "X-Forwarded-For: 10.0.0.1\r\n"),
             403,
             "ForwardedRefused",
         ),
         (
-            daemon.raw(&format!("{right} HTTP/1.1\r\nHost: evil.example\r\n\r\n")),
+            daemon.raw(&format!("{valid} HTTP/1.1\r\nHost: evil.example\r\n\r\n")),
             403,
             "HostRefused",
         ),
         (
-            daemon.raw(&format!("{right} HTTP/1.1\r\n\r\n")),
+            daemon.raw(&format!("{valid} HTTP/1.1\r\n\r\n")),
             403,
             "HostRefused",
         ),
@@ -178,12 +178,12 @@ fn every_refusal_is_json_with_a_code_and_a_message() {
         assert_eq!(reply.header("connection"), Some("close"), "{reply:?}");
         assert_eq!(reply.header("allow").is_some(), status == 405);
     }
-    // Bytes that are not HTTP never reach the routes: the HTTP library refuses them, without a body.
+    // The HTTP library refuses bytes that are not HTTP, without a body.
     for garbage in ["\r\n\r\n", "\0\u{1}\u{2}\r\n\r\n", "GET\r\n\r\n"] {
         assert_ne!(daemon.raw(garbage).status, 200);
     }
     let oversized = format!(
-        "{right} HTTP/1.1\r\nHost: 127.0.0.1\r\nX: {}\r\n\r\n",
+        "{valid} HTTP/1.1\r\nHost: 127.0.0.1\r\nX: {}\r\n\r\n",
         "x".repeat(64 * 1024)
     );
     assert_ne!(daemon.raw(&oversized).status, 200);
@@ -230,9 +230,9 @@ fn probes_report_the_state_and_serve_no_credentials() {
     }
     assert_eq!(daemon.probe("/ready").text("phase"), "fresh");
     assert_eq!(daemon.probe("/api/v1/credentials/0").status, 404);
-    // The kubelet uses the address of the pod.
-    let foreign = "GET /live HTTP/1.1\r\nHost: 10.1.2.3:7003\r\n\r\n";
-    assert_eq!(http::raw(daemon.admin(), foreign).status, 200);
+    // The kubelet sends the address of the pod as the `Host`.
+    let kubelet = "GET /live HTTP/1.1\r\nHost: 10.1.2.3:7003\r\n\r\n";
+    assert_eq!(http::raw(daemon.admin(), kubelet).status, 200);
 }
 
 #[test]
@@ -254,14 +254,14 @@ fn draining_daemon_is_not_ready_but_serves_and_renews() {
     daemon.uri();
     let before = daemon.credentials().text("AccessKeyId");
     daemon.signal("TERM");
-    eventually("it is not ready any more", || {
+    eventually("the daemon is not ready any more", || {
         (daemon.probe("/ready").status == 503).then_some(())
     });
     assert_eq!(daemon.probe("/ready").text("status"), "stopping");
     assert_eq!(daemon.probe("/live").status, 200);
     assert_eq!(daemon.credentials().text("AccessKeyId"), before);
     daemon.signal("HUP");
-    eventually("it renews", || {
+    eventually("the credentials are renewed", || {
         (daemon.credentials().text("AccessKeyId") != before).then_some(())
     });
     daemon.signal("TERM");
@@ -325,12 +325,12 @@ fn every_log_line_is_marked_as_a_sandbox() {
         let event: Value = serde_json::from_str(line).unwrap();
         assert_eq!(event["span"]["name"], "sandbox", "{line}");
     }
-    let id = daemon.logged("Credentials renewed");
-    assert!(id.contains("STS.Sandbox"), "{id}");
+    let renewal = daemon.logged("Credentials renewed");
+    assert!(renewal.contains("STS.Sandbox"), "{renewal}");
 
-    // A short duration is warned of, and the warning is marked at any log level.
-    let terse = sandbox(&["--duration", "15m"], &[("RAM_SIDECAR_LOG", "warn")]);
-    let warning = terse.logged("role.duration is below 34 minutes");
+    // The warning of a short duration is marked as well, at any log level.
+    let quiet = sandbox(&["--duration", "15m"], &[("RAM_SIDECAR_LOG", "warn")]);
+    let warning = quiet.logged("role.duration is below 34 minutes");
     assert!(
         warning.contains(r#""span":{"name":"sandbox"}"#),
         "{warning}"

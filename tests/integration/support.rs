@@ -1,4 +1,4 @@
-//! Runs the real binary, and helps tests of processes: output, deadlines, temporary directories.
+//! Runs the real binary, and supports tests of processes with captured output, deadlines and temporary directories.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,8 +16,8 @@ use crate::http::{self, Reply};
 
 /// The real binary under test, killed on drop.
 ///
-/// It logs at the level `trace`. On drop, its output and all its responses other than credentials are searched for every
-/// secret that the test knows.
+/// It logs at the level `trace`. On drop, its output and all its responses other than credentials are searched for all
+/// known secrets.
 pub(crate) struct Daemon {
     process: Process,
     secrets: Mutex<Vec<String>>,
@@ -35,7 +35,7 @@ impl Daemon {
         }
     }
 
-    /// Starts it like [`Self::spawn`], with a standard output that is closed at the other end.
+    /// Starts it like [`Self::spawn`], with the reading end of its standard output closed.
     pub(crate) fn spawn_without_stdout(args: &[&str]) -> Self {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         drop(reader);
@@ -53,7 +53,7 @@ impl Daemon {
         Self::spawn_under(&["prlimit", &limit], args, &[])
     }
 
-    /// Starts it like [`Self::spawn`], through a program that replaces itself with it.
+    /// Starts it like [`Self::spawn`], through a program that executes it.
     pub(crate) fn spawn_under(starter: &[&str], args: &[&str], env: &[(&str, &str)]) -> Self {
         let outer = under(starter, &command("serve", args, env));
         Self {
@@ -90,12 +90,12 @@ impl Daemon {
 
     /// Returns the address of the metadata listener.
     pub(crate) fn metadata(&self) -> SocketAddr {
-        self.address(METADATA)
+        self.address(METADATA_MESSAGE)
     }
 
-    /// Returns the name of the role that the metadata listener gives.
+    /// Returns the name of the role that the metadata listener serves.
     pub(crate) fn metadata_role(&self) -> String {
-        self.field(METADATA, "role")
+        self.field(METADATA_MESSAGE, "role")
     }
 
     fn address(&self, message: &str) -> SocketAddr {
@@ -122,7 +122,7 @@ impl Daemon {
     /// Requests a path from the data listener.
     pub(crate) fn get(&self, path: &str) -> Reply {
         let reply = http::get(self.data(), path);
-        self.learn(&reply);
+        self.record(&reply);
         reply
     }
 
@@ -134,21 +134,21 @@ impl Daemon {
     /// Requests a probe from the admin listener.
     pub(crate) fn probe(&self, path: &str) -> Reply {
         let reply = http::get(self.admin(), path);
-        self.learn(&reply);
+        self.record(&reply);
         reply
     }
 
     /// Sends bytes to the metadata listener.
     pub(crate) fn raw_metadata(&self, request: &str) -> Reply {
         let reply = http::raw(self.metadata(), request);
-        self.learn(&reply);
+        self.record(&reply);
         reply
     }
 
     /// Sends bytes to the data listener.
     pub(crate) fn raw(&self, request: &str) -> Reply {
         let reply = http::raw(self.data(), request);
-        self.learn(&reply);
+        self.record(&reply);
         reply
     }
 
@@ -157,15 +157,15 @@ impl Daemon {
         self.secrets.lock().unwrap().push(secret.to_owned());
     }
 
-    /// Adds the secrets of credentials; any other response must not contain one.
-    fn learn(&self, reply: &Reply) {
+    /// Records the secrets of credentials, and any other response, which must not contain a secret.
+    fn record(&self, reply: &Reply) {
         match serde_json::from_str::<Value>(&reply.body) {
             Ok(json) if json["Code"] == "Success" => {
                 for name in ["AccessKeySecret", "SecurityToken"] {
                     self.plant(json[name].as_str().expect("credentials are strings"));
                 }
             }
-            // The dialect of AWS SDKs.
+            // The format of AWS SDKs.
             Ok(json) if json["SecretAccessKey"].is_string() => {
                 for name in ["SecretAccessKey", "Token"] {
                     self.plant(json[name].as_str().expect("credentials are strings"));
@@ -194,7 +194,8 @@ impl Daemon {
         let pid = i32::try_from(self.process.child.id())
             .ok()
             .and_then(Pid::from_raw);
-        kill_process(pid.expect("a child has a process id"), signal).expect("the daemon runs");
+        kill_process(pid.expect("a child has a process id"), signal)
+            .expect("the daemon is running");
     }
 
     /// Waits for the process to exit, and returns its exit code.
@@ -210,7 +211,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // The rest of the output is read once the process has exited.
+        // Its whole output can be read once the process has exited.
         end(&mut self.process.child);
         if std::thread::panicking() {
             return;
@@ -267,8 +268,8 @@ pub(crate) struct Ended {
 pub(crate) fn run_command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Ended {
     let mut process = Process::start(command(name, args, env));
     let child = &mut process.child;
-    let status = eventually("the process ends", || {
-        child.try_wait().expect("it is our child")
+    let status = eventually("the process exits", || {
+        child.try_wait().expect("it is a child process")
     });
     process.stderr.wait_for(START_DEADLINE, |_| None::<()>);
     process.stdout.wait_for(START_DEADLINE, |_| None::<()>);
@@ -312,19 +313,19 @@ pub(crate) fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Comman
     command
 }
 
-/// Returns a command that runs another one, through `starter` unless that is empty, with only the variables of the other.
+/// Returns a command that runs `inner`, through `starter` unless it is empty, with only the variables of `inner`.
 pub(crate) fn under(starter: &[&str], inner: &Command) -> Command {
     let starter = starter.iter().map(AsRef::as_ref);
-    let inner_words = std::iter::once(inner.get_program()).chain(inner.get_args());
-    let mut words = starter.chain(inner_words);
-    let mut outer = Command::new(words.next().expect("a program"));
-    outer.args(words).env_clear();
+    let inner_args = std::iter::once(inner.get_program()).chain(inner.get_args());
+    let mut args = starter.chain(inner_args);
+    let mut outer = Command::new(args.next().expect("a program"));
+    outer.args(args).env_clear();
     let variables = inner.get_envs();
     outer.envs(variables.filter_map(|(name, value)| Some((name, value?))));
     outer
 }
 
-const METADATA: &str = "The ECS metadata dialect is served";
+const METADATA_MESSAGE: &str = "The ECS metadata dialect is served";
 
 const URI_PREFIX: &str = "ALIBABA_CLOUD_CREDENTIALS_URI=";
 
@@ -334,7 +335,7 @@ pub(crate) struct Process {
     stdin: Option<ChildStdin>,
     stdout: Arc<Output>,
     stderr: Arc<Output>,
-    answers: usize,
+    responses: usize,
 }
 
 impl Process {
@@ -359,7 +360,7 @@ impl Process {
             stdin,
             stdout,
             stderr,
-            answers: 0,
+            responses: 0,
         }
     }
 
@@ -371,8 +372,8 @@ impl Process {
     /// Waits for the process to exit, and returns its exit code.
     pub(crate) fn ended(&mut self) -> Option<i32> {
         let child = &mut self.child;
-        let status = eventually("the process ends", || {
-            child.try_wait().expect("it is our child")
+        let status = eventually("the process exits", || {
+            child.try_wait().expect("it is a child process")
         });
         status.code()
     }
@@ -386,12 +387,12 @@ impl Process {
     /// Writes a line to its standard input, and returns the next line that it prints.
     pub(crate) fn ask(&mut self, question: &str) -> String {
         self.tell(question);
-        let index = self.answers;
-        self.answers += 1;
-        let answer = self
+        let index = self.responses;
+        self.responses += 1;
+        let response = self
             .stdout
-            .wait_for(ANSWER_DEADLINE, |lines| lines.get(index).cloned());
-        answer.unwrap_or_else(|| panic!("no answer to `{question}`; {}", self.stderr()))
+            .wait_for(RESPONSE_DEADLINE, |lines| lines.get(index).cloned());
+        response.unwrap_or_else(|| panic!("no response to `{question}`; {}", self.stderr()))
     }
 
     /// Returns the lines of its standard output so far.
@@ -411,19 +412,19 @@ impl Drop for Process {
     }
 }
 
-/// Kills a child, unless it has exited. Where coverage is measured, it first gets the time to write its counters.
+/// Kills a child, unless it has exited. While coverage is measured, the child first gets time to write its counters.
 fn end(child: &mut Child) {
-    let is_there = |child: &mut Child| matches!(child.try_wait(), Ok(None));
+    let is_running = |child: &mut Child| matches!(child.try_wait(), Ok(None));
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.filter(|_| environment(COVERAGE).is_some());
-    // The second signal ends a drain.
+    // A second signal ends the drain.
     for _ in 0..2 {
-        let Some(pid) = pid.filter(|_| is_there(child)) else {
+        let Some(pid) = pid.filter(|_| is_running(child)) else {
             break;
         };
         let _ = kill_process(pid, Signal::TERM);
         for _ in 0..COVERAGE_POLLS {
-            if !is_there(child) {
+            if !is_running(child) {
                 break;
             }
             std::thread::sleep(POLL);
@@ -435,12 +436,12 @@ fn end(child: &mut Child) {
 
 #[derive(Default)]
 struct Output {
-    seen: Mutex<Seen>,
-    grown: Condvar,
+    seen: Mutex<Captured>,
+    changed: Condvar,
 }
 
 #[derive(Default)]
-struct Seen {
+struct Captured {
     lines: Vec<String>,
     is_complete: bool,
 }
@@ -453,27 +454,23 @@ impl Output {
             for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
                 writer.seen.lock().unwrap().lines.push(line);
-                writer.grown.notify_all();
+                writer.changed.notify_all();
             }
             writer.seen.lock().unwrap().is_complete = true;
-            writer.grown.notify_all();
+            writer.changed.notify_all();
         });
         output
     }
 
-    /// Waits until `wanted` returns a value, the output ends or `deadline` has passed.
-    fn wait_for<T>(
-        &self,
-        deadline: Duration,
-        wanted: impl Fn(&[String]) -> Option<T>,
-    ) -> Option<T> {
+    /// Waits until `find` returns a value, the output ends or `deadline` has passed.
+    fn wait_for<T>(&self, deadline: Duration, find: impl Fn(&[String]) -> Option<T>) -> Option<T> {
         let seen = self.seen.lock().unwrap();
-        let is_waiting = |seen: &mut Seen| !seen.is_complete && wanted(&seen.lines).is_none();
+        let is_waiting = |seen: &mut Captured| !seen.is_complete && find(&seen.lines).is_none();
         let (seen, _) = self
-            .grown
+            .changed
             .wait_timeout_while(seen, deadline, is_waiting)
             .unwrap();
-        wanted(&seen.lines)
+        find(&seen.lines)
     }
 }
 
@@ -510,7 +507,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Waits until `condition` returns a value; panics after 30 s, naming `what`.
+/// Waits until `condition` returns a value; panics with `what` after 30 seconds.
 pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     let polls = START_DEADLINE.as_millis() / POLL.as_millis();
     for _ in 0..polls {
@@ -522,15 +519,15 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
     panic!("{what}: not within {START_DEADLINE:?}");
 }
 
-/// Returns `is_there`; if not, prints that the test is skipped for lack of `what`, and fails under `CI=true`.
+/// Returns `is_available`; if it is false, prints that the test is skipped for lack of `what`, and fails under `CI=true`.
 #[expect(clippy::print_stderr, reason = "a skipped test must be visible")]
-pub(crate) fn required(what: &str, is_there: bool) -> bool {
-    if !is_there {
+pub(crate) fn required(what: &str, is_available: bool) -> bool {
+    if !is_available {
         eprintln!("SKIPPED: {what} not found");
         let is_ci = environment("CI").is_some_and(|value| value == "true");
         assert!(!is_ci, "CI must not skip: {what} not found");
     }
-    is_there
+    is_available
 }
 
 /// Reads a variable of the environment of the tests.
@@ -544,13 +541,13 @@ pub(crate) fn environment(name: &str) -> Option<OsString> {
 
 const POLL: Duration = Duration::from_millis(20);
 
-/// Set by `.ci/coverage`: the instrumented programs write their counters when they exit.
+/// A variable that `.ci/coverage` sets. Instrumented programs write their counters when they exit.
 const COVERAGE: &str = "LLVM_PROFILE_FILE";
 
-/// A second and a half.
+/// One and a half seconds.
 const COVERAGE_POLLS: u32 = 75;
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A client first imports its SDK, perhaps on a machine that is busy with other tests.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// Long enough for a client to import its SDK on a machine that is busy with other tests.
+const RESPONSE_DEADLINE: Duration = Duration::from_secs(60);

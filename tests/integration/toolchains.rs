@@ -1,7 +1,7 @@
 //! The languages of the official SDKs and of the validator of manifests: installs their packages once below the target
 //! directory, and runs their programs.
 //!
-//! Tests of a language that is not installed are skipped with a note; under `CI=true` they fail.
+//! Tests of a language that is not installed are reported as skipped; under `CI=true` they fail.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -23,12 +23,12 @@ pub(crate) enum Language {
     Node,
     Go,
     Java,
-    /// Go again, with the libraries of Kubernetes.
+    /// Go with the libraries of Kubernetes.
     #[cfg_attr(
         not(feature = "inject"),
         expect(
             dead_code,
-            reason = "it validates manifests, which that feature writes"
+            reason = "it validates manifests, which that feature generates"
         )
     )]
     Kubernetes,
@@ -64,7 +64,7 @@ impl Language {
                 java.arg(option)
                     .arg("-classpath")
                     .arg(class_path)
-                    .arg(capitalised(program));
+                    .arg(capitalized(program));
                 java
             }
         };
@@ -79,7 +79,7 @@ impl Language {
     }
 
     /// Whether it is installed. Blocks like [`Self::program`].
-    pub(crate) fn is_there(self) -> bool {
+    pub(crate) fn is_installed(self) -> bool {
         self.prepared().is_some()
     }
 
@@ -106,7 +106,7 @@ impl Language {
         // Other test processes may install it too; the lock is released with the file, even if this process is killed.
         let lock =
             File::create(clients.join(format!("{}.lock", self.name()))).expect("a lock file");
-        flock(&lock, FlockOperation::LockExclusive).expect("the lock can be waited for");
+        flock(&lock, FlockOperation::LockExclusive).expect("the lock is granted");
 
         let prepared = clients.join(self.name());
         let stamp_file = prepared.join("stamp");
@@ -144,7 +144,7 @@ impl Language {
             }
             // Every program of the module, and ossutil, which is another module.
             Self::Go => self.go_build(prepared, &["./...", "github.com/aliyun/ossutil"]),
-            // Optimising it would take half a minute; it runs for a moment.
+            // Optimizing it would take half a minute, and it runs only briefly.
             Self::Kubernetes => self.go_build(prepared, &["-gcflags=all=-N -l", "."]),
             Self::Java => {
                 self.copy_inputs(prepared);
@@ -159,7 +159,7 @@ impl Language {
 
     fn go_build(self, prepared: &Path, args: &[&str]) {
         let mut build = Command::new("go");
-        // With a directory as output, programs have their own names.
+        // With a directory as output, each program gets the name of its package.
         build
             .args(["build", "-o"])
             .arg(prepared.join(""))
@@ -263,6 +263,6 @@ fn read_text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn capitalised(name: &str) -> String {
+fn capitalized(name: &str) -> String {
     name[..1].to_uppercase() + &name[1..]
 }

@@ -29,7 +29,7 @@ async fn hanging_renewal_does_not_delay_responses() {
     let sts = sts().await;
     let daemon = beside(&sts, &[], &[]);
     daemon.uri();
-    let held = daemon.credentials().body;
+    let current = daemon.credentials().body;
     sts.inject(Fault::Hang, Times::UntilCleared);
     daemon.signal("HUP");
     sts.wait_for_requests(2).await;
@@ -38,9 +38,9 @@ async fn hanging_renewal_does_not_delay_responses() {
     let clients: Vec<_> = (0..50).map(|_| http::send(address, request)).collect();
     for client in clients {
         let reply = http::received(client);
-        assert_eq!((reply.status, &reply.body), (200, &held));
+        assert_eq!((reply.status, &reply.body), (200, &current));
     }
-    // The call is still open: none of them has waited for its end.
+    // The call is still open, so no client has waited for its end.
     let open = sts.requests().pop().expect("the renewal");
     assert_eq!((open.status, sts.request_count()), (None, 2));
 }
@@ -62,14 +62,14 @@ async fn url_of_a_request_to_sts_contains_no_secret() {
     ];
     for signature in ["v1", "v3"] {
         for identity in [&keys[..], &oidc] {
-            let stub = Stub::start(bare);
+            let stub = Stub::start(reject_secrets_in_url);
             let endpoint = stub.endpoint();
-            let place = [
+            let settings = [
                 ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/job"),
                 ("ALIBABA_CLOUD_STS_ENDPOINT", &endpoint),
                 ("RAM_SIDECAR_STS_SIGNATURE", signature),
             ];
-            let daemon = Daemon::spawn(&LISTEN, &[&place, identity].concat());
+            let daemon = Daemon::spawn(&LISTEN, &[&settings, identity].concat());
             daemon.plant("planted.oidc.token");
             daemon.logged("No credentials");
             assert_eq!(stub.rejections(), [""; 0], "{signature}");
@@ -78,14 +78,14 @@ async fn url_of_a_request_to_sts_contains_no_secret() {
     }
 }
 
-/// Accepts a request whose URL contains no credentials.
-fn bare(request: &Request) -> Reply {
-    let address = format!("{}?{}", request.path, request.query);
-    let is_telling = address.contains("planted") || address.contains("oidc");
+/// Rejects a request whose URL contains a secret.
+fn reject_secrets_in_url(request: &Request) -> Reply {
+    let target = format!("{}?{}", request.path, request.query);
+    let has_secret = target.contains("planted") || target.contains("oidc");
     Reply {
         status: StatusCode::SERVICE_UNAVAILABLE,
         content_type: "application/json",
         body: "{}".to_owned(),
-        rejection: is_telling.then_some(address),
+        rejection: has_secret.then_some(target),
     }
 }
