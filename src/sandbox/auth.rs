@@ -22,7 +22,7 @@ use crate::sandbox::account::{Account, KeyOwner};
 use crate::sandbox::http::request::{self, Call, Params};
 use crate::sandbox::http::response::ApiError;
 
-/// Who signed a call.
+/// The identity that signed a call.
 pub(crate) enum Caller {
     /// The account itself.
     Root,
@@ -32,7 +32,7 @@ pub(crate) enum Caller {
     Session(Issued),
 }
 
-/// Returns who signed a call, and uses up its nonce.
+/// Verifies a call and records its nonce, and returns the identity that signed it.
 pub(crate) fn authenticate(
     account: &mut Account,
     call: &Call,
@@ -57,9 +57,9 @@ pub(crate) fn authenticate(
     Ok(caller)
 }
 
-/// Verifies the signature of a request alone, and returns its decoded parameters.
+/// Verifies only the signature of a request, and returns its decoded parameters.
 ///
-/// Neither the key's id nor the timestamp, the nonce or the security token is checked.
+/// The id of the key, the timestamp, the nonce and the security token are not checked.
 pub async fn verify_signature(
     request: Request<Body>,
     secret: &SecretString,
@@ -84,7 +84,7 @@ fn check_scheme(params: &Params) -> Result<(), ApiError> {
         return Err(ApiError::bad_request("InvalidSignatureMethod", message));
     }
     if params.require("SignatureVersion")? != "1.0" {
-        // How STS responds is not documented; this has the form of its other errors.
+        // STS does not document this error; it has the form of other errors of STS.
         let message = "The specified parameter \"SignatureVersion\" is not valid.";
         return Err(ApiError::bad_request("InvalidParameter", message));
     }
@@ -155,7 +155,7 @@ fn check_timestamp(text: &str, now: DateTime<Utc>) -> Result<(), ApiError> {
 
 fn check_token(caller: &Caller, token: Option<&str>, now: DateTime<Utc>) -> Result<(), ApiError> {
     let Caller::Session(issued) = caller else {
-        // A long-term key has no token that could match.
+        // A long-term key has no security token.
         return token.map_or(Ok(()), |_| Err(mismatch()));
     };
     let Some(token) = token else {
@@ -169,8 +169,8 @@ fn check_token(caller: &Caller, token: Option<&str>, now: DateTime<Utc>) -> Resu
             message,
         ));
     }
-    let own = issued.security_token.expose_secret().as_bytes();
-    if !bool::from(own.ct_eq(token.as_bytes())) {
+    let issued_token = issued.security_token.expose_secret().as_bytes();
+    if !bool::from(issued_token.ct_eq(token.as_bytes())) {
         return Err(mismatch());
     }
     if now >= issued.expires_at {
@@ -188,5 +188,5 @@ fn mismatch() -> ApiError {
     ApiError::bad_request("InvalidSecurityToken.MismatchWithAccessKey", message)
 }
 
-/// How far a request's timestamp may be from the clock of STS, to either side.
+/// How far the timestamp of a request may differ from the clock of STS, in both directions.
 const WINDOW: TimeDelta = TimeDelta::minutes(15);

@@ -1,4 +1,4 @@
-//! The faults that apply to calls: first those that were injected one by one, then those of the plan in force.
+//! The faults that apply to calls: first the injected faults, one after another, then those of the plan in force.
 
 pub(crate) mod fault;
 pub(crate) mod plan;
@@ -16,7 +16,7 @@ use crate::sandbox::faults::fault::{Fault, Times};
 use crate::sandbox::faults::plan::Plan;
 use crate::sandbox::random::Random;
 
-/// The faults in force, and a count of those that have applied.
+/// The faults in force, and how often each has applied.
 pub(crate) struct Faults {
     active: Mutex<Active>,
     changed: watch::Sender<()>,
@@ -27,18 +27,18 @@ struct Active {
     injected: VecDeque<(Fault, Times)>,
     plan: Plan,
     planned_at: Instant,
-    /// How many calls each fault has applied to, by its name.
+    /// The number of calls that each fault has applied to, by its name.
     counts: BTreeMap<&'static str, u64>,
 }
 
-/// What the faults do to one call.
+/// The effects of the faults on one call.
 pub(crate) struct Effects {
     pub(crate) fault: Option<Fault>,
-    /// By how much the response is delayed.
+    /// The delay of the response.
     pub(crate) latency: Duration,
     /// Overrides `DurationSeconds`.
     pub(crate) lifetime: Option<Lifetime>,
-    /// Notifies of a change of the faults.
+    /// Reports a change of the faults.
     pub(crate) changed: watch::Receiver<()>,
 }
 
@@ -59,7 +59,7 @@ impl Faults {
         self.lock().injected.push_back((fault, times));
     }
 
-    /// Replaces all faults, also injected ones, by those of a plan.
+    /// Replaces all faults, including injected ones, by those of a plan.
     pub(crate) fn replace(&self, plan: Plan) {
         let mut active = self.lock();
         active.injected.clear();
@@ -69,7 +69,7 @@ impl Faults {
         self.changed.send_replace(());
     }
 
-    /// Decides what applies to the present call.
+    /// Determines the effects on the current call.
     pub(crate) fn next(&self, random: &Random) -> Effects {
         let mut active = self.lock();
         let age = active.planned_at.elapsed();
@@ -93,12 +93,12 @@ impl Faults {
         }
     }
 
-    /// Returns how far the sandbox's time is ahead of its clock.
+    /// Returns how far the time of the sandbox is ahead of its clock.
     pub(crate) fn skew(&self) -> TimeDelta {
         self.lock().plan.skew()
     }
 
-    /// Returns the plan in force as it was written, and how many calls each fault has applied to.
+    /// Returns the text of the plan in force, and the number of calls that each fault has applied to.
     pub(crate) fn report(&self) -> (String, BTreeMap<&'static str, u64>) {
         let active = self.lock();
         (active.plan.as_str().to_owned(), active.counts.clone())

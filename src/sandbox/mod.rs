@@ -2,17 +2,16 @@
 //!
 //! # What it checks
 //!
-//! What STS is documented to check: signatures (RPC `SignatureVersion` 1.0 and V3 `ACS3-HMAC-SHA256`), timestamps,
+//! It checks what the documentation of STS describes: signatures (RPC `SignatureVersion` 1.0 and V3 `ACS3-HMAC-SHA256`), timestamps,
 //! nonces, security tokens, OIDC tokens, trust policies and the bounds of every parameter. It responds with the
-//! documented codes. It has not been compared with STS itself: where STS documents nothing, a comment says that the
-//! behaviour is a guess.
+//! documented codes. It has not been compared with STS itself: comments mark guesses at what STS does not document.
 //!
 //! It shares no code with the client that it checks. Its verification of signatures is written from the specification,
-//! so that a mistake of the daemon's signer cannot cancel out.
+//! so that an error of the daemon's signer cannot go unnoticed.
 //!
 //! # What it does not check
 //!
-//! It speaks HTTP without TLS, responds in JSON whatever `Format` asks for, and does not implement
+//! It speaks HTTP without TLS, always responds in JSON, regardless of `Format`, and does not implement
 //! `AssumeRoleWithSAML`. Of a role's permissions it knows only `sts:AssumeRole`. Session policies are evaluated except
 //! for their conditions.
 //!
@@ -62,7 +61,7 @@ pub use self::faults::fault::{Fault, Times};
 pub use self::faults::plan::{FAULTS, Plan};
 pub use self::http::response::ApiError;
 pub use self::oidc::token::TokenDefect;
-pub use self::options::Options;
+pub use self::options::{ACCOUNT_ID, Options};
 pub use self::policy::trust::InvalidPolicy;
 pub use self::server::record::RecordedRequest;
 
@@ -81,14 +80,14 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Binds loopback and serves on the current tokio runtime. Refuses an address that other machines reach.
+    /// Binds a loopback address and serves on the current tokio runtime. Refuses an address that other machines can reach.
     ///
     /// # Panics
     ///
     /// Outside of a tokio runtime.
     pub async fn start(options: Options) -> io::Result<Self> {
         if !options.listen.ip().is_loopback() {
-            let reason = "other machines can reach it, and nothing here is for them";
+            let reason = "other machines can reach it, and the sandbox is for this machine only";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }
         let listener = TcpListener::bind(options.listen).await?;
@@ -96,7 +95,7 @@ impl Sandbox {
         let random = Random::seeded().map_err(io::Error::other)?;
         let clock = options.clock.clone();
         let account = options.account(&random)?;
-        let role_arn = account.role_arn(&options.role_name);
+        let role_arn = account.role_arn(options::ROLE_NAME);
         let state = Arc::new(State {
             clock,
             random,
@@ -106,7 +105,7 @@ impl Sandbox {
         });
         let server = tokio::spawn(server::serve(listener, Arc::clone(&state)).in_current_span());
         let faults_at = format!("http://{address}{}", server::control::PATH);
-        info!(%address, role_arn, faults_at, "Sandbox STS listens; nothing it issues is valid anywhere else");
+        info!(%address, role_arn, faults_at, "Sandbox STS listens; its credentials are not valid anywhere else");
         Ok(Self {
             address,
             role_arn,
@@ -120,7 +119,7 @@ impl Sandbox {
         format!("http://{}", self.address)
     }
 
-    /// Returns the clock of the sandbox; shifting it simulates a skew.
+    /// Returns the clock of the sandbox, which can be shifted to simulate a skew.
     pub fn clock(&self) -> &Clock {
         &self.state.clock
     }
@@ -135,7 +134,7 @@ impl Sandbox {
 
     /// Issues a token of the OIDC provider, as Kubernetes would for a service account.
     ///
-    /// The sandbox refuses the token if [`Options::oidc_keys`] gave the provider another key set. The first call in a
+    /// The sandbox refuses the token if [`Options::oidc_keys`] configures another key set. The first call in a
     /// process blocks while it generates an RSA key.
     pub fn oidc_token(&self, subject: &str, audience: &str, lifetime: Duration) -> String {
         self.sign_token(None, subject, audience, lifetime)
@@ -171,9 +170,9 @@ impl Sandbox {
 
 /// Issued credentials, requests and faults.
 impl Sandbox {
-    /// Returns credentials that were issued, until about an hour after they have expired.
+    /// Returns credentials that were issued, until about an hour after their expiry.
     ///
-    /// Stub services look up here who signed a request; they must compare the expiry themselves.
+    /// Stub services use it to find out who signed a request; they must check the expiry themselves.
     pub fn issued(&self, access_key_id: &str) -> Option<Issued> {
         self.state.account().ledger.find(access_key_id).cloned()
     }
@@ -183,29 +182,29 @@ impl Sandbox {
         self.state.record.latest()
     }
 
-    /// Returns how many requests have arrived so far.
+    /// Returns the number of requests so far.
     pub fn request_count(&self) -> u64 {
         *self.state.record.count().borrow()
     }
 
-    /// Waits until `count` requests have arrived since the start. Cancel safe.
+    /// Waits until at least `count` requests have arrived since the start. Cancel safe.
     pub async fn wait_for_requests(&self, count: u64) {
         let mut arrived = self.state.record.count();
         // The sender lives as long as `self`.
         let _ = arrived.wait_for(|arrived| *arrived >= count).await;
     }
 
-    /// Adds a fault, which applies after those that were injected before it.
+    /// Adds a fault, which applies after the faults that were injected earlier.
     pub fn inject(&self, fault: Fault, times: Times) {
         self.state.faults.inject(fault, times);
     }
 
-    /// Replaces all faults by those of a plan, which also apply to requests that hang.
+    /// Replaces all faults by those of a plan, which then apply to hanging requests too.
     pub fn set_faults(&self, plan: Plan) {
         self.state.faults.replace(plan);
     }
 
-    /// Removes all faults, and responds to requests that hang.
+    /// Removes all faults, so that hanging requests get a response.
     pub fn clear_faults(&self) {
         self.state.faults.replace(Plan::default());
     }

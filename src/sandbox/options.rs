@@ -19,30 +19,17 @@ use crate::time::clock::Clock;
 /// The options of a sandbox.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The address, a loopback one; port 0 takes a free port.
+    /// The loopback address to listen on; port 0 selects a free port.
     pub listen: SocketAddr,
     /// The clock of the sandbox, which tests may shift.
     pub clock: Clock,
     /// The faults that are in force from the start.
     pub faults: Plan,
-    /// The account: 16 digits.
-    pub account_id: String,
-    /// The name of the RAM user.
-    pub user_name: String,
-    /// The name of the role.
-    pub role_name: String,
     /// The longest session of the role.
     pub max_session: Duration,
     /// The `ExternalId` that the role requires of the RAM user.
     pub external_id: Option<String>,
-    /// The name of the OIDC provider.
-    pub oidc_provider_name: String,
-    /// The issuer of the OIDC provider's tokens.
-    pub oidc_issuer: String,
-    /// The audiences that the OIDC provider is registered with.
-    pub oidc_client_ids: Vec<String>,
-    /// The OIDC provider's public keys, a JSON Web Key Set; `None` trusts the tokens that the
-    /// sandbox issues itself.
+    /// The public keys of the OIDC provider, a JSON Web Key Set; by default the key that signs the tokens of the sandbox.
     pub oidc_keys: Option<String>,
 }
 
@@ -52,15 +39,8 @@ impl Default for Options {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             clock: Clock::machine(),
             faults: Plan::default(),
-            account_id: "1234567890123456".to_owned(),
-            user_name: "sandbox-user".to_owned(),
-            role_name: "sandbox-role".to_owned(),
             max_session: Duration::from_secs(3600),
             external_id: None,
-            oidc_provider_name: "sandbox-provider".to_owned(),
-            oidc_issuer: "https://oidc.sandbox.invalid".to_owned(),
-            // The audience of tokens on Alibaba Cloud's Kubernetes.
-            oidc_client_ids: vec!["sts.aliyuncs.com".to_owned()],
             oidc_keys: None,
         }
     }
@@ -73,11 +53,10 @@ impl Options {
             Some(text) => Keys::parse(text).map_err(invalid)?,
             None => Keys::Sandbox,
         };
-        let id = &self.account_id;
         let mut account = Account {
-            id: id.clone(),
+            id: ACCOUNT_ID.to_owned(),
             user: User {
-                arn: format!("acs:ram::{id}:user/{}", self.user_name),
+                arn: format!("acs:ram::{ACCOUNT_ID}:user/sandbox-user"),
                 id: "200000000000000001".to_owned(),
                 may_assume: true,
             },
@@ -85,9 +64,9 @@ impl Options {
             roles: BTreeMap::new(),
             roles_created: 0,
             provider: Provider {
-                arn: format!("acs:ram::{id}:oidc-provider/{}", self.oidc_provider_name),
-                issuer: self.oidc_issuer.clone(),
-                client_ids: self.oidc_client_ids.clone(),
+                arn: format!("acs:ram::{ACCOUNT_ID}:oidc-provider/sandbox-provider"),
+                issuer: OIDC_ISSUER.to_owned(),
+                client_ids: vec![OIDC_AUDIENCE.to_owned()],
                 keys,
             },
             ledger: Ledger::default(),
@@ -96,11 +75,11 @@ impl Options {
         account.add_key(KeyOwner::Root, random);
         account.add_key(KeyOwner::User, random);
         let trust = TrustPolicy::parse(&self.trust_policy(&account)).map_err(io::Error::other)?;
-        account.add_role(&self.role_name, trust, self.max_session);
+        account.add_role(ROLE_NAME, trust, self.max_session);
         Ok(account)
     }
 
-    /// Trusts the RAM user, and every subject of the OIDC provider.
+    /// Returns the trust policy of the role, which trusts the RAM user and every subject of the OIDC provider.
     fn trust_policy(&self, account: &Account) -> String {
         let condition = match &self.external_id {
             Some(id) => json!({"StringEquals": {"sts:ExternalId": id}}),
@@ -118,8 +97,8 @@ impl Options {
             "Principal": {"Federated": [account.provider.arn]},
             "Condition": {
                 "StringEquals": {
-                    "oidc:iss": self.oidc_issuer,
-                    "oidc:aud": self.oidc_client_ids,
+                    "oidc:iss": OIDC_ISSUER,
+                    "oidc:aud": OIDC_AUDIENCE,
                 },
                 "StringLike": {"oidc:sub": "*"},
             },
@@ -127,3 +106,15 @@ impl Options {
         json!({"Version": "1", "Statement": [user, oidc]}).to_string()
     }
 }
+
+/// The id of the account, 16 digits.
+pub const ACCOUNT_ID: &str = "1234567890123456";
+
+/// The name of the role that exists from the start.
+pub(crate) const ROLE_NAME: &str = "sandbox-role";
+
+/// The issuer of the tokens of the OIDC provider.
+const OIDC_ISSUER: &str = "https://oidc.sandbox.invalid";
+
+/// The audience of tokens on Alibaba Cloud's Kubernetes.
+const OIDC_AUDIENCE: &str = "sts.aliyuncs.com";

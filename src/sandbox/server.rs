@@ -47,7 +47,7 @@ impl State {
     }
 }
 
-/// Serves until it is dropped.
+/// Serves until the future is dropped.
 pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
     let respond = |extract::State(state): extract::State<Arc<State>>, request| async move {
         respond(&state, request).await
@@ -75,9 +75,9 @@ async fn respond(state: &State, request: Request<Body>) -> Response<Body> {
     }
     if effects.fault == Some(Fault::Down) {
         debug!(request_id, "Sandbox STS closes a connection");
-        let mut nothing = Response::new(Body::empty());
-        nothing.extensions_mut().insert(CloseWithoutResponse);
-        return nothing;
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(CloseWithoutResponse);
+        return response;
     }
     let response = decide(state, call, &effects, &request_id, &host);
     if !effects.latency.is_zero() {
@@ -136,7 +136,7 @@ fn describe(
     fault: Option<&'static str>,
 ) -> RecordedRequest {
     let param = |name| call.and_then(|call| call.params.get(name));
-    // A client may send anything, even a secret, as its AccessKeyId; only what looks like an id is recorded.
+    // A client may send anything as its AccessKeyId, even a secret; only a text in the form of an id is recorded.
     let is_id = |id: &&str| {
         let mut bytes = id.bytes();
         id.len() <= 40 && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'.')
@@ -152,5 +152,5 @@ fn describe(
     }
 }
 
-/// Enough for a test; further connections wait in the backlog.
+/// Enough for tests; further connections wait in the backlog.
 const CONNECTIONS: usize = 256;

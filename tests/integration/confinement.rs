@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ram_sidecar::sandbox::{Options, Sandbox};
+use ram_sidecar::sandbox::{ACCOUNT_ID, Sandbox};
 use serde_json::{Value, json};
 
 use crate::clients::{self, finished, issued_by};
@@ -20,11 +20,10 @@ async fn session_policy_confines_oss2_to_one_bucket() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pai_default_role_confines_oss2_to_one_bucket() {
-    let account = Options::default().account_id;
     let preset = [
         ("ALIBABA_CLOUD_ROLE_ARN", ""),
         ("RAM_SIDECAR_ROLE_PRESET", "pai-default"),
-        ("RAM_SIDECAR_ACCOUNT_ID", &account),
+        ("RAM_SIDECAR_ACCOUNT_ID", ACCOUNT_ID),
         ("RAM_SIDECAR_OSS_BUCKET", BUCKET),
     ];
     assert_confined(&[], &preset).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use ram_sidecar::sandbox::{Fault, Options, Sandbox, Times};
+use ram_sidecar::sandbox::{ACCOUNT_ID, Fault, Options, Sandbox, Times};
 use ram_sidecar::time::clock::Clock;
 use serde_json::{Value, json};
 
@@ -102,7 +102,6 @@ async fn pai_default_role_is_derived_from_the_account_and_narrowed_to_the_bucket
         .unwrap();
     let endpoint = sts.endpoint();
     let (id, secret) = (sts.access_key_id(), sts.access_key_secret());
-    let account = Options::default().account_id;
     let env = [
         ("ALIBABA_CLOUD_ACCESS_KEY_ID", id.as_str()),
         (
@@ -111,7 +110,7 @@ async fn pai_default_role_is_derived_from_the_account_and_narrowed_to_the_bucket
         ),
         ("ALIBABA_CLOUD_STS_ENDPOINT", &endpoint),
         ("RAM_SIDECAR_ROLE_PRESET", "pai-default"),
-        ("RAM_SIDECAR_ACCOUNT_ID", &account),
+        ("RAM_SIDECAR_ACCOUNT_ID", ACCOUNT_ID),
         ("RAM_SIDECAR_OSS_BUCKET", "examplebucket"),
     ];
     let daemon = Daemon::spawn(&LISTEN, &env);

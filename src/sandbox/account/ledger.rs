@@ -12,18 +12,18 @@ use crate::credentials::timestamp;
 use crate::sandbox::policy::session::SessionPolicy;
 use crate::sandbox::random::Random;
 
-/// Temporary credentials that the sandbox issued, and the session that they are for.
+/// Temporary credentials that the sandbox issued, and their session.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// Begins with `STS.Sandbox`; 29 characters.
+    /// 29 characters, beginning with `STS.Sandbox`.
     pub access_key_id: String,
     /// 44 characters.
     pub access_key_secret: SecretString,
-    /// Base64; the encoded text says that it is a token of the sandbox.
+    /// Base64 of a text that contains the word `Sandbox` and the id of the AccessKey.
     pub security_token: SecretString,
-    /// When they were issued, by the sandbox's clock.
+    /// The time of issue, by the sandbox's clock.
     pub issued_at: DateTime<Utc>,
-    /// When they expire, by the sandbox's clock; whole seconds.
+    /// The expiry in whole seconds, by the sandbox's clock.
     pub expires_at: DateTime<Utc>,
     /// The role that was assumed.
     pub role_arn: String,
@@ -36,16 +36,16 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// Whether there is no session policy, or it permits the action on the resource.
+    /// Whether the session policy permits the action on the resource; without a policy, everything is permitted.
     pub(crate) fn permits(&self, action: &str, resource: &str) -> bool {
         self.policy.as_ref().is_none_or(|text| {
-            // Everything that was issued has passed the grammar check.
+            // Policies are parsed before credentials are issued.
             SessionPolicy::parse(text).is_some_and(|policy| policy.permits(action, resource))
         })
     }
 }
 
-/// The session that credentials are to be issued for.
+/// The session of credentials that are to be issued.
 pub(crate) struct Session<'a> {
     pub(crate) role_arn: &'a str,
     pub(crate) name: &'a str,
@@ -56,13 +56,13 @@ pub(crate) struct Session<'a> {
 /// The lifetime of credentials.
 #[derive(Clone, Copy)]
 pub(crate) enum Lifetime {
-    /// They expire after this time.
+    /// They expire after this duration.
     For(Duration),
     /// They expired before they were issued.
     Expired,
 }
 
-/// The issued credentials, of which the oldest are dropped first.
+/// The issued credentials. If there are too many, the oldest are removed first.
 #[derive(Default)]
 pub(crate) struct Ledger {
     entries: BTreeMap<String, Issued>,
@@ -78,7 +78,7 @@ impl Ledger {
         now: DateTime<Utc>,
         random: &Random,
     ) -> Issued {
-        self.drop_old(now);
+        self.remove_old(now);
         let access_key_id = format!("STS.Sandbox{}", random.alphanumeric(18));
         let whole = now.duration_trunc(TimeDelta::seconds(1)).unwrap_or(now);
         let expires_at = match lifetime {
@@ -107,14 +107,14 @@ impl Ledger {
         self.entries.get(access_key_id)
     }
 
-    /// Drops everything that was issued for a role.
+    /// Removes all credentials that were issued for a role.
     pub(crate) fn revoke(&mut self, role_arn: &str) {
         self.entries.retain(|_, issued| issued.role_arn != role_arn);
         self.order.retain(|id| self.entries.contains_key(id));
     }
 
-    /// Drops the oldest, as long as they are long expired or too many.
-    fn drop_old(&mut self, now: DateTime<Utc>) {
+    /// Removes the oldest credentials while they expired long ago or there are too many.
+    fn remove_old(&mut self, now: DateTime<Utc>) {
         while let Some(oldest) = self.order.front() {
             let is_recent = self
                 .entries
@@ -129,8 +129,8 @@ impl Ledger {
     }
 }
 
-/// Returns a token that looks like those of STS: Base64 of a protobuf message whose first field is 2 and whose second
-/// is a text.
+/// Returns a token of the same form as those of STS: Base64 of a protobuf message whose first field is 2 and whose second
+/// field is a text.
 fn security_token(
     access_key_id: &str,
     session: &Session<'_>,
@@ -145,7 +145,7 @@ fn security_token(
         timestamp(expires_at),
         random.alphanumeric(128),
     );
-    // `CAIS` is what base64 makes of the first three bytes.
+    // Base64 encodes these three bytes as `CAIS`, the beginning of every token of STS.
     let mut message = vec![0x08, 0x02, 0x12];
     let mut length = text.len();
     while length >= 0x80 {
@@ -157,10 +157,10 @@ fn security_token(
     STANDARD.encode(message).into()
 }
 
-/// How long an expired key is distinguished from an unknown one.
+/// How long after its expiry an AccessKey is reported as expired, and not as unknown.
 const RETENTION: TimeDelta = TimeDelta::hours(1);
 
-/// Bounds the memory to a few MiB even if credentials are requested in a tight loop.
+/// Limits the memory to a few MiB even if credentials are requested in a tight loop.
 const CAPACITY: usize = 4096;
 
 /// Keeps dates from overflowing; no role's sessions last longer than 12 hours.

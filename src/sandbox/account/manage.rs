@@ -12,7 +12,7 @@ use crate::sandbox::policy::trust::{InvalidPolicy, TrustPolicy};
 /// An AccessKey of the sandbox.
 #[derive(Clone, Debug)]
 pub struct AccessKey {
-    /// Begins with `LTAISandbox`; 24 characters.
+    /// 24 characters, beginning with `LTAISandbox`.
     pub id: String,
     /// 30 characters.
     pub secret: SecretString,
@@ -71,7 +71,7 @@ impl Sandbox {
         self.access_key()
     }
 
-    /// Adds a role, and returns its ARN. Its own sessions may assume roles only after
+    /// Adds a role, and returns its ARN. Sessions of the role may assume other roles only after
     /// [`permit_assume_role`](Self::permit_assume_role).
     pub fn add_role(
         &self,
@@ -87,7 +87,7 @@ impl Sandbox {
 
     /// Deletes a role and revokes the credentials that were issued for it.
     ///
-    /// Returns whether there was such a role.
+    /// Returns whether the role existed.
     pub fn delete_role(&self, role_arn: &str) -> bool {
         let mut account = self.state.account();
         account.ledger.revoke(role_arn);
@@ -97,9 +97,9 @@ impl Sandbox {
             .is_some_and(|role| !mem::replace(&mut role.deleted, true))
     }
 
-    /// Brings a deleted role back, but not the credentials that were issued for it.
+    /// Restores a deleted role, but not the credentials that were issued for it.
     ///
-    /// Returns whether there was such a role.
+    /// Returns whether there was such a deleted role.
     pub fn restore_role(&self, role_arn: &str) -> bool {
         let mut account = self.state.account();
         account
@@ -108,7 +108,7 @@ impl Sandbox {
             .is_some_and(|role| mem::replace(&mut role.deleted, false))
     }
 
-    /// Replaces a role's trust policy; does nothing if there is no such role.
+    /// Replaces the trust policy of a role; has no effect if the role does not exist.
     pub fn set_trust_policy(&self, role_arn: &str, policy: &str) -> Result<(), InvalidPolicy> {
         let trust = TrustPolicy::parse(policy)?;
         if let Some(role) = self.state.account().roles.get_mut(role_arn) {
@@ -130,9 +130,8 @@ impl Sandbox {
     /// Returns whether the session policy of issued credentials permits an action on a resource.
     ///
     /// A session without a policy is permitted everything, because the permissions of its role are not modelled.
-    /// Unknown credentials are permitted nothing; expired ones are not distinguished from others, as in
-    /// [`issued`](Self::issued). A `Condition` is not evaluated: what is allowed on one is not permitted, and what is
-    /// denied on one is denied.
+    /// Unknown credentials are permitted nothing; as in [`issued`](Self::issued), the expiry is not checked. A `Condition`
+    /// is not evaluated: a conditional Allow does not permit anything, and a conditional Deny always applies.
     pub fn permits(&self, access_key_id: &str, action: &str, resource: &str) -> bool {
         let issued = self.issued(access_key_id);
         issued.is_some_and(|issued| issued.permits(action, resource))
@@ -142,7 +141,7 @@ impl Sandbox {
         let account = self.state.account();
         #[expect(
             clippy::expect_used,
-            reason = "both have exactly one AccessKey at all times"
+            reason = "the account and the user always have exactly one AccessKey each"
         )]
         let (id, key) = account.key_of(owner).expect("an AccessKey of every owner");
         AccessKey {

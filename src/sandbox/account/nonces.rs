@@ -1,4 +1,4 @@
-//! The nonces of the latest half hour, none of which may be used again.
+//! The nonces of the last half hour, which must not be used again.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -13,7 +13,7 @@ pub(crate) struct Nonces {
 }
 
 impl Nonces {
-    /// Records a nonce; returns `false` if it was used already.
+    /// Records a nonce, and returns whether it was new.
     pub(crate) fn use_up(&mut self, access_key_id: &str, nonce: &str, now: DateTime<Utc>) -> bool {
         while let Some((used_at, oldest)) = self.order.front() {
             if now - *used_at <= WINDOW && self.order.len() < CAPACITY {
@@ -22,23 +22,23 @@ impl Nonces {
             self.seen.remove(oldest);
             self.order.pop_front();
         }
-        let both = Sha256::new()
+        let key_and_nonce = Sha256::new()
             .chain_update(access_key_id)
             .chain_update([0])
             .chain_update(nonce);
-        let digest: [u8; 32] = both.finalize().into();
-        let fresh = self.seen.insert(digest);
-        if fresh {
+        let digest: [u8; 32] = key_and_nonce.finalize().into();
+        let is_new = self.seen.insert(digest);
+        if is_new {
             self.order.push_back((now, digest));
         }
-        fresh
+        is_new
     }
 }
 
-/// Timestamps may be off by 15 minutes to either side: an older request is refused for its timestamp.
+/// Timestamps may differ by 15 minutes in both directions; requests beyond this window are refused by their timestamp.
 const WINDOW: TimeDelta = TimeDelta::minutes(30);
 
-/// Enough for 100 requests a second for ten minutes; a few MiB of digests.
+/// Enough for 100 requests per second during ten minutes; a few MiB of digests.
 const CAPACITY: usize = 65_536;
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! The `Authorization` header of a V3 request: which key signed which headers.
+//! The `Authorization` header of a V3 request, which names the key and the signed headers.
 //!
-//! Clients choose which headers they sign, and some sign more than they must; `Host` and every `x-acs-` header must be
-//! among them.
+//! Clients choose which headers they sign; `Host` and every `x-acs-` header must be among them.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName};
 
 use crate::sandbox::http::response::ApiError;
 
-/// What the header of a V3 request claims; nothing of it has been verified.
+/// The content of the header, not yet verified.
 pub(crate) struct Authorization {
     pub(crate) access_key_id: String,
     /// Sorted lower-case names, separated by semicolons.
@@ -20,7 +19,7 @@ pub(crate) struct Authorization {
 }
 
 impl Authorization {
-    /// Reads the header of the V3 family; `None` if the request has no such header.
+    /// Parses the header if it is of V3; `None` if the request has no such header.
     pub(crate) fn read(headers: &HeaderMap) -> Result<Option<Self>, ApiError> {
         let authorization = header_value(headers, AUTHORIZATION.as_str());
         let Some(authorization) = authorization.filter(|text| text.starts_with(FAMILY)) else {
@@ -41,8 +40,8 @@ impl Authorization {
             .split(',')
             .filter_map(|field| field.trim().split_once('='))
             .collect();
-        let field = |wanted| {
-            let mut values = fields.iter().filter(|(name, _)| *name == wanted);
+        let field = |key| {
+            let mut values = fields.iter().filter(|(name, _)| *name == key);
             match (values.next(), values.next()) {
                 (Some((_, value)), None) if !value.is_empty() => Ok((*value).to_owned()),
                 _ => Err(incomplete()),
@@ -95,10 +94,10 @@ pub(crate) fn header_value(headers: &HeaderMap, name: &str) -> Option<String> {
 
 pub(crate) const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
-/// The header that holds the digest of the body.
+/// The header with the digest of the body.
 pub(crate) const CONTENT_DIGEST: &str = "x-acs-content-sha256";
 
-/// What all algorithms of this version begin with; STS does not document that it takes the others.
+/// The prefix of all V3 algorithms. STS documents only [`ALGORITHM`]; the others are refused.
 const FAMILY: &str = "ACS3-";
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Reads an HTTP request into a [`Call`]: the parameters of the query and of a form body, merged.
 //!
-//! In a V3 request the common parameters are headers. They replace parameters by the names that RPC gives them, so that
-//! nothing downstream has to distinguish the two.
+//! In a V3 request the common parameters are headers. They replace the parameters of the same meaning in RPC, so that only
+//! this file distinguishes the two.
 //!
-//! Any bytes yield a call or an error response. Invalid percent-encoding is left as it is, bytes that are not UTF-8
-//! become U+FFFD, and of a parameter that was sent twice the first counts, the query before the body.
+//! Every request results in a call or an error. Invalid percent-encoding is unchanged, bytes that are not UTF-8 become U+FFFD,
+//! and the first value of a repeated parameter is used, the query before the body.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use url::form_urlencoded;
 use crate::sandbox::http::authorization::{Authorization, header_value};
 use crate::sandbox::http::response::ApiError;
 
-/// One parsed request. Holds secrets, therefore has no `Debug`.
+/// One parsed request. It does not implement `Debug`, because it contains secrets.
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) headers: HeaderMap,
@@ -43,17 +43,17 @@ impl Params {
             .filter(|value| !value.is_empty())
     }
 
-    /// Returns a parameter, or the error that it is mandatory.
+    /// Returns a parameter, or an error if it is missing.
     pub(crate) fn require(&self, name: &str) -> Result<&str, ApiError> {
         self.get(name).ok_or_else(|| ApiError::missing(name))
     }
 
-    /// Returns all of them, empty ones included: they are signed too.
+    /// Returns all parameters, including empty ones, because they are signed too.
     pub(crate) fn all(&self) -> &BTreeMap<String, String> {
         &self.0
     }
 
-    /// Replaces the common parameters by those in the headers of a V3 request.
+    /// Replaces the common parameters by the headers of a V3 request.
     fn replace_common(&mut self, headers: &HeaderMap) {
         for (header, name) in COMMON {
             self.0.remove(name);
@@ -70,7 +70,7 @@ impl Params {
     }
 }
 
-/// Reads one request to its end.
+/// Receives and parses one request.
 pub(crate) async fn read(request: Request<Body>) -> Result<Call, ApiError> {
     let (head, body) = request.into_parts();
     let mut params = Params::default();
@@ -87,7 +87,7 @@ pub(crate) async fn read(request: Request<Body>) -> Result<Call, ApiError> {
         let id = authorization.access_key_id.clone();
         params.0.insert("AccessKeyId".to_owned(), id);
     } else if params.get("Action").is_none() {
-        // Anonymous, in the form of V3. With an `Action` it is RPC: some SDKs send these headers along with that.
+        // An anonymous V3 request. A request with an `Action` is RPC, even if it has these headers, as some SDKs send them.
         params.replace_common(&head.headers);
     }
     if head.uri.path() != "/" || !matches!(head.method, Method::GET | Method::POST) {
@@ -103,7 +103,7 @@ pub(crate) async fn read(request: Request<Body>) -> Result<Call, ApiError> {
     })
 }
 
-/// Returns the `Host` of the request, which the response repeats.
+/// Returns the `Host` of the request, for the response.
 pub(crate) fn host(headers: &HeaderMap) -> String {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     host.unwrap_or("sts.aliyuncs.com").to_owned()
@@ -118,9 +118,9 @@ pub(crate) fn unknown_api() -> ApiError {
     )
 }
 
-/// Reads a body of up to 128 KiB, for up to ten seconds.
+/// Receives a body of at most 128 KiB within ten seconds.
 pub(crate) async fn receive(body: Body) -> Result<Bytes, ApiError> {
-    // STS documents neither error: it takes 10 MB, and its timeout is not known.
+    // STS documents neither error. It accepts 10 MB, and its timeout is unknown.
     let Ok(received) = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, BODY_LIMIT)).await else {
         let message = "The sandbox waited too long for the request body.";
         return Err(ApiError::new(
@@ -169,10 +169,10 @@ const COMMON: [(&str, &str); 5] = [
     ("x-acs-security-token", "SecurityToken"),
 ];
 
-/// Fits an OIDC token of 20,000 characters, a policy and the rest, percent-encoded, many times over.
+/// Several times the size of an OIDC token of 20,000 characters, a policy and the other parameters, percent-encoded.
 pub(crate) const BODY_LIMIT: usize = 128 * 1024;
 
-/// A client that sends half a body must not occupy a connection for ever.
+/// A client that sends only a part of a body must not occupy a connection forever.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
-//! Session policies: the part of its role's permissions that a session has.
+//! Session policies, which limit a session to a part of the permissions of its role.
 //!
-//! Conditions are not evaluated, on the strict side: what is allowed on a condition is not allowed, what is denied on
-//! one is denied.
+//! Conditions are not evaluated: a conditional Allow never applies, and a conditional Deny always applies.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -39,7 +38,7 @@ impl SessionPolicy {
         is_policy.then_some(policy)
     }
 
-    /// Whether some statement allows it and none denies it.
+    /// Whether a statement allows the action on the resource and none denies it.
     pub(crate) fn permits(&self, action: &str, resource: &str) -> bool {
         let applies = |effect| {
             let mut statements = self.statement.iter().filter(|s| s.effect == effect);
@@ -50,7 +49,7 @@ impl SessionPolicy {
 }
 
 impl Statement {
-    /// Whether it has exactly one of `Action` and `NotAction`, and exactly one of `Resource` and `NotResource`.
+    /// Whether the statement has exactly one of `Action` and `NotAction`, and exactly one of `Resource` and `NotResource`.
     fn is_complete(&self) -> bool {
         self.action.is_some() != self.not_action.is_some()
             && self.resource.is_some() != self.not_resource.is_some()
@@ -70,13 +69,14 @@ impl Statement {
     }
 }
 
-/// Whether something is in the list of included ones, or is not in the list of excluded ones, whichever there is.
+/// Whether the `included` list has a match, or the `excluded` list has none; a statement has one of the two lists.
 fn is_selected(
     included: Option<&OneOrMany>,
     excluded: Option<&OneOrMany>,
-    is_it: impl Fn(&str) -> bool,
+    is_match: impl Fn(&str) -> bool,
 ) -> bool {
-    included.is_some_and(|list| list.any(&is_it)) || excluded.is_some_and(|list| !list.any(&is_it))
+    included.is_some_and(|list| list.any(&is_match))
+        || excluded.is_some_and(|list| !list.any(&is_match))
 }
 
 #[cfg(test)]

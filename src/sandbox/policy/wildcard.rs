@@ -1,9 +1,9 @@
 //! The wildcards of policies.
 
-/// Matches `*`, any run of characters, and `?`, any one of them; everything else stands for itself.
+/// Matches a text with a pattern: `*` is any number of characters, `?` is one, and every other character is literal.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     let (mut pattern, mut text) = (pattern.chars(), text.chars());
-    // The pattern behind the latest star, and where in the text its last match was tried.
+    // The pattern after the latest star, and the position in the text of its last attempt.
     let mut star = None;
     loop {
         let (mut pattern_after, mut text_after) = (pattern.clone(), text.clone());
@@ -13,20 +13,20 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
                 star = Some((pattern_after.clone(), text.clone()));
                 pattern = pattern_after;
             }
-            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {
+            (Some(expected), Some(found)) if expected == '?' || expected == found => {
                 pattern = pattern_after;
                 text = text_after;
             }
             _ => {
-                // The star takes one character more. An earlier star need not: the pattern behind it has matched at the
-                // earliest position, which leaves the longest rest.
-                let Some((behind, start)) = &mut star else {
+                // The latest star matches one more character. Earlier stars need no retry: the pattern after each has matched at
+                // the earliest position, which leaves the longest remaining text.
+                let Some((after_star, start)) = &mut star else {
                     return false;
                 };
                 if start.next().is_none() {
                     return false;
                 }
-                pattern = behind.clone();
+                pattern = after_star.clone();
                 text = start.clone();
             }
         }
