@@ -29,8 +29,8 @@ use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use ram_sidecar::credentials::{Lease, RoleArn, RoleRequest, timestamp};
 use ram_sidecar::failure::{Failure, OwnCode, Stage};
-use ram_sidecar::http::client::{Call, Carried, Carrier, Outbound};
-use ram_sidecar::http::response::Answer;
+use ram_sidecar::http::client::{Call, Client, ResponseFuture, Transport};
+use ram_sidecar::http::response::Response;
 use ram_sidecar::identity::{AccessKey, Identity, Value};
 use ram_sidecar::refresh::Refresher;
 use ram_sidecar::refresh::source::{Chain, Source};
@@ -132,12 +132,12 @@ async fn simulate(sidecars: u32, quota: u32) -> Day {
 fn sidecar(service: &Service) -> Refresher<RecordingSource> {
     let clock = service.0.clock.clone();
     let identity = Identity::AccessKey(AccessKey {
-        id: Value::Given("LTAI".into()),
-        secret: Value::Given("secret".into()),
+        id: Value::Inline("LTAI".into()),
+        secret: Value::Inline("secret".into()),
         token: None,
     });
     let endpoint = Endpoint::parse("sts.aliyuncs.com").expect("an endpoint");
-    let place = EndpointState::new(endpoint, Outbound::over(service.clone()));
+    let place = EndpointState::new(endpoint, Client::with_transport(service.clone()));
     let role = RoleRequest {
         arn: RoleArn::parse("acs:ram::1:role/job").expect("a role"),
         session_name: "job".to_owned(),
@@ -189,8 +189,8 @@ impl std::fmt::Debug for Service {
     }
 }
 
-impl Carrier for Service {
-    fn carry<'a>(&'a self, _: Call<'a>) -> Carried<'a> {
+impl Transport for Service {
+    fn send<'a>(&'a self, _: Call<'a>) -> ResponseFuture<'a> {
         Box::pin(async move {
             sleep(TRIP).await;
             let response = self.respond();
@@ -201,7 +201,7 @@ impl Carrier for Service {
 }
 
 impl Service {
-    fn respond(&self) -> Result<Answer, Failure> {
+    fn respond(&self) -> Result<Response, Failure> {
         let at = self.0.origin.elapsed();
         let second = usize::try_from(at.as_secs()).unwrap_or(usize::MAX);
         let quota = match second {
@@ -239,8 +239,8 @@ impl Service {
     }
 }
 
-fn answer(status: u16, now: DateTime<Utc>, body: String) -> Answer {
-    Answer {
+fn answer(status: u16, now: DateTime<Utc>, body: String) -> Response {
+    Response {
         status,
         date: DateTime::from_timestamp(now.timestamp(), 0),
         retry_after: None,

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::failure::Failure;
-use ram_sidecar::http::client::Outbound;
+use ram_sidecar::http::client::Client;
 use ram_sidecar::identity::{
-    CredentialsUri, EcsRamRole, Identity, Metadata, Process, Proof, complaint, is_role_name,
+    CredentialsUri, EcsRamRole, Identity, Metadata, Process, Proof, error_output, is_role_name,
 };
 use ram_sidecar_fuzz::{
     PLANTED, Script, check_failure, check_keys, check_lease, check_line, clock, is_planted, noon,
@@ -31,14 +31,14 @@ fuzz_target!(|data: &[u8]| {
             let uri = format!("http://127.0.0.1:7002/api/v1/credentials/{KEY}");
             let uri = CredentialsUri::parse(&uri).expect("an address");
             ask(answers, &[KEY], |client| {
-                Identity::CredentialsUri(uri.through(client))
+                Identity::CredentialsUri(uri.with_client(client))
             });
         }
         b"remote" => {
             let uri = format!("https://example.com/{KEY}?x=1");
             let uri = CredentialsUri::parse(&uri).expect("an address");
             ask(answers, &[KEY], |client| {
-                Identity::CredentialsUri(uri.through(client))
+                Identity::CredentialsUri(uri.with_client(client))
             });
         }
         b"process" => {
@@ -47,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
                 timeout: Duration::from_secs(1),
             };
             let output = answers.first().copied().unwrap_or_default();
-            check(process.understood(output, noon()), &[output], &[]);
+            check(process.parse_output(output, noon()), &[output], &[]);
             let told = answers.get(1).copied().unwrap_or_default();
             check_complaint(told);
         }
@@ -60,15 +60,15 @@ fuzz_target!(|data: &[u8]| {
             let name = word.contains(&b'n').then(|| "job".to_owned());
             let role = EcsRamRole::new(metadata, name);
             ask(answers, &[], |client| {
-                Identity::EcsRamRole(role.through(client))
+                Identity::EcsRamRole(role.with_client(client))
             });
         }
     }
 });
 
-fn ask(answers: &[&[u8]], sent: &[&str], identity: impl FnOnce(Outbound) -> Identity) {
+fn ask(answers: &[&[u8]], sent: &[&str], identity: impl FnOnce(Client) -> Identity) {
     let script = Script::new(answers);
-    let mut identity = identity(Outbound::over(script.clone()));
+    let mut identity = identity(Client::with_transport(script.clone()));
     let outcome = run(async { identity.resolve(&clock()).await });
     let proof = outcome.map(|resolved| {
         assert!(resolved.roles.is_empty());
@@ -115,7 +115,7 @@ fn is_clean(answer: &[u8]) -> bool {
 }
 
 fn check_complaint(told: &[u8]) {
-    let shown = complaint(told);
+    let shown = error_output(told);
     check_line(&shown, &[]);
     let text = String::from_utf8_lossy(told);
     let stands_alone = text

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::credentials::RoleSessionName;
-use ram_sidecar::identity::{Defaults, File, Identity, Meaning, Metadata, Profile, Proof, ROLES};
+use ram_sidecar::identity::{
+    Content, Defaults, File, Identity, MAX_ROLES, Metadata, Profile, Proof,
+};
 use ram_sidecar_fuzz::{PLANTED, check_failure, check_keys, check_lease, is_planted, noon};
 
 fuzz_target!(|text: &str| {
@@ -23,9 +25,9 @@ fuzz_target!(|text: &str| {
         roots: None,
     };
     let file = File::new(PathBuf::from("/home/job/.aliyun/config.json"));
-    match Profile::new(file, name, defaults).meaning(text, noon()) {
+    match Profile::new(file, name, defaults).parse(text, noon()) {
         Ok((meaning, roles)) => {
-            assert!(roles.len() <= ROLES);
+            assert!(roles.len() <= MAX_ROLES);
             check(&meaning);
         }
         Err(failure) => {
@@ -45,15 +47,15 @@ fuzz_target!(|text: &str| {
     }
 });
 
-fn check(meaning: &Meaning) {
+fn check(meaning: &Content) {
     match meaning {
-        Meaning::Proof(Proof::Keys(keys)) => check_keys(keys),
-        Meaning::Proof(Proof::Lease(lease)) => {
+        Content::Proof(Proof::Keys(keys)) => check_keys(keys),
+        Content::Proof(Proof::Lease(lease)) => {
             assert!(!lease.credentials.access_key_id.starts_with("LTAI"));
             check_lease(lease, noon(), Duration::MAX);
         }
-        Meaning::Proof(Proof::Token { .. }) => unreachable!("a file of profiles has no token"),
-        Meaning::Identity(identity) => match &**identity {
+        Content::Proof(Proof::Token { .. }) => unreachable!("a file of profiles has no token"),
+        Content::Identity(identity) => match &**identity {
             Identity::Process(process) => {
                 assert!(process.command.first().is_some_and(|word| !word.is_empty()));
             }

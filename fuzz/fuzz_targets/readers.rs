@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::credentials::{RoleArn, is_key_text};
 use ram_sidecar::formats::format::FILES;
-use ram_sidecar::http::client;
+use ram_sidecar::http::response::Response;
 use ram_sidecar::identity::{AccessKey, CredentialsUri, File, Identity, Value, claims};
 use ram_sidecar::server::caller::{diag, table};
 use ram_sidecar::server::imds_token::{Tokens, ttl};
@@ -187,7 +187,7 @@ fn check_head(data: &[u8]) {
             .and_then(|line| HeaderValue::from_bytes(line).ok());
         headers.extend(value.map(|value| (name, value)));
     }
-    let answer = client::answer(503, &headers, Vec::new().into());
+    let answer = Response::new(503, &headers, Vec::new().into());
     let given = headers
         .get(header::RETRY_AFTER)
         .and_then(|value| value.to_str().ok());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::credentials::{Keys, RoleArn, RoleRequest};
-use ram_sidecar::http::client::Outbound;
+use ram_sidecar::http::client::Client;
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
 use ram_sidecar::sts::{EndpointState, Sts};
@@ -31,7 +31,7 @@ async fn called(word: &[u8], answers: &[&[u8]]) {
     let script = Script::new(answers);
     let places = ["sts.cn-hangzhou.aliyuncs.com", "sts.aliyuncs.com"].map(|host| {
         let endpoint = Endpoint::parse(host).expect("a host");
-        EndpointState::new(endpoint, Outbound::over(script.clone()))
+        EndpointState::new(endpoint, Client::with_transport(script.clone()))
     });
     let signature = match word {
         b"v3" => Signature::V3,

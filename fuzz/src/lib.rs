@@ -16,7 +16,7 @@ use ram_sidecar::credentials::{Credentials, Keys, Lease, is_key_text, timestamp}
 use ram_sidecar::failure::{Failure, OwnCode, Stage};
 use ram_sidecar::formats::format::{FILES, PRINTED};
 use ram_sidecar::formats::{container, json, ossfs};
-use ram_sidecar::http::client::{self, Call, Carried, Carrier};
+use ram_sidecar::http::client::{self, Call, ResponseFuture, Transport};
 use ram_sidecar::time::clock::Clock;
 use ram_sidecar::time::moment::Moment;
 use secrecy::ExposeSecret as _;
@@ -109,8 +109,8 @@ impl Script {
     }
 }
 
-impl Carrier for Script {
-    fn carry<'a>(&'a self, call: Call<'a>) -> Carried<'a> {
+impl Transport for Script {
+    fn send<'a>(&'a self, call: Call<'a>) -> ResponseFuture<'a> {
         let headers = call.headers.iter();
         let headers = headers.map(|(name, value)| (*name, value.to_string()));
         let asked = Asked {
@@ -141,7 +141,7 @@ impl Carrier for Script {
 }
 
 /// Reads an answer as it is written in an input.
-fn read(text: &[u8]) -> ram_sidecar::http::response::Answer {
+fn read(text: &[u8]) -> ram_sidecar::http::response::Response {
     let end = text.windows(2).position(|pair| pair == b"\n\n");
     let head = &text[..end.unwrap_or(text.len())];
     let body = end.map_or(&b""[..], |end| &text[end + 2..]);
@@ -158,7 +158,7 @@ fn read(text: &[u8]) -> ram_sidecar::http::response::Answer {
         }
     }
     let body = Zeroizing::new(body.to_vec());
-    client::answer(status.unwrap_or(200), &headers, body)
+    Response::new(status.unwrap_or(200), &headers, body)
 }
 
 /// Counts how often a text holds [`PLANTED`].

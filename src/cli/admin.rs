@@ -11,14 +11,14 @@ use super::error;
 use super::input::input;
 use crate::config;
 use crate::failure::chain;
-use crate::http::client::{self, Call, Outbound};
-use crate::http::response::Answer;
+use crate::http::client::{self, Call, Client};
+use crate::http::response::Response;
 
 /// The admin listener of a daemon.
 #[derive(Debug)]
 pub(super) struct Admin {
     address: SocketAddr,
-    client: Outbound,
+    client: Client,
 }
 
 /// Why a request to the admin listener came to nothing.
@@ -61,7 +61,7 @@ impl Admin {
                 IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
-        let client = Outbound::new(client::Options {
+        let client = Client::new(client::Options {
             direct: true,
             connect: TIMEOUT,
             total: TIMEOUT,
@@ -95,7 +95,7 @@ impl Admin {
 /// Reads the answer to a probe or to `POST /stop`.
 ///
 /// Fails with the reason that it gives.
-fn read(answer: &Answer) -> Result<(), String> {
+fn read(answer: &Response) -> Result<(), String> {
     #[derive(Default, Deserialize)]
     struct Body {
         status: Option<String>,

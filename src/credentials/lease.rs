@@ -1,4 +1,4 @@
-//! The lease: credentials and how long they may be offered.
+//! The lease: credentials, and how long they may be served.
 
 use std::time::Duration;
 
@@ -7,22 +7,22 @@ use chrono::TimeDelta;
 use super::Credentials;
 use crate::time::moment::Moment;
 
-/// Credentials that STS or a pass-through source granted, and how long this machine may offer them.
+/// Credentials from STS or a pass-through source, and how long this machine may serve them.
 #[derive(Clone, Debug)]
 pub struct Lease {
     /// The credentials.
     pub credentials: Credentials,
-    /// When they expire by the clocks of this machine; never later than in truth.
+    /// When they expire by the clocks of this machine; never later than the actual expiry.
     pub deadline: Moment,
-    /// How long they live, from the request on.
+    /// Their lifetime, counted from the request.
     pub lifetime: Duration,
     /// How far this machine's wall clock is ahead of the service's.
     pub skew: TimeDelta,
-    /// The host or source that granted them.
+    /// The host or source that provided them.
     pub served_by: String,
 }
 
-/// When credentials were requested, and what is known of the clock of the service.
+/// When credentials were requested, and the estimated skew of the service's clock at that time.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestTime {
     /// The moment of the request, by the clocks of this machine.
@@ -34,43 +34,38 @@ pub struct RequestTime {
 }
 
 impl Lease {
-    /// Computes how long credentials may be offered, never longer than the requested lifetime `at_most`.
+    /// Computes how long credentials may be served: at most `max_lifetime`, the requested lifetime.
     ///
-    /// Returns `None` if they have already expired. An expiry more than a minute beyond the requested lifetime is taken
-    /// for a mistake of the service's clock and corrected.
+    /// Returns `None` if they have already expired. An expiry more than a minute beyond the requested lifetime is treated
+    /// as an error of the service's clock, and corrected.
     pub fn new(
         mut credentials: Credentials,
-        asked: RequestTime,
-        at_most: Duration,
+        requested: RequestTime,
+        max_lifetime: Duration,
         served_by: &str,
     ) -> Option<Self> {
-        let RequestTime {
-            at,
-            skew,
-            uncertainty,
-        } = asked;
-        let by_service = at.wall - skew;
-        let longest = TimeDelta::from_std(at_most).ok();
-        if let Some(end) = longest.and_then(|longest| by_service.checked_add_signed(longest))
+        let service_time = requested.at.wall - requested.skew;
+        let longest = TimeDelta::from_std(max_lifetime).ok();
+        if let Some(end) = longest.and_then(|longest| service_time.checked_add_signed(longest))
             && credentials.expires_at - end > TOLERABLE_EXCESS
         {
             credentials.expires_at = end;
         }
-        let left = (credentials.expires_at - by_service).to_std().ok()?;
-        // From the request, not from the response: the deadline errs to the early side.
-        let lifetime = left.saturating_sub(uncertainty).min(at_most);
-        let good_for = lifetime.saturating_sub(ROUNDING);
-        (!good_for.is_zero()).then(|| Self {
-            deadline: at.after(good_for),
+        let left = (credentials.expires_at - service_time).to_std().ok()?;
+        // Counted from the request, not from the response, so that the deadline is early rather than late.
+        let lifetime = left.saturating_sub(requested.uncertainty).min(max_lifetime);
+        let served_for = lifetime.saturating_sub(ROUNDING);
+        (!served_for.is_zero()).then(|| Self {
+            deadline: requested.at.after(served_for),
             credentials,
             lifetime,
-            skew,
+            skew: requested.skew,
             served_by: served_by.to_owned(),
         })
     }
 }
 
-/// What an estimated skew, a slow response and rounding add up to.
+/// Allows for the errors of an estimated skew, a slow response and rounding.
 const TOLERABLE_EXCESS: TimeDelta = TimeDelta::minutes(1);
 
 /// The `Date` header and `Expiration` are whole seconds.
@@ -84,13 +79,19 @@ mod tests {
     fn lease_ends_a_second_before_the_expiry_and_never_after_the_requested_lifetime() {
         let now = crate::refresh::store::tests::noon();
         let credentials = crate::refresh::store::tests::credentials("x");
-        let asked = |skew, uncertainty| RequestTime {
+        let requested = |skew, uncertainty| RequestTime {
             at: now,
             skew: TimeDelta::seconds(skew),
             uncertainty: Duration::from_secs(uncertainty),
         };
-        let lease = |skew, at_most| {
-            Lease::new(credentials.clone(), asked(skew, 0), at_most, "here").map(|lease| {
+        let lease = |skew, max_lifetime| {
+            Lease::new(
+                credentials.clone(),
+                requested(skew, 0),
+                max_lifetime,
+                "here",
+            )
+            .map(|lease| {
                 (
                     lease.lifetime.as_secs(),
                     now.until(lease.deadline).as_secs(),
@@ -107,23 +108,23 @@ mod tests {
         assert_eq!(lease(-7200, hour), None);
 
         // Credentials in a slow response may have been issued at any time since the request.
-        let slow = Lease::new(credentials.clone(), asked(0, 5), Duration::MAX, "here");
+        let slow = Lease::new(credentials.clone(), requested(0, 5), Duration::MAX, "here");
         assert_eq!(slow.unwrap().lifetime.as_secs(), 3595);
     }
 
     #[test]
-    fn expiry_beyond_the_requested_lifetime_is_hidden_from_clients() {
+    fn expiry_beyond_the_requested_lifetime_is_corrected() {
         let now = crate::refresh::store::tests::noon();
         let lifetime = |beyond| {
             let mut credentials = crate::refresh::store::tests::credentials("x");
             credentials.expires_at += TimeDelta::seconds(beyond);
-            let asked = RequestTime {
+            let requested = RequestTime {
                 at: now,
                 skew: TimeDelta::zero(),
                 uncertainty: Duration::ZERO,
             };
             let hour = Duration::from_secs(3600);
-            let lease = Lease::new(credentials, asked, hour, "here").unwrap();
+            let lease = Lease::new(credentials, requested, hour, "here").unwrap();
             (lease.credentials.expires_at - now.wall).num_seconds()
         };
         assert_eq!(

@@ -18,11 +18,11 @@ pub use self::role::{RoleArn, RoleRequest};
 /// The secret parts are wiped when the last owner drops them, and `Debug` does not show them.
 #[derive(Clone, Debug)]
 pub struct Credentials {
-    /// Begins with `STS.`, and differs each time that credentials are issued. Not a secret.
+    /// The AccessKey ID, which begins with `STS.` and differs each time that credentials are issued. Not a secret.
     pub access_key_id: String,
-    /// The key that requests are signed with.
+    /// The key to sign requests with.
     pub access_key_secret: SecretString,
-    /// Must accompany every request that is signed with the key. Its length is unbounded.
+    /// The token that must accompany every signed request. Its length is unbounded.
     pub security_token: SecretString,
     /// When STS issued them, by the clock of STS.
     pub issued_at: DateTime<Utc>,
@@ -31,7 +31,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Whether both are the same key, token and expiry, whenever they were obtained.
+    /// Whether key, token and expiry are equal; the time of issue is ignored.
     pub fn is_same(&self, other: &Self) -> bool {
         self.access_key_id == other.access_key_id
             && self.access_key_secret.expose_secret() == other.access_key_secret.expose_secret()
@@ -39,7 +39,7 @@ impl Credentials {
             && self.expires_at == other.expires_at
     }
 
-    /// Returns the keys that sign a request with them.
+    /// Returns the keys to sign requests with.
     pub fn keys(&self) -> Keys {
         Keys {
             access_key_id: self.access_key_id.clone(),
@@ -52,16 +52,16 @@ impl Credentials {
 /// An AccessKey, long-term or temporary, which signs requests.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    /// Not a secret.
+    /// The AccessKey ID. Not a secret.
     pub access_key_id: String,
-    /// The key to sign with.
+    /// The key to sign requests with.
     pub access_key_secret: SecretString,
-    /// Accompanies a temporary AccessKey.
+    /// The token of a temporary AccessKey; a long-term one has none.
     pub security_token: Option<SecretString>,
 }
 
 impl Keys {
-    /// Returns the secret parts, so that a text can be searched for them.
+    /// Returns the secret parts, for redacting them from a text.
     pub fn secrets(&self) -> Vec<&str> {
         let token = self.security_token.iter().map(ExposeSecret::expose_secret);
         token
@@ -70,12 +70,12 @@ impl Keys {
     }
 }
 
-/// Whether a text can be a key or a token: not empty, and nothing but visible ASCII.
+/// Whether a text can be a key or a token: visible ASCII characters only, and at least one.
 pub fn is_key_text(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
-/// Writes bytes as lower-case hexadecimal digits.
+/// Formats bytes as lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.
@@ -84,22 +84,23 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Writes a time the way STS and every SDK write it: `2024-05-21T10:39:29Z`.
+/// Formats a time as STS and every SDK do: `2024-05-21T10:39:29Z`.
 ///
 /// Exactly 20 characters: Python's and Java's SDKs refuse a fraction or an offset.
 pub fn timestamp(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// Reads a time as STS and the SDKs write it, also with a fraction, which is dropped, or an offset.
+/// Parses a time as STS and the SDKs write it; a fraction of a second is dropped, and an offset is applied.
 ///
-/// Returns `None` if it is not a time, or one that [`timestamp`] could not write.
+/// Returns `None` if it is not a time, or a time that [`timestamp`] cannot format.
 pub fn time(text: &str) -> Option<DateTime<Utc>> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
     time_of(time.timestamp())
 }
 
-/// Returns the time so many seconds after 1970, unless its year has more than four digits, which no client reads.
+/// Returns the time that is `seconds` after the Unix epoch; `None` outside the years 0 to 9999, which clients cannot
+/// parse.
 pub fn time_of(seconds: i64) -> Option<DateTime<Utc>> {
     let time = DateTime::from_timestamp(seconds, 0)?;
     (0..=9999).contains(&time.year()).then_some(time)
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_no_client_reads_are_none() {
+    fn times_that_clients_cannot_parse_are_rejected() {
         for (text, written) in [
             ("2024-05-21T10:39:29Z", Some("2024-05-21T10:39:29Z")),
             ("2024-05-21T12:39:29.5+02:00", Some("2024-05-21T10:39:29Z")),

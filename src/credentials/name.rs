@@ -1,6 +1,8 @@
-//! Names with rules: of role sessions, accounts and buckets.
+//! Validated names of role sessions, accounts and buckets.
 
 use std::fmt;
+
+use super::RoleArn;
 
 /// The name of a role session: 2 to 64 letters, digits or `.`, `@`, `-`, `_`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,16 +30,17 @@ impl RoleSessionName {
         }
     }
 
-    /// Derives a name from that of a pod or host: the same for each refresh, because clients pin the identity.
+    /// Derives a session name from the name of a pod or host. The result is the same for each refresh, because clients pin
+    /// the identity.
     pub fn derive(name: &str) -> Self {
-        let sane = |c: char| {
+        let replace = |c: char| {
             if c.is_ascii() && is_session_byte(c as u8) {
                 c
             } else {
                 '-'
             }
         };
-        let name: String = name.chars().map(sane).take(64).collect();
+        let name: String = name.chars().map(replace).take(64).collect();
         Self(if name.len() < 2 {
             "ram-sidecar".to_owned()
         } else {
@@ -75,11 +78,11 @@ impl BucketName {
     }
 }
 
-/// Gives the text of a name back.
+/// Implements access to the text of a validated type.
 macro_rules! as_text {
     ($($name:ty),*) => {$(
         impl $name {
-            /// Returns it as text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -93,7 +96,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(RoleSessionName, AccountId, BucketName);
+as_text!(RoleArn, RoleSessionName, AccountId, BucketName);
 
 fn is_session_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b".@-_".contains(&byte)
@@ -104,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn derived_session_names_are_what_sts_accepts() {
+    fn derived_session_names_are_valid() {
         for (name, expected) in [
             ("trainer-0", "trainer-0"),
             ("host.example", "host.example"),

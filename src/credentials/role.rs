@@ -1,14 +1,14 @@
-//! RAM roles and the sessions that are requested of them.
+//! RAM roles: their ARNs, and the parameters of a request to assume one.
 
-use std::fmt;
 use std::time::Duration;
 
-/// A role to assume, and the parameters of the request.
+/// A role to assume, and the parameters of the request. Each field names its parameter of AssumeRole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleRequest {
     /// `RoleArn`.
     pub arn: RoleArn,
-    /// `RoleSessionName`. Stable, because clients pin the identity. One from a profile is left for STS to check.
+    /// `RoleSessionName`. The same for each refresh, because clients pin the identity. The name in a
+    /// profile is not validated here.
     pub session_name: String,
     /// `DurationSeconds`: 15 minutes to 12 hours, bounded by the role's maximum.
     pub duration: Duration,
@@ -22,15 +22,14 @@ pub struct RoleRequest {
 
 /// The ARN of a RAM role: `acs:ram::<account id>:role/<name>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoleArn(String);
+pub struct RoleArn(pub(super) String);
 
 impl RoleArn {
-    /// Parses a role's ARN.
+    /// Parses a role ARN by the rules of STS. The error is the reason.
     ///
-    /// Refuses what STS would refuse as malformed, with the reason: the account is digits, the name 1 to 64
-    /// characters of letters, digits, `.`, `_`, `-` (service roles carry a `/`).
+    /// The account id consists of digits, the name of 1 to 64 letters, digits, `.`, `_`, `-`, and `/` in service roles.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let format = "a role is named acs:ram::<account id>:role/<role name>";
+        let format = "a role ARN has the form acs:ram::<account id>:role/<role name>";
         let Some(rest) = text.strip_prefix("acs:ram::") else {
             return Err(format!("it does not begin with `acs:ram::`; {format}"));
         };
@@ -51,12 +50,7 @@ impl RoleArn {
         Ok(Self(text.to_owned()))
     }
 
-    /// Returns the ARN as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the account that the role belongs to.
+    /// Returns the id of the account that the role belongs to.
     pub fn account(&self) -> &str {
         let account = self.0.trim_start_matches("acs:ram::").split(':').next();
         account.unwrap_or_default()
@@ -68,18 +62,12 @@ impl RoleArn {
     }
 }
 
-impl fmt::Display for RoleArn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn role_arn_is_parsed_or_refused_with_the_reason() {
+    fn malformed_role_arn_is_refused_with_the_reason() {
         for good in [
             "acs:ram::1234567890123:role/firstrole",
             "acs:ram::1:role/aliyunserviceroleforpaieas/x",

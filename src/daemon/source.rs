@@ -14,7 +14,7 @@ use crate::config::{Cloud, Session, Upstream};
 use crate::credentials::{RoleArn, RoleRequest};
 use crate::failure;
 use crate::files::state::{Binding, StateFile};
-use crate::http::client::{self, Outbound};
+use crate::http::client::{self, Client};
 use crate::refresh::schedule;
 use crate::refresh::source::Chain;
 use crate::sts::endpoint::Endpoint;
@@ -149,7 +149,7 @@ fn endpoint_states(
     roots: Option<&Vec<CertificateDer<'static>>>,
 ) -> Result<Vec<EndpointState>, client::Error> {
     let state = |endpoint: Endpoint| {
-        let outbound = Outbound::new(client::Options {
+        let outbound = Client::new(client::Options {
             roots: roots.cloned(),
             direct: endpoint.is_loopback(),
             ..client::Options::default()
@@ -177,8 +177,8 @@ async fn embedded(
     };
     let sandbox = Sandbox::start(options).await.map_err(failed)?;
     let identity = Identity::AccessKey(AccessKey {
-        id: Value::Given(sandbox.access_key_id().into()),
-        secret: Value::Given(sandbox.access_key_secret()),
+        id: Value::Inline(sandbox.access_key_id().into()),
+        secret: Value::Inline(sandbox.access_key_secret()),
         token: None,
     });
     let cloud = Cloud {

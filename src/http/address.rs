@@ -2,28 +2,29 @@
 
 use url::{Host, Url};
 
-/// Why secrets must not be sent to an address. The reasons repeat nothing of it: it may be a secret itself.
+/// Why secrets must not be sent to an address. No message quotes more than the scheme: the address may be a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It is `http`, and not on this machine.
+    /// The scheme is `http`, and the host is not this machine.
     #[error(
         "plain http to another machine would send credentials in the clear; use https, or http on a loopback address (127.0.0.1)"
     )]
-    Clear,
-    /// It is neither `http` nor `https`.
+    PlainHttp,
+    /// The scheme is neither `http` nor `https`.
     #[error("its scheme is `{0}`; use https, or http on a loopback address")]
     Scheme(String),
-    /// It has a user.
-    #[error("it carries a user name or password; remove them")]
+    /// The address contains a user name or a password.
+    #[error("it contains a user name or password; remove them")]
     User,
 }
 
-/// Checks that secrets may be sent to an address: `https`, or plain `http` if it `is_loopback`, and no user in it.
+/// Checks that secrets may be sent to an address: `https`, or plain `http` if `is_loopback`, without a user name or
+/// password.
 pub fn check(url: &Url, is_loopback: bool) -> Result<(), Error> {
     match url.scheme() {
         "https" => {}
         "http" if is_loopback => {}
-        "http" => return Err(Error::Clear),
+        "http" => return Err(Error::PlainHttp),
         other => return Err(Error::Scheme(other.to_owned())),
     }
     if url.username().is_empty() && url.password().is_none() {
@@ -33,7 +34,7 @@ pub fn check(url: &Url, is_loopback: bool) -> Result<(), Error> {
     }
 }
 
-/// Whether the host is a loopback address, written as a number.
+/// Whether the host is a loopback IP address; no name is resolved.
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -42,7 +43,7 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Returns the host, with its port unless that is the usual one of the scheme.
+/// Returns the host, followed by the port unless it is the default of the scheme.
 pub fn host_and_port(url: &Url) -> Option<String> {
     let host = url.host_str()?;
     Some(match url.port() {

@@ -1,4 +1,4 @@
-//! Why a call did not reach its service: one code for each thing that a human would do about it.
+//! Why a call did not reach its service: one code for each remedy.
 
 use std::error::Error as StdError;
 use std::io;
@@ -10,67 +10,96 @@ use rustls::{CertificateError, InvalidMessage};
 use crate::credentials::timestamp;
 use crate::failure::{Failure, OwnCode, Stage, chain};
 
-/// Explains an error of the HTTP client on the way to `place`.
-pub(super) fn failure(place: &str, error: reqwest::Error) -> Failure {
+/// Explains an error of the HTTP client during a call to `host`.
+pub(super) fn failure(host: &str, error: reqwest::Error) -> Failure {
     let error = error.without_url();
-    let told = chain(&error);
-    let code = code(&error, &told);
-    let reason = reason(&error, code, &told);
-    let message = format!("cannot call {place}: {reason}");
+    let (code, reason) = match find::<rustls::Error>(&error) {
+        Some(error) => explain_tls(error),
+        None => explain(&error),
+    };
+    let message = format!("cannot call {host}: {reason}");
     Failure::new(Stage::Transport, code, message)
 }
 
-fn reason(error: &reqwest::Error, code: OwnCode, told: &str) -> String {
-    if let Some(tls) = find::<rustls::Error>(error) {
-        return tls_reason(tls);
-    }
-    // What is said last is the cause; the layers before it say only that there is one.
-    let mut cause = told;
+fn explain(error: &reqwest::Error) -> (OwnCode, String) {
+    let text = chain(error);
+    // The cause comes last; the layers above it report only that the layer below has failed.
+    let mut cause = text.as_str();
     while let Some(inner) = LAYERS.iter().find_map(|layer| cause.strip_prefix(layer)) {
         cause = inner;
     }
-    match code {
-        OwnCode::TimedOut if error.is_connect() => "no connection came about in time".to_owned(),
-        OwnCode::TimedOut => "no answer came in time".to_owned(),
-        OwnCode::DnsFailed => format!("no address is found for its name ({cause})"),
-        OwnCode::ProxyFailed => match cause {
-            "unsuccessful" => "the proxy refuses to connect".to_owned(),
-            "proxy authorization required" => "the proxy wants a password".to_owned(),
-            _ if told.contains("dns error") => {
-                format!("no address is found for the name of the proxy ({cause})")
-            }
-            _ => format!("the proxy is not reached: {cause}"),
-        },
-        _ if cause == "tls handshake eof" => "it hung up during the TLS handshake".to_owned(),
-        _ => cause.to_owned(),
+    // The crates have no error types for proxies and DNS.
+    let is_dns = text.contains("dns error");
+    if text.contains("tunnel") || text.contains("proxy") {
+        let reason = match cause {
+            "unsuccessful" => "the proxy refused to connect".to_owned(),
+            "proxy authorization required" => "the proxy requires a password".to_owned(),
+            _ if is_dns => format!("the proxy's name cannot be resolved ({cause})"),
+            _ => format!("the proxy is unreachable: {cause}"),
+        };
+        return (OwnCode::ProxyFailed, reason);
     }
+    if is_dns {
+        let reason = format!("its name cannot be resolved ({cause})");
+        return (OwnCode::DnsFailed, reason);
+    }
+    if error.is_timeout() {
+        let reason = if error.is_connect() {
+            "connecting timed out"
+        } else {
+            "no response within the timeout"
+        };
+        return (OwnCode::TimedOut, reason.to_owned());
+    }
+    let code = match find::<io::Error>(error).map(io::Error::kind) {
+        Some(io::ErrorKind::ConnectionRefused) => OwnCode::ConnectionRefused,
+        _ if error.is_connect() => OwnCode::ConnectFailed,
+        _ => OwnCode::RequestFailed,
+    };
+    let reason = match cause {
+        "tls handshake eof" => "it closed the connection during the TLS handshake",
+        cause => cause,
+    };
+    (code, reason.to_owned())
 }
 
-fn tls_reason(error: &rustls::Error) -> String {
+fn explain_tls(error: &rustls::Error) -> (OwnCode, String) {
     let at = |time: &UnixTime| {
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        DateTime::from_timestamp(seconds, 0).map_or_else(|| "a far day".to_owned(), timestamp)
+        DateTime::from_timestamp(seconds, 0).map_or_else(|| "a distant date".to_owned(), timestamp)
     };
-    match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "no authority that is trusted here has signed its certificate (UnknownIssuer)"
-                .to_owned()
+    let certificate = match error {
+        rustls::Error::InvalidCertificate(certificate) => certificate,
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+            return (OwnCode::TlsFailed, "it answers without TLS".to_owned());
         }
-        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => {
+        other => return (OwnCode::TlsFailed, other.to_string()),
+    };
+    match certificate {
+        CertificateError::UnknownIssuer => (
+            OwnCode::TlsUntrusted,
+            "its certificate is not signed by a trusted authority (UnknownIssuer)".to_owned(),
+        ),
+        CertificateError::ExpiredContext { time, not_after } => {
             let (end, now) = (at(not_after), at(time));
-            format!("its certificate ended at {end}, and this machine's clock reads {now}")
+            let reason =
+                format!("its certificate expired at {end}, and this machine's clock reads {now}");
+            (OwnCode::TlsOutdated, reason)
         }
-        rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
-            time,
-            not_before,
-        }) => {
+        CertificateError::NotValidYetContext { time, not_before } => {
             let (start, now) = (at(not_before), at(time));
-            format!("its certificate begins at {start}, and this machine's clock reads {now}")
+            let reason = format!(
+                "its certificate is not valid before {start}, and this machine's clock reads {now}"
+            );
+            (OwnCode::TlsOutdated, reason)
         }
-        rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
+        CertificateError::Expired | CertificateError::NotValidYet => {
+            (OwnCode::TlsOutdated, error.to_string())
+        }
+        CertificateError::NotValidForNameContext {
             expected,
             presented,
-        }) => {
+        } => {
             let name = |name: &String| {
                 let inner = name.strip_prefix("DnsName(\"");
                 let inner = inner.and_then(|inner| inner.strip_suffix("\")"));
@@ -78,62 +107,26 @@ fn tls_reason(error: &rustls::Error) -> String {
             };
             let presented: Vec<String> = presented.iter().map(name).collect();
             let (expected, presented) = (expected.to_str(), presented.join(", "));
-            format!("its certificate is for {presented}, not for {expected}")
+            let reason = format!("its certificate is for {presented}, not for {expected}");
+            (OwnCode::TlsFailed, reason)
         }
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            "it answers without TLS".to_owned()
-        }
-        other => other.to_string(),
+        _ => (OwnCode::TlsFailed, error.to_string()),
     }
 }
 
-fn code(error: &reqwest::Error, told: &str) -> OwnCode {
-    if let Some(tls) = find::<rustls::Error>(error) {
-        return tls_code(tls);
-    }
-    // Neither crate has a type for these two.
-    if told.contains("tunnel") || told.contains("proxy") {
-        return OwnCode::ProxyFailed;
-    }
-    if told.contains("dns error") {
-        return OwnCode::DnsFailed;
-    }
-    if error.is_timeout() {
-        return OwnCode::TimedOut;
-    }
-    match find::<io::Error>(error).map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionRefused) => OwnCode::ConnectionRefused,
-        _ if error.is_connect() => OwnCode::ConnectFailed,
-        _ => OwnCode::RequestFailed,
-    }
-}
-
-fn tls_code(error: &rustls::Error) -> OwnCode {
-    match error {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => OwnCode::TlsUntrusted,
-        rustls::Error::InvalidCertificate(
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. },
-        ) => OwnCode::TlsOutdated,
-        _ => OwnCode::TlsFailed,
-    }
-}
-
-/// Finds the last cause of a type: an `io::Error` may hold another error, which its `source` passes over.
+/// Finds the innermost cause of a type. An `io::Error` may wrap another error, which its `source` skips.
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
-    let held = error
+    let wrapped = error
         .downcast_ref::<io::Error>()
         .and_then(io::Error::get_ref);
-    let deeper = match held {
-        Some(held) => find(held),
+    let deeper = match wrapped {
+        Some(wrapped) => find(wrapped),
         None => error.source().and_then(find),
     };
     deeper.or_else(|| error.downcast_ref())
 }
 
-/// How the layers of the HTTP client begin to say that the layer below has failed.
+/// The prefixes by which the layers of the HTTP client report that the layer below has failed.
 const LAYERS: [&str; 12] = [
     "error sending request: ",
     "error decoding response body: ",

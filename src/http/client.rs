@@ -7,27 +7,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use reqwest::header::{DATE, HeaderMap, HeaderValue};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, redirect};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, OwnCode, Stage};
-use crate::http::response::Answer;
+use crate::failure::{Failure, OwnCode, Stage, chain};
+use crate::http::response::Response;
 use crate::http::{address, cause};
 
-/// How to reach the outside.
+/// How a client connects.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The certificate authorities to trust, instead of the bundled ones.
     pub roots: Option<Vec<CertificateDer<'static>>>,
-    /// Ignore the proxy that the environment names.
+    /// Whether to ignore the proxy variables of the environment.
     pub direct: bool,
-    /// How long a connection may take.
+    /// The timeout of connecting.
     pub connect: Duration,
-    /// How long a call may take from its beginning to the last byte of the answer.
+    /// The timeout of a whole call, up to the last byte of the response.
     pub total: Duration,
 }
 
@@ -42,54 +41,60 @@ impl Default for Options {
     }
 }
 
-/// What is asked.
+/// A request to a service.
 #[derive(Debug)]
 pub struct Call<'a> {
     /// The method: `GET`, `POST` or `PUT`.
     pub method: Method,
-    /// The whole address.
+    /// The URL, with its query.
     pub url: &'a str,
     /// The headers, by lower-case name. Their values are never logged.
     pub headers: &'a [(&'static str, Zeroizing<String>)],
-    /// The body; none has no `Content-Type`.
+    /// The form body. Its `Content-Type` must be among `headers`.
     pub form: Option<Zeroizing<String>>,
 }
 
-/// The client.
+/// An HTTP client.
 #[derive(Clone, Debug)]
-pub struct Outbound {
-    carrier: Arc<dyn Carrier>,
+pub struct Client {
+    transport: Arc<dyn Transport>,
 }
 
-/// What carries one call to its service, and the answer back: the network, or a simulation of it.
-pub trait Carrier: fmt::Debug + Send + Sync {
-    /// Makes a call and reads the whole answer, whatever its status. Cancel safe.
-    fn carry<'a>(&'a self, call: Call<'a>) -> Carried<'a>;
+/// Sends calls: over the network, or to a simulation of it.
+pub trait Transport: fmt::Debug + Send + Sync {
+    /// Sends a call and returns the whole response, whatever its status. Cancel safe.
+    fn send<'a>(&'a self, call: Call<'a>) -> ResponseFuture<'a>;
 }
 
-/// A call that is under way.
-pub type Carried<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
+/// The future of a response.
+pub type ResponseFuture<'a> = Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send + 'a>>;
 
-/// The client could not be made.
+/// Why a client could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A given certificate authority is not one.
+    /// A configured certificate is not a valid certificate authority.
     #[error("cannot use a certificate of the CA file")]
     Root(#[source] rustls::Error),
-    /// The TLS or HTTP set-up was refused.
+    /// TLS or the HTTP client could not be set up.
     #[error("cannot set up the HTTP client")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl Outbound {
-    /// Makes a client.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::new(Stage::Transport, OwnCode::RequestFailed, chain(&error))
+    }
+}
+
+impl Client {
+    /// Creates a client that calls over the network.
     pub fn new(options: Options) -> Result<Self, Error> {
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls(options.roots)?)
             .redirect(redirect::Policy::none())
             .connect_timeout(options.connect)
             .timeout(options.total)
-            // Used every half hour: an idle connection would only be there to break.
+            // Calls are about half an hour apart: an idle connection would be closed by then.
             .pool_max_idle_per_host(0)
             .user_agent(concat!("ram-sidecar/", env!("CARGO_PKG_VERSION")));
         if options.direct {
@@ -98,33 +103,33 @@ impl Outbound {
         let client = builder
             .build()
             .map_err(|error| Error::Client(error.into()))?;
-        Ok(Self::over(client))
+        Ok(Self::with_transport(client))
     }
 
-    /// Makes a client whose calls are carried by `carrier`.
-    pub fn over(carrier: impl Carrier + 'static) -> Self {
+    /// Creates a client that sends its calls through `transport`.
+    pub fn with_transport(transport: impl Transport + 'static) -> Self {
         Self {
-            carrier: Arc::new(carrier),
+            transport: Arc::new(transport),
         }
     }
 
-    /// Makes a call and reads the whole answer, whatever its status. Cancel safe.
-    pub async fn call(&self, call: Call<'_>) -> Result<Answer, Failure> {
-        self.carrier.carry(call).await
+    /// Sends a call and returns the whole response, whatever its status. Cancel safe.
+    pub async fn call(&self, call: Call<'_>) -> Result<Response, Failure> {
+        self.transport.send(call).await
     }
 }
 
-impl Carrier for reqwest::Client {
-    fn carry<'a>(&'a self, call: Call<'a>) -> Carried<'a> {
+impl Transport for reqwest::Client {
+    fn send<'a>(&'a self, call: Call<'a>) -> ResponseFuture<'a> {
         Box::pin(send(self, call))
     }
 }
 
-async fn send(client: &reqwest::Client, call: Call<'_>) -> Result<Answer, Failure> {
+async fn send(client: &reqwest::Client, call: Call<'_>) -> Result<Response, Failure> {
     let mut request = client.request(call.method, call.url);
     for (name, value) in call.headers {
         let mut value = HeaderValue::from_str(value).map_err(|_| {
-            let message = format!("cannot send the header {name}: its value is no text");
+            let message = format!("cannot send the header {name}: its value is not text");
             Failure::new(Stage::Transport, OwnCode::RequestFailed, message)
         })?;
         value.set_sensitive(true);
@@ -133,35 +138,24 @@ async fn send(client: &reqwest::Client, call: Call<'_>) -> Result<Answer, Failur
     if let Some(form) = call.form {
         request = request.body(Bytes::from_owner(form));
     }
-    let place = place(call.url);
-    let failed = |error| cause::failure(&place, error);
+    let host = host(call.url);
+    let failed = |error| cause::failure(&host, error);
     let mut response = request.send().await.map_err(failed)?;
-    // At its full size from the start: a growing vector would leave unwiped copies behind.
+    // Allocated in full: a growing vector would leave copies behind that are not wiped.
     let mut body = Zeroizing::new(Vec::with_capacity(BODY_LIMIT));
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if body.len() + chunk.len() > BODY_LIMIT {
-            let message = format!("{place} answered more than {BODY_LIMIT} bytes");
-            return Err(Failure::new(
-                Stage::Answer,
-                OwnCode::AnswerTooLarge,
-                message,
-            ));
+            let message = format!("{host} answered with more than {BODY_LIMIT} bytes");
+            let failure = Failure::new(Stage::Answer, OwnCode::AnswerTooLarge, message);
+            return Err(failure);
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(answer(response.status().as_u16(), response.headers(), body))
-}
-
-/// Reads what the head of an answer says; its body is taken as it is.
-pub fn answer(status: u16, headers: &HeaderMap, body: Zeroizing<Vec<u8>>) -> Answer {
-    let request_id = headers.get("x-acs-request-id");
-    Answer {
-        status,
-        date: date(headers),
-        retry_after: retry_after(headers),
-        request_id: request_id.and_then(|id| Some(id.to_str().ok()?.to_owned())),
+    Ok(Response::new(
+        response.status().as_u16(),
+        response.headers(),
         body,
-    }
+    ))
 }
 
 fn tls(roots: Option<Vec<CertificateDer<'static>>>) -> Result<ClientConfig, Error> {
@@ -184,81 +178,18 @@ fn tls(roots: Option<Vec<CertificateDer<'static>>>) -> Result<ClientConfig, Erro
     Ok(config)
 }
 
-/// Returns the host of an address, with its port if that is not the usual one.
-fn place(url: &str) -> String {
+/// Returns the host of a URL, followed by the port unless it is the default.
+fn host(url: &str) -> String {
     let url = url::Url::parse(url).ok();
-    let place = url.as_ref().and_then(address::host_and_port);
-    place.unwrap_or_else(|| "the service".to_owned())
+    let host = url.as_ref().and_then(address::host_and_port);
+    host.unwrap_or_else(|| "the service".to_owned())
 }
 
-fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
-    let text = headers.get(DATE)?.to_str().ok()?;
-    DateTime::parse_from_rfc2822(text)
-        .ok()
-        .map(|date| date.to_utc())
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let number = |name| text(name).and_then(|text| text.parse().ok());
-    // A number of seconds, or a date, by the clock that wrote the Date header.
-    let until = text("retry-after").and_then(|text| DateTime::parse_from_rfc2822(text).ok());
-    let by_date = until.and_then(|until| (until.to_utc() - date(headers)?).to_std().ok());
-    let seconds = number("retry-after").map(Duration::from_secs);
-    let millis = number("x-acs-retry-after").map(Duration::from_millis);
-    seconds.or(by_date).max(millis)
-}
-
-/// Longer than any round trip and two lost packets.
+/// Allows for a slow round trip and two lost packets.
 const CONNECT: Duration = Duration::from_secs(5);
-/// The longest that a call to STS may take.
+
+/// The timeout of a call to STS.
 pub const TOTAL: Duration = Duration::from_secs(10);
 
-/// Far above any answer of STS: its tokens have no documented limit, but are of a few KB.
+/// Far above any response of STS: its tokens have no documented limit, but have a few KB in practice.
 const BODY_LIMIT: usize = 256 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-            .collect()
-    }
-
-    #[test]
-    fn longer_retry_header_wins_and_malformed_ones_are_ignored() {
-        for (pairs, expected) in [
-            (vec![], None),
-            (vec![("retry-after", "7")], Some(Duration::from_secs(7))),
-            (
-                vec![("x-acs-retry-after", "2500")],
-                Some(Duration::from_millis(2500)),
-            ),
-            (
-                vec![("retry-after", "1"), ("x-acs-retry-after", "2500")],
-                Some(Duration::from_millis(2500)),
-            ),
-            (vec![("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT")], None),
-            (
-                vec![
-                    ("date", "Wed, 21 Oct 2015 07:27:00 GMT"),
-                    ("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"),
-                ],
-                Some(Duration::from_secs(60)),
-            ),
-            (vec![("retry-after", "-1")], None),
-        ] {
-            assert_eq!(retry_after(&headers(&pairs)), expected, "{pairs:?}");
-        }
-    }
-
-    #[test]
-    fn the_date_header_is_read() {
-        let read = date(&headers(&[("date", "Tue, 21 May 2024 10:39:29 GMT")])).unwrap();
-        assert_eq!(read.timestamp(), 1_716_287_969);
-        assert_eq!(date(&headers(&[("date", "yesterday")])), None);
-    }
-}

@@ -1,4 +1,4 @@
-//! Calls to other services.
+//! Calls to other services over HTTP.
 
 pub mod address;
 mod cause;

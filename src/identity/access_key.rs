@@ -1,4 +1,4 @@
-//! An AccessKey from the environment or from mounted files; with a security token, a link in a chain of roles.
+//! An AccessKey from the environment or from mounted files. One with a security token is a session of another role.
 
 use secrecy::ExposeSecret as _;
 
@@ -7,7 +7,7 @@ use crate::failure::Failure;
 
 use super::Value;
 
-/// Where the parts of an AccessKey are.
+/// The sources of the parts of an AccessKey.
 #[derive(Debug)]
 pub struct AccessKey {
     /// The AccessKey ID.
@@ -20,9 +20,9 @@ pub struct AccessKey {
 
 impl AccessKey {
     pub(super) async fn keys(&mut self) -> Result<Keys, Failure> {
-        // Files are replaced one after the other: what was torn by a rotation reads differently the next time.
+        // A rotation replaces the files one after the other; keys that were read during it differ at the next reading.
         let mut keys = self.read().await?;
-        for _ in 0..READINGS {
+        for _ in 0..MAX_REREADS {
             let again = self.read().await?;
             if is_same(&keys, &again) {
                 break;
@@ -32,14 +32,14 @@ impl AccessKey {
         Ok(keys)
     }
 
-    /// Says which AccessKey it is: by its ID, or by the files that it is in. A secret that is mended changes nothing.
+    /// Returns the ID or the paths of the files; a corrected secret changes nothing here.
     pub(super) fn coordinates(&self) -> Vec<String> {
         let path = |value: &Value| match value {
-            Value::Given(_) => String::new(),
+            Value::Inline(_) => String::new(),
             Value::File(file) => file.path().display().to_string(),
         };
         let id = match &self.id {
-            Value::Given(id) => id.expose_secret().to_owned(),
+            Value::Inline(id) => id.expose_secret().to_owned(),
             Value::File(_) => String::new(),
         };
         let token = self.token.as_ref().map(path);
@@ -67,8 +67,8 @@ fn is_same(one: &Keys, other: &Keys) -> bool {
     one.access_key_id == other.access_key_id && one.secrets() == other.secrets()
 }
 
-/// A rotation is over after the first; a file that changes all the time is left to STS to judge.
-const READINGS: u32 = 3;
+/// One is enough for a rotation. Keys that change more often are sent to STS as they are.
+const MAX_REREADS: u32 = 3;
 
 #[cfg(test)]
 mod tests {

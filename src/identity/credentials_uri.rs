@@ -1,4 +1,4 @@
-//! Another server of credentials: PAI's own, or a second ram-sidecar.
+//! Another server of credentials: that of PAI, or a second ram-sidecar.
 
 use std::time::Duration;
 
@@ -11,58 +11,55 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::failure::diagnosis;
-use crate::failure::{Failure, OwnCode, Stage, chain, redact};
+use crate::failure::{Failure, OwnCode, Stage, redact};
 use crate::http::address;
-use crate::http::client::{self, Call, Outbound};
-use crate::http::response::Answer;
+use crate::http::client::{self, Call, Client};
+use crate::http::response::Response;
 use crate::time::clock::Clock;
 
 use super::Proof;
 use super::document::Document;
 
-/// The server, by its address.
+/// A server of credentials, by its URL.
 #[derive(Debug)]
 pub struct CredentialsUri {
-    /// Its path may be a secret.
+    /// The URL, whose path may be a secret.
     url: SecretString,
     host: String,
-    loopback: bool,
-    port: u16,
+    /// The port, if the server is on this machine.
+    loopback_port: Option<u16>,
     /// The certificate authorities to trust, instead of the bundled ones.
     pub roots: Option<Vec<CertificateDer<'static>>>,
-    client: Option<Outbound>,
+    client: Option<Client>,
 }
 
 impl CredentialsUri {
-    /// Parses an address: `http://` on loopback, or `https://`.
+    /// Parses a URL: `http://` on loopback, or `https://`, because the response is a secret.
     ///
-    /// Refuses everything else with the reason, and without repeating the address: the answer is a secret, and so may
-    /// be the path.
+    /// The error is the reason. It does not quote the URL, whose path may be a secret too.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| {
-            format!("it is no address ({error}); write it like http://127.0.0.1:7002/api/v1/credentials/0")
+            format!("it is not a URL ({error}); write it like http://127.0.0.1:7002/api/v1/credentials/0")
         })?;
         let loopback = address::is_loopback(&url) || url.host_str() == Some("localhost");
         address::check(&url, loopback).map_err(|error| error.to_string())?;
-        let host = address::host_and_port(&url).unwrap_or_default();
         Ok(Self {
-            host,
-            loopback,
-            port: url.port_or_known_default().unwrap_or_default(),
+            host: address::host_and_port(&url).unwrap_or_default(),
+            loopback_port: url.port_or_known_default().filter(|_| loopback),
             url: String::from(url).into(),
             roots: None,
             client: None,
         })
     }
 
-    /// Returns the port, if the server is on this machine.
+    /// Returns the port if the server is on this machine.
     pub fn loopback_port(&self) -> Option<u16> {
-        self.loopback.then_some(self.port)
+        self.loopback_port
     }
 
-    /// Asks through this client, instead of one of its own.
+    /// Replaces the client that is otherwise created at the first call.
     #[must_use]
-    pub fn through(mut self, client: Outbound) -> Self {
+    pub fn with_client(mut self, client: Client) -> Self {
         self.client = Some(client);
         self
     }
@@ -71,49 +68,47 @@ impl CredentialsUri {
         self.url.expose_secret()
     }
 
-    /// Asks once. Cancel safe.
+    /// Calls the server once. Cancel safe.
     pub async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
-        let asked_at = clock.now();
-        let answer = self.ask().await?;
-        let refusal = Refusal::read(&answer.body);
-        if answer.status != 200 || refusal.is_some() {
-            return Err(self.refused(&answer, refusal));
+        let requested_at = clock.now();
+        let response = self.call().await?;
+        let refusal = Refusal::read(&response.body);
+        if response.status != 200 || refusal.is_some() {
+            return Err(self.refused(&response, refusal));
         }
-        let document = Document::read(&answer.body).map_err(|reason| {
+        let document = Document::parse(&response.body).map_err(|reason| {
             let message = format!("{} answered HTTP 200, but {reason}", self.host);
             Failure::new(Stage::Answer, OwnCode::CredentialsUriUnusable, message)
         })?;
-        // Two processes of one machine go by one clock.
-        let date = answer.date.filter(|_| !self.loopback);
-        document.proof(asked_at, date, &self.host)
+        // Processes of one machine have the same clock.
+        let date = response.date.filter(|_| self.loopback_port.is_none());
+        document.proof(requested_at, date, &self.host)
     }
 
-    /// Returns the pieces of the address that may be secrets, as written and decoded. Short ones, and the usual one, are
-    /// none, and stand in many a sentence.
-    fn pieces(&self) -> Vec<Zeroizing<String>> {
+    /// Returns the segments of the URL that may be secrets, as written and percent-decoded. Short segments and `credentials`
+    /// are left out: they are not secret, and occur in ordinary sentences.
+    fn segments(&self) -> Vec<Zeroizing<String>> {
         let url = self.url.expose_secret();
         let path = url.splitn(4, '/').nth(3).unwrap_or_default();
-        let pieces = path.split(['/', '?', '&', '=', '#']);
-        let telling = pieces.filter(|piece| piece.len() >= 8 && *piece != "credentials");
-        let both = |piece: &str| {
-            let decoded = percent_decode_str(piece).decode_utf8_lossy().into_owned();
-            [Zeroizing::new(piece.to_owned()), Zeroizing::new(decoded)]
+        let segments = path.split(['/', '?', '&', '=', '#']);
+        let secret = segments.filter(|segment| segment.len() >= 8 && *segment != "credentials");
+        let both = |segment: &str| {
+            let decoded = percent_decode_str(segment).decode_utf8_lossy().into_owned();
+            [Zeroizing::new(segment.to_owned()), Zeroizing::new(decoded)]
         };
-        telling.flat_map(both).collect()
+        secret.flat_map(both).collect()
     }
 
-    async fn ask(&mut self) -> Result<Answer, Failure> {
+    async fn call(&mut self) -> Result<Response, Failure> {
         let client = match &mut self.client {
             Some(client) => client,
             none => {
                 let options = client::Options {
                     roots: self.roots.clone(),
-                    direct: self.loopback,
+                    direct: self.loopback_port.is_some(),
                     ..client::Options::default()
                 };
-                none.insert(Outbound::new(options).map_err(|error| {
-                    Failure::new(Stage::Transport, OwnCode::RequestFailed, chain(&error))
-                })?)
+                none.insert(Client::new(options)?)
             }
         };
         let call = Call {
@@ -125,28 +120,28 @@ impl CredentialsUri {
         client.call(call).await
     }
 
-    /// Repeats what the server says: it knows better than anyone what is wrong.
-    fn refused(&self, answer: &Answer, refusal: Option<Refusal>) -> Failure {
-        let (host, status) = (&self.host, answer.status);
-        let told = refusal.map(|Refusal { code, message }| {
+    /// Quotes the error of the server, which knows the cause.
+    fn refused(&self, response: &Response, refusal: Option<Refusal>) -> Failure {
+        let (host, status) = (&self.host, response.status);
+        let reason = refusal.map(|Refusal { code, message }| {
             let message = message.unwrap_or_default();
-            let pieces = self.pieces();
-            let secrets: Vec<&str> = pieces.iter().map(|piece| piece.as_str()).collect();
+            let segments = self.segments();
+            let secrets: Vec<&str> = segments.iter().map(|segment| segment.as_str()).collect();
             format!(
                 "{}: {}",
                 redact(&code, &secrets),
                 redact(&message, &secrets)
             )
         });
-        let told = told.unwrap_or_else(|| "no JSON that says why".to_owned());
-        let message = format!("{host} answered HTTP {status} with {told}");
+        let reason = reason.unwrap_or_else(|| "no JSON that gives a reason".to_owned());
+        let message = format!("{host} answered HTTP {status} with {reason}");
         let mut failure = Failure::new(Stage::Identity, OwnCode::CredentialsUriRefused, message);
-        failure.retry_after = answer.retry_after;
+        failure.retry_after = response.retry_after;
         diagnosis::not_passed(failure)
     }
 }
 
-/// What a server says instead of credentials, whatever its HTTP status.
+/// The body that a server sends instead of credentials, whatever the HTTP status.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Refusal {
@@ -161,7 +156,7 @@ impl Refusal {
     }
 }
 
-/// A call, which is bounded by itself.
+/// The timeout of the only call.
 pub(super) const TIMEOUT: Duration = client::TOTAL;
 
 #[cfg(test)]
@@ -170,7 +165,7 @@ mod tests {
 
     #[test]
     fn every_secret_part_of_the_url_is_redacted_in_messages_of_the_server() {
-        for (address, told) in [
+        for (address, message) in [
             (
                 "http://127.0.0.1/planted-key/credentials",
                 "no route for /planted-key/credentials",
@@ -182,7 +177,7 @@ mod tests {
             ("http://127.0.0.1/x?key=planted%2Bkey", "no planted+key"),
         ] {
             let uri = CredentialsUri::parse(address).unwrap();
-            let answer = Answer {
+            let response = Response {
                 status: 404,
                 date: None,
                 retry_after: None,
@@ -191,15 +186,15 @@ mod tests {
             };
             let refusal = Refusal {
                 code: "NotFound".to_owned(),
-                message: Some(told.to_owned()),
+                message: Some(message.to_owned()),
             };
-            let failure = uri.refused(&answer, Some(refusal));
+            let failure = uri.refused(&response, Some(refusal));
             assert!(!failure.to_string().contains("planted"), "{failure}");
         }
     }
 
     #[test]
-    fn only_local_or_encrypted_servers_are_accepted() {
+    fn only_loopback_or_https_servers_are_accepted() {
         for (good, port) in [
             ("http://localhost:7002/api/v1/credentials/0", Some(7002)),
             ("http://127.0.0.1:7002/x", Some(7002)),
@@ -209,8 +204,8 @@ mod tests {
             assert_eq!(CredentialsUri::parse(good).unwrap().loopback_port(), port);
         }
         for (bad, reason) in [
-            ("", "no address"),
-            ("127.0.0.1:7002", "no address"),
+            ("", "not a URL"),
+            ("127.0.0.1:7002", "not a URL"),
             ("http://10.0.0.1/planted", "in the clear"),
             ("http://127.0.0.1.example/planted", "in the clear"),
             ("file:///planted", "scheme is `file`"),

@@ -1,7 +1,7 @@
-//! Credentials as other programs and services write them, in either of the two usual spellings of the keys.
+//! The JSON credentials of other programs and services, with either of the two usual spellings of the keys.
 //!
 //! `AccessKeyId`, `AccessKeySecret`, `SecurityToken`, `Expiration` (metadata service, credentials URI, OSS SDKs), and
-//! `access_key_id`, `access_key_secret`, `sts_token`, `expiration` (aliyun-cli). A document may have both.
+//! `access_key_id`, `access_key_secret`, `sts_token`, `expiration` (aliyun-cli). A document may contain both.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::time::moment::Moment;
 
 use super::Proof;
 
-/// Credentials, whose end may be unknown.
+/// Credentials with an optional expiry.
 pub(super) struct Document {
     pub(super) keys: Keys,
     pub(super) expires_at: Option<DateTime<Utc>>,
@@ -23,8 +23,8 @@ pub(super) struct Document {
 }
 
 impl Document {
-    /// Reads a document; says why it is none, without a word of it that could be secret.
-    pub(super) fn read(text: &[u8]) -> Result<Self, String> {
+    /// Parses a document. The error is the reason, and quotes nothing of the document.
+    pub(super) fn parse(text: &[u8]) -> Result<Self, String> {
         let raw: Raw = serde_json::from_slice(text).map_err(|error| {
             let (class, line, column) = (error.classify(), error.line(), error.column());
             format!("it is not the JSON of credentials ({class:?} at line {line} column {column})")
@@ -32,24 +32,24 @@ impl Document {
         if raw.code.is_some_and(|code| code != "Success") {
             return Err("its Code is not Success".to_owned());
         }
-        // aliyun-cli would read the rest of such a profile too: an AccessKey alone would be somebody else.
+        // In other modes, the AccessKey alone is not the identity that aliyun-cli would use.
         let mode = raw.mode.as_deref().unwrap_or_default();
         if !matches!(mode, "" | "AK" | "StsToken") {
             return Err("its mode is neither AK nor StsToken".to_owned());
         }
         let id = raw.id.or(raw.snake_id).ok_or("it has no AccessKeyId")?;
         let secret = raw.secret.or(raw.snake_secret);
-        let secret = secret.ok_or("it has no AccessKeySecret")?.0;
-        let token = raw.token.or(raw.snake_token).map(|token| token.0);
+        let secret = secret.ok_or("it has no AccessKeySecret")?;
+        let token = raw.token.or(raw.snake_token);
         let token = token.filter(|token| mode != "AK" && !token.expose_secret().is_empty());
-        let is_whole = |text: &SecretString| is_key_text(text.expose_secret());
-        if !is_key_text(&id) || !is_whole(&secret) || !token.iter().all(is_whole) {
-            return Err("a key in it is empty or garbled".to_owned());
+        let is_valid = |text: &SecretString| is_key_text(text.expose_secret());
+        if !is_key_text(&id) || !is_valid(&secret) || !token.iter().all(is_valid) {
+            return Err("a key in it is empty or malformed".to_owned());
         }
         let expiration = raw.expiration.or(raw.snake_expiration);
         let expires_at = match expiration.as_deref() {
             None | Some("") => None,
-            // Not repeated: fields may have been mixed up.
+            // Not quoted: this may be a secret in the wrong field.
             Some(text) => {
                 let time = time(text);
                 Some(time.ok_or("its Expiration is not a time like 2024-05-21T10:39:29Z")?)
@@ -66,25 +66,21 @@ impl Document {
         })
     }
 
-    /// Makes the proof of it: temporary credentials if it has a token and says when it ends.
+    /// Converts the document to a proof: a lease if it has a token and an expiry.
     ///
-    /// It was asked for at `asked_at` from `source`, whose answer says `date`. A clock that is ahead of ours shortens the
-    /// life; one that is behind prolongs none: a cache in between answers with an old date.
+    /// It was requested from `source` at `requested_at`, and the response was dated `date`. A service clock that is ahead
+    /// shortens the lifetime. One that is behind does not extend it, because the date of a cached response is old.
     pub(super) fn proof(
         self,
-        asked_at: Moment,
+        requested_at: Moment,
         date: Option<DateTime<Utc>>,
         source: &str,
     ) -> Result<Proof, Failure> {
-        let Self {
-            keys,
-            expires_at,
-            updated_at,
-        } = self;
-        // A long-term AccessKey is never served, whatever stands beside it.
+        let keys = self.keys;
+        // A long-term AccessKey is never served, whatever the other fields.
         let is_temporary = !keys.access_key_id.starts_with("LTAI");
         let (Some(token), Some(expires_at), true) =
-            (&keys.security_token, expires_at, is_temporary)
+            (&keys.security_token, self.expires_at, is_temporary)
         else {
             return Ok(Proof::Keys(keys));
         };
@@ -92,24 +88,25 @@ impl Document {
             security_token: token.clone(),
             access_key_id: keys.access_key_id,
             access_key_secret: keys.access_key_secret,
-            issued_at: updated_at
+            issued_at: self
+                .updated_at
                 .filter(|updated_at| *updated_at < expires_at)
                 .or(date)
-                .unwrap_or(asked_at.wall),
+                .unwrap_or(requested_at.wall),
             expires_at,
         };
-        let skew = date.map_or(TimeDelta::zero(), |date| asked_at.wall - date);
+        let skew = date.map_or(TimeDelta::zero(), |date| requested_at.wall - date);
         let skew = skew.min(TimeDelta::zero());
-        let asked = RequestTime {
-            at: asked_at,
+        let requested = RequestTime {
+            at: requested_at,
             skew,
-            // The date was written after the question, so the life that it leaves is too short if anything.
+            // The service wrote the date after the request, so the lifetime is too short rather than too long.
             uncertainty: Duration::ZERO,
         };
-        Lease::new(credentials, asked, Duration::MAX, source)
+        Lease::new(credentials, requested, Duration::MAX, source)
             .map(Proof::Lease)
             .ok_or_else(|| {
-                let message = format!("{source} gave credentials that have already expired");
+                let message = format!("{source} returned credentials that have already expired");
                 Failure::new(Stage::Identity, OwnCode::ExpiredAnswer, message)
             })
     }
@@ -123,9 +120,9 @@ struct Raw {
     #[serde(rename = "AccessKeyId")]
     id: Option<String>,
     #[serde(rename = "AccessKeySecret")]
-    secret: Option<Secret>,
+    secret: Option<SecretString>,
     #[serde(rename = "SecurityToken")]
-    token: Option<Secret>,
+    token: Option<SecretString>,
     #[serde(rename = "Expiration")]
     expiration: Option<String>,
     #[serde(rename = "LastUpdated")]
@@ -133,21 +130,11 @@ struct Raw {
     #[serde(rename = "access_key_id")]
     snake_id: Option<String>,
     #[serde(rename = "access_key_secret")]
-    snake_secret: Option<Secret>,
+    snake_secret: Option<SecretString>,
     #[serde(rename = "sts_token")]
-    snake_token: Option<Secret>,
+    snake_token: Option<SecretString>,
     #[serde(rename = "expiration")]
     snake_expiration: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(from = "String")]
-struct Secret(SecretString);
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text.into())
-    }
 }
 
 #[cfg(test)]
@@ -156,7 +143,7 @@ mod tests {
     use crate::refresh::store::tests::noon;
 
     fn proof(text: &str) -> Result<Proof, String> {
-        let document = Document::read(text.as_bytes())?;
+        let document = Document::parse(text.as_bytes())?;
         document
             .proof(noon(), None, "the test")
             .map_err(|failure| failure.to_string())
@@ -211,7 +198,7 @@ mod tests {
     fn slow_clock_does_not_extend_the_lifetime() {
         let text = r#"{"AccessKeyId":"STS.a","AccessKeySecret":"s","SecurityToken":"t","Expiration":"2024-05-21T11:39:29Z"}"#;
         let left = |skew: i64| {
-            let document = Document::read(text.as_bytes()).unwrap();
+            let document = Document::parse(text.as_bytes()).unwrap();
             match document.proof(
                 noon(),
                 Some(noon().wall - TimeDelta::seconds(skew)),
@@ -242,11 +229,11 @@ mod tests {
             (r#"{"AccessKeyId":"a"}"#, "no AccessKeySecret"),
             (
                 r#"{"AccessKeyId":"a","AccessKeySecret":""}"#,
-                "empty or garbled",
+                "empty or malformed",
             ),
             (
                 r#"{"AccessKeyId":"a b","AccessKeySecret":"planted"}"#,
-                "empty or garbled",
+                "empty or malformed",
             ),
             (
                 r#"{"AccessKeyId":"a","AccessKeySecret":"planted","Expiration":"planted"}"#,

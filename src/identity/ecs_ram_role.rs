@@ -1,8 +1,8 @@
 //! The role of the ECS instance, from the instance metadata service.
 //!
-//! Hardened mode (v2, with a token) unless v1 is allowed explicitly: a v1 request can be forged through a web page or a
-//! proxy. Source: "ECS instance metadata". The role's credentials live 6 hours, and new ones are there half an hour
-//! before the end.
+//! Requests use hardened mode (v2, with a token) unless v1 is allowed explicitly: a v1 request can be forged through a web
+//! page or a proxy. The credentials of the role live 6 hours, and are replaced half an hour before they expire. Source:
+//! "ECS instance metadata".
 
 use std::time::Duration;
 
@@ -11,23 +11,23 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use crate::credentials::is_key_text;
-use crate::failure::{Failure, OwnCode, Stage, chain, redact};
-use crate::http::client::{Call, Options, Outbound};
-use crate::http::response::Answer;
+use crate::failure::{Failure, OwnCode, Stage, redact};
+use crate::http::client::{Call, Client, Options};
+use crate::http::response::Response;
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
 use super::Proof;
 use super::document::Document;
 
-/// Where the metadata service is, and how it may be used.
+/// The address of the metadata service, and how it may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata {
     /// The address without a path: `http://100.100.100.200`.
     pub url: String,
-    /// Go on without a token where the service gives none.
+    /// Whether to call it without a token if it issues none.
     pub allow_v1: bool,
-    /// Whether `ALIBABA_CLOUD_ECS_METADATA_DISABLED` forbids it.
+    /// Whether `ALIBABA_CLOUD_ECS_METADATA_DISABLED` forbids its use.
     pub disabled: bool,
 }
 
@@ -36,18 +36,18 @@ pub struct Metadata {
 pub struct EcsRamRole {
     metadata: Metadata,
     role: Option<String>,
-    client: Option<Outbound>,
+    client: Option<Client>,
     token: Option<Token>,
 }
 
 #[derive(Debug)]
 struct Token {
     value: SecretString,
-    until: Moment,
+    expires_at: Moment,
 }
 
 impl EcsRamRole {
-    /// Names the role; without a name it is asked for.
+    /// Creates the identity of a role; without a name, the service is asked for it.
     pub fn new(metadata: Metadata, role: Option<String>) -> Self {
         Self {
             metadata,
@@ -57,9 +57,9 @@ impl EcsRamRole {
         }
     }
 
-    /// Asks through this client, instead of one of its own.
+    /// Replaces the client that is otherwise created at the first call.
     #[must_use]
-    pub fn through(mut self, client: Outbound) -> Self {
+    pub fn with_client(mut self, client: Client) -> Self {
         self.client = Some(client);
         self
     }
@@ -69,91 +69,77 @@ impl EcsRamRole {
         vec![self.metadata.url.clone(), role]
     }
 
-    pub(super) fn is_like(&self, other: &Self) -> bool {
+    pub(super) fn has_same_source(&self, other: &Self) -> bool {
         self.role == other.role && self.metadata == other.metadata
     }
 
     pub(super) async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
         if self.metadata.disabled {
             let message = "ALIBABA_CLOUD_ECS_METADATA_DISABLED forbids the ECS metadata service";
-            return Err(Failure::new(
-                Stage::Identity,
-                OwnCode::MetadataDisabled,
-                message,
-            ));
+            return Err(refusal(OwnCode::MetadataDisabled, message));
         }
         let role = match &self.role {
             Some(role) => role.clone(),
             None => self.role_name(clock).await?,
         };
-        let asked_at = clock.now();
-        let answer = self.get(&format!("{CREDENTIALS}{role}"), clock).await?;
-        if answer.status == 404 {
-            let message = format!("{} knows no role {role} of this instance", self.host());
-            return Err(Failure::new(
-                Stage::Identity,
-                OwnCode::MetadataNoRole,
-                message,
-            ));
+        let requested_at = clock.now();
+        let response = self.get(&format!("{CREDENTIALS}{role}"), clock).await?;
+        if response.status == 404 {
+            let message = format!("{} has no role {role} for this instance", self.host());
+            return Err(refusal(OwnCode::MetadataNoRole, message));
         }
-        self.succeeded(&answer)?;
+        if response.status != 200 {
+            return Err(self.refused(&response));
+        }
         let source = self.host().to_owned();
-        let document = Document::read(&answer.body).map_err(|reason| {
+        let document = Document::parse(&response.body).map_err(|reason| {
             let message = format!("the credentials of {role} at {source} cannot be used: {reason}");
-            Failure::new(Stage::Answer, OwnCode::MetadataUnusable, message)
+            unusable(message)
         })?;
-        document.proof(asked_at, answer.date, &source)
+        document.proof(requested_at, response.date, &source)
     }
 
     async fn role_name(&mut self, clock: &Clock) -> Result<String, Failure> {
-        let answer = self.get(CREDENTIALS, clock).await?;
-        let text = std::str::from_utf8(&answer.body).unwrap_or_default();
+        let response = self.get(CREDENTIALS, clock).await?;
+        let text = std::str::from_utf8(&response.body).unwrap_or_default();
         let name = text.lines().map(str::trim).find(|line| !line.is_empty());
-        match (answer.status, name) {
+        match (response.status, name) {
             (404, _) | (200, None) => {
-                let message = format!("{} says that this instance has no RAM role", self.host());
-                Err(Failure::new(
-                    Stage::Identity,
-                    OwnCode::MetadataNoRole,
-                    message,
-                ))
+                let message = format!("{} reports that this instance has no RAM role", self.host());
+                Err(refusal(OwnCode::MetadataNoRole, message))
             }
             (200, Some(name)) if is_role_name(name) => Ok(name.to_owned()),
             (200, Some(name)) => {
                 let (host, name) = (self.host(), redact(name, &[]));
-                let message = format!("{host} answered `{name}` where the name of a role belongs");
-                Err(Failure::new(
-                    Stage::Answer,
-                    OwnCode::MetadataUnusable,
-                    message,
-                ))
+                let message = format!("{host} answered `{name}`, which is not a role name");
+                Err(unusable(message))
             }
-            _ => Err(self.refused(&answer)),
+            _ => Err(self.refused(&response)),
         }
     }
 
-    /// Asks for a path; with a new token if the service does not take the one in hand.
-    async fn get(&mut self, path: &str, clock: &Clock) -> Result<Answer, Failure> {
-        let mut answer = self.get_once(path, clock).await?;
-        if answer.status == 401 && self.token.take().is_some() {
-            answer = self.get_once(path, clock).await?;
+    /// Requests a path; again with a new token if the service rejects the current one.
+    async fn get(&mut self, path: &str, clock: &Clock) -> Result<Response, Failure> {
+        let mut response = self.get_once(path, clock).await?;
+        if response.status == 401 && self.token.take().is_some() {
+            response = self.get_once(path, clock).await?;
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    async fn get_once(&mut self, path: &str, clock: &Clock) -> Result<Answer, Failure> {
+    async fn get_once(&mut self, path: &str, clock: &Clock) -> Result<Response, Failure> {
         let token = self.token(clock).await?;
         let headers: Vec<_> = token.into_iter().map(|token| (TOKEN, token)).collect();
         self.call(Method::GET, path, &headers).await
     }
 
-    /// Returns the token in hand, or a new one; none where v1 is allowed and there is no other way.
+    /// Returns the current token, or a new one; `None` if the service issues none and v1 is allowed.
     async fn token(&mut self, clock: &Clock) -> Result<Option<Zeroizing<String>>, Failure> {
         let now = clock.now();
         if let Some(token) = self
             .token
             .as_ref()
-            .filter(|token| !now.is_past(token.until))
+            .filter(|token| !now.is_past(token.expires_at))
         {
             return Ok(Some(Zeroizing::new(token.value.expose_secret().to_owned())));
         }
@@ -161,39 +147,38 @@ impl EcsRamRole {
         let outcome = self
             .call(Method::PUT, "/latest/api/token", &[(TOKEN_TTL, ttl)])
             .await;
-        let answer = match outcome {
+        let response = match outcome {
             Err(_) if self.metadata.allow_v1 => return Ok(None),
             outcome => outcome?,
         };
-        let text = std::str::from_utf8(&answer.body).unwrap_or_default().trim();
-        if answer.status == 200 && is_key_text(text) {
+        let text = std::str::from_utf8(&response.body)
+            .unwrap_or_default()
+            .trim();
+        if response.status == 200 && is_key_text(text) {
             self.token = Some(Token {
                 value: text.into(),
-                until: now.after(TTL.saturating_sub(MARGIN)),
+                expires_at: now.after(TTL.saturating_sub(MARGIN)),
             });
             return Ok(Some(Zeroizing::new(text.to_owned())));
         }
         if self.metadata.allow_v1 {
             return Ok(None);
         }
-        Err(self.no_token(&answer))
+        Err(self.no_token(&response))
     }
 
-    /// Tells a service that knows of no tokens from one that has none to give now.
-    fn no_token(&self, answer: &Answer) -> Failure {
-        let (host, status) = (self.host(), answer.status);
-        let message = format!(
-            "{host} answered HTTP {status} where it should give a token (hardened mode, v2)"
-        );
+    /// Distinguishes a service that does not support tokens from one that failed to issue one.
+    fn no_token(&self, response: &Response) -> Failure {
+        let (host, status) = (self.host(), response.status);
+        let message =
+            format!("{host} answered HTTP {status} instead of a token (hardened mode, v2)");
         match status {
-            200 => Failure::new(Stage::Answer, OwnCode::MetadataUnusable, message),
-            // A simple server that imitates v1 does not implement PUT.
-            400 | 404 | 405 | 501 => {
-                Failure::new(Stage::Identity, OwnCode::MetadataNoToken, message)
-            }
+            200 => unusable(message),
+            // A server that supports only v1 does not implement PUT.
+            400 | 404 | 405 | 501 => refusal(OwnCode::MetadataNoToken, message),
             _ => Failure {
                 message,
-                ..self.refused(answer)
+                ..self.refused(response)
             },
         }
     }
@@ -203,10 +188,16 @@ impl EcsRamRole {
         method: Method,
         path: &str,
         headers: &[(&'static str, Zeroizing<String>)],
-    ) -> Result<Answer, Failure> {
+    ) -> Result<Response, Failure> {
         let client = match &mut self.client {
             Some(client) => client,
-            none => none.insert(client()?),
+            none => none.insert(Client::new(Options {
+                roots: None,
+                // A proxy would see the instance's credentials.
+                direct: true,
+                connect: CALL_TIMEOUT,
+                total: CALL_TIMEOUT,
+            })?),
         };
         let call = Call {
             method,
@@ -216,32 +207,27 @@ impl EcsRamRole {
         };
         client.call(call).await.map_err(|failure| {
             if failure.stage == Stage::Answer {
-                return Failure::new(Stage::Answer, OwnCode::MetadataUnusable, failure.message);
+                return unusable(failure.message);
             }
-            let message = format!("the ECS metadata service is not there: {}", failure.message);
+            let message = format!(
+                "the ECS metadata service is unreachable: {}",
+                failure.message
+            );
             Failure::new(Stage::Transport, OwnCode::MetadataUnreachable, message)
         })
     }
 
-    fn succeeded(&self, answer: &Answer) -> Result<(), Failure> {
-        if answer.status == 200 {
-            return Ok(());
-        }
-        Err(self.refused(answer))
-    }
-
-    fn refused(&self, answer: &Answer) -> Failure {
-        let (host, status) = (self.host(), answer.status);
+    fn refused(&self, response: &Response) -> Failure {
+        let (host, status) = (self.host(), response.status);
         let code = match status {
             401 | 403 => OwnCode::MetadataRefused,
             429 => OwnCode::MetadataThrottled,
-            // An error of the service itself among them: what answers has been reached.
+            // Including errors of the service, which is reachable.
             _ => OwnCode::MetadataUnusable,
         };
-        let message =
-            format!("{host} answered HTTP {status} to a question about the instance's role");
-        let mut failure = Failure::new(Stage::Identity, code, message);
-        failure.retry_after = answer.retry_after;
+        let message = format!("{host} answered HTTP {status} to a request for the instance's role");
+        let mut failure = refusal(code, message);
+        failure.retry_after = response.retry_after;
         failure
     }
 
@@ -251,19 +237,15 @@ impl EcsRamRole {
     }
 }
 
-fn client() -> Result<Outbound, Failure> {
-    let options = Options {
-        roots: None,
-        // A proxy would hand the instance's credentials to whoever runs it.
-        direct: true,
-        connect: SECOND,
-        total: SECOND,
-    };
-    Outbound::new(options)
-        .map_err(|error| Failure::new(Stage::Transport, OwnCode::RequestFailed, chain(&error)))
+fn refusal(code: OwnCode, message: impl Into<String>) -> Failure {
+    Failure::new(Stage::Identity, code, message)
 }
 
-/// Whether a text can be the name of an instance's role: the name alone, not an ARN.
+fn unusable(message: String) -> Failure {
+    Failure::new(Stage::Answer, OwnCode::MetadataUnusable, message)
+}
+
+/// Whether a text is a valid role name: the name alone, not an ARN.
 pub fn is_role_name(name: &str) -> bool {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
     (1..=64).contains(&name.len()) && name.bytes().all(fits)
@@ -273,14 +255,14 @@ const CREDENTIALS: &str = "/latest/meta-data/ram/security-credentials/";
 const TOKEN: &str = "x-aliyun-ecs-metadata-token";
 const TOKEN_TTL: &str = "x-aliyun-ecs-metadata-token-ttl-seconds";
 
-/// The longest that the service grants.
+/// The longest lifetime of a token that the service permits.
 const TTL: Duration = Duration::from_secs(21_600);
 
-/// A token is not used when it may end on the way.
+/// A token is not used in its last minute: it might expire during the request.
 const MARGIN: Duration = Duration::from_secs(60);
 
-/// The service is one hop away: official SDKs wait as long.
-const SECOND: Duration = Duration::from_secs(1);
+/// The service is one hop away. The official SDKs have the same timeout.
+const CALL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Two questions, each of which may meet an old token, with a new token after it.
+/// Two requests of up to four calls each: a token, the request, a new token after status 401, the request again.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(8);

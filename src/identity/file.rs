@@ -1,4 +1,4 @@
-//! Mounted files that hold one key or token each.
+//! Mounted files that contain one key or token each.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,16 @@ use crate::credentials::is_key_text;
 use crate::failure::{Failure, OwnCode, Stage};
 use crate::system::file;
 
-/// A file that holds one key or token.
+/// A file that contains one key or token.
 #[derive(Debug)]
 pub struct File {
     path: PathBuf,
-    /// A reading that an earlier attempt has not waited for to the end.
+    /// A read that an earlier attempt has not awaited to the end.
     pending: Option<JoinHandle<Result<SecretString, Error>>>,
 }
 
 impl File {
-    /// Names a file, which need not exist yet.
+    /// Refers to a file, which need not exist yet.
     pub fn new(path: PathBuf) -> Self {
         Self {
             path,
@@ -27,28 +27,28 @@ impl File {
         }
     }
 
-    /// Returns where it is.
+    /// Returns the path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads the file, without the white space around its content. Cancel safe.
+    /// Reads the key or token, without surrounding white space. Cancel safe.
     pub(super) async fn read(&mut self) -> Result<SecretString, Failure> {
-        self.read_as(key_or_token, LIMIT).await
+        self.read_as(is_key_text, LIMIT).await
     }
 
-    /// Reads the file whole, up to `limit` bytes, and has `check` judge it. Cancel safe.
+    /// Reads a file of at most `limit` bytes, without surrounding white space, and validates it with `is_valid`. Cancel safe.
     pub(super) async fn read_as(
         &mut self,
-        check: fn(&str) -> Result<&str, &'static str>,
+        is_valid: fn(&str) -> bool,
         limit: usize,
     ) -> Result<SecretString, Failure> {
         let path = self.path.clone();
-        // What has come too late for its attempt may be out of date.
+        // A result that arrived after its attempt may be out of date.
         self.pending.take_if(|pending| pending.is_finished());
-        // A network file system may hang: one thread waits for it then, not one for each attempt.
+        // A network file system may hang: then one thread waits for it, rather than one for each attempt.
         let pending = self.pending.get_or_insert_with(|| {
-            tokio::task::spawn_blocking(move || read_blocking(&path, check, limit))
+            tokio::task::spawn_blocking(move || read_blocking(&path, is_valid, limit))
         });
         let outcome = pending.await;
         self.pending = None;
@@ -68,22 +68,17 @@ impl File {
 
 fn read_blocking(
     path: &Path,
-    check: fn(&str) -> Result<&str, &'static str>,
+    is_valid: fn(&str) -> bool,
     limit: usize,
 ) -> Result<SecretString, Error> {
     let content = file::read_regular(path, limit)?;
     let text = std::str::from_utf8(&content).map_err(|_| Error::Invalid("it is not text"))?;
     match text.trim() {
         "" => Err(Error::Invalid("it is empty")),
-        value => check(value).map(Into::into).map_err(Error::Invalid),
-    }
-}
-
-fn key_or_token(text: &str) -> Result<&str, &'static str> {
-    if is_key_text(text) {
-        Ok(text)
-    } else {
-        Err("it holds white space or characters that no key or token has")
+        value if is_valid(value) => Ok(value.into()),
+        _ => Err(Error::Invalid(
+            "it contains white space or other characters that a key or token cannot have",
+        )),
     }
 }
 
@@ -95,25 +90,25 @@ enum Error {
     Invalid(&'static str),
 }
 
-/// A value given outright, or by the path of a mounted file.
+/// A value in the configuration, or in a mounted file.
 #[derive(Debug)]
 pub enum Value {
     /// The value itself.
-    Given(SecretString),
-    /// The file that holds it.
+    Inline(SecretString),
+    /// The file that contains it.
     File(File),
 }
 
 impl Value {
     pub(super) async fn read(&mut self) -> Result<SecretString, Failure> {
         match self {
-            Self::Given(value) => Ok(value.clone()),
+            Self::Inline(value) => Ok(value.clone()),
             Self::File(file) => file.read().await,
         }
     }
 }
 
-/// STS takes OIDC tokens of at most 20,000 characters.
+/// The longest OIDC token that STS accepts, in characters.
 const LIMIT: usize = 20_000;
 
 #[cfg(test)]
@@ -125,7 +120,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn file_is_read_again_and_its_faults_are_named() {
+    async fn file_is_read_every_time_and_invalid_content_is_explained() {
         let directory = crate::testing::directory("identity");
         let path = directory.join("token");
         let mut file = File::new(path.clone());

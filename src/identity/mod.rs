@@ -1,7 +1,7 @@
-//! Who we are: where the proof for STS comes from, one file a kind.
+//! The identity with which the daemon authenticates to STS; one file for each kind.
 //!
-//! There is one configured identity and no fallback. What lives elsewhere, in files, services or programs, is read anew
-//! for every attempt, because it rotates.
+//! There is one configured identity and no fallback. Files, services and programs are read again for every attempt,
+//! because keys and tokens rotate.
 
 mod access_key;
 mod credentials_uri;
@@ -26,34 +26,34 @@ pub use self::credentials_uri::CredentialsUri;
 pub use self::ecs_ram_role::{EcsRamRole, Metadata, is_role_name};
 pub use self::file::{File, Value};
 pub use self::oidc::{Oidc, claims, is_provider_arn};
-pub use self::process::{Process, complaint};
-pub use self::profile::{Defaults, Meaning, Profile};
+pub use self::process::{Process, error_output};
+pub use self::profile::{Content, Defaults, Profile};
 
 /// A configured identity.
 #[derive(Debug)]
 pub enum Identity {
     /// An AccessKey, long-term or temporary.
     AccessKey(AccessKey),
-    /// Another server of credentials.
+    /// The URL of another server of credentials.
     CredentialsUri(CredentialsUri),
     /// The role of the ECS instance.
     EcsRamRole(EcsRamRole),
-    /// An OIDC token, as RRSA mounts it.
+    /// An OIDC token in a file, as RRSA mounts it.
     Oidc(Oidc),
-    /// What a program prints.
+    /// A program that prints credentials.
     Process(Process),
     /// A profile of aliyun-cli.
     Profile(Profile),
 }
 
-/// What convinces STS.
+/// What authenticates a request to STS.
 #[derive(Debug)]
 pub enum Proof {
-    /// Keys to sign with, whose end is not known.
+    /// Keys to sign with, whose expiry is unknown.
     Keys(Keys),
-    /// Temporary credentials, which can also be passed through.
+    /// Temporary credentials with an expiry, which can also be passed through.
     Lease(Lease),
-    /// A token of an OIDC provider that RAM knows.
+    /// A token of an OIDC provider that is registered with RAM.
     Token {
         /// `acs:ram::<account id>:oidc-provider/<name>`.
         provider_arn: String,
@@ -62,12 +62,12 @@ pub enum Proof {
     },
 }
 
-/// The proof of an identity, and the roles that belong to the identity itself: they are assumed before any other.
+/// The proof of an identity, and the roles of its profile, which are assumed before the configured ones.
 #[derive(Debug)]
 pub struct Resolved {
-    /// What convinces STS.
+    /// What authenticates the first request to STS.
     pub proof: Proof,
-    /// The roles that a profile names, at most [`ROLES`].
+    /// The roles of a profile, at most [`MAX_ROLES`]; other identities have none.
     pub roles: Vec<RoleRequest>,
 }
 
@@ -81,7 +81,7 @@ impl From<Proof> for Resolved {
 }
 
 impl Proof {
-    /// Returns what signs requests, if that is the proof.
+    /// Returns the keys to sign requests with; `None` for a token.
     pub fn keys(&self) -> Option<Keys> {
         match self {
             Self::Keys(keys) => Some(keys.clone()),
@@ -92,7 +92,7 @@ impl Proof {
 }
 
 impl Identity {
-    /// Gathers the proof for one attempt. Cancel safe.
+    /// Obtains the proof for one attempt. Cancel safe.
     pub async fn resolve(&mut self, clock: &Clock) -> Result<Resolved, Failure> {
         let proof = match self {
             Self::AccessKey(access_key) => access_key.keys().await.map(Proof::Keys),
@@ -100,27 +100,26 @@ impl Identity {
             Self::EcsRamRole(role) => role.proof(clock).await,
             Self::Oidc(oidc) => oidc.token().await,
             Self::Process(process) => process.proof(clock).await,
-            // What a profile stands for is an identity again.
             Self::Profile(profile) => return Box::pin(profile.resolve(clock)).await,
         };
         proof.map(Resolved::from)
     }
 
-    /// Whether both ask the same file or service for the same, so that one can go on where the other stopped.
-    fn is_like(&self, other: &Self) -> bool {
+    /// Whether both use the same file or service in the same way, so that the state of one is valid for the other.
+    fn has_same_source(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Oidc(one), Self::Oidc(other)) => {
                 one.provider_arn == other.provider_arn
                     && one.token_file.path() == other.token_file.path()
             }
-            (Self::EcsRamRole(one), Self::EcsRamRole(other)) => one.is_like(other),
+            (Self::EcsRamRole(one), Self::EcsRamRole(other)) => one.has_same_source(other),
             _ => false,
         }
     }
 
-    /// Returns the kind, and whatever else tells this identity from others: names, and where its proof comes from.
+    /// Returns what distinguishes this identity from others: its kind, its names, and the source of its proof.
     ///
-    /// Some of it may be a secret.
+    /// Some of the values may be secrets.
     pub fn coordinates(&self) -> Vec<String> {
         let mut coordinates = vec![self.kind().to_owned()];
         coordinates.extend(match self {
@@ -137,7 +136,7 @@ impl Identity {
         coordinates
     }
 
-    /// Returns the file that says who we are, if what it says may change: a profile is of another identity then.
+    /// Returns the file that describes the identity, if there is one: editing a profile may change the identity.
     pub fn source_file(&self) -> Option<&Path> {
         match self {
             Self::Profile(profile) => Some(profile.path()),
@@ -157,36 +156,36 @@ impl Identity {
         }
     }
 
-    /// Whether programs may be started for the proof: a profile can say so at any time.
+    /// Whether programs may be started for the proof; an edited profile may start one at any time.
     pub fn runs_programs(&self) -> bool {
         matches!(self, Self::Process(_) | Self::Profile(_))
     }
 
-    /// Returns the most roles that may belong to the identity itself.
+    /// Returns the largest possible number of roles in [`Resolved::roles`].
     pub fn max_roles(&self) -> usize {
         match self {
-            Self::Profile(_) => ROLES,
+            Self::Profile(_) => MAX_ROLES,
             _ => 0,
         }
     }
 
-    /// Returns the longest time that gathering the proof may take.
+    /// Returns the longest time that [`Identity::resolve`] may take.
     pub fn timeout(&self) -> Duration {
         match self {
-            Self::AccessKey(_) | Self::Oidc(_) => FILES,
+            Self::AccessKey(_) | Self::Oidc(_) => FILE_TIMEOUT,
             Self::CredentialsUri(_) => credentials_uri::TIMEOUT,
             Self::EcsRamRole(_) => ecs_ram_role::TIMEOUT,
-            Self::Process(process) => process.timeout + FILES,
-            Self::Profile(profile) => profile.timeout() + FILES,
+            Self::Process(process) => process.timeout + FILE_TIMEOUT,
+            Self::Profile(profile) => profile.timeout() + FILE_TIMEOUT,
         }
     }
 }
 
-/// The most roles that a profile may lead through.
-pub const ROLES: usize = 4;
+/// The largest number of roles in a chain of profiles.
+pub const MAX_ROLES: usize = 4;
 
-/// Reading files takes no time, unless their file system hangs.
-const FILES: Duration = Duration::from_secs(5);
+/// The timeout of reading files, for file systems that hang.
+const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -212,14 +211,14 @@ mod tests {
     fn process(command: &[&str]) -> Identity {
         Identity::Process(Process {
             command: command.iter().map(|word| (*word).to_owned()).collect(),
-            timeout: FILES,
+            timeout: FILE_TIMEOUT,
         })
     }
 
     fn profile(path: &str, name: Option<&str>) -> Identity {
         let defaults = Defaults {
             session_name: RoleSessionName::derive("job"),
-            timeout: FILES,
+            timeout: FILE_TIMEOUT,
             metadata: Metadata {
                 url: "http://127.0.0.1:1".into(),
                 allow_v1: false,
@@ -231,7 +230,7 @@ mod tests {
         Identity::Profile(Profile::new(file, name.map(str::to_owned), defaults))
     }
 
-    /// Every one is another, and each can be made twice.
+    /// Returns identities of which no two are equal.
     fn all() -> Vec<Identity> {
         vec![
             role("http://127.0.0.1:1", "a", false),
@@ -240,8 +239,8 @@ mod tests {
             oidc("a", "/token"),
             oidc("b", "/token"),
             oidc("a", "/other"),
-            process(&["/bin/giver"]),
-            process(&["/bin/giver", "again"]),
+            process(&["/bin/helper"]),
+            process(&["/bin/helper", "again"]),
             profile("/config.json", None),
             profile("/config.json", Some("a")),
             profile("/other.json", None),
@@ -249,27 +248,31 @@ mod tests {
     }
 
     #[test]
-    fn identity_ignores_the_settings_of_the_others() {
+    fn coordinates_distinguish_identities() {
         for (index, one) in all().iter().enumerate() {
             for (number, other) in all().iter().enumerate() {
-                let is_one = one.coordinates() == other.coordinates();
-                assert_eq!(is_one, index == number, "{one:?} {other:?}");
+                let is_equal = one.coordinates() == other.coordinates();
+                assert_eq!(is_equal, index == number, "{one:?} {other:?}");
             }
         }
     }
 
     #[test]
-    fn only_an_identity_with_state_resumes_from_its_predecessor() {
+    fn only_an_identity_with_state_can_reuse_that_of_an_equal_one() {
         for (index, one) in all().iter().enumerate() {
             for (number, other) in all().iter().enumerate() {
-                let keeps = matches!(one, Identity::EcsRamRole(_) | Identity::Oidc(_));
-                assert_eq!(one.is_like(other), keeps && index == number, "{one:?}");
+                let has_state = matches!(one, Identity::EcsRamRole(_) | Identity::Oidc(_));
+                assert_eq!(
+                    one.has_same_source(other),
+                    has_state && index == number,
+                    "{one:?}"
+                );
             }
         }
     }
 
     #[test]
-    fn only_a_profile_may_become_another_identity_when_its_file_changes() {
+    fn only_a_profile_has_a_source_file() {
         for identity in all() {
             let is_profile = identity.kind() == "profile";
             assert_eq!(identity.source_file().is_some(), is_profile, "{identity:?}");

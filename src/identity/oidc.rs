@@ -1,4 +1,4 @@
-//! An OIDC token from a file: RRSA's projected service account token.
+//! An OIDC token from a file, such as the projected service account token of RRSA.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,12 +12,12 @@ use crate::failure::{Failure, redact};
 
 use super::{File, Proof};
 
-/// Where the token is, and which provider vouches for it.
+/// An OIDC token, by its file and provider.
 #[derive(Debug)]
 pub struct Oidc {
     /// `acs:ram::<account id>:oidc-provider/<name>`.
     pub provider_arn: String,
-    /// The file that the kubelet keeps fresh.
+    /// The file, which the kubelet rotates.
     pub token_file: File,
 }
 
@@ -31,7 +31,7 @@ impl Oidc {
     }
 }
 
-/// Whether a text is `acs:ram::<account id>:oidc-provider/<name>`.
+/// Whether a text is an OIDC provider ARN: `acs:ram::<account id>:oidc-provider/<name>`.
 pub fn is_provider_arn(text: &str) -> bool {
     let rest = text.strip_prefix("acs:ram::");
     let provider = rest.and_then(|rest| rest.split_once(":oidc-provider/"));
@@ -40,7 +40,7 @@ pub fn is_provider_arn(text: &str) -> bool {
     })
 }
 
-/// Reads what a token says of itself, without verifying it; nothing if it is no JSON Web Token.
+/// Reads the claims of a token without verifying it; `None` if it is not a JSON Web Token.
 pub fn claims(token: &SecretString) -> Option<Claims> {
     #[derive(Deserialize)]
     struct Payload {
@@ -61,14 +61,14 @@ pub fn claims(token: &SecretString) -> Option<Claims> {
     let payload = token.expose_secret().split('.').nth(1)?;
     let payload = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
     let payload: Payload = serde_json::from_slice(&payload).ok()?;
-    // It goes into a sentence: one line, bounded.
-    let shown = |text: &str| redact(text, &[]);
+    // Claims are quoted in messages: on one line, and bounded.
+    let quotable = |text: &str| redact(text, &[]);
     Some(Claims {
-        issuer: shown(&payload.iss),
-        subject: shown(&payload.sub),
+        issuer: quotable(&payload.iss),
+        subject: quotable(&payload.sub),
         audiences: match &payload.aud {
-            Some(Audience::One(one)) => vec![shown(one)],
-            Some(Audience::Many(many)) => many.iter().map(|one| shown(one)).collect(),
+            Some(Audience::One(one)) => vec![quotable(one)],
+            Some(Audience::Many(many)) => many.iter().map(|one| quotable(one)).collect(),
             None => Vec::new(),
         },
         expires_at: payload.exp.and_then(|exp| DateTime::from_timestamp(exp, 0)),
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn audience_and_subject_are_read_without_the_signature() {
+    fn claims_are_read_without_verifying_the_signature() {
         let token = |payload: &str| {
             let payload = URL_SAFE_NO_PAD.encode(payload);
             claims(&format!("header.{payload}.signature").into())

@@ -1,7 +1,7 @@
-//! What a program prints: the protocol of the SDKs' process providers and of aliyun-cli's `External` mode.
+//! Credentials that a program prints, by the protocol of the SDKs' process providers and of aliyun-cli's `External` mode.
 //!
-//! Its standard output is a secret and never told, whatever it holds. Its standard error is told when it fails, without
-//! whatever looks like a secret.
+//! Standard output is a secret, and never logged. Standard error is quoted when the program fails, without anything that
+//! looks like a secret.
 
 mod redact;
 
@@ -23,34 +23,34 @@ use crate::time::moment::Moment;
 use super::Proof;
 use super::document::Document;
 
-/// The program.
+/// A program that prints credentials.
 #[derive(Debug)]
 pub struct Process {
-    /// The program and its arguments; no shell is involved unless it is the program. Never empty.
+    /// The program and its arguments, run without a shell. Never empty.
     pub command: Vec<String>,
-    /// How long it may take. It is killed then, with all that it started.
+    /// The timeout, after which the program and its process group are killed.
     pub timeout: Duration,
 }
 
 impl Process {
     pub(super) async fn proof(&self, clock: &Clock) -> Result<Proof, Failure> {
-        let asked_at = clock.now();
+        let requested_at = clock.now();
         let output = self.run().await?;
-        self.understood(&output, asked_at)
+        self.parse_output(&output, requested_at)
     }
 
-    /// Reads what the program has printed, which was started at `asked_at`.
-    pub fn understood(&self, output: &[u8], asked_at: Moment) -> Result<Proof, Failure> {
+    /// Parses the output of the program, which was started at `requested_at`.
+    pub fn parse_output(&self, output: &[u8], requested_at: Moment) -> Result<Proof, Failure> {
         let name = self.name();
-        let document = Document::read(output).map_err(|reason| {
-            let message = format!("{name} ended well, but its output cannot be used: {reason}");
+        let document = Document::parse(output).map_err(|reason| {
+            let message = format!("{name} succeeded, but its output cannot be used: {reason}");
             Failure::new(Stage::Identity, OwnCode::ProcessOutputUnusable, message)
         })?;
-        document.proof(asked_at, None, name)
+        document.proof(requested_at, None, name)
     }
 
     async fn run(&self) -> Result<Zeroizing<Vec<u8>>, Failure> {
-        // What earlier runs have left behind.
+        // Earlier runs may have left orphans behind.
         reap_orphans();
         let name = self.name();
         let arguments = self.command.get(1..).unwrap_or_default();
@@ -69,42 +69,34 @@ impl Process {
         let _awaited = AwaitedChild::new(child.id());
         let group = Group(child.id());
         let (out, err) = (child.stdout.take(), child.stderr.take());
-        let mut told = Vec::new();
+        let mut errors = Vec::new();
         let finished = async {
             let output = read(out, OUTPUT_LIMIT);
-            let complaint = drain(err, &mut told);
-            // A program that prints without end complains without end, perhaps: it is not heard out.
-            let (output, ()) = tokio::try_join!(output, complaint)?;
+            let drained = drain(err, &mut errors);
+            // Output above its limit ends the attempt at once, even while standard error is open.
+            let (output, ()) = tokio::try_join!(output, drained)?;
             let status = child.wait().await?;
             Ok::<_, io::Error>((output, status))
         };
         let outcome = tokio::time::timeout(self.timeout, finished).await;
         drop(group);
-        let told = complaint(&told);
-        let told = if told.is_empty() {
-            String::new()
-        } else {
-            format!("; it said: {told}")
-        };
-        let failed = |code: OwnCode, what: String| {
-            Err(Failure::new(
-                Stage::Identity,
-                code,
-                format!("{name} {what}{told}"),
-            ))
+        let mut errors = error_output(&errors);
+        if !errors.is_empty() {
+            errors = format!("; its error output: {errors}");
+        }
+        let failed = |code, reason: String| {
+            let message = format!("{name} {reason}{errors}");
+            Err(Failure::new(Stage::Identity, code, message))
         };
         match outcome {
             Err(_) => {
-                let seconds = self.timeout.as_secs();
-                failed(
-                    OwnCode::ProcessTimedOut,
-                    format!("did not end within {seconds} seconds"),
-                )
+                let reason = format!("did not end within {} seconds", self.timeout.as_secs());
+                failed(OwnCode::ProcessTimedOut, reason)
             }
-            Ok(Err(error)) => failed(
-                OwnCode::ProcessOutputUnusable,
-                format!("could not be read: {error}"),
-            ),
+            Ok(Err(error)) => {
+                let reason = format!("could not be read: {error}");
+                failed(OwnCode::ProcessOutputUnusable, reason)
+            }
             Ok(Ok((_, status))) if !status.success() => {
                 failed(OwnCode::ProcessFailed, ending(status))
             }
@@ -117,12 +109,12 @@ impl Process {
     }
 }
 
-/// Reads to the end, up to `limit` bytes; more is an error at once.
+/// Reads to the end; fails as soon as there are more than `limit` bytes.
 async fn read(
     pipe: Option<impl AsyncRead + Unpin>,
     limit: usize,
 ) -> io::Result<Zeroizing<Vec<u8>>> {
-    // At its full size from the start: a growing vector would leave unwiped copies behind.
+    // Allocated in full: a growing vector would leave copies behind that are not wiped.
     let mut output = Zeroizing::new(Vec::with_capacity(limit + 1));
     if let Some(pipe) = pipe {
         pipe.take(limit as u64 + 1).read_to_end(&mut output).await?;
@@ -135,49 +127,49 @@ async fn read(
     Ok(output)
 }
 
-/// Reads to the end, and keeps the beginning. What cannot be read any more is not missed.
-async fn drain(pipe: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) -> io::Result<()> {
+/// Reads to the end, and stores the first bytes in `start`. A read error counts as the end.
+async fn drain(pipe: Option<impl AsyncRead + Unpin>, start: &mut Vec<u8>) -> io::Result<()> {
     let Some(mut pipe) = pipe else { return Ok(()) };
     let mut chunk = [0; 1024];
     while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
-        let room = COMPLAINT_LIMIT.saturating_sub(kept.len());
-        kept.extend_from_slice(&chunk[..length.min(room)]);
+        let room = ERROR_OUTPUT_LIMIT.saturating_sub(start.len());
+        start.extend_from_slice(&chunk[..length.min(room)]);
     }
     Ok(())
 }
 
-/// Makes what a program has said on its standard error fit to be shown, as far as it was kept.
-pub fn complaint(told: &[u8]) -> String {
-    redact::shown(&String::from_utf8_lossy(whole_words(told)))
+/// Redacts the standard error of a program, of which at most `ERROR_OUTPUT_LIMIT` bytes were read.
+pub fn error_output(bytes: &[u8]) -> String {
+    redact::redacted(&String::from_utf8_lossy(whole_words(bytes)))
 }
 
-/// Leaves out a last word that was cut off: the half of a key does not look like one.
-fn whole_words(told: &[u8]) -> &[u8] {
-    let end = if told.len() < COMPLAINT_LIMIT {
-        told.len()
+/// Leaves out a last word that may be truncated: half a key does not look like a key.
+fn whole_words(bytes: &[u8]) -> &[u8] {
+    let end = if bytes.len() < ERROR_OUTPUT_LIMIT {
+        bytes.len()
     } else {
-        let space = told.iter().rposition(u8::is_ascii_whitespace);
+        let space = bytes.iter().rposition(u8::is_ascii_whitespace);
         space.unwrap_or_default()
     };
-    told.get(..end).unwrap_or_default()
+    bytes.get(..end).unwrap_or_default()
 }
 
 fn ending(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("ended with exit code {code}"),
         (None, Some(signal)) => format!("was killed by signal {signal}"),
-        (None, None) => "ended strangely".to_owned(),
+        (None, None) => "ended for an unknown reason".to_owned(),
     }
 }
 
-/// The program and all that it started, killed on drop.
+/// The process group of the program, killed on drop.
 struct Group(Option<u32>);
 
 impl Drop for Group {
     fn drop(&mut self) {
         let group = self.0.and_then(|id| i32::try_from(id).ok());
         if let Some(group) = group.and_then(Pid::from_raw) {
-            // Usually all of it has ended by now.
+            // Usually the group has ended already.
             let _ = kill_process_group(group, Signal::KILL);
         }
     }
@@ -186,5 +178,5 @@ impl Drop for Group {
 /// Far more than any credentials.
 const OUTPUT_LIMIT: usize = 64 * 1024;
 
-/// As much as makes a sentence.
-const COMPLAINT_LIMIT: usize = 2048;
+/// Enough for a few sentences.
+const ERROR_OUTPUT_LIMIT: usize = 2048;

@@ -1,6 +1,6 @@
-//! A profile of aliyun-cli, from `~/.aliyun/config.json`. The file is read anew for every attempt, and never written.
+//! A profile of aliyun-cli, from `~/.aliyun/config.json`. The file is read for every attempt, and never written.
 //!
-//! A profile stands for another kind of identity, and may add roles that are assumed with it.
+//! A profile contains keys or describes another identity, and may add roles to assume with it.
 
 mod config;
 mod words;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::error::Category;
 
 use crate::credentials::{Keys, RoleArn, RoleRequest, RoleSessionName, is_key_text, time_of};
 use crate::failure::{Failure, OwnCode, Stage, redact};
@@ -20,51 +21,64 @@ use super::document::Document;
 use super::ecs_ram_role::is_role_name;
 use super::oidc::is_provider_arn;
 use super::{
-    CredentialsUri, EcsRamRole, File, Identity, Metadata, Oidc, Process, Proof, ROLES, Resolved,
+    CredentialsUri, EcsRamRole, File, Identity, MAX_ROLES, Metadata, Oidc, Process, Proof, Resolved,
 };
 
 use self::config::{Config, Entry};
 
-/// Which profile of which file.
+/// A profile, by its file and name.
 #[derive(Debug)]
 pub struct Profile {
     file: File,
     name: Option<String>,
     defaults: Defaults,
-    /// What it stood for the last time, with the token or the hanging file that belongs to it.
+    /// The identity of the last attempt, with its metadata token or its pending read of a file.
     last: Option<Box<Identity>>,
 }
 
-/// What a profile file does not say.
+/// Settings that a profile does not contain.
 #[derive(Clone, Debug)]
 pub struct Defaults {
-    /// The name of sessions.
+    /// The session name of roles whose profile has none.
     pub session_name: RoleSessionName,
-    /// How long a program may take.
+    /// The timeout of programs.
     pub timeout: Duration,
-    /// Where the metadata service is.
+    /// The metadata service.
     pub metadata: Metadata,
     /// The certificate authorities to trust, instead of the bundled ones.
     pub roots: Option<Vec<CertificateDer<'static>>>,
 }
 
-/// What a profile stands for, without its roles.
+/// The content of a profile, without its roles.
 #[derive(Debug)]
-pub enum Meaning {
-    /// The keys in it.
+pub enum Content {
+    /// Keys.
     Proof(Proof),
     /// Another kind of identity.
     Identity(Box<Identity>),
 }
 
-/// What a profile stands for on its own.
-enum Base {
-    Keys(Document),
-    Identity(Identity),
+/// Why a profile cannot be used. The message continues a sentence whose subject is the file.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("it is not the JSON of aliyun-cli ({0:?} at line {1} column {2})")]
+    NotJson(Category, usize, usize),
+    #[error("it names no current profile")]
+    NoCurrent,
+    #[error("it has no profile `{0}`, only {1}")]
+    Unknown(String, String),
+    #[error("its source profiles form a cycle: {0}")]
+    Cycle(String),
+    #[error("its profiles chain more than {MAX_ROLES} roles")]
+    TooManyRoles,
+    #[error("its profile `{0}` {1}")]
+    Profile(String, String),
+    #[error("{}", .0.message)]
+    Proof(Failure),
 }
 
 impl Profile {
-    /// Names a profile of a file; without a name, the file's current one.
+    /// Refers to a profile of a file; without a name, to the current profile of the file.
     pub fn new(file: File, name: Option<String>, defaults: Defaults) -> Self {
         Self {
             file,
@@ -74,7 +88,7 @@ impl Profile {
         }
     }
 
-    /// Returns where the file is.
+    /// Returns the path of the file.
     pub(super) fn path(&self) -> &Path {
         self.file.path()
     }
@@ -89,12 +103,13 @@ impl Profile {
     }
 
     pub(super) async fn resolve(&mut self, clock: &Clock) -> Result<Resolved, Failure> {
-        let text = self.file.read_as(|text| Ok(text), LIMIT).await?;
-        let (meaning, roles) = self.meaning(text.expose_secret(), clock.now())?;
-        let resolved = match meaning {
-            Meaning::Proof(proof) => Resolved::from(proof),
-            Meaning::Identity(identity) => {
-                let last = self.last.take().filter(|last| last.is_like(&identity));
+        let text = self.file.read_as(|_| true, LIMIT).await?;
+        let (content, roles) = self.parse(text.expose_secret(), clock.now())?;
+        let resolved = match content {
+            Content::Proof(proof) => Resolved::from(proof),
+            Content::Identity(identity) => {
+                let last = self.last.take();
+                let last = last.filter(|last| last.has_same_source(&identity));
                 let identity = self.last.insert(last.unwrap_or(identity));
                 identity.resolve(clock).await?
             }
@@ -102,90 +117,95 @@ impl Profile {
         Ok(Resolved { roles, ..resolved })
     }
 
-    /// Reads what the profile stands for in the text of its file, and the roles that belong to it.
-    pub fn meaning(&self, text: &str, now: Moment) -> Result<(Meaning, Vec<RoleRequest>), Failure> {
-        let (base, roles, name) = Config::read(text)
-            .and_then(|config| {
-                let name = self.name.as_deref().unwrap_or(&config.current);
-                let (base, roles) = resolve(&config, name, &self.defaults)?;
-                Ok((base, roles, name.to_owned()))
-            })
-            .map_err(|reason| {
-                // It repeats names out of the file, which may be anything.
-                let reason = redact(&reason, &[]);
+    /// Reads the content of the profile from the text of its file, and the roles that it adds.
+    pub fn parse(&self, text: &str, now: Moment) -> Result<(Content, Vec<RoleRequest>), Failure> {
+        let parsed = Config::parse(text).and_then(|config| {
+            let name = self.name.as_deref().unwrap_or(&config.current);
+            resolve(&config, name, &self.defaults, now)
+        });
+        parsed.map_err(|error| match error {
+            Error::Proof(failure) => failure,
+            error => {
+                // It quotes names of the file, which may be anything.
+                let reason = redact(&error.to_string(), &[]);
                 let message = format!("cannot use {}: {reason}", self.file.path().display());
                 Failure::new(Stage::Identity, OwnCode::ProfileUnusable, message)
-            })?;
-        let meaning = match base {
-            Base::Keys(document) => {
-                let source = format!("the profile {}", redact(&name, &[]));
-                Meaning::Proof(document.proof(now, None, &source)?)
             }
-            Base::Identity(identity) => Meaning::Identity(Box::new(identity)),
-        };
-        Ok((meaning, roles))
+        })
     }
 
     pub(super) fn timeout(&self) -> Duration {
-        // A program is the slowest of all that a profile may stand for.
+        // A program or another server is the slowest content.
         self.defaults.timeout.max(super::credentials_uri::TIMEOUT)
     }
 }
 
-/// Follows source profiles to the one that stands on its own, and returns it with all their roles, its own first.
+/// Follows source profiles to the last, and returns its content and the roles of all, in the order in which they are
+/// assumed.
 fn resolve(
     config: &Config,
     name: &str,
     defaults: &Defaults,
-) -> Result<(Base, Vec<RoleRequest>), String> {
+    now: Moment,
+) -> Result<(Content, Vec<RoleRequest>), Error> {
     let (mut name, mut seen, mut roles) = (name, Vec::new(), Vec::new());
     loop {
         let is_known = seen.contains(&name);
         seen.push(name);
         if is_known {
-            let circle = seen.join(" → ");
-            return Err(format!(
-                "its source profiles go round in a circle: {circle}"
-            ));
+            return Err(Error::Cycle(seen.join(" → ")));
         }
         let entry = config.find(name)?;
-        let in_profile = |reason| format!("its profile `{name}` {reason}");
-        if matches!(
-            entry.mode.as_str(),
-            "RamRoleArn" | "ChainableRamRoleArn" | "OIDC"
-        ) {
+        let in_profile = |reason| Error::Profile(name.to_owned(), reason);
+        let mode = entry.mode.as_str();
+        if matches!(mode, "RamRoleArn" | "ChainableRamRoleArn" | "OIDC") {
             roles.push(role(entry, defaults).map_err(in_profile)?);
         }
-        if roles.len() > ROLES {
-            return Err(format!("its profiles lead through more than {ROLES} roles"));
+        if roles.len() > MAX_ROLES {
+            return Err(Error::TooManyRoles);
         }
-        if entry.mode != "ChainableRamRoleArn" {
-            roles.reverse();
-            return Ok((base(entry, defaults).map_err(in_profile)?, roles));
+        if mode == "ChainableRamRoleArn" {
+            let source = required(entry.source_profile.as_ref(), "source_profile");
+            name = source.map_err(in_profile)?;
+            continue;
         }
-        name = required(entry.source_profile.as_deref(), "source_profile").map_err(in_profile)?;
+        roles.reverse();
+        let content = if matches!(mode, "AK" | "StsToken" | "RamRoleArn") {
+            let source = format!("the profile {}", redact(name, &[]));
+            let proof = keys(entry).map_err(in_profile)?.proof(now, None, &source);
+            Content::Proof(proof.map_err(Error::Proof)?)
+        } else {
+            Content::Identity(Box::new(identity(entry, defaults).map_err(in_profile)?))
+        };
+        return Ok((content, roles));
     }
 }
 
-fn base(entry: &Entry, defaults: &Defaults) -> Result<Base, String> {
-    let identity = match entry.mode.as_str() {
-        "AK" | "StsToken" | "RamRoleArn" => return keys(entry),
+fn identity(entry: &Entry, defaults: &Defaults) -> Result<Identity, String> {
+    Ok(match entry.mode.as_str() {
         "EcsRamRole" => {
-            let role = entry.ram_role_name.clone();
-            if role.as_deref().is_some_and(|role| !is_role_name(role)) {
-                return Err("has a ram_role_name that is no name of a role".to_owned());
+            let role = non_empty(entry.ram_role_name.as_ref());
+            if role.is_some_and(|role| !is_role_name(role)) {
+                return Err("has a ram_role_name that is not a role name".to_owned());
             }
+            let role = role.map(str::to_owned);
             Identity::EcsRamRole(EcsRamRole::new(defaults.metadata.clone(), role))
         }
-        "OIDC" => Identity::Oidc(Oidc {
-            provider_arn: provider(entry)?,
-            token_file: File::new(PathBuf::from(required(
-                entry.oidc_token_file.as_deref(),
-                "oidc_token_file",
-            )?)),
-        }),
+        "OIDC" => {
+            let provider = required(entry.oidc_provider_arn.as_ref(), "oidc_provider_arn")?;
+            if !is_provider_arn(provider) {
+                return Err(
+                    "has an oidc_provider_arn that is not the ARN of an OIDC provider".to_owned(),
+                );
+            }
+            let path = required(entry.oidc_token_file.as_ref(), "oidc_token_file")?;
+            Identity::Oidc(Oidc {
+                provider_arn: provider.to_owned(),
+                token_file: File::new(PathBuf::from(path)),
+            })
+        }
         "External" => {
-            let command = required(entry.process_command.as_deref(), "process_command")?;
+            let command = required(entry.process_command.as_ref(), "process_command")?;
             Identity::Process(Process {
                 command: words::split(command)
                     .map_err(|reason| format!("has a process_command that {reason}"))?,
@@ -193,7 +213,7 @@ fn base(entry: &Entry, defaults: &Defaults) -> Result<Base, String> {
             })
         }
         "CredentialsURI" => {
-            let uri = required(entry.credentials_uri.as_deref(), "credentials_uri")?;
+            let uri = required(entry.credentials_uri.as_ref(), "credentials_uri")?;
             let mut uri = CredentialsUri::parse(uri)
                 .map_err(|reason| format!("has a credentials_uri that cannot be used: {reason}"))?;
             uri.roots.clone_from(&defaults.roots);
@@ -205,75 +225,74 @@ fn base(entry: &Entry, defaults: &Defaults) -> Result<Base, String> {
                 "has the mode {other}, which only aliyun-cli itself can use; choose a profile of the mode {MODES}"
             ));
         }
-    };
-    Ok(Base::Identity(identity))
+    })
 }
 
-fn keys(entry: &Entry) -> Result<Base, String> {
-    // A profile keeps what belonged to a mode that it had before, and aliyun-cli passes it over too.
-    let token = entry.sts_token.as_ref().filter(|_| entry.mode != "AK");
-    let ends = entry.sts_expiration.filter(|_| entry.mode == "StsToken");
+fn keys(entry: &Entry) -> Result<Document, String> {
+    let is_empty = |text: &SecretString| text.expose_secret().is_empty();
+    // A profile retains the fields of its earlier modes; aliyun-cli ignores them too.
+    let token = entry.sts_token.as_ref();
+    let token = token.filter(|token| entry.mode != "AK" && !is_empty(token));
+    let expires = entry.sts_expiration;
+    let expires = expires.filter(|expires| entry.mode == "StsToken" && *expires != 0);
     if entry.mode == "StsToken" && token.is_none() {
         return Err("lacks sts_token".to_owned());
     }
-    let secret = entry
-        .access_key_secret
-        .as_ref()
-        .ok_or("lacks access_key_secret")?;
-    let id = required(entry.access_key_id.as_deref(), "access_key_id")?;
-    let is_whole = |text: &SecretString| is_key_text(text.expose_secret());
-    if !is_key_text(id) || !is_whole(secret) || !token.is_none_or(is_whole) {
-        return Err("has a key that is garbled".to_owned());
+    let secret = entry.access_key_secret.as_ref();
+    let secret = secret.filter(|secret| !is_empty(secret));
+    let secret = secret.ok_or("lacks access_key_secret")?;
+    let id = required(entry.access_key_id.as_ref(), "access_key_id")?;
+    let is_valid = |text: &SecretString| is_key_text(text.expose_secret());
+    if !is_key_text(id) || !is_valid(secret) || !token.is_none_or(is_valid) {
+        return Err("has a malformed key".to_owned());
     }
-    Ok(Base::Keys(Document {
+    Ok(Document {
         keys: Keys {
             access_key_id: id.to_owned(),
             access_key_secret: secret.clone(),
             security_token: token.cloned(),
         },
-        expires_at: ends.and_then(time_of),
+        expires_at: expires.and_then(time_of),
         updated_at: None,
-    }))
+    })
 }
 
 fn role(entry: &Entry, defaults: &Defaults) -> Result<RoleRequest, String> {
-    let arn = required(entry.ram_role_arn.as_deref(), "ram_role_arn")?;
+    let arn = required(entry.ram_role_arn.as_ref(), "ram_role_arn")?;
     let arn =
-        RoleArn::parse(arn).map_err(|reason| format!("has no good ram_role_arn: {reason}"))?;
-    let seconds = entry.expired_seconds.unwrap_or(DURATION);
+        RoleArn::parse(arn).map_err(|reason| format!("has an invalid ram_role_arn: {reason}"))?;
+    let name = non_empty(entry.ram_session_name.as_ref())
+        .or_else(|| non_empty(entry.role_session_name.as_ref()));
+    let seconds = entry.expired_seconds.filter(|seconds| *seconds != 0);
+    let external_id = non_empty(entry.external_id.as_ref());
     Ok(RoleRequest {
         arn,
-        session_name: entry
-            .session_name()
-            .unwrap_or(defaults.session_name.as_str())
-            .to_owned(),
-        duration: Duration::from_secs(seconds),
-        policy: entry.policy.clone(),
+        session_name: name.unwrap_or(defaults.session_name.as_str()).to_owned(),
+        duration: Duration::from_secs(seconds.unwrap_or(DURATION)),
+        policy: non_empty(entry.policy.as_ref()).map(str::to_owned),
         // AssumeRoleWithOIDC has no such parameter.
-        external_id: entry.external_id.clone().filter(|_| entry.mode != "OIDC"),
+        external_id: external_id
+            .filter(|_| entry.mode != "OIDC")
+            .map(str::to_owned),
         source_identity: None,
     })
 }
 
-fn provider(entry: &Entry) -> Result<String, String> {
-    let arn = required(entry.oidc_provider_arn.as_deref(), "oidc_provider_arn")?;
-    if !is_provider_arn(arn) {
-        return Err("has an oidc_provider_arn that names no OIDC provider".to_owned());
-    }
-    Ok(arn.to_owned())
+fn non_empty(value: Option<&String>) -> Option<&str> {
+    value.map(String::as_str).filter(|text| !text.is_empty())
 }
 
-fn required<'a>(value: Option<&'a str>, name: &str) -> Result<&'a str, String> {
-    value.ok_or_else(|| format!("lacks {name}"))
+fn required<'a>(value: Option<&'a String>, name: &str) -> Result<&'a str, String> {
+    non_empty(value).ok_or_else(|| format!("lacks {name}"))
 }
 
 const MODES: &str =
     "AK, StsToken, RamRoleArn, ChainableRamRoleArn, EcsRamRole, OIDC, External or CredentialsURI";
 
-/// What STS grants by default, in seconds.
+/// The default duration of a session, in seconds.
 const DURATION: u64 = 3600;
 
-/// Hundreds of profiles.
+/// Enough for hundreds of profiles.
 const LIMIT: usize = 512 * 1024;
 
 #[cfg(test)]

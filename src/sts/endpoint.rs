@@ -1,4 +1,4 @@
-//! Where STS is.
+//! The address of an STS endpoint.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub struct Endpoint {
 impl Endpoint {
     /// Parses a host name, `host:port`, an `https://` URL, or an `http://` URL of a loopback address.
     ///
-    /// Refuses everything else with the reason; plain http would show the caller's proof to the network.
+    /// Refuses everything else with the reason; plain http would send the caller's token or signature in the clear.
     pub fn parse(text: &str) -> Result<Self, String> {
         let url = if text.contains("://") {
             text.to_owned()
@@ -29,7 +29,9 @@ impl Endpoint {
         let loopback = address::is_loopback(&url);
         address::check(&url, loopback).map_err(|error| error.to_string())?;
         if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-            return Err("it has a path or query; STS is at the root, give only the host".into());
+            return Err(
+                "it has a path or query; STS is served at the root; give only the host".into(),
+            );
         }
         let host = address::host_and_port(&url).ok_or("it has no host name")?;
         Ok(Self {
@@ -39,7 +41,7 @@ impl Endpoint {
         })
     }
 
-    /// Returns the endpoint of a region, on the internet or inside its VPCs; without a region the central one.
+    /// Returns the endpoint of a region, on the internet or inside its VPCs; without a region, the global endpoint.
     pub fn of(region: Option<&str>, vpc: bool) -> Self {
         let host = match region {
             Some(region) if vpc => format!("sts-vpc.{region}.aliyuncs.com"),
@@ -53,17 +55,17 @@ impl Endpoint {
         }
     }
 
-    /// Returns the URL to post to.
+    /// Returns the URL of the endpoint.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Returns the host name, with the port unless it is the usual one: the `Host` header of a request.
+    /// Returns the host name, followed by the port unless it is the default: the `Host` header of a request.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Whether it is on this machine, where no proxy belongs in between.
+    /// Whether the endpoint is on this machine, and must be called without a proxy.
     pub fn is_loopback(&self) -> bool {
         self.loopback
     }
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_names_its_endpoint() {
+    fn endpoint_is_derived_from_the_region_and_its_network() {
         for (region, vpc, host) in [
             (None, false, "sts.aliyuncs.com"),
             (Some("cn-hangzhou"), false, "sts.cn-hangzhou.aliyuncs.com"),

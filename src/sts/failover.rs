@@ -1,34 +1,34 @@
-//! Failover between endpoints: what is known of each, and when another one may do better.
+//! Failover between endpoints: the state of each endpoint, and which failures cause a failover.
 
 use std::time::Duration;
 
 use chrono::TimeDelta;
 
 use crate::failure::{self, Failure, Stage, Verdict};
-use crate::http::client::Outbound;
+use crate::http::client::Client;
 use crate::time::moment::Moment;
 
 use super::endpoint::Endpoint;
 
-/// One endpoint, and how to reach it.
+/// An endpoint, the client that calls it, and the state that its responses leave behind.
 #[derive(Debug)]
 pub struct EndpointState {
-    /// Where it is.
+    /// The address.
     pub endpoint: Endpoint,
     /// The client to call it with.
-    pub outbound: Outbound,
-    /// How far the wall clock is ahead of this endpoint's, as last learnt.
+    pub client: Client,
+    /// How far the wall clock is ahead of this endpoint's clock, by its last response with a date.
     pub(super) skew: Option<TimeDelta>,
-    /// When its backoff ends, while it throttles us.
+    /// When the backoff ends that follows throttling.
     pub(super) backoff_until: Option<Moment>,
 }
 
 impl EndpointState {
-    /// Makes the state of an endpoint that has not been called yet.
-    pub fn new(endpoint: Endpoint, outbound: Outbound) -> Self {
+    /// Creates the state of an endpoint that has not been called yet.
+    pub fn new(endpoint: Endpoint, client: Client) -> Self {
         Self {
             endpoint,
-            outbound,
+            client,
             skew: None,
             backoff_until: None,
         }
@@ -39,27 +39,24 @@ impl EndpointState {
     }
 }
 
-/// Returns how long an endpoint is not called after a failure; none unless it throttled us.
-pub(super) fn pause(failure: &Failure) -> Option<Duration> {
-    let asked_for = failure.retry_after.unwrap_or_default();
-    let pause = asked_for
+/// Returns how long an endpoint is not called after a failure; `None` unless the endpoint throttled the request.
+pub(super) fn backoff(failure: &Failure) -> Option<Duration> {
+    let requested = failure.retry_after.unwrap_or_default();
+    let backoff = requested
         .max(failure::THROTTLED_BACKOFF)
         .min(failure::RETRY_AFTER_CAP);
-    (failure.verdict == Verdict::Throttled).then_some(pause)
+    (failure.verdict == Verdict::Throttled).then_some(backoff)
 }
 
-/// Whether another endpoint may do better: each region is reached, fails and counts its quota by itself.
-pub(super) fn is_worth_another_endpoint(failure: &Failure) -> bool {
-    match failure.stage {
-        Stage::Transport | Stage::Answer => true,
-        // A code that the table does not know is worth a retry only with a status of 5xx.
-        _ => match failure.code.as_str() {
-            "InternalError" | "ServiceUnavailable" => true,
-            _ => match failure.verdict {
-                Verdict::Throttled => true,
-                Verdict::Retry => !failure.code.is_known(),
-                Verdict::Fatal => false,
-            },
-        },
-    }
+/// Whether another endpoint may succeed: each region has its own network path, outages and quota.
+pub(super) fn is_worth_failover(failure: &Failure) -> bool {
+    let code = &failure.code;
+    matches!(failure.stage, Stage::Transport | Stage::Answer)
+        || matches!(code.as_str(), "InternalError" | "ServiceUnavailable")
+        || match failure.verdict {
+            Verdict::Throttled => true,
+            // The verdict on a code outside the table is Retry only after a status of 5xx.
+            Verdict::Retry => !code.is_known(),
+            Verdict::Fatal => false,
+        }
 }

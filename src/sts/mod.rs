@@ -1,6 +1,6 @@
 //! The client of STS 2015-04-01: one request to each endpoint in turn, no retry.
 //!
-//! Proofs travel in a POST form body or in headers, because URLs end up in proxy logs.
+//! Tokens and signatures are sent in a POST form body or in headers, because URLs end up in proxy logs.
 
 pub mod endpoint;
 mod failover;
@@ -17,20 +17,20 @@ use crate::credentials::{Keys, Lease, RequestTime, RoleRequest};
 use crate::failure::caller::Caller;
 use crate::failure::{Failure, OwnCode, Stage, Verdict};
 use crate::http::client::{self, Call};
-use crate::http::response::Answer;
+use crate::http::response::Response;
 use crate::time::clock::Clock;
 
-use self::failover::{is_worth_another_endpoint, pause};
+use self::failover::{backoff, is_worth_failover};
 use self::sign::{Parameters, Signature, Stamp};
 
 pub use self::failover::EndpointState;
 
-/// The client.
+/// A client of STS, with failover between its endpoints.
 #[derive(Debug)]
 pub struct Sts {
     /// Never empty; in the order of preference.
     endpoints: Vec<EndpointState>,
-    /// The index of the endpoint to call: those before it have failed since the last [`Sts::start_over`].
+    /// The index of the endpoint to call. Those before it have failed since the last [`Sts::start_over`], or are backing off.
     current: usize,
     failovers: Vec<Failure>,
     signature: Signature,
@@ -39,32 +39,25 @@ pub struct Sts {
     last_call: Option<(usize, Duration)>,
 }
 
-/// What a request proves itself with.
-#[derive(Clone, Copy)]
-enum Proof<'a> {
-    Keys(&'a Keys),
-    /// Something among the parameters.
-    Inside,
-}
-
-/// What is asked.
+/// A call to one action.
 struct Request<'a> {
     action: &'a str,
     parameters: Parameters,
-    proof: Proof<'a>,
-    /// Those of the request, which the service may repeat.
+    /// The keys to sign with; `None` if a token among the parameters authenticates the request.
+    keys: Option<&'a Keys>,
+    /// The secrets of the request, which the service may quote in its response.
     secrets: &'a [&'a str],
 }
 
-/// An answer of success, and what surrounds it.
-struct Answered<'a> {
-    answer: &'a Answer,
-    asked: RequestTime,
+/// A response with status 200, and the circumstances of its request.
+struct Success<'a> {
+    response: &'a Response,
+    requested: RequestTime,
     host: &'a str,
 }
 
 impl Sts {
-    /// Makes a client that calls the first of `endpoints` that answers.
+    /// Creates a client that calls the first available endpoint of `endpoints`, which is not empty.
     pub fn new(endpoints: Vec<EndpointState>, signature: Signature, clock: Clock) -> Self {
         Self {
             endpoints,
@@ -76,16 +69,16 @@ impl Sts {
         }
     }
 
-    /// Returns to the first endpoint; returns the failures for which calls have failed over since the last time.
+    /// Returns to the first available endpoint, and returns the failures that caused a failover since the last time.
     pub fn start_over(&mut self) -> Vec<Failure> {
-        // When all of them back off, the first is as good as any: the caller has waited already.
+        // If all of them are backing off, the first is called: the caller has waited already.
         self.current = self.first_available(0).unwrap_or(0);
         std::mem::take(&mut self.failovers)
     }
 
-    /// Returns the longest time that `calls` calls take, failovers included.
+    /// Returns the longest time that `calls` calls can take, failovers included.
     pub fn timeout(&self, calls: usize) -> Duration {
-        // Each call succeeds, or gives up one endpoint for good.
+        // Each call succeeds, or eliminates one endpoint until the next start_over.
         let calls = u32::try_from(calls + self.endpoints.len() - 1).unwrap_or(u32::MAX);
         client::TOTAL.saturating_mul(calls)
     }
@@ -96,7 +89,7 @@ impl Sts {
         Some((self.endpoints.get(state)?.endpoint.host(), took))
     }
 
-    /// Returns how far the wall clock is ahead of that of the endpoint last called, if its answer had a date.
+    /// Returns how far the wall clock is ahead of that of the endpoint last called, if its response had a date.
     pub fn skew(&self) -> Option<TimeDelta> {
         self.endpoints.get(self.last_call?.0)?.skew
     }
@@ -106,13 +99,13 @@ impl Sts {
         let request = Request {
             action: "AssumeRole",
             parameters: wire::assume_role(role),
-            proof: Proof::Keys(keys),
+            keys: Some(keys),
             secrets: &keys.secrets(),
         };
-        self.mint(&request, role).await
+        self.request_lease(&request, role).await
     }
 
-    /// Calls AssumeRoleWithOIDC, which is not signed: the token is the proof.
+    /// Calls AssumeRoleWithOIDC, which is not signed: the token authenticates the request.
     pub async fn assume_role_with_oidc(
         &mut self,
         provider_arn: &str,
@@ -122,57 +115,59 @@ impl Sts {
         let request = Request {
             action: "AssumeRoleWithOIDC",
             parameters: wire::assume_role_with_oidc(role, provider_arn, token),
-            proof: Proof::Inside,
+            keys: None,
             secrets: &[token.expose_secret()],
         };
-        self.mint(&request, role).await
+        self.request_lease(&request, role).await
     }
 
     /// Calls GetCallerIdentity, which needs no permission, signed with `keys`.
     pub async fn caller(&mut self, keys: &Keys) -> Result<Caller, Failure> {
         let request = Request {
             action: "GetCallerIdentity",
-            parameters: wire::get_caller_identity(),
-            proof: Proof::Keys(keys),
+            parameters: wire::action("GetCallerIdentity"),
+            keys: Some(keys),
             secrets: &keys.secrets(),
         };
-        let read = |answered: &Answered<'_>| {
-            wire::caller(answered.answer).ok_or_else(|| {
-                let (action, host) = (request.action, answered.host);
-                let message = format!("{action} at {host} answered HTTP 200, but not who we are");
+        let read = |success: &Success<'_>| {
+            wire::caller(success.response).ok_or_else(|| {
+                let (action, host) = (request.action, success.host);
+                let message =
+                    format!("{action} at {host} answered HTTP 200, without the caller identity");
                 Failure::new(Stage::Answer, OwnCode::UnexpectedAnswer, message)
             })
         };
         self.call(&request, read).await
     }
 
-    async fn mint(&mut self, request: &Request<'_>, role: &RoleRequest) -> Result<Lease, Failure> {
+    async fn request_lease(
+        &mut self,
+        request: &Request<'_>,
+        role: &RoleRequest,
+    ) -> Result<Lease, Failure> {
         let (action, secrets) = (request.action, request.secrets);
-        let read = |answered: &Answered<'_>| {
-            let Answered {
-                answer,
-                asked,
-                host,
-            } = *answered;
-            let made_at = asked.at.wall - asked.skew;
-            let credentials = wire::granted(action, host, answer, made_at, secrets)?;
-            // Never longer than was asked for: a service clock that is wrong must not prolong a life.
-            Lease::new(credentials, asked, role.duration, host).ok_or_else(|| {
+        let read = |success: &Success<'_>| {
+            let (host, requested) = (success.host, success.requested);
+            let issued_at = requested.at.wall - requested.skew;
+            let credentials =
+                wire::credentials(action, host, success.response, issued_at, secrets)?;
+            // At most the requested duration: a wrong clock of the service must not extend the lifetime.
+            Lease::new(credentials, requested, role.duration, host).ok_or_else(|| {
                 let message = format!(
                     "{action} at {host} answered with credentials that have already expired"
                 );
                 let failure = Failure::new(Stage::Answer, OwnCode::ExpiredAnswer, message);
-                wire::noted(failure, answer, secrets)
+                wire::with_request_id(failure, success.response, secrets)
             })
         };
         self.call(request, read).await
     }
 
-    /// Calls one endpoint after the other, beginning with the last that answered.
+    /// Calls one endpoint after the other, beginning with the current one.
     async fn call<T>(
         &mut self,
         request: &Request<'_>,
-        read: impl Fn(&Answered<'_>) -> Result<T, Failure>,
+        read: impl Fn(&Success<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         loop {
             let failure = match self.call_one(request, &read).await {
@@ -181,10 +176,10 @@ impl Sts {
             };
             let now = self.clock.now();
             if let Some(state) = self.endpoints.get_mut(self.current) {
-                state.backoff_until = pause(&failure).map(|pause| now.after(pause));
+                state.backoff_until = backoff(&failure).map(|backoff| now.after(backoff));
             }
             let next = self.first_available(self.current + 1);
-            match next.filter(|_| is_worth_another_endpoint(&failure)) {
+            match next.filter(|_| is_worth_failover(&failure)) {
                 Some(next) => self.current = next,
                 None => return Err(self.with_earlier_failures(failure)),
             }
@@ -204,26 +199,23 @@ impl Sts {
     async fn call_one<T>(
         &mut self,
         request: &Request<'_>,
-        read: impl Fn(&Answered<'_>) -> Result<T, Failure>,
+        read: impl Fn(&Success<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let Some(state) = self.endpoints.get_mut(self.current) else {
             let message = "no STS endpoint is configured";
-            return Err(Failure::new(
-                Stage::Transport,
-                OwnCode::RequestFailed,
-                message,
-            ));
+            let failure = Failure::new(Stage::Transport, OwnCode::RequestFailed, message);
+            return Err(failure);
         };
-        let asked_at = self.clock.now();
-        let stamp = stamp(asked_at.wall - state.skew.unwrap_or_default())?;
+        let requested_at = self.clock.now();
+        let stamp = stamp(requested_at.wall - state.skew.unwrap_or_default())?;
         let host = state.endpoint.host();
         let parameters = request.parameters.clone();
-        let signed = match request.proof {
-            Proof::Keys(keys) => sign::signed(self.signature, host, parameters, keys, &stamp),
-            Proof::Inside => sign::unsigned(parameters, &stamp),
+        let signed = match request.keys {
+            Some(keys) => sign::signed(self.signature, host, parameters, keys, &stamp),
+            None => sign::unsigned(parameters, &stamp),
         };
-        let answer = state
-            .outbound
+        let response = state
+            .client
             .call(Call {
                 method: Method::POST,
                 url: &format!("{}{}", state.endpoint.url(), signed.query),
@@ -231,28 +223,28 @@ impl Sts {
                 form: signed.form,
             })
             .await;
-        // By the boot clock: the wall clock may be set during the request.
-        let round_trip = self.clock.now().boot.saturating_sub(asked_at.boot);
+        // Measured by the boot clock: the wall clock may be set during the request.
+        let round_trip = self.clock.now().boot.saturating_sub(requested_at.boot);
         self.last_call = Some((self.current, round_trip));
-        let answer = answer?;
-        let learnt = answer
+        let response = response?;
+        let skew = response
             .date
-            .and_then(|date| wire::skew(asked_at.wall, round_trip, date));
-        state.skew = learnt.or(state.skew);
-        wire::accepted(request.action, host, &answer, request.secrets)?;
-        let asked = RequestTime {
-            at: asked_at,
+            .and_then(|date| wire::skew(requested_at.wall, round_trip, date));
+        state.skew = skew.or(state.skew);
+        wire::check_status(request.action, host, &response, request.secrets)?;
+        let requested = RequestTime {
+            at: requested_at,
             skew: state.skew.unwrap_or_default(),
             uncertainty: round_trip / 2,
         };
-        read(&Answered {
-            answer: &answer,
-            asked,
+        read(&Success {
+            response: &response,
+            requested,
             host,
         })
     }
 
-    /// Adds the failures of the endpoints called before, when none has succeeded.
+    /// Adds the failures of the endpoints that were called before, after all of them have failed.
     fn with_earlier_failures(&self, mut failure: Failure) -> Failure {
         for earlier in self.failovers.iter().rev() {
             failure.message = format!("{}; before that, {}", failure.message, earlier.message);
@@ -260,9 +252,9 @@ impl Sts {
                 failure.message = format!("{} (RequestId {id})", failure.message);
             }
         }
-        // A refusal holds at every endpoint. Otherwise the endpoint that may recover first decides when to try again: those
-        // that throttle us back off by themselves.
-        if is_worth_another_endpoint(&failure) {
+        // A refusal is final at every endpoint. Otherwise the endpoint that may recover first decides when to retry: those
+        // that throttle have their own backoff.
+        if is_worth_failover(&failure) {
             for earlier in &self.failovers {
                 failure.verdict = match (failure.verdict, earlier.verdict) {
                     (Verdict::Retry, _) | (_, Verdict::Retry) => Verdict::Retry,
@@ -278,7 +270,7 @@ impl Sts {
 
 fn stamp(at: DateTime<Utc>) -> Result<Stamp, Failure> {
     Stamp::new(at).map_err(|error| {
-        let message = format!("cannot draw a random nonce: {error}");
+        let message = format!("cannot generate a random nonce: {error}");
         Failure::new(Stage::Identity, OwnCode::RequestFailed, message)
     })
 }

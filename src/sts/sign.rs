@@ -1,7 +1,7 @@
-//! Signatures: which request goes over the wire for a set of parameters.
+//! Signatures: builds the HTTP request for a set of parameters.
 //!
-//! RPC V1 puts everything into a form body. ACS3 (V3) puts what identifies the caller into headers, and the parameters
-//! into the query, where the official SDKs put them; none of these is a secret.
+//! RPC V1 puts everything into a form body. ACS3 (V3) puts the AccessKey ID, the security token and the signature into
+//! headers, and the parameters into the query, as the official SDKs do; none of the parameters is a secret.
 
 mod v1;
 mod v3;
@@ -30,7 +30,7 @@ pub type Parameters = BTreeMap<&'static str, Zeroizing<String>>;
 /// A request as it is sent, by POST to `/`.
 #[derive(Debug, Default)]
 pub struct Signed {
-    /// The query, with its question mark.
+    /// The query, with its question mark; empty if the parameters are in the form.
     pub query: String,
     /// The headers.
     pub headers: Vec<(&'static str, Zeroizing<String>)>,
@@ -38,7 +38,7 @@ pub struct Signed {
     pub form: Option<Zeroizing<String>>,
 }
 
-/// What makes a request unique.
+/// The time and the nonce that make a request unique.
 #[derive(Debug)]
 pub struct Stamp {
     timestamp: String,
@@ -46,7 +46,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Draws a nonce of 128 random bits.
+    /// Generates a nonce of 128 random bits.
     pub fn new(at: DateTime<Utc>) -> Result<Self, getrandom::Error> {
         let high = getrandom::u64()?;
         let low = getrandom::u64()?;
@@ -57,30 +57,30 @@ impl Stamp {
     }
 }
 
-/// Signs a request to `host`, which names the port too unless it is the usual one.
+/// Signs a request to `host`, which includes the port unless it is the default.
 pub fn signed(
     signature: Signature,
     host: &str,
     mut parameters: Parameters,
     keys: &Keys,
-    unique: &Stamp,
+    stamp: &Stamp,
 ) -> Signed {
     match signature {
         Signature::V1 => {
-            v1::sign("POST", &mut parameters, keys, unique);
-            in_a_form(&parameters)
+            v1::sign("POST", &mut parameters, keys, stamp);
+            form_request(&parameters)
         }
-        Signature::V3 => v3::signed(host, parameters, keys, unique),
+        Signature::V3 => v3::signed(host, parameters, keys, stamp),
     }
 }
 
-/// Makes a request that is not signed: something in it is the proof.
-pub fn unsigned(mut parameters: Parameters, unique: &Stamp) -> Signed {
-    stamp(&mut parameters, unique);
-    in_a_form(&parameters)
+/// Builds a request that is not signed, because a token among its parameters authenticates it.
+pub fn unsigned(mut parameters: Parameters, stamp: &Stamp) -> Signed {
+    add_stamp(&mut parameters, stamp);
+    form_request(&parameters)
 }
 
-fn in_a_form(parameters: &Parameters) -> Signed {
+fn form_request(parameters: &Parameters) -> Signed {
     let content_type = "application/x-www-form-urlencoded".to_owned();
     Signed {
         query: String::new(),
@@ -90,7 +90,7 @@ fn in_a_form(parameters: &Parameters) -> Signed {
 }
 
 /// Adds the parameters that make a request unique.
-fn stamp(parameters: &mut Parameters, stamp: &Stamp) {
+fn add_stamp(parameters: &mut Parameters, stamp: &Stamp) {
     parameters.insert("SignatureNonce", Zeroizing::new(stamp.nonce.clone()));
     parameters.insert("Timestamp", Zeroizing::new(stamp.timestamp.clone()));
 }
@@ -170,9 +170,9 @@ mod tests {
         )
     }
 
-    const A_FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+    const FORM_TYPE: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 
-    // The expected signatures were computed with another implementation of each.
+    // The expected signatures were computed with other implementations.
 
     #[test]
     fn v1_puts_everything_into_the_form() {
@@ -187,7 +187,7 @@ mod tests {
             &RoleArn=acs%3Aram%3A%3A1%3Arole%2Fr&SecurityToken=to%2Bken&Signature=ArjEtKxLcGWvblA9aZtBxMpEyKc%3D\
             &SignatureMethod=HMAC-SHA1&SignatureNonce=n-1&SignatureVersion=1.0&Timestamp=2024-05-21T10%3A39%3A29Z\
             &Version=2015-04-01";
-        assert_eq!(sent(&signed), ("", vec![A_FORM], Some(form)));
+        assert_eq!(sent(&signed), ("", vec![FORM_TYPE], Some(form)));
     }
 
     #[test]
@@ -195,13 +195,13 @@ mod tests {
         let host = "sts.aliyuncs.com:8443";
         let signed = signed(Signature::V3, host, parameters(), &keys(), &stamp());
         let query = "?Format=JSON&Policy=%7B%22a%20b%22%3A%22%2A~%C3%BC%22%7D&RoleArn=acs%3Aram%3A%3A1%3Arole%2Fr";
-        let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let empty_body_hash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         let authorization = "ACS3-HMAC-SHA256 Credential=STS.id,SignedHeaders=host;x-acs-action;x-acs-content-sha256;\
             x-acs-date;x-acs-security-token;x-acs-signature-nonce;x-acs-version,\
             Signature=a3737127462c133f68be7c967a8ea78d6c4ee595d9b06fa6a3ec12d45d48c28b";
         let headers = vec![
             ("x-acs-action", "AssumeRole"),
-            ("x-acs-content-sha256", of_nothing),
+            ("x-acs-content-sha256", empty_body_hash),
             ("x-acs-date", "2024-05-21T10:39:29Z"),
             ("x-acs-signature-nonce", "n-1"),
             ("x-acs-version", "2015-04-01"),
@@ -212,11 +212,11 @@ mod tests {
     }
 
     #[test]
-    fn unsigned_request_has_a_nonce_too() {
+    fn unsigned_request_has_a_nonce_and_no_signature() {
         let form = "Action=AssumeRole&Format=JSON&Policy=%7B%22a%20b%22%3A%22%2A~%C3%BC%22%7D\
             &RoleArn=acs%3Aram%3A%3A1%3Arole%2Fr&SignatureNonce=n-1&Timestamp=2024-05-21T10%3A39%3A29Z\
             &Version=2015-04-01";
         let unsigned = unsigned(parameters(), &stamp());
-        assert_eq!(sent(&unsigned), ("", vec![A_FORM], Some(form)));
+        assert_eq!(sent(&unsigned), ("", vec![FORM_TYPE], Some(form)));
     }
 }

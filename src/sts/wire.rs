@@ -1,4 +1,4 @@
-//! What STS is asked and what it answers, as values.
+//! The parameters of STS requests and the bodies of its responses.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use crate::credentials::{Credentials, RoleRequest, is_key_text, time};
 use crate::failure::caller::Caller;
 use crate::failure::{Code, Failure, OwnCode, Stage, Verdict, redact};
-use crate::http::response::Answer;
+use crate::http::response::Response;
 
 use super::sign::Parameters;
 
@@ -44,12 +44,8 @@ pub fn assume_role_with_oidc(
     parameters
 }
 
-/// Returns the parameters of GetCallerIdentity, unsigned.
-pub fn get_caller_identity() -> Parameters {
-    action("GetCallerIdentity")
-}
-
-fn action(name: &str) -> Parameters {
+/// Returns the parameters that every action has, unsigned.
+pub fn action(name: &str) -> Parameters {
     let value = |text: &str| Zeroizing::new(text.to_owned());
     Parameters::from([
         ("Action", value(name)),
@@ -70,113 +66,121 @@ fn common(name: &str, role: &RoleRequest) -> Parameters {
     parameters
 }
 
-/// Reads who the caller is from an answer of GetCallerIdentity; nothing from anything else.
-pub fn caller(answer: &Answer) -> Option<Caller> {
+/// Reads the caller identity from a response of GetCallerIdentity; `None` if the response has none.
+pub fn caller(response: &Response) -> Option<Caller> {
     #[derive(Deserialize)]
     #[serde(rename_all = "PascalCase")]
     struct Identity {
         arn: String,
         account_id: String,
     }
-    let identity: Identity = serde_json::from_slice(&answer.body).ok()?;
+    let identity: Identity = serde_json::from_slice(&response.body).ok()?;
     Some(Caller {
         arn: redact(&identity.arn, &[]),
         account: redact(&identity.account_id, &[]),
     })
 }
 
-/// Tells an answer of success from every other, which becomes a failure that says why.
-pub fn accepted(
+/// Succeeds for status 200; every other response becomes a failure with the reason.
+pub fn check_status(
     action: &str,
     host: &str,
-    answer: &Answer,
+    response: &Response,
     secrets: &[&str],
 ) -> Result<(), Failure> {
-    let mut failure = match answer.status {
+    let mut failure = match response.status {
         200 => return Ok(()),
         // STS's FAQ: a bare 302 means that the caller is over its quota.
         300..400 => {
-            let message = format!("{action} at {host} answered HTTP {}", answer.status);
+            let message = format!("{action} at {host} answered HTTP {}", response.status);
             Failure::new(Stage::Sts, OwnCode::Redirected, message)
         }
-        _ => refused(action, host, answer, secrets),
+        _ => refused(action, host, response, secrets),
     };
-    failure.retry_after = answer.retry_after;
-    if let Some(pause) = answer.retry_after {
-        // Rounded up: a pause of no seconds would be none.
-        let seconds = pause.as_millis().div_ceil(1000);
-        failure.message = format!("{}, and asks for a pause of {seconds} s", failure.message);
+    failure.retry_after = response.retry_after;
+    if let Some(wait) = response.retry_after {
+        // Rounded up, so that a wait is never shown as 0 s.
+        let seconds = wait.as_millis().div_ceil(1000);
+        failure.message = format!("{} (retry after {seconds} s)", failure.message);
     }
-    Err(noted(failure, answer, secrets))
+    Err(with_request_id(failure, response, secrets))
 }
 
-/// Adds the id of the answer from its header, unless its body had one.
-pub(super) fn noted(mut failure: Failure, answer: &Answer, secrets: &[&str]) -> Failure {
-    let id = answer.request_id.as_deref().map(|id| redact(id, secrets));
+/// Adds the request id of the header, unless the body had one.
+pub(super) fn with_request_id(
+    mut failure: Failure,
+    response: &Response,
+    secrets: &[&str],
+) -> Failure {
+    let id = response.request_id.as_deref().map(|id| redact(id, secrets));
     failure.request_id = failure.request_id.or(id);
     failure
 }
 
-/// Returns how far the wall clock, which read `asked_at`, is ahead of the service, whose answer says `date`.
+/// Returns how far the wall clock, which read `requested_at`, is ahead of the service, whose response is dated `date`.
 ///
-/// Nothing for a date that is no date: a service that is centuries away teaches nothing.
+/// Returns `None` if they differ by a century or more: such a date is wrong, and no measure of a clock.
 pub fn skew(
-    asked_at: DateTime<Utc>,
+    requested_at: DateTime<Utc>,
     round_trip: Duration,
     date: DateTime<Utc>,
 ) -> Option<TimeDelta> {
     let half = TimeDelta::from_std(round_trip / 2).ok()?;
-    // The header drops the fraction of its second: half a second is the best guess.
-    let skew = asked_at - date + half - TimeDelta::milliseconds(500);
+    // The header has whole seconds: on average it is half a second early.
+    let skew = requested_at - date + half - TimeDelta::milliseconds(500);
     (skew.abs() < TimeDelta::days(36_500)).then_some(skew)
 }
 
-/// Reads an answer of success: whole credentials, or a failure that says why not.
+/// Reads the credentials of a response with status 200, or returns a failure with the reason.
 ///
-/// `made_at` is the time of the answer by the clock of STS; `secrets` are those of the request, which the service may
-/// repeat in its message.
-pub fn granted(
+/// `issued_at` is the time of the request by the clock of STS. `secrets` are those of the request, which the service may
+/// quote in its message.
+pub fn credentials(
     action: &str,
     host: &str,
-    answer: &Answer,
-    made_at: DateTime<Utc>,
+    response: &Response,
+    issued_at: DateTime<Utc>,
     secrets: &[&str],
 ) -> Result<Credentials, Failure> {
     let unusable = |reason: String| {
         let message = format!("{action} at {host} answered HTTP 200, but {reason}");
-        let code = if is_page(answer) {
+        let code = if is_page(response) {
             OwnCode::WebPage
         } else {
             OwnCode::UnexpectedAnswer
         };
-        noted(Failure::new(Stage::Answer, code, message), answer, secrets)
+        with_request_id(
+            Failure::new(Stage::Answer, code, message),
+            response,
+            secrets,
+        )
     };
-    // serde's own words may quote the document, and with it a secret.
-    let granted: Granted = serde_json::from_slice(&answer.body).map_err(|error| {
+    // The message of serde may quote the document, and with it a secret.
+    let body: AssumeRoleBody = serde_json::from_slice(&response.body).map_err(|error| {
         let reason = match error.classify() {
-            _ if answer.body.is_empty() => "with an empty body",
-            _ if is_page(answer) => "with a web page",
+            _ if response.body.is_empty() => "with an empty body",
+            _ if is_page(response) => "with a web page",
             Category::Eof => "with JSON that is cut off",
             Category::Data => "with other JSON than that of STS",
             Category::Syntax | Category::Io => "not with JSON",
         };
         unusable(reason.to_owned())
     })?;
-    let GrantedCredentials {
+    let WireCredentials {
         access_key_id,
         access_key_secret,
         security_token,
         expiration,
-    } = granted.credentials;
-    let whole = |name: &str, value: &str| {
+    } = body.credentials;
+    let check = |name: &str, value: &str| {
         if !is_key_text(value) {
-            return Err(unusable(format!("its {name} is empty or garbled")));
+            return Err(unusable(format!("its {name} is empty or malformed")));
         }
         Ok(())
     };
-    whole("AccessKeyId", &access_key_id)?;
-    whole("AccessKeySecret", access_key_secret.expose_secret())?;
-    whole("SecurityToken", security_token.expose_secret())?;
+    check("AccessKeyId", &access_key_id)?;
+    check("AccessKeySecret", access_key_secret.expose_secret())?;
+    check("SecurityToken", security_token.expose_secret())?;
     let expires_at = time(&expiration).ok_or_else(|| {
         let shown = redact(&expiration, secrets);
         unusable(format!(
@@ -187,34 +191,34 @@ pub fn granted(
         access_key_id,
         access_key_secret,
         security_token,
-        issued_at: made_at,
+        issued_at,
         expires_at,
     })
 }
 
-fn refused(action: &str, host: &str, answer: &Answer, secrets: &[&str]) -> Failure {
-    let status = answer.status;
-    let Ok(refusal) = serde_json::from_slice::<Refusal>(&answer.body) else {
+fn refused(action: &str, host: &str, response: &Response, secrets: &[&str]) -> Failure {
+    let status = response.status;
+    let Ok(refusal) = serde_json::from_slice::<Refusal>(&response.body) else {
         let message = format!("{action} at {host} answered HTTP {status} without the JSON of STS");
         let code = match status {
             429 => Code::remote("Throttling"),
             // "Network authentication required": a captive portal.
             511 => OwnCode::WebPage.into(),
             500.. => Code::remote("ServiceUnavailable"),
-            _ if is_page(answer) => OwnCode::WebPage.into(),
+            _ if is_page(response) => OwnCode::WebPage.into(),
             _ => OwnCode::UnexpectedAnswer.into(),
         };
         return Failure::new(Stage::Answer, code, message);
     };
     let code = redact(&refusal.code, secrets);
-    let told = redact(&refusal.message, secrets);
+    let reason = redact(&refusal.message, secrets);
     let mut message = format!("{action} at {host} was refused with {code} (HTTP {status})");
-    if !told.is_empty() {
-        message = format!("{message}: {told}");
+    if !reason.is_empty() {
+        message = format!("{message}: {reason}");
     }
     let mut failure = Failure::new(Stage::Sts, Code::Remote(code), message);
     match status {
-        // A code that the table does not know is judged by the status.
+        // The status decides for a code outside the table.
         500.. if !failure.code.is_known() => failure.verdict = Verdict::Retry,
         429 => failure.verdict = Verdict::Throttled,
         _ => {}
@@ -223,24 +227,22 @@ fn refused(action: &str, host: &str, answer: &Answer, secrets: &[&str]) -> Failu
     failure
 }
 
-/// Whether a captive portal or a proxy answered with a page.
-fn is_page(answer: &Answer) -> bool {
-    answer.body.trim_ascii_start().starts_with(b"<")
+/// Whether the body looks like a web page, as a captive portal or a proxy sends.
+fn is_page(response: &Response) -> bool {
+    response.body.trim_ascii_start().starts_with(b"<")
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Granted {
-    credentials: GrantedCredentials,
+struct AssumeRoleBody {
+    credentials: WireCredentials,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct GrantedCredentials {
+struct WireCredentials {
     access_key_id: String,
-    #[serde(deserialize_with = "secret")]
     access_key_secret: SecretString,
-    #[serde(deserialize_with = "secret")]
     security_token: SecretString,
     expiration: String,
 }
@@ -254,10 +256,6 @@ struct Refusal {
     request_id: Option<String>,
 }
 
-fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
-    String::deserialize(deserializer).map(SecretString::from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,8 +264,8 @@ mod tests {
     const GOOD: &str = r#"{"RequestId":"6894B13B","AssumedRoleUser":{"AssumedRoleId":"3:alice","Arn":"acs:ram::1:role/r/alice"},
         "Credentials":{"SecurityToken":"CAIStoken","Expiration":"2015-04-09T11:52:19Z","AccessKeySecret":"wyLTSmsy","AccessKeyId":"STS.L4aB"}}"#;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer {
+    fn response(status: u16, body: &str) -> Response {
+        Response {
             status,
             date: None,
             retry_after: Some(Duration::from_secs(7)),
@@ -277,11 +275,11 @@ mod tests {
     }
 
     fn parsed(status: u16, body: &str) -> Result<Credentials, Failure> {
-        let made_at = DateTime::from_timestamp(1_428_576_739, 0).unwrap();
-        let (answer, secrets) = (answer(status, body), ["sent-secret"]);
+        let issued_at = DateTime::from_timestamp(1_428_576_739, 0).unwrap();
+        let (response, secrets) = (response(status, body), ["sent-secret"]);
         let (action, host) = ("AssumeRole", "sts.aliyuncs.com");
-        accepted(action, host, &answer, &secrets)?;
-        granted(action, host, &answer, made_at, &secrets)
+        check_status(action, host, &response, &secrets)?;
+        credentials(action, host, &response, issued_at, &secrets)
     }
 
     #[test]
@@ -291,7 +289,7 @@ mod tests {
             session_name: "job".into(),
             duration: Duration::from_secs(900),
             policy: Some("{}".into()),
-            external_id: Some("ours".into()),
+            external_id: Some("partner".into()),
             source_identity: Some("alice".into()),
         };
         let pairs = |parameters: Parameters| {
@@ -303,7 +301,7 @@ mod tests {
         assert_eq!(
             pairs(assume_role(&role)),
             format!(
-                "Action=AssumeRole DurationSeconds=900 ExternalId=ours {common} SourceIdentity=alice Version=2015-04-01"
+                "Action=AssumeRole DurationSeconds=900 ExternalId=partner {common} SourceIdentity=alice Version=2015-04-01"
             )
         );
         let with_a_token =
@@ -320,7 +318,7 @@ mod tests {
              Version=2015-04-01"
         );
         assert_eq!(
-            pairs(get_caller_identity()),
+            pairs(action("GetCallerIdentity")),
             "Action=GetCallerIdentity Format=JSON Version=2015-04-01"
         );
     }
@@ -354,7 +352,7 @@ mod tests {
             (&GOOD.replace("CAIStoken", ""), "SecurityToken is empty"),
             (
                 &GOOD.replace("STS.L4aB", "STS L4aB"),
-                "AccessKeyId is empty or garbled",
+                "AccessKeyId is empty or malformed",
             ),
             (
                 &GOOD.replace("2015-04-09T11:52:19Z", "tomorrow"),
@@ -387,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_keep_code_and_request_id_and_lose_secrets() {
+    fn refusal_has_code_and_request_id_and_no_secrets() {
         let body = r#"{"RequestId":"AB-12","HostId":"sts.aliyuncs.com","Code":"EntityNotExist.Role",
             "Message":"The specified Role not exists . sent-secret"}"#;
         let failure = parsed(404, body).unwrap_err();
@@ -395,29 +393,29 @@ mod tests {
         assert_eq!(failure.request_id.as_deref(), Some("AB-12"));
         assert_eq!(
             failure.to_string(),
-            "AssumeRole at sts.aliyuncs.com was refused with EntityNotExist.Role (HTTP 404): The specified Role not exists . …, and asks for a pause of 7 s; \
+            "AssumeRole at sts.aliyuncs.com was refused with EntityNotExist.Role (HTTP 404): The specified Role not exists . … (retry after 7 s); \
              create the role, or correct role.arn: account id and role name, spelled exactly (RequestId AB-12)"
         );
     }
 
     #[test]
-    fn only_the_caller_is_read_from_a_caller_identity() {
+    fn caller_identity_is_read_and_other_responses_have_none() {
         let body = r#"{"RequestId":"1","AccountId":"7","IdentityType":"RAMUser","Arn":"acs:ram::7:user/u"}"#;
-        let read = caller(&answer(200, body)).unwrap();
+        let read = caller(&response(200, body)).unwrap();
         assert_eq!(
             (read.arn.as_str(), read.account.as_str()),
             ("acs:ram::7:user/u", "7")
         );
-        assert!(caller(&answer(200, GOOD)).is_none());
+        assert!(caller(&response(200, GOOD)).is_none());
     }
 
     #[test]
-    fn skew_is_accurate_to_a_second_and_ignores_absurd_dates() {
+    fn skew_is_estimated_from_the_date_and_dates_a_century_away_are_ignored() {
         let at = |seconds| DateTime::from_timestamp(seconds, 0).unwrap();
-        let learnt = |date| skew(at(1_000_000), Duration::from_secs(2), date);
-        assert_eq!(learnt(at(1_000_000)), Some(TimeDelta::milliseconds(500)));
+        let learned = |date| skew(at(1_000_000), Duration::from_secs(2), date);
+        assert_eq!(learned(at(1_000_000)), Some(TimeDelta::milliseconds(500)));
         assert_eq!(
-            learnt(at(998_800)),
+            learned(at(998_800)),
             Some(TimeDelta::milliseconds(1_200_500))
         );
         let century = TimeDelta::days(36_500) - TimeDelta::milliseconds(500);
@@ -427,8 +425,8 @@ mod tests {
             Some(36_499)
         );
         assert_eq!(ahead(TimeDelta::zero()), None);
-        assert_eq!(learnt(DateTime::<Utc>::MAX_UTC), None);
-        assert_eq!(learnt(DateTime::<Utc>::MIN_UTC), None);
+        assert_eq!(learned(DateTime::<Utc>::MAX_UTC), None);
+        assert_eq!(learned(DateTime::<Utc>::MIN_UTC), None);
     }
 
     #[test]

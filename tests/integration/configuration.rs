@@ -132,7 +132,7 @@ const CASES: &[Case] = &[
     variables(&[ARN, ("RAM_SIDECAR_COMMAND", "helper"), ("RAM_SIDECAR_IDENTITY_TIMEOUT", "1h")], &["RAM_SIDECAR_IDENTITY_TIMEOUT: `1h` is not a sensible time for a program; choose 1s to 5m"]),
     // STS.
     flag(&["--sts-endpoint", "http://sts.aliyuncs.com"], &["--sts-endpoint: it is not an STS endpoint: plain http"]),
-    flag(&["--sts-endpoint", "https://me:planted-word@sts.aliyuncs.com"], &["--sts-endpoint: it is not an STS endpoint: it carries a user name"]),
+    flag(&["--sts-endpoint", "https://me:planted-word@sts.aliyuncs.com"], &["--sts-endpoint: it is not an STS endpoint: it contains a user name"]),
     flag(&["--sts-endpoint", "x y", "--vpc=maybe"], &["--vpc: `maybe` is neither", "--sts-endpoint: it is not an STS endpoint"]),
     flag(&["--sts-endpoint", "sts.aliyuncs.com", "--sts-endpoint", "http://sts.aliyuncs.com"], &["--sts-endpoint: entry 2 is not an STS endpoint: plain http"]),
     flag(&["--sts-signature", "v2"], &["--sts-signature: `v2` is not a signature; choose v1 or v3"]),
@@ -140,7 +140,7 @@ const CASES: &[Case] = &[
     variables(&[ARN, ID, SECRET, ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "yes")], &["ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED: `yes` is neither true nor false"]),
     flag(&["--region", "cn hangzhou"], &["--region: `cn hangzhou` is not a region"]),
     flag(&["--ca-file", "/nonexistent/ca"], &["--ca-file: cannot read certificates from /nonexistent/ca"]),
-    flag(&["--ca-file", "/dev/null"], &["--ca-file: /dev/null holds no certificate; give a PEM file"]),
+    flag(&["--ca-file", "/dev/null"], &["--ca-file: /dev/null contains no certificate; give a PEM file"]),
     // Listeners.
     flag(&["--listen", "localhost:7002"], &["--listen: `localhost:7002` is not an address; write an IP address and a port"]),
     flag(&["--listen", "7002"], &["--listen: `7002` is not an address"]),

@@ -20,7 +20,7 @@ mod profile;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Temporary credentials that nobody has issued.
+/// Temporary credentials that no STS has issued.
 struct Planted {
     id: &'static str,
     secret: &'static str,
@@ -38,7 +38,7 @@ impl Planted {
         }
     }
 
-    /// As the metadata service and the SDKs of OSS write them.
+    /// Returns them as JSON in the spelling of the metadata service and of the SDKs for OSS.
     fn pascal(&self) -> String {
         json!({
             "AccessKeyId": self.id,
@@ -66,14 +66,14 @@ impl Planted {
 
 /// Starts a daemon that assumes no role unless `args` or `env` name one.
 fn daemon(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon {
-    let endpoint = sts.endpoint();
-    let place = [("ALIBABA_CLOUD_STS_ENDPOINT", endpoint.as_str())];
-    let daemon = Daemon::spawn(&[&LISTEN[..], args].concat(), &[&place, env].concat());
+    let url = sts.endpoint();
+    let endpoint = [("ALIBABA_CLOUD_STS_ENDPOINT", url.as_str())];
+    let daemon = Daemon::spawn(&[&LISTEN[..], args].concat(), &[&endpoint, env].concat());
     daemon.plant(sts.access_key_secret().expose_secret());
     daemon
 }
 
-/// Adds a role that the sandbox's own role may assume.
+/// Adds a role that the first role of the sandbox may assume.
 fn second_role(sts: &Sandbox) -> String {
     let trust = json!({"Version": "1", "Statement": [{
         "Effect": "Allow",
@@ -91,10 +91,10 @@ fn served_role(sts: &Sandbox, daemon: &Daemon) -> String {
     sts.issued(&id).expect("the sandbox issued them").role_arn
 }
 
-/// Renews until the attempts fail with `code` while there are credentials, and returns the sentence.
+/// Renews until an attempt fails with `code` while credentials are served, and returns the message.
 fn failing(daemon: &Daemon, code: &str) -> String {
-    let wanted = format!("\"Code\":\"{code}\"");
-    let ready = renew_until(daemon, code, |ready| ready.body.contains(&wanted));
+    let expected = format!("\"Code\":\"{code}\"");
+    let ready = renew_until(daemon, code, |ready| ready.body.contains(&expected));
     assert_eq!(
         (ready.status, ready.text("phase")),
         (200, "failing".to_owned())
@@ -109,7 +109,7 @@ fn fresh(daemon: &Daemon) {
     });
 }
 
-/// Waits until the daemon says that it has no credentials, for the reason `code`.
+/// Waits until the daemon logs that it has no credentials because of `code`, and returns the event.
 fn refused(daemon: &Daemon, code: &str) -> String {
     let message = daemon.logged("No credentials");
     assert!(

@@ -1,4 +1,4 @@
-//! The ECS metadata dialect, spoken with its real clients where 100.100.100.200 is the daemon, and by single requests.
+//! The ECS metadata dialect, tested with real SDKs where 100.100.100.200 is the daemon, and with single requests.
 
 use std::fs;
 use std::process::Output;
@@ -74,12 +74,12 @@ async fn ossutil_lists_a_bucket_with_the_uri_in_its_configuration() {
     plant(&daemon);
 }
 
-/// Registers the daemon's secrets, which must not be logged.
+/// Registers the daemon's current credentials as secrets, which must not be logged.
 fn plant(daemon: &Daemon) {
     assert_eq!(daemon.credentials().status, 200);
 }
 
-/// Runs `oss2` with its own provider for ECS, which asks `url`; nothing when there is no Python.
+/// Runs `oss2` with its ECS provider, which calls `url`; `None` without Python.
 fn oss2(oss: &Stub, version: &str, url: &str) -> Option<Output> {
     let home = Scratch::new();
     let mut command = Language::Python.program("oss_ecs_provider", home.path())?;
@@ -92,13 +92,13 @@ fn listed_by_oss2(output: &Output) -> Vec<String> {
     names(output)
 }
 
-/// Runs ossutil, whose configuration says where to get credentials; nothing when there is no Go.
-fn ossutil(oss: &Stub, from: &str) -> Option<Output> {
+/// Runs ossutil with the lines `source` in its configuration, which name the source of credentials; `None` without Go.
+fn ossutil(oss: &Stub, source: &str) -> Option<Output> {
     let home = Scratch::new();
     let mut command = Language::Go.program("ossutil", home.path())?;
     let file = home.join("configuration");
-    // Without this section it overlooks all others.
-    let text = format!("[Credentials]\nlanguage=EN\n{from}");
+    // Without this section it ignores all others.
+    let text = format!("[Credentials]\nlanguage=EN\n{source}");
     fs::write(&file, text).expect("the target directory is writable");
     command
         .args(["ls", &format!("oss://{BUCKET}"), "-e", &oss.endpoint()])

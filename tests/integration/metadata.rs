@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use ram_sidecar::credentials::{Keys, RoleArn, RoleRequest, timestamp};
-use ram_sidecar::http::client::{self, Outbound};
+use ram_sidecar::http::client::{self, Client};
 use ram_sidecar::sandbox::{Issued, Sandbox};
 use ram_sidecar::sts::endpoint::Endpoint;
 use ram_sidecar::sts::sign::Signature;
@@ -327,7 +327,7 @@ async fn attach(sts: &Sandbox, service: &Metadata) -> Issued {
 /// Lets `sts` issue credentials of a role, which the metadata service of the instance then serves.
 async fn session(sts: &Sandbox, role_arn: &str) -> Issued {
     let endpoint = Endpoint::parse(&sts.endpoint()).unwrap();
-    let outbound = Outbound::new(client::Options {
+    let outbound = Client::new(client::Options {
         direct: true,
         ..client::Options::default()
     });

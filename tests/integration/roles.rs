@@ -1,4 +1,4 @@
-//! Every role choice, chains of roles, and the endpoints and signatures of the requests.
+//! The choice of roles, chains of roles, failover between endpoints, and signatures.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn roles_are_assumed_in_turn_and_a_failure_names_the_hop() {
     assert_eq!(
         daemon.credentials().status,
         200,
-        "what is held is served on"
+        "the current credentials are still served"
     );
 }
 
@@ -137,19 +137,23 @@ async fn pai_default_role_is_derived_from_the_account_and_narrowed_to_the_bucket
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn request_fails_over_when_an_endpoint_is_gone_throttles_or_breaks() {
+async fn request_fails_over_when_an_endpoint_is_unreachable_throttles_or_fails() {
     let (first, second) = (sts().await, sts().await);
-    let gone = std::net::TcpListener::bind("127.0.0.1:0")
+    let unreachable = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    // The last does not know the key; that it receives the request is enough.
-    let endpoints = format!("http://{gone},{},{}", first.endpoint(), second.endpoint());
+    // The last endpoint does not know the key; the test only counts its requests.
+    let endpoints = format!(
+        "http://{unreachable},{},{}",
+        first.endpoint(),
+        second.endpoint()
+    );
     let env = [("ALIBABA_CLOUD_STS_ENDPOINT", endpoints.as_str())];
     let daemon = beside(&first, &[], &env);
     daemon.uri();
-    let passed = daemon.logged("Failed over to");
-    assert!(passed.contains("ConnectionRefused"), "{passed}");
+    let event = daemon.logged("Failed over to");
+    assert!(event.contains("ConnectionRefused"), "{event}");
     let served_by = first.endpoint().replace("http://", "");
     let renewed = daemon.logged("Credentials renewed");
     assert!(
@@ -176,11 +180,11 @@ async fn request_fails_over_when_an_endpoint_is_gone_throttles_or_breaks() {
             acs_retry_after: None,
         },
     ] {
-        let (before, asked) = (first.request_count(), second.request_count());
+        let (before, requests) = (first.request_count(), second.request_count());
         first.inject(fault.clone(), Times::Next(1));
         daemon.signal("HUP");
-        eventually("the second endpoint is asked", || {
-            (second.request_count() > asked).then_some(())
+        eventually("the second endpoint is called", || {
+            (second.request_count() > requests).then_some(())
         });
         assert!(first.request_count() > before, "{fault:?}");
     }
@@ -188,7 +192,7 @@ async fn request_fails_over_when_an_endpoint_is_gone_throttles_or_breaks() {
     // A refusal is a response: it causes no failover.
     let refused = Sandbox::start(Options::default()).await.unwrap();
     refused.permit_assume_role(&refused.user_arn(), false);
-    let (asked, endpoints) = (
+    let (requests, endpoints) = (
         second.request_count(),
         format!("{},{}", refused.endpoint(), second.endpoint()),
     );
@@ -198,7 +202,7 @@ async fn request_fails_over_when_an_endpoint_is_gone_throttles_or_breaks() {
         &[("ALIBABA_CLOUD_STS_ENDPOINT", endpoints.as_str())],
     );
     assert_eq!(daemon.credentials().text("Code"), "NoPermission");
-    assert_eq!(second.request_count(), asked);
+    assert_eq!(second.request_count(), requests);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,16 +235,16 @@ async fn wrong_clock_of_one_endpoint_does_not_affect_requests_to_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn endpoint_that_sends_retry_after_is_left_alone_while_another_is_tried() {
+async fn endpoint_that_sends_retry_after_is_not_called_while_another_is_tried() {
     let sts = sts().await;
     let fault = Fault::Throttling {
         retry_after: Some(Duration::from_secs(120)),
         acs_retry_after: None,
     };
     sts.inject(fault, Times::UntilCleared);
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let gone = gone.local_addr().unwrap();
-    let endpoints = format!("{},http://{gone}", sts.endpoint());
+    let unreachable = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let unreachable = unreachable.local_addr().unwrap();
+    let endpoints = format!("{},http://{unreachable}", sts.endpoint());
     let env = [("ALIBABA_CLOUD_STS_ENDPOINT", endpoints.as_str())];
     let daemon = beside(&sts, &[], &env);
     let message = daemon.logged("No credentials");
@@ -248,23 +252,23 @@ async fn endpoint_that_sends_retry_after_is_left_alone_while_another_is_tried() 
         message.contains("before that") && message.contains("RequestId"),
         "{message}"
     );
-    eventually("the other is tried again and again", || {
+    eventually("the other endpoint is retried", || {
         daemon.signal("HUP");
         let ready: Value = serde_json::from_str(&daemon.probe("/ready").body).unwrap();
         (ready["failures"].as_u64() >= Some(4)).then_some(())
     });
-    assert_eq!(sts.request_count(), 1, "the pause is granted");
+    assert_eq!(sts.request_count(), 1, "Retry-After is obeyed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn diagnosis_names_the_failure_of_every_endpoint() {
     let sts = sts().await;
     sts.inject(Fault::InternalError, Times::UntilCleared);
-    let gone = std::net::TcpListener::bind("127.0.0.1:0")
+    let unreachable = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
-    let endpoints = format!("http://{gone},{}", sts.endpoint());
+    let endpoints = format!("http://{unreachable},{}", sts.endpoint());
     let daemon = beside(
         &sts,
         &[],
@@ -298,7 +302,7 @@ async fn requests_are_signed_with_sha_256_where_configured() {
             .contains("~x y/*+(1)")
     );
 
-    // With temporary keys, the token is signed along.
+    // The signature of temporary keys covers their token.
     let first = sts.role_arn();
     let second = chained(&sts, &first, "second");
     let env = [
@@ -332,10 +336,13 @@ async fn deleted_role_that_is_restored_recovers_without_a_restart() {
     daemon.uri();
     sts.delete_role(&sts.role_arn());
     daemon.signal("HUP");
-    let ready = eventually("the role is missed", || {
+    let ready = eventually("the deleted role is reported", || {
         Some(daemon.probe("/ready")).filter(|ready| ready.body.contains("EntityNotExist.Role"))
     });
-    assert_eq!(ready.status, 200, "the credentials in hand are served on");
+    assert_eq!(
+        ready.status, 200,
+        "the current credentials are still served"
+    );
     let sentence = ready.text("Message");
     assert!(
         sentence.contains("create the role sandbox-role in the account 1234567890123456"),
@@ -344,7 +351,7 @@ async fn deleted_role_that_is_restored_recovers_without_a_restart() {
 
     sts.restore_role(&sts.role_arn());
     daemon.signal("HUP");
-    eventually("the role is back", || {
+    eventually("the restored role is assumed", || {
         Some(daemon.probe("/ready")).filter(|ready| ready.text("phase") == "fresh")
     });
 }

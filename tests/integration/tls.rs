@@ -1,4 +1,4 @@
-//! STS as in production: behind TLS, with a host name, and possibly behind a proxy.
+//! STS behind TLS, with a host name, and behind a proxy.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::upstream::{beside, sts};
 
 const NAME: &str = "sts.sandbox.example";
 
-/// A server behind TLS, for 127.0.0.1 and [`NAME`], and the CA that signed its certificate.
+/// A TLS server for 127.0.0.1 and [`NAME`] that forwards to another server, and the CA of its certificate.
 pub(crate) struct Front {
     pub(crate) address: SocketAddr,
     pub(crate) ca: String,
@@ -29,13 +29,13 @@ impl Front {
         Self::start(sts.endpoint().trim_start_matches("http://")).await
     }
 
-    /// Starts it before the server at the address `behind`.
+    /// Starts a server that forwards to the address `behind`.
     pub(crate) async fn start(behind: &str) -> Self {
         let names = vec!["127.0.0.1".to_owned(), NAME.to_owned()];
         Self::certified(behind, CertificateParams::new(names).unwrap()).await
     }
 
-    /// Starts it with another certificate.
+    /// Starts a server that forwards to `behind`, with the given certificate.
     pub(crate) async fn certified(behind: &str, certificate: CertificateParams) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -61,7 +61,7 @@ impl Front {
             while let Ok((client, _)) = listener.accept().await {
                 let (acceptor, behind) = (acceptor.clone(), behind.clone());
                 tokio::spawn(async move {
-                    // A client that refuses the certificate is what one of the tests is about.
+                    // Some clients reject the certificate.
                     if let Ok(mut client) = acceptor.accept(client).await {
                         let mut server = TcpStream::connect(behind).await.unwrap();
                         let _ = copy_bidirectional(&mut client, &mut server).await;
@@ -73,7 +73,7 @@ impl Front {
     }
 }
 
-/// A proxy that tunnels every CONNECT to the same address, and counts them.
+/// Starts a proxy that tunnels every CONNECT to the address `to`. Returns its URL and the count of those for [`NAME`].
 async fn proxy(to: SocketAddr) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,4 +1,4 @@
-//! The daemon against the embedded STS in this process, which can be made to fail.
+//! The daemon with an embedded STS in the process of the tests, which can inject failures.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,21 +31,21 @@ pub(crate) fn beside(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daem
 /// Starts a daemon with the identity in `env`, for the first role of `sts` unless `args` name another.
 pub(crate) fn with(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon {
     let (role, endpoint) = (sts.role_arn(), sts.endpoint());
-    let mut place = vec![("ALIBABA_CLOUD_STS_ENDPOINT", endpoint.as_str())];
+    let mut settings = vec![("ALIBABA_CLOUD_STS_ENDPOINT", endpoint.as_str())];
     if !args.contains(&"--role-arn") {
-        place.push(("ALIBABA_CLOUD_ROLE_ARN", &role));
+        settings.push(("ALIBABA_CLOUD_ROLE_ARN", &role));
     }
-    Daemon::spawn(&[&LISTEN[..], args].concat(), &[&place, env].concat())
+    Daemon::spawn(&[&LISTEN[..], args].concat(), &[&settings, env].concat())
 }
 
 /// Renews until the probe satisfies the condition: a signal that arrives during an attempt belongs to the next.
 pub(crate) fn renew_until(
     daemon: &Daemon,
     what: &str,
-    wanted: impl Fn(&http::Reply) -> bool,
+    condition: impl Fn(&http::Reply) -> bool,
 ) -> http::Reply {
     daemon.signal("HUP");
-    eventually(what, || Some(daemon.probe("/ready")).filter(&wanted))
+    eventually(what, || Some(daemon.probe("/ready")).filter(&condition))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,14 +61,18 @@ async fn early_requests_are_held_until_the_first_credentials_arrive() {
     assert_eq!(
         daemon.stdout(),
         Vec::<String>::new(),
-        "nothing is announced yet"
+        "the URI is not announced yet"
     );
 
     sts.clear_faults();
     for client in clients {
         assert_eq!(http::received(client).status, 200);
     }
-    assert_eq!(sts.request_count(), 1, "fifty clients are one call to STS");
+    assert_eq!(
+        sts.request_count(),
+        1,
+        "fifty clients share one call to STS"
+    );
     daemon.uri();
 }
 
@@ -86,7 +90,7 @@ async fn held_request_is_answered_before_clients_give_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn refusal_is_explained_alike_everywhere_and_recovery_needs_no_restart() {
+async fn refusal_has_one_message_everywhere_and_recovery_needs_no_restart() {
     let sts = sts().await;
     sts.permit_assume_role(&sts.user_arn(), false);
     let daemon = beside(&sts, &[], &[]);
@@ -181,7 +185,7 @@ async fn credentials_expire_on_time_while_sts_is_unreachable() {
                 .text("Expiration")
                 .parse::<chrono::DateTime<chrono::Utc>>()
                 .unwrap();
-            // The answer was made before the clock was read, by a few milliseconds at most.
+            // The response was sent a few milliseconds before the clock was read.
             assert!(
                 now < end + TimeDelta::milliseconds(500),
                 "served at {now}, expired at {end}"
@@ -271,18 +275,18 @@ async fn mounted_keys_are_read_again_for_every_attempt() {
     daemon.uri();
     let new = sts.rotate_access_key();
     daemon.plant(new.secret.expose_secret());
-    let ready = renew_until(&daemon, "the old key is void", |ready| {
+    let ready = renew_until(&daemon, "the old key is rejected", |ready| {
         ready.text("phase") == "failing"
     });
     assert_eq!(ready.text("Code"), "InvalidAccessKeyId.NotFound");
 
     put(&new);
-    renew_until(&daemon, "the new key is found", |ready| {
+    renew_until(&daemon, "the new key is read", |ready| {
         ready.text("phase") == "fresh"
     });
 
     std::fs::remove_file(&secret).unwrap();
-    let ready = renew_until(&daemon, "the file is missed", |ready| {
+    let ready = renew_until(&daemon, "the missing file is reported", |ready| {
         ready.text("phase") == "failing"
     });
     assert_eq!(ready.text("Code"), "IdentityFileUnreadable");
@@ -291,7 +295,7 @@ async fn mounted_keys_are_read_again_for_every_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rrsa_works_with_its_own_variables_and_follows_the_token_file() {
+async fn rrsa_is_configured_by_its_variables_and_follows_the_token_file() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let (provider, file) = (sts.oidc_provider_arn(), scratch.join("token"));
     let (subject, audience) = ("system:serviceaccount:training:trainer", "sts.aliyuncs.com");
@@ -312,7 +316,7 @@ async fn rrsa_works_with_its_own_variables_and_follows_the_token_file() {
         "{message}"
     );
 
-    // As the kubelet does it: a new file takes the place of the old.
+    // Like the kubelet, replace the file atomically.
     let good = sts.oidc_token(subject, audience, HOUR);
     daemon.plant(&good);
     std::fs::write(scratch.join("next"), format!("{good}\n")).unwrap();
@@ -320,7 +324,7 @@ async fn rrsa_works_with_its_own_variables_and_follows_the_token_file() {
     daemon.uri();
     assert_eq!(daemon.credentials().status, 200);
 
-    for (flaw, code) in [
+    for (defect, code) in [
         (
             TokenDefect::OtherKey,
             "AuthenticationFail.OIDCToken.InvalidSignature",
@@ -330,7 +334,7 @@ async fn rrsa_works_with_its_own_variables_and_follows_the_token_file() {
             "AuthenticationFail.OIDCToken.IssuerNotMatch",
         ),
     ] {
-        let bad = sts.invalid_oidc_token(flaw, subject, audience, HOUR);
+        let bad = sts.invalid_oidc_token(defect, subject, audience, HOUR);
         daemon.plant(&bad);
         std::fs::write(&file, bad).unwrap();
         let ready = renew_until(&daemon, code, |ready| ready.body.contains(code));
@@ -419,9 +423,9 @@ async fn session_is_named_and_narrowed_as_configured() {
         .issued(&daemon.credentials().text("AccessKeyId"))
         .unwrap();
     assert_eq!(issued.session_name, "job-42");
-    let asked: serde_json::Value = serde_json::from_str(policy).unwrap();
+    let requested: serde_json::Value = serde_json::from_str(policy).unwrap();
     let narrowed: serde_json::Value = serde_json::from_str(&issued.policy.unwrap()).unwrap();
-    assert_eq!(narrowed, asked);
+    assert_eq!(narrowed, requested);
 
     let stranger = beside(&sts, &["--external-id", "partner-8"], &[]);
     assert_eq!(stranger.credentials().text("Code"), "NoPermission");

@@ -17,7 +17,7 @@ use ram_sidecar::files::state::{Binding, StateFile};
 use ram_sidecar::files::writer::{self, Writer};
 use ram_sidecar::formats;
 use ram_sidecar::formats::format::Format;
-use ram_sidecar::http::client::Outbound;
+use ram_sidecar::http::client::Client;
 use ram_sidecar::identity::{AccessKey, File, Identity, Oidc, Value};
 use ram_sidecar::refresh::Refresher;
 use ram_sidecar::refresh::source::{Chain, Source};
@@ -150,15 +150,18 @@ fn chain(setup: &Setup, world: &World) -> Chain {
         })
     } else {
         Identity::AccessKey(AccessKey {
-            id: Value::Given(KEY_ID.into()),
-            secret: Value::Given(format!("{SECRET_MARKER}-access-key").into()),
+            id: Value::Inline(KEY_ID.into()),
+            secret: Value::Inline(format!("{SECRET_MARKER}-access-key").into()),
             token: None,
         })
     };
     let endpoints = (0..setup.endpoints).map(|index| {
         let endpoint = Endpoint::parse(&format!("sts{index}.aliyuncs.com")).unwrap();
         let world = world.clone();
-        EndpointState::new(endpoint, Outbound::over(Connection { world, index }))
+        EndpointState::new(
+            endpoint,
+            Client::with_transport(Connection { world, index }),
+        )
     });
     let clock = world.clock().clone();
     let sts = Sts::new(endpoints.collect(), Signature::V1, clock.clone());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::DateTime;
 use ram_sidecar::failure::OwnCode;
-use ram_sidecar::http::response::Answer;
+use ram_sidecar::http::response::Response;
 
 use crate::world::plain;
 
@@ -96,10 +96,10 @@ impl Fault {
     }
 
     /// Returns the response that replaces the one of STS.
-    pub(crate) fn replacement(self) -> Option<Answer> {
+    pub(crate) fn replacement(self) -> Option<Response> {
         let refusal = |code: &str| format!(r#"{{"Code":"{code}","Message":"simulated"}}"#);
         Some(match self {
-            Self::Throttled(pause) => Answer {
+            Self::Throttled(pause) => Response {
                 retry_after: pause.map(Duration::from_secs),
                 ..plain(400, refusal("Throttling.User"))
             },
@@ -107,7 +107,7 @@ impl Fault {
             Self::BadGateway => plain(502, "<html>Bad Gateway</html>"),
             Self::Garbage => plain(200, b"\xff\xfe\x00{}".as_slice()),
             Self::Empty => plain(200, ""),
-            Self::PortalPage => Answer {
+            Self::PortalPage => Response {
                 date: DateTime::from_timestamp(1_000_000_000, 0),
                 ..plain(200, "<!DOCTYPE html><html>Please log in.</html>")
             },

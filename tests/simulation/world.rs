@@ -6,8 +6,8 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use ram_sidecar::credentials::timestamp;
 use ram_sidecar::failure::{Failure, OwnCode, Stage};
-use ram_sidecar::http::client::{Call, Carried, Carrier};
-use ram_sidecar::http::response::Answer;
+use ram_sidecar::http::client::{Call, ResponseFuture, Transport};
+use ram_sidecar::http::response::Response;
 use ram_sidecar::time::clock::Clock;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -158,7 +158,7 @@ impl World {
         &self.0.timeline
     }
 
-    async fn respond(&self, index: usize, form: &str) -> Result<Answer, Failure> {
+    async fn respond(&self, index: usize, form: &str) -> Result<Response, Failure> {
         let (fault, there, back) = {
             let mut state = self.state();
             state.calls += 1;
@@ -195,7 +195,7 @@ impl World {
                 "simulated",
             ));
         }
-        let mut answer = Answer {
+        let mut answer = Response {
             date: answer.date.or_else(|| Some(date(self.true_time()))),
             ..answer
         };
@@ -213,7 +213,7 @@ impl World {
     }
 
     /// Performs a request that reaches STS.
-    fn perform(&self, form: &str, fault: Option<Fault>) -> Answer {
+    fn perform(&self, form: &str, fault: Option<Fault>) -> Response {
         let parameters: Vec<(String, String)> = form_urlencoded::parse(form.as_bytes())
             .into_owned()
             .collect();
@@ -318,8 +318,8 @@ impl World {
 }
 
 /// Makes a response without special headers.
-pub(crate) fn plain(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-    Answer {
+pub(crate) fn plain(status: u16, body: impl Into<Vec<u8>>) -> Response {
+    Response {
         status,
         date: None,
         retry_after: None,
@@ -341,8 +341,8 @@ pub(crate) struct Connection {
     pub(crate) index: usize,
 }
 
-impl Carrier for Connection {
-    fn carry<'a>(&'a self, call: Call<'a>) -> Carried<'a> {
+impl Transport for Connection {
+    fn send<'a>(&'a self, call: Call<'a>) -> ResponseFuture<'a> {
         let form = call.form.expect("calls to STS have a form");
         Box::pin(async move { self.world.respond(self.index, &form).await })
     }

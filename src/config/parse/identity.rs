@@ -47,7 +47,7 @@ pub(crate) fn kind(text: &str) -> Result<Kind, String> {
 
 pub(crate) fn access_key(text: &str) -> Result<Value, String> {
     if text.bytes().all(|b| b.is_ascii_graphic()) {
-        Ok(Value::Given(text.into()))
+        Ok(Value::Inline(text.into()))
     } else {
         Err("it holds white space or characters that no key has; set it anew".into())
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use crate::credentials::RoleArn;
-use crate::identity::ROLES;
+use crate::identity::MAX_ROLES;
 
 use super::{duration, list};
 
@@ -24,8 +24,8 @@ pub(crate) fn role(text: &str) -> Result<RoleArn, String> {
 
 pub(crate) fn roles(text: &str) -> Result<Vec<RoleArn>, String> {
     let roles = list(text)?;
-    if roles.len() > ROLES {
-        return Err(format!("it lists more than {ROLES} roles"));
+    if roles.len() > MAX_ROLES {
+        return Err(format!("it lists more than {MAX_ROLES} roles"));
     }
     roles.iter().map(|text| role(text)).collect()
 }

@@ -1,53 +1,54 @@
-//! Takes out of a program's complaint whatever looks like a secret: nobody knows which those are.
+//! Removes from the error output of a program everything that looks like a secret; the actual secrets are unknown.
 
 use crate::failure::redact;
 
-/// Makes the text fit to be shown: one line, bounded, without long random words and without what stands beside the name
-/// of a secret.
-pub(super) fn shown(text: &str) -> String {
+/// Returns the text on one line and bounded, without long random words, and without the values that follow the name of a
+/// secret.
+pub(super) fn redacted(text: &str) -> String {
     let text = &without_passwords(text);
     let mut shown = String::with_capacity(text.len());
-    let mut secret = Secret::Nowhere;
+    let mut state = State::Text;
     let mut after = text.as_str();
     for part in text.split_inclusive(|c: char| !is_word(c)) {
         let word = part.trim_end_matches(|c: char| !is_word(c));
         let rest = &part[word.len()..];
         after = after.strip_prefix(part).unwrap_or_default();
-        // `{\"secret\":\"…\"}`, as it stands in a log that is JSON itself.
+        // Escaped JSON, as in a log in JSON: `{\"secret\":\"…\"}`.
         let bare = word.trim_matches('\\');
         if bare.is_empty() {
             shown.push_str(part);
-            if secret == Secret::Here && ends_a_value(rest) {
-                secret = Secret::Nowhere;
+            if state == State::Value && ends_a_value(rest) {
+                state = State::Text;
             }
             continue;
         }
-        // `secret is …`, `token expired`: such words are none, and say what is wrong.
-        let is_filler = secret == Secret::Next && rest.starts_with(' ') && FILLERS.contains(&bare);
+        // `secret is …`, `token expired`: such words are not secrets, and explain the error.
+        let is_filler =
+            state == State::BeforeValue && rest.starts_with(' ') && FILLERS.contains(&bare);
         if is_filler {
             shown.push_str(part);
             continue;
         }
-        if secret != Secret::Nowhere || is_random(bare) {
+        if state != State::Text || looks_random(bare) {
             shown.push('…');
         } else {
             shown.push_str(word);
         }
         shown.push_str(rest);
-        // Also `SECRET_KEY = …`.
+        // The sign may follow a space: `SECRET_KEY = …`.
         let sign = if rest == " " { after } else { rest };
-        secret = if names_a_secret(bare, sign) {
-            Secret::Next
-        } else if secret == Secret::Nowhere || ends_a_value(rest) {
-            Secret::Nowhere
+        state = if names_a_secret(bare, sign) {
+            State::BeforeValue
+        } else if state == State::Text || ends_a_value(rest) {
+            State::Text
         } else {
-            Secret::Here
+            State::Value
         };
     }
     redact(&shown, &[])
 }
 
-/// Takes the users out of addresses: `https://user:password@host`.
+/// Removes user names and passwords from URLs: `https://user:password@host`.
 fn without_passwords(text: &str) -> String {
     let chunks = text.split_inclusive(char::is_whitespace);
     let cleaned = chunks.map(|chunk| match (chunk.find("://"), chunk.rfind('@')) {
@@ -59,23 +60,24 @@ fn without_passwords(text: &str) -> String {
     cleaned.collect()
 }
 
-/// Where a secret is that was named.
+/// Where the next word is, relative to a named secret.
 #[derive(Clone, Copy, PartialEq)]
-enum Secret {
-    Nowhere,
-    /// What comes next is its value, after quotes and signs: `"secret": "…"`, `SECRET=…`, `token …`.
-    Next,
-    /// This is within its value, which has other characters than words have.
-    Here,
+enum State {
+    /// Outside the value of a secret.
+    Text,
+    /// After the name of a secret: the next word begins its value, as in `"secret": "…"`, `SECRET=…`, `token …`.
+    BeforeValue,
+    /// Within a value that contains other characters than those of a word.
+    Value,
 }
 
-/// What may stand between the name of a secret and its value, or in the place of the value.
+/// Words that are not secrets, although they follow the name of one.
 const FILLERS: [&str; 12] = [
     "is", "was", "are", "has", "been", "not", "expired", "invalid", "missing", "denied", "refused",
     "wrong",
 ];
 
-/// Words are as long as tokens that are encoded: `%2B`, `\/`, `\u003d`.
+/// Whether a character belongs to a word. The characters of escapes do: `%2B`, `\/`, `\u003d`.
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || "+/_-%\\".contains(c)
 }
@@ -101,12 +103,12 @@ fn names_a_secret(word: &str, rest: &str) -> bool {
     ]
     .iter()
     .any(|name| word.ends_with(name))
-        // `no such key` is no name of a secret, `SECRET_KEY=` is.
+        // `no such key` does not name a secret, `SECRET_KEY=` does.
         || (is_assigned && ["key", "authorization"].iter().any(|name| word.ends_with(name)))
 }
 
-/// Keys and tokens mix capitals, small letters and digits over some length; paths and names rarely do.
-fn is_random(word: &str) -> bool {
+/// Whether a word is long, and mixes capitals, small letters and digits, as keys and tokens do and paths and names rarely.
+fn looks_random(word: &str) -> bool {
     let count = |is: fn(&u8) -> bool| word.bytes().filter(is).count();
     let capitals = count(u8::is_ascii_uppercase);
     let small = count(u8::is_ascii_lowercase);
@@ -115,9 +117,9 @@ fn is_random(word: &str) -> bool {
     let is_mixed = capitals > 0 && small > 0;
     word.contains("CAIS")
         || (length >= 16 && is_mixed && digits > 0)
-        // Small letters and digits, mixed up: a word has few of the latter, a version or a date few of the former.
+        // Small letters and digits: a word has few digits, a version or a date has few letters.
         || (length >= 16 && digits > 2 && small > 2)
-        // One key in two hundred has no digit, but about as many capitals as small letters, unlike NamesOfErrors.
+        // One key in two hundred has no digit. It has about as many capitals as small letters, unlike NamesOfErrors.
         || (length >= 24 && is_mixed && 3 * capitals > capitals + small)
         // Hexadecimal.
         || (length >= 32 && digits > 0 && capitals + small + digits == length)
@@ -128,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_like_a_secret_is_redacted_and_the_rest_stays_readable() {
+    fn text_that_looks_like_a_secret_is_redacted_and_the_rest_is_unchanged() {
         for (text, expected) in [
             ("vault: permission denied\n", "vault: permission denied"),
             (
@@ -171,7 +173,7 @@ mod tests {
             ("got CAISplanted%2Fword%3D", "got …"),
             ("", ""),
         ] {
-            assert_eq!(shown(text), expected);
+            assert_eq!(redacted(text), expected);
         }
     }
 }

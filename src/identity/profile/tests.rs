@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::refresh::store::tests::noon;
 
 fn defaults() -> Defaults {
     Defaults {
@@ -15,14 +16,15 @@ fn defaults() -> Defaults {
     }
 }
 
-/// Returns what the profile `p` stands for: the kind of its identity, and its roles.
-fn meaning(profiles: &[Value]) -> Result<(&'static str, Vec<RoleRequest>), String> {
+/// Parses the profile `p`, and returns the kind of its content and its roles.
+fn parse(profiles: &[Value]) -> Result<(&'static str, Vec<RoleRequest>), String> {
     let config = json!({"current": "p", "profiles": profiles}).to_string();
-    let config = Config::read(&config)?;
-    let (base, roles) = resolve(&config, &config.current, &defaults())?;
-    let kind = match base {
-        Base::Keys(_) => "keys",
-        Base::Identity(identity) => identity.kind(),
+    let config = Config::parse(&config).map_err(|error| error.to_string())?;
+    let (content, roles) = resolve(&config, &config.current, &defaults(), noon())
+        .map_err(|error| error.to_string())?;
+    let kind = match content {
+        Content::Proof(_) => "keys",
+        Content::Identity(identity) => identity.kind(),
     };
     Ok((kind, roles))
 }
@@ -43,7 +45,7 @@ fn profile(name: &str, mode: &str, rest: &Value) -> Value {
 const ARN: &str = "acs:ram::1:role/r";
 
 #[test]
-fn every_mode_maps_to_its_identity_and_roles() {
+fn every_mode_yields_its_identity_and_roles() {
     let keys = json!({"access_key_id": "LTAI", "access_key_secret": "s", "sts_token": "t", "ram_role_arn": ARN});
     let oidc = json!({"oidc_provider_arn": "acs:ram::1:oidc-provider/p", "oidc_token_file": "/t", "ram_role_arn": ARN});
     for (mode, rest, kind, roles) in [
@@ -71,29 +73,29 @@ fn every_mode_maps_to_its_identity_and_roles() {
             0,
         ),
     ] {
-        let (found, hops) = meaning(&[profile("p", mode, rest)]).unwrap();
+        let (found, hops) = parse(&[profile("p", mode, rest)]).unwrap();
         assert_eq!((found, hops.len()), (kind, roles), "{mode}");
     }
 }
 
 #[test]
-fn role_request_follows_the_profile() {
+fn role_request_has_the_parameters_of_the_profile() {
     let rest = json!({
         "access_key_id": "LTAI", "access_key_secret": "s", "ram_role_arn": ARN, "ram_session_name": "me",
         "expired_seconds": 1800, "policy": "{}", "external_id": "partner",
     });
-    let (_, roles) = meaning(&[profile("p", "RamRoleArn", &rest)]).unwrap();
-    let asked = &roles[0];
+    let (_, roles) = parse(&[profile("p", "RamRoleArn", &rest)]).unwrap();
+    let request = &roles[0];
     assert_eq!(
-        (asked.arn.as_str(), asked.session_name.as_str()),
+        (request.arn.as_str(), request.session_name.as_str()),
         (ARN, "me")
     );
-    assert_eq!(asked.duration, Duration::from_secs(1800));
-    assert_eq!(asked.policy.as_deref(), Some("{}"));
-    assert_eq!(asked.external_id.as_deref(), Some("partner"));
+    assert_eq!(request.duration, Duration::from_secs(1800));
+    assert_eq!(request.policy.as_deref(), Some("{}"));
+    assert_eq!(request.external_id.as_deref(), Some("partner"));
 
     let rest = json!({"access_key_id": "LTAI", "access_key_secret": "s", "ram_role_arn": ARN});
-    let (_, roles) = meaning(&[profile("p", "RamRoleArn", &rest)]).unwrap();
+    let (_, roles) = parse(&[profile("p", "RamRoleArn", &rest)]).unwrap();
     assert_eq!(
         (roles[0].session_name.as_str(), roles[0].duration.as_secs()),
         ("trainer-0", 3600)
@@ -115,25 +117,25 @@ fn roles_of_source_profiles_are_assumed_first() {
         chained("q", "r", "acs:ram::1:role/second"),
         profile("r", "RamRoleArn", &keys),
     ];
-    let (_, roles) = meaning(&profiles).unwrap();
+    let (_, roles) = parse(&profiles).unwrap();
     let names: Vec<&str> = roles.iter().map(|role| role.arn.name()).collect();
     assert_eq!(names, ["first", "second", "third"]);
 
-    let circle = [chained("p", "q", ARN), chained("q", "p", ARN)];
+    let cycle = [chained("p", "q", ARN), chained("q", "p", ARN)];
     assert_eq!(
-        meaning(&circle).unwrap_err(),
-        "its source profiles go round in a circle: p → q → p"
+        parse(&cycle).unwrap_err(),
+        "its source profiles form a cycle: p → q → p"
     );
-    let circle = [chained("p", "p", ARN)];
-    assert!(meaning(&circle).unwrap_err().ends_with("circle: p → p"));
+    let cycle = [chained("p", "p", ARN)];
+    assert!(parse(&cycle).unwrap_err().ends_with("cycle: p → p"));
 
     let long: Vec<Value> = ["p", "b", "c", "d", "e", "f"]
         .windows(2)
         .map(|pair| chained(pair[0], pair[1], ARN))
         .collect();
     assert_eq!(
-        meaning(&long).unwrap_err(),
-        "its profiles lead through more than 4 roles"
+        parse(&long).unwrap_err(),
+        "its profiles chain more than 4 roles"
     );
 }
 
@@ -175,7 +177,7 @@ fn missing_field_of_a_profile_is_named_and_no_value_is_quoted() {
         ),
         (
             vec![profile("p", "RamRoleArn", &json!({"ram_role_arn": "x"}))],
-            "has no good ram_role_arn: it does not begin",
+            "has an invalid ram_role_arn: it does not begin",
         ),
         (
             vec![profile(
@@ -206,7 +208,7 @@ fn missing_field_of_a_profile_is_named_and_no_value_is_quoted() {
             "not the JSON of aliyun-cli (Data",
         ),
     ] {
-        let refusal = meaning(&profiles).unwrap_err();
+        let refusal = parse(&profiles).unwrap_err();
         assert!(
             refusal.contains(reason) && !refusal.contains("planted"),
             "{refusal}"

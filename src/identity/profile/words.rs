@@ -1,6 +1,6 @@
-//! The words of a `process_command`, split as aliyun-cli splits them: with the quotes of a shell, but without a shell.
+//! Splits a `process_command` into words as aliyun-cli does: with the quoting rules of a shell, but without a shell.
 
-/// Splits a command into the program and its arguments; there is at least one word.
+/// Splits a command into the program and its arguments; the result is not empty.
 pub(super) fn split(command: &str) -> Result<Vec<String>, &'static str> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
@@ -11,7 +11,7 @@ pub(super) fn split(command: &str) -> Result<Vec<String>, &'static str> {
             (None, c) if c.is_whitespace() => words.extend(word.take()),
             (None, '\'' | '"') => {
                 quote = Some(c);
-                // Quotes make a word, even around nothing.
+                // Even empty quotes make a word.
                 word.get_or_insert_default();
             }
             (Some(open), c) if open == c => quote = None,

@@ -9,9 +9,9 @@ use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::http::client::{self, Call, Outbound};
+use crate::http::client::{self, Call, Client};
 use crate::http::pem;
-use crate::http::response::Answer;
+use crate::http::response::Response;
 use crate::inject::{Annotations, is_object_name};
 use crate::system::file;
 
@@ -83,7 +83,7 @@ impl Accounts {
             return Err(Reason::Name);
         }
         let token = self.token()?;
-        let client = Outbound::new(client::Options {
+        let client = Client::new(client::Options {
             roots: Some(self.roots()?),
             // The API server is inside the cluster, proxies are outside.
             direct: true,
@@ -126,7 +126,7 @@ impl Accounts {
     }
 }
 
-fn read(answer: &Answer, token: &Path, namespace: &str) -> Result<Annotations, Reason> {
+fn read(answer: &Response, token: &Path, namespace: &str) -> Result<Annotations, Reason> {
     match answer.status {
         200 => {
             let account: Account =
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     fn read_response(status: u16, body: &str) -> Result<Annotations, String> {
-        let answer = Answer {
+        let answer = Response {
             status,
             date: None,
             retry_after: None,

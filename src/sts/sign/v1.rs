@@ -1,7 +1,7 @@
 //! The RPC V1 signature: HMAC-SHA1 over the sorted, percent-encoded parameters.
 //!
-//! Source: "Signature mechanism" of the RPC-style APIs. Query and form parameters are signed alike; ours are all in the
-//! form.
+//! Source: "Signature mechanism" of the RPC-style APIs. Query and form parameters are signed alike; all parameters
+//! are in the form here.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 
 use crate::credentials::Keys;
 
-use super::{Parameters, Stamp, encoded, percent_encoded, stamp};
+use super::{Parameters, Stamp, add_stamp, encoded, percent_encoded};
 
-/// Adds what identifies the caller, and the signature over everything.
-pub(super) fn sign(method: &str, parameters: &mut Parameters, keys: &Keys, unique: &Stamp) {
-    stamp(parameters, unique);
+/// Adds the parameters that identify the caller, and the signature of all parameters.
+pub(super) fn sign(method: &str, parameters: &mut Parameters, keys: &Keys, stamp: &Stamp) {
+    add_stamp(parameters, stamp);
     let mut add = |name, value: &str| parameters.insert(name, Zeroizing::new(value.to_owned()));
     add("AccessKeyId", &keys.access_key_id);
     add("SignatureMethod", "HMAC-SHA1");
@@ -39,7 +39,7 @@ fn string_to_sign(method: &str, parameters: &Parameters) -> Zeroizing<String> {
 fn signature(secret: &str, text: &str) -> String {
     let key = Zeroizing::new(format!("{secret}&"));
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-    let mut mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).expect("any key will do");
+    let mut mac = Hmac::<Sha1>::new_from_slice(key.as_bytes()).expect("a key of any length");
     mac.update(text.as_bytes());
     STANDARD.encode(mac.finalize().into_bytes())
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reproduces_every_rpc_v1_vector() {
+    fn signature_matches_every_rpc_v1_vector() {
         let vectors: Vec<Value> =
             serde_json::from_str(include_str!("../../../tests/data/signature-vectors.json"))
                 .unwrap();
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn signing_completes_an_official_request() {
+    fn signature_matches_the_documented_example() {
         let mut parameters = Parameters::from([
             ("Action", Zeroizing::new("AssumeRole".to_owned())),
             ("Format", Zeroizing::new("JSON".to_owned())),
@@ -99,11 +99,11 @@ mod tests {
             access_key_secret: "testsecret".into(),
             security_token: None,
         };
-        let unique = Stamp {
+        let stamp = Stamp {
             timestamp: "2015-09-01T05:57:34Z".into(),
             nonce: "571f8fb8-506e-11e5-8e12-b8e8563dc8d2".into(),
         };
-        sign("GET", &mut parameters, &keys, &unique);
+        sign("GET", &mut parameters, &keys, &stamp);
         assert_eq!(*parameters["Signature"], "gNI7b0AyKZHxDgjBGPDgJ1Ce3L4=");
     }
 }

@@ -14,32 +14,24 @@ use crate::credentials::{Keys, hex};
 use super::{Parameters, Signed, Stamp, encoded};
 
 /// Signs a request whose action, version and format are among its parameters.
-pub(super) fn signed(
-    host: &str,
-    mut parameters: Parameters,
-    keys: &Keys,
-    unique: &Stamp,
-) -> Signed {
-    let mut out = |name| parameters.remove(name).unwrap_or_default();
+pub(super) fn signed(host: &str, mut parameters: Parameters, keys: &Keys, stamp: &Stamp) -> Signed {
+    let mut take = |name| parameters.remove(name).unwrap_or_default();
     let mut headers = vec![
-        ("x-acs-action", out("Action")),
+        ("x-acs-action", take("Action")),
         (
             "x-acs-content-sha256",
             Zeroizing::new(hex(&Sha256::digest(b""))),
         ),
-        ("x-acs-date", Zeroizing::new(unique.timestamp.clone())),
-        (
-            "x-acs-signature-nonce",
-            Zeroizing::new(unique.nonce.clone()),
-        ),
-        ("x-acs-version", out("Version")),
+        ("x-acs-date", Zeroizing::new(stamp.timestamp.clone())),
+        ("x-acs-signature-nonce", Zeroizing::new(stamp.nonce.clone())),
+        ("x-acs-version", take("Version")),
     ];
     if let Some(token) = &keys.security_token {
         let token = Zeroizing::new(token.expose_secret().to_owned());
         headers.push(("x-acs-security-token", token));
     }
     let query = encoded(&parameters);
-    // The HTTP client sends this one by itself.
+    // The HTTP client adds the host header itself, so it is signed and not returned.
     let mut all: Vec<(&str, &str)> = vec![("host", host)];
     all.extend(headers.iter().map(|(name, value)| (*name, value.as_str())));
     all.sort_unstable();
@@ -53,7 +45,7 @@ pub(super) fn signed(
     }
 }
 
-/// `headers` are sorted by their names, which are lower-case.
+/// Returns the canonical request. `headers` are sorted by their names, which are lower-case.
 fn canonical_request(
     method: &str,
     path: &str,
@@ -78,7 +70,7 @@ fn authorization(keys: &Keys, headers: &[(&str, &str)], canonical: &str) -> Stri
     let digest = hex(&Sha256::digest(canonical.as_bytes()));
     let key = keys.access_key_secret.expose_secret().as_bytes();
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any key will do");
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length");
     mac.update(format!("{ALGORITHM}\n{digest}").as_bytes());
     format!(
         "{ALGORITHM} Credential={},SignedHeaders={},Signature={}",
@@ -128,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn reproduces_every_v3_vector() {
+    fn signature_matches_every_v3_vector() {
         let vectors: Vec<Vector> =
             serde_json::from_str(include_str!("../../../tests/data/signature-vectors.json"))
                 .unwrap();

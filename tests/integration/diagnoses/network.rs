@@ -116,7 +116,7 @@ fn proxies() -> Vec<Case> {
     vec![
         refusing("The proxy refuses the address", "403 Forbidden"),
         refusing(
-            "The proxy wants a password",
+            "The proxy requires a password",
             "407 Proxy Authentication Required",
         ),
         refusing(

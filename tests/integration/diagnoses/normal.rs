@@ -3,8 +3,7 @@
 /// Returns a sentence as the golden file has it.
 pub(super) fn sentence(diagnosis: &str) -> String {
     let diagnosis = between(diagnosis, "(RequestId ", ")", "…");
-    let diagnosis = between(&diagnosis, "for its name (", ");", SYSTEM);
-    let diagnosis = between(&diagnosis, "for the name of the proxy (", ");", SYSTEM);
+    let diagnosis = between(&diagnosis, "name cannot be resolved (", ");", SYSTEM);
     diagnosis.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
@@ -39,5 +38,5 @@ fn word(word: &str) -> String {
     normal + rest
 }
 
-/// Each system has its own words for a name that is not found.
-const SYSTEM: &str = "<in the words of the system>";
+/// The message for an unknown name differs between systems.
+const SYSTEM: &str = "<message of the system>";

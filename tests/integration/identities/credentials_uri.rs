@@ -1,4 +1,4 @@
-//! The identity that another credentials server provides: a second daemon, or PAI's own server.
+//! The identity `credentials_uri`, with a second daemon or a stub as the server.
 
 use std::fs;
 use std::net::TcpListener;
@@ -14,8 +14,8 @@ use crate::support::{Daemon, Scratch, run};
 use crate::tls::Front;
 use crate::upstream::{beside, renew_until, sts};
 
-/// Starts a daemon that asks `uri`.
-fn asking(sts: &Sandbox, uri: &str, args: &[&str], env: &[(&str, &str)]) -> Daemon {
+/// Starts a daemon whose identity is `uri`.
+fn with_uri(sts: &Sandbox, uri: &str, args: &[&str], env: &[(&str, &str)]) -> Daemon {
     let identity = [
         ("RAM_SIDECAR_IDENTITY", "credentials_uri"),
         ("ALIBABA_CLOUD_CREDENTIALS_URI", uri),
@@ -23,7 +23,7 @@ fn asking(sts: &Sandbox, uri: &str, args: &[&str], env: &[(&str, &str)]) -> Daem
     daemon(sts, args, &[&identity, env].concat())
 }
 
-/// Answers every request with the same.
+/// Starts a stub that answers every request with `status` and `body`.
 fn stub(status: StatusCode, body: String) -> Stub {
     Stub::start(move |_| Reply {
         status,
@@ -36,18 +36,18 @@ async fn credentials_of_a_second_daemon_are_passed_through_under_either_name_of_
     let sts = sts().await;
     let first = beside(&sts, &[], &[]);
     let uri = first.uri();
-    let theirs = first.credentials();
+    let from_first = first.credentials();
     for uri in [&uri, &uri.replace("127.0.0.1", "localhost")] {
-        let second = asking(&sts, uri, &[], &[]);
+        let second = with_uri(&sts, uri, &[], &[]);
         second.uri();
-        let ours = second.credentials();
+        let from_second = second.credentials();
         for name in [
             "AccessKeyId",
             "AccessKeySecret",
             "SecurityToken",
             "Expiration",
         ] {
-            assert_eq!(ours.text(name), theirs.text(name));
+            assert_eq!(from_second.text(name), from_first.text(name));
         }
     }
 }
@@ -57,7 +57,7 @@ async fn credentials_of_a_second_daemon_assume_a_role() {
     let sts = sts().await;
     let role = second_role(&sts);
     let first = beside(&sts, &[], &[]);
-    let second = asking(&sts, &first.uri(), &["--role-arn", &role], &[]);
+    let second = with_uri(&sts, &first.uri(), &["--role-arn", &role], &[]);
     assert_eq!(served_role(&sts, &second), role);
 }
 
@@ -66,10 +66,10 @@ async fn refusal_of_sts_is_reported_through_two_daemons() {
     let sts = sts().await;
     sts.permit_assume_role(&sts.user_arn(), false);
     let first = beside(&sts, &[], &[]);
-    let theirs = first.credentials();
-    assert_eq!(theirs.text("Code"), "NoPermission");
+    let from_first = first.credentials();
+    assert_eq!(from_first.text("Code"), "NoPermission");
     let uri = format!("http://{}/api/v1/credentials/0", first.data());
-    let second = asking(&sts, &uri, &[], &[]);
+    let second = with_uri(&sts, &uri, &[], &[]);
     let message = refused(&second, "CredentialsUriRefused");
     for part in [
         "answered HTTP 503 with NoPermission: AssumeRole at 127.0.0.1:",
@@ -80,32 +80,32 @@ async fn refusal_of_sts_is_reported_through_two_daemons() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn current_credentials_are_served_while_the_other_server_fails_or_is_gone() {
+async fn current_credentials_are_served_while_the_other_server_fails_or_is_unreachable() {
     let sts = sts().await;
     let first = beside(&sts, &[], &[]);
-    let second = asking(&sts, &first.uri(), &[], &[]);
+    let second = with_uri(&sts, &first.uri(), &[], &[]);
     second.uri();
-    let held = second.credentials();
+    let current = second.credentials();
     sts.inject(Fault::InternalError, Times::UntilCleared);
     renew_until(&first, "the first fails", |ready| {
         ready.text("phase") == "failing"
     });
-    // The first serves on, so the second sees nothing of it.
+    // The first still serves its credentials, so the second does not notice.
     fresh(&second);
     drop(first);
     let sentence = failing(&second, "ConnectionRefused");
     assert!(sentence.contains("cannot call 127.0.0.1"), "{sentence}");
-    assert_eq!(second.credentials().body, held.body);
+    assert_eq!(second.credentials().body, current.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_role_is_reported_as_the_other_server_reports_it() {
     let sts = sts().await;
     let first = Daemon::spawn(&LISTEN, &[("RAM_SIDECAR_ROLE_PRESET", "none")]);
-    let theirs = first.credentials();
-    let second = asking(&sts, &first.uri(), &[], &[]);
+    let from_first = first.credentials();
+    let second = with_uri(&sts, &first.uri(), &[], &[]);
     let message = refused(&second, "CredentialsUriRefused");
-    let (code, sentence) = (theirs.text("Code"), theirs.text("Message"));
+    let (code, sentence) = (from_first.text("Code"), from_first.text("Message"));
     for part in [
         format!("answered HTTP 404 with {code}"),
         sentence.trim_end_matches('.').to_owned(),
@@ -124,14 +124,14 @@ async fn https_server_is_trusted_by_the_configured_authority_only() {
     fs::write(&ca_file, &front.ca).unwrap();
     let uri = format!("https://{}{path}", front.address);
     let args = ["--ca-file", ca_file.to_str().unwrap()];
-    let second = asking(&sts, &uri, &args, &[]);
+    let second = with_uri(&sts, &uri, &args, &[]);
     second.uri();
     let reply = second.credentials();
     assert_eq!(
         reply.text("AccessKeyId"),
         first.credentials().text("AccessKeyId")
     );
-    refused(&asking(&sts, &uri, &[], &[]), "TlsUntrusted");
+    refused(&with_uri(&sts, &uri, &[], &[]), "TlsUntrusted");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -148,7 +148,7 @@ async fn role_that_pai_may_not_pass_is_reported_with_the_policies_to_paste() {
     ] {
         let stub = stub(status, body.to_string());
         let uri = format!("{}/api/v1/credentials/0", stub.endpoint());
-        let daemon = asking(&sts, &uri, &[], &[]);
+        let daemon = with_uri(&sts, &uri, &[], &[]);
         let reply = daemon.credentials();
         assert_eq!(reply.text("Code"), "RoleNotPassed", "{status}");
         let sentence = reply.text("Message");
@@ -178,12 +178,12 @@ async fn response_without_credentials_is_described_and_not_quoted() {
             StatusCode::BAD_GATEWAY,
             format!("<html>{secret}"),
             "CredentialsUriRefused",
-            "answered HTTP 502 with no JSON that says why",
+            "answered HTTP 502 with no JSON that gives a reason",
         ),
     ] {
         let stub = stub(status, body);
         let path = "planted-secret-path";
-        let daemon = asking(&sts, &format!("{}/{path}", stub.endpoint()), &[], &[]);
+        let daemon = with_uri(&sts, &format!("{}/{path}", stub.endpoint()), &[], &[]);
         daemon.plant(secret);
         daemon.plant(path);
         let message = refused(&daemon, code);
@@ -198,7 +198,7 @@ async fn request_to_loopback_bypasses_the_proxy() {
     let (first, endpoint) = (beside(&sts, &[], &[]), proxy.endpoint());
     let proxies = ["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map(|name| (name, endpoint.as_str()));
     let uri = first.uri().replace("127.0.0.1", "localhost");
-    let second = asking(&sts, &uri, &[], &proxies);
+    let second = with_uri(&sts, &uri, &[], &proxies);
     second.uri();
     assert_eq!(second.credentials().status, 200);
     assert_eq!(proxy.accepted(), Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! The identity that a program prints.
+//! The identity `process`: credentials that a program prints.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use crate::stubs;
 use crate::support::{Daemon, Process, Scratch, environment, eventually, required};
 use crate::upstream::{renew_until, sts};
 
-/// A script of sh that a test writes, in a directory of its own.
+/// A shell script in a directory of its own.
 struct Script(Scratch);
 
 impl Script {
@@ -39,19 +39,19 @@ impl Script {
         self.0.join("script")
     }
 
-    /// The value of `RAM_SIDECAR_COMMAND`. A shell reads the script: executing a file just written may fail as busy.
+    /// Returns the value of `RAM_SIDECAR_COMMAND`. A shell reads the script: executing a file just written may fail as busy.
     fn command(&self) -> String {
         json!(["/bin/sh", self.path(), self.0.path()]).to_string()
     }
 
-    /// Starts a daemon with the program as its identity, and an STS that is not there.
+    /// Starts a daemon with the program as its identity, and an unreachable STS.
     fn daemon(&self, env: &[(&str, &str)]) -> Daemon {
         let command = self.command();
-        let place = [
+        let settings = [
             ("ALIBABA_CLOUD_STS_ENDPOINT", "http://127.0.0.1:1"),
             ("RAM_SIDECAR_COMMAND", &command),
         ];
-        Daemon::spawn(&LISTEN, &[&place, env].concat())
+        Daemon::spawn(&LISTEN, &[&settings, env].concat())
     }
 
     /// Waits for the process id that the script writes to the file `name`.
@@ -67,7 +67,7 @@ fn printing(text: &str) -> String {
     format!("cat <<'END'\n{text}\nEND\n")
 }
 
-/// Waits until a process has ended; a zombie that only init has yet to reap counts as ended.
+/// Waits until a process has ended. A zombie counts as ended.
 fn wait_for_end(pid: Pid) {
     eventually("the process ends", || {
         let state = state_and_parent(&pid.to_string()).map(|(state, _)| state);
@@ -82,7 +82,7 @@ fn state_and_parent(pid: &str) -> Option<(String, String)> {
     Some((fields.next()?, fields.next()?))
 }
 
-/// Returns how many dead children a process has not reaped.
+/// Counts the zombies among the children of a process.
 fn zombies(parent: &str) -> usize {
     let processes = fs::read_dir("/proc").unwrap().map_while(Result::ok);
     processes
@@ -91,7 +91,7 @@ fn zombies(parent: &str) -> usize {
         .count()
 }
 
-fn assert_little_memory(daemon: &Daemon) {
+fn assert_memory_is_bounded(daemon: &Daemon) {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.id())).unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak: u64 = peak
@@ -266,7 +266,7 @@ fn flood_of_output_ends_the_attempt_at_once_even_if_the_program_ignores_sigpipe(
             "{message}"
         );
         wait_for_end(script.pid("pid"));
-        assert_little_memory(&daemon);
+        assert_memory_is_bounded(&daemon);
     }
 }
 
@@ -279,9 +279,12 @@ fn flood_of_errors_ends_at_the_timeout_while_the_daemon_stays_live() {
     let pid = script.pid("pid");
     assert_eq!(daemon.probe("/live").status, 200);
     let message = refused(&daemon, "ProcessTimedOut");
-    assert!(message.contains("it said: denied SecretKey=…"), "{message}");
+    assert!(
+        message.contains("its error output: denied SecretKey=…"),
+        "{message}"
+    );
     wait_for_end(pid);
-    assert_little_memory(&daemon);
+    assert_memory_is_bounded(&daemon);
 }
 
 #[test]
@@ -296,7 +299,7 @@ fn output_without_credentials_is_described_and_not_quoted() {
         ),
         (
             r#"{"AccessKeyId":"STS.x","AccessKeySecret":"PlantedSecret1 ","SecurityToken":"t"}"#,
-            "a key in it is empty or garbled",
+            "a key in it is empty or malformed",
         ),
         (
             r#"{"AccessKeyId":"STS.x","AccessKeySecret":"PlantedSecret1","SecurityToken":"t","Expiration":"soon"}"#,
@@ -366,7 +369,7 @@ fn error_output_is_reported_without_its_secrets() {
         daemon.plant(secret);
         daemon.plant("PlantedOutput");
         let message = refused(&daemon, "ProcessFailed");
-        let start = format!("/bin/sh ended with exit code 1; it said: {words}");
+        let start = format!("/bin/sh ended with exit code 1; its error output: {words}");
         assert!(message.contains(&start), "{message}");
         assert!(!message.contains(secret), "{message}");
     }
@@ -381,7 +384,7 @@ fn truncated_error_output_does_not_end_in_half_a_secret() {
     let daemon = script.daemon(&[]);
     daemon.plant("PlantedSec");
     let message = refused(&daemon, "ProcessFailed");
-    assert!(message.contains("it said: denied"), "{message}");
+    assert!(message.contains("its error output: denied"), "{message}");
 }
 
 #[test]
@@ -424,12 +427,12 @@ fn attempt_ends_at_the_timeout_while_a_child_holds_the_output_open() {
     let child = script.pid("child");
     let message = refused(&daemon, "ProcessTimedOut");
     assert!(message.contains("keeps its output open"), "{message}");
-    // It has a session of its own and lives on, for as long as this test.
-    kill_process(child, Signal::KILL).expect("it is still there");
+    // The child left the process group, so the daemon did not kill it.
+    kill_process(child, Signal::KILL).expect("the child is alive");
 }
 
 #[test]
-fn current_credentials_are_served_while_the_program_fails_and_a_repaired_program_renews_them() {
+fn current_credentials_are_served_while_the_program_fails_and_renewed_when_it_succeeds() {
     let planted = Planted::new();
     let script = Script::printing(&planted.pascal());
     let daemon = script.daemon(&[]);
@@ -437,19 +440,19 @@ fn current_credentials_are_served_while_the_program_fails_and_a_repaired_program
     script.rewrite("echo out of order >&2; exit 3\n");
     let sentence = failing(&daemon, "ProcessFailed");
     assert!(
-        sentence.contains("exit code 3; it said: out of order"),
+        sentence.contains("exit code 3; its error output: out of order"),
         "{sentence}"
     );
     planted.assert_served(&daemon.credentials());
 
-    let mended = Planted {
+    let renewed = Planted {
         id: "STS.Planted2",
         secret: "PlantedSecret2",
         ..planted
     };
-    script.rewrite(&printing(&mended.pascal()));
+    script.rewrite(&printing(&renewed.pascal()));
     fresh(&daemon);
-    mended.assert_served(&daemon.credentials());
+    renewed.assert_served(&daemon.credentials());
 }
 
 #[test]
@@ -496,14 +499,14 @@ fn programs_that_end_hang_or_flood_leave_no_zombie() {
 
 #[test]
 fn process_1_reaps_the_orphans_of_programs() {
-    let can = Command::new("unshare")
+    let is_possible = Command::new("unshare")
         .args(["--pid", "--fork", "--mount-proc", "true"])
         .output()
         .is_ok_and(|output| output.status.success());
-    if !required("unshare with the right to use it", can) {
+    if !required("unshare with the right to use it", is_possible) {
         return;
     }
-    // Each run leaves one child that ends later than the run, in a session where no signal finds it.
+    // Each run leaves one child behind, in a session of its own, that outlives the run.
     let script = Script::new(
         "setsid sh -c 'echo $$ >> \"$0/children\"; exec sleep 600 >/dev/null 2>&1' \"$1\" &\nexit 1\n",
     );
@@ -533,7 +536,7 @@ fn process_1_reaps_the_orphans_of_programs() {
     });
     kill(&daemon, Signal::HUP);
     runs(2);
-    eventually("its remains are taken away", || {
+    eventually("the orphan is reaped", || {
         (zombies(&daemon) == 0).then_some(())
     });
 }

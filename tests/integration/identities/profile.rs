@@ -1,4 +1,4 @@
-//! The identity that a profile of aliyun-cli describes.
+//! The identity `profile`: a profile of aliyun-cli.
 
 use std::fs;
 use std::path::PathBuf;
@@ -19,18 +19,18 @@ use crate::stubs::{Reply, Stub, now};
 use crate::support::{Daemon, Scratch, eventually};
 use crate::upstream::{beside, renew_until, sts};
 
-/// A home directory with the file of aliyun-cli in it. When it is dropped, the file must be as the test left it.
+/// A home directory with a file of aliyun-cli. On drop, it asserts that the daemon has not written the file.
 struct Home {
     scratch: Scratch,
-    left: Mutex<(Vec<u8>, SystemTime)>,
+    expected: Mutex<(Vec<u8>, SystemTime)>,
 }
 
 impl Home {
     fn new(current: &str, profiles: &[Value]) -> Self {
         let scratch = Scratch::new();
         fs::create_dir(scratch.join(".aliyun")).unwrap();
-        let left = Mutex::new((Vec::new(), SystemTime::UNIX_EPOCH));
-        let home = Self { scratch, left };
+        let expected = Mutex::new((Vec::new(), SystemTime::UNIX_EPOCH));
+        let home = Self { scratch, expected };
         home.write(current, profiles);
         home
     }
@@ -53,10 +53,10 @@ impl Home {
         let next = self.scratch.join("next");
         fs::write(&next, text).unwrap();
         fs::rename(next, self.file()).unwrap();
-        *self.left.lock().unwrap() = self.found();
+        *self.expected.lock().unwrap() = self.state();
     }
 
-    fn found(&self) -> (Vec<u8>, SystemTime) {
+    fn state(&self) -> (Vec<u8>, SystemTime) {
         let changed_at = fs::metadata(self.file()).unwrap().modified().unwrap();
         (fs::read(self.file()).unwrap(), changed_at)
     }
@@ -64,9 +64,9 @@ impl Home {
     /// Starts a daemon that finds the file through `HOME`, and that must not print its secrets.
     fn daemon(&self, sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon {
         let home = self.scratch.path().to_str().unwrap();
-        let place = [("HOME", home), ("RAM_SIDECAR_IDENTITY", "profile")];
-        let daemon = daemon(sts, args, &[&place, env].concat());
-        let config: Value = serde_json::from_slice(&self.found().0).unwrap();
+        let settings = [("HOME", home), ("RAM_SIDECAR_IDENTITY", "profile")];
+        let daemon = daemon(sts, args, &[&settings, env].concat());
+        let config: Value = serde_json::from_slice(&self.state().0).unwrap();
         for profile in config["profiles"].as_array().unwrap() {
             for name in ["access_key_secret", "sts_token"] {
                 if let Some(secret) = profile[name].as_str().filter(|text| !text.is_empty()) {
@@ -84,14 +84,14 @@ impl Drop for Home {
             let beside: Vec<_> = fs::read_dir(self.scratch.join(".aliyun"))
                 .unwrap()
                 .collect();
-            assert_eq!(beside.len(), 1, "a file was made: {beside:?}");
-            let left = self.left.lock().unwrap();
-            assert!(*left == self.found(), "the file was written");
+            assert_eq!(beside.len(), 1, "a file was created: {beside:?}");
+            let expected = self.expected.lock().unwrap();
+            assert!(*expected == self.state(), "the file was written");
         }
     }
 }
 
-/// Makes a profile with every field that aliyun-cli has ever written, empty unless `rest` fills it.
+/// Returns a profile with every field that any version of aliyun-cli writes, empty unless it is in `rest`.
 fn profile(name: &str, mode: &str, rest: &Value) -> Value {
     let mut profile = json!({
         "name": name, "mode": mode, "region_id": "cn-hangzhou", "output_format": "json",
@@ -185,7 +185,7 @@ async fn ak_assumes_the_role_and_is_never_served() {
     let sts = sts().await;
     let role = sts.role_arn();
     let mut profile = ak(&sts, "default");
-    // What `aliyun configure` leaves behind of another mode.
+    // `aliyun configure` leaves the fields of an earlier mode behind.
     profile["sts_token"] = json!("CAISplantedAndStale");
     profile["sts_expiration"] = json!(1_700_000_000);
     let home = Home::new("default", &[profile]);
@@ -221,13 +221,13 @@ async fn sts_token_is_passed_through_only_with_an_expiry_and_assumes_a_role_with
     let home = Home::new("default", &[sts_token(&credentials, expired)]);
     let message = refused(&home.daemon(&sts, &[], &[]), "ExpiredAnswer");
     assert!(
-        message.contains("the profile default gave credentials that have already expired"),
+        message.contains("the profile default returned credentials that have already expired"),
         "{message}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ram_role_arn_is_passed_through_and_assumes_the_role_on_top() {
+async fn ram_role_arn_is_passed_through_or_assumes_the_configured_role() {
     let sts = sts().await;
     let home = Home::new("default", &[assuming(&sts, "default")]);
     let without = home.daemon(&sts, &[], &[]);
@@ -236,7 +236,7 @@ async fn ram_role_arn_is_passed_through_and_assumes_the_role_on_top() {
         .issued(&without.credentials().text("AccessKeyId"))
         .unwrap();
     assert_eq!(issued.session_name, "from-profile");
-    // The end is of whole seconds.
+    // The expiry has whole seconds.
     let seconds = (issued.expires_at - issued.issued_at).num_seconds();
     assert!((899..=900).contains(&seconds), "{seconds}");
 
@@ -271,7 +271,7 @@ async fn chained_profiles_assume_their_roles_in_turn_and_a_failure_names_the_hop
     fresh(&daemon);
 }
 
-/// Renews until the attempts fail with a sentence that begins so.
+/// Renews until an attempt fails with a message that begins with `start`.
 fn fails_with(daemon: &Daemon, start: &str) {
     renew_until(daemon, start, |ready| {
         ready.body.contains(&format!("\"Message\":\"{start}"))
@@ -279,7 +279,7 @@ fn fails_with(daemon: &Daemon, start: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ecs_ram_role_asks_the_metadata_service() {
+async fn ecs_ram_role_calls_the_metadata_service() {
     let sts = sts().await;
     let first = beside(&sts, &[], &[]);
     first.uri();
@@ -317,7 +317,7 @@ async fn ecs_ram_role_asks_the_metadata_service() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn oidc_assumes_its_own_role_with_the_token_and_the_role_on_top() {
+async fn oidc_assumes_the_role_of_the_profile_and_then_the_configured_role() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let token = sts.oidc_token("system:serviceaccount:a:b", "sts.aliyuncs.com", HOUR);
     fs::write(scratch.join("token"), &token).unwrap();
@@ -336,7 +336,7 @@ async fn oidc_assumes_its_own_role_with_the_token_and_the_role_on_top() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn external_runs_its_command_with_the_quoting_of_aliyun_cli() {
+async fn external_command_is_split_like_in_aliyun_cli() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let planted = Planted::new();
     let script = scratch.join("my script");
@@ -354,7 +354,7 @@ async fn external_runs_its_command_with_the_quoting_of_aliyun_cli() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_uri_asks_the_other_server() {
+async fn credentials_uri_calls_the_other_server() {
     let sts = sts().await;
     let first = beside(&sts, &[], &[]);
     let rest = json!({"credentials_uri": first.uri()});
@@ -369,9 +369,9 @@ async fn credentials_uri_asks_the_other_server() {
 #[tokio::test(flavor = "multi_thread")]
 async fn variables_name_the_file_and_the_profile() {
     let sts = sts().await;
-    let home = Home::new("other", &[ak(&sts, "other"), assuming(&sts, "wanted")]);
+    let home = Home::new("other", &[ak(&sts, "other"), assuming(&sts, "named")]);
     let file = home.file();
-    let named = [("ALIBABA_CLOUD_PROFILE", "wanted")];
+    let named = [("ALIBABA_CLOUD_PROFILE", "named")];
     let by_home = home.daemon(&sts, &[], &named);
     assert_eq!(served_role(&sts, &by_home), sts.role_arn());
 
@@ -397,16 +397,16 @@ async fn file_without_empty_fields_is_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unusable_file_is_explained_and_recovery_needs_no_restart() {
     let sts = sts().await;
-    let circle = [
+    let cycle = [
         chained("a", "b", &sts.role_arn()),
         chained("b", "a", &sts.role_arn()),
     ];
-    let home = Home::new("a", &circle);
+    let home = Home::new("a", &cycle);
     let daemon = home.daemon(&sts, &[], &[]);
     let message = refused(&daemon, "ProfileUnusable");
     let file = home.file();
     let file = file.to_str().unwrap();
-    for part in [file, "go round in a circle: a → b → a", "aliyun configure"] {
+    for part in [file, "form a cycle: a → b → a", "aliyun configure"] {
         assert!(message.contains(part), "{part}: {message}");
     }
 

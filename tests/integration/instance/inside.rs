@@ -16,11 +16,11 @@ use crate::toolchains::Language;
 use crate::upstream::{self, sts};
 
 pub(super) fn python_follows_a_rotation() {
-    follows(Language::Python, &PYTHONS_WAYS, &OPEN);
+    follows(Language::Python, &PYTHON_WAYS, &OPEN);
 }
 
 pub(super) fn python_follows_a_rotation_where_a_token_is_demanded() {
-    follows(Language::Python, &PYTHONS_WAYS, &HARDENED);
+    follows(Language::Python, &PYTHON_WAYS, &HARDENED);
 }
 
 pub(super) fn python_finds_the_instances_role_by_default() {
@@ -97,10 +97,10 @@ pub(super) fn oss2_is_refused_where_a_token_is_demanded() {
     with_oss(|sts, oss| {
         let daemon = upstream::beside(sts, &[&LISTEN[..], &["--metadata-v2-only"]].concat(), &[]);
         let output = oss2(oss, "v1", &role_url(&daemon)).unwrap();
-        let complaint = String::from_utf8_lossy(&output.stderr);
+        let error = String::from_utf8_lossy(&output.stderr);
         assert!(
-            !output.status.success() && complaint.contains("http code:403"),
-            "{complaint}"
+            !output.status.success() && error.contains("http code:403"),
+            "{error}"
         );
         assert_eq!(oss.accepted(), Vec::<String>::new());
         plant(&daemon);
@@ -122,9 +122,9 @@ pub(super) fn ossutil_is_refused_where_a_token_is_demanded() {
     with_oss(|sts, oss| {
         let daemon = upstream::beside(sts, &[&LISTEN[..], &["--metadata-v2-only"]].concat(), &[]);
         let output = ossutil(oss, &role_lines(&daemon)).unwrap();
-        let complaint = String::from_utf8_lossy(&output.stdout);
+        let error = String::from_utf8_lossy(&output.stdout);
         assert!(
-            !output.status.success() && complaint.contains("code:Forbidden"),
+            !output.status.success() && error.contains("code:Forbidden"),
             "{output:?}"
         );
         assert_eq!(oss.accepted(), Vec::<String>::new());
@@ -156,10 +156,10 @@ const HARDENED: Mode = Mode {
 fn follows(language: Language, ways: &[&str], mode: &Mode) {
     let sidecar = Sidecar::start(mode.args);
     let role = sidecar.daemon.metadata_role();
-    for message in [&[][..], &[("ALIBABA_CLOUD_ECS_METADATA", role.as_str())]] {
+    for role_name in [&[][..], &[("ALIBABA_CLOUD_ECS_METADATA", role.as_str())]] {
         let home = Scratch::new();
         let mut command = program(language, &home);
-        command.envs(mode.env.iter().chain(message).copied());
+        command.envs(mode.env.iter().chain(role_name).copied());
         sidecar.assert_followed_by(command, ways);
     }
 }
@@ -171,7 +171,7 @@ fn finds_by_default(language: Language, ways: &[&str]) {
     sidecar.assert_followed_by(program(language, &home), ways);
 }
 
-/// Asserts that programs follow a rotation at the URI, and not the role of the instance that there is as well.
+/// Asserts that programs follow a rotation at the URI, although the metadata service serves another role.
 fn takes_the_uri(language: Language, ways: &[&str]) {
     let instance = Sidecar::start(&LISTEN);
     let sidecar = Sidecar::start(&[]);
@@ -193,7 +193,7 @@ fn takes_the_uri(language: Language, ways: &[&str]) {
 
 fn program(language: Language, home: &Scratch) -> Command {
     let program = language.program("follow", home.path());
-    program.expect("it was there outside")
+    program.expect("the toolchain is installed")
 }
 
 /// Runs `act` with a stub of OSS that accepts the credentials of an STS.
@@ -212,7 +212,7 @@ fn role_url(daemon: &Daemon) -> String {
     format!("http://100.100.100.200{LIST}{role}")
 }
 
-/// Makes the lines of ossutil's configuration that name the role.
+/// Returns the lines of ossutil's configuration that name the role.
 fn role_lines(daemon: &Daemon) -> String {
     daemon.uri();
     let role = daemon.metadata_role();
@@ -223,4 +223,4 @@ const LISTEN: [&str; 2] = ["--metadata-listen", namespace::METADATA];
 
 const WAYS: [&str; 1] = ["ecs_ram_role"];
 
-const PYTHONS_WAYS: [&str; 2] = ["ecs_ram_role", "ecs_ram_role_async"];
+const PYTHON_WAYS: [&str; 2] = ["ecs_ram_role", "ecs_ram_role_async"];

@@ -11,7 +11,7 @@ use crate::upstream::{self, sts};
 
 #[test]
 fn token_lifetime_is_1_to_21600_seconds() {
-    let daemon = speaking(&[], &[]);
+    let daemon = serving(&[], &[]);
     for ttl in ["1", "21600"] {
         let reply = put(&daemon, &[(TTL, ttl)]);
         assert_eq!(reply.status, 200, "{reply:?}");
@@ -30,7 +30,7 @@ fn token_lifetime_is_1_to_21600_seconds() {
 
 #[test]
 fn forwarded_request_is_refused() {
-    let daemon = speaking(&[], &[]);
+    let daemon = serving(&[], &[]);
     let forwarded = ("X-Forwarded-For", "10.0.0.1");
     let reply = put(&daemon, &[(TTL, "60"), forwarded]);
     assert_refused(&reply, 403, "ForwardedRefused");
@@ -41,10 +41,10 @@ fn forwarded_request_is_refused() {
 #[test]
 fn token_is_accepted_until_it_expires_whether_or_not_one_is_required() {
     for args in [&[][..], &["--metadata-v2-only"]] {
-        let daemon = speaking(args, &REGION);
+        let daemon = serving(args, &REGION);
         let role = role_path(&daemon);
         let (lasting, short) = (token(&daemon, "21600"), token(&daemon, "1"));
-        // What cannot be in a token, and what could be.
+        // Malformed tokens, and a well-formed one that was not issued.
         let mut forged = lasting.clone();
         forged.replace_range(..1, if lasting.starts_with('x') { "y" } else { "x" });
         for path in [LIST, &role, REGION_ID] {
@@ -53,7 +53,7 @@ fn token_is_accepted_until_it_expires_whether_or_not_one_is_required() {
             for token in ["", "garbage", "=", &forged] {
                 assert_refused(&with(token), 401, "Unauthorized");
             }
-            let ended = eventually("the token ends", || {
+            let ended = eventually("the token expires", || {
                 Some(with(&short)).filter(|reply| reply.status != 200)
             });
             assert_refused(&ended, 401, "Unauthorized");
@@ -65,14 +65,14 @@ fn token_is_accepted_until_it_expires_whether_or_not_one_is_required() {
 
 #[test]
 fn token_of_another_process_is_refused() {
-    let [one, other] = [(); 2].map(|()| speaking(&[], &[]));
+    let [one, other] = [(); 2].map(|()| serving(&[], &[]));
     let reply = get_with(&one, LIST, &[(TOKEN, &token(&other, "60"))]);
     assert_refused(&reply, 401, "Unauthorized");
 }
 
 #[test]
 fn request_without_the_required_token_is_refused() {
-    let daemon = speaking(&["--metadata-v2-only"], &REGION);
+    let daemon = serving(&["--metadata-v2-only"], &REGION);
     for path in [LIST, &role_path(&daemon), REGION_ID, "/latest/meta-data/x"] {
         assert_refused(&get(&daemon, path), 403, "Forbidden");
     }
@@ -84,10 +84,10 @@ fn name_and_credentials_of_the_role_are_bare_bodies() {
         (&[][..], None),
         (&["--metadata-role-name", "job-1"], Some("job-1")),
     ] {
-        let daemon = speaking(args, &[]);
+        let daemon = serving(args, &[]);
         let role = daemon.metadata_role();
         assert!(name.is_none_or(|name| name == role), "{role}");
-        // Go sends a question mark with nothing behind it, others leave the slash out.
+        // The Go SDK sends an empty query; others omit the trailing slash.
         for path in [LIST, &format!("{LIST}?"), LIST.trim_end_matches('/')] {
             let reply = get(&daemon, path);
             assert_eq!((reply.status, &reply.body), (200, &role), "{path}");
@@ -128,20 +128,20 @@ fn plain_keys_are_served_only_where_configured() {
             "1234567890123456",
         ),
     ];
-    let silent = speaking(&[], &[]);
-    let daemon = speaking(&[], &keys.map(|(variable, _, value)| (variable, value)));
+    let unconfigured = serving(&[], &[]);
+    let daemon = serving(&[], &keys.map(|(variable, _, value)| (variable, value)));
     for (_, key, value) in keys {
         let path = format!("/latest/meta-data/{key}");
         let reply = get(&daemon, &path);
         assert_eq!((reply.status, reply.body.as_str()), (200, value));
         assert_eq!(reply.header("content-type"), Some("text/plain"));
-        assert_refused(&get(&silent, &path), 404, "NotFound");
+        assert_refused(&get(&unconfigured, &path), 404, "NotFound");
     }
 }
 
 #[test]
 fn unknown_path_is_not_found() {
-    let daemon = speaking(&[], &[]);
+    let daemon = serving(&[], &[]);
     let role = daemon.metadata_role();
     for path in [
         "/",
@@ -165,7 +165,7 @@ fn unknown_path_is_not_found() {
 #[test]
 fn other_methods_are_refused_with_the_allowed_ones() {
     for args in [&[][..], &["--metadata-v2-only"]] {
-        let daemon = speaking(args, &[]);
+        let daemon = serving(args, &[]);
         let role = role_path(&daemon);
         for (method, path, allow) in [
             ("GET", TOKEN_PATH, "PUT"),
@@ -178,11 +178,11 @@ fn other_methods_are_refused_with_the_allowed_ones() {
             ("DELETE", &role, "GET, HEAD, PUT"),
             ("OPTIONS", "*", "GET, HEAD, PUT"),
         ] {
-            let reply = ask(&daemon, method, path, &[("Content-Length", "0")]);
+            let reply = send(&daemon, method, path, &[("Content-Length", "0")]);
             assert_refused(&reply, 405, "MethodNotAllowed");
             assert_eq!(reply.header("allow"), Some(allow), "{method} {path}");
         }
-        let head = ask(&daemon, "HEAD", TOKEN_PATH, &[]);
+        let head = send(&daemon, "HEAD", TOKEN_PATH, &[]);
         assert_eq!((head.status, head.body.as_str()), (405, ""));
         assert_eq!(head.header("allow"), Some("PUT"));
     }
@@ -190,10 +190,10 @@ fn other_methods_are_refused_with_the_allowed_ones() {
 
 #[test]
 fn head_response_is_that_of_get_without_the_body() {
-    let daemon = speaking(&[], &REGION);
+    let daemon = serving(&[], &REGION);
     let role = role_path(&daemon);
     for path in [LIST, &role, REGION_ID, "/latest/meta-data/zone-id", "/x"] {
-        let (get, head) = (get(&daemon, path), ask(&daemon, "HEAD", path, &[]));
+        let (get, head) = (get(&daemon, path), send(&daemon, "HEAD", path, &[]));
         assert_eq!((head.status, head.body.as_str()), (get.status, ""));
         assert_eq!(
             head.header("content-length"),
@@ -205,9 +205,9 @@ fn head_response_is_that_of_get_without_the_body() {
 
 #[test]
 fn paths_are_case_insensitive() {
-    let daemon = speaking(&[], &REGION);
+    let daemon = serving(&[], &REGION);
     let role = daemon.metadata_role();
-    let reply = ask(&daemon, "PUT", "/LATEST/API/TOKEN", &[(TTL, "60")]);
+    let reply = send(&daemon, "PUT", "/LATEST/API/TOKEN", &[(TTL, "60")]);
     assert_eq!(reply.status, 200);
     let ossutils = "/latest/meta-data/Ram/security-credentials/";
     for path in [ossutils, &LIST.to_uppercase()] {
@@ -248,12 +248,12 @@ async fn every_response_arrives_within_a_second_while_sts_hangs() {
         (404, "GET", "/latest/meta-data/zone-id"),
         (405, "GET", TOKEN_PATH),
     ] {
-        // A busy machine may be late once, but hardly every time.
+        // The fastest of three, because a busy machine may delay one.
         let times = (0..3).map(|_| {
-            let asked_at = Instant::now();
-            let reply = ask(&daemon, method, path, &[(TTL, "60")]);
+            let requested_at = Instant::now();
+            let reply = send(&daemon, method, path, &[(TTL, "60")]);
             assert_eq!(reply.status, status, "{reply:?}");
-            asked_at.elapsed()
+            requested_at.elapsed()
         });
         let took = times.min().unwrap();
         assert!(took < SDK_TIMEOUT, "{method} {path}: {took:?}");
@@ -264,8 +264,8 @@ async fn every_response_arrives_within_a_second_while_sts_hangs() {
     });
 }
 
-/// Starts a daemon with an embedded STS that speaks the dialect on a free port of loopback.
-fn speaking(args: &[&str], env: &[(&str, &str)]) -> Daemon {
+/// Starts a daemon with an embedded STS that serves the dialect on a free loopback port.
+fn serving(args: &[&str], env: &[(&str, &str)]) -> Daemon {
     let args = [&["--sandbox"], &LISTEN[..], &METADATA, args].concat();
     let daemon = Daemon::spawn(&args, env);
     daemon.uri();
@@ -282,11 +282,11 @@ fn get(daemon: &Daemon, path: &str) -> Reply {
 }
 
 fn get_with(daemon: &Daemon, path: &str, headers: &[(&str, &str)]) -> Reply {
-    ask(daemon, "GET", path, headers)
+    send(daemon, "GET", path, headers)
 }
 
 fn put(daemon: &Daemon, headers: &[(&str, &str)]) -> Reply {
-    ask(daemon, "PUT", TOKEN_PATH, headers)
+    send(daemon, "PUT", TOKEN_PATH, headers)
 }
 
 /// Fetches a token, which must not appear in the log.
@@ -296,8 +296,8 @@ fn token(daemon: &Daemon, ttl: &str) -> String {
     reply.body
 }
 
-/// Sends a request, and asserts what is true of every answer.
-fn ask(daemon: &Daemon, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
+/// Sends a request, and asserts what holds for every response.
+fn send(daemon: &Daemon, method: &str, path: &str, headers: &[(&str, &str)]) -> Reply {
     let address = daemon.metadata();
     let headers = headers.iter().fold(String::new(), |lines, (name, value)| {
         lines + name + ": " + value + "\r\n"

@@ -141,5 +141,5 @@ fn throttled_calls_get_the_pause_of_the_fault() {
     daemon.logged("No credentials");
     let ready = daemon.probe("/ready");
     let message = ready.text("Message");
-    assert!(message.contains("asks for a pause of 7 s"), "{message}");
+    assert!(message.contains("retry after 7 s"), "{message}");
 }

@@ -245,7 +245,7 @@ async fn an_unreadable_account_follows_the_failure_policy_and_names_the_remedy()
         (
             &|| fs::write(cluster.scratch.join("ca.crt"), "").unwrap(),
             &pod(),
-            "holds no certificate",
+            "contains no certificate",
         ),
         (
             &|| fs::write(cluster.scratch.join("ca.crt"), &other).unwrap(),

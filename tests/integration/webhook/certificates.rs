@@ -67,11 +67,11 @@ async fn an_unusable_pair_keeps_the_current_one_in_use() {
             "does not belong to the certificate",
         ),
         (&one.certificate, "", "has no private key"),
-        (&one.key, &one.key, "holds no certificate"),
+        (&one.key, &one.key, "contains no certificate"),
         (&one.certificate, garbage, "has no private key"),
         (unusable, &one.key, "issue both again"),
         (&one.certificate, &one.certificate, "has no private key"),
-        ("", "", "holds no certificate"),
+        ("", "", "contains no certificate"),
     ] {
         let keeping = "Keeping the current certificate";
         let logged_before = webhook.count(keeping);
