@@ -16,7 +16,8 @@ use ram_sidecar::credentials::{Credentials, Keys, Lease, is_key_text, timestamp}
 use ram_sidecar::failure::{Failure, OwnCode, Stage};
 use ram_sidecar::formats::format::{FILES, PRINTED};
 use ram_sidecar::formats::{container, json, ossfs};
-use ram_sidecar::http::client::{self, Call, ResponseFuture, Transport};
+use ram_sidecar::http::client::{Call, ResponseFuture, Transport};
+use ram_sidecar::http::response::Response;
 use ram_sidecar::time::clock::Clock;
 use ram_sidecar::time::moment::Moment;
 use secrecy::ExposeSecret as _;
@@ -141,7 +142,7 @@ impl Transport for Script {
 }
 
 /// Reads an answer as it is written in an input.
-fn read(text: &[u8]) -> ram_sidecar::http::response::Response {
+fn read(text: &[u8]) -> Response {
     let end = text.windows(2).position(|pair| pair == b"\n\n");
     let head = &text[..end.unwrap_or(text.len())];
     let body = end.map_or(&b""[..], |end| &text[end + 2..]);
