@@ -1,4 +1,4 @@
-//! The file, as its readers and its file system see it.
+//! The file of credentials: its readers, and failures of its file system.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,7 +19,7 @@ fn start(file: &Path, lifetime: &str) -> Daemon {
 }
 
 #[test]
-fn it_holds_what_is_served_for_its_owner_only() {
+fn the_file_contains_what_is_served_and_only_its_owner_reads_it() {
     let scratch = Scratch::new();
     let file = scratch.join("credentials");
     let daemon = start(&file, "1h");
@@ -38,7 +38,7 @@ fn it_holds_what_is_served_for_its_owner_only() {
 }
 
 #[test]
-fn mode_and_owner_are_as_asked_whatever_the_umask() {
+fn mode_and_owner_are_as_configured_whatever_the_umask() {
     let scratch = Scratch::new();
     let file = scratch.join("credentials");
     let is_root = fs::metadata(scratch.path()).unwrap().uid() == 0;
@@ -61,7 +61,7 @@ fn mode_and_owner_are_as_asked_whatever_the_umask() {
 }
 
 #[test]
-fn a_reader_in_a_loop_never_sees_half_a_file_or_an_expired_one() {
+fn a_reader_in_a_loop_never_sees_a_partial_or_expired_file() {
     let scratch = Scratch::new();
     let file = scratch.join("credentials");
     let daemon = start(&file, "20s");
@@ -71,15 +71,15 @@ fn a_reader_in_a_loop_never_sees_half_a_file_or_an_expired_one() {
     let mut readings = 0_u64;
     while seen.len() < 4 {
         let text = fs::read_to_string(&file).expect("the file is never absent");
-        let json: Value = serde_json::from_str(&text).expect("the file is always whole");
-        let end: chrono::DateTime<chrono::Utc> =
+        let json: Value = serde_json::from_str(&text).expect("the file is always complete");
+        let expiration: chrono::DateTime<chrono::Utc> =
             json["Expiration"].as_str().unwrap().parse().unwrap();
         let now = ram_sidecar::time::clock::Clock::machine().now().wall;
         assert!(
-            end > now - chrono::TimeDelta::milliseconds(500),
-            "{end} at {now}"
+            expiration > now - chrono::TimeDelta::milliseconds(500),
+            "{expiration} at {now}"
         );
-        // All parts are of the same issue: the sandbox's token names its AccessKeyId.
+        // All fields belong to the same credentials: the sandbox's token names its AccessKeyId.
         let id = json["AccessKeyId"].as_str().unwrap().to_owned();
         assert!(token_of(&json).contains(&id));
         if seen.insert(id) {
@@ -87,7 +87,7 @@ fn a_reader_in_a_loop_never_sees_half_a_file_or_an_expired_one() {
         }
         readings += 1;
     }
-    assert!(readings > 1000, "{readings} readings prove little");
+    assert!(readings > 1000, "only {readings} reads");
 }
 
 fn token_of(json: &Value) -> String {
@@ -115,9 +115,9 @@ fn a_path_that_cannot_be_written_ends_the_start() {
         ),
     ] {
         let file = file.to_str().unwrap();
-        let (code, told) = run(&[&LISTEN[..], &["--sandbox", "--file", file]].concat(), &[]);
-        assert_eq!(code, Some(71), "{told}");
-        let sentence = told.lines().last().unwrap();
+        let (code, stderr) = run(&[&LISTEN[..], &["--sandbox", "--file", file]].concat(), &[]);
+        assert_eq!(code, Some(71), "{stderr}");
+        let sentence = stderr.lines().last().unwrap();
         for part in [
             &format!("cannot write {file} (mode 0600) as user"),
             reason,
@@ -129,7 +129,7 @@ fn a_path_that_cannot_be_written_ends_the_start() {
 }
 
 #[test]
-fn a_vanished_directory_shows_in_readiness_and_heals() {
+fn a_removed_directory_shows_in_readiness_until_it_exists_again() {
     let scratch = Scratch::new();
     let directory = scratch.join("volume");
     fs::create_dir(&directory).unwrap();
@@ -139,7 +139,7 @@ fn a_vanished_directory_shows_in_readiness_and_heals() {
     });
     fs::remove_dir_all(&directory).unwrap();
     daemon.signal("HUP");
-    let ready = eventually("it is missed", || {
+    let ready = eventually("the failure shows", || {
         Some(daemon.probe("/ready")).filter(|ready| ready.status == 503)
     });
     assert!(
@@ -148,7 +148,7 @@ fn a_vanished_directory_shows_in_readiness_and_heals() {
             .contains("No such file or directory"),
         "{ready:?}"
     );
-    assert_eq!(daemon.credentials().status, 200, "the URI serves on");
+    assert_eq!(daemon.credentials().status, 200, "the URI still serves");
     daemon.logged("cannot write");
 
     fs::create_dir(&directory).unwrap();
@@ -186,7 +186,7 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn a_full_disk_leaves_the_old_file_whole_and_heals() {
+fn a_full_disk_leaves_the_old_file_complete_until_there_is_space_again() {
     let Some(disk) = SmallDisk::mount() else {
         return;
     };
@@ -200,7 +200,7 @@ fn a_full_disk_leaves_the_old_file_whole_and_heals() {
     let ballast = disk.0.join("ballast");
     let _ = fs::write(&ballast, vec![0; 64 * 1024]);
     daemon.signal("HUP");
-    let ready = eventually("it is missed", || {
+    let ready = eventually("the failure shows", || {
         Some(daemon.probe("/ready")).filter(|ready| ready.status == 503)
     });
     assert!(

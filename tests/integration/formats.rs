@@ -28,8 +28,8 @@ mod foreign;
 mod get;
 mod process;
 
-/// A daemon that keeps one file of a format.
-struct Kept {
+/// A daemon that writes a file of one format.
+struct Rig {
     // Dropped before the directory in which it writes.
     daemon: Daemon,
     format: &'static str,
@@ -37,7 +37,7 @@ struct Kept {
     _scratch: Scratch,
 }
 
-impl Kept {
+impl Rig {
     /// Starts one with an STS of its own.
     fn start(format: &'static str) -> Self {
         Self::spawn(format, |file| {
@@ -62,13 +62,13 @@ impl Kept {
         }
     }
 
-    /// Returns what is served, once the file holds it too.
+    /// Returns the served credentials, once the file contains them too.
     fn settled(&self) -> Value {
         let file = match self.format {
             "ossfs" => self.target.join("AccessKeyId"),
             _ => self.target.clone(),
         };
-        eventually("the file holds what is served", || {
+        eventually("the file contains what is served", || {
             let served: Value = serde_json::from_str(&self.daemon.credentials().body).ok()?;
             let text = fs::read_to_string(&file).ok()?;
             let id = served["AccessKeyId"].as_str()?;
@@ -98,10 +98,10 @@ impl Kept {
 
 #[test]
 fn json_is_what_is_served() {
-    let kept = Kept::start("json");
-    kept.assert_read(|file| {
+    let rig = Rig::start("json");
+    rig.assert_read(|file| {
         let text = fs::read_to_string(file).unwrap();
-        assert_eq!(text, kept.daemon.credentials().body);
+        assert_eq!(text, rig.daemon.credentials().body);
         triple(&serde_json::from_str(&text).unwrap())
     });
 }
@@ -113,35 +113,38 @@ async fn pyodps_reads_json_camel_and_follows_a_rotation() {
         return;
     };
     let sts = sts().await;
-    let asked = Arc::new(Mutex::new(BTreeSet::new()));
-    let odps = stub_odps::start(remembering(issued_by(&sts), Arc::clone(&asked)));
-    let kept = Kept::beside(&sts, "json-camel");
-    let old = kept.settled();
+    let requested = Arc::new(Mutex::new(BTreeSet::new()));
+    let odps = stub_odps::start(remembering(issued_by(&sts), Arc::clone(&requested)));
+    let rig = Rig::beside(&sts, "json-camel");
+    let old = rig.settled();
 
     command
         .args([
             odps.endpoint() + stub_odps::PREFIX,
             stub_odps::PROJECT.to_owned(),
         ])
-        .env("ODPS_STS_ACCOUNT_FILE", &kept.target)
+        .env("ODPS_STS_ACCOUNT_FILE", &rig.target)
         .env("ODPS_STS_TOKEN_HOURS", "0");
     let mut pyodps = Process::start(command);
     let tables = json!(stub_odps::TABLES).to_string();
     let listed = |answer: String| serde_json::from_str::<Value>(&answer).unwrap().to_string();
-    // It lists once without being asked.
+    // It lists once at its start.
     assert_eq!(listed(pyodps.ask("nothing")), tables);
-    assert_eq!(*asked.lock().unwrap(), BTreeSet::from([id(&old)]));
+    assert_eq!(*requested.lock().unwrap(), BTreeSet::from([id(&old)]));
 
-    let new = kept.rotated(&old);
+    let new = rig.rotated(&old);
     assert_eq!(listed(pyodps.ask("again")), tables);
-    assert_eq!(*asked.lock().unwrap(), BTreeSet::from([id(&old), id(&new)]));
+    assert_eq!(
+        *requested.lock().unwrap(),
+        BTreeSet::from([id(&old), id(&new)])
+    );
     assert_eq!(odps.rejections(), Vec::<String>::new());
 }
 
-/// Notes which `AccessKeyId`s are asked for.
-fn remembering(lookup: Lookup, asked: Arc<Mutex<BTreeSet<String>>>) -> Lookup {
+/// Records the `AccessKeyId`s that are looked up.
+fn remembering(lookup: Lookup, requested: Arc<Mutex<BTreeSet<String>>>) -> Lookup {
     Arc::new(move |id| {
-        asked.lock().unwrap().insert(id.to_owned());
+        requested.lock().unwrap().insert(id.to_owned());
         lookup(id)
     })
 }
@@ -152,8 +155,8 @@ fn id(credentials: &Value) -> String {
 
 #[test]
 fn ossfs_finds_one_value_a_file_for_its_owner_only() {
-    let kept = Kept::start("ossfs");
-    kept.assert_read(|directory| {
+    let rig = Rig::start("ossfs");
+    rig.assert_read(|directory| {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
         assert_eq!(mode(directory), 0o700);
         let mut found: Vec<_> = fs::read_dir(directory)
@@ -168,11 +171,11 @@ fn ossfs_finds_one_value_a_file_for_its_owner_only() {
         let read = read_ossfs(directory);
         assert_eq!(
             read["Expiration"].as_str().unwrap(),
-            kept.daemon.credentials().text("Expiration")
+            rig.daemon.credentials().text("Expiration")
         );
         triple(&read)
     });
-    let link = fs::read_link(&kept.target).unwrap();
+    let link = fs::read_link(&rig.target).unwrap();
     assert_eq!(
         link.components().count(),
         1,
@@ -208,7 +211,7 @@ async fn a_reader_of_the_four_files_in_a_loop_never_sees_a_mixed_set() {
     let scratch = Scratch::new();
     let target = scratch.join("keys");
     let file = format!("{},format=ossfs", target.display());
-    // One process renews once a second at the most; and several may keep the same files.
+    // One process renews at most once a second, and several may write the same files.
     let daemons: Vec<Daemon> = (0..4)
         .map(|_| beside(&sts, &["--file", &file], &[]))
         .collect();
@@ -245,36 +248,36 @@ async fn a_reader_of_the_four_files_in_a_loop_never_sees_a_mixed_set() {
         readings += 1;
         assert!(now() < deadline, "{} rotations in time", seen.len());
     }
-    assert!(readings > 1000, "{readings} readings prove little");
+    assert!(readings > 1000, "{readings} readings  are too few");
 }
 
 #[test]
-fn directories_that_readers_have_finished_with_are_swept_away() {
-    let kept = Kept::start("ossfs");
-    let mut held = kept.settled();
+fn old_directories_of_ossfs_are_removed() {
+    let rig = Rig::start("ossfs");
+    let mut current = rig.settled();
     for _ in 0..3 {
-        held = kept.rotated(&held);
+        current = rig.rotated(&current);
     }
     let prepared = || -> Vec<PathBuf> {
-        let entries = fs::read_dir(kept.target.parent().unwrap()).unwrap();
+        let entries = fs::read_dir(rig.target.parent().unwrap()).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
-        paths.filter(|path| *path != kept.target).collect()
+        paths.filter(|path| *path != rig.target).collect()
     };
-    assert_eq!(prepared().len(), 4, "the young ones may have readers");
+    assert_eq!(prepared().len(), 4, "recent directories may have readers");
     for directory in prepared() {
         let directory = File::open(directory).unwrap();
         directory.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     }
-    kept.rotated(&held);
-    eventually("only the one before is left", || {
+    rig.rotated(&current);
+    eventually("only the previous directory remains", || {
         (prepared().len() == 2).then_some(())
     });
 }
 
 #[test]
 fn a_shell_and_every_tool_that_takes_lines_literally_read_env() {
-    let kept = Kept::start("env");
-    kept.assert_read(|file| {
+    let rig = Rig::start("env");
+    rig.assert_read(|file| {
         let sourced = shell("set -a; . \"$1\"; env", file);
         let text = fs::read_to_string(file).unwrap();
         // As `docker run --env-file` and systemd do.
@@ -300,8 +303,8 @@ fn an_sdk_finds_the_variables_of_env() {
     let Some(follow) = Language::Python.program("follow", home.path()) else {
         return;
     };
-    let kept = Kept::start("env");
-    kept.assert_read(|file| {
+    let rig = Rig::start("env");
+    rig.assert_read(|file| {
         let mut sourcing = Command::new("sh");
         sourcing
             .args(["-c", "set -a; . \"$1\"; shift; echo fetch | \"$@\"", "sh"])
@@ -369,8 +372,8 @@ fn assert_read_by(reader: &str, format: &'static str) {
         return;
     };
     readers.arg(reader);
-    let kept = Kept::start(format);
-    kept.assert_read(|file| {
+    let rig = Rig::start(format);
+    rig.assert_read(|file| {
         let mut reading = copy(&readers);
         let output = finished(reading.arg(file));
         serde_json::from_slice(&output.stdout).unwrap()
@@ -393,15 +396,15 @@ async fn ossutil_lists_a_bucket_with_ini() {
     };
     let sts = sts().await;
     let oss = stub_oss::start(issued_by(&sts));
-    let kept = Kept::beside(&sts, "ini");
-    let mut held = kept.settled();
+    let rig = Rig::beside(&sts, "ini");
+    let mut current = rig.settled();
     for _ in 0..2 {
         let mut listing = copy(&ossutil);
         listing
             .arg("ls")
             .arg(format!("oss://{}", stub_oss::BUCKET))
             .arg("-c")
-            .arg(&kept.target)
+            .arg(&rig.target)
             .args(["-e", &oss.endpoint()])
             .current_dir(home.path());
         let output = finished(&mut listing);
@@ -410,7 +413,7 @@ async fn ossutil_lists_a_bucket_with_ini() {
             let url = format!("oss://{}/{name}", stub_oss::BUCKET);
             assert!(printed.contains(&url), "{url}: {printed}");
         }
-        held = kept.rotated(&held);
+        current = rig.rotated(&current);
     }
     assert_eq!(oss.rejections(), Vec::<String>::new());
     assert_eq!(oss.accepted().len(), 2);

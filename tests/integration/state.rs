@@ -1,4 +1,4 @@
-//! The state: what a daemon that was killed leaves to its successor.
+//! The saved state, which a daemon leaves to its successor.
 
 mod refused;
 
@@ -19,12 +19,12 @@ use crate::serving::LISTEN;
 use crate::support::{Daemon, Scratch, eventually, run, run_command};
 use crate::upstream::{beside, renew_until, sts};
 
-/// Starts a daemon that keeps its state at `path`.
+/// Starts a daemon that saves its state at `path`.
 fn start(sts: &Sandbox, path: &Path) -> Daemon {
     beside(sts, &["--state", path.to_str().unwrap()], &[])
 }
 
-/// Returns the variables with which a process asks `sts` as [`start`] does.
+/// Returns environment variables with the same settings as [`start`].
 fn settings(sts: &Sandbox, path: &Path) -> [(&'static str, String); 5] {
     let secret = sts.access_key_secret();
     [
@@ -45,10 +45,10 @@ fn id_in(path: &Path) -> Option<String> {
     Some(state["state"]["access_key_id"].as_str()?.to_owned())
 }
 
-/// Waits until the state holds what is served, and returns that.
-fn kept(daemon: &Daemon, path: &Path) -> Reply {
+/// Waits until the state contains the served credentials, and returns the response.
+fn settled(daemon: &Daemon, path: &Path) -> Reply {
     daemon.uri();
-    eventually("the state is kept", || {
+    eventually("the state is saved", || {
         let reply = daemon.credentials();
         (id_in(path) == Some(reply.text("AccessKeyId"))).then_some(reply)
     })
@@ -63,16 +63,16 @@ fn time(reply: &Reply, name: &str) -> DateTime<Utc> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_that_was_killed_serves_the_same_again_at_once_and_asks_nobody() {
+async fn the_successor_of_a_killed_daemon_serves_its_credentials_without_a_request() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let path = scratch.join("state");
     let first = start(&sts, &path);
-    let before = kept(&first, &path);
+    let before = settled(&first, &path);
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o600);
     let beside = fs::read_dir(scratch.path()).unwrap().count();
-    assert_eq!(beside, 1, "nothing lies beside it");
-    // Its end is a SIGKILL.
+    assert_eq!(beside, 1, "no temporary file remains");
+    // Dropping it sends SIGKILL.
     drop(first);
     for _ in 0..3 {
         let successor = start(&sts, &path);
@@ -88,7 +88,7 @@ async fn a_daemon_that_was_killed_serves_the_same_again_at_once_and_asks_nobody(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_sts_that_is_gone_is_not_missed_before_the_end() {
+async fn restored_credentials_are_served_while_sts_is_unreachable() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let path = scratch.join("state");
     let settings = settings(&sts, &path);
@@ -96,14 +96,14 @@ async fn an_sts_that_is_gone_is_not_missed_before_the_end() {
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
     let first = Daemon::spawn(&LISTEN, &env);
-    let before = kept(&first, &path);
+    let before = settled(&first, &path);
     drop(first);
-    drop(Arc::into_inner(sts).expect("nobody else has it"));
+    drop(Arc::into_inner(sts).expect("there is no other reference"));
 
     let successor = Daemon::spawn(&LISTEN, &env);
     let reply = successor.credentials();
     assert_eq!((reply.status, &reply.body), (200, &before.body));
-    let ready = renew_until(&successor, "it is missed", |ready| {
+    let ready = renew_until(&successor, "the failure shows", |ready| {
         ready.text("phase") == "failing"
     });
     assert_eq!(ready.status, 200);
@@ -111,23 +111,23 @@ async fn an_sts_that_is_gone_is_not_missed_before_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_comes_when_it_would_have_come() {
+async fn restored_credentials_are_renewed_when_they_were_due() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let path = scratch.join("state");
     sts.set_faults(Plan::parse("lifetime=20s").unwrap());
     let first = start(&sts, &path);
-    let before = kept(&first, &path);
+    let before = settled(&first, &path);
     drop(first);
 
     let successor = start(&sts, &path);
     let mut readings = 0;
-    let renewed = eventually("it is renewed", || {
+    let renewed = eventually("the credentials are renewed", || {
         let reply = successor.credentials();
         assert_eq!(reply.status, 200, "{reply:?}");
         readings += 1;
         (reply.body != before.body).then_some(reply)
     });
-    // After 40 to 46 percent of the life; times are told in whole seconds, rounded down.
+    // After 40 to 46 percent of the lifetime; times are whole seconds, rounded down.
     let waited = time(&renewed, "LastUpdated") - time(&before, "LastUpdated");
     let expected = TimeDelta::seconds(7)..TimeDelta::seconds(16);
     assert!(expected.contains(&waited), "{waited}");
@@ -138,54 +138,57 @@ async fn a_renewal_comes_when_it_would_have_come() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_that_was_missed_is_tried_at_once_while_the_old_is_served_to_its_end() {
+async fn an_overdue_renewal_is_attempted_at_once_while_the_restored_credentials_are_served() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let path = scratch.join("state");
     sts.set_faults(Plan::parse("lifetime=24s").unwrap());
     let first = start(&sts, &path);
-    let before = kept(&first, &path);
+    let before = settled(&first, &path);
     drop(first);
     let due = time(&before, "LastUpdated") + TimeDelta::seconds(12);
-    eventually("its time passes", || (now() > due).then_some(()));
+    eventually("the renewal is overdue", || (now() > due).then_some(()));
 
     sts.inject(Fault::InternalError, Times::UntilCleared);
     let successor = start(&sts, &path);
     let reply = successor.credentials();
     assert_eq!((reply.status, &reply.body), (200, &before.body));
     successor.logged("Cannot renew, still serving the current credentials");
-    let gone = eventually("it ends", || {
-        let (asked_at, reply) = (now(), successor.credentials());
+    let gone = eventually("the credentials expire", || {
+        let (requested_at, reply) = (now(), successor.credentials());
         let end = time(&before, "Expiration");
-        assert!(reply.status != 200 || asked_at < end, "asked at {asked_at}");
+        assert!(
+            reply.status != 200 || requested_at < end,
+            "requested at {requested_at}"
+        );
         (reply.status != 200).then_some(reply)
     });
     assert_eq!(gone.text("Code"), "InternalError");
-    eventually("no state lingers", || (!path.exists()).then_some(()));
+    eventually("the state is removed", || (!path.exists()).then_some(()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_that_was_asked_for_replaces_the_state() {
+async fn a_requested_renewal_replaces_the_state() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let path = scratch.join("state");
     drop({
         let first = start(&sts, &path);
-        kept(&first, &path);
+        settled(&first, &path);
         first
     });
     let successor = start(&sts, &path);
-    let before = kept(&successor, &path);
+    let before = settled(&successor, &path);
     successor.signal("HUP");
-    let after = eventually("it is renewed", || {
+    let after = eventually("the credentials are renewed", || {
         let reply = successor.credentials();
         (reply.body != before.body).then_some(reply)
     });
-    assert_eq!(kept(&successor, &path).body, after.body);
+    assert_eq!(settled(&successor, &path).body, after.body);
     drop(successor);
     assert_eq!(start(&sts, &path).credentials().body, after.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_are_passed_through_are_kept_too() {
+async fn credentials_that_are_passed_through_are_saved_too() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let path = scratch.join("state");
     let other = beside(&sts, &[], &[]);
@@ -196,7 +199,7 @@ async fn credentials_that_are_passed_through_are_kept_too() {
         ("RAM_SIDECAR_STATE", path.to_str().unwrap()),
     ];
     let first = Daemon::spawn(&LISTEN, &env);
-    let before = kept(&first, &path);
+    let before = settled(&first, &path);
     drop((first, other));
     let successor = Daemon::spawn(&LISTEN, &env);
     let reply = successor.credentials();
@@ -204,17 +207,17 @@ async fn credentials_that_are_passed_through_are_kept_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_shows_in_the_probe_which_passes_and_heals() {
+async fn a_full_disk_shows_in_readiness_which_stays_ready() {
     let Some(disk) = SmallDisk::mount() else {
         return;
     };
     let sts = sts().await;
     let path = disk.0.join("state");
     let daemon = start(&sts, &path);
-    kept(&daemon, &path);
+    settled(&daemon, &path);
     let ballast = disk.0.join("ballast");
     let _ = fs::write(&ballast, vec![0; 64 * 1024]);
-    let ready = renew_until(&daemon, "it is missed", |ready| {
+    let ready = renew_until(&daemon, "the failure shows", |ready| {
         ready.body.contains("state_message")
     });
     assert_eq!(ready.status, 200);
@@ -229,7 +232,7 @@ async fn a_full_disk_shows_in_the_probe_which_passes_and_heals() {
     daemon.logged("cannot save the state");
     let before = daemon.credentials();
     assert_ne!(id_in(&path), Some(before.text("AccessKeyId")));
-    assert!(id_in(&path).is_some(), "the old state is whole");
+    assert!(id_in(&path).is_some(), "the old state is complete");
 
     fs::remove_file(&ballast).unwrap();
     eventually("it recovers", || {
@@ -239,7 +242,7 @@ async fn a_full_disk_shows_in_the_probe_which_passes_and_heals() {
 }
 
 #[test]
-fn a_state_that_cannot_be_written_at_all_ends_the_start() {
+fn the_start_fails_if_the_state_cannot_be_written() {
     let scratch = Scratch::new();
     let env = [
         ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/job"),
@@ -259,9 +262,9 @@ fn a_state_that_cannot_be_written_at_all_ends_the_start() {
         ),
     ] {
         let path = path.to_str().unwrap();
-        let (code, told) = run(&[&LISTEN[..], &["--state", path]].concat(), &env);
-        assert_eq!(code, Some(71), "{told}");
-        let sentence = told.lines().last().unwrap();
+        let (code, stderr) = run(&[&LISTEN[..], &["--state", path]].concat(), &env);
+        assert_eq!(code, Some(71), "{stderr}");
+        let sentence = stderr.lines().last().unwrap();
         for part in [&format!("cannot save the state in {path}"), reason, remedy] {
             assert!(sentence.contains(part), "{part}: {sentence}");
         }
@@ -271,23 +274,23 @@ fn a_state_that_cannot_be_written_at_all_ends_the_start() {
         ("/", "names no file"),
         ("/run/", "names no file"),
     ] {
-        let (code, told) = run(&["--state", path], &env);
+        let (code, stderr) = run(&["--state", path], &env);
         assert_eq!(code, Some(78));
         assert!(
-            told.contains(&format!("--state: `{path}` {reason}")),
-            "{told}"
+            stderr.contains(&format!("--state: `{path}` {reason}")),
+            "{stderr}"
         );
     }
-    let (code, told) = run(&["--state", "/run/a", "--file", "/run/a"], &env);
+    let (code, stderr) = run(&["--state", "/run/a", "--file", "/run/a"], &env);
     assert_eq!(code, Some(78));
     assert!(
-        told.contains("--state: /run/a is a file for credentials too"),
-        "{told}"
+        stderr.contains("--state: /run/a is a file for credentials too"),
+        "{stderr}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_serve_keeps_one_and_no_sandbox_does() {
+async fn only_serve_without_a_sandbox_saves_a_state() {
     let scratch = Scratch::new();
     let path = scratch.join("state");
     let path_text = path.to_str().unwrap();
@@ -301,20 +304,20 @@ async fn only_serve_keeps_one_and_no_sandbox_does() {
         assert_eq!(ended.code, Some(64), "{}", ended.stderr);
         assert!(ended.stderr.contains("'--state'"), "{}", ended.stderr);
     }
-    let (code, told) = run(&["--sandbox", "--state", path_text], &[]);
+    let (code, stderr) = run(&["--sandbox", "--state", path_text], &[]);
     assert_eq!(code, Some(78));
-    assert!(told.contains("no state is saved"), "{told}");
+    assert!(stderr.contains("no state is saved"), "{stderr}");
 
     let env = [("RAM_SIDECAR_STATE", path_text)];
     let daemon = Daemon::spawn(&[&LISTEN[..], &["--sandbox"]].concat(), &env);
     daemon.uri();
-    let told = daemon.logged("The sandbox replaces the configured role");
-    assert!(told.contains("RAM_SIDECAR_STATE"), "{told}");
+    let stderr = daemon.logged("The sandbox replaces the configured role");
+    assert!(stderr.contains("RAM_SIDECAR_STATE"), "{stderr}");
 
-    // What a daemon left is not theirs.
+    // Other commands ignore the state of a daemon.
     let sts = sts().await;
     let daemon = start(&sts, &path);
-    let before = kept(&daemon, &path);
+    let before = settled(&daemon, &path);
     drop(daemon);
     let state = fs::read(&path).unwrap();
     let settings = settings(&sts, &path);
@@ -335,6 +338,9 @@ async fn only_serve_keeps_one_and_no_sandbox_does() {
             "{name}"
         );
     }
-    assert!(sts.request_count() >= count + 4, "each has asked by itself");
+    assert!(
+        sts.request_count() >= count + 4,
+        "each command sends a request"
+    );
     assert_eq!(fs::read(&path).unwrap(), state);
 }

@@ -1,3 +1,5 @@
+mod removal;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -6,8 +8,6 @@ use chrono::TimeDelta;
 
 use super::*;
 
-use crate::failure::Stage;
-use crate::files::writer::reconcile::{Written, remove_expired};
 use crate::formats::format::Format;
 use crate::refresh::store::tests::{lease, noon};
 use crate::refresh::store::{self, Publisher};
@@ -61,13 +61,13 @@ impl Rig {
         let deadline = Duration::from_secs(20);
         let status = tokio::time::timeout(deadline, self.status.wait_for(expected)).await;
         status
-            .expect("the file reaches the status")
+            .expect("the file reaches the expected status")
             .unwrap()
             .clone()
     }
 
-    /// Returns the `AccessKeyId` that the file holds.
-    fn content(&self) -> String {
+    /// Returns the `AccessKeyId` in the file.
+    fn access_key_id(&self) -> String {
         let document = fs::read(&self.path).unwrap();
         let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
         document["AccessKeyId"].as_str().unwrap().to_owned()
@@ -98,19 +98,19 @@ async fn the_file_follows_the_credentials_with_its_mode_and_no_temporary_file_st
 
     rig.renew("a", HOUR);
     rig.until(is_written).await;
-    assert_eq!(rig.content(), "STS.a");
+    assert_eq!(rig.access_key_id(), "STS.a");
     let first = fs::metadata(&rig.path).unwrap();
     assert_eq!(first.mode() & 0o7777, 0o640);
 
     rig.renew("b", HOUR);
     let replaced = async {
-        while rig.content() != "STS.b" {
+        while rig.access_key_id() != "STS.b" {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), replaced)
         .await
-        .expect("it is replaced");
+        .expect("the file is replaced");
     assert_ne!(
         fs::metadata(&rig.path).unwrap().ino(),
         first.ino(),
@@ -120,7 +120,7 @@ async fn the_file_follows_the_credentials_with_its_mode_and_no_temporary_file_st
 }
 
 #[tokio::test]
-async fn a_missing_directory_is_reported_until_it_is_back() {
+async fn a_missing_directory_is_reported_until_it_exists_again() {
     let directory = testing::directory("writer");
     let mut rig = start(directory.join("credentials")).await;
     fs::remove_dir_all(&directory).unwrap();
@@ -140,68 +140,7 @@ async fn a_missing_directory_is_reported_until_it_is_back() {
 
     fs::create_dir_all(&directory).unwrap();
     rig.until(is_written).await;
-    assert_eq!(rig.content(), "STS.a");
-}
-
-#[tokio::test]
-async fn an_expired_file_is_removed() {
-    let directory = testing::directory("writer");
-    let mut rig = start(directory.join("credentials")).await;
-    rig.renew("a", Duration::from_secs(2));
-    rig.until(is_written).await;
-    rig.until(is_waiting).await;
-    assert!(!rig.path.exists());
-}
-
-#[tokio::test]
-async fn an_expired_file_that_was_out_of_reach_is_removed_when_it_is_back() {
-    let directory = testing::directory("writer");
-    let mut rig = start(on_disk(&directory)).await;
-    rig.renew("a", HOUR);
-    rig.until(is_written).await;
-    fs::rename(directory.join("disk"), directory.join("aside")).unwrap();
-    // The clock is set, and the credentials end while their file is away.
-    rig.clock.shift_wall(TimeDelta::hours(2));
-    comes_back_and_goes(&rig, &directory).await;
-}
-
-#[tokio::test]
-async fn a_file_is_removed_at_its_deadline_whatever_the_wall_clock_shows() {
-    let directory = testing::directory("writer");
-    let mut rig = start(on_disk(&directory)).await;
-    let now = rig.clock.now();
-    let mut lease = lease("a", now.after(Duration::from_secs(2)));
-    lease.credentials.expires_at = now.wall + HOUR;
-    rig.publisher.renewed(lease, now);
-    rig.until(is_written).await;
-    fs::rename(directory.join("disk"), directory.join("aside")).unwrap();
-    comes_back_and_goes(&rig, &directory).await;
-}
-
-/// Makes the file system that comes and goes, and returns where the file is on it.
-fn on_disk(directory: &Path) -> PathBuf {
-    fs::create_dir(directory.join("disk")).unwrap();
-    directory.join("disk/credentials")
-}
-
-/// Brings the file system back when the credentials have ended, and expects the file to be removed.
-async fn comes_back_and_goes(rig: &Rig, directory: &Path) {
-    let fail = || {
-        let failure = Failure::new(Stage::Sts, "TimedOut", "down");
-        rig.publisher.failed(failure, rig.clock.now());
-    };
-    fail();
-    rig.status.clone().wait_for(is_waiting).await.unwrap();
-    fs::rename(directory.join("aside"), directory.join("disk")).unwrap();
-    let removed = async {
-        while rig.path.exists() {
-            fail();
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), removed)
-        .await
-        .expect("it is removed");
+    assert_eq!(rig.access_key_id(), "STS.a");
 }
 
 #[tokio::test]
@@ -226,60 +165,22 @@ async fn a_path_that_cannot_be_written_is_refused_with_the_reason() {
 
 #[tokio::test]
 async fn an_existing_file_stays_until_it_expires() {
-    let ends_in = |seconds| {
-        let end = Clock::machine().now().wall + TimeDelta::seconds(seconds);
-        let end = crate::credentials::timestamp(end);
-        format!(r#"{{"Code":"Success","AccessKeyId":"STS.old","Expiration":"{end}"}}"#)
+    let expiring_in = |seconds| {
+        let expiration = Clock::machine().now().wall + TimeDelta::seconds(seconds);
+        let expiration = crate::credentials::timestamp(expiration);
+        format!(r#"{{"Code":"Success","AccessKeyId":"STS.old","Expiration":"{expiration}"}}"#)
     };
-    for (content, stays) in [(ends_in(600), true), (ends_in(-600), false)] {
+    for (content, stays) in [(expiring_in(600), true), (expiring_in(-600), false)] {
         let path = testing::directory("writer").join("credentials");
         fs::write(&path, &content).unwrap();
         let mut rig = start(path).await;
-        // The status changes after the first look at the file.
+        // The status changes after the file was read for the first time.
         rig.status.changed().await.unwrap();
         assert_eq!(rig.path.exists(), stays, "{content}");
         rig.renew("new", HOUR);
         rig.until(is_written).await;
-        assert_eq!(rig.content(), "STS.new");
+        assert_eq!(rig.access_key_id(), "STS.new");
     }
-}
-
-#[tokio::test]
-async fn an_expired_file_is_removed_even_if_the_next_cannot_be_written() {
-    // The longest of names leaves no space for a temporary one.
-    let path = testing::directory("writer").join("n".repeat(255));
-    fs::write(&path, r#"{"Expiration":"2020-01-01T00:00:00Z"}"#).unwrap();
-    let until = |deadline: Moment| Disk {
-        written: Some(Written {
-            generation: 7,
-            expires_at: deadline.wall,
-            deadline,
-        }),
-        last_expired: None,
-    };
-    let (publisher, mut subscriber, _) = store::channel(|_| "new".into());
-    let clock = Clock::machine();
-    let now = clock.now();
-    publisher.renewed(lease("new", now.after(HOUR)), now);
-    let offer = subscriber.snapshot().offer(now);
-    let writer = Writer {
-        target: options(&path),
-        subscriber,
-        clock,
-        status: watch::Sender::default(),
-        ownership: Ownership::default(),
-    };
-
-    let mut disk = until(now.after(HOUR));
-    writer.reconcile(&offer, &mut disk, now).await.unwrap_err();
-    assert!(
-        path.exists() && disk.written.is_some(),
-        "what is good stays"
-    );
-
-    disk = until(now);
-    writer.reconcile(&offer, &mut disk, now).await.unwrap_err();
-    assert!(!path.exists() && disk.written.is_none());
 }
 
 #[test]
@@ -292,71 +193,11 @@ fn a_failure_is_followed_by_a_backoff_whatever_the_deadline() {
         (1000, None, after(30)),
         (1, Some(after(1)), after(1)),
         (1, Some(after(3)), after(2)),
-        // What has ended and cannot be removed makes no hot loop.
+        // Expired credentials that cannot be removed do not cause a hot loop.
         (1, Some(now), after(2)),
     ] {
         let first = retries(now, failures, deadline).min_by_key(|at| now.until(*at));
         assert_eq!(first, Some(expected), "{failures} {deadline:?}");
-    }
-}
-
-#[tokio::test]
-async fn valid_credentials_of_another_process_are_not_removed() {
-    let path = testing::directory("writer").join("credentials");
-    let now = Clock::machine().now().wall;
-    let document = |end| {
-        format!(
-            r#"{{"Expiration":"{}"}}"#,
-            crate::credentials::timestamp(end)
-        )
-    };
-    let later = now + TimeDelta::hours(1);
-    fs::write(&path, document(later)).unwrap();
-    let valid = remove_expired(&options(&path), now, &Ownership::default(), now).unwrap();
-    assert_eq!(
-        valid.map(crate::credentials::timestamp),
-        Some(crate::credentials::timestamp(later))
-    );
-
-    fs::write(&path, document(now)).unwrap();
-    assert_eq!(
-        remove_expired(
-            &options(&path),
-            now - TimeDelta::hours(1),
-            &Ownership::default(),
-            now
-        )
-        .unwrap(),
-        None
-    );
-    assert!(!path.exists());
-}
-
-#[test]
-fn withdrawing_removes_only_the_version_that_this_process_wrote() {
-    for format in [Format::Json, Format::Ossfs] {
-        let path = testing::directory("writer").join("credentials");
-        let options = CredentialsFile {
-            format,
-            ..options(&path)
-        };
-        let credentials = store::tests::credentials("x");
-        let write = |ownership| options.write(&credentials, ownership, noon().wall);
-        let (ours, theirs) = (Ownership::default(), Ownership::default());
-        write(&ours).unwrap();
-        write(&theirs).unwrap();
-        options.withdraw(&ours);
-        assert_eq!(options.expiration(), Some(credentials.expires_at));
-        options.withdraw(&theirs);
-        assert!(fs::symlink_metadata(&path).is_err());
-        // A write that comes too late leaves nothing behind.
-        assert!(write(&theirs).is_err());
-        let left = fs::read_dir(path.parent().unwrap()).unwrap();
-        let left: Vec<_> = left.map(|entry| entry.unwrap().path()).collect();
-        assert!(
-            left.iter().all(|path| path.is_dir()) && left.len() < 3,
-            "{left:?}"
-        );
     }
 }
 
@@ -377,7 +218,7 @@ fn a_changed_file_is_replaced_only_if_it_holds_credentials() {
     fs::remove_file(&path).unwrap();
     fs::write(&path, "MY_OWN=x").unwrap();
     assert_eq!(write().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-    // In another format of ours it is not lost.
+    // A file that ram-sidecar wrote in another format is replaced.
     fs::write(&path, Format::Json.file(&credentials)).unwrap();
     write().unwrap();
 }

@@ -1,9 +1,9 @@
-//! What stands where a file is to be kept, and is not ours.
+//! Files at the configured path that ram-sidecar did not write.
 
 use super::*;
 
 #[test]
-fn what_somebody_else_keeps_is_never_overwritten() {
+fn a_file_that_ram_sidecar_did_not_write_is_never_overwritten() {
     let scratch = Scratch::new();
     let target = scratch.join("own");
     let name = target.to_str().unwrap();
@@ -30,46 +30,49 @@ fn what_somebody_else_keeps_is_never_overwritten() {
         ),
     ] {
         fs::write(&target, content).unwrap();
-        let told = refused(name, format);
-        assert!(told.contains(other) && told.contains(name), "{told}");
+        let message = refused(name, format);
+        assert!(
+            message.contains(other) && message.contains(name),
+            "{message}"
+        );
         assert_eq!(fs::read_to_string(&target).unwrap(), content);
         let left = fs::read_dir(scratch.path()).unwrap().count();
         assert_eq!(left, 1, "nothing is left beside it");
     }
 
-    let told = refused(name, "ossfs");
+    let message = refused(name, "ossfs");
     assert!(
-        told.contains("it exists and is not the symbolic link"),
-        "{told}"
+        message.contains("it exists and is not the symbolic link"),
+        "{message}"
     );
     assert!(target.is_file());
     fs::remove_file(&target).unwrap();
     fs::create_dir(&target).unwrap();
     fs::write(target.join("AccessKeyId"), "mine").unwrap();
-    let told = refused(name, "ossfs");
+    let message = refused(name, "ossfs");
     assert!(
-        told.contains("it exists and is not the symbolic link"),
-        "{told}"
+        message.contains("it exists and is not the symbolic link"),
+        "{message}"
     );
     assert_eq!(
         fs::read_to_string(target.join("AccessKeyId")).unwrap(),
         "mine"
     );
-    let told = refused(name, "env");
-    assert!(told.contains("it is a directory"), "{told}");
+    let message = refused(name, "env");
+    assert!(message.contains("it is a directory"), "{message}");
 }
 
-/// Returns the sentence with which a start ends that is to keep this file.
+/// Asserts that a start with this file fails, and returns the error.
 fn refused(path: &str, format: &str) -> String {
     let file = format!("{path},format={format}");
     let args = [&LISTEN[..], &["--sandbox", "--file", &file]].concat();
-    let (code, told) = run(&args, &[]);
-    assert_eq!(code, Some(71), "{told}");
-    told.lines().last().unwrap().to_owned()
+    let (code, message) = run(&args, &[]);
+    assert_eq!(code, Some(71), "{message}");
+    message.lines().last().unwrap().to_owned()
 }
 
 #[test]
-fn a_file_of_ours_and_an_empty_one_are_taken_over() {
+fn empty_files_and_files_that_ram_sidecar_wrote_are_replaced() {
     for format in ["env", "aliyun-cli", "ini"] {
         let scratch = Scratch::new();
         let target = scratch.join("target");
@@ -92,10 +95,10 @@ fn a_file_of_ours_and_an_empty_one_are_taken_over() {
 #[test]
 fn an_unknown_format_is_refused_with_the_names_of_all() {
     let args = [&LISTEN[..], &["--sandbox", "--file", "/tmp/x,format=yaml"]].concat();
-    let (code, told) = run(&args, &[]);
-    assert_eq!(code, Some(78), "{told}");
+    let (code, message) = run(&args, &[]);
+    assert_eq!(code, Some(78), "{message}");
     let names = "format `yaml` is not a format of files; choose json, json-camel, ossfs, env, aliyun-cli or ini";
-    assert!(told.contains(names), "{told}");
+    assert!(message.contains(names), "{message}");
 
     let Ended { code, stderr, .. } = run_command("get", &["--format", "ossfs"], &[]);
     assert_eq!(code, Some(64), "{stderr}");
@@ -105,15 +108,15 @@ fn an_unknown_format_is_refused_with_the_names_of_all() {
 }
 
 #[test]
-fn a_link_of_somebody_else_is_left_alone_and_so_is_what_it_leads_to() {
+fn a_foreign_symbolic_link_and_its_target_remain_unchanged() {
     let scratch = Scratch::new();
     let (foreign, target) = (scratch.join("foreign"), scratch.join("keys"));
     fs::create_dir(&foreign).unwrap();
     fs::write(foreign.join("Expiration"), "2020-01-01T00:00:00Z").unwrap();
     fs::write(foreign.join("precious"), "mine").unwrap();
     std::os::unix::fs::symlink(&foreign, &target).unwrap();
-    let told = refused(target.to_str().unwrap(), "ossfs");
-    assert!(told.contains("symbolic link"), "{told}");
+    let message = refused(target.to_str().unwrap(), "ossfs");
+    assert!(message.contains("symbolic link"), "{message}");
     assert_eq!(fs::read_link(&target).unwrap(), foreign);
     assert_eq!(
         fs::read_to_string(foreign.join("precious")).unwrap(),
@@ -122,22 +125,22 @@ fn a_link_of_somebody_else_is_left_alone_and_so_is_what_it_leads_to() {
 }
 
 #[test]
-fn what_somebody_adds_to_a_file_of_ours_stays_and_shows_in_readiness() {
-    let kept = Kept::start("env");
-    kept.settled();
-    let text = fs::read_to_string(&kept.target).unwrap() + "MY_OWN=keep-me\n";
-    fs::write(&kept.target, &text).unwrap();
-    kept.daemon.signal("HUP");
-    let ready = eventually("it is told", || {
-        Some(kept.daemon.probe("/ready")).filter(|ready| ready.status == 503)
+fn lines_that_a_user_adds_to_the_file_stay_and_show_in_readiness() {
+    let rig = Rig::start("env");
+    rig.settled();
+    let text = fs::read_to_string(&rig.target).unwrap() + "MY_OWN=keep-me\n";
+    fs::write(&rig.target, &text).unwrap();
+    rig.daemon.signal("HUP");
+    let ready = eventually("the failure shows", || {
+        Some(rig.daemon.probe("/ready")).filter(|ready| ready.status == 503)
     });
-    let told = ready.text("file_message");
-    assert!(told.contains("name another file"), "{told}");
-    assert_eq!(fs::read_to_string(&kept.target).unwrap(), text);
+    let message = ready.text("file_message");
+    assert!(message.contains("name another file"), "{message}");
+    assert_eq!(fs::read_to_string(&rig.target).unwrap(), text);
 }
 
 #[test]
-fn what_somebody_put_there_outlives_the_credentials_that_were_there() {
+fn a_file_that_a_user_puts_in_place_outlives_the_expired_credentials() {
     let scratch = Scratch::new();
     let target = scratch.join("variables");
     let file = format!("{},format=env", target.display());
@@ -151,10 +154,10 @@ fn what_somebody_put_there_outlives_the_credentials_that_were_there() {
         ready["expires_at"].as_str().unwrap().parse().unwrap()
     };
     let end = ends();
-    eventually("they end, and have successors", || {
+    eventually("the credentials expire and are renewed", || {
         (now() > end && ends() > end).then_some(())
     });
-    let told = daemon.probe("/ready").text("file_message");
-    assert!(told.contains("name another file"), "{told}");
+    let message = daemon.probe("/ready").text("file_message");
+    assert!(message.contains("name another file"), "{message}");
     assert_eq!(fs::read_to_string(&target).unwrap(), "MY_OWN=keep-me\n");
 }

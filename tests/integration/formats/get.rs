@@ -1,10 +1,10 @@
-//! What `get` prints, and why it does not.
+//! The output of `get`, and its errors.
 
 use super::*;
 
 const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
-/// Prints with `get`, which must succeed and say nothing besides.
+/// Prints with `get`, which must succeed without messages.
 fn printed(args: &[&str], env: &[(&str, &str)]) -> String {
     let Ended {
         code,
@@ -18,16 +18,16 @@ fn printed(args: &[&str], env: &[(&str, &str)]) -> String {
 #[test]
 fn get_prints_what_the_files_hold_and_the_uri_serves() {
     for format in ["json", "json-camel", "aliyun-cli", "ini"] {
-        let kept = Kept::start(format);
-        let mut held = kept.settled();
+        let rig = Rig::start(format);
+        let mut current = rig.settled();
         for _ in 0..2 {
-            let text = printed(&["--format", format, "--from", &kept.daemon.uri()], &[]);
-            let file = fs::read_to_string(&kept.target).unwrap();
+            let text = printed(&["--format", format, "--from", &rig.daemon.uri()], &[]);
+            let file = fs::read_to_string(&rig.target).unwrap();
             assert_eq!(text, file.trim_end(), "{format}");
             if format == "json" {
-                assert_eq!(text, kept.daemon.credentials().body);
+                assert_eq!(text, rig.daemon.credentials().body);
             }
-            held = kept.rotated(&held);
+            current = rig.rotated(&current);
         }
     }
 }
@@ -53,7 +53,7 @@ fn get_prints_both_spellings_for_credential_processes_and_json_by_default() {
 
     let by_default = printed(&[], &[(URI, &uri)]);
     assert_eq!(by_default, daemon.credentials().body);
-    // The flag is meant, the variable may stand there for somebody else.
+    // The flag overrides the variable.
     let wrong = "http://10.0.0.1/somewhere";
     assert_eq!(printed(&["--from", &uri], &[(URI, wrong)]), by_default);
 }
@@ -78,7 +78,7 @@ fn a_shell_evaluates_what_get_prints() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_win_over_the_variable_and_get_mints() {
+async fn settings_override_the_uri_variable_and_get_assumes_the_role() {
     let sts = sts().await;
     let nobody = Stub::start(|_| Reply::accepted("application/json", "{}".to_owned()));
     let uri = nobody.endpoint();
@@ -132,7 +132,7 @@ fn failed(args: &[&str], env: &[(&str, &str)], expected: i32) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn get_repeats_why_a_daemon_has_none() {
+async fn get_reports_why_a_daemon_has_no_credentials() {
     let sts = sts().await;
     let message = "You are not authorized to do this action.".to_owned();
     let refusal = Fault::Refusal {
@@ -149,36 +149,36 @@ async fn get_repeats_why_a_daemon_has_none() {
             let reply = daemon.credentials();
             (reply.text("Code") != "CredentialsPending").then(|| reply.text("Message"))
         });
-        let told = failed(&["--from", &uri], &[], 69);
-        assert!(told.contains(&sentence), "{sentence}\n{told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
+        let stderr = failed(&["--from", &uri], &[], 69);
+        assert!(stderr.contains(&sentence), "{sentence}\n{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
 }
 
 #[test]
-fn get_tells_that_there_is_no_role() {
-    let told = failed(&["--role-preset", "none"], &[], 69);
-    assert!(told.contains("role.preset is none"), "{told}");
+fn get_reports_that_there_is_no_role() {
+    let stderr = failed(&["--role-preset", "none"], &[], 69);
+    assert!(stderr.contains("role.preset is none"), "{stderr}");
 }
 
 #[test]
-fn get_tells_that_no_daemon_runs() {
+fn get_reports_that_no_daemon_runs() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = free.local_addr().unwrap();
     drop(free);
     let uri = format!("http://{address}/api/v1/credentials/planted-key");
-    for told in [
+    for stderr in [
         failed(&["--from", &uri], &[], 69),
         failed(&[], &[(URI, &uri)], 69),
     ] {
-        assert!(told.contains(&address.to_string()), "{told}");
-        assert!(!told.contains("planted-key"), "{told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
+        assert!(stderr.contains(&address.to_string()), "{stderr}");
+        assert!(!stderr.contains("planted-key"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
     }
 }
 
 #[test]
-fn a_wrong_path_is_told_without_repeating_it() {
+fn get_reports_a_wrong_path_without_repeating_it() {
     let daemon = Daemon::spawn(
         &[&["--sandbox"], &LISTEN[..]].concat(),
         &[("RAM_SIDECAR_KEY", "planted-right-key")],
@@ -187,17 +187,17 @@ fn a_wrong_path_is_told_without_repeating_it() {
         "http://{}/api/v1/credentials/planted-wrong-key",
         daemon.data()
     );
-    let told = failed(&["--from", &uri], &[], 69);
+    let stderr = failed(&["--from", &uri], &[], 69);
     assert!(
-        told.contains("HTTP 404") && !told.contains("planted"),
-        "{told}"
+        stderr.contains("HTTP 404") && !stderr.contains("planted"),
+        "{stderr}"
     );
     let text = printed(&["--from", &daemon.uri()], &[]);
     assert!(!text.contains("planted"));
 }
 
 #[test]
-fn a_bad_address_is_told_with_its_origin_and_not_repeated() {
+fn get_reports_the_origin_of_an_invalid_address_without_repeating_it() {
     let plain = "http://10.0.0.1/planted";
     for (args, env, origin) in [
         (&["--from", plain][..], &[][..], "--from"),
@@ -205,13 +205,16 @@ fn a_bad_address_is_told_with_its_origin_and_not_repeated() {
         (&["--from", ""], &[], "--from"),
         (&["--from", "file:///planted"], &[], "--from"),
     ] {
-        let told = failed(args, env, 78);
-        assert!(told.contains(origin) && !told.contains("planted"), "{told}");
+        let stderr = failed(args, env, 78);
+        assert!(
+            stderr.contains(origin) && !stderr.contains("planted"),
+            "{stderr}"
+        );
     }
 }
 
 #[test]
-fn from_goes_with_no_setting() {
+fn from_cannot_be_combined_with_settings() {
     let from = ["--from", "http://127.0.0.1:1/x"];
     for setting in [
         &["--region", "cn-hangzhou"][..],
@@ -219,13 +222,13 @@ fn from_goes_with_no_setting() {
         &["--config", "/nowhere"],
         &["--role-arn", "acs:ram::1:role/x"],
     ] {
-        let told = failed(&[&from, setting].concat(), &[], 64);
-        assert!(told.contains("cannot be used with"), "{told}");
+        let stderr = failed(&[&from, setting].concat(), &[], 64);
+        assert!(stderr.contains("cannot be used with"), "{stderr}");
     }
 }
 
 #[test]
-fn a_closed_output_and_a_full_one_are_failures() {
+fn get_fails_if_its_output_is_closed_or_full() {
     let daemon = Daemon::spawn(&[&["--sandbox"], &LISTEN[..]].concat(), &[]);
     let uri = daemon.uri();
     let (reader, closed) = std::io::pipe().unwrap();
@@ -243,10 +246,13 @@ fn a_closed_output_and_a_full_one_are_failures() {
             .spawn()
             .unwrap();
         let ended = child.wait_with_output().unwrap();
-        let told = String::from_utf8(ended.stderr).unwrap();
-        assert_eq!(ended.status.code(), Some(71), "{told}");
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(71), "{stderr}");
         let sentence = "cannot print the credentials: ";
-        assert!(told.contains(sentence) && told.contains(reason), "{told}");
+        assert!(
+            stderr.contains(sentence) && stderr.contains(reason),
+            "{stderr}"
+        );
         daemon.credentials();
     }
 }

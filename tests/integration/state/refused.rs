@@ -1,4 +1,4 @@
-//! A state in doubt: it is ignored with a sentence, and the daemon goes on as if there were none.
+//! A state that may be invalid: it is ignored with a warning, and the daemon obtains new credentials.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -14,17 +14,17 @@ use secrecy::ExposeSecret as _;
 use crate::support::{Daemon, Scratch, eventually, required};
 use crate::upstream::{beside, sts, with};
 
-use super::{kept, now, start, time};
+use super::{now, settled, start, time};
 
-/// Does something to the state at a path.
-type Spoil<'a> = Box<dyn Fn(&Path) + 'a>;
+/// Damages the state at a path.
+type Damage<'a> = Box<dyn Fn(&Path) + 'a>;
 
-/// A state that is good, of a daemon that was killed.
+/// A valid state, which a killed daemon left.
 struct Rig {
     sts: Arc<Sandbox>,
     scratch: Scratch,
     path: PathBuf,
-    /// The state, to the byte.
+    /// The content of the state.
     state: Vec<u8>,
     /// The `AccessKeyId` in it.
     id: String,
@@ -35,7 +35,7 @@ impl Rig {
         let (sts, scratch) = (sts().await, Scratch::new());
         let path = scratch.join("state");
         let daemon = start(&sts, &path);
-        let id = kept(&daemon, &path).text("AccessKeyId");
+        let id = settled(&daemon, &path).text("AccessKeyId");
         drop(daemon);
         let state = fs::read(&path).unwrap();
         Self {
@@ -47,17 +47,17 @@ impl Rig {
         }
     }
 
-    /// Puts a state in its place, as its writer would.
+    /// Writes a state, with the mode that its writer sets.
     fn put(&self, content: &[u8]) {
         let _ = fs::remove_file(&self.path);
         fs::write(&self.path, content).unwrap();
         fs::set_permissions(&self.path, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Says that a daemon ignores the state for this reason, and obtains new credentials.
-    fn ignored(&self, daemon: &Daemon, asked: u64, reason: &str) {
-        let told = daemon.logged("The state in");
-        let event: serde_json::Value = serde_json::from_str(&told).unwrap();
+    /// Asserts that a daemon ignores the state for this reason, and obtains new credentials.
+    fn assert_ignored(&self, daemon: &Daemon, requests_before: u64, reason: &str) {
+        let line = daemon.logged("The state in");
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
         let sentence = event["message"].as_str().unwrap();
         let start = format!("The state in {} is ignored: ", self.path.display());
         assert!(sentence.starts_with(&start), "{sentence}");
@@ -66,7 +66,7 @@ impl Rig {
         let reply = daemon.credentials();
         assert_eq!(reply.status, 200, "{reason}: {reply:?}");
         assert_ne!(reply.text("AccessKeyId"), self.id, "{reason}");
-        assert!(self.sts.request_count() > asked, "{reason}");
+        assert!(self.sts.request_count() > requests_before, "{reason}");
     }
 }
 
@@ -99,20 +99,20 @@ async fn credentials_of_another_role_session_or_identity_are_never_served() {
         (&[], &policy, obtained_otherwise),
     ] {
         rig.put(&rig.state);
-        let asked = sts.request_count();
+        let requests = sts.request_count();
         let args = [&["--state", rig.path.to_str().unwrap()], args].concat();
         let daemon = beside(sts, &args, env);
-        rig.ignored(&daemon, asked, reason);
+        rig.assert_ignored(&daemon, requests, reason);
     }
 
-    // The same user with another AccessKey: nobody can tell that it is the same.
+    // The same user with another AccessKey: it is unknown that it is the same user.
     rig.put(&rig.state);
-    let asked = sts.request_count();
+    let requests = sts.request_count();
     sts.rotate_access_key();
-    rig.ignored(&start(sts, &rig.path), asked, obtained_otherwise);
+    rig.assert_ignored(&start(sts, &rig.path), requests, obtained_otherwise);
 
     rig.put(&rig.state);
-    let (asked, key) = (sts.request_count(), sts.access_key());
+    let (requests, key) = (sts.request_count(), sts.access_key());
     let (id, secret) = (rig.scratch.join("id"), rig.scratch.join("secret"));
     fs::write(&id, &key.id).unwrap();
     fs::write(&secret, key.secret.expose_secret()).unwrap();
@@ -124,11 +124,11 @@ async fn credentials_of_another_role_session_or_identity_are_never_served() {
         ),
     ];
     let args = ["--state", rig.path.to_str().unwrap()];
-    rig.ignored(&with(sts, &args, &files), asked, obtained_otherwise);
+    rig.assert_ignored(&with(sts, &args, &files), requests, obtained_otherwise);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_in_doubt_is_ignored_and_replaced() {
+async fn a_state_that_may_be_invalid_is_ignored_and_replaced() {
     let rig = Rig::new().await;
     let text = String::from_utf8(rig.state.clone()).unwrap();
     let half = &rig.state[..rig.state.len() / 2];
@@ -142,7 +142,7 @@ async fn what_is_in_doubt_is_ignored_and_replaced() {
         fs::rename(path, &target).unwrap();
         symlink(&target, path).unwrap();
     };
-    let mut cases: Vec<(&str, Spoil<'_>)> = vec![
+    let mut cases: Vec<(&str, Damage<'_>)> = vec![
         (
             "its mode 0644 lets other users read or write it",
             Box::new(mode(0o644)),
@@ -161,15 +161,15 @@ async fn what_is_in_doubt_is_ignored_and_replaced() {
         let give = |path: &Path| chown(path, Some(65_534), None).unwrap();
         cases.push(("it belongs to user 65534", Box::new(give)));
     }
-    for (reason, spoil) in cases {
+    for (reason, damage) in cases {
         rig.put(&rig.state);
-        spoil(&rig.path);
-        let asked = rig.sts.request_count();
+        damage(&rig.path);
+        let requests = rig.sts.request_count();
         let daemon = start(&rig.sts, &rig.path);
-        rig.ignored(&daemon, asked, reason);
-        let told = daemon.logged("is ignored");
-        assert!(told.contains("WARN"), "{told}");
-        let new = kept(&daemon, &rig.path);
+        rig.assert_ignored(&daemon, requests, reason);
+        let line = daemon.logged("is ignored");
+        assert!(line.contains("WARN"), "{line}");
+        let new = settled(&daemon, &rig.path);
         let found = fs::symlink_metadata(&rig.path).unwrap();
         assert!(found.is_file() && found.permissions().mode() & 0o7777 == 0o600);
         drop(daemon);
@@ -179,7 +179,7 @@ async fn what_is_in_doubt_is_ignored_and_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_state_is_ignored_and_left_alone() {
+async fn a_file_that_is_not_a_state_is_ignored_and_remains_unchanged() {
     let rig = Rig::new().await;
     let pipe = |path: &Path| {
         fs::remove_file(path).unwrap();
@@ -189,7 +189,7 @@ async fn what_is_no_state_is_ignored_and_left_alone() {
             .status();
         assert!(made.unwrap().success());
     };
-    let cases: [(&str, &str, Spoil<'_>); 2] = [
+    let cases: [(&str, &str, Damage<'_>); 2] = [
         (
             "it is not a regular file",
             "it exists and is not a regular file",
@@ -201,18 +201,18 @@ async fn what_is_no_state_is_ignored_and_left_alone() {
             Box::new(|_| rig.put(b"[role]\narn = 'mine'\n")),
         ),
     ];
-    for (reason, not_kept, spoil) in cases {
-        spoil(&rig.path);
+    for (reason, not_written, damage) in cases {
+        damage(&rig.path);
         let before = fs::symlink_metadata(&rig.path).unwrap();
-        let asked = rig.sts.request_count();
+        let requests = rig.sts.request_count();
         let daemon = start(&rig.sts, &rig.path);
-        rig.ignored(&daemon, asked, reason);
-        let ready = eventually("it is told", || {
+        rig.assert_ignored(&daemon, requests, reason);
+        let ready = eventually("the failure shows", || {
             Some(daemon.probe("/ready")).filter(|ready| ready.body.contains("state_message"))
         });
         assert_eq!(ready.status, 200);
         let sentence = ready.text("state_message");
-        assert!(sentence.contains(not_kept), "{sentence}");
+        assert!(sentence.contains(not_written), "{sentence}");
         assert!(sentence.contains("name another file"), "{sentence}");
         let found = fs::symlink_metadata(&rig.path).unwrap();
         assert_eq!(
@@ -224,20 +224,20 @@ async fn what_is_no_state_is_ignored_and_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn credentials_that_have_ended_are_not_served() {
+async fn expired_credentials_of_a_state_are_not_served() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let path = scratch.join("state");
     sts.set_faults(Plan::parse("lifetime=8s").unwrap());
     let first = start(&sts, &path);
-    let before = kept(&first, &path);
+    let before = settled(&first, &path);
     drop(first);
     let end = time(&before, "Expiration") + TimeDelta::seconds(1);
-    eventually("they end", || (now() > end).then_some(()));
+    eventually("the credentials expire", || (now() > end).then_some(()));
     sts.inject(Fault::InternalError, Times::UntilCleared);
     let successor = start(&sts, &path);
-    let told = successor.logged("is ignored");
-    assert!(told.contains("the credentials in it expired at"), "{told}");
-    assert!(told.contains("INFO"), "{told}");
+    let line = successor.logged("is ignored");
+    assert!(line.contains("the credentials in it expired at"), "{line}");
+    assert!(line.contains("INFO"), "{line}");
     assert_eq!(successor.credentials().status, 503);
-    eventually("no state lingers", || (!path.exists()).then_some(()));
+    eventually("the state is removed", || (!path.exists()).then_some(()));
 }
