@@ -167,8 +167,8 @@ async fn a_state_that_may_be_invalid_is_ignored_and_replaced() {
         let requests = rig.sts.request_count();
         let daemon = start(&rig.sts, &rig.path);
         rig.assert_ignored(&daemon, requests, reason);
-        let line = daemon.logged("is ignored");
-        assert!(line.contains("WARN"), "{line}");
+        let warning = daemon.logged("is ignored");
+        assert!(warning.contains("WARN"), "{warning}");
         let new = settled(&daemon, &rig.path);
         let found = fs::symlink_metadata(&rig.path).unwrap();
         assert!(found.is_file() && found.permissions().mode() & 0o7777 == 0o600);
