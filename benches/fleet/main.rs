@@ -28,7 +28,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use ram_sidecar::credentials::{Lease, RoleArn, RoleRequest, timestamp};
-use ram_sidecar::failure::{Failure, OwnCode, Stage};
+use ram_sidecar::failure::{Failure, LocalCode, Stage};
 use ram_sidecar::http::client::{Call, Client, ResponseFuture, Transport};
 use ram_sidecar::http::response::Response;
 use ram_sidecar::identity::{AccessKey, Identity, Value};
@@ -214,7 +214,7 @@ impl Service {
         let Some(count) = seconds.get_mut(second) else {
             return Err(Failure::new(
                 Stage::Transport,
-                OwnCode::ConnectFailed,
+                LocalCode::ConnectFailed,
                 "the simulation has ended",
             ));
         };
@@ -222,7 +222,7 @@ impl Service {
             count.lost += 1;
             return Err(Failure::new(
                 Stage::Transport,
-                OwnCode::ConnectFailed,
+                LocalCode::ConnectFailed,
                 "outage",
             ));
         }

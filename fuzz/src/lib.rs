@@ -13,7 +13,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use chrono::DateTime;
 use percent_encoding::percent_decode;
 use ram_sidecar::credentials::{Credentials, Keys, Lease, is_key_text, timestamp};
-use ram_sidecar::failure::{Failure, OwnCode, Stage};
+use ram_sidecar::failure::{Failure, LocalCode, Stage};
 use ram_sidecar::formats::format::{FILES, PRINTED};
 use ram_sidecar::formats::{container, json, ossfs};
 use ram_sidecar::http::client::{Call, ResponseFuture, Transport};
@@ -133,7 +133,7 @@ impl Transport for Script {
         let answer = answers.pop_front().ok_or_else(|| {
             Failure::new(
                 Stage::Transport,
-                OwnCode::ConnectFailed,
+                LocalCode::ConnectFailed,
                 "the script has come to its end",
             )
         });

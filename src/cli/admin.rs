@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::error;
 use super::input::input;
 use crate::config;
-use crate::failure::chain;
+use crate::failure::error_chain;
 use crate::http::client::{self, Call, Client};
 use crate::http::response::Response;
 
@@ -67,7 +67,7 @@ impl Admin {
             total: TIMEOUT,
             ..client::Options::default()
         });
-        let client = client.map_err(|error| error::Error::System(chain(&error).into()))?;
+        let client = client.map_err(|error| error::Error::System(error_chain(&error).into()))?;
         Ok(Self { address, client })
     }
 

@@ -13,10 +13,10 @@ use super::input::checked;
 use super::output::print_if_open;
 use super::runtime::block_on;
 use super::{Command, Error};
-use crate::config::{Checked, Config, Mistakes, Upstream};
+use crate::config::{Checked, Config, Errors, Upstream};
 use crate::credentials::{Lease, timestamp};
 use crate::daemon::source;
-use crate::failure::{Failure, Stage, Verdict};
+use crate::failure::{Failure, FailureClass, Stage};
 use crate::identity::{self, Proof};
 use crate::refresh::source::{Chain, Source as _};
 use crate::system::process;
@@ -71,14 +71,14 @@ async fn report(checked: Checked) -> Report {
     let mut report = Report::new(settings, candidates);
     match outcome {
         Ok(config) => attempt(config, &mut report).await,
-        Err(Mistakes(mistakes)) => report.mistaken(mistakes),
+        Err(Errors(mistakes)) => report.mistaken(mistakes),
     }
     report
 }
 
 async fn attempt(config: Config, report: &mut Report) {
     let clock = Clock::machine();
-    let sandbox = !matches!(config.upstream, Upstream::Cloud(_) | Upstream::Nothing);
+    let sandbox = !matches!(config.upstream, Upstream::Cloud(_) | Upstream::NoRole);
     let built = source::source(config.upstream, config.session, &clock).await;
     // Dropping the embedded STS would stop it.
     let (chain, _embedded_sts) = match built {
@@ -153,7 +153,7 @@ async fn obtained(lease: Lease, chain: &mut Chain, report: &mut Report, sandbox:
     });
     if let Ok(Err(failure)) = session
         && failure.stage == Stage::Sts
-        && failure.verdict == Verdict::Fatal
+        && failure.class == FailureClass::Persistent
     {
         return report.failed(&failure);
     }

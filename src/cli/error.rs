@@ -1,6 +1,6 @@
 //! Why a command failed, and the exit code that follows.
 
-use crate::config::Mistakes;
+use crate::config::Errors;
 use crate::daemon;
 use crate::daemon::source;
 use crate::system::log;
@@ -75,8 +75,8 @@ impl Error {
     }
 }
 
-impl From<Mistakes> for Error {
-    fn from(mistakes: Mistakes) -> Self {
+impl From<Errors> for Error {
+    fn from(mistakes: Errors) -> Self {
         Self::Configuration(mistakes.into())
     }
 }

@@ -11,10 +11,10 @@ use super::output::print;
 use super::runtime::block_on;
 use super::{Command, Error};
 use crate::config::settings::{LOG_LEVEL, SETTINGS};
-use crate::config::{Config, Mistakes};
+use crate::config::{Config, Errors};
 use crate::credentials::Credentials;
 use crate::daemon::source;
-use crate::failure::{Failure, OwnCode, Stage};
+use crate::failure::{Failure, LocalCode, Stage};
 use crate::formats::format::{Format, PRINTED};
 use crate::identity::{CredentialsUri, Proof};
 use crate::refresh::source::Source as _;
@@ -111,7 +111,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
 
 /// Decides where credentials come from: `--from`, or settings given as flags, or the daemon that the environment names, or the
 /// settings of the environment.
-fn origin(given: &ArgMatches) -> Result<Origin, Mistakes> {
+fn origin(given: &ArgMatches) -> Result<Origin, Errors> {
     // Not every command has every flag.
     let is_given = |name: &str| given.try_contains_id(name).unwrap_or_default();
     let has_settings = is_given("config")
@@ -127,7 +127,7 @@ fn origin(given: &ArgMatches) -> Result<Origin, Mistakes> {
     if let Some(uri) = uri {
         return CredentialsUri::parse(&uri)
             .map(|uri| Origin::Daemon(Box::new(uri)))
-            .map_err(|reason| Mistakes(vec![format!("{name}: {reason}")]));
+            .map_err(|reason| Errors(vec![format!("{name}: {reason}")]));
     }
     let defaults = vec![(&LOG_LEVEL.definition, "warn".to_owned())];
     let config = checked(given, defaults).outcome?;
@@ -158,7 +158,7 @@ fn of_daemon_in_words(failure: &Failure) -> String {
     let message = &failure.message;
     match failure.stage {
         // The message says what to change.
-        Stage::Identity if failure.code != OwnCode::ExpiredAnswer => message.clone(),
+        Stage::Identity if failure.code != LocalCode::ExpiredAnswer => message.clone(),
         Stage::Transport => format!(
             "{message}; start a ram-sidecar there, or correct --from or ALIBABA_CLOUD_CREDENTIALS_URI"
         ),

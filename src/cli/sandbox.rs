@@ -39,7 +39,7 @@ fn define(command: clap::Command) -> clap::Command {
 }
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
-    let alone = config::alone(&Input {
+    let alone = config::standalone(&Input {
         sandbox: Some(flags::alone(given)),
         ..input(given, Vec::new())
     })?;

@@ -3,7 +3,7 @@
 use super::layers::{Given, Layers};
 use super::setting::{Definition, Setting};
 use super::settings::SETTINGS;
-use super::{Input, Mistakes, Shown};
+use super::{Errors, Input, Shown};
 
 /// The gathered settings, and what is wrong with them so far.
 pub(crate) struct Checker {
@@ -91,15 +91,15 @@ impl Checker {
     }
 
     /// Reports what is wrong with the file and the variables as such.
-    pub(crate) fn report_gathering(&mut self) {
+    pub(crate) fn report_layer_problems(&mut self) {
         self.problems.append(&mut self.layers.problems);
     }
 
     /// Returns the outcome, unless anything was reported.
-    pub(crate) fn finish<T>(self, outcome: Result<T, Reported>) -> Result<T, Mistakes> {
+    pub(crate) fn finish<T>(self, outcome: Result<T, Reported>) -> Result<T, Errors> {
         match outcome {
             Ok(value) if self.problems.is_empty() => Ok(value),
-            _ => Err(Mistakes::of(&self.problems)),
+            _ => Err(Errors::of(&self.problems)),
         }
     }
 

@@ -51,10 +51,10 @@ pub(crate) struct Layers {
     overruled: Vec<(&'static str, Given)>,
     /// `file` is a list, and in TOML a list of tables.
     pub(crate) files: Vec<(Origin, Fields)>,
-    /// Mistakes that do not depend on the value of a setting.
+    /// Errors that do not depend on the value of a setting.
     pub(crate) problems: Vec<String>,
     /// Whether the file could not be read at all: then any setting may be in it.
-    pub(crate) is_file_lost: bool,
+    pub(crate) is_file_unreadable: bool,
 }
 
 impl Layers {
@@ -152,7 +152,7 @@ impl Layers {
             Ok(text) => text,
             Err(error) => {
                 let path = path.display();
-                self.is_file_lost = true;
+                self.is_file_unreadable = true;
                 self.problems.push(format!("{path}: cannot read the configuration file: {error}; correct --config or RAM_SIDECAR_CONFIG"));
                 return;
             }
@@ -168,7 +168,7 @@ impl Layers {
                         + 1
                 });
                 let path = path.display();
-                self.is_file_lost = true;
+                self.is_file_unreadable = true;
                 self.problems.push(format!(
                     "{path}: line {line} is not TOML: {}",
                     error.message()

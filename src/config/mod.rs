@@ -4,9 +4,9 @@
 //! was reported.
 
 pub(crate) mod checker;
+mod errors;
 mod identity;
 pub(crate) mod layers;
-mod mistakes;
 pub(crate) mod parse;
 mod role;
 #[cfg(feature = "sandbox")]
@@ -41,7 +41,7 @@ pub use self::sandbox::{Alone, Sandbox, alone};
 use self::checker::{Checker, Reported};
 use self::settings::{ADMIN_LISTEN, LOG_FORMAT, LOG_LEVEL, SHUTDOWN_DRAIN};
 
-pub use self::mistakes::Mistakes;
+pub use self::errors::Errors;
 pub use self::parse::Kind;
 pub use self::setting::Definition;
 
@@ -191,7 +191,7 @@ pub struct Checked {
     /// Every identity whose settings are present.
     pub candidates: Vec<Candidate>,
     /// The configuration, or everything that is wrong with it.
-    pub outcome: Result<Config, Mistakes>,
+    pub outcome: Result<Config, Errors>,
 }
 
 /// A setting and where its value was written.
@@ -220,7 +220,7 @@ pub struct Candidate {
 pub fn check(input: &Input<'_>) -> Checked {
     let mut checker = Checker::new(input, &[]);
     let (settings, mut candidates) = (checker.shown(), identity::candidates(&checker));
-    checker.report_gathering();
+    checker.report_layer_problems();
     let config = read(&mut checker, input);
     let outcome = checker.finish(config);
     let taken = candidates.iter().filter(|c| c.is_taken).count();
@@ -228,7 +228,7 @@ pub fn check(input: &Input<'_>) -> Checked {
         matches!(&outcome, Ok(config) if !matches!(config.upstream, Upstream::Cloud(_)));
     if taken > 1 || is_unused {
         for candidate in &mut candidates {
-            candidate.is_taken = false;
+            candidate.is_selected = false;
         }
     }
     Checked {
@@ -241,11 +241,11 @@ pub fn check(input: &Input<'_>) -> Checked {
 /// Checks `admin.listen` alone, which the commands need that ask a running daemon.
 ///
 /// Other mistakes do not make a probe fail, because the daemon runs; but a file that cannot be read may set the address.
-pub fn admin(input: &Input<'_>) -> Result<Option<SocketAddr>, Mistakes> {
+pub fn admin(input: &Input<'_>) -> Result<Option<SocketAddr>, Errors> {
     let mut checker = Checker::new(input, &[]);
     let admin = checker.value(&ADMIN_LISTEN);
-    if checker.layers.is_file_lost && checker.given(&ADMIN_LISTEN).is_none() {
-        checker.report_gathering();
+    if checker.layers.is_file_unreadable && checker.given(&ADMIN_LISTEN).is_none() {
+        checker.report_layer_problems();
     }
     checker.finish(admin)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::checker::{Checker, Reported};
 use super::layers::Origin;
-use super::{Input, Mistakes, Upstream, log, parse, settings};
+use super::{Errors, Input, Upstream, log, parse, settings};
 use crate::sandbox::{self, Plan};
 use crate::system;
 
@@ -30,16 +30,16 @@ pub struct Alone {
 }
 
 /// Checks what `sandbox` needs: its own flags, and `log.*`.
-pub fn alone(input: &Input<'_>) -> Result<Alone, Mistakes> {
+pub fn alone(input: &Input<'_>) -> Result<Alone, Errors> {
     let mut checker = Checker::new(input, &[]);
     let sandbox = match &input.sandbox {
         Some(given) => options(&mut checker, given),
         None => Ok(sandbox::Options::default()),
     };
     let log = log(&mut checker);
-    if checker.layers.is_file_lost {
+    if checker.layers.is_file_unreadable {
         // It may say how to log.
-        checker.report_gathering();
+        checker.report_layer_problems();
     }
     let alone = log.and_then(|log| {
         Ok(Alone {

@@ -11,7 +11,7 @@ fn outcome(
     flags: &[(&str, &str)],
     variables: &[(&str, &str)],
     toml: &str,
-) -> Result<Config, Mistakes> {
+) -> Result<Config, Errors> {
     let file = testing::directory("config").join("config.toml");
     std::fs::write(&file, toml).unwrap();
     let variables: HashMap<String, OsString> = variables
@@ -38,7 +38,7 @@ fn cloud(config: Config) -> Cloud {
         Upstream::Cloud(cloud) => *cloud,
         #[cfg(feature = "sandbox")]
         Upstream::Sandbox { .. } => unreachable!("no sandbox was asked for"),
-        Upstream::Nothing => unreachable!("a role was asked for"),
+        Upstream::NoRole => unreachable!("a role was asked for"),
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Upstream,
     }
     let choice = role::choice(checker);
     if matches!(choice, Ok(Choice::Nothing)) {
-        return Ok(Upstream::Nothing);
+        return Ok(Upstream::NoRole);
     }
     let given = identity::given(checker);
     let passes_credentials = !matches!(given, Err(_) | Ok(Kind::AccessKey | Kind::Oidc));

@@ -259,7 +259,7 @@ async fn writers(
     clock: &Clock,
 ) -> Result<(Vec<Writer>, Vec<OutputFile>), Error> {
     let (mut writers, mut outputs) = (Vec::new(), Vec::new());
-    if matches!(upstream, Upstream::Nothing) {
+    if matches!(upstream, Upstream::NoRole) {
         info!("This job has no role: the URI answers 404, and no file is written");
         return Ok((writers, outputs));
     }

@@ -26,7 +26,7 @@ use crate::time::clock::Clock;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The HTTP client cannot be built.
-    #[error("{}; correct sts.ca_file", failure::chain(.0))]
+    #[error("{}; correct sts.ca_file", failure::error_chain(.0))]
     Outbound(#[from] client::Error),
     /// The embedded STS does not start.
     #[error(
@@ -50,7 +50,7 @@ pub type EmbeddedSts = std::convert::Infallible;
 /// Returns the span that marks every log line of a sandbox, at any level.
 pub fn span(upstream: &Upstream) -> Span {
     match upstream {
-        Upstream::Cloud(_) | Upstream::Nothing => Span::none(),
+        Upstream::Cloud(_) | Upstream::NoRole => Span::none(),
         #[cfg(feature = "sandbox")]
         Upstream::Sandbox { .. } => tracing::error_span!("sandbox"),
     }
@@ -84,7 +84,7 @@ pub async fn source(
     clock: &Clock,
 ) -> Result<(Option<Chain>, Option<EmbeddedSts>), Error> {
     match upstream {
-        Upstream::Nothing => Ok((None, None)),
+        Upstream::NoRole => Ok((None, None)),
         Upstream::Cloud(cloud) => Ok((Some(chain(*cloud, &session, clock)?), None)),
         #[cfg(feature = "sandbox")]
         Upstream::Sandbox { options, ignored } => {

@@ -12,7 +12,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Returns the name by which a trust policy knows the caller: of a session, its role.
+    /// Returns the principal that a trust policy names: the ARN of the caller or, for a session, of its role.
     pub fn principal(&self) -> String {
         match self.arn.split_once(":assumed-role/") {
             Some((account, rest)) => {
@@ -29,7 +29,7 @@ impl Caller {
     }
 }
 
-/// What an OIDC token says of itself, unverified.
+/// The claims of an OIDC token, unverified.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
     /// `iss`.
@@ -42,7 +42,7 @@ pub struct Claims {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// What is known of the identity that asks for a role.
+/// What is known of the identity that requests a role.
 #[derive(Clone, Copy, Debug)]
 pub enum CallerIdentity<'a> {
     /// Nothing.
@@ -53,7 +53,7 @@ pub enum CallerIdentity<'a> {
     Token {
         /// `acs:ram::<account id>:oidc-provider/<name>`.
         provider_arn: &'a str,
-        /// What the token says; nothing if it cannot be read.
+        /// The token's claims; none if it cannot be parsed.
         claims: Option<&'a Claims>,
     },
 }

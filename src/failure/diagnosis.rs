@@ -5,17 +5,17 @@ use serde_json::{Value, json};
 
 use crate::credentials::{RoleArn, RoleRequest, timestamp};
 use crate::failure::caller::{Caller, CallerIdentity, Claims};
-use crate::failure::{Failure, OwnCode, Verdict};
+use crate::failure::{Failure, FailureClass, LocalCode};
 
-/// Whether it is worth finding out who signed the request that was refused.
-pub fn wants_caller(failure: &Failure) -> bool {
+/// Whether the advice for a failure names the signer of the refused request.
+pub fn requires_caller(failure: &Failure) -> bool {
     matches!(
         failure.code.as_str(),
         "NoPermission" | "EntityNotExist.Role"
     )
 }
 
-/// Replaces the table's advice by one that names the role, the caller or the token, as far as they are known.
+/// Replaces the table's advice with advice that names the role, the caller or the token, as far as they are known.
 pub fn explained(
     mut failure: Failure,
     role: &RoleRequest,
@@ -33,7 +33,7 @@ pub fn explained(
             },
         ) => token(&failure, role, provider_arn, claims, now),
         ("AuthenticationFail.OIDCToken.Invalid", CallerIdentity::Token { claims: None, .. }) => Some(
-            "let the token file hold an OIDC token of the cluster that the OIDC provider was made for: what it holds now is no JSON Web Token".to_owned(),
+            "let the token file hold an OIDC token of the cluster that the OIDC provider was made for: it does not hold a JSON Web Token now".to_owned(),
         ),
         _ => None,
     };
@@ -43,7 +43,7 @@ pub fn explained(
     failure
 }
 
-/// Completes a refusal with what was asked for, and with how wrong the clock is.
+/// Adds the requested duration, or the error of this machine's clock, to the advice.
 pub fn of_request(mut failure: Failure, role: &RoleRequest, skew: Option<TimeDelta>) -> Failure {
     let advice = match (failure.code.as_str(), skew) {
         ("InvalidParameter.DurationSeconds", _) => {
@@ -69,7 +69,7 @@ pub fn of_request(mut failure: Failure, role: &RoleRequest, skew: Option<TimeDel
     failure
 }
 
-/// Names the AccessKey that a refusal is about, unless what was given as its id may be a secret.
+/// Adds the AccessKey ID to a failure that concerns it, unless the configured ID may be a secret.
 pub fn of_key(mut failure: Failure, id: &str) -> Failure {
     let code = failure.code.as_str();
     let is_of_keys = ["InvalidAccessKeyId.", "InvalidSecurityToken."]
@@ -88,15 +88,15 @@ pub fn of_key(mut failure: Failure, id: &str) -> Failure {
     }
     if failure.code.as_str() == "InvalidAccessKeyId.NotFound" {
         if is_temporary {
-            failure.advice = "renew the temporary AccessKey: it, or the role that it was given for, exists no longer, or it belongs to another cloud site".into();
+            failure.advice = "renew the temporary AccessKey: it or its role no longer exists, or it belongs to another cloud site".into();
         } else if !is_shown {
-            failure.advice = "correct the AccessKey ID: what is configured begins neither with LTAI nor with STS., so perhaps ID and secret are swapped".into();
+            failure.advice = "correct the AccessKey ID: it begins with neither LTAI nor STS., so ID and secret may be swapped".into();
         }
     }
     failure
 }
 
-/// Recognizes PAI's refusal to assume a role for the user who started a job, and says what that user and the role need.
+/// Recognizes PAI's refusal to assume a role for the user who started a job, and names the policies that are missing.
 pub fn not_passed(mut failure: Failure) -> Failure {
     if failure.message.contains("Failed to assume role for user") {
         let role = named_role(&failure.message);
@@ -111,11 +111,11 @@ pub fn not_passed(mut failure: Failure) -> Failure {
             "Resource": role.as_deref().unwrap_or("acs:ram::<account id>:role/<role name>"),
         }]});
         failure.advice = format!(
-            "make the trust policy of the job's role {trust}, or add its statement to what is there, and grant the user who starts the job {grant}"
+            "make the trust policy of the job's role {trust}, or add its statement to the existing policy, and grant the user who starts the job {grant}"
         )
         .into();
-        failure.code = OwnCode::RoleNotPassed.into();
-        failure.verdict = Verdict::Fatal;
+        failure.code = LocalCode::RoleNotPassed.into();
+        failure.class = FailureClass::Persistent;
     }
     failure
 }
@@ -143,17 +143,17 @@ fn permission(caller: &Caller, role: &RoleRequest) -> String {
     let hint = match role.external_id {
         Some(_) => "",
         None => {
-            "; if the trust policy asks for an external ID, keep that condition and set role.external_id"
+            "; if the trust policy requires an external ID, keep that condition and set role.external_id"
         }
     };
     format!(
-        "make the trust policy of the role {} {trust}, or add its statement to what is there, and grant {} the policy {grant}{hint}",
+        "make the trust policy of the role {} {trust}, or add its statement to the existing policy, and grant {} the policy {grant}{hint}",
         role.arn.name(),
         caller.principal()
     )
 }
 
-/// The trust policy as it must be: it names the caller and, for a role of PAI, the service that assumes it for jobs.
+/// Returns the required trust policy: it names the caller and, for a role of PAI, the service that assumes it for jobs.
 fn trust_policy(principal: &str, role: &RoleRequest) -> Value {
     let mut principals = json!({"RAM": [principal]});
     if is_of_pai(role.arn.name()) {
@@ -176,14 +176,14 @@ fn is_of_pai(role_name: &str) -> bool {
 
 fn no_role(role: &RoleRequest, principal: CallerIdentity<'_>) -> String {
     let (name, account) = (role.arn.name(), role.arn.account());
-    let ours = match principal {
+    let own_account = match principal {
         CallerIdentity::Signer(caller) => Some(caller.account.as_str()),
         CallerIdentity::Token { provider_arn, .. } => provider_arn.split(':').nth(3),
         CallerIdentity::Unknown => None,
     };
-    let hint = match ours {
-        Some(ours) if ours != account => {
-            format!("; this identity belongs to the account {ours}, is the role there?")
+    let hint = match own_account {
+        Some(own_account) if own_account != account => {
+            format!("; this identity belongs to the account {own_account}, is the role there?")
         }
         _ => String::new(),
     };
@@ -207,14 +207,14 @@ fn token(
     } = claims;
     let audience = audiences.join(", ");
     let ending = expires_at.map_or_else(|| "never".to_owned(), timestamp);
-    let says = format!("the token says iss {issuer}, aud {audience}, sub {subject}, exp {ending}");
+    let token = format!("the token has iss {issuer}, aud {audience}, sub {subject}, exp {ending}");
     let remedy = match failure.code.as_str().strip_prefix("AuthenticationFail.")? {
-        // One code for two things.
+        // STS uses this code for two failures.
         "NoPermission" if failure.message.contains("No such OIDC Provider") => format!(
             "correct identity.oidc_provider_arn, or register {provider_arn} in RAM with the token's iss as its issuer URL and the token's aud as its client ID"
         ),
         "NoPermission" => format!(
-            "make the trust policy of the role {} {}, or add its statement to what is there",
+            "make the trust policy of the role {} {}, or add its statement to the existing policy",
             role.arn.name(),
             json!({"Version": "1", "Statement": [{
                 "Effect": "Allow",
@@ -240,7 +240,7 @@ fn token(
         reason if reason.starts_with("OIDCToken.") => failure.advice.to_string(),
         _ => return None,
     };
-    Some(format!("{remedy}; {says}"))
+    Some(format!("{remedy}; {token}"))
 }
 
 /// The service that assumes the roles of PAI's jobs.

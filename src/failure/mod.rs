@@ -1,7 +1,7 @@
-//! What went wrong, in one sentence: what was attempted, why it failed, and what to change.
+//! A failed attempt in one sentence: what was attempted, why it failed, and what to change.
 //!
-//! The same [`Failure`] is shown in the log, in the HTTP error and in the probes. It never carries a secret: whatever
-//! comes from outside passes through [`redact`] first.
+//! The same [`Failure`] is shown in the log, in the HTTP error and in the probes. It never contains a secret: all text
+//! from outside passes through [`redact`] first.
 
 pub mod caller;
 mod code;
@@ -13,23 +13,23 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-pub use self::code::{Code, Entry, OwnCode, entries};
+pub use self::code::{Code, Entry, LocalCode, entries};
 pub use self::redact::{breaks_a_line, redact};
 
 /// One failed attempt, explained.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
-    /// Where in the attempt it happened.
+    /// The step of the attempt that failed.
     pub stage: Stage,
-    /// The stable name of what went wrong.
+    /// The stable name of the failure.
     pub code: Code,
-    /// What was attempted, on which object, and what happened. No final stop.
+    /// What was attempted, on which object, and what happened, without a full stop at the end.
     pub message: String,
-    /// What to change. No final stop.
+    /// What to change, without a full stop at the end.
     pub advice: Cow<'static, str>,
-    /// Whether time, or only a human, can mend it.
-    pub verdict: Verdict,
-    /// The request id that Alibaba Cloud's support asks for.
+    /// Whether retries can succeed.
+    pub class: FailureClass,
+    /// The request id, which Alibaba Cloud's support requires.
     pub request_id: Option<String>,
     /// The `Retry-After` of the service.
     pub retry_after: Option<Duration>,
@@ -38,13 +38,13 @@ pub struct Failure {
 /// The step of an attempt that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Finding out who we are: keys and tokens.
+    /// Obtaining the identity's credentials or token.
     Identity,
-    /// Reaching the service.
+    /// Sending the request to the service.
     Transport,
-    /// The service's refusal.
+    /// The request at the service, which refused it.
     Sts,
-    /// An answer that cannot be used.
+    /// Reading the response.
     Answer,
     /// Writing a file.
     File,
@@ -63,19 +63,19 @@ impl Stage {
     }
 }
 
-/// Who can mend a failure.
+/// Whether retries can succeed without a change of the configuration. Every failure is retried; the class decides how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Only a human: a policy, a name, a key. Tried again all the same, because humans do mend such things.
-    Fatal,
-    /// Time: the network, the service, a file that is about to be replaced.
-    Retry,
-    /// Time, and less haste.
+pub enum FailureClass {
+    /// It persists until somebody changes a policy, a name or a key. Retried at the longest backoff, to notice the change.
+    Persistent,
+    /// A retry may succeed: the network, the service, or a file that is being replaced.
+    Transient,
+    /// A retry may succeed after a longer backoff: the service limits the rate of requests.
     Throttled,
 }
 
 impl Failure {
-    /// Makes a failure whose verdict and advice come from the table.
+    /// Makes a failure whose class and advice come from the table.
     pub fn new(stage: Stage, code: impl Into<Code>, message: impl Into<String>) -> Self {
         let code = code.into();
         let entry = code.entry();
@@ -83,7 +83,7 @@ impl Failure {
             stage,
             message: message.into(),
             advice: entry.advice.into(),
-            verdict: entry.verdict,
+            class: entry.class,
             request_id: None,
             retry_after: None,
             code,
@@ -93,7 +93,7 @@ impl Failure {
     /// Makes the failure of an attempt that has exceeded its timeout.
     pub fn timed_out(timeout: Duration) -> Self {
         let message = format!("no answer within {} seconds", timeout.as_secs());
-        Self::new(Stage::Transport, OwnCode::TimedOut, message)
+        Self::new(Stage::Transport, LocalCode::TimedOut, message)
     }
 }
 
@@ -113,13 +113,13 @@ pub const THROTTLED_BACKOFF: Duration = Duration::from_secs(5);
 /// The longest `Retry-After` that is obeyed: a third of the shortest lifetime that STS grants.
 pub const RETRY_AFTER_CAP: Duration = Duration::from_secs(300);
 
-/// Writes an error and all its causes on one line.
-pub fn chain(error: &dyn Error) -> String {
+/// Returns an error and all its causes on one line.
+pub fn error_chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
         let cause_text = cause.to_string();
-        // Several crates repeat their cause in their own message.
+        // Several crates include the cause in the message.
         if !text.ends_with(&cause_text) {
             text.push_str(": ");
             text.push_str(&cause_text);
@@ -135,11 +135,17 @@ mod tests {
 
     #[test]
     fn the_first_matching_entry_decides() {
-        let of = |code: &'static str| Failure::new(Stage::Sts, code, "x").verdict;
-        assert_eq!(of("Throttling.User"), Verdict::Throttled);
-        assert_eq!(of("AuthenticationFail.OIDCToken.Expired"), Verdict::Retry);
-        assert_eq!(of("AuthenticationFail.OIDCToken.Invalid"), Verdict::Fatal);
-        assert_eq!(of("SomethingNew"), Verdict::Fatal);
+        let of = |code: &'static str| Failure::new(Stage::Sts, code, "x").class;
+        assert_eq!(of("Throttling.User"), FailureClass::Throttled);
+        assert_eq!(
+            of("AuthenticationFail.OIDCToken.Expired"),
+            FailureClass::Transient
+        );
+        assert_eq!(
+            of("AuthenticationFail.OIDCToken.Invalid"),
+            FailureClass::Persistent
+        );
+        assert_eq!(of("SomethingNew"), FailureClass::Persistent);
         assert!(!Code::remote("SomethingNew").is_known());
     }
 
@@ -158,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn every_entry_of_the_table_has_its_own_advice() {
+    fn every_entry_of_the_table_has_specific_advice() {
         let known: Vec<_> = entries().map(|entry| entry.code).collect();
         assert!(known.contains(&"NoPermission") && known.contains(&"Throttling*"));
         let advice = |code: &'static str| Code::from(code).entry().advice;
@@ -173,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_shows_each_cause_once() {
+    fn an_error_chain_shows_each_cause_once() {
         #[derive(Debug, thiserror::Error)]
         #[error("{text}")]
         struct Link {
@@ -184,15 +190,15 @@ mod tests {
             text,
             source: source.map(Box::new),
         };
-        let told = |outer| {
-            chain(&link(
+        let text = |outer| {
+            error_chain(&link(
                 outer,
                 Some(link("no route", Some(link("gone", None)))),
             ))
         };
-        assert_eq!(told("cannot connect"), "cannot connect: no route: gone");
+        assert_eq!(text("cannot connect"), "cannot connect: no route: gone");
         assert_eq!(
-            told("cannot connect: no route"),
+            text("cannot connect: no route"),
             "cannot connect: no route: gone"
         );
     }
@@ -201,8 +207,8 @@ mod tests {
     fn a_timed_out_failure_names_its_timeout() {
         let failure = Failure::timed_out(Duration::from_secs(15));
         assert_eq!(
-            (failure.code, failure.verdict),
-            (Code::Own(OwnCode::TimedOut), Verdict::Retry)
+            (failure.code, failure.class),
+            (Code::Local(LocalCode::TimedOut), FailureClass::Transient)
         );
         assert_eq!(failure.message, "no answer within 15 seconds");
     }

@@ -2,7 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-/// Makes a text from outside fit to be shown: one line, bounded, without any of `secrets` or a piece of one.
+/// Makes text from outside safe to show: one line of limited length, without any of `secrets` or a piece of one.
 ///
 /// STS repeats the whole string to sign in its `SignatureDoesNotMatch`, security token included, percent-encoded twice.
 pub fn redact(text: &str, secrets: &[&str]) -> String {
@@ -36,7 +36,7 @@ pub fn redact(text: &str, secrets: &[&str]) -> String {
     line.trim().trim_end_matches(['.', ':', ' ']).to_owned()
 }
 
-/// Whether a terminal or a viewer of logs may begin another line there, or do something stranger.
+/// Whether a terminal or log viewer may start a new line at the character, or treat it as a control character.
 pub fn breaks_a_line(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
@@ -57,7 +57,7 @@ fn repeats(word: &str, secrets: &[&str]) -> bool {
     })
 }
 
-/// Whether some stretch of [`SHORTEST_PIECE`] bytes stands in both; never if one of them is shorter.
+/// Whether both contain the same [`SHORTEST_PIECE`] bytes in a row; never if one of them is shorter.
 fn overlap(form: &str, secret: &str) -> bool {
     form.as_bytes().windows(SHORTEST_PIECE).any(|piece| {
         secret
@@ -67,10 +67,10 @@ fn overlap(form: &str, secret: &str) -> bool {
     })
 }
 
-/// How much of a message from outside is shown, in characters.
+/// The most characters of a message from outside that are shown.
 const MESSAGE_LIMIT: usize = 1000;
 
-/// How many characters of a secret are already too many.
+/// Bytes of a secret in a row that must not be shown.
 const SHORTEST_PIECE: usize = 8;
 
 #[cfg(test)]
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(shown, "The role not exists: acs:ram::1:role/x. next");
         assert_eq!(redact("a\u{85}b\u{2028}c\u{2029}d\re", &[]), "a b c d e");
         assert_eq!(redact(&"ab ".repeat(1000), &[]).chars().count(), 1000);
-        // Nor do long words or settings that are empty cost anything of it.
+        // Neither long words nor empty secrets remove anything.
         let message = "AuthenticationFail.OIDCToken.Expired";
         assert_eq!(redact(message, &["planted-secret", ""]), message);
     }
@@ -118,7 +118,7 @@ mod tests {
     fn redaction_removes_no_more_than_the_secret() {
         let message = "key=planted-secret, and more";
         assert_eq!(redact(message, &["planted-secret"]), "key=…, and more");
-        // Of what stands behind them there is as much as fits.
+        // The text after them is shown up to the limit.
         let secret = "s".repeat(500);
         let message = format!("{secret} {secret} {}", "ab ".repeat(300));
         assert!(redact(&message, &[&secret]).chars().count() > 900);

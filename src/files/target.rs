@@ -6,7 +6,7 @@ use std::path::Path;
 
 use chrono::{DateTime, Utc};
 
-use crate::failure::{Failure, OwnCode, Stage};
+use crate::failure::{Failure, LocalCode, Stage};
 use crate::refresh::store::Current;
 use crate::time::moment::Moment;
 
@@ -47,7 +47,7 @@ pub trait Target: Clone + Debug + Send + Sync + 'static {
 
 /// Makes the failure of a file that cannot be written, with a remedy for the error.
 pub(super) fn not_written(message: String, error: &io::Error) -> Failure {
-    let mut failure = Failure::new(Stage::File, OwnCode::FileNotWritten, message);
+    let mut failure = Failure::new(Stage::File, LocalCode::FileNotWritten, message);
     let advice = match error.kind() {
         io::ErrorKind::IsADirectory => "name a file in it",
         io::ErrorKind::AlreadyExists => {

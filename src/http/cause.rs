@@ -8,7 +8,7 @@ use rustls::pki_types::UnixTime;
 use rustls::{CertificateError, InvalidMessage};
 
 use crate::credentials::timestamp;
-use crate::failure::{Failure, OwnCode, Stage, chain};
+use crate::failure::{Failure, LocalCode, Stage, error_chain};
 
 /// Explains an error of the HTTP client during a call to `host`.
 pub(super) fn failure(host: &str, error: reqwest::Error) -> Failure {
@@ -21,8 +21,8 @@ pub(super) fn failure(host: &str, error: reqwest::Error) -> Failure {
     Failure::new(Stage::Transport, code, message)
 }
 
-fn explain(error: &reqwest::Error) -> (OwnCode, String) {
-    let text = chain(error);
+fn explain(error: &reqwest::Error) -> (LocalCode, String) {
+    let text = error_chain(error);
     // The cause comes last; the layers above it report only that the layer below has failed.
     let mut cause = text.as_str();
     while let Some(inner) = LAYERS.iter().find_map(|layer| cause.strip_prefix(layer)) {
@@ -37,11 +37,11 @@ fn explain(error: &reqwest::Error) -> (OwnCode, String) {
             _ if is_dns => format!("the proxy's name cannot be resolved ({cause})"),
             _ => format!("the proxy is unreachable: {cause}"),
         };
-        return (OwnCode::ProxyFailed, reason);
+        return (LocalCode::ProxyFailed, reason);
     }
     if is_dns {
         let reason = format!("its name cannot be resolved ({cause})");
-        return (OwnCode::DnsFailed, reason);
+        return (LocalCode::DnsFailed, reason);
     }
     if error.is_timeout() {
         let reason = if error.is_connect() {
@@ -49,12 +49,12 @@ fn explain(error: &reqwest::Error) -> (OwnCode, String) {
         } else {
             "no response within the timeout"
         };
-        return (OwnCode::TimedOut, reason.to_owned());
+        return (LocalCode::TimedOut, reason.to_owned());
     }
     let code = match find::<io::Error>(error).map(io::Error::kind) {
-        Some(io::ErrorKind::ConnectionRefused) => OwnCode::ConnectionRefused,
-        _ if error.is_connect() => OwnCode::ConnectFailed,
-        _ => OwnCode::RequestFailed,
+        Some(io::ErrorKind::ConnectionRefused) => LocalCode::ConnectionRefused,
+        _ if error.is_connect() => LocalCode::ConnectFailed,
+        _ => LocalCode::RequestFailed,
     };
     let reason = match cause {
         "tls handshake eof" => "it closed the connection during the TLS handshake",
@@ -63,7 +63,7 @@ fn explain(error: &reqwest::Error) -> (OwnCode, String) {
     (code, reason.to_owned())
 }
 
-fn explain_tls(error: &rustls::Error) -> (OwnCode, String) {
+fn explain_tls(error: &rustls::Error) -> (LocalCode, String) {
     let at = |time: &UnixTime| {
         let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
         DateTime::from_timestamp(seconds, 0).map_or_else(|| "a distant date".to_owned(), timestamp)
@@ -71,30 +71,30 @@ fn explain_tls(error: &rustls::Error) -> (OwnCode, String) {
     let certificate = match error {
         rustls::Error::InvalidCertificate(certificate) => certificate,
         rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-            return (OwnCode::TlsFailed, "it answers without TLS".to_owned());
+            return (LocalCode::TlsFailed, "it answers without TLS".to_owned());
         }
-        other => return (OwnCode::TlsFailed, other.to_string()),
+        other => return (LocalCode::TlsFailed, other.to_string()),
     };
     match certificate {
         CertificateError::UnknownIssuer => (
-            OwnCode::TlsUntrusted,
+            LocalCode::TlsUntrusted,
             "its certificate is not signed by a trusted authority (UnknownIssuer)".to_owned(),
         ),
         CertificateError::ExpiredContext { time, not_after } => {
             let (end, now) = (at(not_after), at(time));
             let reason =
                 format!("its certificate expired at {end}, and this machine's clock reads {now}");
-            (OwnCode::TlsOutdated, reason)
+            (LocalCode::TlsOutdated, reason)
         }
         CertificateError::NotValidYetContext { time, not_before } => {
             let (start, now) = (at(not_before), at(time));
             let reason = format!(
                 "its certificate is not valid before {start}, and this machine's clock reads {now}"
             );
-            (OwnCode::TlsOutdated, reason)
+            (LocalCode::TlsOutdated, reason)
         }
         CertificateError::Expired | CertificateError::NotValidYet => {
-            (OwnCode::TlsOutdated, error.to_string())
+            (LocalCode::TlsOutdated, error.to_string())
         }
         CertificateError::NotValidForNameContext {
             expected,
@@ -108,9 +108,9 @@ fn explain_tls(error: &rustls::Error) -> (OwnCode, String) {
             let presented: Vec<String> = presented.iter().map(name).collect();
             let (expected, presented) = (expected.to_str(), presented.join(", "));
             let reason = format!("its certificate is for {presented}, not for {expected}");
-            (OwnCode::TlsFailed, reason)
+            (LocalCode::TlsFailed, reason)
         }
-        _ => (OwnCode::TlsFailed, error.to_string()),
+        _ => (LocalCode::TlsFailed, error.to_string()),
     }
 }
 

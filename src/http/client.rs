@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, OwnCode, Stage, chain};
+use crate::failure::{Failure, LocalCode, Stage, error_chain};
 use crate::http::response::Response;
 use crate::http::{address, cause};
 
@@ -82,7 +82,7 @@ pub enum Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::new(Stage::Transport, OwnCode::RequestFailed, chain(&error))
+        Self::new(Stage::Transport, LocalCode::RequestFailed, error_chain(&error))
     }
 }
 
@@ -130,7 +130,7 @@ async fn send(client: &reqwest::Client, call: Call<'_>) -> Result<Response, Fail
     for (name, value) in call.headers {
         let mut value = HeaderValue::from_str(value).map_err(|_| {
             let message = format!("cannot send the header {name}: its value is not text");
-            Failure::new(Stage::Transport, OwnCode::RequestFailed, message)
+            Failure::new(Stage::Transport, LocalCode::RequestFailed, message)
         })?;
         value.set_sensitive(true);
         request = request.header(*name, value);
@@ -146,7 +146,7 @@ async fn send(client: &reqwest::Client, call: Call<'_>) -> Result<Response, Fail
     while let Some(chunk) = response.chunk().await.map_err(failed)? {
         if body.len() + chunk.len() > BODY_LIMIT {
             let message = format!("{host} answered with more than {BODY_LIMIT} bytes");
-            let failure = Failure::new(Stage::Answer, OwnCode::AnswerTooLarge, message);
+            let failure = Failure::new(Stage::Answer, LocalCode::AnswerTooLarge, message);
             return Err(failure);
         }
         body.extend_from_slice(&chunk);

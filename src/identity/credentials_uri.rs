@@ -11,7 +11,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::failure::diagnosis;
-use crate::failure::{Failure, OwnCode, Stage, redact};
+use crate::failure::{Failure, LocalCode, Stage, redact};
 use crate::http::address;
 use crate::http::client::{self, Call, Client};
 use crate::http::response::Response;
@@ -78,7 +78,7 @@ impl CredentialsUri {
         }
         let document = Document::parse(&response.body).map_err(|reason| {
             let message = format!("{} answered HTTP 200, but {reason}", self.host);
-            Failure::new(Stage::Answer, OwnCode::CredentialsUriUnusable, message)
+            Failure::new(Stage::Answer, LocalCode::CredentialsUriUnusable, message)
         })?;
         // Processes of one machine have the same clock.
         let date = response.date.filter(|_| self.loopback_port.is_none());
@@ -135,7 +135,7 @@ impl CredentialsUri {
         });
         let reason = reason.unwrap_or_else(|| "no JSON that gives a reason".to_owned());
         let message = format!("{host} answered HTTP {status} with {reason}");
-        let mut failure = Failure::new(Stage::Identity, OwnCode::CredentialsUriRefused, message);
+        let mut failure = Failure::new(Stage::Identity, LocalCode::CredentialsUriRefused, message);
         failure.retry_after = response.retry_after;
         diagnosis::not_passed(failure)
     }

@@ -10,7 +10,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use crate::credentials::{Credentials, Keys, Lease, RequestTime, is_key_text, time};
-use crate::failure::{Failure, OwnCode, Stage};
+use crate::failure::{Failure, LocalCode, Stage};
 use crate::time::moment::Moment;
 
 use super::Proof;
@@ -107,7 +107,7 @@ impl Document {
             .map(Proof::Lease)
             .ok_or_else(|| {
                 let message = format!("{source} returned credentials that have already expired");
-                Failure::new(Stage::Identity, OwnCode::ExpiredAnswer, message)
+                Failure::new(Stage::Identity, LocalCode::ExpiredAnswer, message)
             })
     }
 }

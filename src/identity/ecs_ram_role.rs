@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
 use crate::credentials::is_key_text;
-use crate::failure::{Failure, OwnCode, Stage, redact};
+use crate::failure::{Failure, LocalCode, Stage, redact};
 use crate::http::client::{Call, Client, Options};
 use crate::http::response::Response;
 use crate::time::clock::Clock;
@@ -76,7 +76,7 @@ impl EcsRamRole {
     pub(super) async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
         if self.metadata.disabled {
             let message = "ALIBABA_CLOUD_ECS_METADATA_DISABLED forbids the ECS metadata service";
-            return Err(refusal(OwnCode::MetadataDisabled, message));
+            return Err(refusal(LocalCode::MetadataDisabled, message));
         }
         let role = match &self.role {
             Some(role) => role.clone(),
@@ -86,7 +86,7 @@ impl EcsRamRole {
         let response = self.get(&format!("{CREDENTIALS}{role}"), clock).await?;
         if response.status == 404 {
             let message = format!("{} has no role {role} for this instance", self.host());
-            return Err(refusal(OwnCode::MetadataNoRole, message));
+            return Err(refusal(LocalCode::MetadataNoRole, message));
         }
         if response.status != 200 {
             return Err(self.refused(&response));
@@ -106,7 +106,7 @@ impl EcsRamRole {
         match (response.status, name) {
             (404, _) | (200, None) => {
                 let message = format!("{} reports that this instance has no RAM role", self.host());
-                Err(refusal(OwnCode::MetadataNoRole, message))
+                Err(refusal(LocalCode::MetadataNoRole, message))
             }
             (200, Some(name)) if is_role_name(name) => Ok(name.to_owned()),
             (200, Some(name)) => {
@@ -175,7 +175,7 @@ impl EcsRamRole {
         match status {
             200 => unusable(message),
             // A server that supports only v1 does not implement PUT.
-            400 | 404 | 405 | 501 => refusal(OwnCode::MetadataNoToken, message),
+            400 | 404 | 405 | 501 => refusal(LocalCode::MetadataNoToken, message),
             _ => Failure {
                 message,
                 ..self.refused(response)
@@ -213,17 +213,17 @@ impl EcsRamRole {
                 "the ECS metadata service is unreachable: {}",
                 failure.message
             );
-            Failure::new(Stage::Transport, OwnCode::MetadataUnreachable, message)
+            Failure::new(Stage::Transport, LocalCode::MetadataUnreachable, message)
         })
     }
 
     fn refused(&self, response: &Response) -> Failure {
         let (host, status) = (self.host(), response.status);
         let code = match status {
-            401 | 403 => OwnCode::MetadataRefused,
-            429 => OwnCode::MetadataThrottled,
+            401 | 403 => LocalCode::MetadataRefused,
+            429 => LocalCode::MetadataThrottled,
             // Including errors of the service, which is reachable.
-            _ => OwnCode::MetadataUnusable,
+            _ => LocalCode::MetadataUnusable,
         };
         let message = format!("{host} answered HTTP {status} to a request for the instance's role");
         let mut failure = refusal(code, message);
@@ -237,12 +237,12 @@ impl EcsRamRole {
     }
 }
 
-fn refusal(code: OwnCode, message: impl Into<String>) -> Failure {
+fn refusal(code: LocalCode, message: impl Into<String>) -> Failure {
     Failure::new(Stage::Identity, code, message)
 }
 
 fn unusable(message: String) -> Failure {
-    Failure::new(Stage::Answer, OwnCode::MetadataUnusable, message)
+    Failure::new(Stage::Answer, LocalCode::MetadataUnusable, message)
 }
 
 /// Whether a text is a valid role name: the name alone, not an ARN.

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use tokio::task::JoinHandle;
 
 use crate::credentials::is_key_text;
-use crate::failure::{Failure, OwnCode, Stage};
+use crate::failure::{Failure, LocalCode, Stage};
 use crate::system::file;
 
 /// A file that contains one key or token.
@@ -58,8 +58,8 @@ impl File {
             Err(_) => Error::Read(io::Error::other("the reading thread ended").into()),
         };
         let code = match error {
-            Error::Read(file::Error::Io(_)) => OwnCode::IdentityFileUnreadable,
-            Error::Read(_) | Error::Invalid(_) => OwnCode::IdentityFileInvalid,
+            Error::Read(file::Error::Io(_)) => LocalCode::IdentityFileUnreadable,
+            Error::Read(_) | Error::Invalid(_) => LocalCode::IdentityFileInvalid,
         };
         let message = format!("cannot use {}: {error}", self.path.display());
         Err(Failure::new(Stage::Identity, code, message))

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, OwnCode, Stage};
+use crate::failure::{Failure, LocalCode, Stage};
 use crate::system::process::{AwaitedChild, reap_orphans, with_original_umask};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
@@ -44,7 +44,7 @@ impl Process {
         let name = self.name();
         let document = Document::parse(output).map_err(|reason| {
             let message = format!("{name} succeeded, but its output cannot be used: {reason}");
-            Failure::new(Stage::Identity, OwnCode::ProcessOutputUnusable, message)
+            Failure::new(Stage::Identity, LocalCode::ProcessOutputUnusable, message)
         })?;
         document.proof(requested_at, None, name)
     }
@@ -64,7 +64,7 @@ impl Process {
             .kill_on_drop(true);
         let mut child = with_original_umask(|| command.spawn()).map_err(|error| {
             let message = format!("cannot start {name}: {error}");
-            Failure::new(Stage::Identity, OwnCode::ProcessNotStarted, message)
+            Failure::new(Stage::Identity, LocalCode::ProcessNotStarted, message)
         })?;
         let _awaited = AwaitedChild::new(child.id());
         let group = Group(child.id());
@@ -91,14 +91,14 @@ impl Process {
         match outcome {
             Err(_) => {
                 let reason = format!("did not end within {} seconds", self.timeout.as_secs());
-                failed(OwnCode::ProcessTimedOut, reason)
+                failed(LocalCode::ProcessTimedOut, reason)
             }
             Ok(Err(error)) => {
                 let reason = format!("could not be read: {error}");
-                failed(OwnCode::ProcessOutputUnusable, reason)
+                failed(LocalCode::ProcessOutputUnusable, reason)
             }
             Ok(Ok((_, status))) if !status.success() => {
-                failed(OwnCode::ProcessFailed, ending(status))
+                failed(LocalCode::ProcessFailed, ending(status))
             }
             Ok(Ok((output, _))) => Ok(output),
         }

@@ -13,7 +13,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::error::Category;
 
 use crate::credentials::{Keys, RoleArn, RoleRequest, RoleSessionName, is_key_text, time_of};
-use crate::failure::{Failure, OwnCode, Stage, redact};
+use crate::failure::{Failure, LocalCode, Stage, redact};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
@@ -129,7 +129,7 @@ impl Profile {
                 // It quotes names of the file, which may be anything.
                 let reason = redact(&error.to_string(), &[]);
                 let message = format!("cannot use {}: {reason}", self.file.path().display());
-                Failure::new(Stage::Identity, OwnCode::ProfileUnusable, message)
+                Failure::new(Stage::Identity, LocalCode::ProfileUnusable, message)
             }
         })
     }

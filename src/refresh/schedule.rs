@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::failure::{Failure, RETRY_AFTER_CAP, THROTTLED_BACKOFF, Verdict};
+use crate::failure::{Failure, FailureClass, RETRY_AFTER_CAP, THROTTLED_BACKOFF};
 
 /// A random number in [0, 1), drawn once a decision.
 pub type Jitter = f64;
@@ -43,10 +43,10 @@ pub fn backoff(
 ) -> Duration {
     let doubled = |base: Duration| base.saturating_mul(1 << failures.min(10));
     let retry_after = failure.retry_after.unwrap_or_default().min(RETRY_AFTER_CAP);
-    let (floor, cap) = match failure.verdict {
-        Verdict::Fatal => (CAP.mul_f64(0.9), CAP),
-        Verdict::Retry => (FLOOR, doubled(FLOOR).min(CAP)),
-        Verdict::Throttled => {
+    let (floor, cap) = match failure.class {
+        FailureClass::Persistent => (CAP.mul_f64(0.9), CAP),
+        FailureClass::Transient => (FLOOR, doubled(FLOOR).min(CAP)),
+        FailureClass::Throttled => {
             let max = left.map_or(THROTTLED_CAP, throttled_backoff_cap);
             (THROTTLED_BACKOFF, doubled(THROTTLED_BACKOFF).min(max))
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::credentials::{Lease, RoleRequest};
 use crate::failure::caller::{Caller, CallerIdentity};
 use crate::failure::diagnosis;
-use crate::failure::{Failure, OwnCode, Stage};
+use crate::failure::{Failure, LocalCode, Stage};
 use crate::identity::{self, Identity, Proof, Resolved};
 use crate::sts::Sts;
 use crate::time::clock::Clock;
@@ -123,7 +123,7 @@ impl Chain {
             };
             return diagnosis::explained(failure, role, principal, now);
         }
-        if diagnosis::wants_caller(&failure)
+        if diagnosis::requires_caller(&failure)
             && let Some(keys) = proof.keys()
             && self
                 .caller
@@ -157,7 +157,7 @@ fn not_temporary(identity: &Identity) -> Failure {
     let message = format!(
         "the {kind} identity holds an AccessKey without an expiry, which is never served to a job"
     );
-    Failure::new(Stage::Identity, OwnCode::IdentityNotTemporary, message)
+    Failure::new(Stage::Identity, LocalCode::IdentityNotTemporary, message)
 }
 
 /// How long the explanation of a refusal may take.

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, watch};
 
 use crate::credentials::{Credentials, Lease};
-use crate::failure::{Failure, Verdict};
+use crate::failure::{Failure, FailureClass};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
@@ -109,7 +109,7 @@ impl Snapshot {
                 Offer::Credentials(Arc::clone(current))
             }
             (Phase::Expired, _, Some(failure)) => Offer::Refusal(Arc::clone(failure)),
-            (_, _, Some(failure)) if failure.verdict == Verdict::Fatal => {
+            (_, _, Some(failure)) if failure.class == FailureClass::Persistent => {
                 Offer::Refusal(Arc::clone(failure))
             }
             // Also an expiry without a failure: the machine was suspended meanwhile, and a renewal is due.

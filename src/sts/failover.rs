@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::failure::{self, Failure, Stage, Verdict};
+use crate::failure::{self, Failure, Stage, FailureClass};
 use crate::http::client::Client;
 use crate::time::moment::Moment;
 
@@ -45,7 +45,7 @@ pub(super) fn backoff(failure: &Failure) -> Option<Duration> {
     let backoff = requested
         .max(failure::THROTTLED_BACKOFF)
         .min(failure::RETRY_AFTER_CAP);
-    (failure.verdict == Verdict::Throttled).then_some(backoff)
+    (failure.class == FailureClass::Throttled).then_some(backoff)
 }
 
 /// Whether another endpoint may succeed: each region has its own network path, outages and quota.
@@ -53,10 +53,10 @@ pub(super) fn is_worth_failover(failure: &Failure) -> bool {
     let code = &failure.code;
     matches!(failure.stage, Stage::Transport | Stage::Answer)
         || matches!(code.as_str(), "InternalError" | "ServiceUnavailable")
-        || match failure.verdict {
-            Verdict::Throttled => true,
+        || match failure.class {
+            FailureClass::Throttled => true,
             // The verdict on a code outside the table is Retry only after a status of 5xx.
-            Verdict::Retry => !code.is_known(),
-            Verdict::Fatal => false,
+            FailureClass::Transient => !code.is_known(),
+            FailureClass::Persistent => false,
         }
 }

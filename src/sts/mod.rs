@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::credentials::{Keys, Lease, RequestTime, RoleRequest};
 use crate::failure::caller::Caller;
-use crate::failure::{Failure, OwnCode, Stage, Verdict};
+use crate::failure::{Failure, LocalCode, Stage, FailureClass};
 use crate::http::client::{self, Call};
 use crate::http::response::Response;
 use crate::time::clock::Clock;
@@ -134,7 +134,7 @@ impl Sts {
                 let (action, host) = (request.action, success.host);
                 let message =
                     format!("{action} at {host} answered HTTP 200, without the caller identity");
-                Failure::new(Stage::Answer, OwnCode::UnexpectedAnswer, message)
+                Failure::new(Stage::Answer, LocalCode::UnexpectedAnswer, message)
             })
         };
         self.call(&request, read).await
@@ -156,7 +156,7 @@ impl Sts {
                 let message = format!(
                     "{action} at {host} answered with credentials that have already expired"
                 );
-                let failure = Failure::new(Stage::Answer, OwnCode::ExpiredAnswer, message);
+                let failure = Failure::new(Stage::Answer, LocalCode::ExpiredAnswer, message);
                 wire::with_request_id(failure, success.response, secrets)
             })
         };
@@ -203,7 +203,7 @@ impl Sts {
     ) -> Result<T, Failure> {
         let Some(state) = self.endpoints.get_mut(self.current) else {
             let message = "no STS endpoint is configured";
-            let failure = Failure::new(Stage::Transport, OwnCode::RequestFailed, message);
+            let failure = Failure::new(Stage::Transport, LocalCode::RequestFailed, message);
             return Err(failure);
         };
         let requested_at = self.clock.now();
@@ -256,10 +256,10 @@ impl Sts {
         // that throttle have their own backoff.
         if is_worth_failover(&failure) {
             for earlier in &self.failovers {
-                failure.verdict = match (failure.verdict, earlier.verdict) {
-                    (Verdict::Retry, _) | (_, Verdict::Retry) => Verdict::Retry,
-                    (Verdict::Throttled, _) | (_, Verdict::Throttled) => Verdict::Throttled,
-                    (Verdict::Fatal, Verdict::Fatal) => Verdict::Fatal,
+                failure.class = match (failure.class, earlier.class) {
+                    (FailureClass::Transient, _) | (_, FailureClass::Transient) => FailureClass::Transient,
+                    (FailureClass::Throttled, _) | (_, FailureClass::Throttled) => FailureClass::Throttled,
+                    (FailureClass::Persistent, FailureClass::Persistent) => FailureClass::Persistent,
                 };
                 failure.retry_after = failure.retry_after.min(earlier.retry_after);
             }
@@ -271,6 +271,6 @@ impl Sts {
 fn stamp(at: DateTime<Utc>) -> Result<Stamp, Failure> {
     Stamp::new(at).map_err(|error| {
         let message = format!("cannot generate a random nonce: {error}");
-        Failure::new(Stage::Identity, OwnCode::RequestFailed, message)
+        Failure::new(Stage::Identity, LocalCode::RequestFailed, message)
     })
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, RoleRequest, is_key_text, time};
 use crate::failure::caller::Caller;
-use crate::failure::{Code, Failure, OwnCode, Stage, Verdict, redact};
+use crate::failure::{Code, Failure, LocalCode, Stage, FailureClass, redact};
 use crate::http::response::Response;
 
 use super::sign::Parameters;
@@ -93,7 +93,7 @@ pub fn check_status(
         // STS's FAQ: a bare 302 means that the caller is over its quota.
         300..400 => {
             let message = format!("{action} at {host} answered HTTP {}", response.status);
-            Failure::new(Stage::Sts, OwnCode::Redirected, message)
+            Failure::new(Stage::Sts, LocalCode::Redirected, message)
         }
         _ => refused(action, host, response, secrets),
     };
@@ -145,9 +145,9 @@ pub fn credentials(
     let unusable = |reason: String| {
         let message = format!("{action} at {host} answered HTTP 200, but {reason}");
         let code = if is_page(response) {
-            OwnCode::WebPage
+            LocalCode::WebPage
         } else {
-            OwnCode::UnexpectedAnswer
+            LocalCode::UnexpectedAnswer
         };
         with_request_id(
             Failure::new(Stage::Answer, code, message),
@@ -203,10 +203,10 @@ fn refused(action: &str, host: &str, response: &Response, secrets: &[&str]) -> F
         let code = match status {
             429 => Code::remote("Throttling"),
             // "Network authentication required": a captive portal.
-            511 => OwnCode::WebPage.into(),
+            511 => LocalCode::WebPage.into(),
             500.. => Code::remote("ServiceUnavailable"),
-            _ if is_page(response) => OwnCode::WebPage.into(),
-            _ => OwnCode::UnexpectedAnswer.into(),
+            _ if is_page(response) => LocalCode::WebPage.into(),
+            _ => LocalCode::UnexpectedAnswer.into(),
         };
         return Failure::new(Stage::Answer, code, message);
     };
@@ -219,8 +219,8 @@ fn refused(action: &str, host: &str, response: &Response, secrets: &[&str]) -> F
     let mut failure = Failure::new(Stage::Sts, Code::Remote(code), message);
     match status {
         // The status decides for a code outside the table.
-        500.. if !failure.code.is_known() => failure.verdict = Verdict::Retry,
-        429 => failure.verdict = Verdict::Throttled,
+        500.. if !failure.code.is_known() => failure.class = FailureClass::Transient,
+        429 => failure.class = FailureClass::Throttled,
         _ => {}
     }
     failure.request_id = refusal.request_id.map(|id| redact(&id, secrets));
@@ -372,8 +372,8 @@ mod tests {
                 "UnexpectedAnswer"
             };
             assert_eq!(
-                (failure.code.as_str(), failure.verdict),
-                (code, Verdict::Retry)
+                (failure.code.as_str(), failure.class),
+                (code, FailureClass::Transient)
             );
             assert_eq!(failure.request_id.as_deref(), Some("FROM-HEADER"));
             assert!(sentence.contains(reason), "{sentence}");
@@ -434,21 +434,21 @@ mod tests {
         let body = r#"{"Code":"Strange.New","Message":"?"}"#;
         let known = r#"{"Code":"NoPermission"}"#;
         for (status, body, code, verdict) in [
-            (500, body, "Strange.New", Verdict::Retry),
-            (400, body, "Strange.New", Verdict::Fatal),
-            (429, body, "Strange.New", Verdict::Throttled),
-            (500, known, "NoPermission", Verdict::Fatal),
-            (429, known, "NoPermission", Verdict::Throttled),
-            (429, "slow down", "Throttling", Verdict::Throttled),
-            (502, "<html>", "ServiceUnavailable", Verdict::Retry),
-            (403, "no", "UnexpectedAnswer", Verdict::Retry),
-            (403, " <html>", "WebPage", Verdict::Retry),
-            (511, "", "WebPage", Verdict::Retry),
-            (302, "", "Redirected", Verdict::Throttled),
+            (500, body, "Strange.New", FailureClass::Transient),
+            (400, body, "Strange.New", FailureClass::Persistent),
+            (429, body, "Strange.New", FailureClass::Throttled),
+            (500, known, "NoPermission", FailureClass::Persistent),
+            (429, known, "NoPermission", FailureClass::Throttled),
+            (429, "slow down", "Throttling", FailureClass::Throttled),
+            (502, "<html>", "ServiceUnavailable", FailureClass::Transient),
+            (403, "no", "UnexpectedAnswer", FailureClass::Transient),
+            (403, " <html>", "WebPage", FailureClass::Transient),
+            (511, "", "WebPage", FailureClass::Transient),
+            (302, "", "Redirected", FailureClass::Throttled),
         ] {
             let failure = parsed(status, body).unwrap_err();
             assert_eq!(
-                (failure.code.as_str(), failure.verdict),
+                (failure.code.as_str(), failure.class),
                 (code, verdict),
                 "{status} {body}"
             );

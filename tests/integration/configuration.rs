@@ -1,4 +1,4 @@
-//! Every configuration mistake: one sentence that names the place, the reason and the remedy, all at once, exit 78.
+//! Every configuration error: one sentence that names the place, the reason and the remedy, all at once, exit 78.
 
 use std::fs;
 
@@ -229,7 +229,7 @@ fn all_mistakes_are_reported_at_once() {
     );
     assert_eq!(code, Some(78));
     assert!(
-        message.starts_with("ram-sidecar: 8 configuration mistakes:"),
+        message.starts_with("ram-sidecar: 8 configuration errors:"),
         "{message}"
     );
     for place in [

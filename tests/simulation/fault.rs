@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::DateTime;
-use ram_sidecar::failure::OwnCode;
+use ram_sidecar::failure::LocalCode;
 use ram_sidecar::http::response::Response;
 
 use crate::world::plain;
@@ -53,7 +53,7 @@ pub(crate) enum Fault {
 
 /// How a request fails that does not reach STS.
 pub(crate) struct TransportError {
-    pub(crate) code: OwnCode,
+    pub(crate) code: LocalCode,
     pub(crate) after: Duration,
 }
 
@@ -87,9 +87,9 @@ impl Fault {
 
     pub(crate) fn transport_error(self) -> Option<TransportError> {
         let (code, after) = match self {
-            Self::Hangs => (OwnCode::TimedOut, Duration::from_secs(10)),
-            Self::Unresolved => (OwnCode::DnsFailed, Duration::from_millis(20)),
-            Self::Unreachable => (OwnCode::ConnectFailed, Duration::from_secs(5)),
+            Self::Hangs => (LocalCode::TimedOut, Duration::from_secs(10)),
+            Self::Unresolved => (LocalCode::DnsFailed, Duration::from_millis(20)),
+            Self::Unreachable => (LocalCode::ConnectFailed, Duration::from_secs(5)),
             _ => return None,
         };
         Some(TransportError { code, after })

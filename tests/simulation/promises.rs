@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use chrono::DateTime;
-use ram_sidecar::failure::Verdict;
+use ram_sidecar::failure::FailureClass;
 use ram_sidecar::files::writer;
 use ram_sidecar::refresh::store::{Offer, Phase};
 use serde_json::Value;
@@ -235,10 +235,10 @@ fn due(attempt: &Attempt) -> Duration {
             .max(CAP),
         Err(failure) => {
             let retry_after = failure.retry_after.unwrap_or_default();
-            let cap = match failure.verdict {
+            let cap = match failure.class {
                 // With much lifetime remaining, the quota is left to others.
-                Verdict::Throttled => RETRY_AFTER_CAP,
-                Verdict::Fatal | Verdict::Retry => CAP,
+                FailureClass::Throttled => RETRY_AFTER_CAP,
+                FailureClass::Persistent | FailureClass::Transient => CAP,
             };
             retry_after.min(RETRY_AFTER_CAP) + cap
         }
@@ -269,7 +269,7 @@ fn recovered(
         .max(pause);
     let health = daemon.health.health(world.clock().now());
     let failure = health.failure.as_deref();
-    if failure.is_some_and(|failure| failure.verdict == Verdict::Throttled) {
+    if failure.is_some_and(|failure| failure.class == FailureClass::Throttled) {
         limit += RETRY_AFTER_CAP;
     }
     if now < since + limit {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use ram_sidecar::credentials::timestamp;
-use ram_sidecar::failure::{Failure, OwnCode, Stage};
+use ram_sidecar::failure::{Failure, LocalCode, Stage};
 use ram_sidecar::http::client::{Call, ResponseFuture, Transport};
 use ram_sidecar::http::response::Response;
 use ram_sidecar::time::clock::Clock;
@@ -191,7 +191,7 @@ impl World {
             sleep(Duration::from_secs(10).saturating_sub(there)).await;
             return Err(Failure::new(
                 Stage::Transport,
-                OwnCode::TimedOut,
+                LocalCode::TimedOut,
                 "simulated",
             ));
         }

@@ -108,7 +108,7 @@ impl Report {
         let other = |candidate: Candidate| Other {
             kind: candidate.kind.name(),
             origin: candidate.origin,
-            taken: candidate.is_taken,
+            taken: candidate.is_selected,
         };
         Self {
             good: false,

@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::config::checker::{Checker, Reported};
 use crate::config::setting::{Setting, settings};
-use crate::config::{Input, Mistakes, log, parse};
+use crate::config::{Errors, Input, log, parse};
 use crate::inject::Request;
 use crate::inject::admission::Policy;
 use crate::inject::webhook::{Accounts, Certificate, Options};
@@ -40,7 +40,7 @@ settings! {
 /// Checks the settings of the webhook, those of the injection, and `log.*`.
 ///
 /// The defaults apply to fields that neither a pod nor its service account sets.
-pub fn webhook(input: &Input<'_>, defaults: Request) -> Result<Options, Mistakes> {
+pub fn webhook(input: &Input<'_>, defaults: Request) -> Result<Options, Errors> {
     let mut checker = Checker::new(input, SETTINGS);
     let options = options(&mut checker, input, defaults);
     checker.finish(options)
@@ -61,9 +61,9 @@ fn options(
         checker.report(error);
     }
     let log = log(checker);
-    if checker.layers.is_file_lost {
+    if checker.layers.is_file_unreadable {
         // The lost file may configure the log.
-        checker.report_gathering();
+        checker.report_layer_problems();
     }
     Ok(Options {
         listen: listen?,

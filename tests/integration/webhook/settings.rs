@@ -49,7 +49,7 @@ fn all_errors_are_reported_at_once() {
         assert!(stderr.contains(place), "{place}\n{stderr}");
     }
     assert!(
-        stderr.starts_with("ram-sidecar: 11 configuration mistakes:"),
+        stderr.starts_with("ram-sidecar: 11 configuration errors:"),
         "{stderr}"
     );
     assert!(!stderr.contains(PLANTED));
@@ -96,7 +96,7 @@ fn the_api_server_url_is_https_from_the_cluster_or_a_flag() {
         ];
         let reported = report(&[], &variables);
         assert!(
-            reported.starts_with("ram-sidecar: 1 configuration mistake:"),
+            reported.starts_with("ram-sidecar: 1 configuration error:"),
             "{reported}"
         );
     }

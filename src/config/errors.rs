@@ -1,34 +1,32 @@
-//! Everything that is wrong with a configuration, a line for each mistake.
+//! The errors of a configuration, one line each.
 
 use std::fmt;
 
 use crate::failure::breaks_a_line;
 
-/// Everything that is wrong with a configuration, a sentence each.
+/// The errors of a configuration, one sentence each.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Mistakes(pub Vec<String>);
+pub struct Errors(pub Vec<String>);
 
-impl Mistakes {
-    /// Makes each of them one line, whatever text it repeats.
+impl Errors {
+    /// Limits each error to one line of limited length, because it may repeat text of the input.
     pub(crate) fn of(problems: &[String]) -> Self {
         Self(problems.iter().map(|problem| line(problem)).collect())
     }
 }
 
-impl fmt::Display for Mistakes {
+impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
         let plural = if count == 1 { "" } else { "s" };
-        write!(f, "{count} configuration mistake{plural}:")?;
-        self.0
-            .iter()
-            .try_for_each(|mistake| write!(f, "\n  {mistake}"))
+        write!(f, "{count} configuration error{plural}:")?;
+        self.0.iter().try_for_each(|error| write!(f, "\n  {error}"))
     }
 }
 
-impl std::error::Error for Mistakes {}
+impl std::error::Error for Errors {}
 
-/// Keeps the beginning, which says where the mistake is, and the end, which says what to write instead.
+/// Keeps the start, which names the place, and the end, which names the remedy.
 fn line(problem: &str) -> String {
     let mut line: Vec<char> = problem
         .chars()
@@ -40,5 +38,5 @@ fn line(problem: &str) -> String {
     line.into_iter().collect()
 }
 
-/// Longer than any mistake that does not repeat a text of that length.
+/// Characters: longer than any error that does not repeat long text of the input.
 const LONGEST: usize = 2000;
