@@ -1,4 +1,4 @@
-//! Helpers of several unit tests.
+//! Helpers for unit tests.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -22,10 +22,10 @@ pub(crate) fn directory(name: &str) -> PathBuf {
 }
 
 /// Reports that a test is skipped because `what` is missing, and fails under `CI=true`.
-#[expect(clippy::print_stderr, reason = "a test that did nothing must say so")]
+#[expect(clippy::print_stderr, reason = "a skipped test must be reported")]
 #[expect(
     clippy::disallowed_methods,
-    reason = "the environment says whether a test runs in CI"
+    reason = "the environment shows whether a test runs in CI"
 )]
 pub(crate) fn skipped(what: &str) {
     eprintln!("SKIPPED: {what} not found");
@@ -41,7 +41,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Starts to record, until the value is dropped.
+    /// Records the log until the value is dropped.
     pub(crate) fn start() -> Self {
         let written = Written::default();
         let writer = written.clone();
@@ -58,7 +58,7 @@ impl Log {
         }
     }
 
-    /// Takes the lines since the last time, without the blanks around them.
+    /// Returns the lines since the last call, trimmed.
     pub(crate) fn take(&self) -> Vec<String> {
         let bytes = std::mem::take(&mut *self.written.0.lock().unwrap());
         let text = String::from_utf8(bytes).unwrap();

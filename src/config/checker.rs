@@ -1,30 +1,30 @@
-//! Asks for settings one by one, and collects everything that is wrong with them.
+//! Reads settings one by one, and collects their errors.
 
 use super::layers::{Given, Layers};
 use super::setting::{Definition, Setting};
 use super::settings::SETTINGS;
 use super::{Errors, Input, Shown};
 
-/// The gathered settings, and what is wrong with them so far.
+/// The gathered settings, and the errors found so far.
 pub(crate) struct Checker {
     pub(crate) layers: Layers,
     problems: Vec<String>,
 }
 
-/// Something is wrong, and was reported.
+/// Proves that an error was reported.
 #[derive(Debug)]
 pub(crate) struct Reported(());
 
 impl Checker {
-    /// Gathers the settings, and those that the command has of its own.
-    pub(crate) fn new(input: &Input<'_>, own: &[&'static Definition]) -> Self {
+    /// Gathers the settings of the table and of the command.
+    pub(crate) fn new(input: &Input<'_>, command_settings: &[&'static Definition]) -> Self {
         Self {
-            layers: Layers::gather(input, own),
+            layers: Layers::gather(input, command_settings),
             problems: Vec::new(),
         }
     }
 
-    /// Returns the value of a setting, or its default; nothing if it has neither.
+    /// Returns the value of a setting, or its default; `None` if it has neither.
     pub(crate) fn optional<T>(&mut self, setting: &Setting<T>) -> Result<Option<T>, Reported> {
         let text = match self.given(setting) {
             Some(given) => &given.value,
@@ -35,7 +35,7 @@ impl Checker {
         };
         match (setting.parse)(text) {
             Ok(value) => Ok(Some(value)),
-            Err(reason) => Err(self.refuse(setting, &reason)),
+            Err(reason) => Err(self.reject(setting, &reason)),
         }
     }
 
@@ -44,7 +44,7 @@ impl Checker {
         self.required(setting, "")
     }
 
-    /// Returns the value of a setting that must be given, and says for what if it is missing.
+    /// Returns the value of a required setting. If it is missing, the error names the purpose.
     pub(crate) fn required<T>(
         &mut self,
         setting: &Setting<T>,
@@ -57,13 +57,13 @@ impl Checker {
         })
     }
 
-    /// Returns what was given for a setting, unchecked.
+    /// Returns the configured text of a setting, unchecked.
     pub(crate) fn given(&self, setting: &Definition) -> Option<&Given> {
         self.layers.get(setting)
     }
 
-    /// Reports what is wrong with the value of a setting, at the place where it was given or could be.
-    pub(crate) fn refuse(&mut self, setting: &Definition, reason: &str) -> Reported {
+    /// Reports an error of a setting's value, at its origin or, if it is unset, at its variable.
+    pub(crate) fn reject(&mut self, setting: &Definition, reason: &str) -> Reported {
         let place = match self.given(setting) {
             Some(given) => given.origin.to_string(),
             None => setting.variable(),
@@ -71,7 +71,7 @@ impl Checker {
         self.report(format!("{place}: {reason}"))
     }
 
-    /// Reports a mistake; the same one only once.
+    /// Reports an error, unless it was reported already.
     pub(crate) fn report(&mut self, problem: String) -> Reported {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
@@ -79,7 +79,7 @@ impl Checker {
         Reported(())
     }
 
-    /// Reports several mistakes in one place.
+    /// Reports several errors of one place.
     pub(crate) fn report_all(
         &mut self,
         place: &str,
@@ -90,12 +90,12 @@ impl Checker {
         Reported(())
     }
 
-    /// Reports what is wrong with the file and the variables as such.
+    /// Reports the errors that do not depend on the value of a setting.
     pub(crate) fn report_layer_problems(&mut self) {
         self.problems.append(&mut self.layers.problems);
     }
 
-    /// Returns the outcome, unless anything was reported.
+    /// Returns the outcome, or all reported errors.
     pub(crate) fn finish<T>(self, outcome: Result<T, Reported>) -> Result<T, Errors> {
         match outcome {
             Ok(value) if self.problems.is_empty() => Ok(value),
@@ -103,7 +103,7 @@ impl Checker {
         }
     }
 
-    /// Returns every setting that has a value, and where it was given.
+    /// Returns every setting that has a value, with its origin.
     pub(crate) fn shown(&self) -> Vec<Shown> {
         let mut shown = Vec::new();
         for setting in SETTINGS {

@@ -1,4 +1,4 @@
-//! Which identity was configured: the chosen one, else the only one whose settings are present.
+//! Selects the identity: the one of `identity.type`, else the only one whose settings are present.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,34 +11,34 @@ use crate::identity::{
 
 use super::checker::{Checker, Reported};
 use super::layers::Origin;
-use super::parse::{Kind, NAMES};
+use super::parse::{KIND_NAMES, Kind};
 use super::setting::{Definition, Setting};
 use super::{Candidate, Input, session, settings};
 
-/// Returns every kind whose settings are present, whether or not it is the one that counts.
+/// Returns every kind whose settings are present, selected or not.
 pub(super) fn candidates(checker: &Checker) -> Vec<Candidate> {
     let chosen = checker.given(&settings::IDENTITY_TYPE);
     let present = |(kind, settings): &(Kind, &[&Definition])| {
         let given = settings.iter().find_map(|setting| checker.given(setting))?;
-        // Every container of a pod may have this variable: it says where clients ask, and that is this process.
+        // Every container of a pod may have this variable: it names the server for clients, which is this process.
         let is_for_clients = given.origin == Origin::Variable(&settings::CREDENTIALS_URI);
         Some(Candidate {
             kind: *kind,
             origin: given.origin.to_string(),
-            is_taken: chosen.map_or(!is_for_clients, |chosen| chosen.value == kind.name()),
+            is_selected: chosen.map_or(!is_for_clients, |chosen| chosen.value == kind.name()),
         })
     };
-    EVIDENCE.iter().filter_map(present).collect()
+    SELECTORS.iter().filter_map(present).collect()
 }
 
-/// Decides which kind it is; fails with the mistake when there is none, or more than one.
-pub(super) fn given(checker: &Checker) -> Result<Kind, String> {
+/// Returns the selected kind. Fails if there is none, or more than one.
+pub(super) fn selected_kind(checker: &Checker) -> Result<Kind, String> {
     if let Some(chosen) = checker.given(&settings::IDENTITY_TYPE) {
         return (settings::IDENTITY_TYPE.parse)(&chosen.value)
             .map_err(|reason| format!("{}: {reason}", chosen.origin));
     }
     let candidates = candidates(checker);
-    let taken: Vec<&Candidate> = candidates.iter().filter(|c| c.is_taken).collect();
+    let taken: Vec<&Candidate> = candidates.iter().filter(|c| c.is_selected).collect();
     match taken.as_slice() {
         [only] => Ok(only.kind),
         [] => {
@@ -50,7 +50,7 @@ pub(super) fn given(checker: &Checker) -> Result<Kind, String> {
                 )
             });
             Err(format!(
-                "identity.type: no identity is given; set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET (or their _FILE forms), or ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE, or choose with RAM_SIDECAR_IDENTITY: {NAMES}{unused}"
+                "identity.type: no identity is given; set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET (or their _FILE forms), or ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE, or choose with RAM_SIDECAR_IDENTITY: {KIND_NAMES}{unused}"
             ))
         }
         several => {
@@ -122,11 +122,11 @@ fn required_part(
 ) -> Result<Value, Reported> {
     self::part(checker, part, file)?.ok_or_else(|| {
         let (key, variable) = (part.key, part.variable());
-        checker.report(format!("{key}: it is missing beside the rest of the AccessKey; set {variable} or {variable}_FILE"))
+        checker.report(format!("{key}: it is missing, but the rest of the AccessKey is set; set {variable} or {variable}_FILE"))
     })
 }
 
-/// Reads one part of an AccessKey, which is given outright or as a file.
+/// Reads one part of an AccessKey: its value, or the path of its file.
 fn part(
     checker: &mut Checker,
     part: &Setting<Value>,
@@ -150,8 +150,8 @@ fn oidc(checker: &mut Checker) -> Result<Identity, Reported> {
             (&settings::ROLE_SOURCE_IDENTITY, "source identity"),
         ] {
             if checker.given(setting).is_some() {
-                let reason = format!("AssumeRoleWithOIDC takes no {what}; remove it");
-                checker.refuse(setting, &reason);
+                let reason = format!("AssumeRoleWithOIDC does not support the {what}; remove it");
+                checker.reject(setting, &reason);
             }
         }
     }
@@ -178,7 +178,7 @@ fn ecs_ram_role(checker: &mut Checker) -> Result<Identity, Reported> {
     let metadata = metadata(checker);
     let role = checker.optional(&settings::ECS_ROLE_NAME);
     if metadata.as_ref().is_ok_and(|metadata| metadata.disabled) {
-        checker.refuse(&settings::METADATA_DISABLED, "it forbids the ECS metadata service, which the ecs_ram_role identity asks; unset it for this process, or choose another identity");
+        checker.reject(&settings::METADATA_DISABLED, "it forbids the ECS metadata service, which the ecs_ram_role identity uses; unset it for this process, or choose another identity");
     }
     Ok(Identity::EcsRamRole(EcsRamRole::new(metadata?, role?)))
 }
@@ -194,7 +194,7 @@ fn profile(
         let home = || (input.variable)("HOME").filter(|home| !home.is_empty());
         let in_home = || Some(File::new(PathBuf::from(home()?).join(".aliyun/config.json")));
         given.or_else(in_home).ok_or_else(|| {
-            checker.report("identity.profile_file: there is no HOME to find .aliyun/config.json in; set ALIBABA_CLOUD_CONFIG_FILE".to_owned())
+            checker.report("identity.profile_file: HOME is not set, so .aliyun/config.json cannot be found; set ALIBABA_CLOUD_CONFIG_FILE".to_owned())
         })
     });
     let name = checker.optional(&settings::PROFILE);
@@ -218,14 +218,14 @@ fn credentials_uri(
     )?;
     let listen = checker.value(&settings::SERVE_LISTEN)?;
     if uri.loopback_port() == Some(listen.port()) {
-        return Err(checker.refuse(&settings::CREDENTIALS_URI, "it is where this daemon itself serves (serve.listen); give the address of another server, or change serve.listen"));
+        return Err(checker.reject(&settings::CREDENTIALS_URI, "it is the address of this daemon (serve.listen); set the address of another server, or change serve.listen"));
     }
     uri.roots = roots.cloned();
     Ok(Identity::CredentialsUri(uri))
 }
 
 /// Every kind, and the settings whose presence selects it.
-static EVIDENCE: [(Kind, &[&Definition]); 6] = [
+static SELECTORS: [(Kind, &[&Definition]); 6] = [
     (
         Kind::AccessKey,
         &[

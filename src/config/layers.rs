@@ -1,4 +1,4 @@
-//! Gathers the settings: flags beat the environment, the environment beats the file, the file beats the defaults.
+//! Gathers the settings: flags override the environment, which overrides the file, which overrides the defaults.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -12,14 +12,14 @@ use super::parse::Fields;
 use super::setting::Definition;
 use super::settings::{CREDENTIALS_URI, FILE, SETTINGS, find};
 
-/// A value as it was written, and where.
+/// A configured text and its origin.
 #[derive(Clone)]
 pub(crate) struct Given {
     pub(crate) value: String,
     pub(crate) origin: Origin,
 }
 
-/// Where a value was written.
+/// The place where a value is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Flag(&'static Definition),
@@ -28,7 +28,7 @@ pub(crate) enum Origin {
         path: PathBuf,
         key: String,
     },
-    /// The command's own default.
+    /// A default of the command.
     Command,
 }
 
@@ -43,23 +43,23 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Everything that was given, each setting by its strongest layer.
+/// All configured values, each from its strongest layer.
 #[derive(Default)]
 pub(crate) struct Layers {
     values: BTreeMap<&'static str, Given>,
-    /// Values that a stronger layer has overruled.
-    overruled: Vec<(&'static str, Given)>,
-    /// `file` is a list, and in TOML a list of tables.
+    /// Values that a stronger layer overrides.
+    overridden: Vec<(&'static str, Given)>,
+    /// The entries of `file`, which in TOML is a list of tables.
     pub(crate) files: Vec<(Origin, Fields)>,
     /// Errors that do not depend on the value of a setting.
     pub(crate) problems: Vec<String>,
-    /// Whether the file could not be read at all: then any setting may be in it.
+    /// Whether the file could not be read or parsed: then it may contain any setting.
     pub(crate) is_file_unreadable: bool,
 }
 
 impl Layers {
-    /// Gathers the settings of the table, and from flags and variables those that a command has of its own.
-    pub(crate) fn gather(input: &Input<'_>, own: &[&'static Definition]) -> Self {
+    /// Gathers the settings of the table, and those of the command from flags and variables.
+    pub(crate) fn gather(input: &Input<'_>, command_settings: &[&'static Definition]) -> Self {
         let mut layers = Self::default();
         for (setting, value) in &input.defaults {
             let (value, origin) = (value.clone(), Origin::Command);
@@ -68,7 +68,7 @@ impl Layers {
         if let Some(path) = &input.file {
             layers.read(path);
         }
-        for setting in SETTINGS.iter().chain(own) {
+        for setting in SETTINGS.iter().chain(command_settings) {
             layers.take_variable(setting, input.variable);
         }
         for (setting, values) in &input.flags {
@@ -81,14 +81,14 @@ impl Layers {
         self.values.get(setting.key)
     }
 
-    /// Returns what weaker layers give for a setting.
-    pub(crate) fn overruled(&self, setting: &Definition) -> impl Iterator<Item = &Given> {
+    /// Returns the overridden values of a setting.
+    pub(crate) fn overridden(&self, setting: &Definition) -> impl Iterator<Item = &Given> {
         let is_of_setting = move |(key, _): &&(&str, Given)| *key == setting.key;
-        let overruled = self.overruled.iter().filter(is_of_setting);
-        overruled.map(|(_, given)| given)
+        let overridden = self.overridden.iter().filter(is_of_setting);
+        overridden.map(|(_, given)| given)
     }
 
-    /// Returns everything that was given, by key; files apart.
+    /// Returns all configured values by key, without `file`.
     #[cfg(feature = "sandbox")]
     pub(crate) fn given(&self) -> impl Iterator<Item = (&'static str, &Given)> {
         self.values.iter().map(|(key, given)| (*key, given))
@@ -98,7 +98,7 @@ impl Layers {
         let given = Given { value, origin };
         let weaker = self.values.insert(setting.key, given);
         if let Some(weaker) = weaker.filter(|weaker| weaker.origin != Origin::Command) {
-            self.overruled.push((setting.key, weaker));
+            self.overridden.push((setting.key, weaker));
         }
     }
 
@@ -108,13 +108,13 @@ impl Layers {
         variable: &dyn Fn(&str) -> Option<OsString>,
     ) {
         let name = setting.variable();
-        // An empty variable is an absent one, as in every SDK: templates leave them behind.
+        // As in every SDK, an empty variable counts as unset: templates produce them.
         let Some(value) = variable(&name).filter(|value| !value.is_empty()) else {
             return;
         };
         let value = value.into_string().unwrap_or_else(|value| {
             self.problems
-                .push(format!("{name}: it is not valid UTF-8; set it anew"));
+                .push(format!("{name}: it is not valid UTF-8; set it again"));
             value.to_string_lossy().into_owned()
         });
         let origin = Origin::Variable(setting);
@@ -122,8 +122,8 @@ impl Layers {
             let entries = value.split(':').filter(|entry| !entry.is_empty());
             self.take_entries(entries, &origin);
         } else if setting == &CREDENTIALS_URI.definition && self.values.contains_key(setting.key) {
-            // Every container of a pod may have it, to say where clients ask: it overrules no file of this process.
-            self.overruled.push((setting.key, Given { value, origin }));
+            // Every container of a pod may have it, to name the server for clients: it does not override the file.
+            self.overridden.push((setting.key, Given { value, origin }));
         } else {
             self.put(setting, value, origin);
         }
@@ -193,12 +193,12 @@ impl Layers {
             } else if let Some(setting) = find(&key) {
                 match scalar(value).or_else(|| list(setting, value)) {
                     _ if !setting.in_file => self.problems.push(format!(
-                        "{origin}: secrets do not belong into the file; set {} or {key}_file",
+                        "{origin}: the file must not contain secrets; set {} or {key}_file",
                         setting.variable()
                     )),
                     Some(value) => self.put(setting, value, origin),
                     None => self.problems.push(format!(
-                        "{origin}: a value of type {} cannot stand here; give one {}",
+                        "{origin}: it cannot be of type {}; set one {}",
                         value.type_str(),
                         setting.value
                     )),
@@ -207,8 +207,7 @@ impl Layers {
                 self.take_table(path, &key, inner);
             } else {
                 let hint = nearest(&key);
-                self.problems
-                    .push(format!("{origin}: there is no such key; {hint}"));
+                self.problems.push(format!("{origin}: unknown key; {hint}"));
             }
         }
     }
@@ -234,13 +233,13 @@ impl Layers {
             let mut given = Vec::new();
             for (name, value) in table {
                 match scalar(value) {
-                    // A TOML integer has lost its octal spelling.
+                    // A TOML integer does not show whether it was written in octal.
                     Some(_) if name == "mode" && !value.is_str() => self.problems.push(format!(
                         "{origin}: mode is a number; write it as text, mode = \"0600\""
                     )),
                     Some(value) => given.push((name.clone(), value)),
                     None => self.problems.push(format!(
-                        "{origin}: {name} cannot be of type {}; give one value",
+                        "{origin}: {name} cannot be of type {}; set one value",
                         value.type_str()
                     )),
                 }
@@ -259,7 +258,7 @@ fn scalar(value: &Toml) -> Option<String> {
     }
 }
 
-/// Writes an array of texts, or of user ids, as JSON, which is how the other layers may write it too.
+/// Returns an array of texts, or of user ids, as JSON, which is also accepted in the other layers.
 fn list(setting: &Definition, value: &Toml) -> Option<String> {
     let Toml::Array(items) = value else {
         return None;
@@ -282,7 +281,7 @@ fn is_section(key: &str) -> bool {
     })
 }
 
-/// Says which key was probably meant.
+/// Returns a hint about the key that was probably meant.
 fn nearest(key: &str) -> String {
     let name = |key: &str| {
         key.rsplit('.')

@@ -1,7 +1,6 @@
-//! The configuration: gathered from three places, checked once, every mistake reported at once.
+//! The configuration: gathered from flags, environment and file, and checked once, with all errors reported together.
 //!
-//! A setting is one constant of [`settings`]. To ask the checker for it gives its value, or says that what is wrong with it
-//! was reported.
+//! Each setting is a constant of [`settings`]. The checker returns its value, or reports an error.
 
 pub(crate) mod checker;
 mod errors;
@@ -36,7 +35,7 @@ use crate::sts::sign::Signature;
 use crate::system;
 
 #[cfg(feature = "sandbox")]
-pub use self::sandbox::{Alone, Sandbox, alone};
+pub use self::sandbox::{Sandbox, Standalone, standalone};
 
 use self::checker::{Checker, Reported};
 use self::settings::{ADMIN_LISTEN, LOG_FORMAT, LOG_LEVEL, SHUTDOWN_DRAIN};
@@ -45,7 +44,7 @@ pub use self::errors::Errors;
 pub use self::parse::Kind;
 pub use self::setting::Definition;
 
-/// What was given, unchecked.
+/// The input of the configuration, unchecked.
 pub struct Input<'a> {
     /// The flags that were used, and their values.
     pub flags: Vec<(&'static Definition, Vec<String>)>,
@@ -55,9 +54,9 @@ pub struct Input<'a> {
     pub file: Option<PathBuf>,
     /// The name of this host.
     pub host_name: String,
-    /// The command's own defaults where they differ from the table's.
+    /// Defaults of the command that replace those of the table.
     pub defaults: Vec<(&'static Definition, String)>,
-    /// What was given for the embedded STS, if it was asked for.
+    /// The flags of the embedded STS, if it is enabled.
     #[cfg(feature = "sandbox")]
     pub sandbox: Option<Sandbox>,
 }
@@ -71,7 +70,7 @@ impl fmt::Debug for Input<'_> {
 }
 
 impl Input<'_> {
-    /// Returns the text of an environment variable; nothing if it is empty.
+    /// Returns the text of an environment variable; `None` if it is empty.
     pub(crate) fn text(&self, variable: &str) -> Option<String> {
         let text = (self.variable)(variable)?.into_string().ok();
         text.filter(|text| !text.is_empty())
@@ -83,17 +82,17 @@ impl Input<'_> {
 pub struct Config {
     /// Where credentials come from.
     pub upstream: Upstream,
-    /// `role.*` but for the ARN.
+    /// `role.*` except the ARN.
     pub session: Session,
     /// `serve.*`.
     pub serve: Serve,
-    /// `metadata.*`, if the dialect is spoken.
+    /// `metadata.*`, if the dialect is enabled.
     pub metadata: Option<Metadata>,
     /// `admin.listen`, unless it is off.
     pub admin: Option<SocketAddr>,
     /// `file`.
     pub files: Vec<CredentialsFile>,
-    /// `state.file`; none where nothing obtains credentials that a successor could use.
+    /// `state.file`; `None` unless credentials come from a real STS or identity.
     pub state: Option<PathBuf>,
     /// `shutdown.drain`.
     pub drain: Duration,
@@ -106,14 +105,14 @@ pub struct Config {
 pub enum Upstream {
     /// From STS, or from the identity itself.
     Cloud(Box<Cloud>),
-    /// From nowhere: the job is to have none.
-    Nothing,
+    /// None: the job has no role.
+    NoRole,
     /// From the embedded STS.
     #[cfg(feature = "sandbox")]
     Sandbox {
-        /// What it is started with.
+        /// Its options.
         options: Box<crate::sandbox::Options>,
-        /// Where settings of a real role were given that have no effect.
+        /// The origins of settings of a real role, which have no effect.
         ignored: Vec<String>,
     },
 }
@@ -125,16 +124,16 @@ impl Upstream {
     }
 }
 
-/// Which role to ask which STS for, and as whom.
+/// The role, the STS and the identity that obtain credentials.
 #[derive(Debug)]
 pub struct Cloud {
-    /// `role.arn`, or what `role.preset` makes of it. Without one, the identity's own credentials are passed through.
+    /// `role.arn`, or the role of `role.preset`. Without one, the identity's own credentials are passed through.
     pub role: Option<RoleArn>,
     /// `role.via`.
     pub via: Vec<RoleArn>,
     /// `identity.*`.
     pub identity: Identity,
-    /// `sts.endpoint`, or what `sts.region` and `sts.vpc` make of it. Never empty.
+    /// `sts.endpoint`, or the endpoint of `sts.region` and `sts.vpc`. Never empty.
     pub endpoints: Vec<Endpoint>,
     /// `sts.signature`.
     pub signature: Signature,
@@ -153,7 +152,7 @@ pub struct Session {
     pub external_id: Option<String>,
     /// `role.source_identity`.
     pub source_identity: Option<String>,
-    /// `role.policy`, the content of `role.policy_file`, or what belongs to `role.preset`.
+    /// `role.policy`, the content of `role.policy_file`, or the policy of `role.preset`.
     pub policy: Option<String>,
 }
 
@@ -166,7 +165,7 @@ pub struct Serve {
     pub key: SecretString,
     /// `serve.allow_remote` and `serve.allow_uids`.
     pub admission: AllowedCallers,
-    /// `container.*`, if the dialect is spoken.
+    /// `container.*`, if the dialect is enabled.
     pub container: Option<Container>,
 }
 
@@ -183,23 +182,23 @@ pub struct Metadata {
     pub static_values: StaticValues,
 }
 
-/// What was found, whether or not it is right.
+/// The settings and identities that were found, and the outcome of the checks.
 #[derive(Debug)]
 pub struct Checked {
     /// Every setting that has a value, in the order of the table.
     pub settings: Vec<Shown>,
     /// Every identity whose settings are present.
     pub candidates: Vec<Candidate>,
-    /// The configuration, or everything that is wrong with it.
+    /// The configuration, or its errors.
     pub outcome: Result<Config, Errors>,
 }
 
-/// A setting and where its value was written.
+/// A setting, its value and its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shown {
     /// The key.
     pub key: &'static str,
-    /// The value; none if it must not be shown.
+    /// The value; `None` if it must not be shown.
     pub value: Option<String>,
     /// A flag, a variable, a key of the file, or `default`.
     pub origin: String,
@@ -210,20 +209,20 @@ pub struct Shown {
 pub struct Candidate {
     /// Its kind.
     pub kind: Kind,
-    /// Where one of its settings was written.
+    /// The origin of one of its settings.
     pub origin: String,
-    /// Whether it is the one that counts.
-    pub is_taken: bool,
+    /// Whether it is the identity that is used.
+    pub is_selected: bool,
 }
 
-/// Checks everything that was given.
+/// Checks the whole configuration.
 pub fn check(input: &Input<'_>) -> Checked {
     let mut checker = Checker::new(input, &[]);
     let (settings, mut candidates) = (checker.shown(), identity::candidates(&checker));
     checker.report_layer_problems();
     let config = read(&mut checker, input);
     let outcome = checker.finish(config);
-    let taken = candidates.iter().filter(|c| c.is_taken).count();
+    let taken = candidates.iter().filter(|c| c.is_selected).count();
     let is_unused =
         matches!(&outcome, Ok(config) if !matches!(config.upstream, Upstream::Cloud(_)));
     if taken > 1 || is_unused {
@@ -238,9 +237,9 @@ pub fn check(input: &Input<'_>) -> Checked {
     }
 }
 
-/// Checks `admin.listen` alone, which the commands need that ask a running daemon.
+/// Checks only `admin.listen`, for the commands that call a running daemon.
 ///
-/// Other mistakes do not make a probe fail, because the daemon runs; but a file that cannot be read may set the address.
+/// Other errors do not fail a probe, because the daemon runs; but a file that cannot be read may set the address.
 pub fn admin(input: &Input<'_>) -> Result<Option<SocketAddr>, Errors> {
     let mut checker = Checker::new(input, &[]);
     let admin = checker.value(&ADMIN_LISTEN);

@@ -1,4 +1,4 @@
-//! From text to values; each refusal says why and how to write it.
+//! Parses the values of settings; each error names the reason and the expected form.
 
 mod identity;
 mod role;
@@ -16,7 +16,7 @@ pub(crate) use crate::time::duration::parse as duration;
 
 pub use self::identity::Kind;
 pub(crate) use self::identity::{
-    NAMES, access_key, command, ecs_role_name, kind, metadata_url, mounted_file, provider_arn,
+    KIND_NAMES, access_key, command, ecs_role_name, kind, metadata_url, mounted_file, provider_arn,
     timeout,
 };
 pub(crate) use self::role::{
@@ -27,13 +27,13 @@ pub(crate) use self::serve::{
 };
 pub(crate) use self::sts::{certificates, endpoints, region, signature};
 
-/// The named fields of a file for credentials, unchecked.
+/// The named fields of a credentials file, unchecked.
 pub(crate) type Fields = Vec<(String, String)>;
 
 /// Reads several values: a JSON array, or one text with commas.
 pub(crate) fn list(text: &str) -> Result<Vec<String>, String> {
     let how = "write it like a,b or [\"a\", \"b\"]";
-    // `[::1]:8443` begins with a bracket too.
+    // An IPv6 address such as `[::1]:8443` also begins with a bracket.
     let is_json = text
         .trim_start()
         .strip_prefix('[')
@@ -49,8 +49,11 @@ pub(crate) fn list(text: &str) -> Result<Vec<String>, String> {
     Ok(items)
 }
 
-/// Takes any text.
-#[expect(clippy::unnecessary_wraps, reason = "it is a parser like the others")]
+/// Accepts any text.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "settings require a parser that can fail"
+)]
 pub(crate) fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
@@ -94,7 +97,10 @@ pub(crate) fn names(names: &[(&str, Format)]) -> String {
 }
 
 /// Splits `PATH,mode=0600,uid=1000` into named fields.
-#[expect(clippy::unnecessary_wraps, reason = "it is a parser like the others")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "settings require a parser that can fail"
+)]
 pub(crate) fn fields(text: &str) -> Result<Fields, String> {
     let mut parts = text.split(',');
     let path = parts.next().unwrap_or_default();
@@ -114,13 +120,13 @@ pub(crate) fn state_file(text: &str) -> Result<PathBuf, String> {
     }
     if path.file_name().is_none() || text.ends_with('/') {
         return Err(format!(
-            "`{text}` names no file; name one in that directory"
+            "`{text}` is a directory; write the path of a file in it"
         ));
     }
     Ok(path)
 }
 
-/// Reads the named fields of a file for credentials; every mistake is returned.
+/// Reads the named fields of a credentials file; returns all errors.
 pub(crate) fn file(fields: &[(String, String)]) -> Result<CredentialsFile, Vec<String>> {
     let mut problems = Vec::new();
     let mut options = CredentialsFile {
@@ -159,7 +165,7 @@ pub(crate) fn file(fields: &[(String, String)]) -> Result<CredentialsFile, Vec<S
                 )),
             },
             _ => problems.push(format!(
-                "there is no `{name}`; use path, format, mode, uid and gid"
+                "unknown field `{name}`; use path, format, mode, uid and gid"
             )),
         }
     }
@@ -169,7 +175,10 @@ pub(crate) fn file(fields: &[(String, String)]) -> Result<CredentialsFile, Vec<S
             "path `{path}` is not absolute; write it from the root"
         ));
     } else if options.path.file_name().is_none() {
-        problems.push(format!("path `{}` names no file", options.path.display()));
+        problems.push(format!(
+            "path `{}` is a directory; write the path of a file",
+            options.path.display()
+        ));
     }
     if problems.is_empty() {
         Ok(options)

@@ -1,4 +1,4 @@
-//! Which role the job gets: one, whichever way it is named.
+//! Selects the role of the job, by ARN or preset.
 
 use serde_json::json;
 
@@ -13,8 +13,8 @@ use super::settings;
 #[derive(Debug)]
 pub(super) enum Choice {
     /// No role and no credentials, by `role.preset none`.
-    Nothing,
-    /// Not given: an identity that holds temporary credentials passes them through.
+    NoRole,
+    /// No role is configured: the temporary credentials of the identity are passed through.
     PassThrough,
     /// A role.
     Role(RoleArn),
@@ -23,19 +23,19 @@ pub(super) enum Choice {
 /// Reads the choice.
 pub(super) fn choice(checker: &mut Checker) -> Result<Choice, Reported> {
     let choices = [&*settings::ROLE_PRESET, &*settings::ROLE_ARN];
-    refuse_second(checker, &choices, "role choices");
+    reject_second(checker, &choices, "role choices");
     // The account is part of the name of PAI's default role.
-    refuse_second(checker, &[&settings::ROLE_ACCOUNT_ID], "accounts");
+    reject_second(checker, &[&settings::ROLE_ACCOUNT_ID], "accounts");
     let preset = checker.optional(&settings::ROLE_PRESET)?;
     if preset != Some(Preset::PaiDefault) {
-        refuse_all(
+        reject_all(
             checker,
             &[&settings::ROLE_ACCOUNT_ID, &settings::ROLE_OSS_BUCKET],
             "it belongs to role.preset pai-default; set that too, or remove it",
         );
     }
     let choice = match preset {
-        Some(Preset::None) => Choice::Nothing,
+        Some(Preset::None) => Choice::NoRole,
         Some(Preset::PaiDefault) => Choice::Role(pai_default(checker)?),
         None => match checker.optional(&settings::ROLE_ARN)? {
             Some(role) => Choice::Role(role),
@@ -43,8 +43,8 @@ pub(super) fn choice(checker: &mut Checker) -> Result<Choice, Reported> {
         },
     };
     if !matches!(choice, Choice::Role(_)) {
-        // Ignoring a session policy would hand out more than was meant.
-        refuse_all(
+        // Without its session policy, the job would get more permissions than intended.
+        reject_all(
             checker,
             &[
                 &settings::ROLE_VIA,
@@ -59,13 +59,13 @@ pub(super) fn choice(checker: &mut Checker) -> Result<Choice, Reported> {
     Ok(choice)
 }
 
-/// Returns the session policy of PAI's default role, if that is the choice: MaxCompute as the role has it, and of OSS the
-/// objects and the listing of one bucket.
+/// Returns the session policy of PAI's default role, if that is selected: all of MaxCompute, and the objects and the
+/// listing of one OSS bucket.
 pub(super) fn preset_policy(checker: &mut Checker) -> Result<Option<String>, Reported> {
     if checker.optional(&settings::ROLE_PRESET)? != Some(Preset::PaiDefault) {
         return Ok(None);
     }
-    let bucket = checker.required(&settings::ROLE_OSS_BUCKET, PAI_DEFAULT)?;
+    let bucket = checker.required(&settings::ROLE_OSS_BUCKET, FOR_PAI_DEFAULT)?;
     let of_bucket = [
         "oss:ListObjects",
         "oss:ListObjectVersions",
@@ -82,25 +82,25 @@ pub(super) fn preset_policy(checker: &mut Checker) -> Result<Option<String>, Rep
 }
 
 fn pai_default(checker: &mut Checker) -> Result<RoleArn, Reported> {
-    let account = checker.required(&settings::ROLE_ACCOUNT_ID, PAI_DEFAULT);
-    let bucket = checker.required(&settings::ROLE_OSS_BUCKET, PAI_DEFAULT);
-    refuse_all(
+    let account = checker.required(&settings::ROLE_ACCOUNT_ID, FOR_PAI_DEFAULT);
+    let bucket = checker.required(&settings::ROLE_OSS_BUCKET, FOR_PAI_DEFAULT);
+    reject_all(
         checker,
         &[&settings::ROLE_POLICY, &settings::ROLE_POLICY_FILE],
-        "role.preset pai-default brings its own session policy; remove one of the two",
+        "role.preset pai-default has its own session policy; remove one of the two",
     );
     bucket?;
     // RAM writes the names in ARNs in lower case.
     let arn = format!("acs:ram::{}:role/aliyunpaidlcdefaultrole", account?);
-    RoleArn::parse(&arn).map_err(|reason| checker.refuse(&settings::ROLE_ACCOUNT_ID, &reason))
+    RoleArn::parse(&arn).map_err(|reason| checker.reject(&settings::ROLE_ACCOUNT_ID, &reason))
 }
 
-/// Refuses a second choice, whichever layer it is in.
-fn refuse_second(checker: &mut Checker, settings: &[&Definition], what: &str) {
+/// Rejects a second choice in any layer.
+fn reject_second(checker: &mut Checker, settings: &[&Definition], what: &str) {
     let mut choices: Vec<(String, String)> = Vec::new();
     for setting in settings {
-        let overruled = checker.layers.overruled(setting);
-        for given in checker.given(setting).into_iter().chain(overruled) {
+        let overridden = checker.layers.overridden(setting);
+        for given in checker.given(setting).into_iter().chain(overridden) {
             if choices.iter().all(|(value, _)| *value != given.value) {
                 choices.push((given.value.clone(), given.origin.to_string()));
             }
@@ -113,12 +113,12 @@ fn refuse_second(checker: &mut Checker, settings: &[&Definition], what: &str) {
     }
 }
 
-fn refuse_all(checker: &mut Checker, settings: &[&Definition], reason: &str) {
+fn reject_all(checker: &mut Checker, settings: &[&Definition], reason: &str) {
     for setting in settings {
         if checker.given(setting).is_some() {
-            checker.refuse(setting, reason);
+            checker.reject(setting, reason);
         }
     }
 }
 
-const PAI_DEFAULT: &str = " for role.preset pai-default";
+const FOR_PAI_DEFAULT: &str = " for role.preset pai-default";

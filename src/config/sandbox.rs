@@ -12,9 +12,9 @@ use crate::system;
 /// The flags of the embedded STS, unchecked.
 #[derive(Debug)]
 pub struct Sandbox {
-    /// The prefix of its own flags: `sandbox-` where they stand among those of a daemon.
+    /// The prefix of its flags: `sandbox-` among the flags of a daemon.
     pub prefix: &'static str,
-    /// Where it listens.
+    /// The address to listen on.
     pub listen: Option<String>,
     /// The plan of its faults.
     pub faults: Option<String>,
@@ -22,15 +22,15 @@ pub struct Sandbox {
 
 /// The settings of the command `sandbox`.
 #[derive(Debug)]
-pub struct Alone {
+pub struct Standalone {
     /// The options of the embedded STS.
     pub sandbox: sandbox::Options,
     /// `log.*`.
     pub log: system::log::Options,
 }
 
-/// Checks what `sandbox` needs: its own flags, and `log.*`.
-pub fn alone(input: &Input<'_>) -> Result<Alone, Errors> {
+/// Checks the settings of `sandbox`: its flags, and `log.*`.
+pub fn standalone(input: &Input<'_>) -> Result<Standalone, Errors> {
     let mut checker = Checker::new(input, &[]);
     let sandbox = match &input.sandbox {
         Some(given) => options(&mut checker, given),
@@ -38,11 +38,11 @@ pub fn alone(input: &Input<'_>) -> Result<Alone, Errors> {
     };
     let log = log(&mut checker);
     if checker.layers.is_file_unreadable {
-        // It may say how to log.
+        // It may set `log.*`.
         checker.report_layer_problems();
     }
     let alone = log.and_then(|log| {
-        Ok(Alone {
+        Ok(Standalone {
             sandbox: sandbox?,
             log,
         })
@@ -53,7 +53,7 @@ pub fn alone(input: &Input<'_>) -> Result<Alone, Errors> {
 /// Reads the embedded STS that replaces a real one.
 ///
 /// The environment and the file may hold a real job's settings: its role is ignored, and this is reported; its credentials
-/// files are not touched. A flag is a contradiction.
+/// files are not written. Flags of a real role are errors.
 pub(super) fn upstream(checker: &mut Checker, given: &Sandbox) -> Result<Upstream, Reported> {
     let replaced = [
         "role.arn",
@@ -69,28 +69,28 @@ pub(super) fn upstream(checker: &mut Checker, given: &Sandbox) -> Result<Upstrea
     let (flags, ignored): (Vec<Origin>, Vec<Origin>) = settings
         .filter(|(key, _)| replaced.iter().any(|start| key.starts_with(start)))
         .map(|(_, given)| given.origin.clone())
-        // It says where clients ask, and is not a setting here.
+        // It names the server for clients, and is not a setting here.
         .filter(|origin| *origin != Origin::Variable(&settings::CREDENTIALS_URI))
         .partition(|origin| matches!(origin, Origin::Flag(_)));
     let ignored = ignored.iter().map(ToString::to_string).collect();
     for origin in flags {
         let reason = if origin == Origin::Flag(&settings::STATE_FILE) {
-            "what --sandbox issues is void after its end, so that no state is saved"
+            "the credentials of --sandbox are invalid after it stops, so that no state is saved"
         } else {
-            "--sandbox brings its own role, identity and STS"
+            "--sandbox has its own role, identity and STS"
         };
-        checker.report(format!("{origin}: {reason}; drop one of the two flags"));
+        checker.report(format!("{origin}: {reason}; remove one of the two flags"));
     }
     for (origin, _) in checker.layers.files.clone() {
         if !matches!(origin, Origin::Flag(_)) {
-            checker.report(format!("{origin}: --sandbox would put credentials that are valid nowhere in the place of real ones; unset it, or name another file with --file"));
+            checker.report(format!("{origin}: --sandbox would replace real credentials with ones that only it accepts; unset it, or name another file with --file"));
         }
     }
     let options = Box::new(options(checker, given)?);
     Ok(Upstream::Sandbox { options, ignored })
 }
 
-/// Reads the options that the embedded STS starts with.
+/// Reads the options of the embedded STS.
 fn options(checker: &mut Checker, given: &Sandbox) -> Result<sandbox::Options, Reported> {
     let (prefix, defaults) = (given.prefix, sandbox::Options::default());
     let listen = given.listen.as_deref().map(loopback).transpose();

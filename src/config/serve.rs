@@ -24,13 +24,13 @@ pub(super) fn read(checker: &mut Checker) -> Result<Serve, Reported> {
             let reason = format!(
                 "{ip} can be reached from other machines; listen on 127.0.0.1, or set serve.allow_remote (RAM_SIDECAR_ALLOW_REMOTE)"
             );
-            checker.refuse(&settings::SERVE_LISTEN, &reason);
+            checker.reject(&settings::SERVE_LISTEN, &reason);
         }
-        if parse::key_bits(key) < SECRET {
+        if parse::key_bits(key) < MIN_KEY_BITS {
             let reason = format!(
-                "other machines can reach {ip}, so serve.key must be a random secret of at least {SECRET} bits: 32 hexadecimal digits, or 22 letters and digits of both cases"
+                "other machines can reach {ip}, so serve.key must be a random secret of at least {MIN_KEY_BITS} bits: 32 hexadecimal digits, or 22 letters and digits of both cases"
             );
-            checker.refuse(&settings::SERVE_KEY, &reason);
+            checker.reject(&settings::SERVE_KEY, &reason);
         }
     }
     let container = container(checker);
@@ -45,19 +45,19 @@ pub(super) fn read(checker: &mut Checker) -> Result<Serve, Reported> {
     })
 }
 
-/// Reads how AWS SDKs are served; nothing if they are not.
+/// Reads how AWS SDKs are served; `None` if the dialect is disabled.
 fn container(checker: &mut Checker) -> Result<Option<Container>, Reported> {
     let enabled = checker.value(&settings::CONTAINER_ENABLED);
     let token_file = checker.optional(&settings::CONTAINER_TOKEN_FILE);
     let enabled = enabled?;
     if checker.given(&settings::CONTAINER_TOKEN_FILE).is_some() && !enabled {
-        checker.refuse(&settings::CONTAINER_TOKEN_FILE, "it guards the dialect of AWS SDKs, which is not spoken; set container.enabled (RAM_SIDECAR_CONTAINER) too");
+        checker.reject(&settings::CONTAINER_TOKEN_FILE, "it protects the dialect of AWS SDKs, which is disabled; set container.enabled (RAM_SIDECAR_CONTAINER) too");
     }
     let token_file = token_file?;
     Ok(enabled.then_some(Container { token_file }))
 }
 
-/// Reads how the ECS metadata dialect is served; nothing if it is not.
+/// Reads how the ECS metadata dialect is served; `None` if it is disabled.
 pub(super) fn metadata(checker: &mut Checker) -> Result<Option<Metadata>, Reported> {
     let v2_only = checker.value(&settings::METADATA_V2_ONLY);
     let role = checker.optional(&settings::METADATA_ROLE_NAME);
@@ -68,7 +68,7 @@ pub(super) fn metadata(checker: &mut Checker) -> Result<Option<Metadata>, Report
     let Some(listen) = checker.optional(&settings::METADATA_LISTEN)? else {
         return Ok(None);
     };
-    refuse_own_metadata(checker, listen)?;
+    reject_own_metadata(checker, listen)?;
     let values = [
         region?.map(|value| (Key::Region, value)),
         zone?.map(|value| (Key::Zone, value)),
@@ -83,10 +83,10 @@ pub(super) fn metadata(checker: &mut Checker) -> Result<Option<Metadata>, Report
     }))
 }
 
-/// Refuses an address where the identity asks the metadata service: it would ask this very process.
-fn refuse_own_metadata(checker: &mut Checker, listen: SocketAddr) -> Result<(), Reported> {
+/// Rejects the address of the metadata service that the identity uses: the identity would call this process.
+fn reject_own_metadata(checker: &mut Checker, listen: SocketAddr) -> Result<(), Reported> {
     if !matches!(
-        identity::given(checker),
+        identity::selected_kind(checker),
         Ok(Kind::EcsRamRole | Kind::Profile)
     ) {
         return Ok(());
@@ -98,21 +98,21 @@ fn refuse_own_metadata(checker: &mut Checker, listen: SocketAddr) -> Result<(), 
     });
     if address == Some(listen) {
         let reason = format!(
-            "{listen} is where the identity asks the metadata service of the instance, and would then ask this process; choose another identity, or point identity.metadata_url (ALIBABA_CLOUD_IMDS_ENDPOINT) elsewhere"
+            "{listen} is the address of the metadata service that the identity uses, which would then be this process; choose another identity, or point identity.metadata_url (ALIBABA_CLOUD_IMDS_ENDPOINT) elsewhere"
         );
-        return Err(checker.refuse(&settings::METADATA_LISTEN, &reason));
+        return Err(checker.reject(&settings::METADATA_LISTEN, &reason));
     }
     Ok(())
 }
 
-/// Reads the files for credentials; what is wrong with one of them is reported.
+/// Reads the credentials files, and reports the errors of each.
 pub(super) fn files(checker: &mut Checker) -> Vec<CredentialsFile> {
     let mut files: Vec<CredentialsFile> = Vec::new();
     for (origin, fields) in std::mem::take(&mut checker.layers.files) {
         match parse::file(&fields) {
             Ok(file) if files.iter().any(|other| other.path == file.path) => {
                 let path = file.path.display();
-                checker.report(format!("{origin}: {path} is given twice; keep one"));
+                checker.report(format!("{origin}: {path} is configured twice; keep one"));
             }
             Ok(file) => files.push(file),
             Err(reasons) => {
@@ -123,7 +123,7 @@ pub(super) fn files(checker: &mut Checker) -> Vec<CredentialsFile> {
     files
 }
 
-/// Reads where the state is saved, if it is; none of the files may be there.
+/// Reads the path of the state file, which must not be that of a credentials file.
 pub(super) fn state(
     checker: &mut Checker,
     files: &[CredentialsFile],
@@ -133,11 +133,11 @@ pub(super) fn state(
         && files.iter().any(|file| file.path == *path)
     {
         let path = path.display();
-        let reason = format!("{path} is a file for credentials too (--file); name another one");
-        return Err(checker.refuse(&settings::STATE_FILE, &reason));
+        let reason = format!("{path} is also a credentials file (--file); set another path");
+        return Err(checker.reject(&settings::STATE_FILE, &reason));
     }
     Ok(path)
 }
 
-/// Bits of a key that nobody guesses.
-const SECRET: u32 = 128;
+/// The strength of a key that cannot be guessed.
+const MIN_KEY_BITS: u32 = 128;

@@ -5,7 +5,7 @@ use crate::credentials::RoleSessionName;
 use super::checker::{Checker, Reported};
 use super::{Input, Session, role, settings};
 
-/// Reads how to assume the role; `has_preset` unless the embedded STS brings a role of its own.
+/// Reads how to assume the role; `has_preset` is false with the embedded STS, which has its own role.
 pub(super) fn read(
     checker: &mut Checker,
     input: &Input<'_>,

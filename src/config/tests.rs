@@ -37,8 +37,8 @@ fn cloud(config: Config) -> Cloud {
     match config.upstream {
         Upstream::Cloud(cloud) => *cloud,
         #[cfg(feature = "sandbox")]
-        Upstream::Sandbox { .. } => unreachable!("no sandbox was asked for"),
-        Upstream::NoRole => unreachable!("a role was asked for"),
+        Upstream::Sandbox { .. } => unreachable!("the sandbox is disabled"),
+        Upstream::NoRole => unreachable!("a role is configured"),
     }
 }
 
@@ -49,7 +49,7 @@ const KEYS: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults() {
+fn flags_override_the_environment_then_the_file_then_the_defaults() {
     let toml = "[role]\nduration = '2h'\n[shutdown]\ndrain = '2s'\n[log]\nlevel = 'warn'";
     let variables = [
         &KEYS[..],
@@ -64,7 +64,7 @@ fn flags_beat_the_environment_which_beats_the_file_which_beats_the_defaults() {
 }
 
 #[test]
-fn file_sinks_come_whole_from_the_strongest_layer() {
+fn files_come_only_from_the_strongest_layer() {
     let toml = "[[file]]\npath = '/a'\nmode = '0640'\nuid = 7\ngid = 8\n[[file]]\npath = '/b'";
     let config = checked(&[], &KEYS, toml);
     let file = |path: &str, mode, uid, gid| CredentialsFile {
@@ -128,7 +128,7 @@ fn variables_of_the_rrsa_webhook_are_sufficient() {
     assert_eq!(identity.kind(), "oidc");
     assert_eq!(endpoints[0].host(), "sts-vpc.cn-hangzhou.aliyuncs.com");
 
-    // Without an endpoint, region and VPC make the same.
+    // Without an endpoint, the region's VPC endpoint is used.
     let Cloud { endpoints, .. } = cloud(checked(
         &[],
         &[&variables[..3], &variables[4..]].concat(),
@@ -167,21 +167,18 @@ fn secret_key_permits_other_addresses() {
 }
 
 #[test]
-fn mistake_is_one_line_of_limited_length_whatever_it_repeats() {
+fn each_error_is_one_line_of_limited_length() {
     let long = "x".repeat(10_000);
     let toml = format!("\"a\\nb\" = 1\n[sts]\nregion = \"c\\u2028d\"\n[role]\narn = \"{long}\\n\"");
-    let mistakes = outcome(&[("role.duration", &long)], &[], &toml).unwrap_err();
-    assert!(mistakes.0.len() >= 4, "{mistakes}");
-    for mistake in &mistakes.0 {
-        assert!(mistake.chars().count() <= 2001, "{mistake}");
-        assert!(
-            !mistake.contains(crate::failure::breaks_a_line),
-            "{mistake}"
-        );
+    let errors = outcome(&[("role.duration", &long)], &[], &toml).unwrap_err();
+    assert!(errors.0.len() >= 4, "{errors}");
+    for error in &errors.0 {
+        assert!(error.chars().count() <= 2001, "{error}");
+        assert!(!error.contains(crate::failure::breaks_a_line), "{error}");
     }
-    let duration = mistakes
+    let duration = errors
         .0
         .iter()
-        .find(|mistake| mistake.starts_with("--duration: `xx"));
-    assert!(duration.is_some_and(|mistake| mistake.ends_with("write it like 30s, 5m or 1h")));
+        .find(|error| error.starts_with("--duration: `xx"));
+    assert!(duration.is_some_and(|error| error.ends_with("write it like 30s, 5m or 1h")));
 }

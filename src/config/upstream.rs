@@ -1,4 +1,4 @@
-//! Where credentials come from: which role, asked of which STS, as whom.
+//! Reads the source of credentials: the role, the STS and the identity.
 
 use crate::sts::endpoint::Endpoint;
 
@@ -13,10 +13,10 @@ pub(super) fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Upstream,
         return super::sandbox::upstream(checker, sandbox);
     }
     let choice = role::choice(checker);
-    if matches!(choice, Ok(Choice::Nothing)) {
+    if matches!(choice, Ok(Choice::NoRole)) {
         return Ok(Upstream::NoRole);
     }
-    let given = identity::given(checker);
+    let given = identity::selected_kind(checker);
     let passes_credentials = !matches!(given, Err(_) | Ok(Kind::AccessKey | Kind::Oidc));
     if matches!(choice, Ok(Choice::PassThrough)) && !passes_credentials {
         checker.report("role.arn: no role is given; set ALIBABA_CLOUD_ROLE_ARN, or RAM_SIDECAR_ROLE_PRESET=none for a job without a role, or try `serve --sandbox`, which needs none".to_owned());
@@ -33,7 +33,7 @@ pub(super) fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Upstream,
     Ok(Upstream::Cloud(Box::new(Cloud {
         role: match choice? {
             Choice::Role(role) => Some(role),
-            Choice::Nothing | Choice::PassThrough => None,
+            Choice::NoRole | Choice::PassThrough => None,
         },
         via: via?.unwrap_or_default(),
         identity: identity?,
@@ -51,7 +51,7 @@ fn endpoints(checker: &mut Checker) -> Result<Vec<Endpoint>, Reported> {
     }
     let (region, vpc) = (region?, vpc?);
     if vpc && region.is_none() {
-        return Err(checker.refuse(
+        return Err(checker.reject(
             &settings::STS_VPC,
             "a VPC endpoint belongs to a region; set sts.region (ALIBABA_CLOUD_STS_REGION) too",
         ));

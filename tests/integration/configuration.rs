@@ -24,40 +24,40 @@ struct Case {
     args: &'static [&'static str],
     env: &'static [(&'static str, &'static str)],
     toml: &'static str,
-    /// What each reported mistake contains, in order. There are no others.
-    mistakes: &'static [&'static str],
+    /// The start of each reported error, in order and complete.
+    errors: &'static [&'static str],
 }
 
-/// A role and an identity, so that only the mistake under test is one.
-const GOOD: &[(&str, &str)] = &[ARN, ID, SECRET];
+/// A role and an identity, so that only the error under test is reported.
+const VALID: &[(&str, &str)] = &[ARN, ID, SECRET];
 
-const fn flag(args: &'static [&'static str], mistake: &'static [&'static str]) -> Case {
+const fn flag(args: &'static [&'static str], error: &'static [&'static str]) -> Case {
     Case {
         args,
-        env: GOOD,
+        env: VALID,
         toml: "",
-        mistakes: mistake,
+        errors: error,
     }
 }
 
 const fn variables(
     env: &'static [(&'static str, &'static str)],
-    mistakes: &'static [&'static str],
+    errors: &'static [&'static str],
 ) -> Case {
     Case {
         args: &[],
         env,
         toml: "",
-        mistakes,
+        errors,
     }
 }
 
-const fn toml(toml: &'static str, mistakes: &'static [&'static str]) -> Case {
+const fn toml(toml: &'static str, errors: &'static [&'static str]) -> Case {
     Case {
         args: &[],
-        env: GOOD,
+        env: VALID,
         toml,
-        mistakes,
+        errors,
     }
 }
 
@@ -71,26 +71,26 @@ const CASES: &[Case] = &[
     toml("role.arn = 'acs:ram::1:role/other'",
         &["two role choices are given, `acs:ram::1234567890123456:role/job` (ALIBABA_CLOUD_ROLE_ARN) and `acs:ram::1:role/other` (role.arn in FILE); a job has one role"]),
     flag(&["--role-arn", "acs:ram::1234567890123456:role/job", "--role-arn", "acs:ram::1:role/other"], &["two role choices are given, `acs:ram::1:role/other` (--role-arn) and"]),
-    Case { args: &["--account-id", "222"], env: &[ID, SECRET, PRESET, ACCOUNT, BUCKET], toml: "", mistakes: &["two accounts are given, `222` (--account-id) and `1234567890123456` (RAM_SIDECAR_ACCOUNT_ID)"] },
+    Case { args: &["--account-id", "222"], env: &[ID, SECRET, PRESET, ACCOUNT, BUCKET], toml: "", errors: &["two accounts are given, `222` (--account-id) and `1234567890123456` (RAM_SIDECAR_ACCOUNT_ID)"] },
     variables(&[ARN, ID, SECRET, PRESET, ACCOUNT, BUCKET], &["two role choices are given, `pai-default` (RAM_SIDECAR_ROLE_PRESET) and `acs:ram::1234567890123456:role/job` (ALIBABA_CLOUD_ROLE_ARN)"]),
     variables(&[ARN, ID, SECRET, NONE], &["two role choices are given, `none` (RAM_SIDECAR_ROLE_PRESET) and"]),
     variables(&[ID, SECRET, ("RAM_SIDECAR_ROLE_PRESET", "some")], &["RAM_SIDECAR_ROLE_PRESET: `some` is not a preset; choose pai-default or none"]),
     variables(&[ID, SECRET, PRESET], &["role.account_id: it is missing for role.preset pai-default; set RAM_SIDECAR_ACCOUNT_ID", "role.oss_bucket: it is missing for role.preset pai-default; set RAM_SIDECAR_OSS_BUCKET"]),
     variables(&[ID, SECRET, PRESET, BUCKET, ("RAM_SIDECAR_ACCOUNT_ID", "me")], &["RAM_SIDECAR_ACCOUNT_ID: `me` is not an account id; write its digits"]),
     variables(&[ID, SECRET, PRESET, ACCOUNT, ("RAM_SIDECAR_OSS_BUCKET", "oss://b/*")], &["RAM_SIDECAR_OSS_BUCKET: `oss://b/*` is not a bucket; write its name alone"]),
-    variables(&[ID, SECRET, PRESET, ACCOUNT, BUCKET, ("RAM_SIDECAR_POLICY_FILE", "/p")], &["RAM_SIDECAR_POLICY_FILE: role.preset pai-default brings its own session policy"]),
+    variables(&[ID, SECRET, PRESET, ACCOUNT, BUCKET, ("RAM_SIDECAR_POLICY_FILE", "/p")], &["RAM_SIDECAR_POLICY_FILE: role.preset pai-default has its own session policy"]),
     variables(&[ARN, ID, SECRET, BUCKET], &["RAM_SIDECAR_OSS_BUCKET: it belongs to role.preset pai-default; set that too, or remove it"]),
     variables(&[NONE, ("RAM_SIDECAR_EXTERNAL_ID", "partner")], &["RAM_SIDECAR_EXTERNAL_ID: it takes effect only with a role; set role.arn, or remove it"]),
     variables(&[("RAM_SIDECAR_IDENTITY", "ecs_ram_role"), ("RAM_SIDECAR_POLICY", r#"{"Version":"1","Statement":[]}"#)], &["RAM_SIDECAR_POLICY: it takes effect only with a role"]),
     flag(&["--role-via", "acs:ram::1:role/a,job"], &["--role-via: `job` is not a role ARN"]),
     flag(&["--role-via", "acs:ram::1:role/a,"], &["--role-via: it is empty or has an empty entry; write it like a,b"]),
-    toml("role.via = ['acs:ram::1:role/a', 7]", &["role.via in FILE: a value of type array cannot stand here"]),
+    toml("role.via = ['acs:ram::1:role/a', 7]", &["role.via in FILE: it cannot be of type array"]),
     flag(&["--source-identity", "a b"], &["--source-identity: `a b` is not a source identity; use 2 to 64"]),
     flag(&["--role-session-name", "a b"], &["--role-session-name: `a b` is not a session name; use 2 to 64"]),
     flag(&["--duration", "60"], &["--duration: `60` has no unit; write it like 30s, 5m or 1h"]),
     flag(&["--duration", "soon"], &["--duration: `soon` is not a duration"]),
-    flag(&["--duration", "5m"], &["--duration: `5m` is outside what STS grants; choose 15m to 12h"]),
-    flag(&["--duration", "13h"], &["--duration: `13h` is outside what STS grants"]),
+    flag(&["--duration", "5m"], &["--duration: `5m` is outside the limits of STS; choose 15m to 12h"]),
+    flag(&["--duration", "13h"], &["--duration: `13h` is outside the limits of STS"]),
     flag(&["--external-id", "x"], &["--external-id: it is not an external ID; use 2 to 1224"]),
     flag(&["--policy-file", "/nonexistent/policy"], &["--policy-file: cannot read /nonexistent/policy: No such file or directory (os error 2); correct the path"]),
     variables(&[ARN, ID, SECRET, ("RAM_SIDECAR_POLICY", "{")], &["RAM_SIDECAR_POLICY: the session policy is not JSON"]),
@@ -98,9 +98,9 @@ const CASES: &[Case] = &[
         &["RAM_SIDECAR_POLICY and RAM_SIDECAR_POLICY_FILE both give a session policy; keep one", "RAM_SIDECAR_POLICY: the session policy lacks", "RAM_SIDECAR_POLICY_FILE: cannot read /p"]),
     // Identities.
     variables(&[ARN], &["identity.type: no identity is given; set ALIBABA_CLOUD_ACCESS_KEY_ID"]),
-    variables(&[ARN, ID], &["identity.access_key_secret: it is missing beside the rest of the AccessKey; set ALIBABA_CLOUD_ACCESS_KEY_SECRET or ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE"]),
+    variables(&[ARN, ID], &["identity.access_key_secret: it is missing, but the rest of the AccessKey is set; set ALIBABA_CLOUD_ACCESS_KEY_SECRET or ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE"]),
     variables(&[ARN, SECRET], &["identity.access_key_id: it is missing"]),
-    variables(&[ARN, ID, ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted secret\n")], &["ALIBABA_CLOUD_ACCESS_KEY_SECRET: it holds white space"]),
+    variables(&[ARN, ID, ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted secret\n")], &["ALIBABA_CLOUD_ACCESS_KEY_SECRET: it contains white space"]),
     variables(&[ARN, ID, SECRET, ("ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "/s")], &["ALIBABA_CLOUD_ACCESS_KEY_SECRET and ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE both give the same part"]),
     variables(&[ARN, ID, ("ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "planted-secret")], &["ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE: it is not an absolute path; write the path of a mounted file"]),
     variables(&[ARN, ID, SECRET, PROVIDER, TOKEN_FILE],
@@ -108,9 +108,9 @@ const CASES: &[Case] = &[
     variables(&[ARN, PROVIDER], &["identity.oidc_token_file: it is missing for the oidc identity; set ALIBABA_CLOUD_OIDC_TOKEN_FILE"]),
     variables(&[ARN, TOKEN_FILE], &["identity.oidc_provider_arn: it is missing"]),
     variables(&[ARN, TOKEN_FILE, ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ack")], &["ALIBABA_CLOUD_OIDC_PROVIDER_ARN: `ack` is not an OIDC provider; write acs:ram::<account id>:oidc-provider/<name>"]),
-    variables(&[ARN, PROVIDER, TOKEN_FILE, ("RAM_SIDECAR_EXTERNAL_ID", "partner")], &["RAM_SIDECAR_EXTERNAL_ID: AssumeRoleWithOIDC takes no external ID; remove it"]),
+    variables(&[ARN, PROVIDER, TOKEN_FILE, ("RAM_SIDECAR_EXTERNAL_ID", "partner")], &["RAM_SIDECAR_EXTERNAL_ID: AssumeRoleWithOIDC does not support the external ID; remove it"]),
     flag(&["--identity", "magic"], &["--identity: `magic` is not an identity; choose access_key, oidc, ecs_ram_role, profile, credentials_uri or process"]),
-    variables(&[ARN, PROVIDER, TOKEN_FILE, ("RAM_SIDECAR_SOURCE_IDENTITY", "me")], &["RAM_SIDECAR_SOURCE_IDENTITY: AssumeRoleWithOIDC takes no source identity; remove it"]),
+    variables(&[ARN, PROVIDER, TOKEN_FILE, ("RAM_SIDECAR_SOURCE_IDENTITY", "me")], &["RAM_SIDECAR_SOURCE_IDENTITY: AssumeRoleWithOIDC does not support the source identity; remove it"]),
     variables(&[ARN, ID, SECRET, ("ALIBABA_CLOUD_ECS_METADATA", "node"), ("RAM_SIDECAR_COMMAND", "helper")],
         &["3 identities are given, access_key (ALIBABA_CLOUD_ACCESS_KEY_ID) and ecs_ram_role (ALIBABA_CLOUD_ECS_METADATA) and process (RAM_SIDECAR_COMMAND); choose one"]),
     variables(&[ARN, ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://127.0.0.1:7009/planted")],
@@ -118,18 +118,18 @@ const CASES: &[Case] = &[
     variables(&[ARN, ("RAM_SIDECAR_IDENTITY", "credentials_uri"), ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://10.0.0.1/planted")],
         &["ALIBABA_CLOUD_CREDENTIALS_URI: plain http to another machine would send credentials in the clear"]),
     variables(&[ARN, ("RAM_SIDECAR_IDENTITY", "credentials_uri"), ("ALIBABA_CLOUD_CREDENTIALS_URI", "http://localhost:7002/planted")],
-        &["ALIBABA_CLOUD_CREDENTIALS_URI: it is where this daemon itself serves (serve.listen)"]),
+        &["ALIBABA_CLOUD_CREDENTIALS_URI: it is the address of this daemon (serve.listen)"]),
     variables(&[ARN, ("RAM_SIDECAR_IDENTITY", "credentials_uri")], &["identity.credentials_uri: it is missing for the credentials_uri identity; set ALIBABA_CLOUD_CREDENTIALS_URI"]),
     variables(&[ARN, ("ALIBABA_CLOUD_ECS_METADATA", "node"), ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")],
-        &["ALIBABA_CLOUD_ECS_METADATA_DISABLED: it forbids the ECS metadata service, which the ecs_ram_role identity asks; unset it"]),
+        &["ALIBABA_CLOUD_ECS_METADATA_DISABLED: it forbids the ECS metadata service, which the ecs_ram_role identity uses; unset it"]),
     variables(&[ARN, ("ALIBABA_CLOUD_ECS_METADATA", "acs:ram::1:role/x")], &["ALIBABA_CLOUD_ECS_METADATA: `acs:ram::1:role/x` is not a role name; write the name alone"]),
     variables(&[ARN, ("ALIBABA_CLOUD_ECS_METADATA", "node"), ("ALIBABA_CLOUD_IMDS_ENDPOINT", "http://10.0.0.1")], &["ALIBABA_CLOUD_IMDS_ENDPOINT: it is not a metadata service"]),
-    variables(&[ARN, ("ALIBABA_CLOUD_PROFILE", "training")], &["identity.profile_file: there is no HOME to find .aliyun/config.json in; set ALIBABA_CLOUD_CONFIG_FILE"]),
+    variables(&[ARN, ("ALIBABA_CLOUD_PROFILE", "training")], &["identity.profile_file: HOME is not set, so .aliyun/config.json cannot be found; set ALIBABA_CLOUD_CONFIG_FILE"]),
     variables(&[ARN, ("ALIBABA_CLOUD_CONFIG_FILE", "config.json")], &["ALIBABA_CLOUD_CONFIG_FILE: it is not an absolute path"]),
     variables(&[ARN, ("RAM_SIDECAR_IDENTITY", "process")], &["identity.command: it is missing for the process identity; set RAM_SIDECAR_COMMAND"]),
     variables(&[ARN, ("RAM_SIDECAR_COMMAND", "helper --json")], &["RAM_SIDECAR_COMMAND: it is one text with white space in it, not a list of words"]),
     variables(&[ARN, ("RAM_SIDECAR_COMMAND", "[7]")], &["RAM_SIDECAR_COMMAND: it is not a list of texts; write it like"]),
-    variables(&[ARN, ("RAM_SIDECAR_COMMAND", "helper"), ("RAM_SIDECAR_IDENTITY_TIMEOUT", "1h")], &["RAM_SIDECAR_IDENTITY_TIMEOUT: `1h` is not a sensible time for a program; choose 1s to 5m"]),
+    variables(&[ARN, ("RAM_SIDECAR_COMMAND", "helper"), ("RAM_SIDECAR_IDENTITY_TIMEOUT", "1h")], &["RAM_SIDECAR_IDENTITY_TIMEOUT: `1h` is outside the limits; choose 1s to 5m"]),
     // STS.
     flag(&["--sts-endpoint", "http://sts.aliyuncs.com"], &["--sts-endpoint: it is not an STS endpoint: plain http"]),
     flag(&["--sts-endpoint", "https://me:planted-word@sts.aliyuncs.com"], &["--sts-endpoint: it is not an STS endpoint: it contains a user name"]),
@@ -140,7 +140,7 @@ const CASES: &[Case] = &[
     variables(&[ARN, ID, SECRET, ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "yes")], &["ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED: `yes` is neither true nor false"]),
     flag(&["--region", "cn hangzhou"], &["--region: `cn hangzhou` is not a region"]),
     flag(&["--ca-file", "/nonexistent/ca"], &["--ca-file: cannot read certificates from /nonexistent/ca"]),
-    flag(&["--ca-file", "/dev/null"], &["--ca-file: /dev/null contains no certificate; give a PEM file"]),
+    flag(&["--ca-file", "/dev/null"], &["--ca-file: /dev/null contains no certificate; set the path of a PEM file"]),
     // Listeners.
     flag(&["--listen", "localhost:7002"], &["--listen: `localhost:7002` is not an address; write an IP address and a port"]),
     flag(&["--listen", "7002"], &["--listen: `7002` is not an address"]),
@@ -151,11 +151,11 @@ const CASES: &[Case] = &[
     flag(&["--allow-uids", "root"], &["--allow-uids: `root` is not a user id; write numbers, like 0,1000"]),
     flag(&["--allow-uids", "0,"], &["--allow-uids: it is empty or has an empty entry"]),
     flag(&["--allow-uids=-1"], &["--allow-uids: `-1` is not a user id"]),
-    flag(&["--metadata-listen", "0.0.0.0:80"], &["--metadata-listen: 0.0.0.0 can be reached from other machines, and the metadata dialect has no secret"]),
+    flag(&["--metadata-listen", "0.0.0.0:80"], &["--metadata-listen: 0.0.0.0 can be reached from other machines, and the metadata dialect does not support a secret"]),
     flag(&["--metadata-listen", "100.100.100.200"], &["--metadata-listen: `100.100.100.200` is not an address"]),
     flag(&["--metadata-role-name", "acs:ram::1:role/x"], &["--metadata-role-name: `acs:ram::1:role/x` is not a role name"]),
     flag(&["--container-token-file", "/nowhere"], &["--container-token-file: cannot read /nowhere: No such file",
-        "--container-token-file: it guards the dialect of AWS SDKs, which is not spoken; set container.enabled"]),
+        "--container-token-file: it protects the dialect of AWS SDKs, which is disabled; set container.enabled"]),
     flag(&["--container", "--container-token-file", "planted"], &["--container-token-file: it is not an absolute path"]),
     flag(&["--admin-listen", "of"], &["--admin-listen: `of` is not an address; write an IP address and a port, like 127.0.0.1:7002 or [::1]:7002, or off"]),
     flag(&["--key", "a/b"], &["--key: it is not a key; use 1 to 128"]),
@@ -164,24 +164,24 @@ const CASES: &[Case] = &[
     flag(&["--file", "credentials"], &["--file: path `credentials` is not absolute; write it from the root"]),
     flag(&["--file", "/a/b,mode=rw"], &["--file: mode `rw` is not a file mode; write it in octal, like 0640"]),
     flag(&["--file", "/a/b,uid=root"], &["--file: uid `root` is not a numeric id"]),
-    flag(&["--file", "/a/b,owner=1"], &["--file: there is no `owner`; use path, format, mode, uid and gid"]),
-    flag(&["--file", "/a/b", "--file", "/a/b"], &["--file: /a/b is given twice; keep one"]),
+    flag(&["--file", "/a/b,owner=1"], &["--file: unknown field `owner`; use path, format, mode, uid and gid"]),
+    flag(&["--file", "/a/b", "--file", "/a/b"], &["--file: /a/b is configured twice; keep one"]),
     variables(&[ARN, ID, SECRET, ("RAM_SIDECAR_FILE", "/a/b:c")], &["RAM_SIDECAR_FILE: path `c` is not absolute"]),
     // The rest.
     flag(&["--drain", "1d"], &["--drain: `1d` is not a duration"]),
     flag(&["--log-level", "loud"], &["--log-level: `loud` is not a level; choose error, warn, info, debug or trace"]),
     flag(&["--log-format", "xml"], &["--log-format: `xml` is not a log format; choose text or json"]),
     flag(&["--config", "/nonexistent/toml"], &["/nonexistent/toml: cannot read the configuration file: No such file"]),
-    Case { args: &["--sandbox", "--fault", "lifetime=x"], env: &[], toml: "", mistakes: &["--fault: lifetime: `x` is not a duration"] },
-    Case { args: &["--sandbox", "--role-arn", "x"], env: &[], toml: "", mistakes: &["--role-arn: --sandbox brings its own role, identity and STS"] },
-    Case { args: &["--sandbox"], env: &[("RAM_SIDECAR_FILE", "/a/b")], toml: "", mistakes: &["RAM_SIDECAR_FILE: --sandbox would put credentials that are valid nowhere in the place of real ones"] },
+    Case { args: &["--sandbox", "--fault", "lifetime=x"], env: &[], toml: "", errors: &["--fault: lifetime: `x` is not a duration"] },
+    Case { args: &["--sandbox", "--role-arn", "x"], env: &[], toml: "", errors: &["--role-arn: --sandbox has its own role, identity and STS"] },
+    Case { args: &["--sandbox"], env: &[("RAM_SIDECAR_FILE", "/a/b")], toml: "", errors: &["RAM_SIDECAR_FILE: --sandbox would replace real credentials with ones that only it accepts"] },
     // The file.
-    toml("role = 7", &["role in FILE: there is no such key"]),
-    toml("[role]\nduraton = '1h'", &["role.duraton in FILE: there is no such key; did you mean role.duration?"]),
-    toml("[sts]\nsession_name = 'x'", &["sts.session_name in FILE: there is no such key; did you mean role.session_name?"]),
+    toml("role = 7", &["role in FILE: unknown key"]),
+    toml("[role]\nduraton = '1h'", &["role.duraton in FILE: unknown key; did you mean role.duration?"]),
+    toml("[sts]\nsession_name = 'x'", &["sts.session_name in FILE: unknown key; did you mean role.session_name?"]),
     toml("[role]\nduration = 3600", &["role.duration in FILE: `3600` has no unit"]),
-    toml("[role]\nduration = ['1h']", &["role.duration in FILE: a value of type array cannot stand here"]),
-    toml("[identity]\naccess_key_secret = 'planted-secret'", &["identity.access_key_secret in FILE: secrets do not belong into the file; set ALIBABA_CLOUD_ACCESS_KEY_SECRET or identity.access_key_secret_file"]),
+    toml("[role]\nduration = ['1h']", &["role.duration in FILE: it cannot be of type array"]),
+    toml("[identity]\naccess_key_secret = 'planted-secret'", &["identity.access_key_secret in FILE: the file must not contain secrets; set ALIBABA_CLOUD_ACCESS_KEY_SECRET or identity.access_key_secret_file"]),
     toml("file = '/a/b'", &["file in FILE: it is not a list of tables; write [[file]]"]),
     toml("[[file]]\npath = '/a/b'\nmode = 600", &["file[0] in FILE: mode is a number; write it as text"]),
     toml("[[file]]\nmode = '0600'", &["file[0] in FILE: path `` is not absolute"]),
@@ -189,7 +189,7 @@ const CASES: &[Case] = &[
 ];
 
 #[test]
-fn each_mistake_is_one_sentence_that_names_the_setting() {
+fn each_configuration_error_names_the_setting_on_one_line() {
     let scratch = Scratch::new();
     let file = scratch.join("config.toml");
     let file = file.to_str().unwrap();
@@ -203,16 +203,16 @@ fn each_mistake_is_one_sentence_that_names_the_setting() {
         let message = message.replace(file, "FILE");
         assert_eq!(code, Some(78), "{message}");
         let lines: Vec<&str> = message.lines().skip(1).map(str::trim_start).collect();
-        assert_eq!(lines.len(), case.mistakes.len(), "{message}");
-        for (line, mistake) in lines.iter().zip(case.mistakes) {
-            assert!(line.starts_with(mistake), "\n{line}\n{mistake}");
+        assert_eq!(lines.len(), case.errors.len(), "{message}");
+        for (line, error) in lines.iter().zip(case.errors) {
+            assert!(line.starts_with(error), "\n{line}\n{error}");
         }
         assert!(!message.contains("planted"), "{message}");
     }
 }
 
 #[test]
-fn all_mistakes_are_reported_at_once() {
+fn all_configuration_errors_are_reported_at_once() {
     let scratch = Scratch::new();
     let file = scratch.join("config.toml");
     fs::write(&file, "[role]\nduration = '1'\n[nope]\nx = 1\n").unwrap();
@@ -269,7 +269,7 @@ fn usage_error_and_configuration_error_have_different_exit_codes() {
 }
 
 #[test]
-fn empty_variable_counts_as_unset() {
+fn an_empty_variable_counts_as_unset() {
     let (code, message) = run(
         &[],
         &[

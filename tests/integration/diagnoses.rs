@@ -2,7 +2,7 @@
 //!
 //! `tests/data/diagnoses.txt` holds one block for each situation: its title, the code, and the 503's `Message`.
 //! Placeholders replace what differs from run to run. `UPDATE_GOLDEN=1 cargo test --test integration diagnoses`
-//! writes the file anew; review each change as an operator at night would read it.
+//! writes the file; review each change as an operator at night would read it.
 
 use std::fmt::Write as _;
 use std::fs;

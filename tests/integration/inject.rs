@@ -164,7 +164,7 @@ spec: {template: {metadata: {annotations: {ram-sidecar/duration: 5m, ram-sidecar
             ),
             "  Pod/windows: the pod is for Windows, but the sidecar runs on Linux only; exclude the pod",
             "  Deployment/web: the annotation ram-sidecar/classic: `maybe` is neither true nor false",
-            "  Deployment/web: the annotation ram-sidecar/duration: `5m` is outside what STS grants; choose 15m to 12h",
+            "  Deployment/web: the annotation ram-sidecar/duration: `5m` is outside the limits of STS; choose 15m to 12h",
         ]
     );
 }

@@ -271,8 +271,8 @@ fn the_start_fails_if_the_state_cannot_be_written() {
     }
     for (path, reason) in [
         ("state", "is not absolute"),
-        ("/", "names no file"),
-        ("/run/", "names no file"),
+        ("/", "is a directory"),
+        ("/run/", "is a directory"),
     ] {
         let (code, stderr) = run(&["--state", path], &env);
         assert_eq!(code, Some(78));
@@ -284,7 +284,7 @@ fn the_start_fails_if_the_state_cannot_be_written() {
     let (code, stderr) = run(&["--state", "/run/a", "--file", "/run/a"], &env);
     assert_eq!(code, Some(78));
     assert!(
-        stderr.contains("--state: /run/a is a file for credentials too"),
+        stderr.contains("--state: /run/a is also a credentials file"),
         "{stderr}"
     );
 }

@@ -20,7 +20,7 @@ pub enum Kind {
     EcsRamRole,
     /// A profile of aliyun-cli.
     Profile,
-    /// Another server of credentials.
+    /// Another credentials server.
     CredentialsUri,
     /// A program that prints credentials.
     Process,
@@ -42,18 +42,18 @@ impl Kind {
 
 pub(crate) fn kind(text: &str) -> Result<Kind, String> {
     let kind = KINDS.into_iter().find(|kind| kind.name() == text);
-    kind.ok_or_else(|| format!("`{text}` is not an identity; choose {NAMES}"))
+    kind.ok_or_else(|| format!("`{text}` is not an identity; choose {KIND_NAMES}"))
 }
 
 pub(crate) fn access_key(text: &str) -> Result<Value, String> {
     if text.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(Value::Inline(text.into()))
     } else {
-        Err("it holds white space or characters that no key has; set it anew".into())
+        Err("it contains white space or invalid characters; set it again".into())
     }
 }
 
-/// Reads a path. The error does not repeat the text: a key or token in the place of its path is a common mistake.
+/// Reads a path. The error does not repeat the text: a key or token in place of its path is a common error.
 pub(crate) fn mounted_file(text: &str) -> Result<File, String> {
     let path = PathBuf::from(text);
     if path.is_absolute() {
@@ -71,7 +71,7 @@ pub(crate) fn command(text: &str) -> Result<Vec<String>, String> {
         let words: Vec<String> =
             serde_json::from_str(text).map_err(|_| format!("it is not a list of texts; {how}"))?;
         if words.first().is_none_or(String::is_empty) {
-            return Err(format!("it names no program; {how}"));
+            return Err(format!("it does not name a program; {how}"));
         }
         return Ok(words);
     }
@@ -88,15 +88,13 @@ pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
     if (1..=300).contains(&duration.as_secs()) {
         Ok(duration)
     } else {
-        Err(format!(
-            "`{text}` is not a sensible time for a program; choose 1s to 5m"
-        ))
+        Err(format!("`{text}` is outside the limits; choose 1s to 5m"))
     }
 }
 
-/// Where the metadata service may be: plain http is for its own address and for tests on loopback.
+/// Reads the address of the metadata service: its own by plain http or, for tests, one on loopback.
 ///
-/// The refusal does not repeat the text: an address may carry a password.
+/// The error does not repeat the text: an address may contain a password.
 pub(crate) fn metadata_url(text: &str) -> Result<String, String> {
     let how = "write it like http://100.100.100.200";
     let url = Url::parse(text).map_err(|error| format!("it is not an address ({error}); {how}"))?;
@@ -107,7 +105,7 @@ pub(crate) fn metadata_url(text: &str) -> Result<String, String> {
     };
     if url.scheme() != "http" || !is_local {
         return Err(format!(
-            "it is not a metadata service, which is at 100.100.100.200, and else only on loopback; {how}"
+            "it is not a metadata service; only 100.100.100.200 and loopback are allowed; {how}"
         ));
     }
     let is_bare = url.path() == "/"
@@ -116,7 +114,7 @@ pub(crate) fn metadata_url(text: &str) -> Result<String, String> {
         && url.username().is_empty()
         && url.password().is_none();
     if !is_bare {
-        return Err(format!("it has more than an address in it; {how}"));
+        return Err(format!("it contains more than an address; {how}"));
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
@@ -152,5 +150,5 @@ pub(crate) const KINDS: [Kind; 6] = [
 ];
 
 /// The names of all kinds.
-pub(crate) const NAMES: &str =
+pub(crate) const KIND_NAMES: &str =
     "access_key, oidc, ecs_ram_role, profile, credentials_uri or process";

@@ -9,7 +9,7 @@ use crate::identity::MAX_ROLES;
 
 use super::{duration, list};
 
-/// A role choice that has a name.
+/// A named role choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Preset {
     /// PAI's default role: MaxCompute, and one OSS bucket.
@@ -36,7 +36,7 @@ pub(crate) fn role_duration(text: &str) -> Result<Duration, String> {
         Ok(duration)
     } else {
         Err(format!(
-            "`{text}` is outside what STS grants; choose 15m to 12h"
+            "`{text}` is outside the limits of STS; choose 15m to 12h"
         ))
     }
 }
@@ -71,7 +71,7 @@ pub(crate) fn external_id(text: &str) -> Result<String, String> {
     }
 }
 
-/// Checks a session policy as far as it can be checked here, and takes the white space out of it.
+/// Checks a session policy without RAM's grammar, and removes its white space.
 pub(crate) fn policy(text: &str) -> Result<String, String> {
     let json: Json = serde_json::from_str(text)
         .map_err(|error| format!("the session policy is not JSON ({error}); correct it"))?;
@@ -84,7 +84,7 @@ pub(crate) fn policy(text: &str) -> Result<String, String> {
     let length = compact.chars().count();
     if length > 2048 {
         return Err(format!(
-            "the session policy has {length} characters; STS takes 2048, shorten it"
+            "the session policy has {length} characters; STS accepts 2048; shorten it"
         ));
     }
     Ok(compact)

@@ -1,4 +1,4 @@
-//! Addresses, keys, users and what the metadata dialect says.
+//! Addresses, keys, users and values of the metadata dialect.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// An address, or nothing if it is switched off.
+/// Reads an address; `None` for `off`.
 pub(crate) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
     if text == "off" {
         return Ok(None);
@@ -24,19 +24,19 @@ pub(crate) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, String> {
     Ok(Some(address))
 }
 
-/// Reads an address that stays on this machine: the metadata dialect has no place for a secret.
+/// Reads an address that other machines cannot reach: the metadata dialect does not support a secret.
 pub(crate) fn metadata_address(text: &str) -> Result<SocketAddr, String> {
     let address = address(text)?;
     if address.ip().is_loopback() || address.ip() == IpAddr::from(metadata::ADDRESS) {
         return Ok(address);
     }
     Err(format!(
-        "{} can be reached from other machines, and the metadata dialect has no secret; listen on 100.100.100.200:80, or on loopback",
+        "{} can be reached from other machines, and the metadata dialect does not support a secret; listen on 100.100.100.200:80, or on loopback",
         address.ip()
     ))
 }
 
-/// Reads the path of a file with a token, which must be there.
+/// Reads the path of a file with a token, which must exist.
 pub(crate) fn token_file(text: &str) -> Result<TokenFile, String> {
     let path = PathBuf::from(text);
     if !path.is_absolute() {
@@ -45,7 +45,8 @@ pub(crate) fn token_file(text: &str) -> Result<TokenFile, String> {
                 .into(),
         );
     }
-    TokenFile::new(path).map_err(|reason| format!("{reason}; give a file that holds the token"))
+    TokenFile::new(path)
+        .map_err(|reason| format!("{reason}; set the path of a file that contains the token"))
 }
 
 /// Reads user ids.
@@ -57,7 +58,7 @@ pub(crate) fn uids(text: &str) -> Result<Vec<u32>, String> {
     list(text)?.iter().map(uid).collect()
 }
 
-/// A value that the metadata dialect gives as it is.
+/// Reads a value that the metadata dialect returns unchanged.
 pub(crate) fn metadata_value(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
@@ -66,11 +67,11 @@ pub(crate) fn metadata_value(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Returns how many bits a key has if it is random: by its length, and by the smallest usual alphabet that it is of.
+/// Estimates the bits of a random key by its length, and by the smallest usual alphabet that contains it.
 pub(crate) fn key_bits(key: &str) -> u32 {
     let of = |fits: fn(&u8) -> bool| key.bytes().all(|b| fits(&b) || b"-._~".contains(&b));
-    // In thousandths of a bit a character: the logarithms of 10, 16, 36 and 62.
-    let each = if of(u8::is_ascii_digit) {
+    // Thousandths of a bit: the binary logarithms of 10, 16, 36 and 62.
+    let per_character = if of(u8::is_ascii_digit) {
         3322
     } else if of(u8::is_ascii_hexdigit) {
         4000
@@ -81,21 +82,21 @@ pub(crate) fn key_bits(key: &str) -> u32 {
     } else {
         5954
     };
-    // `aaaa…` and `abcd…` are long and no secrets.
+    // Long sequences such as `aaaa…` and `abcd…` are not secrets.
     let kinds: BTreeSet<u8> = key.bytes().collect();
     let pairs = key.bytes().zip(key.bytes().skip(1));
     let steps: BTreeSet<u8> = pairs.map(|(one, next)| next.wrapping_sub(one)).collect();
     if kinds.len() < 8 || steps.len() < 8 {
         return 0;
     }
-    let telling = key.bytes().filter(u8::is_ascii_alphanumeric).count();
-    u32::try_from(telling)
+    let counted = key.bytes().filter(u8::is_ascii_alphanumeric).count();
+    u32::try_from(counted)
         .unwrap_or(u32::MAX)
-        .saturating_mul(each)
+        .saturating_mul(per_character)
         / 1000
 }
 
-/// Only characters that no client encodes or un-encodes on the way.
+/// Reads a key, of characters that clients do not percent-encode.
 pub(crate) fn key(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
     if text.is_empty() || text.len() > 128 || !text.bytes().all(fits) || text == "." || text == ".."

@@ -8,7 +8,7 @@ use crate::sts::sign::Signature;
 
 use super::list;
 
-/// Reads endpoints. The error does not repeat the text, which may carry a password.
+/// Reads endpoints. The error does not repeat the text, which may contain a password.
 pub(crate) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
     let given = list(text)?;
     let is_one = given.len() == 1;
@@ -24,7 +24,7 @@ pub(crate) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
 }
 
 pub(crate) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    let remedy = "give a PEM file of CA certificates";
+    let remedy = "set the path of a PEM file of CA certificates";
     let text = std::fs::read(path)
         .map_err(|error| format!("cannot read certificates from {path}: {error}; {remedy}"))?;
     pem::certificates(&text).map_err(|error| format!("{path} {error}; {remedy}"))

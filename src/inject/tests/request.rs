@@ -67,7 +67,7 @@ fn all_errors_are_reported_at_once_with_their_places() {
         "--credentials-uri: plain http to another machine",
         "--image: `a b` is not an image",
         "--region: `CN` is not a region",
-        "--duration: `5m` is outside what STS grants",
+        "--duration: `5m` is outside the limits of STS",
         "--account-id: `a` is not an account id",
         "--skip-containers: it is empty or has an empty entry",
         "the annotation ram-sidecar/classic: `maybe` is neither true nor false",

@@ -40,7 +40,8 @@ fn remote_listener_error_names_every_missing_setting_at_once() {
             &[key],
         );
     }
-    let metadata = "can be reached from other machines, and the metadata dialect has no secret";
+    let metadata =
+        "can be reached from other machines, and the metadata dialect does not support a secret";
     for address in [
         "0.0.0.0:80",
         "[::]:80",
@@ -59,8 +60,8 @@ fn remote_listener_error_names_every_missing_setting_at_once() {
 }
 
 #[test]
-fn metadata_listener_at_the_metadata_address_of_the_identity_is_assert_refused() {
-    let sentence = "is where the identity asks the metadata service of the instance, and would then ask this process";
+fn metadata_listener_at_the_metadata_address_of_the_identity_is_refused() {
+    let sentence = "is the address of the metadata service that the identity uses, which would then be this process";
     let node = ("ALIBABA_CLOUD_ECS_METADATA", "node");
     for (listen, env) in [
         ("100.100.100.200:80", &[node][..]),

@@ -221,8 +221,7 @@ fn own_address_is_a_configuration_error_under_every_name() {
         );
         assert_eq!(code, Some(78), "{message}");
         assert!(
-            message.contains("it is where this daemon itself serves")
-                && !message.contains("planted"),
+            message.contains("it is the address of this daemon") && !message.contains("planted"),
             "{message}"
         );
     }

@@ -34,7 +34,7 @@ impl Display for Text<'_> {
             let aud = token.aud.join(", ");
             writeln!(
                 f,
-                "  the token says iss {}, aud {aud}, sub {}, exp {exp}",
+                "  the token has iss {}, aud {aud}, sub {}, exp {exp}",
                 token.iss, token.sub
             )?;
         }
