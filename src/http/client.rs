@@ -82,7 +82,11 @@ pub enum Error {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::new(Stage::Transport, LocalCode::RequestFailed, error_chain(&error))
+        Self::new(
+            Stage::Transport,
+            LocalCode::RequestFailed,
+            error_chain(&error),
+        )
     }
 }
 

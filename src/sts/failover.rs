@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 
-use crate::failure::{self, Failure, Stage, FailureClass};
+use crate::failure::{self, Failure, FailureClass, Stage};
 use crate::http::client::Client;
 use crate::time::moment::Moment;
 

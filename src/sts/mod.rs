@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::credentials::{Keys, Lease, RequestTime, RoleRequest};
 use crate::failure::caller::Caller;
-use crate::failure::{Failure, LocalCode, Stage, FailureClass};
+use crate::failure::{Failure, FailureClass, LocalCode, Stage};
 use crate::http::client::{self, Call};
 use crate::http::response::Response;
 use crate::time::clock::Clock;
@@ -257,9 +257,15 @@ impl Sts {
         if is_worth_failover(&failure) {
             for earlier in &self.failovers {
                 failure.class = match (failure.class, earlier.class) {
-                    (FailureClass::Transient, _) | (_, FailureClass::Transient) => FailureClass::Transient,
-                    (FailureClass::Throttled, _) | (_, FailureClass::Throttled) => FailureClass::Throttled,
-                    (FailureClass::Persistent, FailureClass::Persistent) => FailureClass::Persistent,
+                    (FailureClass::Transient, _) | (_, FailureClass::Transient) => {
+                        FailureClass::Transient
+                    }
+                    (FailureClass::Throttled, _) | (_, FailureClass::Throttled) => {
+                        FailureClass::Throttled
+                    }
+                    (FailureClass::Persistent, FailureClass::Persistent) => {
+                        FailureClass::Persistent
+                    }
                 };
                 failure.retry_after = failure.retry_after.min(earlier.retry_after);
             }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, RoleRequest, is_key_text, time};
 use crate::failure::caller::Caller;
-use crate::failure::{Code, Failure, LocalCode, Stage, FailureClass, redact};
+use crate::failure::{Code, Failure, FailureClass, LocalCode, Stage, redact};
 use crate::http::response::Response;
 
 use super::sign::Parameters;
