@@ -39,6 +39,8 @@ struct Options {
     timeout: Duration,
     /// The variables that the command does not inherit.
     hidden: Vec<OsString>,
+    /// Whether the command gets the variables of OSS.
+    exports_oss: bool,
     /// Whether an HTTP proxy is set in the environment that the command inherits.
     has_proxy: bool,
 }
@@ -77,7 +79,14 @@ Signals are passed on, its exit code is kept (128 + n if signal n killed it). By
 It keeps no state: state.file, in the environment or the file, is for serve.
 Exit codes before it starts: 64 usage, 69 no credentials in time, 71 cannot bind or write, 78 configuration, 126 and 127 it cannot be started or found.",
         )
-        .arg(timeout_argument("30s", "How long the first credentials may take"));
+        .arg(timeout_argument("30s", "How long the first credentials may take"))
+        .arg(
+            Arg::new("env")
+                .long("env")
+                .value_name("NAMES")
+                .value_parser(["oss"])
+                .help("Also set OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_SESSION_TOKEN, which are not renewed"),
+        );
     // Last, so that it stands last in the usage.
     with_sandbox(with_settings(command)).arg(
         Arg::new("command")
@@ -104,6 +113,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
         command: words.cloned().collect(),
         timeout: given_timeout(given),
         hidden: hidden(),
+        exports_oss: given.contains_id("env"),
         has_proxy: ["HTTP_PROXY", "http_proxy"]
             .iter()
             .any(|name| variable(name).is_some_and(|value| !value.is_empty())),
@@ -181,12 +191,10 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
         ready = ready(&handle, &options) => ready.map(|()| None),
     };
     let started = match waited {
-        Ok(None) => {
-            start(&handle, &options.command, &options.hidden).map_err(|source| ExecError::Start {
-                command: options.name(),
-                source,
-            })
-        }
+        Ok(None) => start(&handle, &options).map_err(|source| ExecError::Start {
+            command: options.name(),
+            source,
+        }),
         Ok(Some(signal)) => {
             // The writers stop before their files are removed.
             drop(tasks);

@@ -1,7 +1,7 @@
 //! The handle of a running daemon: its addresses, its state, and requests to it.
 
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::files::credentials_file::CredentialsFile;
 use crate::files::ownership::Ownership;
 use crate::files::target::Target as _;
 use crate::files::writer;
-use crate::refresh::store::{Health, Offer, Subscriber};
+use crate::formats::format::Format;
+use crate::refresh::store::{Current, Health, Offer, Subscriber};
 use crate::time::clock::Clock;
 
 /// The handle of a running [`App`](super::App).
@@ -66,6 +67,21 @@ impl Handle {
             let _ = status.clone().wait_for(is_written).await;
         }
         Ok(())
+    }
+
+    /// Returns the current credentials, if there are any.
+    pub fn current(&self) -> Option<Arc<Current>> {
+        match self.subscriber.clone().snapshot().offer(self.clock.now()) {
+            Offer::Credentials(current) => Some(current),
+            Offer::NoRole | Offer::Wait(_) | Offer::Refusal(_) => None,
+        }
+    }
+
+    /// Returns the path of the first credentials file of a format.
+    pub fn file(&self, format: Format) -> Option<&Path> {
+        let mut options = self.files.iter().map(|file| &file.options);
+        let found = options.find(|options| options.format == format);
+        found.map(|options| options.path.as_path())
     }
 
     /// Returns the failure that prevents readiness, if there is one.

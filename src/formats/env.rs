@@ -20,6 +20,21 @@ pub fn commands(credentials: &Credentials) -> Bytes {
     lines(credentials, "export ")
 }
 
+/// Returns the variables of OSS, of which no provider of the other SDKs knows.
+pub fn oss(credentials: &Credentials) -> [(&'static str, &str); 3] {
+    [
+        ("OSS_ACCESS_KEY_ID", credentials.access_key_id.as_str()),
+        (
+            "OSS_ACCESS_KEY_SECRET",
+            credentials.access_key_secret.expose_secret(),
+        ),
+        (
+            "OSS_SESSION_TOKEN",
+            credentials.security_token.expose_secret(),
+        ),
+    ]
+}
+
 /// Reads when the credentials in a file expire; nothing if it has another format.
 pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
     super::header_expiration(file, LINES.as_flattened())

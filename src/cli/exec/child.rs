@@ -1,6 +1,5 @@
 //! The command of `exec` as a child: its environment, the signals that it gets, and its end.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -8,11 +7,16 @@ use std::process::ExitStatus;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, waitid};
 use secrecy::ExposeSecret as _;
 use tokio::process::{Child, Command};
-use tracing::debug;
+use tracing::{debug, warn};
 
+use crate::credentials::timestamp;
 use crate::daemon::Handle;
+use crate::formats::env;
+use crate::formats::format::Format;
 use crate::system::process;
 use crate::system::signal::relay::Relay;
+
+use super::Options;
 
 /// How this process is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +28,14 @@ pub(super) enum Ending {
 }
 
 /// Starts the command, without the variables in `hidden` and with those that lead its clients to `handle`.
-pub(super) fn start(handle: &Handle, words: &[OsString], hidden: &[OsString]) -> io::Result<Child> {
-    let (program, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
+pub(super) fn start(handle: &Handle, options: &Options) -> io::Result<Child> {
+    let (program, arguments) = options
+        .command
+        .split_first()
+        .ok_or(io::ErrorKind::NotFound)?;
     let mut command = Command::new(program);
     command.args(arguments);
-    for name in hidden {
+    for name in &options.hidden {
         command.env_remove(name);
     }
     command.env("ALIBABA_CLOUD_CREDENTIALS_URI", handle.uri.expose_secret());
@@ -43,7 +50,29 @@ pub(super) fn start(handle: &Handle, words: &[OsString], hidden: &[OsString]) ->
     if let Some(file) = &handle.container_token_file {
         command.env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file);
     }
+    if let Some(file) = handle.file(Format::JsonCamel) {
+        // The command may run in another directory.
+        command.env("ODPS_STS_ACCOUNT_FILE", std::path::absolute(file)?);
+    }
+    if options.exports_oss {
+        export_oss(&mut command, handle);
+    }
     command.spawn()
+}
+
+/// Adds the variables of OSS. No other: `ALIBABA_CLOUD_ACCESS_KEY_ID` would come before the URI in every SDK's chain.
+fn export_oss(command: &mut Command, handle: &Handle) {
+    let Some(current) = handle.current() else {
+        warn!("--env oss sets nothing, because there are no credentials");
+        return;
+    };
+    let credentials = &current.lease.credentials;
+    command.envs(env::oss(credentials));
+    let expires_at = timestamp(credentials.expires_at);
+    warn!(
+        expires_at,
+        "The variables of --env oss expire and are not renewed; a program that runs longer needs a provider of ALIBABA_CLOUD_CREDENTIALS_URI"
+    );
 }
 
 /// Waits for the end of the command, and meanwhile passes on signals.

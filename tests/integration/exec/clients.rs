@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::EXECUTABLE;
 use crate::clients::{finished, issued_by};
-use crate::stub_oss;
 use crate::support::{Process, Scratch};
 use crate::toolchains::Language;
+use crate::{stub_odps, stub_oss};
 
 /// Runs what a command would run, below `exec`, with its environment.
 fn below(settings: &[&str], command: &Command) -> Command {
@@ -93,21 +93,74 @@ fn java_takes_what_exec_serves_and_no_profile() {
 }
 
 #[tokio::test]
-async fn the_example_of_the_documentation_lists_a_bucket() {
-    let sts = Sandbox::start(Options::default()).await;
-    let sts = Arc::new(sts.expect("loopback has a free port"));
+async fn oss2_finds_the_default_provider_under_exec() {
+    let sts = sts().await;
     let oss = stub_oss::start(issued_by(&sts));
+    let arguments = [&oss.endpoint(), stub_oss::BUCKET, "v4"];
+    let Some(output) = run_under_exec(&sts, &[], "oss_example", &arguments).await else {
+        return;
+    };
+    assert_eq!(printed(&output), stub_oss::OBJECTS);
+    assert_eq!(oss.rejections(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn oss2_finds_the_variables_of_env_oss() {
+    let sts = sts().await;
+    let oss = stub_oss::start(issued_by(&sts));
+    let arguments = [&oss.endpoint(), stub_oss::BUCKET];
+    let output = run_under_exec(&sts, &["--env", "oss"], "oss_environment", &arguments).await;
+    let Some(output) = output else {
+        return;
+    };
+    assert_eq!(printed(&output), stub_oss::OBJECTS);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("expire and are not renewed"), "{log}");
+    assert_eq!(oss.rejections(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn pyodps_finds_the_json_camel_file_of_exec() {
+    let sts = sts().await;
+    let odps = stub_odps::start(issued_by(&sts));
+    let directory = Scratch::new();
+    let file = format!(
+        "{},format=json-camel",
+        directory.join("odps.json").display()
+    );
+    let endpoint = odps.endpoint() + stub_odps::PREFIX;
+    let arguments = [&endpoint, stub_odps::PROJECT];
+    let output = run_under_exec(&sts, &["--file", &file], "odps_file", &arguments).await;
+    let Some(output) = output else {
+        return;
+    };
+    assert_eq!(printed(&output), stub_odps::TABLES);
+    assert_eq!(odps.rejections(), Vec::<String>::new());
+}
+
+async fn sts() -> Arc<Sandbox> {
+    let sts = Sandbox::start(Options::default()).await;
+    Arc::new(sts.expect("loopback has a free port"))
+}
+
+/// Runs a Python program under `exec`, in a home with other credentials; nothing if there is no Python.
+async fn run_under_exec(
+    sts: &Sandbox,
+    flags: &[&str],
+    program: &'static str,
+    arguments: &[&str],
+) -> Option<Output> {
     let home = Scratch::new();
     let prepared = tokio::task::spawn_blocking({
         let home = home.path().to_owned();
-        move || Language::Python.program("oss_example", &home)
+        move || Language::Python.program(program, &home)
     });
-    let Some(mut example) = prepared.await.unwrap() else {
-        return;
-    };
+    let mut program = prepared.await.unwrap()?;
     furnish(&home);
-    example.args([&oss.endpoint(), stub_oss::BUCKET, "v4"]);
-    let mut command = below(&["--sts-endpoint", &sts.endpoint()], &example);
+    program.args(arguments);
+    let endpoint = sts.endpoint();
+    let flags = [&["--sts-endpoint", &endpoint], flags].concat();
+    let mut command = below(&flags, &program);
     command
         .env("ALIBABA_CLOUD_ROLE_ARN", sts.role_arn())
         .env("ALIBABA_CLOUD_ACCESS_KEY_ID", sts.access_key_id())
@@ -116,8 +169,9 @@ async fn the_example_of_the_documentation_lists_a_bucket() {
             sts.access_key_secret().expose_secret(),
         );
     let running = tokio::task::spawn_blocking(move || finished(&mut command));
-    let Output { stdout, .. } = running.await.unwrap();
-    let names: Vec<String> = serde_json::from_slice(&stdout).unwrap();
-    assert_eq!(names, stub_oss::OBJECTS);
-    assert_eq!(oss.rejections(), Vec::<String>::new());
+    Some(running.await.unwrap())
+}
+
+fn printed(output: &Output) -> Vec<String> {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
