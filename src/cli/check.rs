@@ -2,11 +2,12 @@
 
 mod report;
 
-use std::io::IsTerminal as _;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches};
+use tokio::time::Instant;
 
 use super::definition::with_daemon;
 use super::input::checked;
@@ -19,10 +20,10 @@ use crate::daemon::source;
 use crate::failure::{Failure, FailureClass, Stage};
 use crate::identity::{self, Proof};
 use crate::refresh::source::{Chain, Source as _};
-use crate::system::process;
+use crate::system::{log, process, terminal};
 use crate::time::clock::Clock;
 
-use self::report::{Call, Credentials, Found, Report, Role, Token};
+use self::report::{Call, Credentials, Found, Report, Role, Style, Token};
 
 pub(super) const COMMAND: Command = Command {
     name: "check",
@@ -39,6 +40,12 @@ fn define(command: clap::Command) -> clap::Command {
                 .long("json")
                 .action(ArgAction::SetTrue)
                 .help("Print the report as JSON"),
+        )
+        .arg(
+            Arg::new("verbose")
+                .long("verbose")
+                .action(ArgAction::SetTrue)
+                .help("List the settings that have their defaults too"),
         );
     with_daemon(command)
 }
@@ -47,17 +54,41 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let checked = checked(given, Vec::new());
     let config = checked.outcome.as_ref().ok();
     process::protect(config.is_some_and(|config| config.upstream.runs_programs()));
-    let report = block_on(0, report(checked))?;
+    let report = block_on(0, with_progress(report(checked)))?;
     let text = if given.get_flag("json") {
         report.json()
     } else {
-        report.text(std::io::stdout().is_terminal())
+        report.text(Style {
+            has_colour: terminal::has_colour(std::io::stdout()),
+            is_verbose: given.get_flag("verbose"),
+        })
     };
     print_if_open(format!("{}\n", text.trim_end()).as_bytes());
     if report.good {
         Ok(ExitCode::SUCCESS)
     } else {
         Err(Error::Reported)
+    }
+}
+
+/// Shows on a terminal that the attempt is under way, and for how long.
+async fn with_progress<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let can_show = terminal::has_cursor(std::io::stderr());
+    let start = Instant::now();
+    let mut seconds = 0;
+    loop {
+        let Ok(done) = tokio::time::timeout(PROGRESS_INTERVAL, &mut work).await else {
+            seconds = start.elapsed().as_secs();
+            if can_show {
+                log::print_over(&format!("Obtaining credentials ({seconds} s) …"));
+            }
+            continue;
+        };
+        if can_show && seconds > 0 {
+            log::print_over("");
+        }
+        return done;
     }
 }
 
@@ -70,8 +101,11 @@ async fn report(checked: Checked) -> Report {
     } = checked;
     let mut report = Report::new(settings, candidates);
     match outcome {
-        Ok(config) => attempt(config, &mut report).await,
-        Err(Errors(mistakes)) => report.mistaken(mistakes),
+        Ok(config) => {
+            attempt(config, &mut report).await;
+            report.judge_clock();
+        }
+        Err(Mistakes(mistakes)) => report.mistaken(mistakes),
     }
     report
 }
@@ -131,7 +165,7 @@ async fn identify(chain: &mut Chain, proof: &Proof, report: &mut Report) {
 }
 
 async fn obtained(lease: Lease, chain: &mut Chain, report: &mut Report, sandbox: bool) {
-    report.passed_over = chain.failovers().iter().map(ToString::to_string).collect();
+    report.failovers = chain.failovers().iter().map(ToString::to_string).collect();
     // STS has not seen credentials that are passed through.
     let keys = lease.credentials.keys();
     let session = tokio::time::timeout(CALLER_TIMEOUT, chain.sts.caller(&keys)).await;
@@ -166,3 +200,6 @@ async fn obtained(lease: Lease, chain: &mut Chain, report: &mut Report, sandbox:
 
 /// Bounds each GetCallerIdentity, which only adds to the report.
 const CALLER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often the progress is shown.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);

@@ -11,6 +11,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
+use super::terminal;
+
 /// The options of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -37,6 +39,14 @@ pub fn print(line: &str) {
     }
 }
 
+/// Writes a line over the current one of the terminal that is standard error; drops it if nobody reads.
+pub fn print_over(line: &str) {
+    if writer::wait(std::io::stderr(), &writer::TIMEOUT) {
+        // Nothing can be done about a closed standard error.
+        let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
+    }
+}
+
 /// Starts logging. Does nothing if a subscriber is already installed.
 pub fn start(options: &Options) {
     let terminal = std::io::stderr().is_terminal();
@@ -46,7 +56,7 @@ pub fn start(options: &Options) {
     let lines = fmt::layer()
         .with_writer(writer::Lines::of_stderr(format))
         .with_timer(ChronoUtc::new("%Y-%m-%dT%H:%M:%S%.3fZ".to_owned()))
-        .with_ansi(false)
+        .with_ansi(format == Format::Text && terminal::has_colour(std::io::stderr()))
         .with_target(false);
     let lines = match format {
         Format::Text => lines.boxed(),

@@ -5,3 +5,4 @@ pub mod log;
 pub mod netlink;
 pub mod process;
 pub mod signal;
+pub mod terminal;

@@ -45,19 +45,18 @@ async fn the_report_shows_findings_and_credentials_but_no_secret() {
     let (code, report) = beside_sts(&sts, &args, &env);
     assert_eq!(code, Some(0), "{report}");
     for part in [
-        "  role.arn = acs:ram::1234567890123456:role/sandbox-role  (ALIBABA_CLOUD_ROLE_ARN)",
-        "  role.duration = 1h  (default)",
-        "  identity.access_key_secret = (set, not shown)  (ALIBABA_CLOUD_ACCESS_KEY_SECRET)",
-        "  serve.key = (set, not shown)  (--key)",
-        "  access_key is present (ALIBABA_CLOUD_ACCESS_KEY_ID): taken",
-        "  oidc is present (ALIBABA_CLOUD_OIDC_TOKEN_FILE): not taken",
-        "  STS takes it for acs:ram::1234567890123456:user/sandbox-user, account 1234567890123456",
-        "    session policy {\"",
+        "✓ role.arn                    acs:ram::1234567890123456:role/sandbox-role  (ALIBABA_CLOUD_ROLE_ARN)",
+        "✓ identity.access_key_secret  (set, not shown)  (ALIBABA_CLOUD_ACCESS_KEY_SECRET)",
+        "✓ serve.key                   (set, not shown)  (--key)",
+        "✓ access_key                  configured by ALIBABA_CLOUD_ACCESS_KEY_ID, used",
+        "! oidc                        configured by ALIBABA_CLOUD_OIDC_TOKEN_FILE, not used",
+        "✓ caller                      acs:ram::1234567890123456:user/sandbox-user, account 1234567890123456",
+        "  session policy              {\"",
         " ms for the last call",
-        "  this machine's clock is 0 s ahead of it",
-        "  STS.Sandbox",
-        "  which is acs:ram::1234567890123456:assumed-role/sandbox-role/",
-        "  good: Credentials were obtained",
+        "✓ clock                       agrees with that of STS",
+        "✓ AccessKeyId                 STS.Sandbox",
+        "  ARN                         acs:ram::1234567890123456:assumed-role/sandbox-role/",
+        "\n✓ Credentials were obtained",
     ] {
         assert!(report.contains(part), "{part}\n{report}");
     }
@@ -66,6 +65,12 @@ async fn the_report_shows_findings_and_credentials_but_no_secret() {
         "{report}"
     );
     assert!(!file.exists(), "it changes nothing");
+    assert!(!report.contains("role.duration"), "a default\n{report}");
+    let args = [&args[..], &["--verbose"]].concat();
+    let (_, report) = beside_sts(&sts, &args, &env);
+    let line = report.lines().find(|line| line.contains("role.duration"));
+    let line = line.unwrap_or_else(|| panic!("--verbose shows defaults\n{report}"));
+    assert!(line.ends_with(" 1h  (default)"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -114,14 +119,14 @@ async fn the_report_shows_claims_of_the_token_but_not_the_token() {
     ];
     let (code, report) = check(&[], &env);
     assert_eq!(code, Some(69), "{report}");
-    let claims = "the token has iss https://oidc.sandbox.invalid, aud other-audience, sub system:serviceaccount:a:b, exp 20";
+    let says = "iss https://oidc.sandbox.invalid, aud other-audience, sub system:serviceaccount:a:b, exp 20";
     assert_eq!(
         report.matches(claims).count(),
         2,
         "as found, and in the diagnosis\n{report}"
     );
     assert!(
-        report.contains("bad: AssumeRoleWithOIDC at 127.0.0.1:"),
+        report.contains("\n✗ AssumeRoleWithOIDC at 127.0.0.1:"),
         "{report}"
     );
     assert!(
@@ -212,21 +217,70 @@ fn the_sandbox_and_a_job_without_a_role_can_be_checked() {
     assert!(report.contains("This job has no role"), "{report}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_terminal_gets_colours() {
-    // `script` gives it a terminal.
-    let command = format!(
-        "{} check --role-preset none",
-        env!("CARGO_BIN_EXE_ram-sidecar")
-    );
+#[test]
+fn clock_warns_beyond_30_seconds_and_fails_from_15_minutes_on() {
+    for (skew, code, mark) in [
+        ("20s", 0, "✓ clock"),
+        ("40s", 0, "! clock"),
+        ("-40s", 0, "! clock"),
+        ("16m", 69, "✗ clock"),
+        ("-16m", 69, "✗ clock"),
+    ] {
+        let fault = format!("skew={skew}");
+        let (actual, report) = check(&["--sandbox", "--fault", &fault], &[]);
+        assert_eq!(actual, Some(code), "{skew}\n{report}");
+        assert!(report.contains(mark), "{skew}\n{report}");
+        assert_eq!(report.contains("set it (NTP)"), skew != "20s", "{report}");
+        assert_eq!(report.contains("✗ The clock"), code == 69, "{report}");
+    }
+}
+
+/// Runs `check` on a terminal, which `script` provides; nothing if there is no `script`.
+fn on_terminal(arguments: &str, env: &[(&str, &str)]) -> Option<String> {
+    let command = format!("{} check {arguments}", env!("CARGO_BIN_EXE_ram-sidecar"));
     let output = std::process::Command::new("script")
         .args(["-qec", &command, "/dev/null"])
         .env_clear()
         .env("PATH", "/usr/bin:/bin")
+        .env("TERM", "xterm")
+        .envs(env.iter().copied())
         .output();
-    if !crate::support::required("script", output.is_ok()) {
-        return;
+    crate::support::required("script", output.is_ok())
+        .then(|| String::from_utf8(output.unwrap().stdout).unwrap())
+}
+
+#[test]
+fn colours_are_for_terminals_that_allow_them() {
+    for (env, has_colour) in [
+        (&[][..], true),
+        (&[("NO_COLOR", "")], true),
+        (&[("NO_COLOR", "1")], false),
+        (&[("TERM", "dumb")], false),
+    ] {
+        let Some(printed) = on_terminal("--role-preset none", env) else {
+            return;
+        };
+        assert_eq!(printed.contains('\u{1b}'), has_colour, "{env:?} {printed}");
+        let mark = "\u{1b}[32m✓\u{1b}[0m This job has no role";
+        assert_eq!(printed.contains(mark), has_colour, "{env:?} {printed}");
     }
-    let printed = String::from_utf8(output.unwrap().stdout).unwrap();
-    assert!(printed.contains("\u{1b}[32mgood\u{1b}[0m"), "{printed}");
+}
+
+#[test]
+fn terminal_shows_that_the_attempt_is_under_way() {
+    let slow = "--sandbox --fault latency=2500ms";
+    let Some(printed) = on_terminal(slow, &[]) else {
+        return;
+    };
+    let (progress, report) = printed.split_once("Identity").expect("a report");
+    assert!(
+        progress.contains("Obtaining credentials (1 s)"),
+        "{progress}"
+    );
+    assert!(!report.contains("Obtaining"), "{report}");
+    assert!(
+        !on_terminal(slow, &[("TERM", "dumb")])
+            .unwrap()
+            .contains("Obtaining")
+    );
 }

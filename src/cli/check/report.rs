@@ -2,8 +2,6 @@
 
 mod text;
 
-use std::fmt::Write as _;
-
 use serde::Serialize;
 
 use crate::config::{Candidate, Shown};
@@ -11,6 +9,7 @@ use crate::credentials::{RoleRequest, timestamp};
 use crate::failure::Failure;
 use crate::failure::caller::{Caller, Claims};
 
+pub(super) use self::text::Style;
 use self::text::Text;
 
 /// The findings. They contain no secret.
@@ -20,6 +19,8 @@ pub(super) struct Report {
     pub(super) good: bool,
     /// The outcome: one sentence, or one for each mistake.
     pub(super) verdict: Vec<String>,
+    /// What does not prevent credentials, and should be corrected.
+    pub(super) warnings: Vec<String>,
     /// The stage that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) stage: Option<&'static str>,
@@ -35,7 +36,7 @@ pub(super) struct Report {
     pub(super) token: Option<Token>,
     pub(super) roles: Vec<Role>,
     pub(super) call: Option<Call>,
-    pub(super) passed_over: Vec<String>,
+    pub(super) failovers: Vec<String>,
     pub(super) clock_ahead_seconds: Option<i64>,
     pub(super) credentials: Option<Credentials>,
     settings: Vec<Setting>,
@@ -113,6 +114,7 @@ impl Report {
         Self {
             good: false,
             verdict: Vec::new(),
+            warnings: Vec::new(),
             stage: None,
             code: None,
             request_id: None,
@@ -122,7 +124,7 @@ impl Report {
             token: None,
             roles: Vec::new(),
             call: None,
-            passed_over: Vec::new(),
+            failovers: Vec::new(),
             clock_ahead_seconds: None,
             credentials: None,
             settings: settings.into_iter().map(setting).collect(),
@@ -146,6 +148,28 @@ impl Report {
         self.verdict = vec![failure.to_string()];
     }
 
+    /// Judges the clock of this machine after all else. A request whose time is off by more than 15 minutes is refused.
+    pub(super) fn judge_clock(&mut self) {
+        let Some(ahead) = self.clock_ahead_seconds else {
+            return;
+        };
+        let off = ahead.unsigned_abs();
+        let direction = if ahead > 0 { "ahead of" } else { "behind" };
+        let sentence = format!(
+            "The clock of this machine is {off} s {direction} that of STS: set it (NTP); other programs judge by it whether credentials have expired, and services refuse requests that are off by 15 minutes."
+        );
+        if off < CLOCK_WARNING {
+            return;
+        }
+        if off < CLOCK_FAILURE || !self.good {
+            self.warnings.push(sentence);
+        } else {
+            self.good = false;
+            self.stage = Some("clock");
+            self.verdict = vec![sentence];
+        }
+    }
+
     /// Returns the JSON form.
     pub(super) fn json(&self) -> String {
         #[expect(
@@ -155,19 +179,9 @@ impl Report {
         serde_json::to_string_pretty(self).expect("always serializable")
     }
 
-    /// Returns the text for people, `coloured` for a terminal.
-    pub(super) fn text(&self, coloured: bool) -> String {
-        let mut text = String::new();
-        // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            "{}",
-            Text {
-                report: self,
-                coloured
-            }
-        );
-        text
+    /// Returns the text for people.
+    pub(super) fn text(&self, style: Style) -> String {
+        Text::new(self, style).to_string()
     }
 }
 
@@ -204,3 +218,9 @@ impl Role {
         }
     }
 }
+
+/// How far the clock may be off before a warning, in seconds.
+const CLOCK_WARNING: u64 = 31;
+
+/// How far the clock is off when services refuse requests, in seconds.
+const CLOCK_FAILURE: u64 = 15 * 60;

@@ -1,4 +1,4 @@
-//! The report as text.
+//! The report as text: a line for each finding, with a mark for its outcome.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -6,112 +6,191 @@ use super::{Call, Found, Report};
 
 /// Formats a report for people.
 pub(super) struct Text<'a> {
-    pub(super) report: &'a Report,
-    pub(super) coloured: bool,
+    report: &'a Report,
+    style: Style,
+    sections: Vec<(&'static str, Vec<Line>)>,
 }
 
-impl Display for Text<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+/// How to format a report.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::cli::check) struct Style {
+    /// Whether the output shows colours.
+    pub(in crate::cli::check) has_colour: bool,
+    /// Whether settings that have their defaults are listed.
+    pub(in crate::cli::check) is_verbose: bool,
+}
+
+/// A finding.
+struct Line {
+    mark: Mark,
+    label: String,
+    text: String,
+}
+
+#[derive(Clone, Copy)]
+enum Mark {
+    /// Belongs to the line above, or could not be judged.
+    None,
+    Good,
+    Warning,
+    Failure,
+}
+
+impl<'a> Text<'a> {
+    pub(super) fn new(report: &'a Report, style: Style) -> Self {
+        let mut text = Self {
+            report,
+            style,
+            sections: Vec::new(),
+        };
+        text.sections = vec![
+            ("Settings", text.settings()),
+            ("Identity", text.identity()),
+            ("Role", text.roles()),
+            ("STS", text.sts()),
+            ("Credentials", text.credentials()),
+        ];
+        text
+    }
+
+    fn settings(&self) -> Vec<Line> {
+        let mark = if self.report.stage == Some("configuration") {
+            Mark::None
+        } else {
+            Mark::Good
+        };
+        let shown = |origin: &str| self.style.is_verbose || origin != "default";
+        let settings = self.report.settings.iter();
+        let settings = settings.filter(|setting| shown(&setting.origin));
+        settings
+            .map(|setting| {
+                let value = setting.value.as_deref().unwrap_or("(set, not shown)");
+                Line::new(mark, setting.key, format!("{value}  ({})", setting.origin))
+            })
+            .collect()
+    }
+
+    fn identity(&self) -> Vec<Line> {
         let report = self.report;
-        self.heading(f, "settings")?;
-        for setting in &report.settings {
-            let value = setting.value.as_deref().unwrap_or("(set, not shown)");
-            let (key, origin) = (setting.key, plain(&setting.origin));
-            writeln!(f, "  {key} = {}  ({origin})", plain(value))?;
+        let mut lines = Vec::new();
+        if let Some(kind) = report.identity {
+            lines.push(Line::new(Mark::Good, "type", kind.to_owned()));
         }
-        self.heading(f, "identity")?;
-        writeln!(f, "  {}", report.identity.unwrap_or("none"))?;
         for other in &report.candidates {
-            let taken = if other.taken { "taken" } else { "not taken" };
-            writeln!(f, "  {} is present ({}): {taken}", other.kind, other.origin)?;
+            let (mark, usage) = if other.taken {
+                (Mark::Good, "used")
+            } else {
+                (Mark::Warning, "not used")
+            };
+            let text = format!("configured by {}, {usage}", other.origin);
+            lines.push(Line::new(mark, other.kind, text));
         }
         if let Some(Found { arn, account }) = &report.caller {
-            writeln!(f, "  STS takes it for {arn}, account {account}")?;
+            lines.push(Line::new(
+                Mark::Good,
+                "caller",
+                format!("{arn}, account {account}"),
+            ));
         }
         if let Some(token) = &report.token {
-            writeln!(f, "  provider {}", plain(&token.provider))?;
             let exp = token.exp.as_deref().unwrap_or("never");
             let aud = token.aud.join(", ");
-            writeln!(
-                f,
-                "  the token has iss {}, aud {aud}, sub {}, exp {exp}",
-                token.iss, token.sub
-            )?;
+            let claims = format!("iss {}, aud {aud}, sub {}, exp {exp}", token.iss, token.sub);
+            lines.push(Line::new(Mark::Good, "provider", token.provider.clone()));
+            lines.push(Line::new(Mark::Good, "token", claims));
         }
-        self.roles(f)?;
-        self.service(f)?;
-        self.heading(f, "verdict")?;
-        let (label, colour) = if report.good {
-            ("good", GREEN)
-        } else {
-            ("bad", RED)
-        };
-        for verdict in &report.verdict {
-            let verdict = plain(verdict);
-            writeln!(f, "  {}: {verdict}", self.painted(label, colour))?;
-        }
-        Ok(())
+        lines
     }
-}
 
-impl Text<'_> {
-    fn roles(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.report.roles.is_empty() {
-            return Ok(());
-        }
-        self.heading(f, "role")?;
+    fn roles(&self) -> Vec<Line> {
+        let mark = self.outcome();
+        let mut lines = Vec::new();
         for role in &self.report.roles {
-            let (session, seconds) = (&role.session_name, role.duration_seconds);
-            let session = plain(session);
-            writeln!(f, "  {}, session {session}, {seconds} seconds", role.arn)?;
+            let session = format!("{}, {} s", role.session_name, role.duration_seconds);
+            lines.push(Line::new(mark, "role", role.arn.clone()));
+            lines.push(Line::new(Mark::None, "session", session));
             for (name, value) in [
                 ("session policy", &role.policy),
                 ("external ID", &role.external_id),
                 ("source identity", &role.source_identity),
             ] {
                 if let Some(value) = value {
-                    writeln!(f, "    {name} {}", plain(value))?;
+                    lines.push(Line::new(Mark::None, name, value.clone()));
                 }
             }
         }
-        Ok(())
+        lines
     }
 
-    fn service(&self, f: &mut Formatter<'_>) -> fmt::Result {
+    fn sts(&self) -> Vec<Line> {
         let report = self.report;
-        if report.call.is_none() && report.credentials.is_none() {
-            return Ok(());
-        }
-        self.heading(f, "service")?;
-        for failure in &report.passed_over {
-            writeln!(f, "  passed over: {failure}")?;
+        let mut lines = Vec::new();
+        for failure in &report.failovers {
+            lines.push(Line::new(Mark::Warning, "failed over", failure.clone()));
         }
         if let Some(Call { host, milliseconds }) = &report.call {
-            writeln!(f, "  {host}, {milliseconds} ms for the last call")?;
+            let text = format!("{host}, {milliseconds} ms for the last call");
+            lines.push(Line::new(self.outcome(), "endpoint", text));
         }
         if let Some(ahead) = report.clock_ahead_seconds {
-            writeln!(f, "  this machine's clock is {ahead} s ahead of it")?;
+            let text = match ahead {
+                0 => "agrees with that of STS".to_owned(),
+                1.. => format!("{ahead} s ahead of STS"),
+                _ => format!("{} s behind STS", ahead.unsigned_abs()),
+            };
+            let mark = match ahead.unsigned_abs() {
+                super::CLOCK_FAILURE.. => Mark::Failure,
+                super::CLOCK_WARNING.. => Mark::Warning,
+                _ => Mark::Good,
+            };
+            lines.push(Line::new(mark, "clock", text));
         }
-        if let Some(got) = &report.credentials {
-            let (id, by, seconds) = (&got.access_key_id, &got.served_by, got.lifetime_seconds);
-            writeln!(
-                f,
-                "  {id} from {by}, until {} ({seconds} s)",
-                got.expires_at
-            )?;
-            if let Some(arn) = &got.arn {
-                writeln!(f, "  which is {arn}")?;
-            }
-        }
-        Ok(())
+        lines
     }
 
-    fn heading(&self, f: &mut Formatter<'_>, heading: &str) -> fmt::Result {
-        writeln!(f, "{}", self.painted(heading, BOLD))
+    fn credentials(&self) -> Vec<Line> {
+        let Some(got) = &self.report.credentials else {
+            return Vec::new();
+        };
+        let text = format!(
+            "from {}, expire at {} (in {} s)",
+            got.served_by, got.expires_at, got.lifetime_seconds
+        );
+        let mut lines = vec![
+            Line::new(Mark::Good, "AccessKeyId", got.access_key_id.clone()),
+            Line::new(Mark::None, "obtained", text),
+        ];
+        if let Some(arn) = &got.arn {
+            lines.push(Line::new(Mark::None, "ARN", arn.clone()));
+        }
+        lines
+    }
+
+    /// The mark of what took part in the attempt as a whole.
+    fn outcome(&self) -> Mark {
+        match (&self.report.credentials, self.report.good) {
+            (Some(_), _) | (None, true) => Mark::Good,
+            (None, false) => Mark::None,
+        }
+    }
+
+    fn line(&self, f: &mut Formatter<'_>, line: &Line, width: usize) -> fmt::Result {
+        let (mark, label) = (self.mark(line.mark), &line.label);
+        writeln!(f, "  {mark} {label:width$}  {}", printable(&line.text))
+    }
+
+    fn mark(&self, mark: Mark) -> String {
+        let (sign, colour) = match mark {
+            Mark::None => return " ".to_owned(),
+            Mark::Good => ("✓", GREEN),
+            Mark::Warning => ("!", YELLOW),
+            Mark::Failure => ("✗", RED),
+        };
+        self.painted(sign, colour)
     }
 
     fn painted(&self, text: &str, colour: &str) -> String {
-        if self.coloured {
+        if self.style.has_colour {
             format!("\x1b[{colour}m{text}\x1b[0m")
         } else {
             text.to_owned()
@@ -119,14 +198,48 @@ impl Text<'_> {
     }
 }
 
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let lines = || self.sections.iter().flat_map(|(_, lines)| lines);
+        let width = lines().map(|line| line.label.len()).max().unwrap_or(0);
+        for (heading, lines) in &self.sections {
+            if lines.is_empty() {
+                continue;
+            }
+            writeln!(f, "{}", self.painted(heading, BOLD))?;
+            for line in lines {
+                self.line(f, line, width)?;
+            }
+            writeln!(f)?;
+        }
+        for warning in &self.report.warnings {
+            writeln!(f, "{} {}", self.mark(Mark::Warning), printable(warning))?;
+        }
+        let mark = if self.report.good {
+            Mark::Good
+        } else {
+            Mark::Failure
+        };
+        for verdict in &self.report.verdict {
+            writeln!(f, "{} {}", self.mark(mark), printable(verdict))?;
+        }
+        Ok(())
+    }
+}
+
+impl Line {
+    fn new(mark: Mark, label: &str, text: String) -> Self {
+        let label = label.to_owned();
+        Self { mark, label, text }
+    }
+}
+
 /// Replaces control characters, which a terminal would obey.
-fn plain(text: &str) -> String {
-    let is_printed = |c: char| !c.is_control();
-    text.chars()
-        .map(|c| if is_printed(c) { c } else { ' ' })
-        .collect()
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 const BOLD: &str = "1";
 const RED: &str = "31";
 const GREEN: &str = "32";
+const YELLOW: &str = "33";
