@@ -27,14 +27,21 @@ use self::report::{Call, Credentials, Found, Report, Role, Style, Token};
 
 pub(super) const COMMAND: Command = Command {
     name: "check",
+    about: "Obtains credentials once with the settings of serve, and explains what it found or what to change",
+    examples: &[
+        ("against an embedded STS", "ram-sidecar check --sandbox"),
+        (
+            "whether this role can be assumed",
+            "ram-sidecar check --role-arn acs:ram::1234567890123456:role/job",
+        ),
+    ],
+    notes: NOTES,
     define,
     run,
 };
 
 fn define(command: clap::Command) -> clap::Command {
     let command = command
-        .about("Obtains credentials once with these settings, and explains what it found or what to change")
-        .after_help("It prints no secret and changes nothing, and neither reads nor writes a state. Exit codes: 0 credentials were obtained, 69 they were not, 64 usage.")
         .arg(
             Arg::new("json")
                 .long("json")
@@ -203,3 +210,7 @@ const CALLER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often the progress is shown.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+
+const NOTES: &str = "\
+It prints no secret and changes nothing: it tries neither listeners nor files, and neither reads nor writes a state.
+Exit codes: 0 credentials were obtained, 64 usage, 69 they were not, also for errors in the configuration.";

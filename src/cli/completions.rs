@@ -10,6 +10,15 @@ use super::output::print_if_open;
 
 pub(super) const COMMAND: Command = Command {
     name: "completions",
+    about: "Prints the completions of a shell",
+    examples: &[
+        (
+            "for bash, for all users",
+            "ram-sidecar completions bash > /usr/share/bash-completion/completions/ram-sidecar",
+        ),
+        ("for this zsh", "source <(ram-sidecar completions zsh)"),
+    ],
+    notes: NOTES,
     define,
     run: |given| {
         let shell = given.get_one("shell").copied().unwrap_or(Shell::Bash);
@@ -19,7 +28,7 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn define(command: clap::Command) -> clap::Command {
-    command.about("Prints the completions of a shell").arg(
+    command.arg(
         Arg::new("shell")
             .value_name("SHELL")
             .required(true)
@@ -38,3 +47,6 @@ fn completions(shell: Shell) -> String {
         _ => text,
     }
 }
+
+const NOTES: &str = "\
+Exit codes: 0 printed, 64 usage.";

@@ -2,13 +2,35 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 #[cfg(feature = "sandbox")]
 use super::sandbox::flags;
 use crate::config::Definition;
-use crate::config::settings::{ADMIN_LISTEN, SETTINGS, STATE_FILE};
+use crate::config::settings::{ADMIN_LISTEN, SETTINGS};
 use crate::time::duration;
+
+/// Reads any text, of which shells complete some: the settings report what is wrong with a value, all errors at once.
+#[derive(Clone, Debug)]
+pub(super) struct Suggested(pub(super) Vec<&'static str>);
+
+impl TypedValueParser for Suggested {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(PossibleValue::new)))
+    }
+}
 
 /// Defines `--timeout`.
 pub(super) fn timeout_argument(default: &'static str, help: &'static str) -> Arg {
@@ -28,25 +50,20 @@ pub(super) fn given_timeout(given: &ArgMatches) -> Duration {
 
 /// Adds the flags that name the admin listener of a daemon.
 pub(super) fn with_admin(command: Command) -> Command {
-    command.arg(config_argument()).args(argument(&ADMIN_LISTEN))
+    let listen = argument(&ADMIN_LISTEN).map(|flag| flag.hide_short_help(false));
+    command.arg(config_argument()).args(listen)
 }
 
-/// Returns the keys of the settings whose flags [`with_settings`] adds.
-pub(super) fn flags() -> impl Iterator<Item = &'static str> {
-    let flagged = of_all().filter(|setting| setting.flag().is_some());
-    flagged.map(|setting| setting.key)
-}
-
-/// Adds the flags of every command that obtains credentials.
-pub(super) fn with_settings(command: Command) -> Command {
+/// Adds `--config`, and the flags of the settings that the command obeys: those whose keys begin with one of `sections`.
+pub(super) fn with_settings(command: Command, sections: &[&str]) -> Command {
     command
         .arg(config_argument())
-        .args(of_all().filter_map(argument))
+        .args(settings(sections).filter_map(argument))
 }
 
-/// Adds the flags of a daemon: those of [`with_settings`], of the embedded STS, and of what only a daemon does.
+/// Adds the flags of all settings, and of the embedded STS.
 pub(super) fn with_daemon(command: Command) -> Command {
-    with_sandbox(with_settings(command).args(of_daemon().filter_map(argument)))
+    with_sandbox(with_settings(command, &[""]))
 }
 
 /// Adds the flags of the embedded STS, if that is built in.
@@ -56,21 +73,22 @@ pub(super) fn with_sandbox(command: Command) -> Command {
     command
 }
 
-/// Returns the settings whose flags every command takes that obtains credentials.
-fn of_all() -> impl Iterator<Item = &'static Definition> {
-    let settings = SETTINGS.iter().copied();
-    settings.filter(|setting| !is_of_daemon(setting))
+/// Adds the flags of one section of the settings.
+#[cfg(any(feature = "inject", feature = "sandbox"))]
+pub(super) fn with_section(command: Command, section: &str) -> Command {
+    command.args(settings(&[section]).filter_map(argument))
 }
 
-/// Returns the settings whose flags only the daemon takes, and `check`, which explains them: elsewhere they would promise
-/// what is not done.
-fn of_daemon() -> impl Iterator<Item = &'static Definition> {
+/// Returns the settings whose keys begin with one of `sections`.
+pub(super) fn settings(sections: &[&str]) -> impl Iterator<Item = &'static Definition> {
     let settings = SETTINGS.iter().copied();
-    settings.filter(|setting| is_of_daemon(setting))
+    settings.filter(|setting| sections.iter().any(|start| setting.key.starts_with(start)))
 }
 
-fn is_of_daemon(setting: &Definition) -> bool {
-    setting.key == STATE_FILE.key
+/// Shows another default than that of the table.
+pub(super) fn with_default(command: Command, setting: &Definition, default: &str) -> Command {
+    let help = help(setting, Some(default));
+    command.mut_arg(setting.key, |flag| flag.help(help.0).long_help(help.1))
 }
 
 fn config_argument() -> Arg {
@@ -78,28 +96,27 @@ fn config_argument() -> Arg {
         .long("config")
         .value_name("PATH")
         .action(ArgAction::Append)
-        .help("A TOML file with any of these settings [env: RAM_SIDECAR_CONFIG]")
-}
-
-/// Adds the flags of one section of the settings.
-#[cfg(any(feature = "inject", feature = "sandbox"))]
-pub(super) fn with_section(command: Command, section: &str) -> Command {
-    let settings = SETTINGS.iter().copied();
-    let settings = settings.filter(|setting| setting.key.starts_with(section));
-    command.args(settings.filter_map(argument))
+        .help("A TOML file with any of the settings")
+        .long_help("A TOML file with any of the settings [env: RAM_SIDECAR_CONFIG]")
 }
 
 /// Defines the flag of a setting, if it has one.
 pub(super) fn argument(setting: &'static Definition) -> Option<Arg> {
-    let default = setting.default;
-    let default = default.map(|default| format!(" [default: {default}]"));
-    let default = default.unwrap_or_default();
-    let help = format!("{} [env: {}]{default}", setting.help, setting.variable());
+    let (short, long) = help(setting, setting.default);
     let argument = Arg::new(setting.key)
         .long(setting.flag()?)
         .value_name(setting.value)
         .action(ArgAction::Append)
-        .help(help);
+        .help_heading(heading(setting.key))
+        .hide_short_help(!setting.is_common)
+        .help(short)
+        .long_help(long);
+    let argument = if setting.values.is_empty() {
+        argument
+    } else {
+        let values = Suggested(setting.values.to_vec());
+        argument.value_parser(values).hide_possible_values(true)
+    };
     // `--vpc` alone switches it on.
     Some(if setting.is_switch() {
         argument
@@ -109,4 +126,28 @@ pub(super) fn argument(setting: &'static Definition) -> Option<Arg> {
     } else {
         argument
     })
+}
+
+/// Returns the help of a setting: the sentence up to the first semicolon, and the whole with its variable.
+fn help(setting: &Definition, default: Option<&str>) -> (String, String) {
+    let default = default.map(|default| format!(" [default: {default}]"));
+    let default = default.unwrap_or_default();
+    let short = setting.help.split(';').next().unwrap_or_default();
+    (
+        format!("{short}{default}"),
+        format!("{} [env: {}]{default}", setting.help, setting.variable()),
+    )
+}
+
+/// Returns the heading in the help for the section of a key.
+fn heading(key: &str) -> &'static str {
+    match key.split('.').next().unwrap_or_default() {
+        "role" => "Role",
+        "identity" => "Identity",
+        "sts" => "STS",
+        "file" | "state" => "Files",
+        "log" => "Logging",
+        "webhook" => "Webhook",
+        _ => "Serving",
+    }
 }

@@ -95,3 +95,21 @@ impl From<daemon::Error> for Error {
         }
     }
 }
+
+/// The exit codes of all commands, and what they mean.
+pub(super) const EXIT_CODES: [(u8, &str); 11] = [
+    (0, "The command succeeded, or the daemon was shut down."),
+    (1, "The probe of health failed."),
+    (64, "Usage: the command line is wrong."),
+    (65, "A manifest cannot be used."),
+    (
+        69,
+        "There are no credentials, or a daemon cannot be reached.",
+    ),
+    (70, "A task of the daemon ended unexpectedly."),
+    (71, "The operating system refused to bind, read or write."),
+    (78, "The configuration is wrong."),
+    (126, "The command of exec cannot be run."),
+    (127, "The command of exec is not found."),
+    (128, "And n: signal n killed the command of exec."),
+];

@@ -17,12 +17,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tracing::{error, info, warn};
 
-use super::definition::{given_timeout, timeout_argument, with_sandbox, with_settings};
+use super::definition::{
+    given_timeout, timeout_argument, with_default, with_sandbox, with_settings,
+};
 use super::input::{checked, variable};
 use super::runtime::{self, block_on};
 use super::{Command, Error};
-use crate::config::Config;
 use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN, SETTINGS};
+use crate::config::{Config, Definition};
 use crate::daemon::{self, App, Handle};
 use crate::system::log;
 use crate::system::process::{self, AwaitedChild};
@@ -66,19 +68,24 @@ enum ExecError {
 
 pub(super) const COMMAND: Command = Command {
     name: "exec",
+    about: "Runs a command, and serves credentials for as long as it runs",
+    examples: &[
+        (
+            "without a cloud account, to see what the command gets",
+            "ram-sidecar exec --sandbox -- env",
+        ),
+        (
+            "the training finds the credentials of the role by its environment",
+            "ram-sidecar exec --role-arn acs:ram::1234567890123456:role/job -- python train.py",
+        ),
+    ],
+    notes: NOTES,
     define,
     run,
 };
 
 fn define(command: clap::Command) -> clap::Command {
     let command = command
-        .about("Serves for as long as one command runs, which finds credentials by its environment")
-        .after_help(
-            "The command gets ALIBABA_CLOUD_CREDENTIALS_URI and what makes the SDKs come to it, but none of this process's own identity.
-Signals are passed on, its exit code is kept (128 + n if signal n killed it). By default: a free port, a random serve.key, no admin listener, warnings only.
-It keeps no state: state.file, in the environment or the file, is for serve.
-Exit codes before it starts: 64 usage, 69 no credentials in time, 71 cannot bind or write, 78 configuration, 126 and 127 it cannot be started or found.",
-        )
         .arg(timeout_argument("30s", "How long the first credentials may take"))
         .arg(
             Arg::new("env")
@@ -87,8 +94,12 @@ Exit codes before it starts: 64 usage, 69 no credentials in time, 71 cannot bind
                 .value_parser(["oss"])
                 .help("Also set OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_SESSION_TOKEN, which are not renewed"),
         );
+    let mut command = with_settings(command, &OBEYED);
+    for (setting, default) in DEFAULTS {
+        command = with_default(command, setting, default);
+    }
     // Last, so that it stands last in the usage.
-    with_sandbox(with_settings(command)).arg(
+    with_sandbox(with_default(command, &SERVE_KEY, "128 random bits")).arg(
         Arg::new("command")
             .value_name("CMD")
             .value_parser(value_parser!(OsString))
@@ -100,13 +111,8 @@ Exit codes before it starts: 64 usage, 69 no credentials in time, 71 cannot bind
 }
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
-    // Two at a time must not use the same port, and nobody else may ask for the credentials.
-    let defaults = vec![
-        (&SERVE_LISTEN.definition, "127.0.0.1:0".to_owned()),
-        (&SERVE_KEY.definition, random_key()),
-        (&ADMIN_LISTEN.definition, "off".to_owned()),
-        (&LOG_LEVEL.definition, "warn".to_owned()),
-    ];
+    let mut defaults = vec![(&SERVE_KEY.definition, random_key())];
+    defaults.extend(DEFAULTS.map(|(setting, default)| (setting, default.to_owned())));
     let config = checked(given, defaults).outcome?;
     let words = given.get_many::<OsString>("command").unwrap_or_default();
     let options = Options {
@@ -255,3 +261,34 @@ impl Options {
 
 /// The code of shells for a command that was interrupted.
 const INTERRUPTED: u8 = 130;
+
+/// The sections of the settings that it obeys: not `state.`, because a process that restored a state would still have to run
+/// the command again.
+const OBEYED: [&str; 10] = [
+    "role.",
+    "identity.",
+    "sts.",
+    "serve.",
+    "container.",
+    "metadata.",
+    "admin.",
+    "file",
+    "shutdown.",
+    "log.",
+];
+
+/// The defaults that differ from those of `serve`, besides a random `serve.key`: two at a time must not use the same port, and
+/// nobody else may request the credentials.
+const DEFAULTS: [(&Definition, &str); 3] = [
+    (&SERVE_LISTEN.definition, "127.0.0.1:0"),
+    (&ADMIN_LISTEN.definition, "off"),
+    (&LOG_LEVEL.definition, "warn"),
+];
+
+const NOTES: &str = "\
+The command gets ALIBABA_CLOUD_CREDENTIALS_URI and the variables that lead the SDKs' default chains there, and none of the
+variables of this process's own role and identity. With a json-camel file it gets ODPS_STS_ACCOUNT_FILE too.
+Signals are forwarded, and the exit code is that of the command (128 + n if signal n killed it). It restores no state:
+state.file, in the environment or the file, is for serve.
+Exit codes before it starts: 64 usage, 69 no credentials in time, 71 cannot bind or write, 78 configuration, 126 the
+command cannot be run, 127 it is not found.";

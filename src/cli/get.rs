@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches};
 
-use super::definition::{flags, with_settings};
+use super::definition::{settings, with_settings};
 use super::input::{checked, variable};
 use super::output::print;
 use super::runtime::block_on;
 use super::{Command, Error};
-use crate::config::settings::{LOG_LEVEL, SETTINGS};
-use crate::config::{Config, Errors};
+use crate::config::settings::LOG_LEVEL;
+use crate::config::{Config, Definition, Mistakes};
 use crate::credentials::Credentials;
 use crate::daemon::source;
 use crate::failure::{Failure, LocalCode, Stage};
@@ -56,6 +56,18 @@ enum GetError {
 
 pub(super) const COMMAND: Command = Command {
     name: "get",
+    about: "Prints credentials once: those of a running daemon, or new ones for these settings",
+    examples: &[
+        (
+            "sets the variables of the SDKs and of OSS in a shell",
+            "eval \"$(ram-sidecar get --format env)\"",
+        ),
+        (
+            "of a running daemon",
+            "ram-sidecar get --from http://127.0.0.1:7002/api/v1/credentials/0",
+        ),
+    ],
+    notes: NOTES,
     define,
     run,
 };
@@ -63,12 +75,6 @@ pub(super) const COMMAND: Command = Command {
 fn define(command: clap::Command) -> clap::Command {
     let formats = PRINTED.iter().map(|(name, _)| *name);
     let command = command
-        .about("Prints credentials once: of a running daemon, or minted with these settings")
-        .after_help(
-            "Without --from and without settings as flags, ALIBABA_CLOUD_CREDENTIALS_URI names the daemon; without it, credentials are minted.
-The output is a secret. For a shell: eval \"$(ram-sidecar get --format env)\"
-Exit codes: 0 printed, 69 there are none, 64 usage, 78 configuration.",
-        )
         .arg(
             Arg::new("format")
                 .long("format")
@@ -81,10 +87,15 @@ Exit codes: 0 printed, 69 there are none, 64 usage, 78 configuration.",
             Arg::new("from")
                 .long("from")
                 .value_name("URI")
-                .conflicts_with_all(flags().chain(["config"]))
+                .conflicts_with_all(flags().map(|setting| setting.key).chain(["config"]))
                 .help("The address of a running daemon's credentials"),
         );
-    with_settings(command)
+    with_settings(command, &OBEYED)
+}
+
+/// Returns the settings whose flags it takes.
+fn flags() -> impl Iterator<Item = &'static Definition> {
+    settings(&OBEYED).filter(|setting| setting.flag().is_some())
 }
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
@@ -111,13 +122,9 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
 
 /// Decides where credentials come from: `--from`, or settings given as flags, or the daemon that the environment names, or the
 /// settings of the environment.
-fn origin(given: &ArgMatches) -> Result<Origin, Errors> {
-    // Not every command has every flag.
-    let is_given = |name: &str| given.try_contains_id(name).unwrap_or_default();
-    let has_settings = is_given("config")
-        || SETTINGS
-            .iter()
-            .any(|setting| setting.flag().is_some() && is_given(setting.key));
+fn origin(given: &ArgMatches) -> Result<Origin, Mistakes> {
+    let has_settings =
+        given.contains_id("config") || flags().any(|setting| given.contains_id(setting.key));
     let from = given.get_one::<String>("from").cloned();
     let name = if from.is_some() { "--from" } else { URI };
     let uri = from.or_else(|| {
@@ -182,3 +189,11 @@ async fn by_settings(config: Config) -> Result<Credentials, GetError> {
 
 /// The variable that names the address of a daemon's credentials.
 const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
+
+/// The sections of the settings that it obeys: it serves nothing and writes no file.
+const OBEYED: [&str; 4] = ["role.", "identity.", "sts.", "log."];
+
+const NOTES: &str = "\
+Without --from and without settings as flags, ALIBABA_CLOUD_CREDENTIALS_URI names the daemon; without it, new credentials
+are obtained. The output is a secret.
+Exit codes: 0 printed, 64 usage, 69 there are no credentials, 78 configuration.";

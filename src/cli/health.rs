@@ -1,4 +1,4 @@
-//! `health`: asks a probe of a running daemon, for images without an HTTP client.
+//! `health`: calls a probe of a running daemon, for images without an HTTP client.
 
 use std::process::ExitCode;
 
@@ -13,20 +13,27 @@ use super::{Command, Error};
 
 pub(super) const COMMAND: Command = Command {
     name: "health",
+    about: "Calls a probe of a running daemon, for images without an HTTP client",
+    examples: &[
+        ("as Docker's HEALTHCHECK", "ram-sidecar health live"),
+        (
+            "a daemon with another admin listener",
+            "ram-sidecar health ready --admin-listen 127.0.0.1:7013",
+        ),
+    ],
+    notes: NOTES,
     define,
     run,
 };
 
 fn define(command: clap::Command) -> clap::Command {
     let command = command
-        .about("Asks a probe of a running daemon, for images without an HTTP client")
-        .after_help("Exit codes: 0 it passes, 1 it does not, 64 usage, 78 configuration.")
         .arg(
             Arg::new("probe")
                 .value_name("PROBE")
                 .required(true)
                 .value_parser(PossibleValuesParser::new(["live", "ready", "startup"]))
-                .help("Which: live (it answers), ready (its credentials are good), startup (it has had some)"),
+                .help("The probe: live (it answers), ready (its credentials are valid), startup (credentials have been obtained)"),
         );
     with_admin(command)
 }
@@ -38,3 +45,6 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
         .map_err(|error| Error::Unhealthy(error.into()))?;
     Ok(ExitCode::SUCCESS)
 }
+
+const NOTES: &str = "\
+Exit codes: 0 the probe passes, 1 it fails, 64 usage, 78 configuration.";

@@ -14,14 +14,24 @@ use crate::system::log;
 
 pub(super) const COMMAND: Command = Command {
     name: "inject",
+    about: "Adds the sidecar to the pods of manifests: YAML or JSON in, YAML out",
+    examples: &[
+        (
+            "adds it to a job, and applies the result",
+            "ram-sidecar inject -f job.yaml --role job --oidc-provider-arn acs:ram::1234567890123456:oidc-provider/ack-rrsa-c0123456789 | kubectl apply -f -",
+        ),
+        (
+            "takes an AccessKey from a Secret, and shows what changes",
+            "ram-sidecar inject -f job.yaml --role job --secret access-key | diff job.yaml -",
+        ),
+    ],
+    notes: NOTES,
     define,
     run,
 };
 
 fn define(command: clap::Command) -> clap::Command {
     let command = command
-        .about("Adds the sidecar to the pods of manifests: YAML or JSON in, YAML out")
-        .after_help(AFTER_HELP)
         .arg(
             Arg::new("filename")
                 .short('f')
@@ -122,15 +132,13 @@ fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
     }
 }
 
-const AFTER_HELP: &str = "\
-A native sidecar is an init container that stays: Kubernetes 1.29 or later. Pods are found in every kind that has a template
-with spec.containers. Existing settings stay unchanged. Standard error gets one line for each pod: what was done, and
-warnings. Nothing is printed if there is any error. Comments are not retained.
+const NOTES: &str = "\
+A native sidecar is an init container with restartPolicy Always, for Kubernetes 1.29 or later. Pods are found in every kind
+that has a template with spec.containers. What a manifest sets already stays unchanged. Standard error gets one line for
+each pod: what was done, and warnings. Nothing is printed if there is any error. Comments are not retained.
 
-Annotations of a pod beat the flags: ram-sidecar/role, /identity, /oidc-provider-arn, /secret, /image, /classic, /metadata,
-/duration, /skip-containers, /only-containers; so do those of ACK (pod-identity.alibabacloud.com/role-name, …), and what its
-webhook has put into the pod. A pod with the label ram-sidecar/inject: \"false\" is left alone.
-
-    kubectl apply -f <(ram-sidecar inject -f job.yaml --role ROLE --oidc-provider-arn ARN)
+Annotations of a pod override the flags: ram-sidecar/role, /identity, /oidc-provider-arn, /secret, /image, /classic,
+/metadata, /duration, /skip-containers, /only-containers; so do those of ACK (pod-identity.alibabacloud.com/role-name, …),
+and what its webhook has added to the pod. A pod with the label ram-sidecar/inject: \"false\" stays unchanged.
 
 Exit codes: 0 printed, 64 usage, 65 a manifest that cannot be used, 71 cannot read or print.";

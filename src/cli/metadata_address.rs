@@ -11,15 +11,21 @@ use crate::system::netlink;
 
 pub(super) const COMMAND: Command = Command {
     name: "metadata-address",
-    define,
+    about: "Adds 100.100.100.200 to this network namespace, in an init container, for --metadata-listen",
+    examples: &[
+        (
+            "in an init container with the capability NET_ADMIN",
+            "ram-sidecar metadata-address",
+        ),
+        (
+            "then, in the sidecar",
+            "ram-sidecar serve --metadata-listen 100.100.100.200:80",
+        ),
+    ],
+    notes: NOTES,
+    define: |command| command,
     run,
 };
-
-fn define(command: clap::Command) -> clap::Command {
-    command
-        .about("Gives this network namespace 100.100.100.200, where --metadata-listen is to serve it: for an init container")
-        .after_help("It needs the capability NET_ADMIN, and changes nothing where the address is there.\nExit codes: 0 it is there, 71 it cannot be added, 64 usage.")
-}
 
 fn run(_: &ArgMatches) -> Result<ExitCode, Error> {
     let reason = match add() {
@@ -73,3 +79,7 @@ const NLM_F_CREATE: u16 = 0x400;
 const RT_SCOPE_HOST: u8 = 254;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
+
+const NOTES: &str = "\
+It needs the capability NET_ADMIN, and changes nothing if the address is there already.
+Exit codes: 0 the address is there, 64 usage, 71 it cannot be added.";

@@ -24,6 +24,7 @@ mod wait;
 mod webhook;
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
@@ -34,7 +35,13 @@ pub use self::error::Error;
 struct Command {
     /// The name on the command line.
     name: &'static str,
-    /// Adds the help and the flags to the definition of the command.
+    /// What it does, in one sentence.
+    about: &'static str,
+    /// What an example is for, and its command line.
+    examples: &'static [(&'static str, &'static str)],
+    /// What the long help adds: details, and the exit codes.
+    notes: &'static str,
+    /// Adds the flags to the definition of the command.
     define: fn(clap::Command) -> clap::Command,
     /// Runs the command to its end, with the flags that were given.
     run: fn(&ArgMatches) -> Result<ExitCode, Error>,
@@ -55,13 +62,28 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Er
 
 /// Returns the definition of the command line.
 pub fn command() -> clap::Command {
-    let define = |command: &Command| (command.define)(clap::Command::new(command.name));
     clap::Command::new("ram-sidecar")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Serves temporary Alibaba Cloud RAM role credentials to the job beside it, where its tools already look")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands(COMMANDS.iter().map(define))
+        .subcommands(COMMANDS.iter().map(Command::definition))
+}
+
+impl Command {
+    fn definition(&self) -> clap::Command {
+        let mut examples = String::from("Examples:");
+        for (purpose, line) in self.examples {
+            // Writing to a String cannot fail.
+            let _ = write!(examples, "\n  {line}\n      {purpose}");
+        }
+        let notes = format!("{}\n\n{examples}", self.notes);
+        let command = clap::Command::new(self.name)
+            .about(self.about)
+            .after_help(examples)
+            .after_long_help(notes);
+        (self.define)(command)
+    }
 }
 
 /// The commands, in the order of the help.

@@ -2,7 +2,6 @@
 
 pub(super) mod flags;
 
-use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
@@ -15,26 +14,35 @@ use super::runtime::block_on;
 use super::{Command, Error};
 use crate::config::{self, Input};
 use crate::daemon;
-use crate::sandbox::{FAULTS, Options, Sandbox};
+use crate::sandbox::{Options, Sandbox};
 use crate::system::signal::{Request, Signals};
 use crate::system::{log, process};
 
 pub(super) const COMMAND: Command = Command {
     name: "sandbox",
+    about: "Serves the embedded STS alone, for tests of other programs",
+    examples: &[
+        (
+            "an STS that throttles every fifth call",
+            "ram-sidecar sandbox --fault throttle=0.2",
+        ),
+        (
+            "clears the faults while it runs",
+            "curl -X DELETE http://127.0.0.1:7005/_sandbox/faults",
+        ),
+    ],
+    notes: NOTES,
     define,
     run,
 };
 
 fn define(command: clap::Command) -> clap::Command {
-    let command = command
-        .about("Serves the embedded STS alone, for tests of other programs")
-        .after_help(after_help())
-        .args([
-            flags::listen("listen")
-                .default_value("127.0.0.1:7005")
-                .help("Where it listens, an address of loopback; port 0 picks a free one"),
-            flags::fault(),
-        ]);
+    let command = command.args([
+        flags::listen("listen")
+            .default_value("127.0.0.1:7005")
+            .help("The address that it listens on, of loopback; port 0 picks a free one"),
+        flags::fault(),
+    ]);
     with_section(command, "log.")
 }
 
@@ -84,22 +92,8 @@ fn environment(sandbox: &Sandbox) -> String {
     )
 }
 
-fn after_help() -> String {
-    let mut text = "\
+const NOTES: &str = "\
 It prints ALIBABA_CLOUD_STS_ENDPOINT, ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_ACCESS_KEY_ID and
-ALIBABA_CLOUD_ACCESS_KEY_SECRET, as a shell or an environment file takes them. They are valid nowhere else.
-
-Faults, separated by commas; P is a probability from 0 to 1, by default 1:
-"
-    .to_owned();
-    for (usage, meaning) in FAULTS {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {usage:<30}{meaning}");
-    }
-    text.push_str(
-        "
-While it runs, PUT /_sandbox/faults with such a text replaces them, DELETE removes them, GET reports and counts them.
-Exit codes: 0 stopped, 64 usage, 71 cannot bind, 78 configuration.",
-    );
-    text
-}
+ALIBABA_CLOUD_ACCESS_KEY_SECRET, as a shell or an environment file reads them. They are valid nowhere else.
+While it runs, PUT /_sandbox/faults with the text of --fault replaces the faults, DELETE clears them, GET counts them.
+Exit codes: 0 shut down, 64 usage, 71 cannot bind, 78 configuration.";

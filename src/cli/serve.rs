@@ -19,16 +19,21 @@ use crate::system::{log, process};
 
 pub(super) const COMMAND: Command = Command {
     name: "serve",
-    define,
+    about: "Assumes the role, keeps its credentials fresh, and serves them",
+    examples: &[
+        (
+            "without a cloud account, against an embedded STS",
+            "ram-sidecar serve --sandbox",
+        ),
+        (
+            "also as a file, as PAI does",
+            "ram-sidecar serve --role-arn acs:ram::1234567890123456:role/job --file /mnt/.alibabacloud/credentials",
+        ),
+    ],
+    notes: NOTES,
+    define: with_daemon,
     run,
 };
-
-fn define(command: clap::Command) -> clap::Command {
-    let command = command
-        .about("Assumes the role, keeps its credentials fresh, and serves them")
-        .after_help(AFTER_HELP);
-    with_daemon(command)
-}
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let config = checked(given, Vec::new()).outcome?;
@@ -80,11 +85,12 @@ async fn stopped(signals: &mut Signals, handle: &Handle) {
     }
 }
 
-const AFTER_HELP: &str = "\
-Flags beat the environment, the environment beats the file, the file beats the defaults.
-Secrets are never flags: ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, ALIBABA_CLOUD_SECURITY_TOKEN,
-or the same names with _FILE for the paths of mounted files. RRSA's ALIBABA_CLOUD_OIDC_PROVIDER_ARN and
-ALIBABA_CLOUD_OIDC_TOKEN_FILE are understood too. config/ram-sidecar.toml documents every key.
+const NOTES: &str = "\
+Flags override the environment, the environment overrides the file of --config, the file overrides the defaults.
+config/ram-sidecar.toml documents every key.
+Secrets are never flags: set ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and, for a temporary AccessKey,
+ALIBABA_CLOUD_SECURITY_TOKEN, or the same names with _FILE for the paths of mounted files. The variables of RRSA,
+ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE, are read too.
 
-SIGTERM stops, after the drain; SIGHUP renews the credentials at once.
-Exit codes: 0 stopped, 64 usage, 70 a task ended, 71 cannot bind or write, 78 configuration.";
+SIGTERM shuts down after the drain; SIGHUP renews the credentials now.
+Exit codes: 0 shut down, 64 usage, 70 a task ended, 71 cannot bind or write, 78 configuration.";

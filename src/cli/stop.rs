@@ -1,4 +1,4 @@
-//! `stop`: asks a daemon to shut down, from any container of its pod.
+//! `stop`: shuts a daemon down, from any container of its pod.
 
 use std::process::ExitCode;
 
@@ -12,16 +12,18 @@ use super::{Command, Error};
 
 pub(super) const COMMAND: Command = Command {
     name: "stop",
-    define,
+    about: "Shuts a running daemon down, from any container of its pod",
+    examples: &[
+        ("at the end of the job", "python train.py; ram-sidecar stop"),
+        (
+            "a daemon with another admin listener",
+            "ram-sidecar stop --admin-listen 127.0.0.1:7013",
+        ),
+    ],
+    notes: NOTES,
+    define: with_admin,
     run,
 };
-
-fn define(command: clap::Command) -> clap::Command {
-    let command = command
-        .about("Asks a running daemon to leave, from any container of its pod")
-        .after_help("Without this program, `curl -X POST http://127.0.0.1:7003/stop` does the same.\nIt leaves without shutdown.drain, which is for jobs that are told to stop at the same time.\nExit codes: 0 it leaves, 69 it does not, 64 usage, 78 configuration.");
-    with_admin(command)
-}
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let admin = Admin::of(given)?;
@@ -29,3 +31,8 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
         .map_err(|error| Error::Unavailable(error.into()))?;
     Ok(ExitCode::SUCCESS)
 }
+
+const NOTES: &str = "\
+Without this program, `curl -X POST http://127.0.0.1:7003/stop` does the same. The daemon shuts down without shutdown.drain,
+which is for jobs that get SIGTERM at the same time.
+Exit codes: 0 it shuts down, 64 usage, 69 it does not, 78 configuration.";

@@ -14,17 +14,24 @@ use super::{Command, Error};
 
 pub(super) const COMMAND: Command = Command {
     name: "wait",
+    about: "Waits until a running daemon is ready: it has credentials, and its files contain them",
+    examples: &[
+        (
+            "before the training starts",
+            "ram-sidecar wait && python train.py",
+        ),
+        (
+            "a daemon with another admin listener",
+            "ram-sidecar wait --admin-listen 127.0.0.1:7013 --timeout 5m",
+        ),
+    ],
+    notes: NOTES,
     define,
     run,
 };
 
 fn define(command: clap::Command) -> clap::Command {
-    let command = command
-        .about(
-            "Returns when a running daemon is ready: it has credentials, and its files hold them",
-        )
-        .after_help("Exit codes: 0 ready, 69 not in time, 64 usage, 78 configuration.")
-        .arg(timeout_argument("60s", "How long to wait"));
+    let command = command.arg(timeout_argument("60s", "How long to wait"));
     with_admin(command)
 }
 
@@ -52,3 +59,6 @@ async fn wait(admin: &Admin, limit: Duration) -> Result<(), Error> {
 
 /// Short beside the time that STS takes.
 const PAUSE: Duration = Duration::from_millis(100);
+
+const NOTES: &str = "\
+Exit codes: 0 ready, 64 usage, 69 not ready in time, 78 configuration.";

@@ -15,15 +15,24 @@ use crate::system::{log, process};
 
 pub(super) const COMMAND: Command = Command {
     name: "webhook",
+    about: "Adds the sidecar to pods as they are created: a mutating admission webhook",
+    examples: &[
+        (
+            "in a pod, with a mounted certificate",
+            "ram-sidecar webhook --image registry.example.com/ram-sidecar:0.1.0",
+        ),
+        (
+            "adds the sidecar only where it can, and warns elsewhere",
+            "ram-sidecar webhook --failure-policy Ignore --image registry.example.com/ram-sidecar:0.1.0",
+        ),
+    ],
+    notes: NOTES,
     define,
     run,
 };
 
 fn define(command: clap::Command) -> clap::Command {
-    let command = command
-        .about("Adds the sidecar to pods as they are created: a mutating admission webhook")
-        .after_help(AFTER_HELP)
-        .args(settings::SETTINGS.iter().copied().filter_map(argument));
+    let command = command.args(settings::SETTINGS.iter().copied().filter_map(argument));
     let command = with_fields(command).mut_args(|word| {
         let known = FIELDS.iter().filter_map(|names| names.flag);
         let Some(flag) = known.into_iter().find(|flag| word.get_id() == flag) else {
@@ -69,9 +78,10 @@ fn name(flag: &str) -> String {
     format!("RAM_SIDECAR_WEBHOOK_{name}")
 }
 
-const AFTER_HELP: &str = "\
-The flags of `inject` are the defaults here, for what neither the pod nor its service account sets: annotations of the pod
-beat those of its service account, which beat flags.
+const NOTES: &str = "\
+The flags of inject are the defaults, for what neither the pod nor its service account sets: annotations of the pod override
+those of its service account, which override flags.
 
-POST /inject takes an AdmissionReview of admission.k8s.io/v1; GET /live and /ready are the probes, by https as well.
-SIGTERM stops, after the drain. Exit codes: 0 stopped, 64 usage, 71 cannot bind, 78 configuration.";
+POST /inject takes an AdmissionReview of admission.k8s.io/v1; GET /live and /ready are the probes, also by https.
+SIGTERM shuts down after the drain.
+Exit codes: 0 shut down, 64 usage, 71 cannot bind, 78 configuration.";

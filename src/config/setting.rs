@@ -22,6 +22,10 @@ pub struct Definition {
     pub default: Option<&'static str>,
     /// Whether the TOML file may hold it. Secrets do not belong there.
     pub in_file: bool,
+    /// Whether the short help shows its flag.
+    pub is_common: bool,
+    /// All values that it accepts, if they are few: shells complete them.
+    pub values: &'static [&'static str],
     is_hidden: bool,
     /// What the flag is made of.
     flag: Option<&'static str>,
@@ -43,6 +47,8 @@ impl<T> Setting<T> {
             help: "",
             default: None,
             in_file: true,
+            is_common: false,
+            values: &[],
             is_hidden: false,
             flag: Some(key),
             variable: key,
@@ -53,6 +59,18 @@ impl<T> Setting<T> {
 
     pub(crate) const fn default(mut self, default: &'static str) -> Self {
         self.definition.default = Some(default);
+        self
+    }
+
+    /// Shows the flag in the short help.
+    pub(crate) const fn common(mut self) -> Self {
+        self.definition.is_common = true;
+        self
+    }
+
+    /// Lists all values, for the completions of shells.
+    pub(crate) const fn one_of(mut self, values: &'static [&'static str]) -> Self {
+        self.definition.values = values;
         self
     }
 

@@ -1,8 +1,12 @@
 //! The flags of the embedded STS, of `sandbox` and of the commands that embed it.
 
+use std::fmt::Write as _;
+
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::cli::definition::Suggested;
 use crate::config;
+use crate::sandbox::FAULTS;
 
 /// Adds the flags of the embedded STS to a command that obtains credentials.
 pub(in crate::cli) fn with_sandbox(command: Command) -> Command {
@@ -11,15 +15,16 @@ pub(in crate::cli) fn with_sandbox(command: Command) -> Command {
             Arg::new("sandbox")
                 .long("sandbox")
                 .action(ArgAction::SetTrue)
+                .help_heading("Sandbox")
                 .help("Use an embedded STS with an account, a user and a role of its own; no cloud account needed"),
         )
         .args(
             [
                 listen("sandbox-listen")
-                    .help("Where the sandbox listens, an address of loopback; by default on a free port"),
+                    .help("The address of loopback that the sandbox listens on; by default a free port"),
                 fault(),
             ]
-            .map(|argument| argument.requires("sandbox")),
+            .map(|argument| argument.requires("sandbox").help_heading("Sandbox").hide_short_help(true)),
         )
 }
 
@@ -51,9 +56,21 @@ pub(super) fn listen(flag: &'static str) -> Arg {
 }
 
 pub(super) fn fault() -> Arg {
+    let mut faults = String::from("\nP is a probability from 0 to 1, by default 1:");
+    for (usage, meaning) in FAULTS {
+        // Writing to a String cannot fail.
+        let _ = write!(faults, "\n  {usage:<30}{meaning}");
+    }
+    let names = FAULTS
+        .iter()
+        .filter_map(|(usage, _)| usage.split(['[', '=']).next());
+    let help = "Simulates faults in the sandbox, such as throttle=0.2,latency=2s or lifetime=2m";
     Arg::new("fault")
         .long("fault")
         .value_name("SPEC")
         .action(ArgAction::Append)
-        .help("Simulates faults in the sandbox, such as throttle=0.2,latency=2s or lifetime=2m; `ram-sidecar sandbox --help` lists them all")
+        .value_parser(Suggested(names.collect()))
+        .hide_possible_values(true)
+        .help(help)
+        .long_help(format!("{help}{faults}"))
 }
