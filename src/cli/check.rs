@@ -13,8 +13,8 @@ use super::definition::with_daemon;
 use super::input::checked;
 use super::output::print_if_open;
 use super::runtime::block_on;
-use super::{Command, Error};
-use crate::config::{Checked, Config, Errors, Upstream};
+use super::{Command, Error, hint};
+use crate::config::{Checked, Config, Mistakes, Upstream};
 use crate::credentials::{Lease, timestamp};
 use crate::daemon::source;
 use crate::failure::{Failure, FailureClass, Stage};
@@ -106,13 +106,17 @@ async fn report(checked: Checked) -> Report {
         candidates,
         outcome,
     } = checked;
+    let hint = hint::of(&settings);
     let mut report = Report::new(settings, candidates);
     match outcome {
         Ok(config) => {
             attempt(config, &mut report).await;
             report.judge_clock();
         }
-        Err(Mistakes(mistakes)) => report.mistaken(mistakes),
+        Err(Mistakes(mistakes)) => {
+            report.warnings.extend(hint);
+            report.mistaken(mistakes);
+        }
     }
     report
 }

@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use super::definition::{
     given_timeout, timeout_argument, with_default, with_sandbox, with_settings,
 };
-use super::input::{checked, variable};
+use super::input::{config, variable};
 use super::runtime::{self, block_on};
 use super::{Command, Error};
 use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN, SETTINGS};
@@ -113,7 +113,7 @@ fn define(command: clap::Command) -> clap::Command {
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let mut defaults = vec![(&SERVE_KEY.definition, random_key())];
     defaults.extend(DEFAULTS.map(|(setting, default)| (setting, default.to_owned())));
-    let config = checked(given, defaults).outcome?;
+    let config = config(given, defaults)?;
     let words = given.get_many::<OsString>("command").unwrap_or_default();
     let options = Options {
         command: words.cloned().collect(),

@@ -6,7 +6,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches};
 
 use super::definition::{settings, with_settings};
-use super::input::{checked, variable};
+use super::input::{config, variable};
 use super::output::print;
 use super::runtime::block_on;
 use super::{Command, Error};
@@ -122,7 +122,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
 
 /// Decides where credentials come from: `--from`, or settings given as flags, or the daemon that the environment names, or the
 /// settings of the environment.
-fn origin(given: &ArgMatches) -> Result<Origin, Mistakes> {
+fn origin(given: &ArgMatches) -> Result<Origin, Error> {
     let has_settings =
         given.contains_id("config") || flags().any(|setting| given.contains_id(setting.key));
     let from = given.get_one::<String>("from").cloned();
@@ -134,10 +134,10 @@ fn origin(given: &ArgMatches) -> Result<Origin, Mistakes> {
     if let Some(uri) = uri {
         return CredentialsUri::parse(&uri)
             .map(|uri| Origin::Daemon(Box::new(uri)))
-            .map_err(|reason| Errors(vec![format!("{name}: {reason}")]));
+            .map_err(|reason| Mistakes(vec![format!("{name}: {reason}")]).into());
     }
     let defaults = vec![(&LOG_LEVEL.definition, "warn".to_owned())];
-    let config = checked(given, defaults).outcome?;
+    let config = config(given, defaults)?;
     Ok(Origin::Settings(Box::new(config)))
 }
 

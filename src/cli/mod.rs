@@ -8,6 +8,7 @@ mod error;
 mod exec;
 mod get;
 mod health;
+mod hint;
 #[cfg(feature = "inject")]
 mod inject;
 mod input;
@@ -49,7 +50,9 @@ struct Command {
 
 /// Parses the command line and runs its command.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Error> {
-    let matches = command().try_get_matches_from(arguments)?;
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let matches = command().try_get_matches_from(&arguments);
+    let matches = matches.map_err(|error| hint::with_position(error, &arguments))?;
     let given = matches.subcommand().and_then(|(name, given)| {
         let command = COMMANDS.iter().find(|command| command.name == name)?;
         Some((command, given))

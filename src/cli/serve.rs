@@ -8,7 +8,7 @@ use clap::ArgMatches;
 use secrecy::ExposeSecret as _;
 
 use super::definition::with_daemon;
-use super::input::{checked, variable};
+use super::input::{config, variable};
 use super::output::print_if_open;
 use super::runtime::{self, block_on};
 use super::{Command, Error};
@@ -36,7 +36,7 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
-    let config = checked(given, Vec::new()).outcome?;
+    let config = config(given, Vec::new())?;
     process::protect(config.upstream.runs_programs());
     log::start(&config.log);
     let is_service = variable("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty());

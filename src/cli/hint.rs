@@ -1,0 +1,96 @@
+//! What to type next, where the command line or the configuration is not enough.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use serde::Deserialize;
+
+use super::input::variable;
+use crate::config::Shown;
+use crate::config::settings::CREDENTIALS_URI;
+use crate::system::file;
+
+/// Adds where the command of `exec` and the file of `inject` go to the error about them.
+pub(super) fn with_position(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let Some(ContextValue::String(unexpected)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    if error.kind() != ErrorKind::UnknownArgument || unexpected.starts_with('-') {
+        return error;
+    }
+    let words: Vec<_> = arguments
+        .iter()
+        .map(|word| word.to_string_lossy())
+        .collect();
+    let position = words.iter().position(|word| word == unexpected);
+    let (flags, rest) = words.split_at(position.unwrap_or(words.len()));
+    let (flags, rest) = (flags.get(1..).unwrap_or_default().join(" "), rest.join(" "));
+    let tip = match flags.split(' ').next() {
+        Some("exec") => format!("the command goes after --: `ram-sidecar {flags} -- {rest}`"),
+        Some("inject") => format!("a file goes after -f: `ram-sidecar {flags} -f {rest}`"),
+        _ => return error,
+    };
+    let tip = ContextValue::StyledStrs(vec![tip.into()]);
+    error.insert(ContextKind::Suggested, tip);
+    error
+}
+
+/// Returns what could be the identity on this machine, and what to type for it, if neither a role nor an identity is
+/// configured.
+pub(super) fn of(settings: &[Shown]) -> Option<String> {
+    let is_given = |setting: &&Shown| setting.origin != "default";
+    // The variable of that key is for clients, unless identity.type chooses it.
+    let is_choice = |key: &str| key != CREDENTIALS_URI.key;
+    let mut given = settings.iter().filter(is_given).map(|setting| setting.key);
+    let sections = ["role.", "identity."];
+    let is_configured =
+        given.any(|key| sections.iter().any(|start| key.starts_with(start)) && is_choice(key));
+    (!is_configured).then(next_step)
+}
+
+fn next_step() -> String {
+    let home = variable("HOME").map(PathBuf::from);
+    let profile = home.and_then(|home| profile(&home.join(".aliyun/config.json")));
+    let has_uri = variable("ALIBABA_CLOUD_CREDENTIALS_URI").is_some_and(|uri| !uri.is_empty());
+    if let Some(profile) = profile {
+        return format!("found {profile}: add --identity profile, and --role-arn for the role");
+    }
+    if has_uri {
+        return "found ALIBABA_CLOUD_CREDENTIALS_URI, such as PAI's service: add --identity credentials_uri, and --role-arn if the job is to have another role".to_owned();
+    }
+    if std::fs::read_to_string(PRODUCT_NAME).is_ok_and(|name| name.trim() == ECS) {
+        return "found an ECS instance: add --identity ecs_ram_role, and --role-arn if the job is to have another role than the instance's".to_owned();
+    }
+    "found neither a profile of aliyun-cli nor PAI's service nor an ECS instance: configure an identity and a role, or try it without an account, `ram-sidecar exec --sandbox -- CMD`".to_owned()
+}
+
+/// Describes the current profile of aliyun-cli, if there is one.
+fn profile(path: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct File {
+        current: String,
+        profiles: Vec<Profile>,
+    }
+    #[derive(Deserialize)]
+    struct Profile {
+        name: String,
+        mode: String,
+    }
+    let text = file::read_regular(path, MAX_PROFILES).ok()?;
+    let File { current, profiles } = serde_json::from_slice(&text).ok()?;
+    let Profile { name, mode } = profiles
+        .into_iter()
+        .find(|profile| profile.name == current)?;
+    Some(format!(
+        "the profile `{name}` ({mode}) of {}",
+        path.display()
+    ))
+}
+
+/// The largest file of profiles that is read, in bytes.
+const MAX_PROFILES: usize = 1 << 20;
+
+/// The product name of the machine, which cloud-init reads too: unlike the metadata service, it answers without a network.
+const PRODUCT_NAME: &str = "/sys/class/dmi/id/product_name";
+const ECS: &str = "Alibaba Cloud ECS";
