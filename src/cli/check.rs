@@ -13,14 +13,14 @@ use super::definition::with_daemon;
 use super::input::checked;
 use super::output::print_if_open;
 use super::runtime::block_on;
-use super::{Command, Error, hint};
+use super::{Command, Error, hint, terminal};
 use crate::config::{Checked, Config, Mistakes, Upstream};
 use crate::credentials::{Lease, timestamp};
 use crate::daemon::source;
 use crate::failure::{Failure, FailureClass, Stage};
 use crate::identity::{self, Proof};
 use crate::refresh::source::{Chain, Source as _};
-use crate::system::{log, process, terminal};
+use crate::system::{log, process};
 use crate::time::clock::Clock;
 
 use self::report::{Call, Credentials, Found, Report, Role, Style, Token};
@@ -61,12 +61,12 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let checked = checked(given, Vec::new());
     let config = checked.outcome.as_ref().ok();
     process::protect(config.is_some_and(|config| config.upstream.runs_programs()));
-    let report = block_on(0, with_progress(report(checked)))?;
+    let report = block_on(0, with_progress(report(given, checked)))?;
     let text = if given.get_flag("json") {
         report.json()
     } else {
         report.text(Style {
-            has_colour: terminal::has_colour(std::io::stdout()),
+            has_colour: terminal::has_colour(&std::io::stdout()),
             is_verbose: given.get_flag("verbose"),
         })
     };
@@ -81,7 +81,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
 /// Shows on a terminal that the attempt is under way, and for how long.
 async fn with_progress<T>(work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
-    let can_show = terminal::has_cursor(std::io::stderr());
+    let can_show = terminal::has_cursor(&std::io::stderr());
     let start = Instant::now();
     let mut seconds = 0;
     loop {
@@ -100,13 +100,13 @@ async fn with_progress<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Makes the report. The settings are in it whatever happens.
-async fn report(checked: Checked) -> Report {
+async fn report(given: &ArgMatches, checked: Checked) -> Report {
     let Checked {
         settings,
         candidates,
         outcome,
     } = checked;
-    let hint = hint::of(&settings);
+    let hint = hint::of(given, &settings);
     let mut report = Report::new(settings, candidates);
     match outcome {
         Ok(config) => {

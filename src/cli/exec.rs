@@ -22,11 +22,10 @@ use super::definition::{
 };
 use super::input::{config, variable};
 use super::runtime::{self, block_on};
-use super::{Command, Error};
+use super::{Command, Error, terminal};
 use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN, SETTINGS};
 use crate::config::{Config, Definition};
 use crate::daemon::{self, App, Handle};
-use crate::system::log;
 use crate::system::process::{self, AwaitedChild};
 use crate::system::signal::relay::Relay;
 
@@ -125,7 +124,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
             .any(|name| variable(name).is_some_and(|value| !value.is_empty())),
     };
     // Without `process::protect`: the command would inherit the limit, the umask and the ban on new privileges.
-    log::start(&config.log);
+    terminal::start_log(&config.log);
     match block_on(runtime::files(&config), exec(config, options))?? {
         Ending::Code(code) => Ok(ExitCode::from(code)),
         Ending::Interrupted => {

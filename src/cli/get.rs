@@ -9,7 +9,7 @@ use super::definition::{settings, with_settings};
 use super::input::{config, variable};
 use super::output::print;
 use super::runtime::block_on;
-use super::{Command, Error};
+use super::{Command, Error, terminal};
 use crate::config::settings::LOG_LEVEL;
 use crate::config::{Config, Definition, Mistakes};
 use crate::credentials::Credentials;
@@ -18,7 +18,7 @@ use crate::failure::{Failure, LocalCode, Stage};
 use crate::formats::format::{Format, PRINTED};
 use crate::identity::{CredentialsUri, Proof};
 use crate::refresh::source::Source as _;
-use crate::system::{log, process};
+use crate::system::process;
 use crate::time::clock::Clock;
 
 /// Where credentials come from.
@@ -106,7 +106,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let origin = origin(given)?;
     if let Origin::Settings(config) = &origin {
         process::protect(config.upstream.runs_programs());
-        log::start(&config.log);
+        terminal::start_log(&config.log);
     } else {
         process::protect(false);
     }

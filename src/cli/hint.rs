@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde::Deserialize;
 
-use super::input::variable;
+use super::input::{config_file, variable};
 use crate::config::Shown;
 use crate::config::settings::CREDENTIALS_URI;
 use crate::system::file;
@@ -36,16 +37,20 @@ pub(super) fn with_position(mut error: clap::Error, arguments: &[OsString]) -> c
     error
 }
 
-/// Returns what could be the identity on this machine, and what to type for it, if neither a role nor an identity is
-/// configured.
-pub(super) fn of(settings: &[Shown]) -> Option<String> {
-    let is_given = |setting: &&Shown| setting.origin != "default";
-    // The variable of that key is for clients, unless identity.type chooses it.
-    let is_choice = |key: &str| key != CREDENTIALS_URI.key;
-    let mut given = settings.iter().filter(is_given).map(|setting| setting.key);
-    let sections = ["role.", "identity."];
+/// Returns what could be the identity on this machine, and what to type for it, if nothing has been configured: no file, no
+/// role, no identity and no sandbox.
+pub(super) fn of(given: &ArgMatches, settings: &[Shown]) -> Option<String> {
+    // The variable of this key is for clients, unless identity.type chooses it.
+    let is_choice = |setting: &&Shown| {
+        ["role.", "identity."]
+            .iter()
+            .any(|section| setting.key.starts_with(section))
+            && setting.key != CREDENTIALS_URI.key
+            && setting.origin != "default"
+    };
+    let has_sandbox = given.try_get_one("sandbox").ok().flatten() == Some(&true);
     let is_configured =
-        given.any(|key| sections.iter().any(|start| key.starts_with(start)) && is_choice(key));
+        has_sandbox || config_file(given).is_some() || settings.iter().any(|s| is_choice(&s));
     (!is_configured).then(next_step)
 }
 

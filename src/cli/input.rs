@@ -30,7 +30,7 @@ pub(super) fn config(
     let Checked {
         settings, outcome, ..
     } = checked(matches, defaults);
-    outcome.map_err(|mistakes| match hint::of(&settings) {
+    outcome.map_err(|mistakes| match hint::of(matches, &settings) {
         Some(hint) => Error::Configuration(format!("{hint}\n{mistakes}").into()),
         None => mistakes.into(),
     })
@@ -41,21 +41,25 @@ pub(super) fn input(
     matches: &ArgMatches,
     defaults: Vec<(&'static Definition, String)>,
 ) -> config::Input<'static> {
-    let file = values(matches, "config").and_then(|mut paths| paths.pop());
-    let file = file.map(PathBuf::from).or_else(|| {
-        variable("RAM_SIDECAR_CONFIG")
-            .filter(|path| !path.is_empty())
-            .map(PathBuf::from)
-    });
     config::Input {
         flags: flags(matches, SETTINGS),
         variable: &variable,
-        file,
+        file: config_file(matches),
         host_name: process::host_name(),
         defaults,
         #[cfg(feature = "sandbox")]
         sandbox: sandbox::embedded(matches),
     }
+}
+
+/// Returns the path of the file with settings, if one is given.
+pub(super) fn config_file(matches: &ArgMatches) -> Option<PathBuf> {
+    let file = values(matches, "config").and_then(|mut paths| paths.pop());
+    file.map(PathBuf::from).or_else(|| {
+        variable("RAM_SIDECAR_CONFIG")
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    })
 }
 
 /// Returns which flags of these settings are used, and their values.

@@ -11,12 +11,12 @@ use super::definition::with_section;
 use super::input::input;
 use super::output::print_if_open;
 use super::runtime::block_on;
-use super::{Command, Error};
+use super::{Command, Error, terminal};
 use crate::config::{self, Input};
 use crate::daemon;
 use crate::sandbox::{Options, Sandbox};
+use crate::system::process;
 use crate::system::signal::{Request, Signals};
-use crate::system::{log, process};
 
 pub(super) const COMMAND: Command = Command {
     name: "sandbox",
@@ -52,7 +52,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
         ..input(given, Vec::new())
     })?;
     process::protect(false);
-    log::start(&alone.log);
+    terminal::start_log(&alone.log);
     block_on(0, serve(alone.sandbox))??;
     Ok(ExitCode::SUCCESS)
 }

@@ -11,11 +11,11 @@ use super::definition::with_daemon;
 use super::input::{config, variable};
 use super::output::print_if_open;
 use super::runtime::{self, block_on};
-use super::{Command, Error};
+use super::{Command, Error, terminal};
 use crate::config::Config;
 use crate::daemon::{self, App, Handle};
+use crate::system::process;
 use crate::system::signal::{Request, Signals};
-use crate::system::{log, process};
 
 pub(super) const COMMAND: Command = Command {
     name: "serve",
@@ -38,7 +38,7 @@ pub(super) const COMMAND: Command = Command {
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let config = config(given, Vec::new())?;
     process::protect(config.upstream.runs_programs());
-    log::start(&config.log);
+    terminal::start_log(&config.log);
     let is_service = variable("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty());
     block_on(runtime::files(&config), serve(config, is_service))??;
     Ok(ExitCode::SUCCESS)

@@ -8,10 +8,10 @@ use super::definition::{argument, with_section};
 use super::inject::{request, with_fields};
 use super::input::{flags, input, variable};
 use super::runtime::block_on;
-use super::{Command, Error};
+use super::{Command, Error, terminal};
 use crate::inject::webhook::{self, settings};
 use crate::inject::{FIELDS, Given, Request};
-use crate::system::{log, process};
+use crate::system::process;
 
 pub(super) const COMMAND: Command = Command {
     name: "webhook",
@@ -49,7 +49,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     input.flags.extend(flags(given, settings::SETTINGS));
     let options = settings::webhook(&input, defaults(given))?;
     process::protect(false);
-    log::start(&options.log);
+    terminal::start_log(&options.log);
     block_on(0, webhook::run(options))??;
     Ok(ExitCode::SUCCESS)
 }

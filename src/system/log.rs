@@ -11,8 +11,6 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, fmt};
 
-use super::terminal;
-
 /// The options of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -47,8 +45,8 @@ pub fn print_over(line: &str) {
     }
 }
 
-/// Starts logging. Does nothing if a subscriber is already installed.
-pub fn start(options: &Options) {
+/// Starts logging, in colours if the format is text and `has_colour`. Does nothing if a subscriber is already installed.
+pub fn start(options: &Options, has_colour: bool) {
     let terminal = std::io::stderr().is_terminal();
     let format = options
         .format
@@ -56,7 +54,7 @@ pub fn start(options: &Options) {
     let lines = fmt::layer()
         .with_writer(writer::Lines::of_stderr(format))
         .with_timer(ChronoUtc::new("%Y-%m-%dT%H:%M:%S%.3fZ".to_owned()))
-        .with_ansi(format == Format::Text && terminal::has_colour(std::io::stderr()))
+        .with_ansi(has_colour && format == Format::Text)
         .with_target(false);
     let lines = match format {
         Format::Text => lines.boxed(),

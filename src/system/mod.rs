@@ -5,4 +5,3 @@ pub mod log;
 pub mod netlink;
 pub mod process;
 pub mod signal;
-pub mod terminal;

@@ -281,3 +281,34 @@ fn an_empty_variable_counts_as_unset() {
     assert_eq!(code, Some(78));
     assert!(message.contains("no identity is given"), "{message}");
 }
+
+#[test]
+fn error_begins_with_what_could_be_the_identity() {
+    let scratch = Scratch::new();
+    let profiles = r#"{"current":"work","profiles":[{"name":"other","mode":"OIDC"},{"name":"work","mode":"AK"}]}"#;
+    fs::create_dir(scratch.join(".aliyun")).unwrap();
+    fs::write(scratch.join(".aliyun/config.json"), profiles).unwrap();
+    let home = scratch.path().to_str().unwrap();
+    let uri = (
+        "ALIBABA_CLOUD_CREDENTIALS_URI",
+        "http://localhost:7002/api/v1/credentials/0",
+    );
+    for (env, found) in [
+        (
+            &[("HOME", home), uri][..],
+            "found the profile `work` (AK) of ",
+        ),
+        (&[uri], "found ALIBABA_CLOUD_CREDENTIALS_URI"),
+        // Where the tests run on one, it is found.
+        (&[], "ECS instance"),
+    ] {
+        let (code, output) = run(&[], env);
+        assert_eq!(code, Some(78), "{output}");
+        let first = output.lines().next().unwrap_or_default();
+        assert!(first.contains(found), "{output}");
+        assert!(output.contains("role.arn: no role is given"), "{output}");
+    }
+    // Whoever has begun to configure one needs no other.
+    let (_, output) = run(&["--identity", "oidc"], &[("HOME", home)]);
+    assert!(!output.contains("found the profile"), "{output}");
+}

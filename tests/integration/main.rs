@@ -30,6 +30,8 @@ mod formats;
 #[cfg(test)]
 mod hardening;
 #[cfg(test)]
+mod help;
+#[cfg(test)]
 mod http;
 #[cfg(test)]
 mod identities;

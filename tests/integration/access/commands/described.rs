@@ -61,11 +61,16 @@ fn bash_completes_flags_and_arguments_after_a_command() {
     let file = scratch.join("completions");
     std::fs::write(&file, &printed.stdout).unwrap();
     let script = r#"source "$0"; function=$(complete -p ram-sidecar | sed 's/.*-F \([^ ]*\).*/\1/')
-        COMP_WORDS=(ram-sidecar "$1" "$2") COMP_CWORD=2; "$function" ram-sidecar "$2" "$1"; echo "${COMPREPLY[@]}""#;
+        read -ra words <<< "$1"; COMP_WORDS=(ram-sidecar "${words[@]}" "$2") COMP_CWORD=$((${#words[@]} + 1))
+        "$function" ram-sidecar "$2" "${words[-1]}"; echo "${COMPREPLY[@]}""#;
     for (command, prefix, completed) in [
         ("get", "--form", "--format"),
         ("serve", "--role-a", "--role-arn"),
         ("health", "", "ready"),
+        ("serve --identity", "", "ecs_ram_role"),
+        ("serve --log-level", "", "debug"),
+        ("serve --role-preset", "pai", "pai-default"),
+        ("serve --fault", "thr", "throttle-pause"),
     ] {
         let file = file.to_str().unwrap();
         let ran = output(&["bash", "-c", script, file, command, prefix]);
