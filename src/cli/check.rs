@@ -14,7 +14,7 @@ use super::input::checked;
 use super::output::print_if_open;
 use super::runtime::block_on;
 use super::{Command, Error, hint, terminal};
-use crate::config::{Checked, Config, Mistakes, Upstream};
+use crate::config::{Checked, Config, Errors, Upstream};
 use crate::credentials::{Lease, timestamp};
 use crate::daemon::source;
 use crate::failure::{Failure, FailureClass, Stage};
@@ -113,9 +113,9 @@ async fn report(given: &ArgMatches, checked: Checked) -> Report {
             attempt(config, &mut report).await;
             report.judge_clock();
         }
-        Err(Mistakes(mistakes)) => {
+        Err(Errors(errors)) => {
             report.warnings.extend(hint);
-            report.mistaken(mistakes);
+            report.misconfigured(errors);
         }
     }
     report
@@ -128,7 +128,7 @@ async fn attempt(config: Config, report: &mut Report) {
     // Dropping the embedded STS would stop it.
     let (chain, _embedded_sts) = match built {
         Ok(built) => built,
-        Err(error) => return report.mistaken(vec![error.to_string()]),
+        Err(error) => return report.misconfigured(vec![error.to_string()]),
     };
     let Some(mut chain) = chain else {
         return report.good("This job has no role, as role.preset says: the URI answers 404, and no file is written.");

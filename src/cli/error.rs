@@ -17,7 +17,7 @@ pub enum Error {
     /// The probe of a daemon fails.
     #[error("{0}")]
     Unhealthy(Reason),
-    /// The input has mistakes.
+    /// The input has errors.
     #[error("{0}")]
     Data(Reason),
     /// There are no credentials, or a daemon refuses.
@@ -32,7 +32,7 @@ pub enum Error {
     /// The operating system refuses something: to listen, to read or to write.
     #[error("{0}")]
     System(Reason),
-    /// The configuration has mistakes.
+    /// The configuration has errors.
     #[error("{0}")]
     Configuration(Reason),
     /// The command of `exec` is there, but cannot be run.
@@ -76,8 +76,8 @@ impl Error {
 }
 
 impl From<Errors> for Error {
-    fn from(mistakes: Errors) -> Self {
-        Self::Configuration(mistakes.into())
+    fn from(errors: Errors) -> Self {
+        Self::Configuration(errors.into())
     }
 }
 

@@ -11,7 +11,7 @@ use super::output::print;
 use super::runtime::block_on;
 use super::{Command, Error, terminal};
 use crate::config::settings::LOG_LEVEL;
-use crate::config::{Config, Definition, Mistakes};
+use crate::config::{Config, Definition, Errors};
 use crate::credentials::Credentials;
 use crate::daemon::source;
 use crate::failure::{Failure, LocalCode, Stage};
@@ -134,7 +134,7 @@ fn origin(given: &ArgMatches) -> Result<Origin, Error> {
     if let Some(uri) = uri {
         return CredentialsUri::parse(&uri)
             .map(|uri| Origin::Daemon(Box::new(uri)))
-            .map_err(|reason| Mistakes(vec![format!("{name}: {reason}")]).into());
+            .map_err(|reason| Errors(vec![format!("{name}: {reason}")]).into());
     }
     let defaults = vec![(&LOG_LEVEL.definition, "warn".to_owned())];
     let config = config(given, defaults)?;

@@ -45,8 +45,7 @@ fn define(command: clap::Command) -> clap::Command {
 }
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
-    let options =
-        options(given).map_err(|mistakes| Error::Usage(command::list(&mistakes).into()))?;
+    let options = options(given).map_err(|errors| Error::Usage(command::list(&errors).into()))?;
     let output = command::run(&options).map_err(|error| match error {
         command::Error::Read(_) => Error::System(error.into()),
         command::Error::Manifest(_) => Error::Data(error.into()),
@@ -105,17 +104,17 @@ pub(super) fn request(given: &ArgMatches) -> Request {
 
 /// Reads the flags.
 ///
-/// Fails with all mistakes in them.
+/// Fails with all errors in them.
 fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
     let request = request(given);
-    let mut mistakes = request.errors();
+    let mut errors = request.errors();
     let files = given.get_many::<PathBuf>("filename").unwrap_or_default();
     let mut files: Vec<Option<PathBuf>> = files
         .map(|path| (path.as_os_str() != "-").then(|| path.clone()))
         .collect();
     if files.is_empty() {
         if std::io::stdin().is_terminal() {
-            mistakes.push(
+            errors.push(
                 "nothing says what to read: give -f FILE, or a manifest on standard input"
                     .to_owned(),
             );
@@ -123,12 +122,12 @@ fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
         files.push(None);
     }
     if files.iter().filter(|file| file.is_none()).count() > 1 {
-        mistakes.push("-f -: standard input can be read once; drop all but one".to_owned());
+        errors.push("-f -: standard input can be read once; drop all but one".to_owned());
     }
-    if mistakes.is_empty() {
+    if errors.is_empty() {
         Ok(Options { files, request })
     } else {
-        Err(mistakes)
+        Err(errors)
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn checked(
 
 /// Gathers what is given, and returns the configuration.
 ///
-/// Fails with all mistakes; where nothing is configured, with what could be.
+/// Fails with all errors; where nothing is configured, with what could be.
 pub(super) fn config(
     matches: &ArgMatches,
     defaults: Vec<(&'static Definition, String)>,
@@ -30,9 +30,9 @@ pub(super) fn config(
     let Checked {
         settings, outcome, ..
     } = checked(matches, defaults);
-    outcome.map_err(|mistakes| match hint::of(matches, &settings) {
-        Some(hint) => Error::Configuration(format!("{hint}\n{mistakes}").into()),
-        None => mistakes.into(),
+    outcome.map_err(|errors| match hint::of(matches, &settings) {
+        Some(hint) => Error::Configuration(format!("{hint}\n{errors}").into()),
+        None => errors.into(),
     })
 }
 

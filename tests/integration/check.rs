@@ -119,7 +119,7 @@ async fn the_report_shows_claims_of_the_token_but_not_the_token() {
     ];
     let (code, report) = check(&[], &env);
     assert_eq!(code, Some(69), "{report}");
-    let says = "iss https://oidc.sandbox.invalid, aud other-audience, sub system:serviceaccount:a:b, exp 20";
+    let claims = "iss https://oidc.sandbox.invalid, aud other-audience, sub system:serviceaccount:a:b, exp 20";
     assert_eq!(
         report.matches(claims).count(),
         2,

@@ -17,7 +17,7 @@ use self::text::Text;
 pub(super) struct Report {
     /// Whether credentials were obtained, or the job is to have none.
     pub(super) good: bool,
-    /// The outcome: one sentence, or one for each mistake.
+    /// The outcome: one sentence, or one for each error.
     pub(super) verdict: Vec<String>,
     /// What does not prevent credentials, and should be corrected.
     pub(super) warnings: Vec<String>,
@@ -136,9 +136,9 @@ impl Report {
         self.verdict = vec![verdict.to_owned()];
     }
 
-    pub(super) fn mistaken(&mut self, mistakes: Vec<String>) {
+    pub(super) fn misconfigured(&mut self, errors: Vec<String>) {
         self.stage = Some("configuration");
-        self.verdict = mistakes;
+        self.verdict = errors;
     }
 
     pub(super) fn failed(&mut self, failure: &Failure) {
