@@ -42,7 +42,7 @@ func fresh[T any]() any {
 	return new(T)
 }
 
-// judgeObject tells what is wrong with an object, and with the pods that it makes.
+// judgeObject returns the problems of an object and of the pods that it makes.
 func judgeObject(object map[string]any) []string {
 	kind := fmt.Sprintf("%v %v", object["apiVersion"], object["kind"])
 	var problems []string
@@ -92,7 +92,7 @@ func templatesOf(value any) []map[string]any {
 	return found
 }
 
-// decode tells which fields of a value its type does not have, and which appear twice.
+// decode returns the fields of a value that are unknown to its type or duplicated.
 func decode(value, into any) []string {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -109,7 +109,7 @@ func decode(value, into any) []string {
 	return problems
 }
 
-// violated tells why a pod does not meet a level of Pod Security; nothing if it does.
+// violated returns why a pod does not meet a level of Pod Security; nothing if it does.
 func violated(level security.Level, pod *core.PodTemplateSpec) string {
 	at := security.LevelVersion{Level: level, Version: security.LatestVersion()}
 	result := policy.AggregateCheckResults(evaluator.EvaluatePod(at, &pod.ObjectMeta, &pod.Spec))
@@ -177,7 +177,7 @@ func (verdict *verdict) level(name string, object map[string]any) security.Level
 	return security.LevelPrivileged
 }
 
-// patched tells why a patch does not make the one out of the other.
+// patched returns why the patch does not turn the pod before into the pod after.
 func patched(question question) string {
 	before, err := json.Marshal(question.Before)
 	if err != nil {

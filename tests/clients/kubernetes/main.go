@@ -7,7 +7,7 @@
 //	kubernetes pods
 //
 // The first renders every kustomization below the directory, and every component on top of the kustomization that it lies
-// in, and prints {"objects": {NAME: [...]}, "problems": [...]}. Every pod of theirs must meet the restricted standard.
+// in, and prints {"objects": {NAME: [...]}, "problems": [...]}. Every pod in them must meet the restricted standard.
 //
 // The second reads a list of {"before": POD, "after": POD, "patch": [...]} from standard input, of which every field may
 // be left out, and prints a list of {"before": LEVEL, "after": LEVEL, "problems": [...]}, where the levels are

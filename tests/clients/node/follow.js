@@ -1,7 +1,7 @@
 // Fetches credentials in the ways of @alicloud/credentials that the arguments name, once for each `fetch` line on
 // standard input.
 //
-// The provider objects are made once and kept, so the answers show whether they follow a rotation.
+// The provider objects are made once and reused, so the answers show whether they follow a rotation.
 'use strict';
 
 const readline = require('node:readline');

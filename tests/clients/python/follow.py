@@ -1,7 +1,7 @@
 """Fetches credentials through ways that alibabacloud_credentials offers, once for each `fetch` line on standard input.
 
 Usage: follow.py WAY..., where a way is credentials_uri (with ALIBABA_CLOUD_CREDENTIALS_URI in the environment), default
-or ecs_ram_role, each also with _async behind its name. The provider objects are made once and kept, so the answers show
+or ecs_ram_role, each also with _async behind its name. The provider objects are made once and reused, so the answers show
 whether they follow a rotation.
 """
 

@@ -16,12 +16,12 @@ FILE = "/mnt/.alibabacloud/credentials"
 
 
 def main():
-    told_to_stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: told_to_stop.set())
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     kept = Client()
     for number in itertools.count(1):
         say("ask", number, kept)
-        if told_to_stop.wait(0.2):
+        if stop.wait(0.2):
             break
     threading.Event().wait(3)
     say("last", number + 1, kept)

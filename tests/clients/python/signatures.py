@@ -1,4 +1,4 @@
-"""Signs with the official SDK whatever it is given, a line of JSON each, and prints a signature a line.
+"""Signs each line of JSON on standard input with the official SDK, and prints one signature per line.
 
 A line with "parameters" is signed as RPC V1, one with "query" and "headers" as V3, both as a POST to the root.
 """
@@ -13,16 +13,16 @@ from darabonba.request import DaraRequest
 EMPTY = hashlib.sha256(b"").hexdigest()
 
 
-def signature(asked):
-    if "parameters" in asked:
-        return Utils.get_rpcsignature(asked["parameters"], "POST", asked["secret"])
+def signature(fields):
+    if "parameters" in fields:
+        return Utils.get_rpcsignature(fields["parameters"], "POST", fields["secret"])
     request = DaraRequest()
     request.method = "POST"
     request.pathname = "/"
-    request.query = asked["query"]
-    request.headers = asked["headers"]
+    request.query = fields["query"]
+    request.headers = fields["headers"]
     return Utils.get_authorization(
-        request, "ACS3-HMAC-SHA256", EMPTY, asked["id"], asked["secret"]
+        request, "ACS3-HMAC-SHA256", EMPTY, fields["id"], fields["secret"]
     )
 
 

@@ -19,7 +19,7 @@ import time
 
 CHILD = [sys.executable, os.path.join(os.path.dirname(os.path.abspath(__file__)), "child.py")]
 SLEEPER = ["sh", "-c", "echo '<<ready>>'; exec sleep 60"]
-PATIENCE = 40
+TIMEOUT = 40
 
 
 class Terminal:
@@ -38,7 +38,7 @@ class Terminal:
 
     def wait_for(self, pattern):
         """Waits for what matches, forgets all up to its end, and returns its last group."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + TIMEOUT
         while not (found := re.search(pattern, self.seen)):
             ready, _, _ = select.select([self.fd], [], [], max(0, end - time.monotonic()))
             if not ready:
@@ -50,7 +50,7 @@ class Terminal:
         self.seen = self.seen[found.end() :]
         return found.group(found.re.groups)
 
-    def told(self, question=None):
+    def answer(self, question=None):
         """Returns the answer of a child.py."""
         if question:
             self.type(question + "\n")
@@ -58,13 +58,13 @@ class Terminal:
         return self.wait_for(r"\n<<(.*?)>>")
 
     def signals(self):
-        """Returns what a child.py received, when whatever was on its way has arrived."""
+        """Returns what a child.py received, once every signal in flight has arrived."""
         for _ in range(5):
-            assert self.told("fetch").startswith("STS."), "there are credentials"
-        return json.loads(self.told("signals"))
+            assert self.answer("fetch").startswith("STS."), "there are credentials"
+        return json.loads(self.answer("signals"))
 
     def until_received(self, name):
-        while name not in json.loads(self.told("signals")):
+        while name not in json.loads(self.answer("signals")):
             pass
 
 
@@ -85,9 +85,9 @@ class Shell(Terminal):
         self.prompted()
         return int(code)
 
-    def start(self, *words):
-        self.type(shlex.join(words) + "\n")
-        self.told()
+    def start(self, *args):
+        self.type(shlex.join(args) + "\n")
+        self.answer()
 
 
 def interrupt(_, prefix):
@@ -129,7 +129,7 @@ def suspend(_, prefix):
         shell.prompted()
         shell.type("fg\n")
         shell.until_received("CONT")
-        assert shell.told("fetch").startswith("STS.")
+        assert shell.answer("fetch").startswith("STS.")
     shell.type("end 4\n")
     shell.prompted()
     return shell.code()
@@ -142,7 +142,7 @@ def suspend_in_background(_, prefix):
     shell.wait_for("Stopped")
     shell.prompted()
     shell.type("bg\n")
-    # It wants to read, and may not.
+    # Its read from the terminal stops it.
     shell.prompted()
     shell.type("\n")
     shell.prompted()
@@ -151,14 +151,14 @@ def suspend_in_background(_, prefix):
         if "Stopped" in shell.wait_for(r"\n((?s:.*?))listed\r"):
             break
     shell.type("fg\n")
-    assert shell.told("fetch").startswith("STS.")
+    assert shell.answer("fetch").startswith("STS.")
     shell.type("end 5\n")
     shell.prompted()
     return shell.code()
 
 
 def writes_in_background(_, prefix):
-    """A terminal that stops whoever writes to it from the background."""
+    """A terminal that stops any process that writes to it from the background."""
     shell = Shell()
     shell.type("stty tostop\n")
     shell.prompted()
@@ -168,8 +168,8 @@ def writes_in_background(_, prefix):
         if "Stopped" in shell.wait_for(r"\n((?s:.*?))listed\r"):
             break
     shell.type("fg\n")
-    shell.told()
-    assert shell.told("fetch").startswith("STS.")
+    shell.answer()
+    assert shell.answer("fetch").startswith("STS.")
     shell.type("end 5\n")
     shell.wait_for(r"end 5\r\n")
     return shell.code()
@@ -182,7 +182,7 @@ def stops_itself(_, prefix):
     shell.wait_for("Stopped")
     shell.prompted()
     shell.type("fg\n")
-    answers = [shell.told(), shell.told("fetch")[:4]]
+    answers = [shell.answer(), shell.answer("fetch")[:4]]
     shell.type("end 6\n")
     shell.prompted()
     return [*answers, shell.code()]
@@ -202,7 +202,7 @@ def pipeline(_, prefix):
     shell = Shell()
     # Of all the pipeline, only the child is to notice Ctrl-C.
     shell.type(f"{shlex.join([*prefix, *CHILD])} | (trap '' INT; cat)\n")
-    shell.told()
+    shell.answer()
     shell.type("\x03")
     shell.until_received("INT")
     received = shell.signals()
@@ -211,7 +211,7 @@ def pipeline(_, prefix):
     shell.prompted()
     shell.type("fg\n")
     shell.until_received("CONT")
-    assert shell.told("fetch").startswith("STS.")
+    assert shell.answer("fetch").startswith("STS.")
     shell.type("end 8\n")
     shell.prompted()
     return received
@@ -251,21 +251,21 @@ def loop(directory, prefix):
 
 
 def hangup(directory, prefix):
-    """The terminal goes away below the first process of its session."""
-    told = os.path.join(directory, "told")
-    script = f"trap 'echo HUP > {told}; exit' HUP; echo; echo '<<ready>>'; while :; do sleep 0.1; done"
+    """The terminal is closed below the first process of its session."""
+    marker = os.path.join(directory, "marker")
+    script = f"trap 'echo HUP > {marker}; exit' HUP; echo; echo '<<ready>>'; while :; do sleep 0.1; done"
     terminal = Terminal(*prefix, "bash", "-c", script)
-    terminal.told()
+    terminal.answer()
     os.close(terminal.fd)
     end = time.monotonic() + 5
-    while not os.path.exists(told) and time.monotonic() < end:
+    while not os.path.exists(marker) and time.monotonic() < end:
         time.sleep(0.05)
-    if os.path.exists(told):
+    if os.path.exists(marker):
         return "hung up"
     os.killpg(terminal.pid, signal.SIGKILL)
     return "nothing"
 
 
 if __name__ == "__main__":
-    scenario, directory, *words = sys.argv[1:]
-    print(json.dumps(globals()[scenario](directory, words)))
+    scenario, directory, *args = sys.argv[1:]
+    print(json.dumps(globals()[scenario](directory, args)))

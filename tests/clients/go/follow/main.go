@@ -1,7 +1,7 @@
 // Command follow fetches credentials in the ways of credentials-go that its arguments name, once for each `fetch` line
 // on standard input.
 //
-// The provider objects are made once and kept, so the answers show whether they follow a rotation.
+// The provider objects are made once and reused, so the answers show whether they follow a rotation.
 package main
 
 import (

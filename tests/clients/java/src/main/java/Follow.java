@@ -14,7 +14,7 @@ import java.util.Map;
  * Fetches credentials in the ways of credentials-java that the arguments name, once for each {@code fetch} line on
  * standard input.
  *
- * <p>The provider objects are made once and kept, so the answers show whether they follow a rotation.
+ * <p>The provider objects are made once and reused, so the answers show whether they follow a rotation.
  */
 public final class Follow {
     public static void main(String[] names) throws IOException {
