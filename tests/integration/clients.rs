@@ -203,17 +203,20 @@ impl Sidecar {
     }
 
     /// Returns the credentials in the file, whose secrets must never be printed.
-    pub(crate) fn held(&self) -> Value {
-        let held = eventually("the daemon writes its file", || {
+    pub(crate) fn credentials_in_file(&self) -> Value {
+        let credentials = eventually("the daemon writes its file", || {
             let text = std::fs::read(&self.file).ok()?;
             let document = serde_json::from_slice(&text).expect("the file is whole");
             Some(triple(&document))
         });
         for field in ["AccessKeySecret", "SecurityToken"] {
-            self.daemon
-                .plant(held[field].as_str().expect("credentials are strings"));
+            self.daemon.plant(
+                credentials[field]
+                    .as_str()
+                    .expect("credentials are strings"),
+            );
         }
-        held
+        credentials
     }
 
     /// Asserts that the program `follow` of a language gets the credentials in the file, before and after a rotation.
@@ -231,7 +234,7 @@ impl Sidecar {
         let old = self.agreed(ways, &mut fetch);
         self.daemon.signal("HUP");
         eventually("the daemon rotates its credentials", || {
-            (self.held()["AccessKeyId"] != old["AccessKeyId"]).then_some(())
+            (self.credentials_in_file()["AccessKeyId"] != old["AccessKeyId"]).then_some(())
         });
         let new = self.agreed(ways, &mut fetch);
         for field in FIELDS {
@@ -241,21 +244,21 @@ impl Sidecar {
 
     fn agreed(&self, ways: &[&str], fetch: &mut impl FnMut() -> Value) -> Value {
         let mut compare = || {
-            let held = self.held();
+            let credentials = self.credentials_in_file();
             let expected: Value = ways
                 .iter()
-                .map(|way| ((*way).to_owned(), held.clone()))
+                .map(|way| ((*way).to_owned(), credentials.clone()))
                 .collect();
-            (held, fetch(), expected)
+            (credentials, fetch(), expected)
         };
-        let (held, fetched, expected) = compare();
+        let (credentials, fetched, expected) = compare();
         if fetched == expected {
-            return held;
+            return credentials;
         }
         // The daemon may have renewed its credentials between the two reads, but not twice in a row.
-        let (held, fetched, expected) = compare();
+        let (credentials, fetched, expected) = compare();
         assert_eq!(fetched, expected, "{}", self.daemon.stderr());
-        held
+        credentials
     }
 }
 

@@ -56,24 +56,24 @@ fn the_official_sdk_computes_the_same_signatures() {
         .unwrap();
     let (requests, answers) = (python.stdin.take().unwrap(), python.stdout.take().unwrap());
     let (expected, expectations) = channel();
-    let asking = thread::spawn(move || ask(requests, &expected));
+    let sender = thread::spawn(move || send_all(requests, &expected));
     let mut signatures = BufReader::new(answers).lines();
     let mut compared = 0;
     for (signature, request) in expectations {
-        let theirs = signatures
+        let sdk_signature = signatures
             .next()
             .expect("an answer to each request")
             .unwrap();
-        assert_eq!(theirs, signature, "{request}");
+        assert_eq!(sdk_signature, signature, "{request}");
         compared += 1;
     }
-    asking.join().unwrap();
+    sender.join().unwrap();
     assert!(python.wait().unwrap().success());
     assert_eq!(compared, count(3000));
 }
 
 /// Writes requests without their signatures, which it sends to `expected`.
-fn ask(mut requests: ChildStdin, expected: &Sender<(String, String)>) {
+fn send_all(mut requests: ChildStdin, expected: &Sender<(String, String)>) {
     let mut random = Random(2);
     for _ in 0..count(3000) {
         // In V3 that SDK does not encode names, which are plain in all that it knows.

@@ -282,16 +282,16 @@ fn a_shell_and_every_tool_that_takes_lines_literally_read_env() {
         let text = fs::read_to_string(file).unwrap();
         // As `docker run --env-file` and systemd do.
         let literal = variables(text.lines().filter(|line| !line.starts_with('#')));
-        let ours = |variables: Vec<(String, String)>| {
-            let is_ours = |name: &str| name.starts_with("ALIBABA_") || name.starts_with("OSS_");
-            let mut ours: Vec<_> = variables
+        let relevant = |variables: Vec<(String, String)>| {
+            let is_relevant = |name: &str| name.starts_with("ALIBABA_") || name.starts_with("OSS_");
+            let mut relevant: Vec<_> = variables
                 .into_iter()
-                .filter(|(name, _)| is_ours(name))
+                .filter(|(name, _)| is_relevant(name))
                 .collect();
-            ours.sort();
-            ours
+            relevant.sort();
+            relevant
         };
-        let (sourced, literal) = (ours(variables(sourced.lines())), ours(literal));
+        let (sourced, literal) = (relevant(variables(sourced.lines())), relevant(literal));
         assert_eq!(sourced, literal);
         read_variables(&literal)
     });

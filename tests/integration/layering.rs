@@ -198,16 +198,16 @@ fn every_dependency_is_pinned_by_its_content_and_of_the_public_registry() {
     let lock = fs::read_to_string(root.join("Cargo.lock")).unwrap();
     let packages: Vec<&str> = lock.split("[[package]]").skip(1).collect();
     assert!(packages.len() > 50, "only {} packages", packages.len());
-    let ours = format!("name = \"{}\"", env!("CARGO_PKG_NAME"));
+    let own_name = format!("name = \"{}\"", env!("CARGO_PKG_NAME"));
     for package in packages {
-        if package.contains(&ours) {
+        if package.contains(&own_name) {
             continue;
         }
         let source = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
         let is_pinned = package.contains(source) && package.contains("checksum = \"");
         assert!(is_pinned, "{package}");
     }
-    // Nothing of ours runs while it is built.
+    // This crate has no build script.
     assert!(!root.join("build.rs").exists());
 }
 

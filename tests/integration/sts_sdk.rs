@@ -30,7 +30,7 @@ async fn the_official_sdk_of_sts_succeeds_with_both_signatures() {
         .args([sts.role_arn(), next_role.clone(), sts.oidc_provider_arn()]);
     let printed: Value = serde_json::from_slice(&finished(&mut command).stdout).unwrap();
 
-    for (version, words) in [
+    for (version, message_part) in [
         ("v3", "Specified signature does not match our calculation."),
         (
             "v1",
@@ -60,7 +60,7 @@ async fn the_official_sdk_of_sts_succeeds_with_both_signatures() {
             assert_eq!(refusal["status"], json!(400));
             assert_eq!(refusal["code"], json!("SignatureDoesNotMatch"));
             let message = refusal["message"].as_str().unwrap();
-            assert!(message.contains(words), "{version}: {message}");
+            assert!(message.contains(message_part), "{version}: {message}");
         }
     }
 }

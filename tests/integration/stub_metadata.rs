@@ -56,7 +56,7 @@ struct State {
     fault: Option<Fault>,
     role: Option<Issued>,
     tokens: Vec<Token>,
-    asked: Vec<String>,
+    requests: Vec<String>,
     clock: Clock,
 }
 
@@ -79,7 +79,7 @@ impl Metadata {
             fault: None,
             role: None,
             tokens: Vec::new(),
-            asked: Vec::new(),
+            requests: Vec::new(),
             clock: Clock::machine(),
         }));
         let shared = Arc::clone(&state);
@@ -99,7 +99,7 @@ impl Metadata {
         self.state().role = Some(credentials);
     }
 
-    /// Takes the role away.
+    /// Removes the role.
     pub(crate) fn detach(&self) {
         self.state().role = None;
     }
@@ -130,12 +130,12 @@ impl Metadata {
 
     /// Returns the requests so far: the method, the path, and whether with a token.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.state().asked.clone()
+        self.state().requests.clone()
     }
 
     /// Returns the requests so far, and clears them.
     pub(crate) fn take_requests(&self) -> Vec<String> {
-        std::mem::take(&mut self.state().asked)
+        std::mem::take(&mut self.state().requests)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -151,8 +151,8 @@ impl State {
         } else {
             " with a token"
         };
-        let asked = format!("{} {}{with}", request.method, request.path);
-        self.asked.push(asked);
+        let line = format!("{} {}{with}", request.method, request.path);
+        self.requests.push(line);
         match self.fault {
             Some(Fault::Hang) => None,
             Some(Fault::Status(status)) => Some(page(status, "An error of this kind")),

@@ -19,7 +19,7 @@ pub(crate) const TABLES: [&str; 3] = ["events", "labels", "samples_2024"];
 /// What the endpoint's path begins with; it does not take part in the signature.
 pub(crate) const PREFIX: &str = "/api";
 
-/// Starts the stub, which asks `lookup` for the secret of each `AccessKeyId`.
+/// Starts the stub, which uses `lookup` to find the secret of each `AccessKeyId`.
 pub(crate) fn start(lookup: Lookup) -> Stub {
     Stub::start(move |request| {
         let reply = authenticated(request, &lookup, now()).and_then(|()| answer(request));
@@ -45,7 +45,7 @@ impl Refusal {
     }
 }
 
-/// What the `Authorization` header says.
+/// The parsed `Authorization` header.
 struct Claim<'a> {
     access_key_id: &'a str,
     /// The date, the region, `odps` and `aliyun_v4_request` of a V4 signature; nothing in V2.
@@ -187,7 +187,7 @@ fn answer(request: &Request) -> Result<Reply, Refusal> {
     })
 }
 
-/// Gives the first table on the first page and the others on the second.
+/// Returns the first table on the first page and the others on the second.
 fn tables(request: &Request) -> String {
     let (marker, page) = match request.parameter("marker").as_deref() {
         None | Some("") => (TABLES[0], &TABLES[..1]),

@@ -15,15 +15,15 @@ mod signature;
 use contents::Target;
 pub(crate) use contents::{BUCKET, OBJECTS, OTHER_BUCKET, OTHER_OBJECT, text};
 
-/// Says whether an `AccessKeyId` is permitted an action on a resource.
+/// Whether an `AccessKeyId` is permitted an action on a resource.
 pub(crate) type Permits = Arc<dyn Fn(&str, &str, &str) -> bool + Send + Sync>;
 
-/// Starts the stub, which asks `lookup` for the secret of each `AccessKeyId` and permits it everything.
+/// Starts the stub, which uses `lookup` to find the secret of each `AccessKeyId` and permits every action.
 pub(crate) fn start(lookup: Lookup) -> Stub {
     start_with_permissions(lookup, Arc::new(|_, _, _| true))
 }
 
-/// Starts the stub, which asks `permits` besides.
+/// Starts the stub, which also checks each action with `permits`.
 pub(crate) fn start_with_permissions(lookup: Lookup, permits: Permits) -> Stub {
     Stub::start(move |request| {
         let reply = authenticated(request, &lookup, now()).and_then(|access_key_id| {
@@ -73,7 +73,7 @@ impl Refusal {
     }
 }
 
-/// What the `Authorization` header says.
+/// The parsed `Authorization` header.
 enum Claim<'a> {
     V1 {
         access_key_id: &'a str,

@@ -20,7 +20,7 @@ use crate::stubs::{Issued, Lookup, Reply, Request, Stub, decoded, encoded, now};
 /// The endpoint of the region, which clients put the bucket before.
 pub(crate) const ENDPOINT: &str = "http://s3.oss-cn-hangzhou.aliyuncs.com";
 
-/// Starts the stub, which asks `lookup` for the secret of each `AccessKeyId`.
+/// Starts the stub, which uses `lookup` to find the secret of each `AccessKeyId`.
 pub(crate) fn start(lookup: Lookup) -> Stub {
     let stored = Mutex::default();
     Stub::start(move |request| {
@@ -106,7 +106,7 @@ fn acceptable(request: &Request) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What the `Authorization` header says.
+/// The parsed `Authorization` header.
 struct Claim<'a> {
     access_key_id: &'a str,
     /// The date, the region, the service and `aws4_request`.
@@ -240,7 +240,7 @@ fn canonical_request(request: &Request, claim: &Claim<'_>) -> String {
     )
 }
 
-/// Lists the bucket, keeps an object, or gives one back.
+/// Lists the bucket, stores an object, or returns one.
 fn answer(request: &Request, stored: &Stored) -> Result<Reply, Refusal> {
     let key = decoded(request.path.trim_start_matches('/'));
     let mut stored = stored.lock().unwrap();

@@ -42,7 +42,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Returns a header's value, or nothing at all.
+    /// Returns the value of a header; empty if the request has none.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
@@ -180,13 +180,16 @@ pub(crate) fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Replaces each byte but the unreserved ones, and those of `kept`, by `%XX`.
-pub(crate) fn encoded(text: &str, kept: &str) -> String {
+/// Replaces each byte but the unreserved ones, and those of `unchanged`, by `%XX`.
+pub(crate) fn encoded(text: &str, unchanged: &str) -> String {
     use std::fmt::Write as _;
 
     text.bytes().fold(String::new(), |mut out, byte| {
         let character = char::from(byte);
-        if byte.is_ascii_alphanumeric() || "-_.~".contains(character) || kept.contains(character) {
+        if byte.is_ascii_alphanumeric()
+            || "-_.~".contains(character)
+            || unchanged.contains(character)
+        {
             out.push(character);
         } else {
             write!(out, "%{byte:02X}").expect("a String takes any text");
@@ -257,7 +260,7 @@ fn read(head: Parts, body: Bytes) -> Request {
 /// More than any client of a stub sends.
 const LIMIT: usize = 1 << 20;
 
-/// How many seconds a stub that throttles asks for.
+/// The `Retry-After` of a stub that throttles, in seconds.
 pub(crate) const RETRY_AFTER: u64 = 120;
 
 pub(crate) const REQUEST_ID: &str = "64A1B2C3D4E5F60718293A4B";

@@ -113,7 +113,7 @@ fn the_unit_is_valid_and_exposes_little() {
 
     let result = all(verify.arg("verify").arg(&file));
     assert_eq!(result, (true, String::new()));
-    // A misspelt line is reported, so that no output means no mistake.
+    // A misspelt line is reported, so that no output means no error.
     let misspelt = scratch.join("misspelt.service");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&misspelt, text.replace("LockPersonality", "LockPersonalty")).unwrap();

@@ -103,14 +103,14 @@ async fn settings_override_the_uri_variable_and_get_assumes_the_role() {
             stderr,
         } = run_command("get", &flags, &env);
         assert_eq!(code, Some(0), "{stderr}");
-        let minted: Value = serde_json::from_str(&stdout).unwrap();
-        let issued = sts.issued(&id(&minted)).expect("it is of this STS");
+        let credentials: Value = serde_json::from_str(&stdout).unwrap();
+        let issued = sts.issued(&id(&credentials)).expect("it is of this STS");
         let (secret, token) = (
             issued.access_key_secret.expose_secret(),
             issued.security_token.expose_secret(),
         );
-        assert_eq!(minted["AccessKeySecret"], *secret);
-        assert_eq!(minted["SecurityToken"], *token);
+        assert_eq!(credentials["AccessKeySecret"], *secret);
+        assert_eq!(credentials["SecurityToken"], *token);
         assert!(
             !stderr.contains(secret) && !stderr.contains(token),
             "{stderr}"

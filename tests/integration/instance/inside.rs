@@ -183,11 +183,11 @@ fn takes_the_uri(language: Language, ways: &[&str]) {
     let path = format!("{LIST}{}", instance.daemon.metadata_role());
     eventually("the instance's role is served", || {
         let served = http::get(address, &path).text("AccessKeyId");
-        (instance.held()["AccessKeyId"] == served).then_some(())
+        (instance.credentials_in_file()["AccessKeyId"] == served).then_some(())
     });
     assert_ne!(
-        instance.held()["AccessKeyId"],
-        sidecar.held()["AccessKeyId"]
+        instance.credentials_in_file()["AccessKeyId"],
+        sidecar.credentials_in_file()["AccessKeyId"]
     );
 }
 

@@ -25,7 +25,7 @@ pub(crate) const OTHER_BUCKET: &str = "otherbucket";
 /// The name of the object in that bucket.
 pub(crate) const OTHER_OBJECT: &str = "private.txt";
 
-/// Returns what an object holds.
+/// Returns the content of an object.
 pub(crate) fn text(bucket: &str, key: &str) -> String {
     format!("This is {key} of {bucket}.")
 }

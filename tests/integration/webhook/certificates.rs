@@ -175,9 +175,9 @@ async fn both_tls_versions_are_supported_and_a_failing_client_is_logged_once() {
     assert_eq!(webhook.client().get("/live").await.status, 200);
 }
 
-fn openssl(words: &[&str], input: &str) -> String {
+fn openssl(args: &[&str], input: &str) -> String {
     let mut child = Command::new("openssl")
-        .args(words)
+        .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -190,7 +190,7 @@ fn openssl(words: &[&str], input: &str) -> String {
         .write_all(input.as_bytes())
         .unwrap();
     let ended = child.wait_with_output().unwrap();
-    assert!(ended.status.success(), "openssl {words:?}");
+    assert!(ended.status.success(), "openssl {args:?}");
     String::from_utf8(ended.stdout).unwrap()
 }
 
