@@ -2,35 +2,14 @@
 
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 #[cfg(feature = "sandbox")]
 use super::sandbox::flags;
+use super::suggested::Suggested;
 use crate::config::Definition;
 use crate::config::settings::{ADMIN_LISTEN, SETTINGS};
 use crate::time::duration;
-
-/// Reads any text, of which shells complete some: the settings report what is wrong with a value, all errors at once.
-#[derive(Clone, Debug)]
-pub(super) struct Suggested(pub(super) Vec<&'static str>);
-
-impl TypedValueParser for Suggested {
-    type Value = String;
-
-    fn parse_ref(
-        &self,
-        command: &Command,
-        argument: Option<&Arg>,
-        value: &std::ffi::OsStr,
-    ) -> Result<String, clap::Error> {
-        StringValueParser::new().parse_ref(command, argument, value)
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.0.iter().map(PossibleValue::new)))
-    }
-}
 
 /// Defines `--timeout`.
 pub(super) fn timeout_argument(default: &'static str, help: &'static str) -> Arg {

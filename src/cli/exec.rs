@@ -20,7 +20,8 @@ use tracing::{error, info, warn};
 use super::definition::{
     given_timeout, timeout_argument, with_default, with_sandbox, with_settings,
 };
-use super::input::{config, variable};
+use super::hint::config;
+use super::input::variable;
 use super::runtime::{self, block_on};
 use super::{Command, Error, terminal};
 use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN, SETTINGS};

@@ -6,7 +6,8 @@ use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches};
 
 use super::definition::{settings, with_settings};
-use super::input::{config, variable};
+use super::hint::config;
+use super::input::variable;
 use super::output::print;
 use super::runtime::block_on;
 use super::{Command, Error, terminal};

@@ -7,9 +7,10 @@ use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde::Deserialize;
 
-use super::input::{config_file, variable};
-use crate::config::Shown;
+use super::Error;
+use super::input::{checked, config_file, variable};
 use crate::config::settings::CREDENTIALS_URI;
+use crate::config::{Checked, Config, Definition, Shown};
 use crate::system::file;
 
 /// Adds where the command of `exec` and the file of `inject` go to the error about them.
@@ -35,6 +36,22 @@ pub(super) fn with_position(mut error: clap::Error, arguments: &[OsString]) -> c
     let tip = ContextValue::StyledStrs(vec![tip.into()]);
     error.insert(ContextKind::Suggested, tip);
     error
+}
+
+/// Gathers what is given, and returns the configuration.
+///
+/// Fails with all errors; where nothing is configured, with what could be.
+pub(super) fn config(
+    matches: &ArgMatches,
+    defaults: Vec<(&'static Definition, String)>,
+) -> Result<Config, Error> {
+    let Checked {
+        settings, outcome, ..
+    } = checked(matches, defaults);
+    outcome.map_err(|errors| match of(matches, &settings) {
+        Some(hint) => Error::Configuration(format!("{hint}\n{errors}").into()),
+        None => errors.into(),
+    })
 }
 
 /// Returns what could be the identity on this machine, and what to type for it, if nothing has been configured: no file, no

@@ -7,9 +7,8 @@ use clap::ArgMatches;
 
 #[cfg(feature = "sandbox")]
 use super::sandbox::flags as sandbox;
-use super::{Error, hint};
 use crate::config::settings::SETTINGS;
-use crate::config::{self, Checked, Config, Definition};
+use crate::config::{self, Checked, Definition};
 use crate::system::process;
 
 /// Gathers what is given, and checks it.
@@ -18,22 +17,6 @@ pub(super) fn checked(
     defaults: Vec<(&'static Definition, String)>,
 ) -> Checked {
     config::check(&input(matches, defaults))
-}
-
-/// Gathers what is given, and returns the configuration.
-///
-/// Fails with all errors; where nothing is configured, with what could be.
-pub(super) fn config(
-    matches: &ArgMatches,
-    defaults: Vec<(&'static Definition, String)>,
-) -> Result<Config, Error> {
-    let Checked {
-        settings, outcome, ..
-    } = checked(matches, defaults);
-    outcome.map_err(|errors| match hint::of(matches, &settings) {
-        Some(hint) => Error::Configuration(format!("{hint}\n{errors}").into()),
-        None => errors.into(),
-    })
 }
 
 /// Gathers what is given; `defaults` replace those of the table of settings.

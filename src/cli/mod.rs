@@ -20,6 +20,7 @@ mod runtime;
 mod sandbox;
 mod serve;
 mod stop;
+mod suggested;
 mod terminal;
 mod wait;
 #[cfg(feature = "inject")]

@@ -8,7 +8,8 @@ use clap::ArgMatches;
 use secrecy::ExposeSecret as _;
 
 use super::definition::with_daemon;
-use super::input::{config, variable};
+use super::hint::config;
+use super::input::variable;
 use super::output::print_if_open;
 use super::runtime::{self, block_on};
 use super::{Command, Error, terminal};

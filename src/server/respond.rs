@@ -77,13 +77,14 @@ fn unavailable(code: &str, message: &str) -> Response {
     response
 }
 
-/// Renders a value as JSON.
+/// Renders a value as JSON, with a line break at the end: people call the probes with curl.
 pub(super) fn to_json(value: &impl Serialize) -> Bytes {
     #[expect(
         clippy::expect_used,
         reason = "structs of strings and numbers always have a JSON form"
     )]
-    let bytes = serde_json::to_vec(value).expect("always serializable");
+    let mut bytes = serde_json::to_vec(value).expect("always serializable");
+    bytes.push(b'\n');
     bytes.into()
 }
 

@@ -1,11 +1,11 @@
 //! The documents agree with the program.
 
+mod reference;
+
 use std::fs;
 use std::path::Path;
 
 use ram_sidecar::config::settings::SETTINGS;
-use ram_sidecar::failure;
-use ram_sidecar::sandbox::FAULTS;
 
 use crate::support::{Scratch, run};
 
@@ -92,129 +92,6 @@ fn the_example_is_accepted_with_and_without_its_comments() {
         !output.contains("unknown key") && !output.contains("is not TOML"),
         "{output}"
     );
-}
-
-#[test]
-fn the_readme_has_every_setting() {
-    let readme = document("README.md");
-    let table = readme.split("## Settings").nth(1).expect("a section");
-    for setting in SETTINGS {
-        let row = table
-            .lines()
-            .find(|line| {
-                line.starts_with('|') && line.contains(&format!("`{}`", setting.variable()))
-            })
-            .unwrap_or_else(|| panic!("{} is not in README's table", setting.key));
-        if setting.in_file {
-            assert!(row.contains(&format!("`{}`", setting.key)), "{row}");
-        }
-        if let Some(flag) = setting.flag() {
-            assert!(row.contains(&format!("`--{flag}`")), "{row}");
-        }
-        if let Some(default) = setting.default {
-            assert!(row.contains(&format!("`{default}`")), "{row}");
-        }
-    }
-}
-
-#[test]
-fn the_readme_has_the_advice_for_every_code() {
-    let readme = document("README.md");
-    let table = readme
-        .split("## Troubleshooting")
-        .nth(1)
-        .expect("a section");
-    let mut rows: Vec<&str> = table
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .collect();
-    for entry in failure::entries() {
-        // A row of a code that ends in a star is found by that star; no other entry comes before it.
-        let (code, (first, rest)) = (entry.code, entry.advice.split_at(1));
-        let row = format!("| `{code}` | {}{rest}. |", first.to_uppercase());
-        let before = rows.len();
-        rows.retain(|known| *known != row);
-        assert_eq!(rows.len() + 1, before, "README's row should be\n{row}");
-    }
-    let own = [
-        "CredentialsPending",
-        "NoRole",
-        "NotFound",
-        "MethodNotAllowed",
-        "BrowserRefused",
-        "ForwardedRefused",
-        "HostRefused",
-        "RemoteRefused",
-        "CallerRefused",
-        "CallerUnknown",
-        "ContainerTokenRefused",
-        "ContainerTokenUnusable",
-        "MissingOrInvalidParameters",
-        "Unauthorized",
-        "Forbidden",
-    ];
-    for row in rows {
-        let code = row.split('`').nth(1).unwrap();
-        assert!(own.contains(&code), "{code} is not a code");
-    }
-}
-
-#[test]
-fn the_readme_explains_every_fault_as_the_help_does() {
-    let readme = document("README.md");
-    let table = readme.split("## Simulate an outage").nth(1);
-    let table = table.expect("a section");
-    for (usage, meaning) in FAULTS {
-        let row = format!("| `{usage}` | {meaning} |");
-        assert!(table.contains(&row), "README's row should be\n{row}");
-    }
-}
-
-#[test]
-fn the_help_names_every_flag_and_variable() {
-    let mut command = ram_sidecar::cli::command();
-    let help = command
-        .find_subcommand_mut("serve")
-        .unwrap()
-        .render_long_help()
-        .to_string();
-    for setting in SETTINGS.iter().filter(|setting| setting.flag().is_some()) {
-        assert!(
-            help.contains(&format!("--{}", setting.flag().unwrap())),
-            "{}",
-            setting.key
-        );
-        assert!(
-            help.contains(&format!("[env: {}]", setting.variable())),
-            "{}",
-            setting.key
-        );
-    }
-}
-
-#[test]
-fn the_readme_has_every_command() {
-    let readme = document("README.md");
-    let section = readme.split("\n## ");
-    let section = section.filter_map(|text| text.strip_prefix("Commands\n"));
-    let section = section.last().expect("a section");
-    // The first cell of a row: a name and its arguments.
-    let cells = section
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split('|').next());
-    // One row may name several.
-    let in_table: Vec<&str> = cells
-        .flat_map(|cell| cell.split("`, `"))
-        .filter_map(|usage| usage.split(['`', ' ']).next())
-        .collect();
-    let command = ram_sidecar::cli::command();
-    let names = command.get_subcommands().map(clap::Command::get_name);
-    let mut count = 0;
-    for name in names.filter(|name| *name != "help") {
-        assert!(in_table.contains(&name), "{name} is not in README's table");
-        count += 1;
-    }
-    assert!(count > 10, "only {count} were found");
 }
 
 #[test]

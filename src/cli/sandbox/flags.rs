@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::cli::definition::Suggested;
+use crate::cli::suggested::Suggested;
 use crate::config;
 use crate::sandbox::FAULTS;
 

@@ -1,0 +1,99 @@
+//! The codes of requests that are refused.
+
+/// The code of a response to a request that is refused, or that comes too early; every other code is that of a failure.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusalCode {
+    /// The `Code` of the body; the metadata dialect has some as the title of a page.
+    pub code: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+    /// What to change.
+    pub advice: &'static str,
+}
+
+/// The codes, for the documentation.
+pub const REFUSAL_CODES: &[RefusalCode] = &[
+    refusal_code(
+        "CredentialsPending",
+        503,
+        "wait: the first attempt is under way",
+    ),
+    refusal_code(
+        "NoRole",
+        404,
+        "set role.arn, or role.preset pai-default, if the job is to have a role after all: role.preset is none",
+    ),
+    refusal_code(
+        "NotFound",
+        404,
+        "use the whole address of `ALIBABA_CLOUD_CREDENTIALS_URI`; its last segment is `serve.key`",
+    ),
+    refusal_code(
+        "MethodNotAllowed",
+        405,
+        "use a method that the `Allow` header names",
+    ),
+    refusal_code(
+        "BrowserRefused",
+        403,
+        "request from a program, not from a web page",
+    ),
+    refusal_code(
+        "ForwardedRefused",
+        403,
+        "unset `HTTP_PROXY` for this client; where it obeys `NO_PROXY`, put `127.0.0.1` there",
+    ),
+    refusal_code(
+        "HostRefused",
+        403,
+        "use `127.0.0.1`, `localhost` or `[::1]` in the address",
+    ),
+    refusal_code(
+        "RemoteRefused",
+        403,
+        "request from the same network namespace; for other machines set `serve.allow_remote`, which does not apply to the metadata dialect",
+    ),
+    refusal_code(
+        "CallerRefused",
+        403,
+        "add the user's number to `serve.allow_uids`, or request as another user",
+    ),
+    refusal_code(
+        "CallerUnknown",
+        503,
+        "raise the limit of open files, or fix the cause that the log names",
+    ),
+    refusal_code(
+        "ContainerTokenRefused",
+        401,
+        "let `AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE` name the file of `container.token_file`",
+    ),
+    refusal_code(
+        "ContainerTokenUnusable",
+        503,
+        "write the token, and nothing else, to the file of `container.token_file`; it is read again for every request",
+    ),
+    refusal_code(
+        "MissingOrInvalidParameters",
+        400,
+        "send `X-aliyun-ecs-metadata-token-ttl-seconds` with 1 to 21600",
+    ),
+    refusal_code(
+        "Unauthorized",
+        401,
+        "fetch a new metadata token; a restart makes the old ones invalid",
+    ),
+    refusal_code(
+        "Forbidden",
+        403,
+        "fetch a metadata token first, or unset `metadata.v2_only`",
+    ),
+];
+
+const fn refusal_code(code: &'static str, status: u16, advice: &'static str) -> RefusalCode {
+    RefusalCode {
+        code,
+        status,
+        advice,
+    }
+}

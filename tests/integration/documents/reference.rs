@@ -1,0 +1,296 @@
+//! The reference pages of the book, which are generated from the program: `UPDATE_DOCS=1 cargo test reference` writes them.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use ram_sidecar::cli;
+use ram_sidecar::config::settings::SETTINGS;
+use ram_sidecar::failure;
+use ram_sidecar::sandbox::FAULTS;
+use ram_sidecar::server::codes::REFUSAL_CODES;
+use ram_sidecar::server::data::{CONTAINER_PREFIX, PREFIX};
+
+use crate::http;
+use crate::support::{Daemon, environment, run_command};
+
+#[test]
+fn reference_is_what_the_program_generates() {
+    let mut stale = Vec::new();
+    for (name, generated) in [
+        ("settings", settings()),
+        ("commands", commands()),
+        ("errors", errors()),
+        ("faults", faults()),
+        ("http", http()),
+    ] {
+        let name = format!("docs/src/reference/{name}.md");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
+        if environment("UPDATE_DOCS").is_some() {
+            fs::write(&path, &generated).unwrap();
+        }
+        if fs::read_to_string(&path).unwrap_or_default() != generated {
+            stale.push(name);
+        }
+    }
+    assert!(
+        stale.is_empty(),
+        "not what the program generates: {stale:?}; run UPDATE_DOCS=1 cargo test reference, and read the changes"
+    );
+}
+
+fn page(title: &str, introduction: &str) -> String {
+    format!(
+        "<!-- Generated from the program by tests/integration/documents/reference.rs. -->\n\n# {title}\n\n{introduction}\n"
+    )
+}
+
+/// Escapes what Markdown would read as a column or as HTML.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "\\<")
+}
+
+fn code(text: Option<&str>) -> String {
+    text.map(|text| format!("`{text}`")).unwrap_or_default()
+}
+
+fn settings() -> String {
+    let mut page = page(
+        "Settings",
+        "Flags override the environment, the environment overrides the TOML file (`--config`, `RAM_SIDECAR_CONFIG`), and the file\n\
+         overrides the defaults. `config/ram-sidecar.toml` is a commented example of the file. Durations are written `30s`, `5m`, `1h`. An\n\
+         empty variable is treated as absent. Secrets are never flags and never in the file. In variables, lists are separated by commas,\n\
+         files by colons, and `RAM_SIDECAR_COMMAND` is a JSON array. `ram-sidecar check --verbose` shows every value and its source.",
+    );
+    let mut section = "";
+    for setting in SETTINGS {
+        let name = setting.key.split('.').next().unwrap();
+        if name != section {
+            section = name;
+            let _ = write!(
+                page,
+                "\n## {name}\n\n| TOML | flag | environment | default | meaning |\n| --- | --- | --- | --- | --- |\n"
+            );
+        }
+        let toml = setting.in_file.then_some(setting.key);
+        let flag = setting.flag().map(|flag| format!("--{flag}"));
+        let _ = writeln!(
+            page,
+            "| {} | {} | `{}` | {} | {} |",
+            code(toml),
+            code(flag.as_deref()),
+            setting.variable(),
+            code(setting.default),
+            cell(setting.help)
+        );
+    }
+    page
+}
+
+fn commands() -> String {
+    let mut page = page(
+        "Commands",
+        "The output of `ram-sidecar COMMAND --help`. `-h` prints a summary, `ram-sidecar manual` the same as a manual page.",
+    );
+    let command = cli::command();
+    let names = command.get_subcommands().map(clap::Command::get_name);
+    for name in names.filter(|name| *name != "help") {
+        let help = run_command(name, &["--help"], &[]).stdout;
+        let lines: Vec<&str> = help.lines().map(str::trim_end).collect();
+        let _ = write!(
+            page,
+            "\n## {name}\n\n<!-- checked: reference_is_what_the_program_generates -->\n```text\n{}\n```\n",
+            lines.join("\n").trim_end()
+        );
+    }
+    page
+}
+
+fn errors() -> String {
+    let mut page = page(
+        "Errors",
+        "The log, `/ready`, `check` and the body of a 503 name the code of a failure, and end with what to do. `*` stands for any suffix.",
+    );
+    let rows = failure::entries().map(|entry| (entry.code, entry.advice));
+    table(&mut page, "Failures", rows);
+    page.push_str("\n## Refused requests\n\n| code | HTTP | what to do |\n| --- | --- | --- |\n");
+    for refusal in REFUSAL_CODES {
+        let advice = cell(&sentence(refusal.advice));
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {advice} |",
+            refusal.code, refusal.status
+        );
+    }
+    page
+}
+
+fn table<'a>(page: &mut String, title: &str, rows: impl Iterator<Item = (&'a str, &'a str)>) {
+    let _ = write!(
+        page,
+        "\n## {title}\n\n| code | what to do |\n| --- | --- |\n"
+    );
+    for (code, advice) in rows {
+        let _ = writeln!(page, "| `{code}` | {} |", cell(&sentence(advice)));
+    }
+}
+
+fn sentence(advice: &str) -> String {
+    let (first, rest) = advice.split_at(1);
+    format!("{}{rest}.", first.to_uppercase())
+}
+
+fn faults() -> String {
+    let mut page = page(
+        "Faults",
+        "The faults that `--fault` simulates in the sandbox, separated by commas. P is a probability from 0 to 1; without it the fault\n\
+         applies to every call. At most one of the faults with a P applies to a call, so the sum of their probabilities must not exceed 1;\n\
+         the others apply to every response.",
+    );
+    page.push_str("\n| fault | what happens |\n| --- | --- |\n");
+    for (usage, meaning) in FAULTS {
+        let _ = writeln!(page, "| `{usage}` | {} |", cell(meaning));
+    }
+    page
+}
+
+/// The listener, method and path of a request; the status while credentials are current; what the response is.
+fn responses() -> [(&'static str, &'static str, String, u16, &'static str); 11] {
+    [
+        (
+            "serve.listen",
+            "GET",
+            format!("{PREFIX}0"),
+            200,
+            "the credentials, in the document of ECS and PAI",
+        ),
+        (
+            "serve.listen",
+            "GET",
+            format!("{PREFIX}wrong"),
+            404,
+            "the key is wrong",
+        ),
+        (
+            "serve.listen",
+            "POST",
+            format!("{PREFIX}0"),
+            405,
+            "`Allow` names the methods",
+        ),
+        (
+            "serve.listen",
+            "GET",
+            format!("{CONTAINER_PREFIX}0"),
+            200,
+            "the credentials, in the document of AWS SDKs, with `container.enabled`",
+        ),
+        (
+            "metadata.listen",
+            "PUT",
+            "/latest/api/token".to_owned(),
+            200,
+            "a token of the metadata dialect (v2)",
+        ),
+        (
+            "metadata.listen",
+            "GET",
+            "/latest/meta-data/ram/security-credentials/".to_owned(),
+            200,
+            "the name of the role",
+        ),
+        (
+            "metadata.listen",
+            "GET",
+            "/latest/meta-data/ram/security-credentials/sandbox-role".to_owned(),
+            200,
+            "the credentials of that role",
+        ),
+        (
+            "admin.listen",
+            "GET",
+            "/live".to_owned(),
+            200,
+            "the process responds; independent of STS",
+        ),
+        (
+            "admin.listen",
+            "GET",
+            "/startup".to_owned(),
+            200,
+            "credentials have been obtained; 503 before",
+        ),
+        (
+            "admin.listen",
+            "GET",
+            "/ready".to_owned(),
+            200,
+            "the credentials are valid and every file is written; else 503, with the diagnosis",
+        ),
+        (
+            "admin.listen",
+            "POST",
+            "/stop".to_owned(),
+            202,
+            "the daemon shuts down",
+        ),
+    ]
+}
+
+fn http() -> String {
+    let mut page = page(
+        "HTTP",
+        "Every response closes its connection and must not be cached. Errors are JSON objects with `Code` and `Message`; [Errors](errors.md)\n\
+         lists the codes. In place of credentials, 503 says why there are none. The last segment of the first paths is `serve.key`.",
+    );
+    page.push_str("\n| listener | request | status | response |\n| --- | --- | --- | --- |\n");
+    for (listener, method, path, status, meaning) in responses() {
+        let _ = writeln!(
+            page,
+            "| `{listener}` | `{method} {path}` | {status} | {meaning} |"
+        );
+    }
+    page
+}
+
+#[test]
+fn every_path_of_the_reference_is_served() {
+    let flags = [
+        "--sandbox",
+        "--container",
+        "--metadata-listen",
+        "127.0.0.1:0",
+    ];
+    let daemon = Daemon::spawn(&flags, &[]);
+    daemon.credentials();
+    for (listener, method, path, status, meaning) in responses() {
+        let address = match listener {
+            "serve.listen" => daemon.data(),
+            "metadata.listen" => daemon.metadata(),
+            _ => daemon.admin(),
+        };
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nX-aliyun-ecs-metadata-token-ttl-seconds: 60\r\nContent-Length: 0\r\n\r\n"
+        );
+        let reply = http::raw(address, &request);
+        assert_eq!(reply.status, status, "{method} {path}: {meaning}");
+    }
+}
+
+#[test]
+fn refusal_codes_are_those_of_the_server() {
+    let mut sources = String::new();
+    let server = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server");
+    for entry in fs::read_dir(server).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "rs")
+            && !path.ends_with("codes.rs")
+        {
+            sources.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+    for refusal in REFUSAL_CODES {
+        let code = format!("\"{}\"", refusal.code);
+        assert!(sources.contains(&code), "{code}");
+    }
+}
