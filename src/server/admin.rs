@@ -151,7 +151,7 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     }
     info!("A program requested the shutdown of this process");
     admin.stop.send_replace(true);
-    let body = respond::to_json(&serde_json::json!({ "status": "stopping" }));
+    let body = respond::to_json_line(&serde_json::json!({ "status": "stopping" }));
     respond::json(StatusCode::ACCEPTED, body)
 }
 

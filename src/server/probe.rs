@@ -22,7 +22,7 @@ pub struct ProbeResult {
 pub fn live() -> ProbeResult {
     ProbeResult {
         passes: true,
-        body: respond::to_json(&serde_json::json!({ "status": "live" })),
+        body: respond::to_json_line(&serde_json::json!({ "status": "live" })),
     }
 }
 
@@ -103,7 +103,7 @@ fn result(
     };
     ProbeResult {
         passes,
-        body: respond::to_json(&reported),
+        body: respond::to_json_line(&reported),
     }
 }
 

@@ -77,14 +77,19 @@ fn unavailable(code: &str, message: &str) -> Response {
     response
 }
 
-/// Renders a value as JSON, with a line break at the end: people call the probes with curl.
-pub(super) fn to_json(value: &impl Serialize) -> Bytes {
+/// Renders a value as JSON with a line break at the end, for the probes, which people call with curl.
+pub(super) fn to_json_line(value: &impl Serialize) -> Bytes {
+    let mut line = Vec::from(to_json(value));
+    line.push(b'\n');
+    line.into()
+}
+
+fn to_json(value: &impl Serialize) -> Bytes {
     #[expect(
         clippy::expect_used,
         reason = "structs of strings and numbers always have a JSON form"
     )]
-    let mut bytes = serde_json::to_vec(value).expect("always serializable");
-    bytes.push(b'\n');
+    let bytes = serde_json::to_vec(value).expect("always serializable");
     bytes.into()
 }
 

@@ -274,6 +274,13 @@ fn every_path_of_the_reference_is_served() {
         );
         let reply = http::raw(address, &request);
         assert_eq!(reply.status, status, "{method} {path}: {meaning}");
+        // For people with curl; programs take the rest to the byte.
+        let has_line_break = reply.body.ends_with('\n');
+        assert_eq!(
+            has_line_break,
+            listener == "admin.listen",
+            "{method} {path}"
+        );
     }
 }
 
