@@ -2,6 +2,7 @@
 
 mod reference;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -92,6 +93,42 @@ fn the_example_is_accepted_with_and_without_its_comments() {
         !output.contains("unknown key") && !output.contains("is not TOML"),
         "{output}"
     );
+}
+
+/// Returns the code blocks, and the comments above them that say how they are tested.
+fn blocks(document: &str) -> Vec<&str> {
+    let mut blocks: Vec<&str> = document.split("\n```").skip(1).step_by(2).collect();
+    let marks = document.lines().filter(|line| line.starts_with("<!-- "));
+    blocks.extend(marks);
+    blocks
+}
+
+#[test]
+fn chinese_readme_has_the_code_and_the_links_of_the_english_one() {
+    let [english, chinese] = ["README.md", "README.zh-CN.md"].map(document);
+    assert!(blocks(&english).len() > 20);
+    assert_eq!(blocks(&chinese), blocks(&english));
+    let links = |text: &str| {
+        let targets = text.split("](").skip(1);
+        let targets = targets.filter_map(|rest| rest.split(')').next());
+        let targets = targets.filter(|target| !target.starts_with("README"));
+        targets.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(links(&chinese), links(&english));
+    let commands = |text: &str| {
+        let spans = text.split('`').skip(1).step_by(2);
+        let spans = spans.filter(|span| span.starts_with("ram-sidecar ") || span.starts_with('-'));
+        spans.map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(commands(&chinese), commands(&english));
+}
+
+#[test]
+fn readme_is_short() {
+    for name in ["README.md", "README.zh-CN.md"] {
+        let size = document(name).len();
+        assert!(size <= 10 * 1024, "{name} has {size} bytes");
+    }
 }
 
 #[test]

@@ -111,6 +111,10 @@ fn manual_is_valid_and_contains_every_command_and_flag() {
     } else {
         source.replace('\\', "")
     };
+    for section in ["EXAMPLES", "FILES", "ENVIRONMENT", "EXIT STATUS"] {
+        let begins = |line: &str| line == section || line == format!(".SH \"{section}\"");
+        assert!(text.lines().any(begins), "no section {section}\n{text}");
+    }
     let (names, flags) = commands_and_flags();
     for name in names {
         let heading = format!("RAM SIDECAR {}", name.to_uppercase().replace('-', " "));
