@@ -129,6 +129,7 @@ async fn the_report_shows_claims_of_the_token_but_not_the_token() {
         report.contains("\n✗ AssumeRoleWithOIDC at 127.0.0.1:"),
         "{report}"
     );
+    assert!(report.contains("\n  ✗ role "), "{report}");
     assert!(
         report.contains("was refused with AuthenticationFail.OIDCToken.AudienceNotMatch"),
         "{report}"

@@ -74,7 +74,11 @@ impl<'a> Text<'a> {
         let report = self.report;
         let mut lines = Vec::new();
         if let Some(kind) = report.identity {
-            lines.push(Line::new(Mark::Good, "type", kind.to_owned()));
+            let mark = match self.outcome("identity") {
+                Mark::Failure => Mark::Failure,
+                _ => Mark::Good,
+            };
+            lines.push(Line::new(mark, "type", kind.to_owned()));
         }
         for other in &report.candidates {
             let (mark, usage) = if other.taken {
@@ -103,7 +107,7 @@ impl<'a> Text<'a> {
     }
 
     fn roles(&self) -> Vec<Line> {
-        let mark = self.outcome();
+        let mark = self.outcome("sts");
         let mut lines = Vec::new();
         for role in &self.report.roles {
             let session = format!("{}, {} s", role.session_name, role.duration_seconds);
@@ -130,7 +134,7 @@ impl<'a> Text<'a> {
         }
         if let Some(Call { host, milliseconds }) = &report.call {
             let text = format!("{host}, {milliseconds} ms for the last call");
-            lines.push(Line::new(self.outcome(), "endpoint", text));
+            lines.push(Line::new(self.outcome("transport"), "endpoint", text));
         }
         if let Some(ahead) = report.clock_ahead_seconds {
             let text = match ahead {
@@ -166,11 +170,14 @@ impl<'a> Text<'a> {
         lines
     }
 
-    /// The mark of what took part in the attempt as a whole.
-    fn outcome(&self) -> Mark {
-        match (&self.report.credentials, self.report.good) {
-            (Some(_), _) | (None, true) => Mark::Good,
-            (None, false) => Mark::None,
+    /// Returns the mark of what the attempt needs: a failure if that is the stage that failed.
+    fn outcome(&self, stage: &str) -> Mark {
+        if self.report.credentials.is_some() || self.report.good {
+            Mark::Good
+        } else if self.report.stage == Some(stage) {
+            Mark::Failure
+        } else {
+            Mark::None
         }
     }
 
