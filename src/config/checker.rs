@@ -71,6 +71,29 @@ impl Checker {
         self.report(format!("{place}: {reason}"))
     }
 
+    /// Rejects every one of the settings that is given.
+    pub(crate) fn reject_given(&mut self, settings: &[&Definition], reason: &str) {
+        for setting in settings {
+            if self.given(setting).is_some() {
+                self.reject(setting, reason);
+            }
+        }
+    }
+
+    /// Fails if two settings are given that both stand for `what`.
+    pub(crate) fn keep_one(
+        &mut self,
+        one: &Definition,
+        other: &Definition,
+        what: &str,
+    ) -> Result<(), Reported> {
+        let (Some(one), Some(other)) = (self.given(one), self.given(other)) else {
+            return Ok(());
+        };
+        let (one, other) = (&one.origin, &other.origin);
+        Err(self.report(format!("{one} and {other} both give {what}; keep one")))
+    }
+
     /// Reports an error, unless it was reported already.
     pub(crate) fn report(&mut self, problem: String) -> Reported {
         if !self.problems.contains(&problem) {

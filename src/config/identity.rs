@@ -18,8 +18,8 @@ use super::{Candidate, Input, session, settings};
 /// Returns every kind whose settings are present, selected or not.
 pub(super) fn candidates(checker: &Checker) -> Vec<Candidate> {
     let chosen = checker.given(&settings::IDENTITY_TYPE);
-    let present = |(kind, settings): &(Kind, &[&Definition])| {
-        let given = settings.iter().find_map(|setting| checker.given(setting))?;
+    let present = |(kind, setting): &(Kind, &Definition)| {
+        let given = checker.given(setting)?;
         // Every container of a pod may have this variable: it names the server for clients, which is this process.
         let is_for_clients = given.origin == Origin::Variable(&settings::CREDENTIALS_URI);
         Some(Candidate {
@@ -28,7 +28,9 @@ pub(super) fn candidates(checker: &Checker) -> Vec<Candidate> {
             is_selected: chosen.map_or(!is_for_clients, |chosen| chosen.value == kind.name()),
         })
     };
-    SELECTORS.iter().filter_map(present).collect()
+    let mut candidates: Vec<Candidate> = SELECTORS.iter().filter_map(present).collect();
+    candidates.dedup_by_key(|candidate| candidate.kind);
+    candidates
 }
 
 /// Returns the selected kind. Fails if there is none, or more than one.
@@ -132,13 +134,7 @@ fn part(
     part: &Setting<Value>,
     file: &Setting<File>,
 ) -> Result<Option<Value>, Reported> {
-    if let (Some(given), Some(file)) = (checker.given(part), checker.given(file)) {
-        let problem = format!(
-            "{} and {} both give the same part of the AccessKey; keep one",
-            given.origin, file.origin
-        );
-        return Err(checker.report(problem));
-    }
+    checker.keep_one(part, file, "the same part of the AccessKey")?;
     let given = checker.optional(part)?;
     Ok(given.or(checker.optional(file)?.map(Value::File)))
 }
@@ -149,10 +145,8 @@ fn oidc(checker: &mut Checker) -> Result<Identity, Reported> {
             (&settings::ROLE_EXTERNAL_ID, "external ID"),
             (&settings::ROLE_SOURCE_IDENTITY, "source identity"),
         ] {
-            if checker.given(setting).is_some() {
-                let reason = format!("AssumeRoleWithOIDC does not support the {what}; remove it");
-                checker.reject(setting, &reason);
-            }
+            let reason = format!("AssumeRoleWithOIDC does not support the {what}; remove it");
+            checker.reject_given(&[setting], &reason);
         }
     }
     let provider_arn = checker.required(&settings::OIDC_PROVIDER_ARN, " for the oidc identity");
@@ -224,35 +218,20 @@ fn credentials_uri(
     Ok(Identity::CredentialsUri(uri))
 }
 
-/// Every kind, and the settings whose presence selects it.
-static SELECTORS: [(Kind, &[&Definition]); 6] = [
+/// The settings whose presence selects a kind, those of a kind one after the other.
+static SELECTORS: [(Kind, &Definition); 11] = [
+    (Kind::AccessKey, &settings::ACCESS_KEY_ID.definition),
+    (Kind::AccessKey, &settings::ACCESS_KEY_ID_FILE.definition),
+    (Kind::AccessKey, &settings::ACCESS_KEY_SECRET.definition),
     (
         Kind::AccessKey,
-        &[
-            &settings::ACCESS_KEY_ID.definition,
-            &settings::ACCESS_KEY_ID_FILE.definition,
-            &settings::ACCESS_KEY_SECRET.definition,
-            &settings::ACCESS_KEY_SECRET_FILE.definition,
-        ],
+        &settings::ACCESS_KEY_SECRET_FILE.definition,
     ),
-    (
-        Kind::Oidc,
-        &[
-            &settings::OIDC_TOKEN_FILE.definition,
-            &settings::OIDC_PROVIDER_ARN.definition,
-        ],
-    ),
-    (Kind::EcsRamRole, &[&settings::ECS_ROLE_NAME.definition]),
-    (
-        Kind::Profile,
-        &[
-            &settings::PROFILE.definition,
-            &settings::PROFILE_FILE.definition,
-        ],
-    ),
-    (
-        Kind::CredentialsUri,
-        &[&settings::CREDENTIALS_URI.definition],
-    ),
-    (Kind::Process, &[&settings::COMMAND.definition]),
+    (Kind::Oidc, &settings::OIDC_TOKEN_FILE.definition),
+    (Kind::Oidc, &settings::OIDC_PROVIDER_ARN.definition),
+    (Kind::EcsRamRole, &settings::ECS_ROLE_NAME.definition),
+    (Kind::Profile, &settings::PROFILE.definition),
+    (Kind::Profile, &settings::PROFILE_FILE.definition),
+    (Kind::CredentialsUri, &settings::CREDENTIALS_URI.definition),
+    (Kind::Process, &settings::COMMAND.definition),
 ];

@@ -28,8 +28,7 @@ pub(super) fn choice(checker: &mut Checker) -> Result<Choice, Reported> {
     reject_second(checker, &[&settings::ROLE_ACCOUNT_ID], "accounts");
     let preset = checker.optional(&settings::ROLE_PRESET)?;
     if preset != Some(Preset::PaiDefault) {
-        reject_all(
-            checker,
+        checker.reject_given(
             &[&settings::ROLE_ACCOUNT_ID, &settings::ROLE_OSS_BUCKET],
             "it belongs to role.preset pai-default; set that too, or remove it",
         );
@@ -44,8 +43,7 @@ pub(super) fn choice(checker: &mut Checker) -> Result<Choice, Reported> {
     };
     if !matches!(choice, Choice::Role(_)) {
         // Without its session policy, the job would get more permissions than intended.
-        reject_all(
-            checker,
+        checker.reject_given(
             &[
                 &settings::ROLE_VIA,
                 &settings::ROLE_EXTERNAL_ID,
@@ -84,8 +82,7 @@ pub(super) fn preset_policy(checker: &mut Checker) -> Result<Option<String>, Rep
 fn pai_default(checker: &mut Checker) -> Result<RoleArn, Reported> {
     let account = checker.required(&settings::ROLE_ACCOUNT_ID, FOR_PAI_DEFAULT);
     let bucket = checker.required(&settings::ROLE_OSS_BUCKET, FOR_PAI_DEFAULT);
-    reject_all(
-        checker,
+    checker.reject_given(
         &[&settings::ROLE_POLICY, &settings::ROLE_POLICY_FILE],
         "role.preset pai-default has its own session policy; remove one of the two",
     );
@@ -110,14 +107,6 @@ fn reject_second(checker: &mut Checker, settings: &[&Definition], what: &str) {
         checker.report(format!(
             "two {what} are given, `{one}` ({one_place}) and `{other}` ({other_place}); a job has one role: remove one of them"
         ));
-    }
-}
-
-fn reject_all(checker: &mut Checker, settings: &[&Definition], reason: &str) {
-    for setting in settings {
-        if checker.given(setting).is_some() {
-            checker.reject(setting, reason);
-        }
     }
 }
 

@@ -29,18 +29,10 @@ fn policy(checker: &mut Checker, has_preset: bool) -> Result<Option<String>, Rep
     if has_preset && let Some(policy) = role::preset_policy(checker)? {
         return Ok(Some(policy));
     }
-    if let (Some(inline), Some(file)) = (
-        checker.given(&settings::ROLE_POLICY),
-        checker.given(&settings::ROLE_POLICY_FILE),
-    ) {
-        let problem = format!(
-            "{} and {} both give a session policy; keep one",
-            inline.origin, file.origin
-        );
-        checker.report(problem);
-    }
-    let inline = checker.optional(&settings::ROLE_POLICY);
-    let file = checker.optional(&settings::ROLE_POLICY_FILE);
+    let (inline, file) = (&settings::ROLE_POLICY, &settings::ROLE_POLICY_FILE);
+    let single = checker.keep_one(inline, file, "a session policy");
+    let (inline, file) = (checker.optional(inline), checker.optional(file));
+    single?;
     Ok(inline?.or(file?))
 }
 
