@@ -11,7 +11,7 @@ use crate::identity::{
 
 use super::checker::{Checker, Reported};
 use super::layers::Origin;
-use super::parse::{KIND_NAMES, Kind};
+use super::parse::{KINDS, Kind, names};
 use super::setting::{Definition, Setting};
 use super::{Candidate, Input, session, settings};
 
@@ -52,7 +52,8 @@ pub(super) fn selected_kind(checker: &Checker) -> Result<Kind, String> {
                 )
             });
             Err(format!(
-                "identity.type: no identity is given; set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET (or their _FILE forms), or ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE, or choose with RAM_SIDECAR_IDENTITY: {KIND_NAMES}{unused}"
+                "identity.type: no identity is given; set ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET (or their _FILE forms), or ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE, or choose with RAM_SIDECAR_IDENTITY: {}{unused}",
+                names(&KINDS)
             ))
         }
         several => {

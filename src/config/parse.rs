@@ -5,7 +5,9 @@ mod role;
 mod serve;
 mod sts;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
@@ -16,7 +18,7 @@ pub(crate) use crate::time::duration::parse as duration;
 
 pub use self::identity::Kind;
 pub(crate) use self::identity::{
-    KIND_NAMES, access_key, command, ecs_role_name, kind, metadata_url, mounted_file, provider_arn,
+    KINDS, access_key, command, ecs_role_name, kind, metadata_url, mounted_file, provider_arn,
     timeout,
 };
 pub(crate) use self::role::{
@@ -49,6 +51,35 @@ pub(crate) fn list(text: &str) -> Result<Vec<String>, String> {
     Ok(items)
 }
 
+/// Accepts a text if it is valid; else fails with the reason.
+pub(crate) fn accept(
+    text: &str,
+    is_valid: bool,
+    reason: impl FnOnce() -> String,
+) -> Result<String, String> {
+    is_valid.then(|| text.to_owned()).ok_or_else(reason)
+}
+
+/// Returns the choice of a name. `what` completes the error: it is not …
+pub(crate) fn one_of<T: Copy>(text: &str, what: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let found = choices.iter().find(|(name, _)| *name == text);
+    let found = found.map(|(_, choice)| *choice);
+    found.ok_or_else(|| format!("`{text}` is not {what}; choose {}", names(choices)))
+}
+
+/// Returns a duration of so many seconds. `limits` completes the error: it is outside the limits …
+fn duration_within(
+    text: &str,
+    seconds: RangeInclusive<u64>,
+    limits: &str,
+) -> Result<Duration, String> {
+    let duration = duration(text)?;
+    let is_within = seconds.contains(&duration.as_secs());
+    is_within
+        .then_some(duration)
+        .ok_or_else(|| format!("`{text}` is outside the limits{limits}"))
+}
+
 /// Accepts any text.
 #[expect(
     clippy::unnecessary_wraps,
@@ -67,28 +98,23 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
 }
 
 pub(crate) fn level(text: &str) -> Result<LevelFilter, String> {
-    match text {
-        "error" => Ok(LevelFilter::ERROR),
-        "warn" => Ok(LevelFilter::WARN),
-        "info" => Ok(LevelFilter::INFO),
-        "debug" => Ok(LevelFilter::DEBUG),
-        "trace" => Ok(LevelFilter::TRACE),
-        _ => Err(format!(
-            "`{text}` is not a level; choose error, warn, info, debug or trace"
-        )),
-    }
+    let levels = [
+        ("error", LevelFilter::ERROR),
+        ("warn", LevelFilter::WARN),
+        ("info", LevelFilter::INFO),
+        ("debug", LevelFilter::DEBUG),
+        ("trace", LevelFilter::TRACE),
+    ];
+    one_of(text, "a level", &levels)
 }
 
 pub(crate) fn format(text: &str) -> Result<log::Format, String> {
-    match text {
-        "text" => Ok(log::Format::Text),
-        "json" => Ok(log::Format::Json),
-        _ => Err(format!("`{text}` is not a log format; choose text or json")),
-    }
+    let formats = [("text", log::Format::Text), ("json", log::Format::Json)];
+    one_of(text, "a log format", &formats)
 }
 
 /// Lists names: `a, b or c`.
-pub(crate) fn names(names: &[(&str, Format)]) -> String {
+pub(crate) fn names<T>(names: &[(&str, T)]) -> String {
     let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
     match names.split_last() {
         Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
@@ -157,12 +183,9 @@ pub(crate) fn file(fields: &[(String, String)]) -> Result<CredentialsFile, Vec<S
             ("mode", _) => problems.push(format!(
                 "mode `{value}` is not a file mode; write it in octal, like 0640"
             )),
-            ("format", _) => match Format::named(value, &FILES) {
-                Some(format) => options.format = format,
-                None => problems.push(format!(
-                    "format `{value}` is not a format of files; choose {}",
-                    names(&FILES)
-                )),
+            ("format", _) => match one_of(value, "a format of files", &FILES) {
+                Ok(format) => options.format = format,
+                Err(reason) => problems.push(format!("format {reason}")),
             },
             _ => problems.push(format!(
                 "unknown field `{name}`; use path, format, mode, uid and gid"

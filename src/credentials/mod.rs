@@ -10,7 +10,7 @@ mod name;
 mod role;
 
 pub use self::lease::{Lease, RequestTime};
-pub use self::name::{AccountId, BucketName, RoleSessionName};
+pub use self::name::{AccountId, BucketName, RoleSessionName, is_made_of};
 pub use self::role::{RoleArn, RoleRequest};
 
 /// Temporary credentials. No field is ever empty.

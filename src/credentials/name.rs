@@ -1,6 +1,7 @@
 //! Validated names of role sessions, accounts and buckets.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use super::RoleArn;
 
@@ -21,7 +22,7 @@ pub struct BucketName(String);
 impl RoleSessionName {
     /// Parses a name. The error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
-        if (2..=64).contains(&text.len()) && text.bytes().all(is_session_byte) {
+        if is_made_of(text, 2..=64, SESSION_PUNCTUATION) {
             Ok(Self(text.to_owned()))
         } else {
             Err(format!(
@@ -34,11 +35,8 @@ impl RoleSessionName {
     /// the identity.
     pub fn derive(name: &str) -> Self {
         let replace = |c: char| {
-            if c.is_ascii() && is_session_byte(c as u8) {
-                c
-            } else {
-                '-'
-            }
+            let fits = c.is_ascii_alphanumeric() || SESSION_PUNCTUATION.contains(c);
+            if fits { c } else { '-' }
         };
         let name: String = name.chars().map(replace).take(64).collect();
         Self(if name.len() < 2 {
@@ -98,9 +96,13 @@ macro_rules! as_text {
 
 as_text!(RoleArn, RoleSessionName, AccountId, BucketName);
 
-fn is_session_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b".@-_".contains(&byte)
+/// Whether a text of a permitted length consists of ASCII letters, digits and `others`.
+pub fn is_made_of(text: &str, lengths: RangeInclusive<usize>, others: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
+    lengths.contains(&text.len()) && text.chars().all(fits)
 }
+
+const SESSION_PUNCTUATION: &str = ".@-_";
 
 #[cfg(test)]
 mod tests {

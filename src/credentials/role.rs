@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::is_made_of;
+
 /// A role to assume, and the parameters of the request. Each field names its parameter of AssumeRole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleRequest {
@@ -41,8 +43,7 @@ impl RoleArn {
                 "its account id `{account}` is not a number; {format}"
             ));
         }
-        let in_alphabet = |b: u8| b.is_ascii_alphanumeric() || b"._-/".contains(&b);
-        if name.is_empty() || name.len() > 64 || !name.bytes().all(in_alphabet) {
+        if !is_made_of(name, 1..=64, "._-/") {
             return Err(format!(
                 "its role name `{name}` is not 1 to 64 letters, digits or `.`, `_`, `-`; {format}"
             ));

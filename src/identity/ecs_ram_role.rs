@@ -10,7 +10,7 @@ use reqwest::Method;
 use secrecy::{ExposeSecret as _, SecretString};
 use zeroize::Zeroizing;
 
-use crate::credentials::is_key_text;
+use crate::credentials::{is_key_text, is_made_of};
 use crate::failure::{Failure, LocalCode, Stage, redact};
 use crate::http::client::{Call, Client, Options};
 use crate::http::response::Response;
@@ -247,8 +247,7 @@ fn unusable(message: String) -> Failure {
 
 /// Whether a text is a valid role name: the name alone, not an ARN.
 pub fn is_role_name(name: &str) -> bool {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-    (1..=64).contains(&name.len()) && name.bytes().all(fits)
+    is_made_of(name, 1..=64, "._-")
 }
 
 const CREDENTIALS: &str = "/latest/meta-data/ram/security-credentials/";

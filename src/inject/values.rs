@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::parse::accept;
 use crate::config::settings::SETTINGS;
 use crate::credentials::RoleArn;
 use crate::identity::is_role_name;
@@ -30,12 +31,9 @@ pub(super) fn identity(text: &str) -> Result<(), String> {
 }
 
 pub(super) fn secret_name(text: &str) -> Result<String, String> {
-    if is_object_name(text) {
-        return Ok(text.to_owned());
-    }
-    Err(format!(
-        "`{text}` is not a Secret's name; write lowercase letters, digits, `-` and `.`"
-    ))
+    accept(text, is_object_name(text), || {
+        format!("`{text}` is not a Secret's name; write lowercase letters, digits, `-` and `.`")
+    })
 }
 
 /// Whether a text is a valid name of a Kubernetes object: an RFC 1123 subdomain.
@@ -51,12 +49,9 @@ pub(crate) fn is_object_name(text: &str) -> bool {
 }
 
 pub(super) fn image(text: &str) -> Result<String, String> {
-    if text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Ok(text.to_owned());
-    }
-    Err(format!(
-        "`{text}` is not an image; write it like registry/name:tag"
-    ))
+    accept(text, text.bytes().all(|b| b.is_ascii_graphic()), || {
+        format!("`{text}` is not an image; write it like registry/name:tag")
+    })
 }
 
 /// Parses a number of seconds, as in ACK's annotation, or a duration.

@@ -7,7 +7,7 @@ use url::{Host, Url};
 
 use crate::identity::{File, Value, is_provider_arn, is_role_name};
 
-use super::duration;
+use super::{accept, duration_within, one_of};
 
 /// A kind of identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,20 +29,13 @@ pub enum Kind {
 impl Kind {
     /// Returns its name, as `identity.type` spells it.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::AccessKey => "access_key",
-            Self::Oidc => "oidc",
-            Self::EcsRamRole => "ecs_ram_role",
-            Self::Profile => "profile",
-            Self::CredentialsUri => "credentials_uri",
-            Self::Process => "process",
-        }
+        let named = KINDS.iter().find(|(_, kind)| *kind == self);
+        named.map_or("", |(name, _)| name)
     }
 }
 
 pub(crate) fn kind(text: &str) -> Result<Kind, String> {
-    let kind = KINDS.into_iter().find(|kind| kind.name() == text);
-    kind.ok_or_else(|| format!("`{text}` is not an identity; choose {KIND_NAMES}"))
+    one_of(text, "an identity", &KINDS)
 }
 
 pub(crate) fn access_key(text: &str) -> Result<Value, String> {
@@ -84,12 +77,7 @@ pub(crate) fn command(text: &str) -> Result<Vec<String>, String> {
 }
 
 pub(crate) fn timeout(text: &str) -> Result<Duration, String> {
-    let duration = duration(text)?;
-    if (1..=300).contains(&duration.as_secs()) {
-        Ok(duration)
-    } else {
-        Err(format!("`{text}` is outside the limits; choose 1s to 5m"))
-    }
+    duration_within(text, 1..=300, "; choose 1s to 5m")
 }
 
 /// Reads the address of the metadata service: its own by plain http or, for tests, one on loopback.
@@ -120,35 +108,27 @@ pub(crate) fn metadata_url(text: &str) -> Result<String, String> {
 }
 
 pub(crate) fn ecs_role_name(text: &str) -> Result<String, String> {
-    if is_role_name(text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
+    accept(text, is_role_name(text), || {
+        format!(
             "`{text}` is not a role name; write the name alone, not an ARN: 1 to 64 letters, digits or `.`, `_`, `-`"
-        ))
-    }
+        )
+    })
 }
 
 pub(crate) fn provider_arn(text: &str) -> Result<String, String> {
-    if is_provider_arn(text) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
+    accept(text, is_provider_arn(text), || {
+        format!(
             "`{text}` is not an OIDC provider; write acs:ram::<account id>:oidc-provider/<name>"
-        ))
-    }
+        )
+    })
 }
 
-/// Every kind.
-pub(crate) const KINDS: [Kind; 6] = [
-    Kind::AccessKey,
-    Kind::Oidc,
-    Kind::EcsRamRole,
-    Kind::Profile,
-    Kind::CredentialsUri,
-    Kind::Process,
+/// Every kind, by its name.
+pub(crate) const KINDS: [(&str, Kind); 6] = [
+    ("access_key", Kind::AccessKey),
+    ("oidc", Kind::Oidc),
+    ("ecs_ram_role", Kind::EcsRamRole),
+    ("profile", Kind::Profile),
+    ("credentials_uri", Kind::CredentialsUri),
+    ("process", Kind::Process),
 ];
-
-/// The names of all kinds.
-pub(crate) const KIND_NAMES: &str =
-    "access_key, oidc, ecs_ram_role, profile, credentials_uri or process";

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::credentials::RoleArn;
+use crate::credentials::{RoleArn, is_made_of};
 use crate::identity::MAX_ROLES;
 
-use super::{duration, list};
+use super::{accept, duration_within, list, one_of};
 
 /// A named role choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,44 +31,24 @@ pub(crate) fn roles(text: &str) -> Result<Vec<RoleArn>, String> {
 }
 
 pub(crate) fn role_duration(text: &str) -> Result<Duration, String> {
-    let duration = duration(text)?;
-    if (900..=43_200).contains(&duration.as_secs()) {
-        Ok(duration)
-    } else {
-        Err(format!(
-            "`{text}` is outside the limits of STS; choose 15m to 12h"
-        ))
-    }
+    duration_within(text, 900..=43_200, " of STS; choose 15m to 12h")
 }
 
 pub(crate) fn preset(text: &str) -> Result<Preset, String> {
-    match text {
-        "pai-default" => Ok(Preset::PaiDefault),
-        "none" => Ok(Preset::None),
-        _ => Err(format!(
-            "`{text}` is not a preset; choose pai-default or none"
-        )),
-    }
+    let presets = [("pai-default", Preset::PaiDefault), ("none", Preset::None)];
+    one_of(text, "a preset", &presets)
 }
 
 pub(crate) fn source_identity(text: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
-    if (2..=64).contains(&text.len()) && text.bytes().all(fits) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "`{text}` is not a source identity; use 2 to 64 letters, digits or `_+=,.@-`"
-        ))
-    }
+    accept(text, is_made_of(text, 2..=64, "_+=,.@-"), || {
+        format!("`{text}` is not a source identity; use 2 to 64 letters, digits or `_+=,.@-`")
+    })
 }
 
 pub(crate) fn external_id(text: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@:/-".contains(&b);
-    if (2..=1224).contains(&text.len()) && text.bytes().all(fits) {
-        Ok(text.to_owned())
-    } else {
-        Err("it is not an external ID; use 2 to 1224 letters, digits or `_+=,.@:/-`".to_owned())
-    }
+    accept(text, is_made_of(text, 2..=1224, "_+=,.@:/-"), || {
+        "it is not an external ID; use 2 to 1224 letters, digits or `_+=,.@:/-`".to_owned()
+    })
 }
 
 /// Checks a session policy without RAM's grammar, and removes its white space.

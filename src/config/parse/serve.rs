@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::credentials::is_made_of;
 use crate::server::metadata;
 use crate::server::token_file::TokenFile;
 
-use super::list;
+use super::{accept, list};
 
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
@@ -60,11 +61,9 @@ pub(crate) fn uids(text: &str) -> Result<Vec<u32>, String> {
 
 /// Reads a value that the metadata dialect returns unchanged.
 pub(crate) fn metadata_value(text: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
-        return Err("it is not an id; use 1 to 64 letters, digits or `-`, `.`, `_`".to_owned());
-    }
-    Ok(text.to_owned())
+    accept(text, is_made_of(text, 1..=64, "-._"), || {
+        "it is not an id; use 1 to 64 letters, digits or `-`, `.`, `_`".to_owned()
+    })
 }
 
 /// Estimates the bits of a random key by its length, and by the smallest usual alphabet that contains it.
@@ -98,14 +97,10 @@ pub(crate) fn key_bits(key: &str) -> u32 {
 
 /// Reads a key, of characters that clients do not percent-encode.
 pub(crate) fn key(text: &str) -> Result<String, String> {
-    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    if text.is_empty() || text.len() > 128 || !text.bytes().all(fits) || text == "." || text == ".."
-    {
-        return Err(
-            "it is not a key; use 1 to 128 letters, digits or `-`, `.`, `_`, `~`".to_owned(),
-        );
-    }
-    Ok(text.to_owned())
+    let is_key = is_made_of(text, 1..=128, "-._~") && text != "." && text != "..";
+    accept(text, is_key, || {
+        "it is not a key; use 1 to 128 letters, digits or `-`, `.`, `_`, `~`".to_owned()
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::http::pem;
 use crate::sts::endpoint::Endpoint;
 use crate::sts::sign::Signature;
 
-use super::list;
+use super::{accept, list, one_of};
 
 /// Reads endpoints. The error does not repeat the text, which may contain a password.
 pub(crate) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
@@ -31,23 +31,13 @@ pub(crate) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, S
 }
 
 pub(crate) fn signature(text: &str) -> Result<Signature, String> {
-    match text {
-        "v1" => Ok(Signature::V1),
-        "v3" => Ok(Signature::V3),
-        _ => Err(format!("`{text}` is not a signature; choose v1 or v3")),
-    }
+    let signatures = [("v1", Signature::V1), ("v3", Signature::V3)];
+    one_of(text, "a signature", &signatures)
 }
 
 pub(crate) fn region(text: &str) -> Result<String, String> {
-    if !text.is_empty()
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "`{text}` is not a region; write it like cn-hangzhou"
-        ))
-    }
+    let fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    accept(text, !text.is_empty() && text.bytes().all(fits), || {
+        format!("`{text}` is not a region; write it like cn-hangzhou")
+    })
 }
