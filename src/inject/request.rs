@@ -54,57 +54,39 @@ pub struct FieldNames {
     pub help: &'static str,
 }
 
-const fn names(
-    field: Field,
-    flag: Option<&'static str>,
-    value: Option<&'static str>,
-    annotation: Option<&'static str>,
-    ack_annotation: Option<&'static str>,
-    help: &'static str,
-) -> FieldNames {
-    FieldNames {
-        field,
-        flag,
-        value,
-        annotation,
-        ack_annotation,
-        help,
-    }
-}
-
 /// Every field, in the order of the help.
 #[rustfmt::skip]
 pub const FIELDS: &[FieldNames] = &[
-    names(Field::Role, Some("role"), Some("ROLE"), Some("ram-sidecar/role"), Some("pod-identity.alibabacloud.com/role-name"),
-        "The role: acs:ram::<account id>:role/<name>, or its name if --oidc-provider-arn or --account-id gives the account"),
-    names(Field::Identity, Some("identity"), Some("TYPE"), Some("ram-sidecar/identity"), None,
-        "How the sidecar authenticates: oidc, access_key, ecs_ram_role, credentials_uri or sandbox; by default the one whose flag is set"),
-    names(Field::OidcProviderArn, Some("oidc-provider-arn"), Some("ARN"), Some("ram-sidecar/oidc-provider-arn"), None,
-        "oidc: the cluster's OIDC provider (RRSA), acs:ram::<account id>:oidc-provider/<name>"),
-    names(Field::AccountId, Some("account-id"), Some("ID"), None, None,
-        "The account of a role that is given by its name"),
-    names(Field::Secret, Some("secret"), Some("NAME"), Some("ram-sidecar/secret"), None,
-        "access_key: the Secret that holds access-key-id and access-key-secret"),
-    names(Field::CredentialsUri, Some("credentials-uri"), Some("URI"), None, None,
-        "credentials_uri: another credentials server, on the pod's loopback address or by https"),
-    names(Field::Image, Some("image"), Some("IMAGE"), Some("ram-sidecar/image"), None,
-        "The image of the sidecar; by default ram-sidecar and this version"),
-    names(Field::Classic, Some("classic"), None, Some("ram-sidecar/classic"), None,
-        "An ordinary container instead of a native sidecar, for Kubernetes before 1.29"),
-    names(Field::Metadata, Some("metadata"), None, Some("ram-sidecar/metadata"), None,
-        "Give the pod 100.100.100.200, the ECS metadata service's address, for tools that use no other source; the pod needs the privileged Pod Security level"),
-    names(Field::Region, Some("region"), Some("REGION"), None, None,
-        "The region whose STS endpoint to use, such as cn-hangzhou"),
-    names(Field::Vpc, Some("vpc"), None, None, None,
-        "Use the endpoint inside the region's VPCs"),
-    names(Field::Duration, Some("duration"), Some("DURATION"), Some("ram-sidecar/duration"), None,
-        "The lifetime of the credentials, 15m to 12h; by default 1h"),
-    names(Field::TokenExpiration, None, Some("SECONDS"), None, Some("pod-identity.alibabacloud.com/service-account-token-expiration"),
-        "The lifetime of the service account's token"),
-    names(Field::SkipContainers, Some("skip-containers"), Some("NAME,…"), Some("ram-sidecar/skip-containers"), Some("pod-identity.alibabacloud.com/skip-containers"),
-        "Containers that get no credentials"),
-    names(Field::OnlyContainers, Some("only-containers"), Some("NAME,…"), Some("ram-sidecar/only-containers"), Some("pod-identity.alibabacloud.com/only-containers"),
-        "The only containers that get credentials"),
+    FieldNames { field: Field::Role, flag: Some("role"), value: Some("ROLE"), annotation: Some("ram-sidecar/role"), ack_annotation: Some("pod-identity.alibabacloud.com/role-name"),
+        help: "The role: acs:ram::<account id>:role/<name>, or its name if --oidc-provider-arn or --account-id gives the account" },
+    FieldNames { field: Field::Identity, flag: Some("identity"), value: Some("TYPE"), annotation: Some("ram-sidecar/identity"), ack_annotation: None,
+        help: "How the sidecar authenticates: oidc, access_key, ecs_ram_role, credentials_uri or sandbox; by default the one whose flag is set" },
+    FieldNames { field: Field::OidcProviderArn, flag: Some("oidc-provider-arn"), value: Some("ARN"), annotation: Some("ram-sidecar/oidc-provider-arn"), ack_annotation: None,
+        help: "oidc: the cluster's OIDC provider (RRSA), acs:ram::<account id>:oidc-provider/<name>" },
+    FieldNames { field: Field::AccountId, flag: Some("account-id"), value: Some("ID"), annotation: None, ack_annotation: None,
+        help: "The account of a role that is given by its name" },
+    FieldNames { field: Field::Secret, flag: Some("secret"), value: Some("NAME"), annotation: Some("ram-sidecar/secret"), ack_annotation: None,
+        help: "access_key: the Secret that holds access-key-id and access-key-secret" },
+    FieldNames { field: Field::CredentialsUri, flag: Some("credentials-uri"), value: Some("URI"), annotation: None, ack_annotation: None,
+        help: "credentials_uri: another credentials server, on the pod's loopback address or by https" },
+    FieldNames { field: Field::Image, flag: Some("image"), value: Some("IMAGE"), annotation: Some("ram-sidecar/image"), ack_annotation: None,
+        help: "The image of the sidecar; by default ram-sidecar and this version" },
+    FieldNames { field: Field::Classic, flag: Some("classic"), value: None, annotation: Some("ram-sidecar/classic"), ack_annotation: None,
+        help: "An ordinary container instead of a native sidecar, for Kubernetes before 1.29" },
+    FieldNames { field: Field::Metadata, flag: Some("metadata"), value: None, annotation: Some("ram-sidecar/metadata"), ack_annotation: None,
+        help: "Give the pod 100.100.100.200, the ECS metadata service's address, for tools that use no other source; the pod needs the privileged Pod Security level" },
+    FieldNames { field: Field::Region, flag: Some("region"), value: Some("REGION"), annotation: None, ack_annotation: None,
+        help: "The region whose STS endpoint to use, such as cn-hangzhou" },
+    FieldNames { field: Field::Vpc, flag: Some("vpc"), value: None, annotation: None, ack_annotation: None,
+        help: "Use the endpoint inside the region's VPCs" },
+    FieldNames { field: Field::Duration, flag: Some("duration"), value: Some("DURATION"), annotation: Some("ram-sidecar/duration"), ack_annotation: None,
+        help: "The lifetime of the credentials, 15m to 12h; by default 1h" },
+    FieldNames { field: Field::TokenExpiration, flag: None, value: Some("SECONDS"), annotation: None, ack_annotation: Some("pod-identity.alibabacloud.com/service-account-token-expiration"),
+        help: "The lifetime of the service account's token" },
+    FieldNames { field: Field::SkipContainers, flag: Some("skip-containers"), value: Some("NAME,…"), annotation: Some("ram-sidecar/skip-containers"), ack_annotation: Some("pod-identity.alibabacloud.com/skip-containers"),
+        help: "Containers that get no credentials" },
+    FieldNames { field: Field::OnlyContainers, flag: Some("only-containers"), value: Some("NAME,…"), annotation: Some("ram-sidecar/only-containers"), ack_annotation: Some("pod-identity.alibabacloud.com/only-containers"),
+        help: "The only containers that get credentials" },
 ];
 
 /// The text of a field, and where it was given.
@@ -180,13 +162,19 @@ impl Request {
 
     /// Returns the identities whose settings are set, each with the field that implies it.
     pub(super) fn implied(&self) -> Vec<(&'static str, Field)> {
-        [
-            ("oidc", Field::OidcProviderArn),
-            ("access_key", Field::Secret),
-            ("credentials_uri", Field::CredentialsUri),
-        ]
-        .into_iter()
-        .filter(|(_, field)| self.get(*field).is_some())
-        .collect()
+        let implied = IDENTITIES.iter().filter_map(|(name, field)| {
+            let field = field.filter(|field| self.get(*field).is_some())?;
+            Some((*name, field))
+        });
+        implied.collect()
     }
 }
+
+/// The identities of a pod, each with the field that implies it.
+pub(super) const IDENTITIES: [(&str, Option<Field>); 5] = [
+    ("oidc", Some(Field::OidcProviderArn)),
+    ("access_key", Some(Field::Secret)),
+    ("ecs_ram_role", None),
+    ("credentials_uri", Some(Field::CredentialsUri)),
+    ("sandbox", None),
+];

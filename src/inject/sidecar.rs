@@ -87,11 +87,10 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
         settings.push(("ALIBABA_CLOUD_ROLE_ARN", role.to_string()));
     }
     let text = str::to_owned;
-    if let Some(name) = spec.identity.name() {
-        settings.push(("RAM_SIDECAR_IDENTITY", text(name)));
-    }
+    let identity = |name: &str| ("RAM_SIDECAR_IDENTITY", name.to_owned());
     match &spec.identity {
         Identity::Oidc { provider } => settings.extend([
+            identity("oidc"),
             ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", provider.clone()),
             (
                 "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
@@ -99,6 +98,7 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
             ),
         ]),
         Identity::AccessKey { .. } => settings.extend([
+            identity("access_key"),
             (
                 "ALIBABA_CLOUD_ACCESS_KEY_ID_FILE",
                 format!("{ACCESS_KEY_PATH}/access-key-id"),
@@ -108,10 +108,12 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
                 format!("{ACCESS_KEY_PATH}/access-key-secret"),
             ),
         ]),
-        Identity::CredentialsUri { uri } => {
-            settings.push(("ALIBABA_CLOUD_CREDENTIALS_URI", uri.clone()));
-        }
-        Identity::EcsRamRole | Identity::Sandbox => {}
+        Identity::CredentialsUri { uri } => settings.extend([
+            identity("credentials_uri"),
+            ("ALIBABA_CLOUD_CREDENTIALS_URI", uri.clone()),
+        ]),
+        Identity::EcsRamRole => settings.push(identity("ecs_ram_role")),
+        Identity::Sandbox => {}
     }
     if spec.identity != Identity::Sandbox {
         settings.push(("RAM_SIDECAR_FILE", file()));
@@ -135,19 +137,6 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
         settings.push(("RAM_SIDECAR_DRAIN", format!("{drain}s")));
     }
     settings
-}
-
-impl Identity {
-    /// Returns the value of `identity.type`.
-    fn name(&self) -> Option<&'static str> {
-        match self {
-            Self::Oidc { .. } => Some("oidc"),
-            Self::EcsRamRole => Some("ecs_ram_role"),
-            Self::AccessKey { .. } => Some("access_key"),
-            Self::CredentialsUri { .. } => Some("credentials_uri"),
-            Self::Sandbox => None,
-        }
-    }
 }
 
 fn file() -> String {

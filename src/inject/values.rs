@@ -8,6 +8,8 @@ use crate::credentials::RoleArn;
 use crate::identity::is_role_name;
 use crate::time::duration;
 
+use super::request::IDENTITIES;
+
 pub(super) fn role_or_name(text: &str) -> Result<(), String> {
     if text.contains(':') {
         return RoleArn::parse(text).map(|_| ());
@@ -21,12 +23,13 @@ pub(super) fn role_or_name(text: &str) -> Result<(), String> {
 }
 
 pub(super) fn identity(text: &str) -> Result<(), String> {
-    if IDENTITIES.contains(&text) {
+    let names = IDENTITIES.map(|(name, _)| name);
+    if names.contains(&text) {
         return Ok(());
     }
     Err(format!(
         "`{text}` is not an identity of a pod; choose {}",
-        IDENTITIES.join(", ")
+        names.join(", ")
     ))
 }
 
@@ -98,14 +101,6 @@ pub(super) fn setting(text: &str) -> Result<(String, String), String> {
     }
     Ok((name.to_owned(), value.to_owned()))
 }
-
-const IDENTITIES: &[&str] = &[
-    "oidc",
-    "access_key",
-    "ecs_ram_role",
-    "credentials_uri",
-    "sandbox",
-];
 
 /// The variables that inject sets, each with what to do instead.
 const RESERVED: &[(&str, &str)] = &[
