@@ -20,7 +20,7 @@ use super::Error;
 use super::tasks::TaskSet;
 
 /// A listener and its address.
-type Bound = (TcpListener, SocketAddr);
+pub(crate) type Bound = (TcpListener, SocketAddr);
 
 /// The listeners of a process.
 #[derive(Debug)]
@@ -106,7 +106,8 @@ impl Listeners {
     }
 }
 
-fn bind(address: SocketAddr, setting: &'static str) -> Result<Bound, Error> {
+/// Binds one address, which comes from `setting`.
+pub(crate) fn bind(address: SocketAddr, setting: &'static str) -> Result<Bound, Error> {
     let bound = server::bind(address).and_then(|listener| {
         let address = listener.local_addr()?;
         Ok((listener, address))

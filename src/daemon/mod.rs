@@ -1,7 +1,7 @@
 //! The composition root of the commands that serve: builds the parts of a daemon, runs them, and shuts them down.
 
 mod handle;
-mod listeners;
+pub(crate) mod listeners;
 mod restore;
 pub mod source;
 mod tasks;

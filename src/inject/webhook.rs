@@ -14,15 +14,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 use tracing::info;
 
 use crate::daemon::Error;
+use crate::daemon::listeners::bind;
 use crate::inject;
 use crate::inject::admission::Policy;
-use crate::server::{self, connections};
+use crate::server::connections;
 use crate::system::log;
 use crate::system::process;
 use crate::system::signal::{Request, Signals};
@@ -57,7 +57,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         what: "listen to signals",
         source,
     })?;
-    let (listener, address) = bind(options.listen)?;
+    let (listener, address) = bind(options.listen, "--listen")?;
     let acceptor = tls::acceptor(Arc::new(options.certificate)).map_err(|error| Error::System {
         what: "set up TLS",
         source: std::io::Error::other(error),
@@ -91,18 +91,6 @@ pub async fn run(options: Options) -> Result<(), Error> {
 /// Waits for a signal to stop; ignores a signal to renew, because changed files are always reloaded.
 async fn stop_requested(signals: &mut Signals) {
     while signals.next().await == Request::Renew {}
-}
-
-fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
-    let bound = server::bind(address).and_then(|listener| {
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    });
-    bound.map_err(|source| Error::Bind {
-        address,
-        setting: "--listen",
-        source,
-    })
 }
 
 /// Limits concurrent connections. Reviews arrive one by one; silent connections are closed within seconds.
