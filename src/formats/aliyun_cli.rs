@@ -4,7 +4,6 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::{Credentials, time_of};
@@ -13,12 +12,13 @@ use super::Text;
 
 /// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
+    let [access_key_id, access_key_secret, sts_token] = super::parts(credentials);
     let profile = Profile {
         name: NAME,
         mode: "StsToken",
-        access_key_id: &credentials.access_key_id,
-        access_key_secret: credentials.access_key_secret.expose_secret(),
-        sts_token: credentials.security_token.expose_secret(),
+        access_key_id,
+        access_key_secret,
+        sts_token,
         sts_expiration: credentials.expires_at.timestamp(),
         output_format: "json",
         language: "en",

@@ -4,24 +4,19 @@
 //! four names; their spelling is AWS's.
 
 use bytes::Bytes;
-use secrecy::ExposeSecret as _;
 
 use crate::credentials::{Credentials, timestamp};
 
 /// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
-    super::secret_object(
-        credentials,
-        &[
-            ("AccessKeyId", &credentials.access_key_id),
-            (
-                "SecretAccessKey",
-                credentials.access_key_secret.expose_secret(),
-            ),
-            ("Token", credentials.security_token.expose_secret()),
-            ("Expiration", &timestamp(credentials.expires_at)),
-        ],
-    )
+    let [id, secret, token] = super::parts(credentials);
+    let fields = [
+        ("AccessKeyId", id),
+        ("SecretAccessKey", secret),
+        ("Token", token),
+        ("Expiration", &timestamp(credentials.expires_at)),
+    ];
+    super::secret_object(credentials, &fields)
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret as _;
 use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, timestamp};
@@ -22,16 +21,11 @@ pub fn commands(credentials: &Credentials) -> Bytes {
 
 /// Returns the variables of OSS, of which no provider of the other SDKs knows.
 pub fn oss(credentials: &Credentials) -> [(&'static str, &str); 3] {
+    let [id, secret, token] = super::parts(credentials);
     [
-        ("OSS_ACCESS_KEY_ID", credentials.access_key_id.as_str()),
-        (
-            "OSS_ACCESS_KEY_SECRET",
-            credentials.access_key_secret.expose_secret(),
-        ),
-        (
-            "OSS_SESSION_TOKEN",
-            credentials.security_token.expose_secret(),
-        ),
+        ("OSS_ACCESS_KEY_ID", id),
+        ("OSS_ACCESS_KEY_SECRET", secret),
+        ("OSS_SESSION_TOKEN", token),
     ]
 }
 
@@ -41,12 +35,9 @@ pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
 }
 
 fn lines(credentials: &Credentials, before: &str) -> Bytes {
-    let id = credentials.access_key_id.as_str();
-    let secret = credentials.access_key_secret.expose_secret();
-    let token = credentials.security_token.expose_secret();
     let mut text = super::buffer(credentials);
     text.extend_from_slice(super::header(&timestamp(credentials.expires_at)).as_bytes());
-    for (names, value) in LINES.iter().zip([id, secret, token]) {
+    for (names, value) in LINES.iter().zip(super::parts(credentials)) {
         for name in names {
             for part in [before, name] {
                 text.extend_from_slice(part.as_bytes());

@@ -4,23 +4,23 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret as _;
 
 use crate::credentials::{Credentials, timestamp};
 
 /// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
+    let [id, secret, token] = super::parts(credentials);
     let mut text = super::buffer(credentials);
     text.extend_from_slice(super::header(&timestamp(credentials.expires_at)).as_bytes());
     for section in ["[Credentials]\nlanguage=EN", "[default]"] {
         for part in [
             section,
             "\naccessKeyID=",
-            &credentials.access_key_id,
+            id,
             "\naccessKeySecret=",
-            credentials.access_key_secret.expose_secret(),
+            secret,
             "\nstsToken=",
-            credentials.security_token.expose_secret(),
+            token,
             "\n",
         ] {
             text.extend_from_slice(part.as_bytes());

@@ -4,7 +4,6 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use crate::credentials::{Credentials, timestamp};
@@ -12,21 +11,17 @@ use crate::credentials::{Credentials, timestamp};
 /// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
     // Without `SessionToken`: reqsign takes it for a duplicate of `SecurityToken` and rejects both.
-    super::secret_object(
-        credentials,
-        &[
-            ("Code", "Success"),
-            ("AccessKeyId", &credentials.access_key_id),
-            (
-                "AccessKeySecret",
-                credentials.access_key_secret.expose_secret(),
-            ),
-            ("SecurityToken", credentials.security_token.expose_secret()),
-            ("Expiration", &timestamp(credentials.expires_at)),
-            // oss2 calculates the lifetime from here; without it, it fetches the document for every request.
-            ("LastUpdated", &timestamp(credentials.issued_at)),
-        ],
-    )
+    let [id, secret, token] = super::parts(credentials);
+    let fields = [
+        ("Code", "Success"),
+        ("AccessKeyId", id),
+        ("AccessKeySecret", secret),
+        ("SecurityToken", token),
+        ("Expiration", &timestamp(credentials.expires_at)),
+        // oss2 calculates the lifetime from here; without it, it fetches the document for every request.
+        ("LastUpdated", &timestamp(credentials.issued_at)),
+    ];
+    super::secret_object(credentials, &fields)
 }
 
 /// Reads when the credentials in a document expire; nothing if it has another format.

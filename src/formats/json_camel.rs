@@ -2,25 +2,20 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 use crate::credentials::{Credentials, timestamp};
 
 /// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
-    super::secret_object(
-        credentials,
-        &[
-            ("accessKeyId", &credentials.access_key_id),
-            (
-                "accessKeySecret",
-                credentials.access_key_secret.expose_secret(),
-            ),
-            ("securityToken", credentials.security_token.expose_secret()),
-            ("expiration", &timestamp(credentials.expires_at)),
-        ],
-    )
+    let [id, secret, token] = super::parts(credentials);
+    let fields = [
+        ("accessKeyId", id),
+        ("accessKeySecret", secret),
+        ("securityToken", token),
+        ("expiration", &timestamp(credentials.expires_at)),
+    ];
+    super::secret_object(credentials, &fields)
 }
 
 /// Reads when the credentials in a document expire; nothing if it has another format.

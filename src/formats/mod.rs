@@ -56,13 +56,17 @@ impl AsRef<str> for Text<'_> {
 
 /// Allocates a buffer for all parts of the credentials twice: a growing vector would leave copies that are not wiped.
 fn buffer(credentials: &Credentials) -> Zeroizing<Vec<u8>> {
-    let Credentials {
-        access_key_secret,
-        security_token,
-        ..
-    } = credentials;
-    let secrets = access_key_secret.expose_secret().len() + security_token.expose_secret().len();
-    Zeroizing::new(Vec::with_capacity(secrets * 2 + 1024))
+    let [_, secret, token] = parts(credentials);
+    Zeroizing::new(Vec::with_capacity((secret.len() + token.len()) * 2 + 1024))
+}
+
+/// Returns the AccessKey ID, the secret and the token.
+fn parts(credentials: &Credentials) -> [&str; 3] {
+    [
+        &credentials.access_key_id,
+        credentials.access_key_secret.expose_secret(),
+        credentials.security_token.expose_secret(),
+    ]
 }
 
 /// Returns the first line of a file whose format has no field for the expiration.

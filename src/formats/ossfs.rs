@@ -5,20 +5,18 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret as _;
 use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, timestamp};
 
 /// Renders the files of the directory, by name. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> [(&'static str, Bytes); 4] {
-    let secret = |text: &str| Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
-    let key_secret = credentials.access_key_secret.expose_secret();
-    let token = credentials.security_token.expose_secret();
+    let wiped = |text: &str| Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
+    let [id, secret, token] = super::parts(credentials).map(wiped);
     [
-        ("AccessKeyId", secret(&credentials.access_key_id)),
-        ("AccessKeySecret", secret(key_secret)),
-        ("SecurityToken", secret(token)),
+        ("AccessKeyId", id),
+        ("AccessKeySecret", secret),
+        ("SecurityToken", token),
         (EXPIRATION, timestamp(credentials.expires_at).into()),
     ]
 }

@@ -4,15 +4,12 @@
 //! providers of the OSS SDKs and ossfs. Readers that ignore case see `expiration` twice, with the same value.
 
 use bytes::Bytes;
-use secrecy::ExposeSecret as _;
 
 use crate::credentials::{Credentials, timestamp};
 
 /// Renders credentials. The bytes are wiped when their last reference is dropped.
 pub fn render(credentials: &Credentials) -> Bytes {
-    let id = credentials.access_key_id.as_str();
-    let secret = credentials.access_key_secret.expose_secret();
-    let token = credentials.security_token.expose_secret();
+    let [id, secret, token] = super::parts(credentials);
     let expiration = timestamp(credentials.expires_at);
     super::secret_object(
         credentials,
