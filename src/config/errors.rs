@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::failure::breaks_a_line;
+use crate::failure::one_line;
 
 /// The errors of a configuration, one sentence each.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,10 +28,7 @@ impl std::error::Error for Errors {}
 
 /// Keeps the start, which names the place, and the end, which names the remedy.
 fn line(problem: &str) -> String {
-    let mut line: Vec<char> = problem
-        .chars()
-        .map(|c| if breaks_a_line(c) { ' ' } else { c })
-        .collect();
+    let mut line: Vec<char> = one_line(problem).collect();
     if line.len() > LONGEST {
         line.splice(LONGEST / 2..line.len() - LONGEST / 2, ['…']);
     }

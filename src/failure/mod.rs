@@ -14,7 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::code::{Code, Entry, LocalCode, entries};
-pub use self::redact::{breaks_a_line, redact};
+pub use self::redact::{breaks_a_line, one_line, redact};
 
 /// One failed attempt, explained.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,14 +64,16 @@ impl Stage {
 }
 
 /// Whether retries can succeed without a change of the configuration. Every failure is retried; the class decides how often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// A class is less than another if a retry is worth sooner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FailureClass {
-    /// It persists until somebody changes a policy, a name or a key. Retried at the longest backoff, to notice the change.
-    Persistent,
     /// A retry may succeed: the network, the service, or a file that is being replaced.
     Transient,
     /// A retry may succeed after a longer backoff: the service limits the rate of requests.
     Throttled,
+    /// It persists until somebody changes a policy, a name or a key. Retried at the longest backoff, to notice the change.
+    Persistent,
 }
 
 impl Failure {

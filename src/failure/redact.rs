@@ -6,14 +6,10 @@ use percent_encoding::percent_decode_str;
 ///
 /// STS repeats the whole string to sign in its `SignatureDoesNotMatch`, security token included, percent-encoded twice.
 pub fn redact(text: &str, secrets: &[&str]) -> String {
-    let message = text
-        .split("server string to sign")
-        .next()
-        .unwrap_or_default();
-    let message = message
-        .split("server StringToSign")
-        .next()
-        .unwrap_or_default();
+    let mut message = text;
+    for quoted in ["server string to sign", "server StringToSign"] {
+        message = message.split(quoted).next().unwrap_or_default();
+    }
     let mut message: String = message.chars().take(2 * MESSAGE_LIMIT).collect();
     for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
         message = message.replace(secret, "…");
@@ -28,12 +24,14 @@ pub fn redact(text: &str, secrets: &[&str]) -> String {
             shown.push_str(run);
         }
     }
-    let line: String = shown
-        .chars()
-        .map(|c| if breaks_a_line(c) { ' ' } else { c })
-        .take(MESSAGE_LIMIT)
-        .collect();
+    let line: String = one_line(&shown).take(MESSAGE_LIMIT).collect();
     line.trim().trim_end_matches(['.', ':', ' ']).to_owned()
+}
+
+/// Returns the characters of a text, with spaces for those that break a line.
+pub fn one_line(text: &str) -> impl Iterator<Item = char> {
+    let replaced = |c: char| if breaks_a_line(c) { ' ' } else { c };
+    text.chars().map(replaced)
 }
 
 /// Whether a terminal or log viewer may start a new line at the character, or treat it as a control character.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::failure::breaks_a_line;
+use crate::failure::one_line;
 
 /// Returns the items of a list that are objects; nothing if it is not a list.
 pub(super) fn objects<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
@@ -30,8 +30,7 @@ pub(super) fn has_container(pod: &Value, name: &str) -> bool {
 
 /// Makes one line of at most `limit` bytes from a text that may be untrusted.
 pub(super) fn single_line(text: &str, limit: usize) -> String {
-    let replaced = |c: char| if breaks_a_line(c) { ' ' } else { c };
-    let mut line: String = text.chars().map(replaced).collect();
+    let mut line: String = one_line(text).collect();
     if line.len() > limit {
         let mut end = limit.saturating_sub(ELLIPSIS.len());
         while !line.is_char_boundary(end) {

@@ -15,7 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use crate::credentials::{Keys, Lease, RequestTime, RoleRequest};
 use crate::failure::caller::Caller;
-use crate::failure::{Failure, FailureClass, LocalCode, Stage};
+use crate::failure::{Failure, LocalCode, Stage};
 use crate::http::client::{self, Call};
 use crate::http::response::Response;
 use crate::time::clock::Clock;
@@ -256,17 +256,7 @@ impl Sts {
         // that throttle have their own backoff.
         if is_worth_failover(&failure) {
             for earlier in &self.failovers {
-                failure.class = match (failure.class, earlier.class) {
-                    (FailureClass::Transient, _) | (_, FailureClass::Transient) => {
-                        FailureClass::Transient
-                    }
-                    (FailureClass::Throttled, _) | (_, FailureClass::Throttled) => {
-                        FailureClass::Throttled
-                    }
-                    (FailureClass::Persistent, FailureClass::Persistent) => {
-                        FailureClass::Persistent
-                    }
-                };
+                failure.class = failure.class.min(earlier.class);
                 failure.retry_after = failure.retry_after.min(earlier.retry_after);
             }
         }
