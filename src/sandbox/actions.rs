@@ -13,7 +13,7 @@ use crate::sandbox::account::{Account, Role};
 use crate::sandbox::actions::parameters::SessionRequest;
 use crate::sandbox::auth::{self, Caller};
 use crate::sandbox::http::request::{Call, Params, unknown_api};
-use crate::sandbox::http::response::ApiError;
+use crate::sandbox::http::response::{ApiError, refuse, refuse_token};
 use crate::sandbox::oidc::Claims;
 use crate::sandbox::policy::trust::{ConditionValues, PrincipalType};
 use crate::sandbox::random::Random;
@@ -40,7 +40,7 @@ pub(crate) fn perform(
     }
     if call.params.require("Version")? != "2015-04-01" {
         let message = "The specified parameter \"Action or Version\" is not valid.";
-        return Err(ApiError::bad_request("InvalidParameter", message));
+        return refuse("InvalidParameter", message);
     }
     if action == "AssumeRoleWithOIDC" {
         return assume_role_with_oidc(account, &call.params, context);
@@ -114,14 +114,11 @@ fn assume_role_with_oidc(
     let requested = SessionRequest::read(params)?;
     let provider_arn = params.require("OIDCProviderArn")?;
     let Some(token) = params.get("OIDCToken") else {
-        return Err(ApiError::oidc_token(
-            "Invalid",
-            "The OIDCToken can not empty.",
-        ));
+        return refuse_token("Invalid", "The OIDCToken can not empty.");
     };
     if !(4..=20_000).contains(&token.len()) {
         let message = "The Jwt content is invalid that cannot be recognized.";
-        return Err(ApiError::oidc_token("Invalid", message));
+        return refuse_token("Invalid", message);
     }
     if provider_arn != account.provider.arn {
         return Err(unauthenticated("No such OIDC Provider registered."));

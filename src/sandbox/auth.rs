@@ -20,7 +20,7 @@ use subtle::ConstantTimeEq as _;
 use crate::sandbox::account::ledger::Issued;
 use crate::sandbox::account::{Account, KeyOwner};
 use crate::sandbox::http::request::{self, Call, Params};
-use crate::sandbox::http::response::ApiError;
+use crate::sandbox::http::response::{ApiError, refuse};
 
 /// The identity that signed a call.
 pub(crate) enum Caller {
@@ -51,7 +51,7 @@ pub(crate) fn authenticate(
     check_signature(call, &secret)?;
     if !account.nonces.use_up(key_id, nonce, now) {
         let message = "Specified signature nonce was used already.";
-        return Err(ApiError::bad_request("SignatureNonceUsed", message));
+        return refuse("SignatureNonceUsed", message);
     }
     check_token(&caller, params.get("SecurityToken"), now)?;
     Ok(caller)
@@ -81,12 +81,12 @@ fn check_scheme(params: &Params) -> Result<(), ApiError> {
     params.require("Signature")?;
     if params.require("SignatureMethod")? != "HMAC-SHA1" {
         let message = "Specified signature method is not valid.";
-        return Err(ApiError::bad_request("InvalidSignatureMethod", message));
+        return refuse("InvalidSignatureMethod", message);
     }
     if params.require("SignatureVersion")? != "1.0" {
         // STS does not document this error; it has the form of other errors of STS.
         let message = "The specified parameter \"SignatureVersion\" is not valid.";
-        return Err(ApiError::bad_request("InvalidParameter", message));
+        return refuse("InvalidParameter", message);
     }
     Ok(())
 }
@@ -101,7 +101,7 @@ fn check_rpc_signature(call: &Call, secret: &SecretString) -> Result<(), ApiErro
         "Specified signature is not matched with our calculation. \
          server string to sign is:{signed}"
     );
-    Err(ApiError::bad_request("SignatureDoesNotMatch", message))
+    refuse("SignatureDoesNotMatch", &message)
 }
 
 fn key_owner(account: &Account, key_id: &str) -> Result<(Caller, SecretString), ApiError> {
@@ -116,10 +116,7 @@ fn key_owner(account: &Account, key_id: &str) -> Result<(Caller, SecretString), 
     };
     if !key.active {
         let message = "Specified access key is disabled.";
-        return Err(ApiError::bad_request(
-            "InvalidAccessKeyId.Inactive",
-            message,
-        ));
+        return refuse("InvalidAccessKeyId.Inactive", message);
     }
     let caller = match key.owner {
         KeyOwner::Root => Caller::Root,
@@ -139,16 +136,12 @@ pub(crate) fn unknown_key() -> ApiError {
 fn check_timestamp(text: &str, now: DateTime<Utc>) -> Result<(), ApiError> {
     let parsed = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%SZ");
     let Some(sent_at) = parsed.ok().filter(|_| text.len() == 20) else {
-        return Err(ApiError::bad_request(
-            "InvalidTimeStamp.Format",
-            "Specified time stamp or date value is not well formatted.",
-        ));
+        let message = "Specified time stamp or date value is not well formatted.";
+        return refuse("InvalidTimeStamp.Format", message);
     };
     if (now - sent_at.and_utc()).abs() > WINDOW {
-        return Err(ApiError::bad_request(
-            "InvalidTimeStamp.Expired",
-            "Specified time stamp or date value is expired.",
-        ));
+        let message = "Specified time stamp or date value is expired.";
+        return refuse("InvalidTimeStamp.Expired", message);
     }
     Ok(())
 }
@@ -156,36 +149,30 @@ fn check_timestamp(text: &str, now: DateTime<Utc>) -> Result<(), ApiError> {
 fn check_token(caller: &Caller, token: Option<&str>, now: DateTime<Utc>) -> Result<(), ApiError> {
     let Caller::Session(issued) = caller else {
         // A long-term key has no security token.
-        return token.map_or(Ok(()), |_| Err(mismatch()));
+        return token.map_or(Ok(()), |_| mismatch());
     };
     let Some(token) = token else {
         let message = "SecurityToken is mandatory for this action.";
-        return Err(ApiError::bad_request("MissingSecurityToken", message));
+        return refuse("MissingSecurityToken", message);
     };
     if !token.starts_with("CAIS") || STANDARD.decode(token).is_err() {
         let message = "Specified SecurityToken is malformed.";
-        return Err(ApiError::bad_request(
-            "InvalidSecurityToken.Malformed",
-            message,
-        ));
+        return refuse("InvalidSecurityToken.Malformed", message);
     }
     let issued_token = issued.security_token.expose_secret().as_bytes();
     if !bool::from(issued_token.ct_eq(token.as_bytes())) {
-        return Err(mismatch());
+        return mismatch();
     }
     if now >= issued.expires_at {
         let message = "Specified SecurityToken is expired.";
-        return Err(ApiError::bad_request(
-            "InvalidSecurityToken.Expired",
-            message,
-        ));
+        return refuse("InvalidSecurityToken.Expired", message);
     }
     Ok(())
 }
 
-fn mismatch() -> ApiError {
+fn mismatch() -> Result<(), ApiError> {
     let message = "Specified SecurityToken mismatch with the AccessKey.";
-    ApiError::bad_request("InvalidSecurityToken.MismatchWithAccessKey", message)
+    refuse("InvalidSecurityToken.MismatchWithAccessKey", message)
 }
 
 /// How far the timestamp of a request may differ from the clock of STS, in both directions.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::Sha256;
 
-use crate::sandbox::http::response::ApiError;
+use crate::sandbox::http::response::{ApiError, refuse_token};
 use crate::sandbox::oidc::token::{KEY_ID, sandbox_public_key};
 use crate::sandbox::policy::trust::OneOrMany;
 
@@ -79,10 +79,8 @@ impl Provider {
     pub(crate) fn verify(&self, token: &str, now: DateTime<Utc>) -> Result<Claims, ApiError> {
         let parts: Vec<_> = token.split('.').collect();
         let [header, claims, signature] = parts.as_slice() else {
-            return Err(ApiError::oidc_token(
-                "Invalid",
-                "The number of Jwt field should be divided into 3 parts with '.' .",
-            ));
+            let message = "The number of Jwt field should be divided into 3 parts with '.' .";
+            return refuse_token("Invalid", message);
         };
         let signed = token
             .get(..header.len() + 1 + claims.len())
@@ -95,19 +93,18 @@ impl Provider {
                 "The algorithm {} that be specified in Jwt header is unknown.",
                 header.alg
             );
-            return Err(ApiError::oidc_token("Invalid", message));
+            return refuse_token("Invalid", &message);
         }
         let claims: Claims = parse_json(&claims)?;
         if claims.issuer != self.issuer {
-            return Err(ApiError::oidc_token(
-                "IssuerNotMatch",
-                "The issuer in the OIDC Token doesn't match the OIDC Provider registered.",
-            ));
+            let message =
+                "The issuer in the OIDC Token doesn't match the OIDC Provider registered.";
+            return refuse_token("IssuerNotMatch", message);
         }
         let key_id = header.kid.as_deref();
         if !self.keys.verify(key_id, signed.as_bytes(), &signature) {
             let message = "OIDC token validate failed: invalid signature.";
-            return Err(ApiError::oidc_token("InvalidSignature", message));
+            return refuse_token("InvalidSignature", message);
         }
         self.check(&claims, now)?;
         Ok(claims)
@@ -115,10 +112,7 @@ impl Provider {
 
     fn check(&self, claims: &Claims, now: DateTime<Utc>) -> Result<(), ApiError> {
         if now >= claims.expires_at.0 {
-            return Err(ApiError::oidc_token(
-                "Expired",
-                "This JsonWebToken is expired.",
-            ));
+            return refuse_token("Expired", "This JsonWebToken is expired.");
         }
         if claims
             .not_before
@@ -129,10 +123,7 @@ impl Provider {
         }
         let accepts = |audience: &str| self.client_ids.iter().any(|id| id == audience);
         if !claims.audiences.any(accepts) {
-            return Err(ApiError::oidc_token(
-                "AudienceNotMatch",
-                "Invalid audience.",
-            ));
+            return refuse_token("AudienceNotMatch", "Invalid audience.");
         }
         Ok(())
     }
@@ -205,12 +196,9 @@ fn public_key(modulus: &str, exponent: &str) -> Option<PublicKey> {
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, ApiError> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| {
-        ApiError::oidc_token(
-            "Invalid",
-            "Cannot decode base64 encoded response(format invalid).",
-        )
-    })
+    let message = "Cannot decode base64 encoded response(format invalid).";
+    let decoded = URL_SAFE_NO_PAD.decode(part);
+    decoded.map_err(|_| ApiError::oidc_token("Invalid", message))
 }
 
 fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ApiError> {
@@ -218,10 +206,8 @@ fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ApiError> {
 }
 
 fn unrecognized() -> ApiError {
-    ApiError::oidc_token(
-        "Invalid",
-        "The Jwt content is invalid that cannot be recognized.",
-    )
+    let message = "The Jwt content is invalid that cannot be recognized.";
+    ApiError::oidc_token("Invalid", message)
 }
 
 /// How far ahead the issuer's clock may be. Kubernetes signs tokens that are valid from the present second on.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::credentials::RoleArn;
 use crate::sandbox::account::ledger::Session;
 use crate::sandbox::http::request::Params;
-use crate::sandbox::http::response::ApiError;
+use crate::sandbox::http::response::{ApiError, refuse};
 use crate::sandbox::policy::session::SessionPolicy;
 
 /// The parameters that `AssumeRole` and `AssumeRoleWithOIDC` have in common, within their bounds.
@@ -103,16 +103,11 @@ fn invalid_duration() -> ApiError {
 fn session_policy(text: &str) -> Result<&str, ApiError> {
     if text.len() > POLICY_LIMIT {
         let message = format!("The size of Policy must be smaller than {POLICY_LIMIT} bytes.");
-        return Err(ApiError::bad_request(
-            "InvalidParameter.PolicySize",
-            message,
-        ));
+        return refuse("InvalidParameter.PolicySize", &message);
     }
     if SessionPolicy::parse(text).is_none() {
-        return Err(ApiError::bad_request(
-            "InvalidParameter.PolicyGrammar",
-            "The parameter Policy has not passed grammar check.",
-        ));
+        let message = "The parameter Policy has not passed grammar check.";
+        return refuse("InvalidParameter.PolicyGrammar", message);
     }
     Ok(text)
 }

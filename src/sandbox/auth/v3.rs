@@ -12,7 +12,7 @@ use crate::credentials::hex;
 use crate::sandbox::auth::v1::percent_encode;
 use crate::sandbox::http::authorization::{ALGORITHM, Authorization, CONTENT_DIGEST, header_value};
 use crate::sandbox::http::request::Call;
-use crate::sandbox::http::response::ApiError;
+use crate::sandbox::http::response::{ApiError, refuse};
 
 /// Refuses a call that is not signed with `secret`, or whose body differs from the signed one.
 pub(crate) fn check(
@@ -37,7 +37,7 @@ pub(crate) fn check(
          server StringToSign is [{string_to_sign}] \
          server CanonicalRequest is [{canonical_request}]"
     );
-    Err(ApiError::bad_request("SignatureDoesNotMatch", message))
+    refuse("SignatureDoesNotMatch", &message)
 }
 
 fn canonical_request(call: &Call, authorization: &Authorization, body_digest: &str) -> String {

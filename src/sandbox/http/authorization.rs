@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use axum::http::header::{AUTHORIZATION, HOST};
 use axum::http::{HeaderMap, HeaderName};
 
-use crate::sandbox::http::response::ApiError;
+use crate::sandbox::http::response::{ApiError, refuse};
 
 /// The content of the header, not yet verified.
 pub(crate) struct Authorization {
@@ -34,7 +34,7 @@ impl Authorization {
         let (algorithm, fields) = text.split_once(' ').ok_or_else(incomplete)?;
         if algorithm != ALGORITHM {
             let message = "Specified signature method is not valid.";
-            return Err(ApiError::bad_request("InvalidSignatureMethod", message));
+            return refuse("InvalidSignatureMethod", message);
         }
         let fields: Vec<_> = fields
             .split(',')

@@ -79,6 +79,16 @@ impl ApiError {
     }
 }
 
+/// Refuses a request with HTTP 400.
+pub(crate) fn refuse<T>(code: &'static str, message: &str) -> Result<T, ApiError> {
+    Err(ApiError::bad_request(code, message))
+}
+
+/// Refuses an OIDC token; `reason` completes the code.
+pub(crate) fn refuse_token<T>(reason: &str, message: &str) -> Result<T, ApiError> {
+    Err(ApiError::oidc_token(reason, message))
+}
+
 /// A response without the headers that every response gets.
 pub(crate) struct ApiResponse {
     pub(crate) status: StatusCode,
