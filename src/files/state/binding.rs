@@ -22,7 +22,14 @@ impl Binding {
         let mut services: Vec<&str> = endpoints.iter().map(|url| service(url)).collect();
         services.sort_unstable();
         services.dedup();
-        let role = |role: &RoleRequest| {
+        let holder = match (roles.last(), identity.first()) {
+            (Some(role), _) => format!("credentials of {}", role.arn),
+            (None, kind) => {
+                let kind = kind.map(String::as_str).unwrap_or_default();
+                format!("the {kind} identity's own credentials")
+            }
+        };
+        let roles = roles.iter().map(|role| {
             json!([
                 role.arn.as_str(),
                 role.session_name,
@@ -31,16 +38,8 @@ impl Binding {
                 role.external_id,
                 role.source_identity,
             ])
-        };
-        let roles: Vec<_> = roles.iter().map(|each| (each, role(each))).collect();
-        let holder = match (roles.last(), identity.first()) {
-            (Some((role, _)), _) => format!("credentials of {}", role.arn),
-            (None, kind) => {
-                let kind = kind.map(String::as_str).unwrap_or_default();
-                format!("the {kind} identity's own credentials")
-            }
-        };
-        let roles: Vec<_> = roles.into_iter().map(|(_, role)| role).collect();
+        });
+        let roles: Vec<_> = roles.collect();
         // JSON marks where each text ends, so that no two settings look alike.
         let text = json!([identity, services, roles]).to_string();
         Self {
