@@ -114,7 +114,7 @@ impl Access {
             } else {
                 "GET, HEAD"
             };
-            return respond::method_not_allowed(allow, code, message);
+            return respond::method_not_allowed(allow, message);
         }
         respond::error(status, code, message)
     }

@@ -56,20 +56,17 @@ pub fn router(admin: Admin) -> Router {
 }
 
 async fn not_found() -> Response {
-    respond::error(
-        StatusCode::NOT_FOUND,
-        "NotFound",
+    respond::not_found(
         "the probes are /live, /ready and /startup; POST /stop shuts the process down",
     )
 }
 
 async fn not_get() -> Response {
-    respond::method_not_allowed("GET, HEAD", "MethodNotAllowed", "use GET for a probe")
+    respond::method_not_allowed("GET, HEAD", "use GET for a probe")
 }
 
 async fn not_post() -> Response {
-    let message = "use POST to shut the process down";
-    respond::method_not_allowed("POST", "MethodNotAllowed", message)
+    respond::method_not_allowed("POST", "use POST to shut the process down")
 }
 
 async fn live() -> Response {

@@ -147,17 +147,13 @@ impl Data {
 }
 
 async fn no_container() -> Response {
-    respond::error(
-        StatusCode::NOT_FOUND,
-        "NotFound",
+    respond::not_found(
         "the protocol of AWS SDKs is not enabled; set container.enabled (RAM_SIDECAR_CONTAINER)",
     )
 }
 
 async fn not_found() -> Response {
-    respond::error(
-        StatusCode::NOT_FOUND,
-        "NotFound",
+    respond::not_found(
         "credentials are at /api/v1/credentials/<key>, where <key> is the value of serve.key; ALIBABA_CLOUD_CREDENTIALS_URI contains the whole address",
     )
 }

@@ -22,7 +22,7 @@ use super::access::{Access, CallerLog};
 use super::hold::Provider;
 use super::imds_token::{self, Tokens};
 use super::request_check::Rules;
-use super::respond;
+use super::respond::{self, method_not_allowed, not_found};
 
 /// The state of the metadata router.
 #[derive(Debug)]
@@ -69,8 +69,8 @@ async fn respond_to(State(metadata): State<Arc<Metadata>>, request: Request) -> 
     let is_put = request.method() == Method::PUT;
     match resource {
         Some(Resource::Token) if is_put => metadata.token(&request),
-        Some(Resource::Token) => not_allowed("PUT", "a token is fetched with PUT"),
-        Some(_) if is_put => not_allowed("GET, HEAD", "only a token is fetched with PUT"),
+        Some(Resource::Token) => method_not_allowed("PUT", "a token is fetched with PUT"),
+        Some(_) if is_put => method_not_allowed("GET, HEAD", "only a token is fetched with PUT"),
         resource => match (metadata.refusal(&request), resource) {
             (Some(refusal), _) => refusal,
             (None, Some(resource)) => metadata.value(resource).await,
@@ -136,17 +136,9 @@ impl Metadata {
                     "this value is not configured; set metadata.region_id, zone_id, instance_id or owner_account_id",
                 ),
             },
-            Resource::Token => not_allowed("PUT", "a token is fetched with PUT"),
+            Resource::Token => method_not_allowed("PUT", "a token is fetched with PUT"),
         }
     }
-}
-
-fn not_found(message: &str) -> Response {
-    respond::error(StatusCode::NOT_FOUND, "NotFound", message)
-}
-
-fn not_allowed(allow: &'static str, message: &str) -> Response {
-    respond::method_not_allowed(allow, "MethodNotAllowed", message)
 }
 
 /// The address of the metadata service, which is fixed in every client.

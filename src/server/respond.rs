@@ -8,12 +8,10 @@ use serde::Serialize;
 
 use crate::refresh::store::{Current, Offer};
 
-/// Responds with JSON.
 pub(crate) fn json(status: StatusCode, body: Bytes) -> Response {
     with(status, "application/json", body)
 }
 
-/// Responds with text.
 pub(super) fn text(body: Bytes) -> Response {
     with(StatusCode::OK, "text/plain", body)
 }
@@ -38,9 +36,15 @@ pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response {
     json(status, to_json(&body))
 }
 
+/// Responds to a path that is unknown or not enabled.
+pub(crate) fn not_found(message: &str) -> Response {
+    error(StatusCode::NOT_FOUND, "NotFound", message)
+}
+
 /// Refuses a method, and names those that are allowed.
-pub(crate) fn method_not_allowed(allow: &'static str, code: &str, message: &str) -> Response {
-    let mut response = error(StatusCode::METHOD_NOT_ALLOWED, code, message);
+pub(crate) fn method_not_allowed(allow: &'static str, message: &str) -> Response {
+    let (status, code) = (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed");
+    let mut response = error(status, code, message);
     let headers = response.headers_mut();
     headers.insert(header::ALLOW, HeaderValue::from_static(allow));
     response

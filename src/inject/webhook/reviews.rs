@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::failure::redact;
 use crate::inject::admission::{Decision, Malformed, Outcome, Policy, Review};
 use crate::inject::{self, Annotations};
-use crate::server::respond;
+use crate::server::respond::{self, method_not_allowed};
 
 use super::accounts::Accounts;
 
@@ -72,8 +72,14 @@ impl Shared {
                 busy.store(true, Ordering::Relaxed);
                 self.review(&text).await
             }
-            "/live" | "/ready" => Ok(not_allowed("GET, HEAD", "send a GET request to a probe")),
-            "/inject" => Ok(not_allowed("POST", "send a review in a POST request")),
+            "/live" | "/ready" => Ok(method_not_allowed(
+                "GET, HEAD",
+                "send a GET request to a probe",
+            )),
+            "/inject" => Ok(method_not_allowed(
+                "POST",
+                "send a review in a POST request",
+            )),
             _ => reject(
                 StatusCode::NOT_FOUND,
                 "NotFound",
@@ -232,10 +238,6 @@ fn probe(is_ok: bool) -> Response {
         )
     };
     respond::json(status, Bytes::from_static(body))
-}
-
-fn not_allowed(allow: &'static str, message: &str) -> Response {
-    respond::method_not_allowed(allow, "MethodNotAllowed", message)
 }
 
 /// Bytes: more than the API server can send in a review, where the pod has at most 3 MiB.

@@ -39,7 +39,7 @@ pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<B
     if let Err(refusal) = checked {
         let (code, message) = (refusal.code, refusal.message);
         return if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
-            respond::method_not_allowed("GET, HEAD, PUT, DELETE", code, message)
+            respond::method_not_allowed("GET, HEAD, PUT, DELETE", message)
         } else {
             respond::error(refusal.status, code, message)
         };
@@ -47,7 +47,7 @@ pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<B
     let (head, body) = request.into_parts();
     if head.uri.path() != PATH {
         let message = "the control endpoint of the sandbox is /_sandbox/faults";
-        return respond::error(StatusCode::NOT_FOUND, "NotFound", message);
+        return respond::not_found(message);
     }
     match head.method {
         Method::PUT => {
