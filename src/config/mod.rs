@@ -273,7 +273,6 @@ fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Config, Reported> {
     })
 }
 
-/// Reads how to log.
 pub(crate) fn log(checker: &mut Checker) -> Result<system::log::Options, Reported> {
     let level = checker.value(&LOG_LEVEL);
     let format = checker.optional(&LOG_FORMAT);

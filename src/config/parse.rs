@@ -138,7 +138,6 @@ pub(crate) fn fields(text: &str) -> Result<Fields, String> {
     Ok(fields)
 }
 
-/// Reads the path of the saved state.
 pub(crate) fn state_file(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     if !path.is_absolute() {

@@ -9,18 +9,15 @@ use super::parse::Preset;
 use super::setting::Definition;
 use super::settings;
 
-/// The role choice.
 #[derive(Debug)]
 pub(super) enum Choice {
     /// No role and no credentials, by `role.preset none`.
     NoRole,
     /// No role is configured: the temporary credentials of the identity are passed through.
     PassThrough,
-    /// A role.
     Role(RoleArn),
 }
 
-/// Reads the choice.
 pub(super) fn choice(checker: &mut Checker) -> Result<Choice, Reported> {
     let choices = [&*settings::ROLE_PRESET, &*settings::ROLE_ARN];
     reject_second(checker, &choices, "role choices");

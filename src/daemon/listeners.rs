@@ -39,7 +39,6 @@ pub(super) struct Services {
 }
 
 impl Listeners {
-    /// Binds every address.
     pub(super) fn bind(
         data: SocketAddr,
         metadata: Option<&config::Metadata>,

@@ -27,7 +27,6 @@ impl File {
         }
     }
 
-    /// Returns the path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }

@@ -88,7 +88,6 @@ impl Profile {
         }
     }
 
-    /// Returns the path of the file.
     pub(super) fn path(&self) -> &Path {
         self.file.path()
     }

@@ -70,7 +70,6 @@ pub(crate) fn policy(text: &str) -> Result<String, String> {
     Ok(compact)
 }
 
-/// Reads the policy in a file.
 pub(crate) fn policy_file(path: &str) -> Result<String, String> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         format!("cannot read {path}: {error}; correct the path or the permissions")

@@ -50,7 +50,6 @@ pub(crate) fn token_file(text: &str) -> Result<TokenFile, String> {
         .map_err(|reason| format!("{reason}; set the path of a file that contains the token"))
 }
 
-/// Reads user ids.
 pub(crate) fn uids(text: &str) -> Result<Vec<u32>, String> {
     let uid = |text: &String| {
         text.parse()

@@ -112,7 +112,6 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Returns the names of all faults.
 fn names() -> impl Iterator<Item = &'static str> {
     FAULTS
         .iter()
