@@ -1,5 +1,6 @@
 //! The documents agree with the program.
 
+mod blocks;
 mod reference;
 
 use std::collections::BTreeSet;

@@ -1,0 +1,282 @@
+//! Every code block of the documents is run, is checked by a test, or says why it is not.
+//!
+//! The comment above a block is `<!-- run: GROUP -->`, `<!-- checked: TEST -->` or `<!-- not run: REASON -->`. The blocks of a
+//! group of one document are one script, in a network of its own: with the STS of a sandbox, stubs of OSS and MaxCompute, and
+//! real packages. Where a script calls a daemon that it does not start, one runs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ram_sidecar::sandbox::{Options, Sandbox};
+use rustix::process::{Pid, Signal, kill_process_group};
+use secrecy::ExposeSecret as _;
+
+use super::document;
+use crate::clients::issued_by;
+use crate::namespace;
+use crate::support::{Scratch, environment, eventually};
+use crate::toolchains::Language;
+use crate::{stub_odps, stub_oss, stub_s3};
+
+/// A code block, and what its comment says.
+struct Block {
+    document: String,
+    line: usize,
+    treatment: Treatment,
+    language: String,
+    text: String,
+}
+
+enum Treatment {
+    Run(String),
+    Checked(String),
+    NotRun,
+}
+
+/// Returns the documents with blocks. The Chinese README has those of the English one.
+fn documents() -> Vec<String> {
+    let mut names = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned()];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut directories = vec![root.join("docs/src")];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                names.push(path.strip_prefix(root).unwrap().display().to_string());
+            }
+        }
+    }
+    names.sort();
+    names
+}
+
+fn blocks() -> Vec<Block> {
+    let mut blocks = Vec::new();
+    for name in documents() {
+        let text = document(&name);
+        let mut lines = text.lines().enumerate();
+        let mut comment = "";
+        while let Some((number, line)) = lines.next() {
+            let Some(language) = line.trim_start().strip_prefix("```") else {
+                comment = line.trim();
+                continue;
+            };
+            let place = format!("{name}:{}", number + 1);
+            let body = lines.by_ref().map(|(_, line)| line);
+            let body: Vec<&str> = body.take_while(|line| line.trim_start() != "```").collect();
+            let content = comment
+                .strip_prefix("<!-- ")
+                .and_then(|rest| rest.strip_suffix(" -->"));
+            let (kind, value) = content
+                .and_then(|content| content.split_once(": "))
+                .unwrap_or_else(|| {
+                    panic!("{place}: the comment above says neither run, checked nor not run")
+                });
+            let treatment = match kind {
+                "run" => Treatment::Run(value.to_owned()),
+                "checked" => Treatment::Checked(value.to_owned()),
+                "not run" if value.len() > 5 => Treatment::NotRun,
+                _ => panic!("{place}: {kind} is not run, checked or not run with a reason"),
+            };
+            blocks.push(Block {
+                document: name.clone(),
+                line: number + 1,
+                treatment,
+                language: language.to_owned(),
+                text: body.join("\n"),
+            });
+        }
+    }
+    blocks
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the share is of interest")]
+fn nine_in_ten_blocks_of_the_guides_are_run_or_checked() {
+    let blocks = blocks();
+    let sources = || {
+        let mut command = Command::new("git");
+        command.args([
+            "grep",
+            "-hE",
+            "^(async )?fn [a-z0-9_]+\\(\\) \\{",
+            "tests",
+            "src",
+        ]);
+        let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let sources = sources();
+    let (mut all, mut guides, mut proven, mut proven_guides) = (0, 0, 0, 0);
+    for block in &blocks {
+        let is_guide = block.document.contains("/guides/");
+        let is_proven = match &block.treatment {
+            Treatment::Run(_) => true,
+            Treatment::Checked(test) => {
+                assert!(
+                    sources.contains(&format!("fn {test}() {{")),
+                    "{}:{}: there is no test {test}",
+                    block.document,
+                    block.line
+                );
+                true
+            }
+            Treatment::NotRun => false,
+        };
+        all += 1;
+        guides += usize::from(is_guide);
+        proven += usize::from(is_proven);
+        proven_guides += usize::from(is_guide && is_proven);
+    }
+    println!(
+        "run or checked: {proven} of {all} code blocks; of the guides {proven_guides} of {guides}"
+    );
+    assert!(
+        proven_guides * 10 >= guides * 9,
+        "{proven_guides} of {guides}"
+    );
+}
+
+#[test]
+fn every_runnable_block_runs() {
+    if Language::Python.is_installed() {
+        namespace::passes(concat!(module_path!()), "blocks_run_in_their_own_network");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs ports and addresses for itself: every_runnable_block_runs runs it in a network of its own"]
+async fn blocks_run_in_their_own_network() {
+    let mut groups = BTreeMap::<(String, String), String>::new();
+    for block in blocks() {
+        if let Treatment::Run(group) = block.treatment {
+            let script = groups.entry((block.document, group)).or_default();
+            let text = match block.language.as_str() {
+                "python" => format!("python - <<'BLOCK'\n{}\nBLOCK\n", block.text),
+                _ => block.text + "\n",
+            };
+            script.push_str(&text);
+        }
+    }
+    assert!(groups.len() > 20, "only {} were found", groups.len());
+    let sts = Sandbox::start(Options::default()).await;
+    let sts = Arc::new(sts.expect("loopback has a free port"));
+    let (oss, odps, s3) = (
+        stub_oss::start(issued_by(&sts)),
+        stub_odps::start(issued_by(&sts)),
+        stub_s3::start(issued_by(&sts)),
+    );
+    let variables = [
+        ("ALIBABA_CLOUD_STS_ENDPOINT", sts.endpoint()),
+        ("ALIBABA_CLOUD_ROLE_ARN", sts.role_arn()),
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", sts.access_key_id()),
+        (
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+            sts.access_key_secret().expose_secret().to_owned(),
+        ),
+        ("OSS_ENDPOINT", oss.endpoint()),
+        ("OSS_BUCKET", stub_oss::BUCKET.to_owned()),
+        ("ODPS_ENDPOINT", odps.endpoint() + stub_odps::PREFIX),
+        ("ODPS_PROJECT", stub_odps::PROJECT.to_owned()),
+        ("AWS_ENDPOINT_URL_S3", stub_s3::ENDPOINT.to_owned()),
+    ];
+    let mut failures = Vec::new();
+    for ((document, group), script) in groups {
+        let mut variables = variables.to_vec();
+        if script.contains("boto3") {
+            // That stub is a proxy, because the bucket stands in the host name.
+            variables.push(("HTTP_PROXY", s3.endpoint()));
+        }
+        let failed = tokio::task::block_in_place(|| run(&script, &variables));
+        if let Err(output) = failed {
+            failures.push(format!(
+                "{document}, {group}:\n{script}\n--- printed\n{output}"
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+}
+
+/// Runs a script with a limit of time, and ends all that it has started. Fails with its output.
+fn run(script: &str, variables: &[(&str, String)]) -> Result<(), String> {
+    let home = Scratch::new();
+    let program = Path::new(env!("CARGO_BIN_EXE_ram-sidecar"))
+        .parent()
+        .unwrap();
+    let python = Language::Python.program("pod", home.path()).unwrap();
+    let python = PathBuf::from(python.get_program())
+        .parent()
+        .unwrap()
+        .to_owned();
+    let path = environment("PATH").unwrap_or_default();
+    let path = format!(
+        "{}:{}:{}:/usr/sbin:/sbin",
+        program.display(),
+        python.display(),
+        path.display()
+    );
+    let with_environment = |command: &mut Command| {
+        let command = command
+            .env_clear()
+            .env("PATH", &path)
+            .env("HOME", home.path());
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        command
+            .current_dir(home.path())
+            .stdin(Stdio::null())
+            .process_group(0);
+    };
+    let needs_daemon = script.contains("127.0.0.1:700") && !script.contains("ram-sidecar serve");
+    let daemon = needs_daemon.then(|| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_ram-sidecar"));
+        with_environment(command.args(["serve", "--log-level", "error"]));
+        let daemon = command.stdout(Stdio::null()).spawn().unwrap();
+        let ready = || {
+            Command::new(env!("CARGO_BIN_EXE_ram-sidecar"))
+                .args(["health", "ready"])
+                .output()
+                .unwrap()
+                .status
+                .success()
+                .then_some(())
+        };
+        eventually("a daemon", ready);
+        daemon
+    });
+    let mut command = Command::new("timeout");
+    command.args(["60", "bash", "-euo", "pipefail", "-c", script]);
+    with_environment(&mut command);
+    let log = fs::File::create(home.join(".output")).unwrap();
+    command.stdout(log.try_clone().unwrap()).stderr(log);
+    let mut child = command.spawn().unwrap();
+    let status = child.wait().unwrap();
+    for id in [
+        Some(child.id()),
+        daemon.as_ref().map(std::process::Child::id),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        let group = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    if let Some(mut daemon) = daemon {
+        let _ = daemon.wait();
+    }
+    // Their ports are free again a moment later.
+    std::thread::sleep(Duration::from_millis(50));
+    if status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "{status}: {}",
+        fs::read_to_string(home.join(".output")).unwrap_or_default()
+    ))
+}
