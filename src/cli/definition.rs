@@ -84,16 +84,16 @@ pub(super) fn argument(setting: &'static Definition) -> Option<Arg> {
     let (short, long) = help(setting, setting.default);
     let argument = Arg::new(setting.key)
         .long(setting.flag()?)
-        .value_name(setting.value)
+        .value_name(setting.value_name)
         .action(ArgAction::Append)
         .help_heading(heading(setting.key))
         .hide_short_help(!setting.is_common)
         .help(short)
         .long_help(long);
-    let argument = if setting.values.is_empty() {
+    let argument = if setting.possible_values.is_empty() {
         argument
     } else {
-        let values = Suggested(setting.values.to_vec());
+        let values = Suggested(setting.possible_values.to_vec());
         argument.value_parser(values).hide_possible_values(true)
     };
     // `--vpc` alone switches it on.

@@ -200,7 +200,7 @@ impl Layers {
                     None => self.problems.push(format!(
                         "{origin}: it cannot be of type {}; set one {}",
                         value.type_str(),
-                        setting.value
+                        setting.value_name
                     )),
                 }
             } else if let (Toml::Table(inner), true) = (value, is_section(&key)) {
@@ -264,7 +264,7 @@ fn list(setting: &Definition, value: &Toml) -> Option<String> {
         return None;
     };
     let text = |item: &Toml| match item {
-        Toml::Integer(number) if setting.value.starts_with("UID") => Some(number.to_string()),
+        Toml::Integer(number) if setting.value_name.starts_with("UID") => Some(number.to_string()),
         other => other.as_str().map(str::to_owned),
     };
     let texts: Option<Vec<String>> = items.iter().map(text).collect();

@@ -1,55 +1,55 @@
-//! What a setting is: one constant with its names, its parser, its default and its help.
+//! Settings: each is one constant with its names, parser, default and help.
 
 use std::ops::Deref;
 
 /// A setting whose value is of type `T`.
 pub(crate) struct Setting<T> {
     pub(crate) definition: Definition,
-    /// Reads a value; the error says why it is refused and how to write it.
+    /// Parses a value; the error gives the reason and the expected form.
     pub(crate) parse: fn(&str) -> Result<T, String>,
 }
 
-/// What is known of a setting without the type of its value.
+/// The part of a setting that does not depend on the type of its value.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Definition {
-    /// The key in the TOML file, and the name of the setting everywhere.
+    /// The key in the TOML file, and the name of the setting in messages and documents.
     pub key: &'static str,
-    /// What stands for the value in the help. `BOOL`, `PATH` and what ends in `…` are read in their own ways.
-    pub value: &'static str,
-    /// What it does; shown in the help.
+    /// The placeholder of the value in the help. It also tells the kind of value: `BOOL`, `PATH`, or a list (a final `…`).
+    pub value_name: &'static str,
+    /// The help text.
     pub help: &'static str,
-    /// The default, as it would be written.
+    /// The default, as the user would write it.
     pub default: Option<&'static str>,
-    /// Whether the TOML file may hold it. Secrets do not belong there.
+    /// Whether the TOML file may contain the setting. Secrets do not belong there.
     pub in_file: bool,
     /// Whether the short help shows its flag.
     pub is_common: bool,
-    /// All values that it accepts, if they are few: shells complete them.
-    pub values: &'static [&'static str],
-    is_hidden: bool,
-    /// What the flag is made of.
+    /// All accepted values, for shell completion; empty if there are too many.
+    pub possible_values: &'static [&'static str],
+    is_value_hidden: bool,
+    /// The name that the flag is derived from; `None` if there is no flag.
     flag: Option<&'static str>,
-    /// What the variable is made of, unless it has a name of its own.
+    /// The name that the variable is derived from, unless `env` is its full name.
     variable: &'static str,
     env: Option<&'static str>,
 }
 
 impl<T> Setting<T> {
-    /// Makes a setting whose flag and variable are spelled like its key: `--log-format` and `RAM_SIDECAR_LOG_FORMAT`.
+    /// Creates a setting whose flag and variable are derived from its key: `--log-format` and `RAM_SIDECAR_LOG_FORMAT`.
     pub(crate) const fn new(
         key: &'static str,
-        value: &'static str,
+        value_name: &'static str,
         parse: fn(&str) -> Result<T, String>,
     ) -> Self {
         let definition = Definition {
             key,
-            value,
+            value_name,
             help: "",
             default: None,
             in_file: true,
             is_common: false,
-            values: &[],
-            is_hidden: false,
+            possible_values: &[],
+            is_value_hidden: false,
             flag: Some(key),
             variable: key,
             env: None,
@@ -68,19 +68,19 @@ impl<T> Setting<T> {
         self
     }
 
-    /// Lists all values, for the completions of shells.
+    /// Lists all accepted values, for shell completion.
     pub(crate) const fn one_of(mut self, values: &'static [&'static str]) -> Self {
-        self.definition.values = values;
+        self.definition.possible_values = values;
         self
     }
 
-    /// Takes the text of a doc comment, which begins with a space.
+    /// Sets the help to the text of a doc comment, without its leading space.
     pub(crate) const fn help(mut self, comment: &'static str) -> Self {
         self.definition.help = comment.trim_ascii();
         self
     }
 
-    /// Spells flag and variable like this name instead of the key.
+    /// Derives the flag and the variable from this name instead of the key.
     pub(crate) const fn named(mut self, name: &'static str) -> Self {
         self.definition.variable = name;
         self.flag(name)
@@ -96,7 +96,7 @@ impl<T> Setting<T> {
         self
     }
 
-    /// Takes this variable instead, such as one that Alibaba's own tools define.
+    /// Uses this variable instead of the derived one, such as a variable that Alibaba's own tools define.
     pub(crate) const fn env(mut self, name: &'static str) -> Self {
         self.definition.env = Some(name);
         self
@@ -104,11 +104,11 @@ impl<T> Setting<T> {
 
     /// Never shows the value.
     pub(crate) const fn hidden(mut self) -> Self {
-        self.definition.is_hidden = true;
+        self.definition.is_value_hidden = true;
         self
     }
 
-    /// Takes it from the environment alone, and never shows it.
+    /// Reads the value from the environment only, and never shows it.
     pub(crate) const fn secret(mut self) -> Self {
         self.definition.in_file = false;
         self.hidden().without_flag()
@@ -136,29 +136,29 @@ impl Definition {
             .map_or_else(|| format!("RAM_SIDECAR_{name}"), str::to_owned)
     }
 
-    /// Whether it takes several values: a TOML array, a repeated flag, or one text with commas.
+    /// Whether the setting takes several values: a TOML array, a repeated flag, or one text with commas.
     pub fn is_list(&self) -> bool {
-        self.value.ends_with('…')
+        self.value_name.ends_with('…')
     }
 
-    /// Whether its flag alone switches it on.
+    /// Whether the flag without a value means `true`.
     pub fn is_switch(&self) -> bool {
-        self.value == "BOOL"
+        self.value_name == "BOOL"
     }
 
-    /// Returns a value as it may be shown; nothing if it is a secret, or may be one that was put in the wrong place.
+    /// Returns `value` if it may be shown; `None` if it is a secret, or may be a secret that was given to the wrong setting.
     pub fn shown<'a>(&self, value: &'a str) -> Option<&'a str> {
-        let may_be_secret = match self.value {
+        let may_be_secret = match self.value_name {
             "PATH" => !value.starts_with('/'),
-            // An address may carry a password, however it is written.
+            // A URL or a host may contain a password before an `@`, even if it is malformed.
             "URL" | "HOST,…" => value.contains('@'),
             _ => false,
         };
-        (!self.is_hidden && !may_be_secret).then_some(value)
+        (!self.is_value_hidden && !may_be_secret).then_some(value)
     }
 }
 
-/// Declares settings, whose comments are the help, and the list of their definitions in the same order.
+/// Declares settings and the list of their definitions, in the same order. The doc comment of a setting is its help.
 macro_rules! settings {
     ($(#[$attribute:meta])* $visibility:vis $list:ident; $(#[doc = $help:literal] $name:ident: $type:ty = $setting:expr;)*) => {
         $(pub(crate) static $name: $crate::config::setting::Setting<$type> = $setting.help($help);)*

@@ -1,4 +1,4 @@
-//! The Alibaba Cloud account of the sandbox: its user, access keys, roles and OIDC provider, issued credentials and nonces.
+//! The account of the sandbox: RAM user, access keys, roles, OIDC provider, ledger of issued credentials and used nonces.
 
 pub(crate) mod ledger;
 pub(crate) mod manage;
@@ -15,16 +15,16 @@ use crate::sandbox::oidc::Provider;
 use crate::sandbox::policy::trust::TrustPolicy;
 use crate::sandbox::random::Random;
 
-/// The account; everything in it may change while the sandbox runs.
+/// The account; its contents may change while the sandbox runs.
 pub(crate) struct Account {
-    /// 16 digits.
+    /// The account id, 16 digits.
     pub(crate) id: String,
     pub(crate) user: User,
-    /// Every AccessKey of the account and of the user, by id.
+    /// Every AccessKey of the root account and of the RAM user, by AccessKey id.
     pub(crate) keys: BTreeMap<String, LongTermKey>,
-    /// By ARN.
+    /// Every role by its ARN, including deleted roles.
     pub(crate) roles: BTreeMap<String, Role>,
-    /// The number of roles created so far, from which each role gets its own id.
+    /// The number of roles created so far; the next role id is derived from it.
     pub(crate) roles_created: u64,
     pub(crate) provider: Provider,
     pub(crate) ledger: Ledger,
@@ -35,11 +35,11 @@ pub(crate) struct Account {
 pub(crate) struct User {
     pub(crate) arn: String,
     pub(crate) id: String,
-    /// Whether RAM permits `sts:AssumeRole` to the user.
+    /// Whether RAM permits the user to call `sts:AssumeRole`.
     pub(crate) may_assume: bool,
 }
 
-/// An AccessKey that does not expire by itself.
+/// A long-term AccessKey, which does not expire.
 pub(crate) struct LongTermKey {
     pub(crate) secret: SecretString,
     pub(crate) owner: KeyOwner,
@@ -60,7 +60,7 @@ pub(crate) struct Role {
     pub(crate) id: String,
     pub(crate) trust: TrustPolicy,
     pub(crate) max_session: Duration,
-    /// Whether RAM permits `sts:AssumeRole` to sessions of the role.
+    /// Whether RAM permits sessions of the role to call `sts:AssumeRole`.
     pub(crate) may_assume: bool,
     pub(crate) deleted: bool,
 }
@@ -104,7 +104,7 @@ impl Account {
         id
     }
 
-    /// Returns the AccessKey of the account itself or of the user.
+    /// Returns the first AccessKey of this owner, in the order of AccessKey ids.
     pub(crate) fn key_of(&self, owner: KeyOwner) -> Option<(&String, &LongTermKey)> {
         self.keys.iter().find(|(_, key)| key.owner == owner)
     }

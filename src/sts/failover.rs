@@ -10,16 +10,16 @@ use crate::time::moment::Moment;
 
 use super::endpoint::Endpoint;
 
-/// An endpoint, the client that calls it, and the state that its responses leave behind.
+/// An endpoint, the client that calls it, and the state derived from its responses.
 #[derive(Debug)]
 pub struct EndpointState {
-    /// The address.
+    /// The endpoint.
     pub endpoint: Endpoint,
-    /// The client to call it with.
+    /// The client that calls the endpoint.
     pub client: Client,
-    /// How far the wall clock is ahead of this endpoint's clock, by its last response with a date.
+    /// How far the wall clock is ahead of this endpoint's clock, measured at its last response with a `Date` header.
     pub(super) skew: Option<TimeDelta>,
-    /// When the backoff ends that follows throttling.
+    /// When the backoff after throttling ends.
     pub(super) backoff_until: Option<Moment>,
 }
 
@@ -39,7 +39,7 @@ impl EndpointState {
     }
 }
 
-/// Returns how long an endpoint is not called after a failure; `None` unless the endpoint throttled the request.
+/// Returns the backoff of an endpoint that throttled a request; `None` after other failures.
 pub(super) fn backoff(failure: &Failure) -> Option<Duration> {
     let requested = failure.retry_after.unwrap_or_default();
     let backoff = requested
@@ -48,14 +48,14 @@ pub(super) fn backoff(failure: &Failure) -> Option<Duration> {
     (failure.class == FailureClass::Throttled).then_some(backoff)
 }
 
-/// Whether another endpoint may succeed: each region has its own network path, outages and quota.
-pub(super) fn is_worth_failover(failure: &Failure) -> bool {
+/// Whether a failure causes a failover. Another endpoint may succeed: each region has its own network path, outages and quota.
+pub(super) fn causes_failover(failure: &Failure) -> bool {
     let code = &failure.code;
     matches!(failure.stage, Stage::Transport | Stage::Answer)
         || matches!(code.as_str(), "InternalError" | "ServiceUnavailable")
         || match failure.class {
             FailureClass::Throttled => true,
-            // The verdict on a code outside the table is Retry only after a status of 5xx.
+            // An unknown code is transient only if the HTTP status is 5xx.
             FailureClass::Transient => !code.is_known(),
             FailureClass::Persistent => false,
         }

@@ -20,7 +20,7 @@ use crate::http::client::{self, Call};
 use crate::http::response::Response;
 use crate::time::clock::Clock;
 
-use self::failover::{backoff, is_worth_failover};
+use self::failover::{backoff, causes_failover};
 use self::sign::{Parameters, Signature, Stamp};
 
 pub use self::failover::EndpointState;
@@ -179,7 +179,7 @@ impl Sts {
                 state.backoff_until = backoff(&failure).map(|backoff| now.after(backoff));
             }
             let next = self.first_available(self.current + 1);
-            match next.filter(|_| is_worth_failover(&failure)) {
+            match next.filter(|_| causes_failover(&failure)) {
                 Some(next) => self.current = next,
                 None => return Err(self.with_earlier_failures(failure)),
             }
@@ -254,7 +254,7 @@ impl Sts {
         }
         // A refusal is final at every endpoint. Otherwise the endpoint that may recover first decides when to retry: those
         // that throttle have their own backoff.
-        if is_worth_failover(&failure) {
+        if causes_failover(&failure) {
             for earlier in &self.failovers {
                 failure.class = failure.class.min(earlier.class);
                 failure.retry_after = failure.retry_after.min(earlier.retry_after);

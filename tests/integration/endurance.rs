@@ -7,10 +7,10 @@ mod absence;
 mod crowd;
 mod disk;
 mod idleness;
+mod intermittent;
 mod kill;
 mod outage;
 mod rotation;
-mod storm;
 mod suspension;
 
 use std::collections::BTreeSet;

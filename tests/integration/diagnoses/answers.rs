@@ -75,15 +75,15 @@ pub(super) fn cases() -> Vec<Case> {
                 "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
                 body.len()
             );
-            let endpoint = format!("http://{}", answering(head + &body).await);
+            let endpoint = format!("http://{}", serve_answer(head + &body).await);
             Diagnosis::of(beside(&*sts().await, &["--sts-endpoint", &endpoint], &[]))
         })
     });
     faults.into_iter().chain(others).collect()
 }
 
-/// Listens, and answers the same to every request before it closes the connection.
-pub(super) async fn answering(answer: String) -> std::net::SocketAddr {
+/// Starts a server that sends `answer` to every request and then closes the connection; returns its address.
+pub(super) async fn serve_answer(answer: String) -> std::net::SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -101,7 +101,7 @@ pub(super) async fn answering(answer: String) -> std::net::SocketAddr {
                         length = value.trim().parse().unwrap();
                     }
                 }
-                // A body that was left unread would make the close a reset.
+                // An unread body would turn the close into a reset.
                 let _ = client.read_exact(&mut vec![0; length]).await;
                 let _ = client.write_all(answer.as_bytes()).await;
                 let _ = client.shutdown().await;

@@ -1,4 +1,4 @@
-//! STS is unavailable at intervals, or fails in several ways at random.
+//! STS fails intermittently: periodically, or at random.
 
 use serde_json::Value;
 
@@ -6,15 +6,15 @@ use super::{observe, start_daemon, wait_until_ready};
 use crate::sandbox::Sandbox;
 use crate::support::{Scratch, eventually};
 
-const PLANS: [&str; 2] = [
+const FAULTS: [&str; 2] = [
     "lifetime=2m,flap=1500ms/4s",
     "lifetime=2m,throttle=0.3,error=0.2,truncated=0.1,latency=50ms..400ms",
 ];
 
 #[test]
-fn every_request_succeeds_while_sts_fails_at_random() {
+fn every_request_succeeds_while_sts_fails_intermittently() {
     std::thread::scope(|scope| {
-        for faults in PLANS {
+        for faults in FAULTS {
             scope.spawn(move || {
                 let sandbox = Sandbox::start(&["--fault", "lifetime=2m"]);
                 let scratch = Scratch::new();
@@ -23,15 +23,15 @@ fn every_request_succeeds_while_sts_fails_at_random() {
                 wait_until_ready(&daemon);
                 let ((), observations) = observe(&daemon, &file, || {
                     sandbox.set(faults);
-                    // About one attempt per second, until one has failed.
-                    eventually("STS has been called often enough", || {
+                    // SIGHUP renews the credentials at most once a second.
+                    eventually("STS was called often enough and a fault occurred", || {
                         daemon.signal("HUP");
                         let report = sandbox.control("GET", "");
                         let report: Value = serde_json::from_str(&report.body).unwrap();
-                        let is_enough = report["Calls"].as_u64() >= Some(CALLS);
-                        let faults = report["Met"].as_object();
-                        let has_failed = faults.is_some_and(|faults| !faults.is_empty());
-                        (is_enough && has_failed).then_some(())
+                        let has_enough_calls = report["Calls"].as_u64() >= Some(MIN_CALLS);
+                        let met = report["Met"].as_object();
+                        let has_met_fault = met.is_some_and(|met| !met.is_empty());
+                        (has_enough_calls && has_met_fault).then_some(())
                     });
                 });
                 for client in observations {
@@ -43,4 +43,4 @@ fn every_request_succeeds_while_sts_fails_at_random() {
     });
 }
 
-const CALLS: u64 = 10;
+const MIN_CALLS: u64 = 10;
