@@ -42,7 +42,7 @@ pub struct Claims {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
-/// What is known of the identity that requests a role.
+/// The known facts about the identity that requests a role.
 #[derive(Clone, Copy, Debug)]
 pub enum CallerIdentity<'a> {
     /// Nothing.

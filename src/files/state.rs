@@ -64,16 +64,16 @@ pub enum Refusal {
     Mode(u32),
     #[error("it is larger than any state")]
     Size,
-    #[error("it does not hold a state of ram-sidecar")]
+    #[error("it does not contain a state of ram-sidecar")]
     Foreign,
     #[error("it is damaged: it was cut off, or changed after it was written")]
     Damaged,
     #[error("it is of format version {0}, which this version of ram-sidecar does not know")]
     Version(u64),
-    #[error("it holds {saved}, but the settings now ask for {configured}")]
+    #[error("it holds {saved}, but the settings now require {configured}")]
     Holder { saved: String, configured: String },
     #[error(
-        "it holds {0}, obtained with another identity, session name, duration, session policy or STS endpoint than the settings now ask for"
+        "it holds {0}, obtained with another identity, session name, duration, session policy or STS endpoint than the settings now require"
     )]
     Settings(String),
     #[error("{} was changed after the credentials in it were obtained", .0.display())]

@@ -37,7 +37,7 @@ pub fn print(line: &str) {
     }
 }
 
-/// Writes a line over the current one of the terminal that is standard error; drops it if nobody reads.
+/// Overwrites the current line of the terminal that is standard error; drops the text if nothing reads it.
 pub fn print_over(line: &str) {
     if writer::wait(std::io::stderr(), &writer::TIMEOUT) {
         // Nothing can be done about a closed standard error.
@@ -52,7 +52,7 @@ pub fn start(options: &Options, has_colour: bool) {
         .format
         .unwrap_or(if terminal { Format::Text } else { Format::Json });
     let lines = fmt::layer()
-        .with_writer(writer::Lines::of_stderr(format))
+        .with_writer(writer::StderrWriter::of_stderr(format))
         .with_timer(ChronoUtc::new("%Y-%m-%dT%H:%M:%S%.3fZ".to_owned()))
         .with_ansi(has_colour && format == Format::Text)
         .with_target(false);

@@ -96,7 +96,7 @@ pub(super) fn has_credentials(response: &[u8]) -> bool {
     String::from_utf8_lossy(response).contains("Secret")
 }
 
-/// Returns the lines of the log that contain all of `words`.
+/// Returns the log lines that contain all of `words`.
 pub(super) fn lines(daemon: &Daemon, words: &[&str]) -> Vec<String> {
     let log = daemon.stderr();
     let found = log

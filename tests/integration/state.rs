@@ -1,6 +1,6 @@
 //! The saved state, which a daemon leaves to its successor.
 
-mod refused;
+mod ignored;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -46,7 +46,7 @@ fn id_in(path: &Path) -> Option<String> {
 }
 
 /// Waits until the state contains the served credentials, and returns the response.
-fn settled(daemon: &Daemon, path: &Path) -> Reply {
+fn wait_until_saved(daemon: &Daemon, path: &Path) -> Reply {
     daemon.uri();
     eventually("the state is saved", || {
         let reply = daemon.credentials();
@@ -67,7 +67,7 @@ async fn the_successor_of_a_killed_daemon_serves_its_credentials_without_a_reque
     let (sts, scratch) = (sts().await, Scratch::new());
     let path = scratch.join("state");
     let first = start(&sts, &path);
-    let before = settled(&first, &path);
+    let before = wait_until_saved(&first, &path);
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o600);
     let beside = fs::read_dir(scratch.path()).unwrap().count();
@@ -96,7 +96,7 @@ async fn restored_credentials_are_served_while_sts_is_unreachable() {
         .each_ref()
         .map(|(name, value)| (*name, value.as_str()));
     let first = Daemon::spawn(&LISTEN, &env);
-    let before = settled(&first, &path);
+    let before = wait_until_saved(&first, &path);
     drop(first);
     drop(Arc::into_inner(sts).expect("there is no other reference"));
 
@@ -116,7 +116,7 @@ async fn restored_credentials_are_renewed_when_they_were_due() {
     let path = scratch.join("state");
     sts.set_faults(Plan::parse("lifetime=20s").unwrap());
     let first = start(&sts, &path);
-    let before = settled(&first, &path);
+    let before = wait_until_saved(&first, &path);
     drop(first);
 
     let successor = start(&sts, &path);
@@ -143,7 +143,7 @@ async fn an_overdue_renewal_is_attempted_at_once_while_the_restored_credentials_
     let path = scratch.join("state");
     sts.set_faults(Plan::parse("lifetime=24s").unwrap());
     let first = start(&sts, &path);
-    let before = settled(&first, &path);
+    let before = wait_until_saved(&first, &path);
     drop(first);
     let due = time(&before, "LastUpdated") + TimeDelta::seconds(12);
     eventually("the renewal is overdue", || (now() > due).then_some(()));
@@ -172,17 +172,17 @@ async fn a_requested_renewal_replaces_the_state() {
     let path = scratch.join("state");
     drop({
         let first = start(&sts, &path);
-        settled(&first, &path);
+        wait_until_saved(&first, &path);
         first
     });
     let successor = start(&sts, &path);
-    let before = settled(&successor, &path);
+    let before = wait_until_saved(&successor, &path);
     successor.signal("HUP");
     let after = eventually("the credentials are renewed", || {
         let reply = successor.credentials();
         (reply.body != before.body).then_some(reply)
     });
-    assert_eq!(settled(&successor, &path).body, after.body);
+    assert_eq!(wait_until_saved(&successor, &path).body, after.body);
     drop(successor);
     assert_eq!(start(&sts, &path).credentials().body, after.body);
 }
@@ -199,7 +199,7 @@ async fn credentials_that_are_passed_through_are_saved_too() {
         ("RAM_SIDECAR_STATE", path.to_str().unwrap()),
     ];
     let first = Daemon::spawn(&LISTEN, &env);
-    let before = settled(&first, &path);
+    let before = wait_until_saved(&first, &path);
     drop((first, other));
     let successor = Daemon::spawn(&LISTEN, &env);
     let reply = successor.credentials();
@@ -214,7 +214,7 @@ async fn a_full_disk_shows_in_readiness_which_stays_ready() {
     let sts = sts().await;
     let path = disk.0.join("state");
     let daemon = start(&sts, &path);
-    settled(&daemon, &path);
+    wait_until_saved(&daemon, &path);
     let ballast = disk.0.join("ballast");
     let _ = fs::write(&ballast, vec![0; 64 * 1024]);
     let ready = renew_until(&daemon, "the failure shows", |ready| {
@@ -317,7 +317,7 @@ async fn only_serve_without_a_sandbox_saves_a_state() {
     // Other commands ignore the state of a daemon.
     let sts = sts().await;
     let daemon = start(&sts, &path);
-    let before = settled(&daemon, &path);
+    let before = wait_until_saved(&daemon, &path);
     drop(daemon);
     let state = fs::read(&path).unwrap();
     let settings = settings(&sts, &path);

@@ -111,7 +111,7 @@ impl Daemon {
             .to_owned()
     }
 
-    /// Waits for a line of the log that contains `needle`, and returns it.
+    /// Waits for a log line that contains `needle`, and returns it.
     pub(crate) fn logged(&self, needle: &str) -> String {
         let line = self.process.stderr.wait_for(START_DEADLINE, |lines| {
             lines.iter().find(|line| line.contains(needle)).cloned()

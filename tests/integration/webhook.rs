@@ -78,7 +78,7 @@ impl Webhook {
         event["address"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Waits for a line of the log that contains `needle`, and returns it.
+    /// Waits for a log line that contains `needle`, and returns it.
     fn logged(&self, needle: &str) -> String {
         eventually(needle, || {
             let stderr = self.process.stderr();
@@ -87,7 +87,7 @@ impl Webhook {
         })
     }
 
-    /// Counts the lines of the log that contain `needle`.
+    /// Counts the log lines that contain `needle`.
     fn count(&self, needle: &str) -> usize {
         let stderr = self.process.stderr();
         stderr.lines().filter(|line| line.contains(needle)).count()

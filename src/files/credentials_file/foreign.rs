@@ -47,7 +47,7 @@ pub(super) fn refuse(
     // In any format: the settings may have changed.
     let is_replaceable = found.len() == 0 || holds_credentials(path) || is_given_away(file, &found);
     if content_matters && !is_replaceable {
-        return Err(foreign("it exists and is not as ram-sidecar writes it"));
+        return Err(foreign("it exists and is not in ram-sidecar's format"));
     }
     Ok(())
 }

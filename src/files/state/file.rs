@@ -58,7 +58,7 @@ pub(super) fn refuse_foreign(path: &Path) -> io::Result<()> {
     if is_state(&content) {
         return Ok(());
     }
-    Err(foreign("it exists and is not as ram-sidecar writes it"))
+    Err(foreign("it exists and is not in ram-sidecar's format"))
 }
 
 /// Returns when a file or its metadata was last changed; the far future if that is unknown. Blocks.

@@ -144,7 +144,7 @@ async fn a_file_that_is_too_large_or_not_a_state_is_refused() {
     assert_eq!(refusal(&store(&path)).await, "it is larger than any state");
     put(b"mine");
     let reason = refusal(&store(&path)).await;
-    assert_eq!(reason, "it does not hold a state of ram-sidecar");
+    assert_eq!(reason, "it does not contain a state of ram-sidecar");
 }
 
 #[tokio::test]

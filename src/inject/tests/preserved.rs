@@ -1,8 +1,8 @@
-//! The invariant of every injection, which the fuzz target checks too.
+//! Injection removes and reorders nothing. A fuzz target checks this too.
 
 use serde_json::Value;
 
-/// Whether everything in `before` is in `after`, in the same order. A null may have become another value.
+/// Whether everything in `before` is in `after`, in the same order. A null may be replaced by another value.
 pub(crate) fn is_preserved(before: &Value, after: &Value) -> bool {
     match (before, after) {
         (Value::Null, _) => true,

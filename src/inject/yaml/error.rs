@@ -34,7 +34,7 @@ impl std::error::Error for Error {}
 pub enum Reason {
     #[error("the file has more than {} MiB; split it", MAX_FILE_SIZE >> 20)]
     TooLarge,
-    #[error("it is not UTF-8 from here on; save it as UTF-8")]
+    #[error("the text is not UTF-8 from here on; save it as UTF-8")]
     NotUtf8,
     #[error("the character U+{:04X} is not allowed in YAML; write it as an escape in double quotes", u32::from(*.0))]
     Character(char),
@@ -58,10 +58,10 @@ pub enum Reason {
     DuplicateKey(String),
     #[error("`<<` occurs twice; write one, with a list")]
     DuplicateMerge,
-    #[error("`<<` takes an object or a list of objects; correct it")]
+    #[error("`<<` requires an object or a list of objects; correct it")]
     MergeType,
     #[error(
-        "`<<` comes after the key `{0}`, which its object has too, and parsers disagree on the precedence; put `<<` first"
+        "`<<` comes after the key `{0}` of the same object, and parsers disagree on the precedence; put `<<` first"
     )]
     LateMerge(String),
 }

@@ -4,14 +4,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Number, Value};
 
-/// Resolves a plain scalar; rejects numbers that JSON does not have. A timestamp is a string to Kubernetes.
+/// Resolves a plain scalar; rejects numbers that JSON cannot represent. Kubernetes reads a timestamp as a string.
 pub(super) fn plain(text: &str) -> Result<Value, String> {
     if let Some(value) = keyword(text) {
         return Ok(value);
     }
     if is_infinite_or_nan(text) {
         return Err(format!(
-            "`{text}` is a number that JSON does not have; put it in quotes if it is a string"
+            "`{text}` is a number that JSON cannot represent; put it in quotes if it is a string"
         ));
     }
     let is_number = match text.bytes().next() {
@@ -24,7 +24,7 @@ pub(super) fn plain(text: &str) -> Result<Value, String> {
     Ok(number.unwrap_or_else(|| text.into()))
 }
 
-/// Resolves a scalar with one of YAML's own tags.
+/// Resolves a scalar with a tag that YAML defines.
 pub(super) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
     if !matches!(tag, "null" | "bool" | "int" | "float" | "binary") {
         return Ok(text.into());
@@ -41,7 +41,7 @@ pub(super) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
             text.map_or_else(
                 || {
                     Err(
-                        "it is not UTF-8 text in base64, the only binary data that Kubernetes accepts here"
+                        "the value is not UTF-8 text in base64, the only binary data that Kubernetes accepts here"
                             .to_owned(),
                     )
                 },

@@ -1,4 +1,4 @@
-//! Reads documents, and rejects errors with their positions.
+//! Documents are read, and errors are reported with their positions.
 
 mod hostile;
 mod written;
@@ -7,32 +7,32 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn one(text: &str) -> Value {
+fn read_one(text: &str) -> Value {
     let mut documents = read(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
     assert_eq!(documents.len(), 1, "{text}");
     documents.remove(0).value
 }
 
 /// Whether both are the same in JSON, which does not distinguish 1 from 1.0.
-fn is_same(one: &Value, other: &Value) -> bool {
-    match (one, other) {
-        (Value::Number(one), Value::Number(other)) => {
-            one == other || one.as_f64() == other.as_f64()
+fn is_same(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Number(left), Value::Number(right)) => {
+            left == right || left.as_f64() == right.as_f64()
         }
-        (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len()
-                && one
+        (Value::Array(left), Value::Array(right)) => {
+            left.len() == right.len()
+                && left
                     .iter()
-                    .zip(other)
-                    .all(|(one, other)| is_same(one, other))
+                    .zip(right)
+                    .all(|(left, right)| is_same(left, right))
         }
-        (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len()
-                && one
+        (Value::Object(left), Value::Object(right)) => {
+            left.len() == right.len()
+                && left
                     .iter()
-                    .all(|(name, one)| other.get(name).is_some_and(|other| is_same(one, other)))
+                    .all(|(name, left)| right.get(name).is_some_and(|right| is_same(left, right)))
         }
-        _ => one == other,
+        _ => left == right,
     }
 }
 
@@ -43,14 +43,14 @@ fn yaml_is_read_as_kubernetes_reads_it() {
     for line in table.lines().filter(|line| !line.starts_with('#')) {
         let (yaml, expected) = line.split_once(" => ").unwrap();
         let yaml: String = serde_json::from_str(yaml).unwrap();
-        let read = read(yaml.as_bytes());
+        let result = read(yaml.as_bytes());
         if expected == "refused" {
-            assert!(read.is_err(), "{yaml:?}: {read:?}");
+            assert!(result.is_err(), "{yaml:?}: {result:?}");
         } else {
             let expected: Value = serde_json::from_str(expected).unwrap();
-            let read = read.unwrap_or_else(|error| panic!("{yaml:?}: {error}"));
-            let [document] = &read[..] else {
-                panic!("{yaml:?}: {read:?}");
+            let documents = result.unwrap_or_else(|error| panic!("{yaml:?}: {error}"));
+            let [document] = &documents[..] else {
+                panic!("{yaml:?}: {documents:?}");
             };
             assert!(
                 is_same(&document.value, &expected),
@@ -59,7 +59,7 @@ fn yaml_is_read_as_kubernetes_reads_it() {
         }
         count += 1;
     }
-    assert!(count > 120, "only {count} were read");
+    assert!(count > 120, "only {count} cases");
 }
 
 #[test]
@@ -79,18 +79,18 @@ fn ambiguous_yaml_is_rejected() {
         ),
         (
             "b: &b {a: 1}\nc:\n  a: 3\n  <<: *b",
-            "`<<` comes after the key `a`, which its object has too",
+            "`<<` comes after the key `a` of the same object",
         ),
         ("<<: {a: 1}\n<<: {b: 1}", "`<<` occurs twice"),
-        ("<<: 1", "`<<` takes an object or a list of objects"),
+        ("<<: 1", "`<<` requires an object or a list of objects"),
         ("? [a]\n: b", "a key is not a string"),
         ("~: b", "a key is not a string"),
-        ("a: .inf", "`.inf` is a number that JSON does not have"),
+        ("a: .inf", "`.inf` is a number that JSON cannot represent"),
         (
             "a: !!int x",
             "`x` is not of type int; write it without the tag",
         ),
-        ("a: !!binary //8=", "it is not UTF-8 text in base64"),
+        ("a: !!binary //8=", "the value is not UTF-8 text in base64"),
         (
             "{\"a\": 1, \"a\": 2}",
             "line 1, column 10: the key `a` occurs twice",
@@ -117,9 +117,9 @@ fn broken_yaml_is_reported_with_its_position() {
         ),
         (
             b"a: b\nc: \xff",
-            "line 2, column 4: it is not UTF-8 from here on",
+            "line 2, column 4: the text is not UTF-8 from here on",
         ),
-        (b"\xff\xfea\0", "line 1, column 1: it is not UTF-8"),
+        (b"\xff\xfea\0", "line 1, column 1: the text is not UTF-8"),
         (b"a: *b", "line 1, column 4: "),
         (
             b"a: &a [*a]",
@@ -137,7 +137,7 @@ fn broken_yaml_is_reported_with_its_position() {
 }
 
 #[test]
-fn documents_are_read_in_order_without_the_empty_ones() {
+fn documents_are_read_in_order_and_empty_ones_are_skipped() {
     let yaml = "\u{feff}# nothing\n---\na: 1\n---\n---\n# nothing\n---\nb: 2\n...\n---\n- c\n";
     let documents = read(yaml.as_bytes()).unwrap();
     let values: Vec<&Value> = documents.iter().map(|document| &document.value).collect();
@@ -159,5 +159,5 @@ fn json_is_read_with_the_escapes_that_yaml_lacks() {
     assert_eq!((first.line, second.line), (1, 4));
     assert_eq!(second.value, json!({ "c": [null, 1.5, -2, true] }));
     // A document that begins like JSON may be YAML.
-    assert_eq!(one("{a: b}"), json!({ "a": "b" }));
+    assert_eq!(read_one("{a: b}"), json!({ "a": "b" }));
 }

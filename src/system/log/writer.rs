@@ -13,23 +13,23 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::Format;
 
-/// Standard error, which drops lines instead of blocking while its reader has stalled.
+/// A writer to standard error that drops lines instead of blocking while the reader has stalled.
 #[derive(Clone, Debug)]
-pub(super) struct Lines {
+pub(super) struct StderrWriter {
     format: Format,
-    /// The pipe, if standard error is one, opened a second time so that other processes that write to it keep their flags.
+    /// The pipe, if standard error is one. It is reopened so that `O_NONBLOCK` does not affect other processes that share it.
     pipe: Option<Arc<File>>,
     dropped: Arc<AtomicU64>,
 }
 
-impl Lines {
-    /// Must be called before the process becomes undumpable, which forbids it to open its own descriptors.
+impl StderrWriter {
+    /// Must be called before the process becomes undumpable: afterwards it cannot open `/proc/self/fd`.
     pub(super) fn of_stderr(format: Format) -> Self {
         Self::of("/proc/self/fd/2", format)
     }
 
     fn of(path: &str, format: Format) -> Self {
-        let is_pipe = std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo());
+        let is_pipe = std::fs::metadata(path).is_ok_and(|metadata| metadata.file_type().is_fifo());
         let flags = OFlags::NONBLOCK.bits().cast_signed();
         let open = || {
             OpenOptions::new()
@@ -45,7 +45,7 @@ impl Lines {
     }
 
     fn warning(&self, dropped: u64) -> String {
-        let message = format!("{dropped} lines of the log were lost, because nobody read them");
+        let message = format!("{dropped} log lines were dropped: standard error was not read");
         match self.format {
             Format::Text => format!("WARN {message}\n"),
             Format::Json => format!("{{\"level\":\"WARN\",\"message\":\"{message}\"}}\n"),
@@ -55,15 +55,15 @@ impl Lines {
     fn write_line(&self, line: &[u8]) -> io::Result<usize> {
         let dropped = self.dropped.load(Ordering::Relaxed);
         if dropped > 0 {
-            self.write_within(self.warning(dropped).as_bytes(), &NO_WAIT)?;
+            self.write_with_timeout(self.warning(dropped).as_bytes(), &NO_WAIT)?;
             self.dropped.store(0, Ordering::Relaxed);
-            return self.write_within(line, &NO_WAIT);
+            return self.write_with_timeout(line, &NO_WAIT);
         }
-        // Only this case waits: a reader that is merely slow gets time to read the pending lines.
-        self.write_within(line, &TIMEOUT)
+        // A slow reader gets time to read the pending lines. After dropped lines there is no wait.
+        self.write_with_timeout(line, &TIMEOUT)
     }
 
-    fn write_within(&self, line: &[u8], timeout: &Timespec) -> io::Result<usize> {
+    fn write_with_timeout(&self, line: &[u8], timeout: &Timespec) -> io::Result<usize> {
         match &self.pipe {
             Some(pipe) => {
                 wait(pipe, timeout);
@@ -81,11 +81,11 @@ impl Lines {
 /// Waits until the output is ready for writing; returns whether it is.
 pub(super) fn wait(output: impl AsFd, timeout: &Timespec) -> bool {
     let mut fds = [PollFd::new(&output, PollFlags::OUT)];
-    // There is no wait for an output that cannot be polled.
+    // An output that cannot be polled is not ready.
     poll(&mut fds, Some(timeout)).is_ok_and(|ready| ready > 0)
 }
 
-impl<'a> MakeWriter<'a> for Lines {
+impl<'a> MakeWriter<'a> for StderrWriter {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {
@@ -93,7 +93,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-impl Write for Lines {
+impl Write for StderrWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         match self.write_line(line) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -134,7 +134,7 @@ mod tests {
     fn full_pipe_drops_lines_without_blocking() {
         let (mut reader, writer) = io::pipe().unwrap();
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
-        let mut lines = Lines::of(&path, Format::Text);
+        let mut lines = StderrWriter::of(&path, Format::Text);
         let line = [b'x'; 1000];
         for _ in 0..200 {
             lines.write_all(&line).unwrap();
@@ -142,8 +142,8 @@ mod tests {
         let dropped = lines.dropped.load(Ordering::Relaxed);
         assert!((1..200).contains(&dropped), "{dropped}");
 
-        let mut emptied = vec![0; 1 << 16];
-        let read = reader.read(&mut emptied).unwrap();
+        let mut buffer = vec![0; 1 << 16];
+        let read = reader.read(&mut buffer).unwrap();
         assert!(read > 0);
         lines.write_all(b"after\n").unwrap();
         let warning = lines.warning(dropped) + "after\n";

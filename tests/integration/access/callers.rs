@@ -202,7 +202,7 @@ async fn simultaneous_new_callers_are_answered_without_delay() {
     }
 }
 
-/// Waits for at least `count` lines of the log that contain all of `words`, and returns all such lines.
+/// Waits for at least `count` log lines that contain all of `words`, and returns all such lines.
 fn logged(daemon: &Daemon, words: &[&str], count: usize) -> Vec<String> {
     let enough = || Some(lines(daemon, words)).filter(|lines| lines.len() >= count);
     eventually(&format!("{count} lines with {words:?} are logged"), enough)

@@ -7,7 +7,7 @@ fn a_file_that_ram_sidecar_did_not_write_is_never_overwritten() {
     let scratch = Scratch::new();
     let target = scratch.join("own");
     let name = target.to_str().unwrap();
-    let other = "it exists and is not as ram-sidecar writes it";
+    let other = "it exists and is not in ram-sidecar's format";
     for (format, content) in [
         ("env", "MY_OWN=1\n"),
         ("env", "ALIBABA_CLOUD_ACCESS_KEY_ID=LTAIexample\n"),

@@ -157,7 +157,7 @@ async fn both_tls_versions_are_supported_and_a_failing_client_is_logged_once() {
     for _ in 0..3 {
         assert!(
             other.connect().await.is_err(),
-            "a certificate of an unknown authority is rejected"
+            "a certificate signed by an unknown authority is rejected"
         );
     }
     assert!(

@@ -117,7 +117,7 @@ fn sealed(change: fn(&mut serde_json::Value)) -> Vec<u8> {
 fn each_kind_of_invalid_document_has_its_own_error() {
     let sentence = |text: &[u8]| parse(text).unwrap_err().to_string();
     let damaged = "it is damaged: it was cut off, or changed after it was written";
-    let foreign = "it does not hold a state of ram-sidecar";
+    let foreign = "it does not contain a state of ram-sidecar";
     for (text, expected) in [
         (&b""[..], damaged),
         (b"{", damaged),
@@ -168,11 +168,11 @@ fn a_state_is_restored_only_with_the_settings_it_was_written_with() {
     };
     assert_eq!(
         refusal("other", "pod-0"),
-        "it holds credentials of acs:ram::1:role/job, but the settings now ask for credentials of acs:ram::1:role/other"
+        "it holds credentials of acs:ram::1:role/job, but the settings now require credentials of acs:ram::1:role/other"
     );
     assert_eq!(
         refusal("job", "pod-1"),
-        "it holds credentials of acs:ram::1:role/job, obtained with another identity, session name, duration, session policy or STS endpoint than the settings now ask for"
+        "it holds credentials of acs:ram::1:role/job, obtained with another identity, session name, duration, session policy or STS endpoint than the settings now require"
     );
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::super::write;
-use super::one;
+use super::read_one;
 
 #[test]
 fn written_yaml_is_read_back_unchanged() {
@@ -14,7 +14,7 @@ fn written_yaml_is_read_back_unchanged() {
             json!({ text: text, "b": { text: [text, { text: text }] } }),
         ] {
             let yaml = write(&value);
-            assert_eq!(one(&yaml), value, "{yaml}");
+            assert_eq!(read_one(&yaml), value, "{yaml}");
             assert!(yaml.ends_with('\n') && !yaml.starts_with("---"), "{yaml}");
             // A parser that splits documents by lines must find no separator.
             assert!(!yaml.contains("\n---"), "{yaml}");
@@ -38,11 +38,11 @@ fn written_yaml_is_read_back_unchanged() {
     ] {
         let value = json!({ "a": value, "b": [value] });
         let yaml = write(&value);
-        assert_eq!(one(&yaml), value, "{yaml}");
+        assert_eq!(read_one(&yaml), value, "{yaml}");
     }
     let long = "k".repeat(5000);
     let value = json!({ &long: [{ &long: { "a": &long } }], "中".repeat(900): 1 });
-    assert_eq!(one(&write(&value)), value);
+    assert_eq!(read_one(&write(&value)), value);
 }
 
 /// Texts that some parser resolves to something other than a string.

@@ -102,7 +102,7 @@ fn data_dialect(daemon: &Daemon, format: &str) -> Dialect {
     }
 }
 
-/// Asserts that every line of the log is an event, and contains no control characters.
+/// Asserts that every log line is an event, and contains no control characters.
 fn assert_no_forged_lines(daemon: &Daemon, format: &str) {
     for line in daemon.stderr().lines() {
         let is_event = if format == "json" {

@@ -1,4 +1,4 @@
-//! A state that may be invalid: it is ignored with a warning, and the daemon obtains new credentials.
+//! A state that cannot be used is ignored with a log event, and the daemon obtains new credentials.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
@@ -14,41 +14,41 @@ use secrecy::ExposeSecret as _;
 use crate::support::{Daemon, Scratch, eventually, required};
 use crate::upstream::{beside, sts, with};
 
-use super::{now, settled, start, time};
+use super::{now, start, time, wait_until_saved};
 
 /// Damages the state at a path.
 type Damage<'a> = Box<dyn Fn(&Path) + 'a>;
 
-/// A valid state, which a killed daemon left.
-struct Rig {
+/// A valid state, left by a killed daemon.
+struct SavedState {
     sts: Arc<Sandbox>,
     scratch: Scratch,
     path: PathBuf,
     /// The content of the state.
-    state: Vec<u8>,
+    content: Vec<u8>,
     /// The `AccessKeyId` in it.
     id: String,
 }
 
-impl Rig {
+impl SavedState {
     async fn new() -> Self {
         let (sts, scratch) = (sts().await, Scratch::new());
         let path = scratch.join("state");
         let daemon = start(&sts, &path);
-        let id = settled(&daemon, &path).text("AccessKeyId");
+        let id = wait_until_saved(&daemon, &path).text("AccessKeyId");
         drop(daemon);
-        let state = fs::read(&path).unwrap();
+        let content = fs::read(&path).unwrap();
         Self {
             sts,
             scratch,
             path,
-            state,
+            content,
             id,
         }
     }
 
     /// Writes a state, with the mode that its writer sets.
-    fn put(&self, content: &[u8]) {
+    fn write(&self, content: impl AsRef<[u8]>) {
         let _ = fs::remove_file(&self.path);
         fs::write(&self.path, content).unwrap();
         fs::set_permissions(&self.path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -58,11 +58,11 @@ impl Rig {
     fn assert_ignored(&self, daemon: &Daemon, requests_before: u64, reason: &str) {
         let line = daemon.logged("The state in");
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let sentence = event["message"].as_str().unwrap();
+        let message = event["message"].as_str().unwrap();
         let start = format!("The state in {} is ignored: ", self.path.display());
-        assert!(sentence.starts_with(&start), "{sentence}");
-        assert!(sentence.contains(reason), "{reason}: {sentence}");
-        assert!(sentence.ends_with("; new credentials are obtained"));
+        assert!(message.starts_with(&start), "{message}");
+        assert!(message.contains(reason), "{reason}: {message}");
+        assert!(message.ends_with("; new credentials are obtained"));
         let reply = daemon.credentials();
         assert_eq!(reply.status, 200, "{reason}: {reply:?}");
         assert_ne!(reply.text("AccessKeyId"), self.id, "{reason}");
@@ -72,8 +72,8 @@ impl Rig {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_of_another_role_session_or_identity_are_never_served() {
-    let rig = Rig::new().await;
-    let sts = &rig.sts;
+    let state = SavedState::new().await;
+    let sts = &state.sts;
     let trust = format!(
         r#"{{"Version":"1","Statement":[{{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{{"RAM":["{}"]}}}}]}}"#,
         sts.user_arn()
@@ -84,36 +84,36 @@ async fn credentials_of_another_role_session_or_identity_are_never_served() {
     let policy =
         r#"{"Version":"1","Statement":[{"Effect":"Allow","Action":"oss:*","Resource":"*"}]}"#;
     let role = ["--role-arn", other_role.as_str()];
-    let obtained_otherwise = "obtained with another identity, session name";
-    let of_other = format!(
-        "credentials of {}, but the settings now ask for",
+    let other_settings = "obtained with another identity, session name";
+    let wrong_role = format!(
+        "credentials of {}, but the settings now require",
         sts.role_arn()
     );
     let none: &[(&str, &str)] = &[];
     let policy = [("RAM_SIDECAR_POLICY", policy)];
     for (args, env, reason) in [
-        (&role[..], none, of_other.as_str()),
-        (&["--role-session-name", "other"], none, obtained_otherwise),
-        (&["--duration", "30m"], none, obtained_otherwise),
-        (&["--source-identity", "alice"], none, obtained_otherwise),
-        (&[], &policy, obtained_otherwise),
+        (&role[..], none, wrong_role.as_str()),
+        (&["--role-session-name", "other"], none, other_settings),
+        (&["--duration", "30m"], none, other_settings),
+        (&["--source-identity", "alice"], none, other_settings),
+        (&[], &policy, other_settings),
     ] {
-        rig.put(&rig.state);
+        state.write(&state.content);
         let requests = sts.request_count();
-        let args = [&["--state", rig.path.to_str().unwrap()], args].concat();
+        let args = [&["--state", state.path.to_str().unwrap()], args].concat();
         let daemon = beside(sts, &args, env);
-        rig.assert_ignored(&daemon, requests, reason);
+        state.assert_ignored(&daemon, requests, reason);
     }
 
-    // The same user with another AccessKey: it is unknown that it is the same user.
-    rig.put(&rig.state);
+    // The daemon does not know that another AccessKey belongs to the same user.
+    state.write(&state.content);
     let requests = sts.request_count();
     sts.rotate_access_key();
-    rig.assert_ignored(&start(sts, &rig.path), requests, obtained_otherwise);
+    state.assert_ignored(&start(sts, &state.path), requests, other_settings);
 
-    rig.put(&rig.state);
+    state.write(&state.content);
     let (requests, key) = (sts.request_count(), sts.access_key());
-    let (id, secret) = (rig.scratch.join("id"), rig.scratch.join("secret"));
+    let (id, secret) = (state.scratch.join("id"), state.scratch.join("secret"));
     fs::write(&id, &key.id).unwrap();
     fs::write(&secret, key.secret.expose_secret()).unwrap();
     let files = [
@@ -123,17 +123,17 @@ async fn credentials_of_another_role_session_or_identity_are_never_served() {
             secret.to_str().unwrap(),
         ),
     ];
-    let args = ["--state", rig.path.to_str().unwrap()];
-    rig.assert_ignored(&with(sts, &args, &files), requests, obtained_otherwise);
+    let args = ["--state", state.path.to_str().unwrap()];
+    state.assert_ignored(&with(sts, &args, &files), requests, other_settings);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_state_that_may_be_invalid_is_ignored_and_replaced() {
-    let rig = Rig::new().await;
-    let text = String::from_utf8(rig.state.clone()).unwrap();
-    let half = &rig.state[..rig.state.len() / 2];
+async fn an_unsafe_or_damaged_state_is_ignored_and_replaced() {
+    let state = SavedState::new().await;
+    let text = String::from_utf8(state.content.clone()).unwrap();
+    let half = &state.content[..state.content.len() / 2];
     let edited = text.replace("\"access_key_id\":\"STS.", "\"access_key_id\":\"STS.x");
-    let later = text.replace("{\"ram-sidecar-state\":1", "{\"ram-sidecar-state\":2");
+    let newer = text.replace("{\"ram-sidecar-state\":1", "{\"ram-sidecar-state\":2");
     let mode = |mode| {
         move |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap()
     };
@@ -152,35 +152,35 @@ async fn a_state_that_may_be_invalid_is_ignored_and_replaced() {
             Box::new(mode(0o620)),
         ),
         ("it is a symbolic link", Box::new(link)),
-        ("it is damaged", Box::new(|_| rig.put(half))),
-        ("it is damaged", Box::new(|_| rig.put(b""))),
-        ("it is damaged", Box::new(|_| rig.put(edited.as_bytes()))),
-        ("format version 2", Box::new(|_| rig.put(later.as_bytes()))),
+        ("it is damaged", Box::new(|_| state.write(half))),
+        ("it is damaged", Box::new(|_| state.write(b""))),
+        ("it is damaged", Box::new(|_| state.write(&edited))),
+        ("format version 2", Box::new(|_| state.write(&newer))),
     ];
     if required("root", rustix::process::geteuid().is_root()) {
-        let give = |path: &Path| chown(path, Some(65_534), None).unwrap();
-        cases.push(("it belongs to user 65534", Box::new(give)));
+        let change_owner = |path: &Path| chown(path, Some(65_534), None).unwrap();
+        cases.push(("it belongs to user 65534", Box::new(change_owner)));
     }
     for (reason, damage) in cases {
-        rig.put(&rig.state);
-        damage(&rig.path);
-        let requests = rig.sts.request_count();
-        let daemon = start(&rig.sts, &rig.path);
-        rig.assert_ignored(&daemon, requests, reason);
+        state.write(&state.content);
+        damage(&state.path);
+        let requests = state.sts.request_count();
+        let daemon = start(&state.sts, &state.path);
+        state.assert_ignored(&daemon, requests, reason);
         let warning = daemon.logged("is ignored");
         assert!(warning.contains("WARN"), "{warning}");
-        let new = settled(&daemon, &rig.path);
-        let found = fs::symlink_metadata(&rig.path).unwrap();
-        assert!(found.is_file() && found.permissions().mode() & 0o7777 == 0o600);
+        let new = wait_until_saved(&daemon, &state.path);
+        let metadata = fs::symlink_metadata(&state.path).unwrap();
+        assert!(metadata.is_file() && metadata.permissions().mode() & 0o7777 == 0o600);
         drop(daemon);
-        let successor = start(&rig.sts, &rig.path);
+        let successor = start(&state.sts, &state.path);
         assert_eq!(successor.credentials().body, new.body, "{reason}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_not_a_state_is_ignored_and_remains_unchanged() {
-    let rig = Rig::new().await;
+    let state = SavedState::new().await;
     let pipe = |path: &Path| {
         fs::remove_file(path).unwrap();
         let made = Command::new("mkfifo")
@@ -196,30 +196,30 @@ async fn a_file_that_is_not_a_state_is_ignored_and_remains_unchanged() {
             Box::new(pipe),
         ),
         (
-            "it does not hold a state of ram-sidecar",
-            "it exists and is not as ram-sidecar writes it",
-            Box::new(|_| rig.put(b"[role]\narn = 'mine'\n")),
+            "it does not contain a state of ram-sidecar",
+            "it exists and is not in ram-sidecar's format",
+            Box::new(|_| state.write(b"[role]\narn = 'mine'\n")),
         ),
     ];
-    for (reason, not_written, damage) in cases {
-        damage(&rig.path);
-        let before = fs::symlink_metadata(&rig.path).unwrap();
-        let requests = rig.sts.request_count();
-        let daemon = start(&rig.sts, &rig.path);
-        rig.assert_ignored(&daemon, requests, reason);
-        let ready = eventually("the failure shows", || {
+    for (reason, write_error, damage) in cases {
+        damage(&state.path);
+        let before = fs::symlink_metadata(&state.path).unwrap();
+        let requests = state.sts.request_count();
+        let daemon = start(&state.sts, &state.path);
+        state.assert_ignored(&daemon, requests, reason);
+        let ready = eventually("/ready reports the failure", || {
             Some(daemon.probe("/ready")).filter(|ready| ready.body.contains("state_message"))
         });
         assert_eq!(ready.status, 200);
-        let sentence = ready.text("state_message");
-        assert!(sentence.contains(not_written), "{sentence}");
-        assert!(sentence.contains("name another file"), "{sentence}");
-        let found = fs::symlink_metadata(&rig.path).unwrap();
+        let message = ready.text("state_message");
+        assert!(message.contains(write_error), "{message}");
+        assert!(message.contains("name another file"), "{message}");
+        let metadata = fs::symlink_metadata(&state.path).unwrap();
         assert_eq!(
-            (found.file_type(), found.len()),
+            (metadata.file_type(), metadata.len()),
             (before.file_type(), before.len())
         );
-        fs::remove_file(&rig.path).unwrap();
+        fs::remove_file(&state.path).unwrap();
     }
 }
 
@@ -229,7 +229,7 @@ async fn expired_credentials_of_a_state_are_not_served() {
     let path = scratch.join("state");
     sts.set_faults(Plan::parse("lifetime=8s").unwrap());
     let first = start(&sts, &path);
-    let before = settled(&first, &path);
+    let before = wait_until_saved(&first, &path);
     drop(first);
     let end = time(&before, "Expiration") + TimeDelta::seconds(1);
     eventually("the credentials expire", || (now() > end).then_some(()));
