@@ -1,4 +1,4 @@
-//! What to type next, where the command line or the configuration is not enough.
+//! Hints: how to complete a command line or a configuration.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,10 @@ use super::Error;
 use super::input::{checked, config_file, variable};
 use crate::config::settings::CREDENTIALS_URI;
 use crate::config::{Checked, Config, Definition, Shown};
+use crate::failure::one_line;
 use crate::system::file;
 
-/// Adds where the command of `exec` and the file of `inject` go to the error about them.
+/// Adds a hint to the error about a misplaced command of `exec` or file of `inject`: the whole command line.
 pub(super) fn with_position(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     let Some(ContextValue::String(unexpected)) = error.get(ContextKind::InvalidArg) else {
         return error;
@@ -33,6 +34,8 @@ pub(super) fn with_position(mut error: clap::Error, arguments: &[OsString]) -> c
         Some("inject") => format!("a file goes after -f: `ram-sidecar {flags} -f {rest}`"),
         _ => return error,
     };
+    // A terminal must not obey what stands in an argument.
+    let tip: String = one_line(&tip).collect();
     let tip = ContextValue::StyledStrs(vec![tip.into()]);
     error.insert(ContextKind::Suggested, tip);
     error
@@ -79,10 +82,10 @@ fn next_step() -> String {
         return format!("found {profile}: add --identity profile, and --role-arn for the role");
     }
     if has_uri {
-        return "found ALIBABA_CLOUD_CREDENTIALS_URI, such as PAI's service: add --identity credentials_uri, and --role-arn if the job is to have another role".to_owned();
+        return "found ALIBABA_CLOUD_CREDENTIALS_URI, such as PAI's service: add --identity credentials_uri, and --role-arn to use another role".to_owned();
     }
     if std::fs::read_to_string(PRODUCT_NAME).is_ok_and(|name| name.trim() == ECS) {
-        return "found an ECS instance: add --identity ecs_ram_role, and --role-arn if the job is to have another role than the instance's".to_owned();
+        return "found an ECS instance: add --identity ecs_ram_role, and --role-arn to use another role than the instance's".to_owned();
     }
     "found neither a profile of aliyun-cli nor PAI's service nor an ECS instance: configure an identity and a role, or try it without an account, `ram-sidecar exec --sandbox -- CMD`".to_owned()
 }
@@ -104,15 +107,13 @@ fn profile(path: &Path) -> Option<String> {
     let Profile { name, mode } = profiles
         .into_iter()
         .find(|profile| profile.name == current)?;
-    Some(format!(
-        "the profile `{name}` ({mode}) of {}",
-        path.display()
-    ))
+    let found = format!("the profile `{name}` ({mode}) of {}", path.display());
+    Some(one_line(&found).collect())
 }
 
 /// The largest file of profiles that is read, in bytes.
 const MAX_PROFILES: usize = 1 << 20;
 
-/// The product name of the machine, which cloud-init reads too: unlike the metadata service, it answers without a network.
+/// The file with the product name of the machine, which cloud-init reads too: the metadata service would need a network.
 const PRODUCT_NAME: &str = "/sys/class/dmi/id/product_name";
 const ECS: &str = "Alibaba Cloud ECS";

@@ -23,7 +23,7 @@ settings! {
 
     /// The role to assume: acs:ram::<account id>:role/<name>
     ROLE_ARN: RoleArn = Setting::new("role.arn", "ARN", parse::role).env("ALIBABA_CLOUD_ROLE_ARN").common();
-    /// A prepared choice of the role; pai-default is PAI's default role, restricted to one OSS bucket; none is a job without a role and without credentials
+    /// pai-default (PAI's default role, for one OSS bucket) or none (no role and no credentials)
     ROLE_PRESET: Preset = Setting::new("role.preset", "PRESET", parse::preset).common().one_of(&["pai-default", "none"]);
     /// The account of PAI's default role, in digits
     ROLE_ACCOUNT_ID: AccountId = Setting::new("role.account_id", "ID", AccountId::parse).named("account-id");
@@ -104,7 +104,7 @@ settings! {
     CONTAINER_ENABLED: bool = Setting::new("container.enabled", "BOOL", parse::boolean).named("container").default("false").common();
     /// A file with the token that AWS SDKs must send (AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE); read again for every request
     CONTAINER_TOKEN_FILE: TokenFile = Setting::new("container.token_file", "PATH", parse::token_file);
-    /// The address that serves the ECS metadata dialect; 100.100.100.200:80 where the pod owns that address, or loopback
+    /// The address that answers as the ECS metadata service; 100.100.100.200:80 where the pod owns that address, or loopback
     METADATA_LISTEN: SocketAddr = Setting::new("metadata.listen", "ADDRESS", parse::metadata_address).common();
     /// Require a token for the ECS metadata dialect (hardened mode); OSS SDKs and ossutil send none
     METADATA_V2_ONLY: bool = Setting::new("metadata.v2_only", "BOOL", parse::boolean).default("false");
@@ -128,7 +128,7 @@ settings! {
     SHUTDOWN_DRAIN: Duration = Setting::new("shutdown.drain", "DURATION", parse::duration).named("drain").default("0s");
     /// The least severe level that is logged: error, warn, info, debug or trace
     LOG_LEVEL: LevelFilter = Setting::new("log.level", "LEVEL", parse::level).env("RAM_SIDECAR_LOG").default("info").common().one_of(&["error", "warn", "info", "debug", "trace"]);
-    /// The format of the log, text or json; by default text on a terminal, else json
+    /// The format of the log: text or json, by default text on a terminal, else json
     LOG_FORMAT: log::Format = Setting::new("log.format", "FORMAT", parse::format).common().one_of(&["text", "json"]);
 }
 

@@ -285,7 +285,7 @@ fn an_empty_variable_counts_as_unset() {
 #[test]
 fn error_begins_with_what_could_be_the_identity() {
     let scratch = Scratch::new();
-    let profiles = r#"{"current":"work","profiles":[{"name":"other","mode":"OIDC"},{"name":"work","mode":"AK"}]}"#;
+    let profiles = r#"{"current":"work","profiles":[{"name":"other","mode":"OIDC"},{"name":"work","mode":"A\u001bK"}]}"#;
     fs::create_dir(scratch.join(".aliyun")).unwrap();
     fs::write(scratch.join(".aliyun/config.json"), profiles).unwrap();
     let home = scratch.path().to_str().unwrap();
@@ -296,7 +296,7 @@ fn error_begins_with_what_could_be_the_identity() {
     for (env, found) in [
         (
             &[("HOME", home), uri][..],
-            "found the profile `work` (AK) of ",
+            "found the profile `work` (A K) of ",
         ),
         (&[uri], "found ALIBABA_CLOUD_CREDENTIALS_URI"),
         // Where the tests run on one, it is found.
