@@ -217,4 +217,5 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 const NOTES: &str = "\
 It prints no secret and changes nothing: it tries neither listeners nor files, and neither reads nor writes a state.
-Exit codes: 0 credentials were obtained, 64 usage, 69 they were not, also for errors in the configuration.";
+Exit codes: 0 credentials were obtained, 64 usage, 69 they were not, the configuration has errors, or the clock is off by
+15 minutes or more.";

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches};
 
-use super::definition::{settings, with_settings};
+use super::definition::{settings, with_default, with_settings};
 use super::hint::config;
 use super::input::variable;
 use super::output::print;
@@ -91,7 +91,7 @@ fn define(command: clap::Command) -> clap::Command {
                 .conflicts_with_all(flags().map(|setting| setting.key).chain(["config"]))
                 .help("The address of a running daemon's credentials"),
         );
-    with_settings(command, &OBEYED)
+    with_default(with_settings(command, &OBEYED), &LOG_LEVEL, "warn")
 }
 
 /// Returns the settings whose flags it takes.

@@ -14,7 +14,7 @@ use crate::config::{Checked, Config, Definition, Shown};
 use crate::failure::one_line;
 use crate::system::file;
 
-/// Adds a hint to the error about a misplaced command of `exec` or file of `inject`: the whole command line.
+/// Adds a hint to the error about a misplaced command of `exec` or file of `inject`.
 pub(super) fn with_position(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
     let Some(ContextValue::String(unexpected)) = error.get(ContextKind::InvalidArg) else {
         return error;
@@ -22,16 +22,14 @@ pub(super) fn with_position(mut error: clap::Error, arguments: &[OsString]) -> c
     if error.kind() != ErrorKind::UnknownArgument || unexpected.starts_with('-') {
         return error;
     }
-    let words: Vec<_> = arguments
-        .iter()
-        .map(|word| word.to_string_lossy())
-        .collect();
-    let position = words.iter().position(|word| word == unexpected);
-    let (flags, rest) = words.split_at(position.unwrap_or(words.len()));
-    let (flags, rest) = (flags.get(1..).unwrap_or_default().join(" "), rest.join(" "));
-    let tip = match flags.split(' ').next() {
-        Some("exec") => format!("the command goes after --: `ram-sidecar {flags} -- {rest}`"),
-        Some("inject") => format!("a file goes after -f: `ram-sidecar {flags} -f {rest}`"),
+    // The rest of the line may contain secrets.
+    let tip = match arguments.get(1).and_then(|name| name.to_str()) {
+        Some("exec") => {
+            format!("the command goes after --: `ram-sidecar exec [OPTIONS] -- {unexpected} …`")
+        }
+        Some("inject") => {
+            format!("a file goes after -f: `ram-sidecar inject [OPTIONS] -f {unexpected}`")
+        }
         _ => return error,
     };
     // A terminal must not obey what stands in an argument.
@@ -84,7 +82,9 @@ fn next_step() -> String {
     if has_uri {
         return "found ALIBABA_CLOUD_CREDENTIALS_URI, such as PAI's service: add --identity credentials_uri, and --role-arn to use another role".to_owned();
     }
-    if std::fs::read_to_string(PRODUCT_NAME).is_ok_and(|name| name.trim() == ECS) {
+    // In a pod, that would be the role of the node.
+    let is_pod = variable("KUBERNETES_SERVICE_HOST").is_some();
+    if !is_pod && std::fs::read_to_string(PRODUCT_NAME).is_ok_and(|name| name.trim() == ECS) {
         return "found an ECS instance: add --identity ecs_ram_role, and --role-arn to use another role than the instance's".to_owned();
     }
     "found neither a profile of aliyun-cli nor PAI's service nor an ECS instance: configure an identity and a role, or try it without an account, `ram-sidecar exec --sandbox -- CMD`".to_owned()

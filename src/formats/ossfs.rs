@@ -1,7 +1,6 @@
-//! The directory that ossfs and ossfs2 read: one file for each value.
+//! A directory with one file for each value, under the names of the container storage interface driver of Alibaba Cloud.
 //!
-//! ossfs takes it as `-o passwd_file=DIRECTORY`, ossfs2 each file of it: `oss_sts_multi_conf_ak_file`, `…_sk_file` and
-//! `…_token_file`. The names are those of the container storage interface driver of Alibaba Cloud.
+//! `JindoSDK` reads it as `secrets:///DIRECTORY/`. ossfs 1.91.10 refuses a directory as its `passwd_file`.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};

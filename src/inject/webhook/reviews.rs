@@ -182,7 +182,17 @@ async fn read<'a>(
         .and_then(|value| value.to_str().ok()?.parse().ok());
     let (mut text, mut permit, mut size) = (Vec::new(), None, 0_usize);
     let mut deadline = Instant::now() + BODY_TIMEOUT;
-    while let Some(chunk) = next(&mut body, deadline).await? {
+    loop {
+        let chunk = match next(&mut body, deadline).await {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => break,
+            // What is too large is refused as that, however slowly the rest arrives.
+            Err(_) if size.max(declared.unwrap_or_default()) > MAX_BODY => {
+                size = usize::MAX;
+                break;
+            }
+            Err(refused) => return Err(refused),
+        };
         size = size.saturating_add(chunk.len());
         if size > MAX_READ {
             break;

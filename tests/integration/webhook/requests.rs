@@ -150,6 +150,17 @@ async fn requests_that_are_not_reviews_are_rejected_with_a_reason() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert_eq!(http::parse(&answer).text("Code"), "TooSlow");
+
+    // One that declares too much is refused for that, although its body never ends.
+    let mut stream = client.connect().await.unwrap();
+    let declared = format!("Content-Length: {}", large.len());
+    let stalled = posted(&large)
+        .split_once(&declared)
+        .map(|(head, _)| format!("{head}{declared}\r\n\r\n{{"));
+    stream.write_all(stalled.unwrap().as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert_eq!(http::parse(&answer).text("Code"), "TooLarge");
 }
 
 #[tokio::test(flavor = "multi_thread")]
