@@ -106,7 +106,7 @@ async fn report(given: &ArgMatches, checked: Checked) -> Report {
         candidates,
         outcome,
     } = checked;
-    let hint = hint::of(given, &settings);
+    let hint = hint::on_identity(given, &settings);
     let mut report = Report::new(settings, candidates);
     match outcome {
         Ok(config) => {

@@ -1,7 +1,7 @@
 //! Hints: how to complete a command line or a configuration.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -41,7 +41,7 @@ pub(super) fn with_position(mut error: clap::Error, arguments: &[OsString]) -> c
 
 /// Gathers what is given, and returns the configuration.
 ///
-/// Fails with all errors; where nothing is configured, with what could be.
+/// Fails with all errors; if nothing is configured, a hint on an identity precedes them.
 pub(super) fn config(
     matches: &ArgMatches,
     defaults: Vec<(&'static Definition, String)>,
@@ -49,45 +49,52 @@ pub(super) fn config(
     let Checked {
         settings, outcome, ..
     } = checked(matches, defaults);
-    outcome.map_err(|errors| match of(matches, &settings) {
+    outcome.map_err(|errors| match on_identity(matches, &settings) {
         Some(hint) => Error::Configuration(format!("{hint}\n{errors}").into()),
         None => errors.into(),
     })
 }
 
-/// Returns what could be the identity on this machine, and what to type for it, if nothing has been configured: no file, no
-/// role, no identity and no sandbox.
-pub(super) fn of(given: &ArgMatches, settings: &[Shown]) -> Option<String> {
-    // The variable of this key is for clients, unless identity.type chooses it.
-    let is_choice = |setting: &&Shown| {
+/// Returns a hint on an identity of this machine if nothing is configured: no file, role, identity or sandbox.
+pub(super) fn on_identity(matches: &ArgMatches, settings: &[Shown]) -> Option<String> {
+    // The variable of this key does not count as configuration: clients read it too.
+    let is_choice = |setting: &Shown| {
         ["role.", "identity."]
             .iter()
             .any(|section| setting.key.starts_with(section))
             && setting.key != CREDENTIALS_URI.key
             && setting.origin != "default"
     };
-    let has_sandbox = given.try_get_one("sandbox").ok().flatten() == Some(&true);
-    let is_configured =
-        has_sandbox || config_file(given).is_some() || settings.iter().any(|s| is_choice(&s));
-    (!is_configured).then(next_step)
+    let has_sandbox = matches.try_get_one("sandbox").ok().flatten() == Some(&true);
+    if has_sandbox || config_file(matches).is_some() || settings.iter().any(is_choice) {
+        return None;
+    }
+    let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
+    let profile =
+        variable("HOME").and_then(|home| profile(&Path::new(&home).join(".aliyun/config.json")));
+    // In a pod, the role of the ECS instance would be that of the node.
+    let product = std::fs::read_to_string(PRODUCT_NAME).unwrap_or_default();
+    let is_instance = !is_set("KUBERNETES_SERVICE_HOST") && product.trim() == ECS_PRODUCT_NAME;
+    Some(hint(
+        profile,
+        is_set("ALIBABA_CLOUD_CREDENTIALS_URI"),
+        is_instance,
+    ))
 }
 
-fn next_step() -> String {
-    let home = variable("HOME").map(PathBuf::from);
-    let profile = home.and_then(|home| profile(&home.join(".aliyun/config.json")));
-    let has_uri = variable("ALIBABA_CLOUD_CREDENTIALS_URI").is_some_and(|uri| !uri.is_empty());
+/// Returns the hint for what was found: a profile, the variable of a server of credentials, an ECS instance, or nothing.
+fn hint(profile: Option<String>, has_uri: bool, is_instance: bool) -> String {
     if let Some(profile) = profile {
         return format!("found {profile}: add --identity profile, and --role-arn for the role");
     }
-    if has_uri {
-        return "found ALIBABA_CLOUD_CREDENTIALS_URI, such as PAI's service: add --identity credentials_uri, and --role-arn to use another role".to_owned();
-    }
-    // In a pod, that would be the role of the node.
-    let is_pod = variable("KUBERNETES_SERVICE_HOST").is_some();
-    if !is_pod && std::fs::read_to_string(PRODUCT_NAME).is_ok_and(|name| name.trim() == ECS) {
-        return "found an ECS instance: add --identity ecs_ram_role, and --role-arn to use another role than the instance's".to_owned();
-    }
-    "found neither a profile of aliyun-cli nor PAI's service nor an ECS instance: configure an identity and a role, or try it without an account, `ram-sidecar exec --sandbox -- CMD`".to_owned()
+    let hint = if has_uri {
+        "found ALIBABA_CLOUD_CREDENTIALS_URI, such as PAI's service: add --identity credentials_uri, and --role-arn to use another role"
+    } else if is_instance {
+        "found an ECS instance: add --identity ecs_ram_role, and --role-arn to use another role than the instance's"
+    } else {
+        "found neither a profile of aliyun-cli nor PAI's service nor an ECS instance: configure an identity and a role, or try it without an account, `ram-sidecar exec --sandbox -- CMD`"
+    };
+    hint.to_owned()
 }
 
 /// Describes the current profile of aliyun-cli, if there is one.
@@ -102,7 +109,7 @@ fn profile(path: &Path) -> Option<String> {
         name: String,
         mode: String,
     }
-    let text = file::read_regular(path, MAX_PROFILES).ok()?;
+    let text = file::read_regular(path, MAX_FILE_SIZE).ok()?;
     let File { current, profiles } = serde_json::from_slice(&text).ok()?;
     let Profile { name, mode } = profiles
         .into_iter()
@@ -112,8 +119,27 @@ fn profile(path: &Path) -> Option<String> {
 }
 
 /// The largest file of profiles that is read, in bytes.
-const MAX_PROFILES: usize = 1 << 20;
+const MAX_FILE_SIZE: usize = 1 << 20;
 
 /// The file with the product name of the machine, which cloud-init reads too: the metadata service would need a network.
 const PRODUCT_NAME: &str = "/sys/class/dmi/id/product_name";
-const ECS: &str = "Alibaba Cloud ECS";
+const ECS_PRODUCT_NAME: &str = "Alibaba Cloud ECS";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hint_names_the_flag_for_what_was_found() {
+        let profile = || Some("the profile `work`".to_owned());
+        for (profile, has_uri, is_instance, flag) in [
+            (profile(), true, true, "--identity profile"),
+            (None, true, true, "--identity credentials_uri"),
+            (None, false, true, "--identity ecs_ram_role"),
+            (None, false, false, "exec --sandbox"),
+        ] {
+            let hint = hint(profile, has_uri, is_instance);
+            assert!(hint.contains(flag), "{flag}: {hint}");
+        }
+    }
+}

@@ -19,14 +19,9 @@ pub fn commands(credentials: &Credentials) -> Bytes {
     lines(credentials, "export ")
 }
 
-/// Returns the variables of OSS, of which no provider of the other SDKs knows.
-pub fn oss(credentials: &Credentials) -> [(&'static str, &str); 3] {
-    let [id, secret, token] = super::parts(credentials);
-    [
-        ("OSS_ACCESS_KEY_ID", id),
-        ("OSS_ACCESS_KEY_SECRET", secret),
-        ("OSS_SESSION_TOKEN", token),
-    ]
+/// Returns the variables of OSS, named by [`OSS_NAMES`].
+pub fn oss(credentials: &Credentials) -> impl Iterator<Item = (&'static str, &str)> {
+    OSS_NAMES.into_iter().zip(super::parts(credentials))
 }
 
 /// Reads when the credentials in a file expire; nothing if it has another format.
@@ -64,6 +59,13 @@ fn quote(text: &mut Zeroizing<Vec<u8>>, value: &str) {
     }
     text.push(b'\'');
 }
+
+/// The variables that OSS's own tools read: the AccessKey ID, the secret and the token.
+pub const OSS_NAMES: [&str; 3] = [
+    "OSS_ACCESS_KEY_ID",
+    "OSS_ACCESS_KEY_SECRET",
+    "OSS_SESSION_TOKEN",
+];
 
 /// The start of the lines of the AccessKey ID, the secret and the token.
 const LINES: [[&str; 2]; 3] = [

@@ -3,7 +3,7 @@
 /// The code of a response to a request that is refused, or that comes too early; every other code is that of a failure.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusalCode {
-    /// The `Code` of the body; the metadata dialect has some as the title of a page.
+    /// The `Code` of the body.
     pub code: &'static str,
     /// The HTTP status.
     pub status: u16,

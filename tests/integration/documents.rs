@@ -144,24 +144,32 @@ fn every_test_that_a_table_names_is_there() {
         let text = document(name);
         let quoted = text.split('`').skip(1).step_by(2);
         for (file, test) in quoted.filter_map(|name| name.split_once(".rs::")) {
-            let code = document(&format!("{file}.rs"));
-            let lines: Vec<&str> = code.lines().map(str::trim_start).collect();
-            let signature = format!("{test}() {{");
-            let begins = |line: &&str| {
-                let line = line.strip_prefix("async ").unwrap_or(line);
-                line.strip_prefix("fn ") == Some(signature.as_str())
-            };
-            let at = lines.iter().position(begins);
-            let at = at.unwrap_or_else(|| panic!("{name}: there is no {test} in {file}.rs"));
-            // Between the attribute and the function there may be others.
-            let mut above = lines[..at].iter().rev();
-            let attributes = above.by_ref().take_while(|line| line.starts_with('#'));
-            let is_test = attributes
-                .filter_map(|line| line.strip_prefix("#["))
-                .any(|line| line.starts_with("test]") || line.starts_with("tokio::test"));
-            assert!(is_test, "{name}: {test} in {file}.rs is not a test");
+            assert_test(name, file, test);
             count += 1;
         }
     }
     assert!(count > 100, "only {count} were found");
+}
+
+/// Asserts that `file`, without its extension, has the `test` that a document names.
+fn assert_test(document_name: &str, file: &str, test: &str) {
+    let code = document(&format!("{file}.rs"));
+    let lines: Vec<&str> = code.lines().map(str::trim_start).collect();
+    let signature = format!("{test}() {{");
+    let begins = |line: &&str| {
+        let line = line.strip_prefix("async ").unwrap_or(line);
+        line.strip_prefix("fn ") == Some(signature.as_str())
+    };
+    let at = lines.iter().position(begins);
+    let at = at.unwrap_or_else(|| panic!("{document_name}: there is no {test} in {file}.rs"));
+    // Between the attribute and the function there may be others.
+    let mut above = lines[..at].iter().rev();
+    let attributes = above.by_ref().take_while(|line| line.starts_with('#'));
+    let is_test = attributes
+        .filter_map(|line| line.strip_prefix("#["))
+        .any(|line| line.starts_with("test]") || line.starts_with("tokio::test"));
+    assert!(
+        is_test,
+        "{document_name}: {test} in {file}.rs is not a test"
+    );
 }

@@ -148,19 +148,17 @@ impl Report {
         self.verdict = vec![failure.to_string()];
     }
 
-    /// Judges the clock of this machine after all else. A request whose time is off by more than 15 minutes is refused.
+    /// Judges the clock of this machine, which is the verdict only if everything else is good.
     pub(super) fn judge_clock(&mut self) {
-        let Some(ahead) = self.clock_ahead_seconds else {
-            return;
-        };
+        let ahead = self.clock_ahead_seconds.unwrap_or_default();
         let off = ahead.unsigned_abs();
+        if off < CLOCK_WARNING {
+            return;
+        }
         let direction = if ahead > 0 { "ahead of" } else { "behind" };
         let sentence = format!(
             "The clock of this machine is {off} s {direction} that of STS: set it (NTP); other programs judge by it whether credentials have expired, and services refuse requests that are off by 15 minutes."
         );
-        if off < CLOCK_WARNING {
-            return;
-        }
         if off < CLOCK_FAILURE || !self.good {
             self.warnings.push(sentence);
         } else {
@@ -181,7 +179,11 @@ impl Report {
 
     /// Returns the text for people.
     pub(super) fn text(&self, style: Style) -> String {
-        Text::new(self, style).to_string()
+        Text {
+            report: self,
+            style,
+        }
+        .to_string()
     }
 }
 
@@ -219,8 +221,8 @@ impl Role {
     }
 }
 
-/// How far the clock may be off before a warning, in seconds.
+/// The least deviation of the clock that is a warning, in seconds: more than 30.
 const CLOCK_WARNING: u64 = 31;
 
-/// How far the clock is off when services refuse requests, in seconds.
+/// The least deviation of the clock with which services refuse requests, in seconds.
 const CLOCK_FAILURE: u64 = 15 * 60;

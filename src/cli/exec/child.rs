@@ -63,12 +63,8 @@ pub(super) fn start(handle: &Handle, options: &Options) -> io::Result<Child> {
 /// Adds the variables of OSS. No other: `ALIBABA_CLOUD_ACCESS_KEY_ID` would come before the URI in every SDK's chain.
 fn export_oss(command: &mut Command, handle: &Handle) {
     let Some(current) = handle.current() else {
-        // Not those of this process either.
-        for name in [
-            "OSS_ACCESS_KEY_ID",
-            "OSS_ACCESS_KEY_SECRET",
-            "OSS_SESSION_TOKEN",
-        ] {
+        // Inherited ones would be those of somebody else.
+        for name in env::OSS_NAMES {
             command.env_remove(name);
         }
         warn!("--env oss sets nothing, because there are no credentials");

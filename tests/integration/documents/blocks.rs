@@ -1,22 +1,22 @@
 //! Every code block of the documents is run, is checked by a test, or says why it is not.
 //!
-//! The comment above a block is `<!-- run: GROUP -->`, `<!-- checked: TEST -->` or `<!-- not run: REASON -->`. The blocks of a
+//! The comment above a block is `<!-- run: GROUP -->`, `<!-- checked: FILE.rs::TEST -->` or `<!-- not run: REASON -->`. The blocks of a
 //! group of one document are one script, in a network of its own: with the STS of a sandbox, stubs of OSS and MaxCompute, and
 //! real packages. Where a script calls a daemon that it does not start, one runs.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
 use ram_sidecar::sandbox::{Options, Sandbox};
 use rustix::process::{Pid, Signal, kill_process_group};
 use secrecy::ExposeSecret as _;
 
-use super::document;
+use super::{assert_test, document};
 use crate::clients::issued_by;
 use crate::namespace;
 use crate::support::{Scratch, environment, eventually};
@@ -26,7 +26,6 @@ use crate::{stub_odps, stub_oss, stub_s3};
 /// A code block, and what its comment says.
 struct Block {
     document: String,
-    line: usize,
     treatment: Treatment,
     language: String,
     text: String,
@@ -87,7 +86,6 @@ fn blocks() -> Vec<Block> {
             };
             blocks.push(Block {
                 document: name.clone(),
-                line: number + 1,
                 treatment,
                 language: language.to_owned(),
                 text: body.join("\n"),
@@ -101,31 +99,14 @@ fn blocks() -> Vec<Block> {
 #[expect(clippy::print_stdout, reason = "the share is of interest")]
 fn four_in_five_blocks_of_the_guides_are_run_or_checked() {
     let blocks = blocks();
-    let sources = || {
-        let mut command = Command::new("git");
-        command.args([
-            "grep",
-            "-hE",
-            "^(async )?fn [a-z0-9_]+\\(\\) \\{",
-            "tests",
-            "src",
-        ]);
-        let output = command.current_dir(env!("CARGO_MANIFEST_DIR")).output();
-        String::from_utf8(output.unwrap().stdout).unwrap()
-    };
-    let sources = sources();
     let (mut all, mut guides, mut proven, mut proven_guides) = (0, 0, 0, 0);
     for block in &blocks {
         let is_guide = block.document.contains("/guides/");
         let is_proven = match &block.treatment {
             Treatment::Run(_) => true,
             Treatment::Checked(test) => {
-                assert!(
-                    sources.contains(&format!("fn {test}() {{")),
-                    "{}:{}: there is no test {test}",
-                    block.document,
-                    block.line
-                );
+                let (file, test) = test.split_once(".rs::").expect("FILE.rs::TEST");
+                assert_test(&block.document, file, test);
                 true
             }
             Treatment::NotRun => false,
@@ -147,7 +128,7 @@ fn four_in_five_blocks_of_the_guides_are_run_or_checked() {
 #[test]
 fn every_runnable_block_runs() {
     if Language::Python.is_installed() {
-        namespace::passes(concat!(module_path!()), "blocks_run_in_their_own_network");
+        namespace::passes(module_path!(), "blocks_run_in_their_own_network");
     }
 }
 
@@ -209,76 +190,54 @@ fn run(script: &str, variables: &[(&str, String)]) -> Result<(), String> {
     let home = Scratch::new();
     // A refused request is a failure, although the documents do not say --fail.
     fs::write(home.join(".curlrc"), "fail\n").unwrap();
-    let program = Path::new(env!("CARGO_BIN_EXE_ram-sidecar"))
-        .parent()
-        .unwrap();
-    let python = Language::Python.program("pod", home.path()).unwrap();
-    let python = PathBuf::from(python.get_program())
-        .parent()
-        .unwrap()
-        .to_owned();
-    let path = environment("PATH").unwrap_or_default();
-    let path = format!(
-        "{}:{}:{}:/usr/sbin:/sbin",
-        program.display(),
-        python.display(),
-        path.display()
-    );
-    let with_environment = |command: &mut Command| {
-        let command = command
-            .env_clear()
-            .env("PATH", &path)
-            .env("HOME", home.path());
-        command.envs(variables.iter().map(|(name, value)| (name, value)));
-        command
-            .current_dir(home.path())
-            .stdin(Stdio::null())
-            .process_group(0);
-    };
     let needs_daemon = script.contains("127.0.0.1:700") && !script.contains("ram-sidecar serve");
-    let daemon = needs_daemon.then(|| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ram-sidecar"));
-        with_environment(command.args(["serve", "--log-level", "error"]));
-        let daemon = command.stdout(Stdio::null()).spawn().unwrap();
-        let ready = || {
-            Command::new(env!("CARGO_BIN_EXE_ram-sidecar"))
-                .args(["health", "ready"])
-                .output()
-                .unwrap()
-                .status
-                .success()
-                .then_some(())
-        };
-        eventually("a daemon", ready);
-        daemon
-    });
-    let mut command = Command::new("timeout");
-    command.args(["60", "bash", "-euo", "pipefail", "-c", script]);
-    with_environment(&mut command);
+    let daemon = if needs_daemon {
+        "ram-sidecar serve --log-level error > daemon &\nram-sidecar wait\n"
+    } else {
+        ""
+    };
+    let python = Language::Python.program("pod", home.path()).unwrap();
+    let programs = [
+        env!("CARGO_BIN_EXE_ram-sidecar").as_ref(),
+        python.get_program(),
+    ];
+    let directories = programs.map(|program| Path::new(program).parent().unwrap().to_owned());
+    let inherited = environment("PATH").unwrap_or_default();
+    let inherited = std::env::split_paths(&inherited).chain(["/usr/sbin".into(), "/sbin".into()]);
+    let path = std::env::join_paths(directories.into_iter().chain(inherited)).unwrap();
     let log = fs::File::create(home.join(".output")).unwrap();
-    command.stdout(log.try_clone().unwrap()).stderr(log);
-    let mut child = command.spawn().unwrap();
+    let mut child = Command::new("timeout")
+        .args([
+            "60",
+            "bash",
+            "-euo",
+            "pipefail",
+            "-c",
+            &format!("{daemon}{script}"),
+        ])
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", home.path())
+        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .current_dir(home.path())
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+        .unwrap();
     let status = child.wait().unwrap();
-    for id in [
-        Some(child.id()),
-        daemon.as_ref().map(std::process::Child::id),
-    ]
-    .into_iter()
-    .flatten()
-    {
-        let group = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
-        let _ = kill_process_group(group, Signal::KILL);
-    }
-    if let Some(mut daemon) = daemon {
-        let _ = daemon.wait();
-    }
-    // Their ports are free again a moment later.
-    std::thread::sleep(Duration::from_millis(50));
+    let group = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    let _ = kill_process_group(group, Signal::KILL);
+    let are_free = || {
+        let mut ports = [7002, 7003, 7005].into_iter();
+        let is_free = |port| TcpListener::bind(("127.0.0.1", port)).is_ok();
+        ports.all(is_free).then_some(())
+    };
+    eventually("the ports of the script are free", are_free);
     if status.success() {
         return Ok(());
     }
-    Err(format!(
-        "{status}: {}",
-        fs::read_to_string(home.join(".output")).unwrap_or_default()
-    ))
+    let output = fs::read_to_string(home.join(".output")).unwrap_or_default();
+    Err(format!("{status}: {output}"))
 }

@@ -3,12 +3,12 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{Call, Found, Report};
+use crate::failure::one_line;
 
 /// Formats a report for people.
 pub(super) struct Text<'a> {
-    report: &'a Report,
-    style: Style,
-    sections: Vec<(&'static str, Vec<Line>)>,
+    pub(super) report: &'a Report,
+    pub(super) style: Style,
 }
 
 /// How to format a report.
@@ -36,23 +36,7 @@ enum Mark {
     Failure,
 }
 
-impl<'a> Text<'a> {
-    pub(super) fn new(report: &'a Report, style: Style) -> Self {
-        let mut text = Self {
-            report,
-            style,
-            sections: Vec::new(),
-        };
-        text.sections = vec![
-            ("Settings", text.settings()),
-            ("Identity", text.identity()),
-            ("Role", text.roles()),
-            ("STS", text.sts()),
-            ("Credentials", text.credentials()),
-        ];
-        text
-    }
-
+impl Text<'_> {
     fn settings(&self) -> Vec<Line> {
         let mark = if self.report.stage == Some("configuration") {
             Mark::None
@@ -74,9 +58,10 @@ impl<'a> Text<'a> {
         let report = self.report;
         let mut lines = Vec::new();
         if let Some(kind) = report.identity {
-            let mark = match self.outcome("identity") {
-                Mark::Failure => Mark::Failure,
-                _ => Mark::Good,
+            let mark = if report.stage == Some("identity") {
+                Mark::Failure
+            } else {
+                Mark::Good
             };
             lines.push(Line::new(mark, "type", kind.to_owned()));
         }
@@ -207,9 +192,16 @@ impl<'a> Text<'a> {
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let lines = || self.sections.iter().flat_map(|(_, lines)| lines);
-        let width = lines().map(|line| line.label.len()).max().unwrap_or(0);
-        for (heading, lines) in &self.sections {
+        let sections = [
+            ("Settings", self.settings()),
+            ("Identity", self.identity()),
+            ("Role", self.roles()),
+            ("STS", self.sts()),
+            ("Credentials", self.credentials()),
+        ];
+        let lines = sections.iter().flat_map(|(_, lines)| lines);
+        let width = lines.map(|line| line.label.len()).max().unwrap_or(0);
+        for (heading, lines) in &sections {
             if lines.is_empty() {
                 continue;
             }
@@ -241,9 +233,9 @@ impl Line {
     }
 }
 
-/// Replaces control characters, which a terminal would obey.
+/// Replaces what a terminal would obey.
 fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ")
+    one_line(text).collect()
 }
 
 const BOLD: &str = "1";
