@@ -8,7 +8,7 @@ use ram_sidecar::time::clock::Clock;
 use serde_json::{Value, json};
 
 use crate::serving::LISTEN;
-use crate::support::{Daemon, Scratch, eventually};
+use crate::support::{Daemon, Scratch, eventually, unused_address};
 use crate::upstream::{beside, sts};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -139,10 +139,7 @@ async fn pai_default_role_is_derived_from_the_account_and_narrowed_to_the_bucket
 #[tokio::test(flavor = "multi_thread")]
 async fn request_fails_over_when_an_endpoint_is_unreachable_throttles_or_fails() {
     let (first, second) = (sts().await, sts().await);
-    let unreachable = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let unreachable = unused_address();
     // The last endpoint does not know the key; the test only counts its requests.
     let endpoints = format!(
         "http://{unreachable},{},{}",
@@ -242,8 +239,7 @@ async fn endpoint_that_sends_retry_after_is_not_called_while_another_is_tried() 
         acs_retry_after: None,
     };
     sts.inject(fault, Times::UntilCleared);
-    let unreachable = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let unreachable = unreachable.local_addr().unwrap();
+    let unreachable = unused_address();
     let endpoints = format!("{},http://{unreachable}", sts.endpoint());
     let env = [("ALIBABA_CLOUD_STS_ENDPOINT", endpoints.as_str())];
     let daemon = beside(&sts, &[], &env);
@@ -264,10 +260,7 @@ async fn endpoint_that_sends_retry_after_is_not_called_while_another_is_tried() 
 async fn diagnosis_names_the_failure_of_every_endpoint() {
     let sts = sts().await;
     sts.inject(Fault::InternalError, Times::UntilCleared);
-    let unreachable = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let unreachable = unused_address();
     let endpoints = format!("http://{unreachable},{}", sts.endpoint());
     let daemon = beside(
         &sts,

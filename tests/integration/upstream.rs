@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::http;
 use crate::serving::LISTEN;
-use crate::support::{Daemon, Scratch, eventually};
+use crate::support::{Daemon, Scratch, eventually, unused_address};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -209,9 +209,7 @@ async fn credentials_expire_on_time_while_sts_is_unreachable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn unreachable_sts_is_diagnosed() {
     let sts = sts().await;
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", nowhere.local_addr().unwrap());
-    drop(nowhere);
+    let endpoint = format!("http://{}", unused_address());
     let daemon = beside(&sts, &["--sts-endpoint", &endpoint], &[]);
     let message = daemon.logged("No credentials");
     assert!(

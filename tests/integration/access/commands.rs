@@ -6,7 +6,7 @@ use std::net::TcpListener;
 
 use crate::http;
 use crate::serving::LISTEN;
-use crate::support::{Daemon, Ended, Scratch, eventually, run_command};
+use crate::support::{Daemon, Ended, Scratch, eventually, run_command, unused_address};
 
 const PROBES: [&str; 3] = ["live", "ready", "startup"];
 
@@ -93,7 +93,7 @@ fn health_fails_with_the_message_of_the_daemon() {
 
 #[test]
 fn errors_distinguish_an_absent_daemon_from_an_unhealthy_one() {
-    let free = free_address();
+    let free = unused_address().to_string();
     let no_daemon = format!("no ram-sidecar answers at {free} (admin.listen)");
     for (name, args, code) in [
         ("health", &["live"][..], 1),
@@ -165,7 +165,7 @@ fn wait_times_out_with_the_message_of_the_daemon() {
 
 #[test]
 fn wait_retries_until_the_daemon_starts() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind(unused_address()).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let waiting = std::thread::spawn({
         let address = address.clone();
@@ -272,9 +272,4 @@ fn only_a_program_of_the_pod_may_stop_the_daemon() {
     }
     assert_eq!(daemon.probe("/ready").status, 200);
     assert_eq!(daemon.credentials().status, 200);
-}
-
-fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().to_string()
 }

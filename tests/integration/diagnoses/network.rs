@@ -1,14 +1,12 @@
 //! An unreachable service, on real loopback sockets.
 
-use std::net::SocketAddr;
-
 use rcgen::CertificateParams;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::answers::serve_answer;
 use super::{Case, Diagnosis, case};
-use crate::support::Scratch;
+use crate::support::{Scratch, unused_address};
 use crate::tls::Front;
 use crate::upstream::{beside, sts};
 
@@ -46,7 +44,7 @@ fn connections() -> Vec<Case> {
             with_endpoint("sts.nowhere.invalid").await
         }),
         case("Nothing listens at the endpoint's port", async {
-            with_endpoint(&format!("http://{}", unused_address().await)).await
+            with_endpoint(&format!("http://{}", unused_address())).await
         }),
         case("There is no route to the endpoint", async {
             // A TCP connection to the broadcast address fails on every system.
@@ -63,7 +61,7 @@ fn connections() -> Vec<Case> {
             },
         ),
         case("Two endpoints fail for different reasons", async {
-            let first = format!("http://{}", unused_address().await);
+            let first = format!("http://{}", unused_address());
             with_endpoint(&format!("{first},sts.nowhere.invalid")).await
         }),
     ]
@@ -124,7 +122,7 @@ fn proxies() -> Vec<Case> {
             "503 Service Unavailable",
         ),
         case("Nothing listens at the proxy's port", async {
-            with_proxy(&format!("http://{}", unused_address().await)).await
+            with_proxy(&format!("http://{}", unused_address())).await
         }),
         case("The proxy's name does not exist", async {
             with_proxy("http://proxy.nowhere.invalid:3128").await
@@ -154,10 +152,4 @@ fn with_certificate(title: &str, certificate: CertificateParams, is_trusted: boo
         let ca_args = if is_trusted { &ca_option[..] } else { &[] };
         Diagnosis::of(beside(&sts, &[&args, ca_args].concat(), &[]))
     })
-}
-
-/// Returns an address where nothing listens.
-async fn unused_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap()
 }

@@ -1,6 +1,5 @@
 //! STS is unavailable before the daemon starts, and becomes available later.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,7 +10,7 @@ use crate::access::dialects;
 use crate::clients::{self, triple};
 use crate::sandbox::Sandbox;
 use crate::serving::LISTEN;
-use crate::support::{Daemon, Process, Scratch};
+use crate::support::{Daemon, Process, Scratch, unused_address};
 use crate::toolchains::Language;
 
 #[test]
@@ -53,9 +52,7 @@ fn every_dialect_reports_the_cause_within_its_timeout_and_serves_after_the_outag
 
 #[test]
 fn credentials_are_served_once_sts_listens_on_a_port_that_was_closed() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let address = unused_address().to_string();
     let scratch = Scratch::new();
     let keys = ["id", "secret"].map(|name| scratch.join(name));
     for key in &keys {

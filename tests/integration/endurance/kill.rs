@@ -1,7 +1,7 @@
 //! The process is killed under load and restarted on the same port.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::{Credentials, StopOnDrop, now, outcome};
 use crate::http::{self, Reply};
 use crate::sandbox::Sandbox;
-use crate::support::{Daemon, Scratch, eventually};
+use crate::support::{Daemon, Scratch, eventually, unused_address};
 
 #[test]
 fn without_a_state_clients_get_new_credentials_after_a_kill() {
@@ -40,9 +40,7 @@ fn kill_under_load(
         Scratch::new(),
     );
     let state = scratch.join("state");
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = unused_address();
     let start = || {
         let listen = address.to_string();
         let mut args = vec!["--listen", &listen, "--admin-listen", "off"];

@@ -1,6 +1,7 @@
 //! The output of `get`, and its errors.
 
 use super::*;
+use crate::support::unused_address;
 
 const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
@@ -163,9 +164,7 @@ fn get_reports_that_there_is_no_role() {
 
 #[test]
 fn get_reports_that_no_daemon_runs() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap();
-    drop(free);
+    let address = unused_address();
     let uri = format!("http://{address}/api/v1/credentials/planted-key");
     for stderr in [
         failed(&["--from", &uri], &[], 69),

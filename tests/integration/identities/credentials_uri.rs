@@ -1,7 +1,6 @@
 //! The identity `credentials_uri`, with a second daemon or a stub as the server.
 
 use std::fs;
-use std::net::TcpListener;
 
 use axum::http::StatusCode;
 use ram_sidecar::sandbox::{Fault, Sandbox, Times};
@@ -10,7 +9,7 @@ use serde_json::json;
 use crate::identities::{Planted, daemon, failing, fresh, refused, second_role, served_role};
 use crate::serving::LISTEN;
 use crate::stubs::{Reply, Stub};
-use crate::support::{Daemon, Scratch, run};
+use crate::support::{Daemon, Scratch, run, unused_address};
 use crate::tls::Front;
 use crate::upstream::{beside, renew_until, sts};
 
@@ -206,9 +205,7 @@ async fn request_to_loopback_bypasses_the_proxy() {
 
 #[test]
 fn own_address_is_a_configuration_error_under_every_name() {
-    let free = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let port = unused_address().port();
     for host in ["127.0.0.1", "localhost", "[::1]", "127.0.0.2"] {
         let uri = format!("http://{host}:{port}/api/v1/credentials/planted-path");
         let listen = format!("127.0.0.1:{port}");

@@ -1,10 +1,8 @@
 //! Invalid flags, and the flags of the commands that embed the sandbox.
 
-use std::net::TcpListener;
-
 use super::control;
 use crate::serving::LISTEN;
-use crate::support::{Daemon, check, run_command};
+use crate::support::{Daemon, check, run_command, unused_address};
 
 #[test]
 fn all_invalid_flags_are_reported_together() {
@@ -88,9 +86,7 @@ fn check_and_exec_accept_faults_of_their_sandbox() {
 
 #[test]
 fn the_embedded_sandbox_listens_on_the_given_address() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let address = unused_address();
     let text = address.to_string();
     let args = [&["--sandbox", "--sandbox-listen", &text], &LISTEN[..]].concat();
     let daemon = Daemon::spawn(&args, &[]);
