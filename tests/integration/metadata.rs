@@ -318,7 +318,7 @@ fn with_service(service: &Metadata, env: &[(&str, &str)]) -> Daemon {
 }
 
 /// Attaches the first role of `sts` to the instance, and returns its credentials.
-async fn attach(sts: &Sandbox, service: &Metadata) -> Issued {
+pub(crate) async fn attach(sts: &Sandbox, service: &Metadata) -> Issued {
     let issued = session(sts, &sts.role_arn()).await;
     service.attach(issued.clone());
     issued

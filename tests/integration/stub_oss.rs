@@ -26,6 +26,7 @@ pub(crate) fn start(lookup: Lookup) -> Stub {
 /// Starts the stub, which also checks each action with `permits`.
 pub(crate) fn start_with_permissions(lookup: Lookup, permits: Permits) -> Stub {
     Stub::start(move |request| {
+        let request = &by_path(request);
         let reply = authenticated(request, &lookup, now()).and_then(|access_key_id| {
             let target = Target::of(request);
             if permits(access_key_id, target.action(), &target.resource()) {
@@ -39,6 +40,19 @@ pub(crate) fn start_with_permissions(lookup: Lookup, permits: Permits) -> Stub {
         reply.unwrap_or_else(refused)
     })
 }
+
+/// Puts the bucket of a host name before the path, which is where OSS signs it.
+fn by_path(request: &Request) -> Request {
+    let mut request = request.clone();
+    let host = request.header("host");
+    if let Some((bucket, _)) = host.split_once(VIRTUAL_HOST) {
+        request.path = format!("/{bucket}{}", request.path);
+    }
+    request
+}
+
+/// What follows the bucket in the names of hosts that have one.
+pub(crate) const VIRTUAL_HOST: &str = ".oss.test";
 
 struct Refusal {
     status: StatusCode,

@@ -28,7 +28,7 @@ pub(crate) struct Issued {
 pub(crate) type Lookup = Arc<dyn Fn(&str) -> Option<Issued> + Send + Sync>;
 
 /// One request as a stub sees it.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Request {
     pub(crate) method: String,
     /// The host and the port of the target, which only a proxy receives.

@@ -132,6 +132,8 @@ impl Language {
                         "install",
                         "--quiet",
                         "--no-input",
+                        // The file names every package. OSS Connector requires PyTorch, for which a stand-in is used.
+                        "--no-deps",
                         "--requirement",
                     ])
                     .arg(self.sources().join("requirements.txt")));

@@ -1,8 +1,13 @@
 //! The webhook's manifests: which pods it is called for, and whether the API server reaches it.
 
+#[cfg(feature = "inject")]
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::{object, object_named};
+#[cfg(feature = "inject")]
+use crate::support::{Scratch, run_command};
 
 /// Returns the names of the webhooks that are called for a pod with these labels of its namespace and its own.
 fn called(configuration: &Value, namespace: &Value, pod: &Value) -> Vec<String> {
@@ -174,4 +179,56 @@ fn sidecars_have_the_image_of_the_webhook() {
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     let image = container["image"].as_str().unwrap();
     assert_eq!(container["args"][1], format!("--image={image}"));
+}
+
+#[cfg(feature = "inject")]
+#[test]
+fn the_commands_of_the_guide_select_a_pod_and_name_its_role() {
+    let guide = include_str!("../../../docs/src/guides/webhook.md");
+    let commands = guide
+        .lines()
+        .filter_map(|line| line.strip_prefix("kubectl "));
+    let commands: Vec<&str> = commands.collect();
+    let [install, annotate, label] = commands[..] else {
+        panic!("the guide has other commands: {commands:?}");
+    };
+    let directory = install.strip_prefix("apply -k config/kubernetes/").unwrap();
+    let pair = |command: &str, object: &str| {
+        let pair = command
+            .strip_prefix(object)
+            .and_then(|rest| rest.split_once('='));
+        let (key, value) = pair.unwrap_or_else(|| panic!("{command}"));
+        json!({ key: value })
+    };
+    let labels = pair(label, "label namespace default ");
+    assert_called(directory, &[(labels, json!({}), &["namespace"])]);
+
+    // `inject` reads from a pod the annotations that the webhook reads from a service account too.
+    let annotations = pair(annotate, "annotate serviceaccount job ");
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": { "name": "job", "annotations": annotations },
+        "spec": { "containers": [{ "name": "job", "image": "job" }] },
+    });
+    let scratch = Scratch::new();
+    let file = scratch.join("pod.json");
+    fs::write(&file, pod.to_string()).unwrap();
+    let provider = "acs:ram::1234567890123456:oidc-provider/ack-rrsa-c0123456789";
+    let args = [
+        "-f",
+        file.to_str().unwrap(),
+        "--image",
+        "sidecar",
+        "--oidc-provider-arn",
+        provider,
+    ];
+    let injected = run_command("inject", &args, &[]);
+    assert!(
+        injected
+            .stdout
+            .contains("acs:ram::1234567890123456:role/job"),
+        "{}",
+        injected.stderr
+    );
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use axum::http::StatusCode;
 
-use super::Refusal;
+use super::{Refusal, xml};
 use crate::stubs::{Reply, Request, decoded, encoded};
 
 /// The name of the bucket that most tests are about.
@@ -108,12 +108,17 @@ fn list(bucket: &str, keys: &[&str], request: &Request) -> Reply {
     let page = &rest[..rest.len().min(page_size)];
     let is_truncated = page.len() < rest.len();
 
+    let encoding = request.parameter("encoding-type").unwrap_or_default();
+    let written = |name: &str| match encoding.as_str() {
+        "url" => encoded(name, ""),
+        _ => xml(name),
+    };
     let mut body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult><Name>{bucket}</Name>\
-         <MaxKeys>{page_size}</MaxKeys><EncodingType>url</EncodingType><IsTruncated>{is_truncated}</IsTruncated>",
+         <MaxKeys>{page_size}</MaxKeys><EncodingType>{encoding}</EncodingType><IsTruncated>{is_truncated}</IsTruncated>",
     );
     if let Some(last) = page.last().filter(|_| is_truncated) {
-        write!(body, "<{to}>{}</{to}>", encoded(last, "")).expect("a String takes any text");
+        write!(body, "<{to}>{}</{to}>", written(last)).expect("a String takes any text");
     }
     for name in page {
         write!(
@@ -121,7 +126,7 @@ fn list(bucket: &str, keys: &[&str], request: &Request) -> Reply {
             "<Contents><Key>{}</Key><LastModified>2024-05-21T10:39:29.000Z</LastModified>\
              <ETag>\"5B3C1A2E053D763E1B002CC607C5A0FE\"</ETag><Type>Normal</Type><Size>{}</Size>\
              <StorageClass>Standard</StorageClass></Contents>",
-            encoded(name, ""),
+            written(name),
             text(bucket, name).len()
         )
         .expect("a String takes any text");

@@ -1,0 +1,10 @@
+class FileSystemBase:
+    pass
+
+
+class FileSystemReader:
+    pass
+
+
+class FileSystemWriter:
+    pass
