@@ -79,7 +79,7 @@ pub(super) fn upstream(checker: &mut Checker, given: &Sandbox) -> Result<Upstrea
         } else {
             "--sandbox has its own role, identity and STS"
         };
-        checker.report(format!("{origin}: {reason}; remove one of the two flags"));
+        checker.report(format!("{origin}: {reason}; remove it or --sandbox"));
     }
     for (origin, _) in checker.layers.files.clone() {
         if !matches!(origin, Origin::Flag(_)) {
