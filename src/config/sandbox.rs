@@ -69,8 +69,11 @@ pub(super) fn upstream(checker: &mut Checker, given: &Sandbox) -> Result<Upstrea
     let (flags, ignored): (Vec<Origin>, Vec<Origin>) = settings
         .filter(|(key, _)| replaced.iter().any(|start| key.starts_with(start)))
         .map(|(_, given)| given.origin.clone())
-        // It names the server for clients, and is not a setting here.
-        .filter(|origin| *origin != Origin::Variable(&settings::CREDENTIALS_URI))
+        // Those are also set for clients, and then do not configure a role.
+        .filter(|origin| {
+            *origin != Origin::Variable(&settings::CREDENTIALS_URI)
+                && *origin != Origin::Variable(&settings::METADATA_DISABLED)
+        })
         .partition(|origin| matches!(origin, Origin::Flag(_)));
     let ignored = ignored.iter().map(ToString::to_string).collect();
     for origin in flags {

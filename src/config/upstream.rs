@@ -19,7 +19,7 @@ pub(super) fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Upstream,
     let given = identity::selected_kind(checker);
     let passes_credentials = !matches!(given, Err(_) | Ok(Kind::AccessKey | Kind::Oidc));
     if matches!(choice, Ok(Choice::PassThrough)) && !passes_credentials {
-        checker.report("role.arn: no role is given; set ALIBABA_CLOUD_ROLE_ARN, or RAM_SIDECAR_ROLE_PRESET=none for a job without a role, or try `serve --sandbox`, which needs none".to_owned());
+        checker.report("role.arn: no role is given; set ALIBABA_CLOUD_ROLE_ARN, or RAM_SIDECAR_ROLE_PRESET=none for a job without a role".to_owned());
     }
     let kind = given.map_err(|problem| checker.report(problem));
     let via = checker.optional(&settings::ROLE_VIA);
