@@ -5,23 +5,22 @@ mod foreign;
 
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use rustix::process::geteuid;
-use zeroize::Zeroizing;
 
 use crate::credentials::Credentials;
 use crate::failure::Failure;
 use crate::formats::format::Format;
 use crate::formats::ossfs;
 use crate::refresh::store::Current;
-use crate::system::file;
 use crate::time::moment::Moment;
 
-use super::atomic;
+use super::atomic::Replacement;
 use super::ownership::Ownership;
+use super::place::{FileVersion, Place};
 use super::target::{Target, not_written};
 
 /// One file of credentials, as the settings describe it.
@@ -46,28 +45,29 @@ impl Target for CredentialsFile {
         &self.path
     }
 
-    fn check(&self, now: DateTime<Utc>) -> io::Result<()> {
-        foreign::refuse(self, true, None)?;
-        atomic::check_writable(&self.path, &self.set_access(), now)
+    fn check(&self) -> io::Result<()> {
+        let place = Place::open(&self.path)?;
+        foreign::refuse(self, &place, None)?;
+        self.replacement(&place, None).check()
     }
 
-    fn expiration(&self) -> Option<DateTime<Utc>> {
+    fn expiration(&self, place: &Place) -> Option<DateTime<Utc>> {
         let content = match self.format {
-            Format::Ossfs => read(&self.path.join(ossfs::EXPIRATION)),
-            _ => read(&self.path),
+            Format::Ossfs => place.read_linked(ossfs::EXPIRATION, LIMIT),
+            _ => place.read(LIMIT),
         };
         self.format.expiration(&content?)
     }
 
-    fn replace(&self, current: &Current, ownership: &Ownership, now: Moment) -> io::Result<()> {
-        self.write(&current.lease.credentials, ownership, now.wall)
+    fn replace(&self, current: &Current, ownership: &Ownership, _: Moment) -> io::Result<()> {
+        self.write(&current.lease.credentials, ownership)
     }
 
-    fn remove(&self) -> io::Result<()> {
+    fn remove(&self, place: &Place) -> io::Result<()> {
         if self.format == Format::Ossfs {
-            return directory::remove(&self.path);
+            return directory::remove(self, place);
         }
-        atomic::remove(&self.path)
+        place.remove()
     }
 
     fn failure(&self, error: &io::Error) -> Failure {
@@ -96,19 +96,31 @@ impl CredentialsFile {
         &self,
         credentials: &Credentials,
         ownership: &Ownership,
-        now: DateTime<Utc>,
     ) -> io::Result<()> {
-        foreign::refuse(self, self.format.may_be_foreign(), ownership.written())?;
+        let place = Place::open(&self.path)?;
+        let written = ownership.written();
+        foreign::refuse(self, &place, written)?;
         if self.format == Format::Ossfs {
-            return directory::replace(self, credentials, ownership, now);
+            return directory::replace(self, &place, credentials, ownership);
         }
         let content = self.format.file(credentials);
-        atomic::replace(&self.path, &content, &self.set_access(), ownership)
+        self.replacement(&place, written)
+            .run(&content, ownership)
     }
 
-    /// Returns a function that sets the owner and mode of an open file.
-    fn set_access(&self) -> impl Fn(&File) -> io::Result<()> {
-        |file| self.set_owner_and_mode(file, self.mode)
+    fn replacement<'a>(
+        &'a self,
+        place: &'a Place,
+        written: Option<FileVersion>,
+    ) -> Replacement<'a, impl Fn(&File) -> io::Result<()>> {
+        Replacement {
+            place,
+            set_access: move |file: &File| {
+                foreign::refuse_owner(self, place, written, file.metadata()?.uid())?;
+                self.set_owner_and_mode(file, self.mode)
+            },
+            owner: self.uid,
+        }
     }
 
     /// Sets owner and mode. Not with open(2), to whose mode the umask applies.
@@ -125,11 +137,6 @@ impl CredentialsFile {
         }
         Ok(())
     }
-}
-
-/// Reads a file that may contain credentials; nothing if it cannot be read or is too large. Blocks.
-fn read(path: &Path) -> Option<Zeroizing<Vec<u8>>> {
-    file::read_regular(path, LIMIT).ok()
 }
 
 /// Far more bytes than any document of credentials has; ram-sidecar did not write a larger file.

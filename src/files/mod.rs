@@ -4,6 +4,7 @@ mod atomic;
 mod blocking;
 pub mod credentials_file;
 pub mod ownership;
+pub mod place;
 pub mod state;
 pub mod target;
 pub mod writer;

@@ -1,37 +1,13 @@
 //! The version of a file that this process wrote last, which it may replace and remove.
 
-use std::fs::{self, Metadata};
+use std::ffi::OsStr;
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The version of a file or of a symbolic link. A change or a replacement makes another version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileVersion {
-    device: u64,
-    inode: u64,
-    modified: (i64, i64),
-    size: u64,
-}
+use tracing::warn;
 
-impl FileVersion {
-    /// Reads the version of the file at a path; nothing if it does not exist. Blocks.
-    pub(super) fn at(path: &Path) -> Option<Self> {
-        fs::symlink_metadata(path)
-            .ok()
-            .map(|metadata| Self::of(&metadata))
-    }
-
-    pub(super) fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            size: metadata.size(),
-        }
-    }
-}
+use super::place::{FileVersion, Place};
 
 /// The version of a file that this process wrote last, and whether it may still write.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +16,8 @@ pub struct Ownership(Arc<Mutex<OwnershipState>>);
 #[derive(Debug, Default)]
 struct OwnershipState {
     written: Option<FileVersion>,
+    /// The directory in which it was written.
+    directory: Option<(u64, u64)>,
     is_released: bool,
 }
 
@@ -49,34 +27,43 @@ impl Ownership {
         self.lock().written
     }
 
-    /// Whether this process wrote the version at a path. Blocks.
-    pub(super) fn owns(&self, path: &Path) -> bool {
+    /// Whether this process wrote the version that is there. Blocks.
+    pub(super) fn owns(&self, place: &Place) -> bool {
         let written = self.written();
-        written.is_some() && written == FileVersion::at(path)
+        written.is_some() && written == place.version()
     }
 
-    /// Renames a finished file to its path, and records its version. Blocks.
+    /// Puts a finished temporary file in place, records its version, and logs if the directory is another one than at the last
+    /// time. Blocks.
     ///
     /// Fails after [`Self::release`]: the two exclude each other, however long the file system takes.
-    pub(super) fn install(&self, finished: &Path, path: &Path) -> io::Result<()> {
+    pub(super) fn install(&self, place: &Place, finished: &OsStr) -> io::Result<()> {
         let mut state = self.lock();
         if state.is_released {
             return Err(io::Error::other("this process is shutting down"));
         }
-        // After the file was closed: some file systems set the modification time only then.
-        let version = FileVersion::at(finished);
-        fs::rename(finished, path)?;
-        state.written = version;
+        state.written = place.install(finished)?;
+        let directory = place.directory_id().ok();
+        if state.directory.is_some() && state.directory != directory {
+            warn!(
+                path = %place.path().display(),
+                "The directory of the file was replaced, and the file is written into the new one; if no volume was mounted again, look who owns the directories of its path"
+            );
+        }
+        state.directory = directory;
         Ok(())
     }
 
-    /// Ends all writing, and calls `remove` if this process wrote the version at the path. Blocks.
-    pub(super) fn release(&self, path: &Path, remove: impl FnOnce()) {
+    /// Ends all writing, and calls `remove` if this process wrote the version that is there. Blocks.
+    pub(super) fn release(&self, path: &Path, remove: impl FnOnce(&Place)) {
         let mut state = self.lock();
         state.is_released = true;
         let written = state.written.take();
-        if written.is_some() && written == FileVersion::at(path) {
-            remove();
+        if written.is_some()
+            && let Ok(place) = Place::open(path)
+            && written == place.version()
+        {
+            remove(&place);
         }
     }
 

@@ -7,7 +7,7 @@ mod binding;
 mod document;
 mod file;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,9 +21,11 @@ use crate::refresh::store::Current;
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
+use super::atomic::Replacement;
+use super::blocking;
 use super::ownership::Ownership;
+use super::place::Place;
 use super::target::{Target, not_written};
-use super::{atomic, blocking};
 
 pub use self::binding::Binding;
 use self::document::Record;
@@ -131,7 +133,11 @@ impl StateFile {
 
     /// Reads the file, unless the file that configures the identity has changed since. Blocks.
     fn read(&self) -> Result<Option<Record>, Refusal> {
-        let Some(content) = file::private(&self.path)? else {
+        let place = match Place::open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(Refusal::Unreadable)?,
+        };
+        let Some(content) = file::private(&place)? else {
             return Ok(None);
         };
         let record = document::parse(&content)?;
@@ -151,23 +157,25 @@ impl Target for StateFile {
         &self.path
     }
 
-    fn check(&self, now: DateTime<Utc>) -> io::Result<()> {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.is_dir()) {
+    fn check(&self) -> io::Result<()> {
+        let place = Place::open(&self.path)?;
+        if place.metadata()?.is_some_and(|found| found.is_dir()) {
             let what = "it is a directory";
             return Err(io::Error::new(io::ErrorKind::IsADirectory, what));
         }
-        atomic::check_writable(&self.path, &|_| Ok(()), now)
+        replacement(&place).check()
     }
 
-    fn expiration(&self) -> Option<DateTime<Utc>> {
-        let content = file::private(&self.path).ok()??;
+    fn expiration(&self, place: &Place) -> Option<DateTime<Utc>> {
+        let content = file::private(place).ok()??;
         let record = document::parse(&content).ok()?;
         Some(record.credentials.expires_at)
     }
 
     fn replace(&self, current: &Current, ownership: &Ownership, now: Moment) -> io::Result<()> {
-        if !ownership.owns(&self.path) {
-            file::refuse_foreign(&self.path)?;
+        let place = Place::open(&self.path)?;
+        if !ownership.owns(&place) {
+            file::refuse_foreign(&place)?;
         }
         let record = Record {
             binding: self.binding.clone(),
@@ -179,17 +187,25 @@ impl Target for StateFile {
             deadline: current.lease.deadline,
             renew_at: current.renew_at,
         };
-        atomic::replace(&self.path, &record.render(), &|_| Ok(()), ownership)
+        replacement(&place).run(&record.render(), ownership)
     }
 
-    fn remove(&self) -> io::Result<()> {
-        atomic::remove(&self.path)
+    fn remove(&self, place: &Place) -> io::Result<()> {
+        place.remove()
     }
 
     fn failure(&self, error: &io::Error) -> Failure {
         let (path, user) = (self.path.display(), geteuid().as_raw());
         let message = format!("cannot save the state in {path} as user {user}: {error}");
         not_written(message, error)
+    }
+}
+
+fn replacement(place: &Place) -> Replacement<'_, impl Fn(&File) -> io::Result<()>> {
+    Replacement {
+        place,
+        set_access: |_: &File| Ok(()),
+        owner: None,
     }
 }
 

@@ -8,9 +8,11 @@ use chrono::{DateTime, Utc};
 
 use crate::failure::{Failure, LocalCode, Stage};
 use crate::refresh::store::Current;
+use crate::system::resolve::UnsafeLink;
 use crate::time::moment::Moment;
 
 use super::ownership::Ownership;
+use super::place::Place;
 
 /// A file, or a directory of files, that contains credentials and their expiration.
 pub trait Target: Clone + Debug + Send + Sync + 'static {
@@ -21,10 +23,10 @@ pub trait Target: Clone + Debug + Send + Sync + 'static {
     fn path(&self) -> &Path;
 
     /// Checks that it can be written. Blocks.
-    fn check(&self, now: DateTime<Utc>) -> io::Result<()>;
+    fn check(&self) -> io::Result<()>;
 
-    /// Reads when the credentials in it expire; nothing if it contains none. Blocks.
-    fn expiration(&self) -> Option<DateTime<Utc>>;
+    /// Reads when the credentials that are there expire; nothing if there are none. Blocks.
+    fn expiration(&self, place: &Place) -> Option<DateTime<Utc>>;
 
     /// Replaces its credentials, and records the new version in `ownership`. Blocks.
     ///
@@ -32,15 +34,15 @@ pub trait Target: Clone + Debug + Send + Sync + 'static {
     fn replace(&self, current: &Current, ownership: &Ownership, now: Moment) -> io::Result<()>;
 
     /// Removes it, if it exists. Blocks.
-    fn remove(&self) -> io::Result<()>;
+    fn remove(&self, place: &Place) -> io::Result<()>;
 
     /// Explains why it cannot be written.
     fn failure(&self, error: &io::Error) -> Failure;
 
     /// Ends all writing, and removes the file unless another process has replaced it. Best effort; blocks.
     fn withdraw(&self, ownership: &Ownership) {
-        ownership.release(self.path(), || {
-            let _ = self.remove();
+        ownership.release(self.path(), |place| {
+            let _ = self.remove(place);
         });
     }
 }
@@ -48,7 +50,13 @@ pub trait Target: Clone + Debug + Send + Sync + 'static {
 /// Makes the failure of a file that cannot be written, with a remedy for the error.
 pub(super) fn not_written(message: String, error: &io::Error) -> Failure {
     let mut failure = Failure::new(Stage::File, LocalCode::FileNotWritten, message);
+    let is_link_unsafe = error
+        .get_ref()
+        .is_some_and(|error| error.is::<UnsafeLink>());
     let advice = match error.kind() {
+        _ if is_link_unsafe => {
+            "name the directory itself: a link is followed only where root or this user alone can change it"
+        }
         io::ErrorKind::IsADirectory => "name a file in it",
         io::ErrorKind::AlreadyExists => {
             "name another file, or remove that one: its content would be lost"

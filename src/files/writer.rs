@@ -51,8 +51,8 @@ impl<T: Target> Writer<T> {
     ///
     /// Fails with the reason and the remedy, after 10 seconds at the latest.
     pub async fn new(target: T, subscriber: Subscriber, clock: Clock) -> Result<Self, Failure> {
-        let (checked, now) = (target.clone(), clock.now().wall);
-        let outcome = blocking::run(TIMEOUT, move || checked.check(now)).await;
+        let checked = target.clone();
+        let outcome = blocking::run(TIMEOUT, move || checked.check()).await;
         outcome.flatten().map_err(|error| target.failure(&error))?;
         Ok(Self {
             target,

@@ -66,11 +66,6 @@ impl Format {
             Self::Ossfs => ossfs::expiration(file),
         }
     }
-
-    /// Whether users write files of this format themselves.
-    pub fn may_be_foreign(self) -> bool {
-        matches!(self, Self::Env | Self::AliyunCli | Self::Ini)
-    }
 }
 
 /// The formats of files, by name.
@@ -184,13 +179,6 @@ mod tests {
             let renamed = file.replace(&written, &format!("\"{key}\":\"mine\""));
             assert_eq!(Format::AliyunCli.expiration(renamed.as_bytes()), None);
         }
-    }
-
-    #[test]
-    fn formats_that_users_write_themselves_may_be_foreign() {
-        let foreign = FILES.iter().filter(|(_, format)| format.may_be_foreign());
-        let foreign: Vec<&str> = foreign.map(|(name, _)| *name).collect();
-        assert_eq!(foreign, ["env", "aliyun-cli", "ini"]);
     }
 
     #[test]

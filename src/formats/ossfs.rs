@@ -9,21 +9,20 @@ use zeroize::Zeroizing;
 use crate::credentials::{Credentials, timestamp};
 
 /// Renders the files of the directory, by name. The bytes are wiped when their last reference is dropped.
-pub fn render(credentials: &Credentials) -> [(&'static str, Bytes); 4] {
+pub fn render(credentials: &Credentials) -> impl Iterator<Item = (&'static str, Bytes)> {
     let wiped = |text: &str| Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
     let [id, secret, token] = super::parts(credentials).map(wiped);
-    [
-        ("AccessKeyId", id),
-        ("AccessKeySecret", secret),
-        ("SecurityToken", token),
-        (EXPIRATION, timestamp(credentials.expires_at).into()),
-    ]
+    let end = timestamp(credentials.expires_at).into();
+    NAMES.into_iter().zip([id, secret, token, end])
 }
 
 /// Reads the file [`EXPIRATION`].
 pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
     super::time(std::str::from_utf8(file).ok()?)
 }
+
+/// The names of all files.
+pub const NAMES: [&str; 4] = ["AccessKeyId", "AccessKeySecret", "SecurityToken", EXPIRATION];
 
 /// The file with the expiration of the credentials.
 pub const EXPIRATION: &str = "Expiration";
@@ -36,8 +35,8 @@ mod tests {
     #[test]
     fn each_value_is_a_file_and_so_is_the_expiration() {
         let credentials = credentials("x");
-        let files = render(&credentials);
-        let texts = files.each_ref().map(|(name, file)| (*name, &file[..]));
+        let files: Vec<(&str, Bytes)> = render(&credentials).collect();
+        let texts: Vec<_> = files.iter().map(|(name, file)| (*name, &file[..])).collect();
         assert_eq!(
             texts,
             [
@@ -47,8 +46,7 @@ mod tests {
                 (EXPIRATION, b"2024-05-21T11:39:29Z"),
             ]
         );
-        let [.., (_, end)] = files;
-        assert_eq!(expiration(&end), Some(credentials.expires_at));
+        assert_eq!(expiration(&files[3].1), Some(credentials.expires_at));
         assert_eq!(expiration(b"soon"), None);
         assert_eq!(expiration(b"\xff"), None);
     }

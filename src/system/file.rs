@@ -7,8 +7,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fd::AsFd;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use zeroize::Zeroizing;
 
 /// The error of a file that cannot be read.
@@ -27,13 +29,17 @@ pub enum Error {
 
 /// Reads a regular file of at most `limit` bytes. Blocks.
 pub fn read_regular(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
-    read(open_regular(path, OFlags::empty())?, limit)
+    read(open_regular_at(CWD, path, OFlags::empty())?, limit)
 }
 
-/// Opens a regular file for reading, with additional `flags`. Blocks.
-pub fn open_regular(path: &Path, flags: OFlags) -> Result<File, Error> {
+/// Opens a regular file in a directory for reading, with additional `flags`. Blocks.
+pub fn open_regular_at(
+    directory: impl AsFd,
+    path: impl Arg,
+    flags: OFlags,
+) -> Result<File, Error> {
     let needed = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = match open(path, needed | flags, Mode::empty()) {
+    let file = match openat(directory, path, needed | flags, Mode::empty()) {
         Ok(file) => File::from(file),
         // The error of a socket.
         Err(Errno::NXIO) => return Err(Error::NotRegular),
@@ -64,7 +70,7 @@ mod tests {
     use std::fs;
     use std::os::unix::net::UnixListener;
 
-    use rustix::fs::{CWD, FileType, mknodat};
+    use rustix::fs::{FileType, mknodat};
 
     use super::*;
 

@@ -4,4 +4,5 @@ pub mod file;
 pub mod log;
 pub mod netlink;
 pub mod process;
+pub mod resolve;
 pub mod signal;

@@ -1,4 +1,4 @@
-//! The file of a state. Its owner and mode are read from the open descriptor, because the path may change meanwhile.
+//! The file of a state. Its owner and mode are read from the open descriptor, because the file may be replaced meanwhile.
 
 use std::fs::{self, File};
 use std::io;
@@ -11,14 +11,15 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 use zeroize::Zeroizing;
 
+use crate::files::place::Place;
 use crate::system::file;
 
 use super::Refusal;
 use super::document::is_state;
 
 /// Reads a file that only this user can read and write; nothing if it does not exist. Blocks.
-pub(super) fn private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
-    let file = match open_regular(path) {
+pub(super) fn private(place: &Place) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
+    let file = match open_regular(place) {
         Err(Refusal::Unreadable(error)) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(None);
         }
@@ -36,10 +37,10 @@ pub(super) fn private(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal
     Ok(Some(file::read(file, LIMIT)?))
 }
 
-/// Fails if the path exists and is not a state: it must not be replaced. Blocks.
-pub(super) fn refuse_foreign(path: &Path) -> io::Result<()> {
+/// Fails if what is there is not a state: it must not be replaced. Blocks.
+pub(super) fn refuse_foreign(place: &Place) -> io::Result<()> {
     let foreign = |what| io::Error::new(io::ErrorKind::AlreadyExists, what);
-    let content = match open_regular(path) {
+    let content = match open_regular(place) {
         // The rename replaces the link, not the file that it leads to.
         Err(Refusal::Link) => return Ok(()),
         Err(Refusal::Kind) => return Err(foreign("it exists and is not a regular file")),
@@ -70,15 +71,13 @@ pub(super) fn changed_at(path: &Path) -> DateTime<Utc> {
     changed.unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-fn open_regular(path: &Path) -> Result<File, Refusal> {
-    match file::open_regular(path, OFlags::NOFOLLOW) {
-        Err(file::Error::Io(error)) if is_loop(&error) && is_link(path) => Err(Refusal::Link),
+fn open_regular(place: &Place) -> Result<File, Refusal> {
+    match place.open_regular(OFlags::NOFOLLOW) {
+        Err(file::Error::Io(error)) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {
+            Err(Refusal::Link)
+        }
         opened => Ok(opened?),
     }
-}
-
-fn is_loop(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 impl From<file::Error> for Refusal {
@@ -89,11 +88,6 @@ impl From<file::Error> for Refusal {
             file::Error::TooLarge(_) => Self::Size,
         }
     }
-}
-
-/// `ELOOP` alone does not show it: the symbolic links in the directories of the path may form a loop, too.
-fn is_link(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink())
 }
 
 /// Far more bytes than a state has; tokens have some thousand characters.

@@ -219,7 +219,7 @@ async fn a_changed_deadline_is_written_and_an_expired_state_is_removed() {
         let deadline = current_of(&mut subscriber).lease.deadline;
         let written = async {
             loop {
-                let read = file::private(&path).ok().flatten();
+                let read = file::private(&Place::open(&path).unwrap()).ok().flatten();
                 let record = read.and_then(|text| document::parse(&text).ok());
                 if record.is_some_and(|record| {
                     let sooner = deadline.wall - record.deadline.wall;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::files::ownership::Ownership;
+use crate::files::place::Place;
 use crate::files::target::Target;
 use crate::refresh::store::Offer;
 use crate::time::moment::Moment;
@@ -45,7 +46,7 @@ impl<T: Target> Writer<T> {
     pub(super) async fn existing(&self) -> Option<Written> {
         let target = self.target.clone();
         let expires_at = self
-            .blocking(move || Ok(target.expiration()))
+            .blocking(move || Ok(target.expiration(&Place::open(target.path())?)))
             .await
             .ok()??;
         Some(self.written_elsewhere(expires_at))
@@ -139,10 +140,13 @@ pub(super) fn remove_expired(
     ownership: &Ownership,
     now: DateTime<Utc>,
 ) -> io::Result<Option<DateTime<Utc>>> {
-    match target.expiration() {
-        _ if ownership.owns(target.path()) => target.remove()?,
+    let Ok(place) = Place::open(target.path()) else {
+        return Ok(None);
+    };
+    match target.expiration(&place) {
+        _ if ownership.owns(&place) => target.remove(&place)?,
         Some(other) if other != expired && other > now => return Ok(Some(other)),
-        Some(_) => target.remove()?,
+        Some(_) => target.remove(&place)?,
         None => {}
     }
     Ok(None)

@@ -211,7 +211,7 @@ fn a_changed_file_is_replaced_only_if_it_holds_credentials() {
     };
     let credentials = store::tests::credentials("x");
     let ownership = Ownership::default();
-    let write = || options.write(&credentials, &ownership, noon().wall);
+    let write = || options.write(&credentials, &ownership);
     write().unwrap();
     write().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o400);

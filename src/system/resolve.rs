@@ -1,0 +1,282 @@
+//! Resolves paths one name at a time, and tells who else can change where they lead.
+//!
+//! A user who owns a directory of a path can put a symbolic link in the place of any name in it. From the first directory or
+//! link on that another user can change, no link is followed: a process with more rights would write where that link leads.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
+
+/// The first object on a path that another user than root and ours can change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposure {
+    path: PathBuf,
+    by: By,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum By {
+    User(u32),
+    Group(u32, u32),
+    Everybody(u32),
+}
+
+impl fmt::Display for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match self.by {
+            By::User(user) => write!(f, "{path} belongs to user {user}"),
+            By::Group(group, mode) => write!(f, "group {group} can write {path} (mode {mode:04o})"),
+            By::Everybody(mode) => write!(f, "every user can write {path} (mode {mode:04o})"),
+        }
+    }
+}
+
+/// A symbolic link, or `..`, that another user may have placed.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is a symbolic link that another user may have placed: {exposure}", link.display())]
+pub struct UnsafeLink {
+    link: PathBuf,
+    exposure: Exposure,
+}
+
+/// Opens a directory, as a place for `openat(2)` and the like, without following a link that another user may have placed.
+/// Blocks.
+///
+/// The error of such a link contains an [`UnsafeLink`].
+pub fn open_directory(path: &Path) -> io::Result<File> {
+    let (directory, _) = resolve(path, Links::Safe)?;
+    if directory.metadata()?.is_dir() {
+        Ok(directory)
+    } else {
+        Err(Errno::NOTDIR.into())
+    }
+}
+
+/// Returns the first object by which another user than root and ours can change what is at a path; nothing also if it cannot
+/// be resolved. Blocks.
+pub fn exposure(path: &Path) -> Option<Exposure> {
+    resolve(path, Links::All).ok()?.1
+}
+
+/// Which symbolic links are followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Links {
+    Safe,
+    All,
+}
+
+fn resolve(path: &Path, links: Links) -> io::Result<(File, Option<Exposure>)> {
+    let mut place = PathBuf::from("/");
+    let mut here = open(CWD, "/".as_ref(), OFlags::DIRECTORY)?;
+    let root = here.metadata()?;
+    let trust = Trust::new(&root);
+    let mut exposure = trust.exposure(&place, &root);
+    let mut rest = names(path);
+    let mut followed = 0;
+    while let Some(name) = rest.pop() {
+        let at = place.join(&name);
+        let refuse = |exposure: Option<Exposure>| match (links, exposure) {
+            (Links::Safe, Some(exposure)) => {
+                let link = at.clone();
+                Err(io::Error::other(UnsafeLink { link, exposure }))
+            }
+            _ => Ok(()),
+        };
+        if name == ".." {
+            // A directory that was moved has another parent.
+            refuse(exposure.clone())?;
+        }
+        // With DIRECTORY, because only that mounts what autofs has there.
+        let next = match open(&here, &name, OFlags::DIRECTORY) {
+            Err(error) if is_not_directory(&error) => open(&here, &name, OFlags::empty()),
+            opened => opened,
+        }?;
+        let found = next.metadata()?;
+        exposure = exposure.or_else(|| trust.exposure(&at, &found));
+        if found.is_symlink() {
+            refuse(exposure.clone())?;
+            followed += 1;
+            if followed > MAX_LINKS {
+                return Err(Errno::LOOP.into());
+            }
+            let target = readlinkat(&next, "", Vec::new())?.into_bytes();
+            let target = PathBuf::from(OsString::from_vec(target));
+            if target.is_absolute() {
+                place = PathBuf::from("/");
+                here = open(CWD, "/".as_ref(), OFlags::DIRECTORY)?;
+            }
+            rest.extend(names(&target));
+        } else {
+            (here, place) = (next, at);
+        }
+    }
+    Ok((here, exposure))
+}
+
+/// Opens a name without following it and without reading what is there.
+fn open(directory: impl rustix::fd::AsFd, name: &OsStr, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(directory, name, flags, Mode::empty())?.into())
+}
+
+fn is_not_directory(error: &io::Error) -> bool {
+    [Errno::NOTDIR, Errno::LOOP].contains(&Errno::from_io_error(error).unwrap_or(Errno::IO))
+}
+
+/// Returns the names of a path, the last one first.
+fn names(path: &Path) -> Vec<OsString> {
+    let name = |component: Component<'_>| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    };
+    path.components().rev().filter_map(name).collect()
+}
+
+/// The users and groups that may change where a path leads.
+struct Trust {
+    users: [u32; 3],
+    groups: [u32; 2],
+}
+
+impl Trust {
+    fn new(root: &Metadata) -> Self {
+        Self {
+            // In a user namespace, the real root may have another number: that of the owner of the root directory.
+            users: [0, geteuid().as_raw(), root.uid()],
+            groups: [0, getegid().as_raw()],
+        }
+    }
+
+    /// Returns how another user can change an object: what it is, or where the names in it lead.
+    fn exposure(&self, path: &Path, found: &Metadata) -> Option<Exposure> {
+        let mode = found.mode() & 0o7777;
+        let is_sticky = found.is_dir() && mode & 0o1000 != 0;
+        let by = if !self.users.contains(&found.uid()) {
+            By::User(found.uid())
+        } else if is_sticky || found.is_symlink() {
+            return None;
+        } else if mode & 0o002 != 0 {
+            By::Everybody(mode)
+        } else if mode & 0o020 != 0 && !self.groups.contains(&found.gid()) {
+            By::Group(found.gid(), mode)
+        } else {
+            return None;
+        };
+        let path = path.to_owned();
+        Some(Exposure { path, by })
+    }
+}
+
+/// As many as the kernel follows.
+const MAX_LINKS: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+    use super::*;
+
+    /// Makes `home`, `root` and links between them, in a directory that no other user can change.
+    fn tree() -> PathBuf {
+        let base = crate::testing::directory("resolve").canonicalize().unwrap();
+        for name in ["home", "home/inner", "private"] {
+            fs::create_dir(base.join(name)).unwrap();
+        }
+        symlink(base.join("private"), base.join("link")).unwrap();
+        symlink("../private", base.join("home/link")).unwrap();
+        symlink("loop", base.join("loop")).unwrap();
+        base
+    }
+
+    fn inode(file: &File) -> u64 {
+        file.metadata().unwrap().ino()
+    }
+
+    #[test]
+    fn links_of_root_and_of_this_user_are_followed() {
+        let base = tree();
+        let private = fs::metadata(base.join("private")).unwrap().ino();
+        for path in ["private", "link", "home/link", "home/../link/.", "link//"] {
+            let opened = open_directory(&base.join(path)).unwrap();
+            assert_eq!(inode(&opened), private, "{path}");
+        }
+        assert_eq!(
+            inode(&open_directory(Path::new("/")).unwrap()),
+            fs::metadata("/").unwrap().ino()
+        );
+    }
+
+    #[test]
+    fn missing_looping_and_irregular_paths_have_the_errors_of_the_kernel() {
+        let base = tree();
+        fs::write(base.join("file"), "").unwrap();
+        for (path, error) in [
+            ("missing", Errno::NOENT),
+            ("loop/x", Errno::LOOP),
+            ("file", Errno::NOTDIR),
+            ("file/x", Errno::NOTDIR),
+        ] {
+            let found = open_directory(&base.join(path)).unwrap_err();
+            assert_eq!(Errno::from_io_error(&found), Some(error), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_link_below_what_another_user_can_change_is_refused() {
+        let base = tree();
+        let home = base.join("home");
+        let mut exposed = vec![(0o777, None), (0o757, None)];
+        if geteuid().is_root() {
+            exposed.extend([(0o700, Some(4001)), (0o1777, Some(4001))]);
+        } else {
+            crate::testing::skipped("root");
+        }
+        for (mode, user) in exposed {
+            fs::set_permissions(&home, Permissions::from_mode(mode)).unwrap();
+            chown(&home, user, None).unwrap();
+            for path in ["home/link", "home/inner/../link", "home/inner/.."] {
+                let refusal = open_directory(&base.join(path)).unwrap_err();
+                assert!(refusal.get_ref().unwrap().is::<UnsafeLink>(), "{path}");
+                let named = format!("{}", home.display());
+                assert!(refusal.to_string().contains(&named), "{refusal}");
+            }
+            open_directory(&base.join("home/inner")).unwrap();
+        }
+        // Nobody replaces the link of another user in a sticky directory.
+        if geteuid().is_root() {
+            chown(&home, Some(0), None).unwrap();
+            fs::set_permissions(&home, Permissions::from_mode(0o1777)).unwrap();
+            open_directory(&home.join("link")).unwrap();
+            std::os::unix::fs::lchown(home.join("link"), Some(4001), None).unwrap();
+            open_directory(&home.join("link")).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn whoever_can_write_a_file_or_a_directory_of_its_path_is_named() {
+        let base = tree();
+        let file = base.join("private/file");
+        fs::write(&file, "").unwrap();
+        let exposed = |path: &str| exposure(&base.join(path)).map(|found| found.to_string());
+        assert_eq!(exposed("link/file"), None);
+        assert_eq!(exposed("missing"), None);
+        fs::set_permissions(&file, Permissions::from_mode(0o666)).unwrap();
+        let expected = format!("every user can write {} (mode 0666)", file.display());
+        assert_eq!(exposed("link/file"), Some(expected));
+        fs::set_permissions(base.join("home"), Permissions::from_mode(0o777)).unwrap();
+        let home = base.join("home");
+        let expected = format!("every user can write {} (mode 0777)", home.display());
+        assert_eq!(exposed("home/link/file"), Some(expected));
+    }
+}
