@@ -92,11 +92,7 @@ impl Target for CredentialsFile {
 
 impl CredentialsFile {
     /// Replaces the credentials. Blocks.
-    pub(super) fn write(
-        &self,
-        credentials: &Credentials,
-        ownership: &Ownership,
-    ) -> io::Result<()> {
+    pub(super) fn write(&self, credentials: &Credentials, ownership: &Ownership) -> io::Result<()> {
         let place = Place::open(&self.path)?;
         let written = ownership.written();
         foreign::refuse(self, &place, written)?;
@@ -104,11 +100,10 @@ impl CredentialsFile {
             return directory::replace(self, &place, credentials, ownership);
         }
         let content = self.format.file(credentials);
-        self.replacement(&place, written)
-            .run(&content, ownership)
+        self.replacement(&place, written).run(&content, ownership)
     }
 
-    fn replacement<'a>(
+    pub(super) fn replacement<'a>(
         &'a self,
         place: &'a Place,
         written: Option<FileVersion>,

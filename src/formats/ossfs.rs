@@ -22,7 +22,12 @@ pub fn expiration(file: &[u8]) -> Option<DateTime<Utc>> {
 }
 
 /// The names of all files.
-pub const NAMES: [&str; 4] = ["AccessKeyId", "AccessKeySecret", "SecurityToken", EXPIRATION];
+pub const NAMES: [&str; 4] = [
+    "AccessKeyId",
+    "AccessKeySecret",
+    "SecurityToken",
+    EXPIRATION,
+];
 
 /// The file with the expiration of the credentials.
 pub const EXPIRATION: &str = "Expiration";
@@ -36,7 +41,10 @@ mod tests {
     fn each_value_is_a_file_and_so_is_the_expiration() {
         let credentials = credentials("x");
         let files: Vec<(&str, Bytes)> = render(&credentials).collect();
-        let texts: Vec<_> = files.iter().map(|(name, file)| (*name, &file[..])).collect();
+        let texts: Vec<_> = files
+            .iter()
+            .map(|(name, file)| (*name, &file[..]))
+            .collect();
         assert_eq!(
             texts,
             [

@@ -33,11 +33,7 @@ pub fn read_regular(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Err
 }
 
 /// Opens a regular file in a directory for reading, with additional `flags`. Blocks.
-pub fn open_regular_at(
-    directory: impl AsFd,
-    path: impl Arg,
-    flags: OFlags,
-) -> Result<File, Error> {
+pub fn open_regular_at(directory: impl AsFd, path: impl Arg, flags: OFlags) -> Result<File, Error> {
     let needed = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match openat(directory, path, needed | flags, Mode::empty()) {
         Ok(file) => File::from(file),

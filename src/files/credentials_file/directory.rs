@@ -76,7 +76,11 @@ fn swap(
         if file.metadata()?.uid() != own.uid() {
             return Err(replaced());
         }
-        fill(file, &|file| target.set_owner_and_mode(file, target.mode), &content)?;
+        fill(
+            file,
+            &|file| target.set_owner_and_mode(file, target.mode),
+            &content,
+        )?;
     }
     // Users who may read a file may also list the directory.
     let mode = target.mode | (target.mode & 0o444) >> 2;

@@ -45,7 +45,8 @@ pub(super) fn refuse(
         return Err(io::Error::other("it exists and is not a regular file"));
     }
     // In any format: the settings may have changed.
-    let is_replaceable = found.len() == 0 || holds_credentials(place) || is_given_away(file, place, &found);
+    let is_replaceable =
+        found.len() == 0 || holds_credentials(place) || is_given_away(file, place, &found);
     if !is_replaceable {
         return Err(foreign("it exists and is not in ram-sidecar's format"));
     }

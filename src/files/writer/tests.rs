@@ -1,3 +1,4 @@
+mod places;
 mod removal;
 
 use std::fs;

@@ -150,7 +150,10 @@ fn withdrawing_removes_only_the_version_that_this_process_wrote() {
         write(&replaced).unwrap();
         write(&latest).unwrap();
         options.withdraw(&replaced);
-        assert_eq!(options.expiration(&Place::open(&path).unwrap()), Some(credentials.expires_at));
+        assert_eq!(
+            options.expiration(&Place::open(&path).unwrap()),
+            Some(credentials.expires_at)
+        );
         options.withdraw(&latest);
         assert!(fs::symlink_metadata(&path).is_err());
         // A write after the withdrawal leaves no file.
