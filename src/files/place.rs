@@ -11,7 +11,8 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, Dir, FlockOperation, Mode, OFlags, flock, openat, readlinkat, renameat, unlinkat,
+    Access, AtFlags, Dir, FlockOperation, Mode, OFlags, accessat, flock, openat, readlinkat,
+    renameat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -199,7 +200,7 @@ impl Place {
     ///
     /// They are known by name, kind, and owner: that of `own`, which this process has made there, or `owner`. They are abandoned
     /// if nobody else writes in this directory, or if they are far older than `own`: not every file system has locks, and
-    /// another user may hold one.
+    /// another user may hold one. A complete directory may have readers for as long, if there is one in use.
     pub(super) fn finish(
         &self,
         writing: Writing,
@@ -231,10 +232,20 @@ impl Place {
             };
             let is_ours = [Some(own.uid()), owner].contains(&Some(found.uid()))
                 && (found.is_file() || found.is_dir() || found.is_symlink());
-            if is_ours && (is_alone || own.mtime() - found.mtime() > ABANDONED_AFTER) {
+            let has_readers = || in_use.iter().any(Option::is_some) && self.is_complete(name);
+            let is_old = own.mtime() - found.mtime() > ABANDONED_AFTER;
+            if is_ours && (is_old || is_alone && !has_readers()) {
                 self.remove_temporary(name);
             }
         }
+    }
+
+    /// Whether a temporary directory has all its files.
+    fn is_complete(&self, name: &OsStr) -> bool {
+        let [.., last] = ossfs::NAMES;
+        let directory = self.open_temporary_directory(name);
+        directory
+            .is_ok_and(|inside| accessat(inside, last, Access::EXISTS, AtFlags::empty()).is_ok())
     }
 
     fn open_name(&self, name: &OsStr, flags: OFlags) -> io::Result<File> {
