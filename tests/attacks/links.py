@@ -41,6 +41,11 @@ def temporary(*directories):
     return [path for one in directories for path in glob.glob(f"{one}/.*.ram-sidecar-*")]
 
 
+def is_complete(path):
+    """Whether it is a whole directory of ossfs, which may have readers for a minute."""
+    return os.path.exists(f"{path}/Expiration") and not os.path.islink(path)
+
+
 def below(path):
     """Every path below a directory, with its owner and content."""
     found = {}
@@ -148,9 +153,7 @@ def swapping():
         held(len(renewed) > 5, "control: credentials are renewed while the directory is swapped")
     held(below(target) == before, "root's files are as before after a loop of swaps")
     left = temporary(target, f"{home}/.alibabacloud")
-    # The directory that ossfs reads, and the one before it.
-    kept = [path for path in left if os.path.isdir(path)]
-    held(left == kept and len(kept) <= 2, "no temporary file is left")
+    held(all(is_complete(path) for path in left), "no temporary file is left")
     remove(base)
 
 
@@ -206,8 +209,7 @@ def killed():
     Attacker(OTHER, lambda: open(foreign, "w").close()).wait()
     with start(path, f"{base}/linked,format=ossfs", state=f"{base}/state") as daemon:
         daemon.uri()
-        # Complete directories may still have readers.
-        is_kept = lambda path: path == foreign or os.path.exists(f"{path}/Expiration")
+        is_kept = lambda path: path == foreign or is_complete(path)
         clean = lambda: os.path.exists(path) and all(is_kept(path) for path in temporary(base))
         held(until(clean, 5) and os.path.exists(foreign), "temporary files of killed processes are removed at the start, and no foreign file")
     remove(base)
