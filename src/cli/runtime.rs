@@ -10,7 +10,8 @@ use crate::config::Config;
 /// Runs a future to its end on one thread.
 ///
 /// Beside it there is a blocking thread for each of `files`, whose file systems may hang, and a few for DNS, the identity and
-/// the look-up of callers. They start when they are needed, and none keeps the process from ending.
+/// the look-up of callers. They start when they are needed. At the end, a write in progress is finished, but a file system or
+/// a resolver that hangs keeps the process from ending for a second at most.
 pub(super) fn block_on<T>(files: usize, future: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = Builder::new_current_thread()
         .enable_io()
@@ -20,9 +21,12 @@ pub(super) fn block_on<T>(files: usize, future: impl Future<Output = T>) -> Resu
         .build()
         .map_err(|error| Error::System(format!("cannot start the runtime: {error}").into()))?;
     let outcome = runtime.block_on(future);
-    runtime.shutdown_background();
+    runtime.shutdown_timeout(LAST_WRITE_TIMEOUT);
     Ok(outcome)
 }
+
+/// A write takes milliseconds. Cut off, it would leave a temporary file with credentials.
+const LAST_WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Counts the files that a daemon reads or writes while it serves.
 pub(super) fn files(config: &Config) -> usize {
