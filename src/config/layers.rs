@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value as Toml};
 
+use crate::system::file;
+
 use super::Input;
 use super::parse::Fields;
 use super::setting::Definition;
@@ -148,7 +150,7 @@ impl Layers {
     }
 
     fn read(&mut self, path: &Path) {
-        let text = match std::fs::read_to_string(path) {
+        let text = match file::read_text(path, FILE_LIMIT) {
             Ok(text) => text,
             Err(error) => {
                 let path = path.display();
@@ -309,3 +311,6 @@ fn nearest(key: &str) -> String {
         None => "see `ram-sidecar serve --help` or config/ram-sidecar.toml for the keys".to_owned(),
     }
 }
+
+/// Far more bytes than all settings have.
+const FILE_LIMIT: usize = 1 << 20;

@@ -32,6 +32,16 @@ pub fn read_regular(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Err
     read(open_regular_at(CWD, path, OFlags::empty())?, limit)
 }
 
+/// Reads a regular file of at most `limit` bytes of text. Blocks.
+pub fn read_text(path: &Path, limit: usize) -> Result<Zeroizing<String>, Error> {
+    let mut content = read_regular(path, limit)?;
+    let text = String::from_utf8(std::mem::take(&mut *content));
+    text.map(Zeroizing::new).map_err(|error| {
+        drop(Zeroizing::new(error.into_bytes()));
+        io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text").into()
+    })
+}
+
 /// Opens a regular file in a directory for reading, with additional `flags`. Blocks.
 pub fn open_regular_at(directory: impl AsFd, path: impl Arg, flags: OFlags) -> Result<File, Error> {
     let needed = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -77,6 +87,10 @@ mod tests {
         assert_eq!(**read_regular(&path, 3).unwrap(), *b"abc");
         let refusal = read_regular(&path, 2).unwrap_err();
         assert_eq!(refusal.to_string(), "it is larger than 2 bytes");
+        assert_eq!(**read_text(&path, 3).unwrap(), *"abc");
+        fs::write(&path, b"\xff").unwrap();
+        let refusal = read_text(&path, 3).unwrap_err();
+        assert_eq!(refusal.to_string(), "it is not UTF-8 text");
     }
 
     #[test]

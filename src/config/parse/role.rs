@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use crate::credentials::{RoleArn, is_made_of};
 use crate::identity::MAX_ROLES;
+use crate::system::file;
 
 use super::{accept, duration_within, list, one_of};
 
@@ -71,11 +72,14 @@ pub(crate) fn policy(text: &str) -> Result<String, String> {
 }
 
 pub(crate) fn policy_file(path: &str) -> Result<String, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = file::read_text(path.as_ref(), POLICY_LIMIT).map_err(|error| {
         format!("cannot read {path}: {error}; correct the path or the permissions")
     })?;
     policy(&text).map_err(|reason| format!("in {path} {reason}"))
 }
+
+/// Far more bytes than a policy that STS accepts has, whatever its white space.
+const POLICY_LIMIT: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

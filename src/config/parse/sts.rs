@@ -5,6 +5,7 @@ use rustls::pki_types::CertificateDer;
 use crate::http::pem;
 use crate::sts::endpoint::Endpoint;
 use crate::sts::sign::Signature;
+use crate::system::file;
 
 use super::{accept, list, one_of};
 
@@ -25,7 +26,7 @@ pub(crate) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
 
 pub(crate) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let remedy = "set the path of a PEM file of CA certificates";
-    let text = std::fs::read(path)
+    let text = file::read_regular(path.as_ref(), CERTIFICATES_LIMIT)
         .map_err(|error| format!("cannot read certificates from {path}: {error}; {remedy}"))?;
     pem::certificates(&text).map_err(|error| format!("{path} {error}; {remedy}"))
 }
@@ -41,3 +42,6 @@ pub(crate) fn region(text: &str) -> Result<String, String> {
         format!("`{text}` is not a region; write it like cn-hangzhou")
     })
 }
+
+/// Several times as many bytes as the certificates of all public authorities have.
+const CERTIFICATES_LIMIT: usize = 4 << 20;

@@ -1,6 +1,5 @@
 //! Reads the annotations of service accounts from the API server.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -40,7 +39,7 @@ enum Reason {
     #[error("that is not a valid name; correct spec.serviceAccountName")]
     Name,
     #[error("cannot read the token {}: {error}; mount the token of the webhook's service account (automountServiceAccountToken), or correct --kubernetes-token-file", path.display())]
-    Token { path: PathBuf, error: io::Error },
+    Token { path: PathBuf, error: file::Error },
     #[error("cannot read the CA {}: {error}; correct --kubernetes-ca-file", path.display())]
     ReadCa { path: PathBuf, error: file::Error },
     #[error("{} {error}; correct --kubernetes-ca-file", path.display())]
@@ -106,8 +105,7 @@ impl Accounts {
     }
 
     fn token(&self) -> Result<Zeroizing<String>, Reason> {
-        let text = std::fs::read_to_string(&self.token).map(Zeroizing::new);
-        let text = text.map_err(|error| Reason::Token {
+        let text = file::read_text(&self.token, MAX_TOKEN_SIZE).map_err(|error| Reason::Token {
             path: self.token.clone(),
             error,
         })?;
@@ -152,6 +150,9 @@ struct Metadata {
 
 /// Half of the API server's own default timeout for webhooks.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Many times the size of a token.
+const MAX_TOKEN_SIZE: usize = 64 * 1024;
 
 /// Bytes: more than any CA bundle has.
 const MAX_CA_SIZE: usize = 1024 * 1024;
