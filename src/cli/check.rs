@@ -13,7 +13,7 @@ use super::definition::with_daemon;
 use super::input::checked;
 use super::output::print_if_open;
 use super::runtime::block_on;
-use super::{Command, Error, hint, terminal};
+use super::{Command, Error, exposure, hint, terminal};
 use crate::config::{Checked, Config, Errors, Upstream};
 use crate::credentials::{Lease, timestamp};
 use crate::daemon::source;
@@ -110,6 +110,7 @@ async fn report(given: &ArgMatches, checked: Checked) -> Report {
     let mut report = Report::new(settings, candidates);
     match outcome {
         Ok(config) => {
+            report.warnings = exposure::warnings(given, &config);
             attempt(config, &mut report).await;
             report.judge_clock();
         }

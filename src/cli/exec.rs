@@ -23,7 +23,7 @@ use super::definition::{
 use super::hint::config;
 use super::input::variable;
 use super::runtime::{self, block_on};
-use super::{Command, Error, terminal};
+use super::{Command, Error, exposure, terminal};
 use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN, SETTINGS};
 use crate::config::{Config, Definition};
 use crate::daemon::{self, App, Handle};
@@ -126,6 +126,9 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     };
     // Without `process::protect`: the command would inherit the limit, the umask and the ban on new privileges.
     terminal::start_log(&config.log);
+    for warning in exposure::warnings(given, &config) {
+        warn!("{warning}");
+    }
     match block_on(runtime::files(&config), exec(config, options))?? {
         Ending::Code(code) => Ok(ExitCode::from(code)),
         Ending::Interrupted => {

@@ -6,6 +6,7 @@ mod completions;
 mod definition;
 mod error;
 mod exec;
+mod exposure;
 mod get;
 mod health;
 mod hint;

@@ -6,13 +6,14 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 use secrecy::ExposeSecret as _;
+use tracing::warn;
 
 use super::definition::with_daemon;
 use super::hint::config;
 use super::input::variable;
 use super::output::print_if_open;
 use super::runtime::{self, block_on};
-use super::{Command, Error, terminal};
+use super::{Command, Error, exposure, terminal};
 use crate::config::Config;
 use crate::daemon::{self, App, Handle};
 use crate::system::process;
@@ -40,6 +41,9 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let config = config(given, Vec::new())?;
     process::protect(config.upstream.runs_programs());
     terminal::start_log(&config.log);
+    for warning in exposure::warnings(given, &config) {
+        warn!("{warning}");
+    }
     let is_service = variable("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty());
     block_on(runtime::files(&config), serve(config, is_service))??;
     Ok(ExitCode::SUCCESS)

@@ -144,6 +144,14 @@ impl Identity {
         }
     }
 
+    /// Returns the configured program that prints credentials, if there is one: a path, or a name in `PATH`.
+    pub fn program(&self) -> Option<&str> {
+        match self {
+            Self::Process(process) => process.command.first().map(String::as_str),
+            _ => None,
+        }
+    }
+
     /// Returns the name of the kind, as `identity.type` spells it.
     pub fn kind(&self) -> &'static str {
         match self {

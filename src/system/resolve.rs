@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, openat, readlinkat};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatvfs, openat, readlinkat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
@@ -75,12 +75,13 @@ enum Links {
 }
 
 fn resolve(path: &Path, links: Links) -> io::Result<(File, Option<Exposure>)> {
+    let path = std::path::absolute(path)?;
     let mut place = PathBuf::from("/");
     let mut here = open(CWD, "/".as_ref(), OFlags::DIRECTORY)?;
     let root = here.metadata()?;
     let trust = Trust::new(&root);
     let mut exposure = trust.exposure(&place, &root);
-    let mut rest = names(path);
+    let mut rest = names(&path);
     let mut followed = 0;
     while let Some(name) = rest.pop() {
         let at = place.join(&name);
@@ -101,7 +102,12 @@ fn resolve(path: &Path, links: Links) -> io::Result<(File, Option<Exposure>)> {
             opened => opened,
         }?;
         let found = next.metadata()?;
-        exposure = exposure.or_else(|| trust.exposure(&at, &found));
+        if exposure.is_none() {
+            // Nobody writes to a mounted ConfigMap, though its mode permits it.
+            let is_writable = || links == Links::Safe || !is_read_only(&next);
+            let found = trust.exposure(&at, &found);
+            exposure = found.filter(|it| matches!(it.by, By::User(_)) || is_writable());
+        }
         if found.is_symlink() {
             refuse(exposure.clone())?;
             followed += 1;
@@ -130,6 +136,10 @@ fn open(directory: impl rustix::fd::AsFd, name: &OsStr, flags: OFlags) -> io::Re
 
 fn is_not_directory(error: &io::Error) -> bool {
     [Errno::NOTDIR, Errno::LOOP].contains(&Errno::from_io_error(error).unwrap_or(Errno::IO))
+}
+
+fn is_read_only(file: &File) -> bool {
+    fstatvfs(file).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// Returns the names of a path, the last one first.

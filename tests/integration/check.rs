@@ -1,10 +1,15 @@
 //! `check`: what it finds, what it says, and what it leaves alone.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
 use ram_sidecar::sandbox::Sandbox;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use crate::support::{Scratch, check};
+use crate::serving::LISTEN;
+use crate::support::{Daemon, Scratch, check};
 use crate::upstream::{beside, sts};
 
 /// Runs it beside `sts` with an AccessKey, where it may block.
@@ -109,7 +114,7 @@ async fn the_report_shows_claims_of_the_token_but_not_the_token() {
         "other-audience",
         std::time::Duration::from_secs(600),
     );
-    std::fs::write(&file, &token).unwrap();
+    fs::write(&file, &token).unwrap();
     let (role, endpoint, provider) = (sts.role_arn(), sts.endpoint(), sts.oidc_provider_arn());
     let env = [
         ("ALIBABA_CLOUD_ROLE_ARN", role.as_str()),
@@ -137,6 +142,44 @@ async fn the_report_shows_claims_of_the_token_but_not_the_token() {
     for part in token.split('.') {
         assert!(!report.contains(part), "{report}");
     }
+}
+
+#[test]
+fn the_report_and_the_log_name_what_other_users_can_change() {
+    let scratch = Scratch::new();
+    let (config, programs) = (scratch.join("config.toml"), scratch.join("programs"));
+    fs::write(&config, "").unwrap();
+    fs::create_dir(&programs).unwrap();
+    let expected = |what: &str, mode: &str| {
+        format!(
+            "Other users can change {what}, and with it the role or the programs of this process: every user can write {mode}; let only root and user "
+        )
+    };
+    let of_program = |path: &Path| {
+        let (program, directory) = (path.join("printer"), path.display());
+        let what = format!("the program for credentials {}", program.display());
+        expected(&what, &format!("{directory} (mode 0777)"))
+    };
+    let set = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let file = config.to_str().unwrap();
+    let printer = programs.join("printer");
+    fs::write(&printer, "").unwrap();
+    let env = [("RAM_SIDECAR_COMMAND", printer.to_str().unwrap())];
+    let (_, report) = check(&["--config", file], &env);
+    assert!(!report.contains("Other users"), "{report}");
+
+    set(&config, 0o666);
+    set(&programs, 0o777);
+    let (_, report) = check(&["--config", file], &env);
+    let of_config = expected(
+        &format!("the configuration {file}"),
+        &format!("{file} (mode 0666)"),
+    );
+    for part in [&of_config, &of_program(&programs)] {
+        assert!(report.contains(part), "{part}\n{report}");
+    }
+    let args = [&LISTEN[..], &["--sandbox", "--config", file]].concat();
+    Daemon::spawn(&args, &[]).logged(&of_config);
 }
 
 #[test]
@@ -174,7 +217,7 @@ async fn credentials_that_sts_refuses_fail_the_check() {
     let (sts, scratch) = (sts().await, Scratch::new());
     let script = scratch.join("script");
     let printed = r#"{"AccessKeyId":"STS.Unknown","AccessKeySecret":"planted-secret","SecurityToken":"CAISplanted","Expiration":"2999-01-01T00:00:00Z"}"#;
-    std::fs::write(&script, format!("echo '{printed}'")).unwrap();
+    fs::write(&script, format!("echo '{printed}'")).unwrap();
     let command = format!(r#"["/bin/sh", "{}"]"#, script.display());
     let endpoint = sts.endpoint();
     let env = [

@@ -140,7 +140,9 @@ const CASES: &[Case] = &[
     variables(&[ARN, ID, SECRET, ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "yes")], &["ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED: `yes` is neither true nor false"]),
     flag(&["--region", "cn hangzhou"], &["--region: `cn hangzhou` is not a region"]),
     flag(&["--ca-file", "/nonexistent/ca"], &["--ca-file: cannot read certificates from /nonexistent/ca"]),
-    flag(&["--ca-file", "/dev/null"], &["--ca-file: /dev/null contains no certificate; set the path of a PEM file"]),
+    flag(&["--ca-file", "/etc/passwd"], &["--ca-file: /etc/passwd contains no certificate; set the path of a PEM file"]),
+    flag(&["--ca-file", "/dev/zero"], &["--ca-file: cannot read certificates from /dev/zero: it is not a regular file; set"]),
+    flag(&["--policy-file", "/dev/zero"], &["--policy-file: cannot read /dev/zero: it is not a regular file; correct"]),
     // Listeners.
     flag(&["--listen", "localhost:7002"], &["--listen: `localhost:7002` is not an address; write an IP address and a port"]),
     flag(&["--listen", "7002"], &["--listen: `7002` is not an address"]),
@@ -171,6 +173,7 @@ const CASES: &[Case] = &[
     flag(&["--drain", "1d"], &["--drain: `1d` is not a duration"]),
     flag(&["--log-level", "loud"], &["--log-level: `loud` is not a level; choose error, warn, info, debug or trace"]),
     flag(&["--log-format", "xml"], &["--log-format: `xml` is not a log format; choose text or json"]),
+    flag(&["--config", "/dev/zero"], &["/dev/zero: cannot read the configuration file: it is not a regular file; correct --config"]),
     flag(&["--config", "/nonexistent/toml"], &["/nonexistent/toml: cannot read the configuration file: No such file"]),
     Case { args: &["--sandbox", "--fault", "lifetime=x"], env: &[], toml: "", errors: &["--fault: lifetime: `x` is not a duration"] },
     Case { args: &["--sandbox", "--role-arn", "x"], env: &[], toml: "", errors: &["--role-arn: --sandbox has its own role, identity and STS"] },

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -159,6 +159,47 @@ fn a_removed_directory_shows_in_readiness_until_it_exists_again() {
         fs::read_to_string(directory.join("credentials")).unwrap(),
         daemon.credentials().body
     );
+}
+
+#[test]
+fn a_directory_that_a_user_replaces_by_a_link_is_not_written_until_it_is_one_again() {
+    let scratch = Scratch::new();
+    if !required("root", rustix::process::geteuid().is_root()) {
+        return;
+    }
+    let (home, roots) = (scratch.join("home"), scratch.join("roots"));
+    let directory = home.join("directory");
+    for path in [&home, &directory, &roots] {
+        fs::create_dir(path).unwrap();
+    }
+    chown(&home, Some(65_532), None).unwrap();
+    let file = format!("{},uid=65532", directory.join("credentials").display());
+    let args = [&LISTEN[..], &["--sandbox", "--file", &file]].concat();
+    let daemon = Daemon::spawn(&args, &[]);
+    let ready = |status| {
+        eventually("the file is written, or not", || {
+            Some(daemon.probe("/ready")).filter(|ready| ready.status == status)
+        })
+    };
+    ready(200);
+    fs::rename(&directory, home.join("aside")).unwrap();
+    symlink(&roots, &directory).unwrap();
+    daemon.signal("HUP");
+    let message = ready(503).text("file_message");
+    let reason = format!(
+        "{} is a symbolic link that another user may have placed: {} belongs to user 65532; name the directory itself",
+        directory.display(),
+        home.display()
+    );
+    assert!(message.contains(&reason), "{message}");
+    assert_eq!(daemon.credentials().status, 200, "the URI still serves");
+    assert_eq!(fs::read_dir(&roots).unwrap().count(), 0);
+
+    fs::remove_file(&directory).unwrap();
+    fs::create_dir(&directory).unwrap();
+    ready(200);
+    assert!(directory.join("credentials").exists());
+    daemon.logged("The directory of the file was replaced");
 }
 
 /// A file system of 16 KiB, unmounted on drop.

@@ -1,6 +1,7 @@
 //! Files at the configured path that ram-sidecar did not write.
 
 use super::*;
+use crate::support::required;
 
 #[test]
 fn a_file_that_ram_sidecar_did_not_write_is_never_overwritten() {
@@ -122,6 +123,23 @@ fn a_foreign_symbolic_link_and_its_target_remain_unchanged() {
         fs::read_to_string(foreign.join("precious")).unwrap(),
         "mine"
     );
+}
+
+#[test]
+fn a_document_of_another_user_ends_the_start_in_every_format() {
+    if !required("root", rustix::process::geteuid().is_root()) {
+        return;
+    }
+    for (format, _) in ram_sidecar::formats::format::FILES {
+        let rig = Rig::start(format);
+        rig.settled();
+        rig.daemon.signal("KILL");
+        std::os::unix::fs::lchown(&rig.target, Some(65_532), None).unwrap();
+        let message = refused(rig.target.to_str().unwrap(), format);
+        let reason = "it exists and belongs to user 65532; name another file, or remove that one";
+        assert!(message.contains(reason), "{format}: {message}");
+        assert!(fs::symlink_metadata(&rig.target).is_ok());
+    }
 }
 
 #[test]
