@@ -50,11 +50,10 @@ pub trait Target: Clone + Debug + Send + Sync + 'static {
 /// Makes the failure of a file that cannot be written, with a remedy for the error.
 pub(super) fn not_written(message: String, error: &io::Error) -> Failure {
     let mut failure = Failure::new(Stage::File, LocalCode::FileNotWritten, message);
-    let is_link_unsafe = error
-        .get_ref()
-        .is_some_and(|error| error.is::<UnsafeLink>());
+    let cause = error.get_ref();
+    let unsafe_link = cause.and_then(|cause| cause.downcast_ref::<UnsafeLink>());
     let advice = match error.kind() {
-        _ if is_link_unsafe => {
+        _ if unsafe_link.is_some() => {
             "name the directory itself: a link is followed only where root or this user alone can change it"
         }
         io::ErrorKind::IsADirectory => "name a file in it",
