@@ -1,4 +1,5 @@
 """A user who owns the directory of a file replaces it by a link, plants files, and looks for temporary ones.
+A file of the settings is a device or a pipe without end.
 
 The daemon is root's, and gives its file to that user, or writes into a directory where everybody may.
 """
@@ -6,10 +7,12 @@ The daemon is root's, and gives its file to that user, or writes into a director
 import glob
 import json
 import os
+import resource
 import signal
+import subprocess
 import time
 
-from common import Attacker, Daemon, credentials, directory, fail, held, remove
+from common import BINARY, Attacker, Daemon, credentials, directory, fail, held, remove
 
 USER, OTHER = 4001, 4002
 FORMATS = ("json", "env", "ossfs")
@@ -215,8 +218,29 @@ def killed():
     remove(base)
 
 
+def endless():
+    base = directory()
+    pipe = f"{base}/pipe"
+    os.mkfifo(pipe)
+
+    def limited():
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+
+    for path in ("/dev/zero", pipe):
+        for flag in ("--config", "--ca-file", "--policy-file"):
+            arguments = [BINARY, "check", flag, path]
+            attack = f"{flag} {path.removeprefix(base)} is refused without reading it"
+            try:
+                done = subprocess.run(arguments, env={}, capture_output=True, text=True, timeout=5, preexec_fn=limited)
+            except subprocess.TimeoutExpired:
+                fail(attack)
+            held("it is not a regular file" in done.stdout + done.stderr, attack)
+    remove(base)
+
+
 sts = Sts()
 link_that_stays()
 swapping()
 planted()
 killed()
+endless()
