@@ -18,7 +18,7 @@ use ram_sidecar::credentials::{Credentials, Lease};
 use ram_sidecar::formats::json;
 use ram_sidecar::refresh::store;
 use ram_sidecar::server;
-use ram_sidecar::server::admin::{self, Admin};
+use ram_sidecar::server::admin::{self, Admin, StopCallers};
 use ram_sidecar::server::caller::Addresses;
 use ram_sidecar::server::data::{self, AllowedCallers, Container, Data};
 use ram_sidecar::server::hold::Provider;
@@ -97,7 +97,8 @@ impl Scene {
                     stop: Arc::clone(&stop),
                     clock: clock.clone(),
                     caller_log: Arc::default(),
-                    allow_uids: None,
+                    stop_callers: StopCallers::Anyone(None),
+                    hosts: Vec::new(),
                 };
                 (Ipv4Addr::LOCALHOST.into(), admin::router(admin))
             }

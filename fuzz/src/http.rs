@@ -87,15 +87,16 @@ impl Request {
 
     /// Whether it names this machine, and neither a page nor a proxy has sent it.
     pub fn comes_from_a_program(&self, own: IpAddr) -> bool {
-        let is_suspicious = |name: &[u8]| {
-            matches!(name, b"origin" | b"forwarded" | b"via" | b"x-real-ip")
-                || name.starts_with(b"sec-fetch-")
+        let is_suspicious = |name: &[u8], value: &[u8]| {
+            matches!(name, b"origin" | b"sec-fetch-site" | b"sec-fetch-dest")
+                || matches!(name, b"forwarded" | b"via" | b"x-real-ip")
                 || name.starts_with(b"x-forwarded-")
+                || (name == b"user-agent" && value.starts_with(b"Mozilla/"))
         };
         let hosts = || self.headers.iter().filter(|(name, _)| name == b"host");
         let names = hosts().map(|(_, host)| host).chain(&self.authority);
         let is_named = hosts().count() == 1 || self.authority.is_some() || self.is_old;
-        !self.headers.iter().any(|(name, _)| is_suspicious(name))
+        !self.headers.iter().any(|(name, value)| is_suspicious(name, value))
             && hosts().count() <= 1
             && is_named
             && names.into_iter().all(|name| is_own(name, own))

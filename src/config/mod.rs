@@ -28,6 +28,7 @@ use secrecy::SecretString;
 use crate::credentials::{RoleArn, RoleSessionName};
 use crate::files::credentials_file::CredentialsFile;
 use crate::identity::Identity;
+use crate::server::admin::StopCallers;
 use crate::server::data::{AllowedCallers, Container};
 use crate::server::metadata::listing::StaticValues;
 use crate::sts::endpoint::Endpoint;
@@ -88,8 +89,8 @@ pub struct Config {
     pub serve: Serve,
     /// `metadata.*`, if the dialect is enabled.
     pub metadata: Option<Metadata>,
-    /// `admin.listen`, unless it is off.
-    pub admin: Option<SocketAddr>,
+    /// `admin.*`.
+    pub admin: Admin,
     /// `file`.
     pub files: Vec<CredentialsFile>,
     /// `state.file`; `None` unless credentials come from a real STS or identity.
@@ -167,6 +168,17 @@ pub struct Serve {
     pub admission: AllowedCallers,
     /// `container.*`, if the dialect is enabled.
     pub container: Option<Container>,
+}
+
+/// The admin listener.
+#[derive(Debug)]
+pub struct Admin {
+    /// `admin.listen`, unless it is off.
+    pub listen: Option<SocketAddr>,
+    /// `admin.stop`, with `serve.allow_uids` where anyone may.
+    pub stop_callers: StopCallers,
+    /// `admin.hosts`, and the name of this host.
+    pub hosts: Vec<String>,
 }
 
 /// The ECS metadata dialect.
@@ -255,7 +267,7 @@ fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Config, Reported> {
     let session = session::read(checker, input, is_real || upstream.is_err());
     let serve = serve::read(checker);
     let metadata = serve::metadata(checker);
-    let admin = checker.value(&ADMIN_LISTEN);
+    let admin = serve::admin(checker, &input.host_name);
     let files = serve::files(checker);
     let state = serve::state(checker, &files);
     let drain = checker.value(&SHUTDOWN_DRAIN);

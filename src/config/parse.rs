@@ -25,7 +25,8 @@ pub(crate) use self::role::{
     Preset, external_id, policy, policy_file, preset, role, role_duration, roles, source_identity,
 };
 pub(crate) use self::serve::{
-    address, address_or_off, key, key_bits, metadata_address, metadata_value, token_file, uids,
+    address, address_or_off, host_names, key, key_bits, may_anyone_stop, metadata_address,
+    metadata_value, token_file, uids,
 };
 pub(crate) use self::sts::{certificates, endpoints, region, signature};
 

@@ -4,12 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::files::credentials_file::CredentialsFile;
+use crate::server::admin::StopCallers;
 use crate::server::data::{AllowedCallers, Container};
 use crate::server::metadata::listing::Key;
 
 use super::checker::{Checker, Reported};
 use super::parse::Kind;
-use super::{Metadata, Serve, identity, parse, settings};
+use super::{Admin, Metadata, Serve, identity, parse, settings};
 
 pub(super) fn read(checker: &mut Checker) -> Result<Serve, Reported> {
     let listen = checker.value(&settings::SERVE_LISTEN);
@@ -81,6 +82,26 @@ pub(super) fn metadata(checker: &mut Checker) -> Result<Option<Metadata>, Report
         role: role?,
         static_values: values.into_iter().flatten().collect(),
     }))
+}
+
+/// Reads what the admin listener serves, and to whom.
+pub(super) fn admin(checker: &mut Checker, host_name: &str) -> Result<Admin, Reported> {
+    let listen = checker.value(&settings::ADMIN_LISTEN);
+    let may_anyone_stop = checker.value(&settings::ADMIN_STOP);
+    let allow_uids = checker.optional(&settings::SERVE_ALLOW_UIDS);
+    let mut hosts = checker
+        .optional(&settings::ADMIN_HOSTS)?
+        .unwrap_or_default();
+    hosts.push(host_name.to_owned());
+    let stop_callers = match (may_anyone_stop?, allow_uids?) {
+        (true, allow_uids) => StopCallers::Anyone(allow_uids),
+        (false, _) => StopCallers::Owner,
+    };
+    Ok(Admin {
+        listen: listen?,
+        stop_callers,
+        hosts,
+    })
 }
 
 /// Rejects the address of the metadata service that the identity uses: the identity would call this process.

@@ -120,6 +120,10 @@ settings! {
     METADATA_OWNER_ACCOUNT_ID: String = Setting::new("metadata.owner_account_id", "ID", parse::metadata_value).without_flag();
     /// The address that serves /live, /ready, /startup and /stop; or off
     ADMIN_LISTEN: Option<SocketAddr> = Setting::new("admin.listen", "ADDRESS", parse::address_or_off).default("127.0.0.1:7003");
+    /// Who may stop the daemon by /stop: owner (root, and the user it runs as) or anyone (on this machine, or in serve.allow_uids); for sidecars whose job has another user
+    ADMIN_STOP: bool = Setting::new("admin.stop", "WHO", parse::may_anyone_stop).default("owner").one_of(&["owner", "anyone"]);
+    /// Names that requests for probes may have in Host, besides IP addresses, localhost and the name of this machine
+    ADMIN_HOSTS: Vec<String> = Setting::new("admin.hosts", "NAME,…", parse::host_names);
     /// A file to write the credentials to; in the format json, json-camel (pyodps), ossfs (a directory), env, aliyun-cli or ini (ossutil); repeat the flag for more files, separate them in the variable with a colon
     FILE: Fields = Setting::new("file", "PATH[,format=F][,mode=0600][,uid=N][,gid=N]", parse::fields).common();
     /// A file that keeps the credentials across a restart; a secret, for a volume in memory that only this process sees

@@ -119,7 +119,7 @@ impl App {
         } = config;
         let clock = Clock::machine();
         let (publisher, subscriber, health) = store::channel(formats::json::render);
-        let listeners = Listeners::bind(serve.listen, metadata.as_ref(), admin)?;
+        let listeners = Listeners::bind(serve.listen, metadata.as_ref(), admin.listen)?;
         let address = listeners.advertised(serve.listen);
         info!(%address, path = "/api/v1/credentials/<key>", "Credentials are served");
         let uri = |prefix: &str| {
@@ -130,7 +130,6 @@ impl App {
         let is_instance = metadata
             .as_ref()
             .is_some_and(|options| options.listen == (metadata::ADDRESS, 80).into());
-        let allow_uids = serve.admission.allow_uids.clone();
         let container_uri = container.as_ref().map(|_| uri(data::CONTAINER_PREFIX));
         let uri = uri(data::PREFIX);
         let (writers, files) = writers(&upstream, files, &subscriber, &clock).await?;
@@ -162,7 +161,8 @@ impl App {
                     stop: Arc::new(stop_request),
                     clock: clock.clone(),
                     caller_log: Arc::default(),
-                    allow_uids,
+                    stop_callers: admin.stop_callers,
+                    hosts: admin.hosts,
                 },
             },
             open_files,

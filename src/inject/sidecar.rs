@@ -135,6 +135,8 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
         // All containers get SIGTERM at once, and the application's last upload still needs credentials.
         let drain = grace.min(MAX_GRACE_PERIOD).saturating_sub(SHUTDOWN_TIME);
         settings.push(("RAM_SIDECAR_DRAIN", format!("{drain}s")));
+        // The application stops the sidecar at its end, and usually has another user.
+        settings.push(("RAM_SIDECAR_ADMIN_STOP", text("anyone")));
     }
     settings
 }

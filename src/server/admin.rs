@@ -6,11 +6,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 use rustix::process::geteuid;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::files::writer;
 use crate::refresh::store::HealthReader;
@@ -39,12 +40,40 @@ pub struct Admin {
     pub clock: Clock,
     /// Logs refusals.
     pub caller_log: Arc<CallerLog>,
-    /// The only users who may request the stop, if they are restricted.
-    pub allow_uids: Option<Vec<u32>>,
+    /// Who may request the stop.
+    pub stop_callers: StopCallers,
+    /// The names, besides `localhost`, by which probes may call this machine.
+    pub hosts: Vec<String>,
+}
+
+/// Who may request the stop, besides root and the user of this process: they could also send it a signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StopCallers {
+    /// Nobody: whoever stops the process can bind its address before it is started again.
+    Owner,
+    /// Everyone or, if they are restricted, these users.
+    Anyone(Option<Vec<u32>>),
+}
+
+impl StopCallers {
+    /// Decides whether a user may request the stop of a process of the user `own`. `uid` is `None` if the kernel does not
+    /// know the owner of the connection.
+    fn admit(&self, uid: Option<u32>, own: u32) -> Result<(), Refusal> {
+        match (self, uid) {
+            (_, Some(uid)) if uid == own || uid == ROOT => Ok(()),
+            (Self::Anyone(allow_uids), _) => {
+                request_check::admit(true, uid, false, allow_uids.as_deref())
+            }
+            (Self::Owner, Some(_)) => Err(STOP),
+            (Self::Owner, None) => Err(UNKNOWN_STOP),
+        }
+    }
 }
 
 /// Returns the router of the admin listener.
 pub fn router(admin: Admin) -> Router {
+    let admin = Arc::new(admin);
+    let checked = Arc::clone(&admin);
     Router::new()
         .route("/live", get(live))
         .route("/ready", get(ready))
@@ -52,7 +81,17 @@ pub fn router(admin: Admin) -> Router {
         .route("/stop", post(stop).fallback(not_post))
         .fallback(not_found)
         .method_not_allowed_fallback(not_get)
-        .with_state(Arc::new(admin))
+        .layer(middleware::from_fn(move |request: Request, next: Next| {
+            let checked = request_check::check_probe(&request, &checked.hosts)
+                .map_err(|refusal| checked.refuse(&refusal, None));
+            async move {
+                match checked {
+                    Ok(()) => next.run(request).await,
+                    Err(refusal) => refusal,
+                }
+            }
+        }))
+        .with_state(admin)
 }
 
 async fn not_found() -> Response {
@@ -119,14 +158,11 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     let is_loopback = addresses.is_some_and(|addresses| {
         addresses.peer.ip().is_loopback() && addresses.local.ip().is_loopback()
     });
-    let uid = match addresses.map(Addresses::owner).transpose() {
-        Ok(owner) => owner.flatten().map(|owner| owner.uid),
-        Err(error) if admin.allow_uids.is_some() => return admin.caller_log.refuse_unknown(&error),
-        Err(_) => None,
-    };
-    // The user of this process is always allowed, because that user could also send it a signal.
-    let is_own_user = uid == Some(geteuid().as_raw());
-    let allow_uids = admin.allow_uids.as_deref().filter(|_| !is_own_user);
+    let owner = addresses.map(Addresses::owner).transpose();
+    if let Err(error) = &owner {
+        debug!("Cannot query the kernel for the owner of the connection: {error}");
+    }
+    let uid = owner.ok().flatten().flatten().map(|owner| owner.uid);
     let rules = Rules {
         bound: addresses.map_or_else(
             || Ipv4Addr::LOCALHOST.into(),
@@ -136,15 +172,13 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     };
     let admitted = request_check::check(&request, rules).and_then(|()| {
         if is_loopback {
-            request_check::admit(true, uid, false, allow_uids)
+            admin.stop_callers.admit(uid, geteuid().as_raw())
         } else {
             Err(REMOTE_STOP)
         }
     });
     if let Err(refusal) = admitted {
-        let (code, message) = (refusal.code, refusal.message);
-        admin.caller_log.log_refused(code, message, uid);
-        return respond::error(refusal.status, code, message);
+        return admin.refuse(&refusal, uid);
     }
     info!("A program requested the shutdown of this process");
     admin.stop.send_replace(true);
@@ -152,8 +186,64 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     respond::json(StatusCode::ACCEPTED, body)
 }
 
+impl Admin {
+    fn refuse(&self, refusal: &Refusal, uid: Option<u32>) -> Response {
+        let Refusal {
+            status,
+            code,
+            message,
+        } = *refusal;
+        self.caller_log.log_refused(code, message, uid);
+        respond::error(status, code, message)
+    }
+}
+
+const ROOT: u32 = 0;
+
+const STOP: Refusal = Refusal {
+    status: StatusCode::FORBIDDEN,
+    code: "StopRefused",
+    message: "only root and the user that this process runs as may stop it; request it as one of them, or set admin.stop to anyone (RAM_SIDECAR_ADMIN_STOP)",
+};
+
+const UNKNOWN_STOP: Refusal = Refusal {
+    status: StatusCode::FORBIDDEN,
+    code: "StopRefused",
+    message: "only root and the user that this process runs as may stop it, and the kernel does not tell which user requests this; use `ram-sidecar stop` or curl on this machine, or set admin.stop to anyone (RAM_SIDECAR_ADMIN_STOP)",
+};
+
 const REMOTE_STOP: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     code: "RemoteRefused",
     message: "only a program of the same pod may stop this process, by its loopback address",
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_root_and_its_own_user_stop_a_process_unless_others_may() {
+        let own = 1000;
+        let (anyone, some) = (
+            StopCallers::Anyone(None),
+            StopCallers::Anyone(Some(vec![7])),
+        );
+        for (callers, uid, code) in [
+            (&StopCallers::Owner, Some(own), None),
+            (&StopCallers::Owner, Some(0), None),
+            (&StopCallers::Owner, Some(7), Some("StopRefused")),
+            (&StopCallers::Owner, None, Some("StopRefused")),
+            (&anyone, Some(7), None),
+            (&anyone, None, None),
+            (&some, Some(7), None),
+            (&some, Some(own), None),
+            (&some, Some(8), Some("CallerRefused")),
+            (&some, None, Some("CallerRefused")),
+        ] {
+            let admitted = callers.admit(uid, own);
+            let found = admitted.err().map(|refusal| refusal.code);
+            assert_eq!(found, code, "{callers:?} {uid:?}");
+        }
+    }
+}

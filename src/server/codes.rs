@@ -36,7 +36,7 @@ pub const REFUSAL_CODES: &[RefusalCode] = &[
     refusal_code(
         "BrowserRefused",
         403,
-        "request from a program, not from a web page",
+        "request from a program, not from a web page; a program that calls itself Mozilla, like PowerShell's, must send another `User-Agent`",
     ),
     refusal_code(
         "ForwardedRefused",
@@ -46,7 +46,7 @@ pub const REFUSAL_CODES: &[RefusalCode] = &[
     refusal_code(
         "HostRefused",
         403,
-        "use `127.0.0.1`, `localhost` or `[::1]` in the address",
+        "use `127.0.0.1`, `localhost` or `[::1]` in the address; for a probe by another name, add it to `admin.hosts`",
     ),
     refusal_code(
         "RemoteRefused",
@@ -62,6 +62,11 @@ pub const REFUSAL_CODES: &[RefusalCode] = &[
         "CallerUnknown",
         503,
         "raise the limit of open files, or fix the cause that the log names",
+    ),
+    refusal_code(
+        "StopRefused",
+        403,
+        "stop the process as root or as its own user, or set `admin.stop` to `anyone`",
     ),
     refusal_code(
         "ContainerTokenRefused",

@@ -129,7 +129,7 @@ pub async fn serve_connection(
                 Some(CloseWithoutResponse) => {
                     Err(io::Error::from(io::ErrorKind::ConnectionAborted))
                 }
-                None => Ok(response),
+                None => Ok(respond::isolated(response)),
             }
         }
     });

@@ -1,11 +1,12 @@
 //! Decides which requests are accepted: those of programs on this machine, not those of web pages or proxies.
 //!
-//! A page in a browser can reach loopback, directly or by DNS rebinding; it cannot hide `Origin`, `Sec-Fetch-*` or `Host`.
-//! None of the headers that mark SDKs is required, because plain `curl` sends none.
+//! A page in a browser can reach loopback, directly or by DNS rebinding. It cannot hide `Host` and, towards loopback,
+//! `Origin` or `Sec-Fetch-*`; towards other addresses, such as 100.100.100.200, a browser sends neither, but its
+//! `User-Agent`. None of the headers that mark SDKs is required, because plain `curl` sends none.
 
 use std::net::IpAddr;
 
-use axum::http::{Method, Request, StatusCode, Version, header};
+use axum::http::{HeaderMap, Method, Request, StatusCode, Version, header};
 
 /// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,43 +31,37 @@ pub struct Rules {
 /// Checks the method, the host and the headers of a request.
 pub fn check<B>(request: &Request<B>, rules: Rules) -> Result<(), Refusal> {
     let headers = request.headers();
-    let is_from_browser = |name: &header::HeaderName| {
-        name == header::ORIGIN || name.as_str().starts_with("sec-fetch-")
-    };
-    if headers.keys().any(is_from_browser) {
+    if is_from_browser(headers) {
         return Err(BROWSER);
     }
-    let is_from_proxy = |name: &header::HeaderName| {
-        [header::FORWARDED, header::VIA].contains(name)
-            || name == "x-real-ip"
-            || name.as_str().starts_with("x-forwarded-")
-    };
-    if headers.keys().any(is_from_proxy) {
+    if headers.keys().any(|name| is_of_proxy(name.as_str())) {
         return Err(FORWARDED);
     }
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Some(host.to_str().unwrap_or_default()),
-        (None, _) => None,
-        (Some(_), Some(_)) => return Err(HOST),
-    };
-    // The user information before the host is ignored; the port must be valid.
-    let authority = request
-        .uri()
-        .authority()
-        .map(axum::http::uri::Authority::as_str);
-    let authority = authority.map(|all| all.rsplit_once('@').map_or(all, |(_, host)| host));
-    if host.is_none() && authority.is_none() && request.version() != Version::HTTP_10 {
-        return Err(HOST);
-    }
-    let mut names = [host, authority].into_iter().flatten();
-    if !names.all(|host| names_this_machine(host, rules.bound)) {
+    let names_this_machine = |name: &str| names_this_machine(name, rules.bound);
+    let is_required = request.version() != Version::HTTP_10;
+    if !has_host(request, is_required, names_this_machine) {
         return Err(HOST);
     }
     if rules.methods.contains(request.method()) {
         Ok(())
     } else {
         Err(METHOD)
+    }
+}
+
+/// Checks the host of a request for a probe: an IP address, `localhost`, one of `names`, or none at all.
+///
+/// The kubelet and Prometheus send the pod's address, which may be one that this process does not know.
+pub fn check_probe<B>(request: &Request<B>, names: &[String]) -> Result<(), Refusal> {
+    let is_known = |host: &str| {
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<IpAddr>().is_ok()
+            || names.iter().any(|name| name.eq_ignore_ascii_case(host))
+    };
+    if has_host(request, false, is_known) {
+        Ok(())
+    } else {
+        Err(PROBE_HOST)
     }
 }
 
@@ -91,10 +86,51 @@ pub fn admit(
 /// The methods that only read.
 pub const READ: &[Method] = &[Method::GET, Method::HEAD];
 
-/// Whether a `Host` names this machine, with or without a port: Python's SDK omits it.
+/// Whether a browser sends the request, for a page or for its user.
 ///
-/// A DNS rebinding attack needs a name that the attacker controls; an IP address cannot be rebound.
-fn names_this_machine(host: &str, bound: IpAddr) -> bool {
+/// Node's `fetch` sends `Sec-Fetch-Mode` alone, and a script cannot remove it; a browser never sends it alone.
+fn is_from_browser(headers: &HeaderMap) -> bool {
+    let is_of_browser = |name: &header::HeaderName| {
+        let name = name.as_str();
+        name == "origin" || (name.starts_with("sec-fetch-") && name != "sec-fetch-mode")
+    };
+    let mut agents = headers.get_all(header::USER_AGENT).iter();
+    headers.keys().any(is_of_browser)
+        || agents.any(|agent| agent.as_bytes().starts_with(b"Mozilla/"))
+}
+
+/// Whether a proxy adds a header of this name, in lower case, to what it forwards.
+pub fn is_of_proxy(name: &str) -> bool {
+    PROXY_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || PROXY_HEADERS.contains(&name)
+}
+
+/// Whether `is_accepted` accepts every host that a request names, and it names one if one is required.
+fn has_host<B>(
+    request: &Request<B>,
+    is_required: bool,
+    is_accepted: impl Fn(&str) -> bool,
+) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Some(host.to_str().unwrap_or_default()),
+        (None, _) => None,
+        (Some(_), Some(_)) => return false,
+    };
+    // The user information before the host is ignored; the port must be valid.
+    let authority = request
+        .uri()
+        .authority()
+        .map(axum::http::uri::Authority::as_str);
+    let authority = authority.map(|all| all.rsplit_once('@').map_or(all, |(_, host)| host));
+    let mut named = [host, authority].into_iter().flatten().peekable();
+    if named.peek().is_none() {
+        return !is_required;
+    }
+    named.all(|host| without_port(host).is_some_and(&is_accepted))
+}
+
+/// Returns the name in a `Host`, with or without a port: Python's SDK omits it.
+fn without_port(host: &str) -> Option<&str> {
     // Swift's SDK sends the whole URI.
     let host = match host.strip_prefix("http://") {
         Some(rest) => rest.split(['/', '?']).next().unwrap_or_default(),
@@ -108,9 +144,13 @@ fn names_this_machine(host: &str, bound: IpAddr) -> bool {
         let digits = text.strip_prefix(':').unwrap_or_default();
         digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok()
     };
-    if !port.is_empty() && !is_port(port) {
-        return false;
-    }
+    (port.is_empty() || is_port(port)).then_some(name)
+}
+
+/// Whether a name in a `Host` means this machine.
+///
+/// A DNS rebinding attack needs a name that the attacker controls; an IP address cannot be rebound.
+fn names_this_machine(name: &str, bound: IpAddr) -> bool {
     if name.eq_ignore_ascii_case("localhost") {
         return true;
     }
@@ -145,7 +185,7 @@ const UNKNOWN_CALLER: Refusal = Refusal {
 const BROWSER: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     code: "BrowserRefused",
-    message: "the request carries Origin or Sec-Fetch headers, so it comes from a web page; credentials are for programs on this machine",
+    message: "the request is a browser's, by its Origin, its Sec-Fetch-Site or a User-Agent that begins with Mozilla/, and web pages get no credentials; a program must send another User-Agent (PowerShell: -UserAgent)",
 };
 
 const FORWARDED: Refusal = Refusal {
@@ -159,6 +199,58 @@ const HOST: Refusal = Refusal {
     code: "HostRefused",
     message: "the Host header does not name this machine; use the address that ram-sidecar listens on, as in ALIBABA_CLOUD_CREDENTIALS_URI",
 };
+
+const PROBE_HOST: Refusal = Refusal {
+    status: StatusCode::FORBIDDEN,
+    code: "HostRefused",
+    message: "the Host header is neither an IP address nor localhost nor the name of this machine; use one of them, or add the name to admin.hosts (RAM_SIDECAR_ADMIN_HOSTS)",
+};
+
+/// How headers of proxies begin: those of the de-facto standard, Envoy, Cloudflare, CloudFront, Azure, App Engine, Fastly.
+const PROXY_PREFIXES: &[&str] = &[
+    "x-forwarded",
+    "x-original-",
+    "x-envoy-",
+    "cf-",
+    "x-amz-cf-",
+    "x-azure-",
+    "x-appengine-",
+    "fastly-",
+];
+
+/// Other headers of proxies, gateways and content delivery networks.
+const PROXY_HEADERS: &[&str] = &[
+    "ali-cdn-real-ip",
+    "cdn-loop",
+    "client-ip",
+    "do-connecting-ip",
+    "fly-client-ip",
+    "forwarded",
+    "incap-client-ip",
+    "proxy-client-ip",
+    "proxy-connection",
+    "remote-ip",
+    "slb-ip",
+    "true-client-ip",
+    "via",
+    "wl-proxy-client-ip",
+    "x-amzn-trace-id",
+    "x-bluecoat-via",
+    "x-client-ip",
+    "x-cloud-trace-context",
+    "x-cluster-client-ip",
+    "x-host",
+    "x-nf-client-connection-ip",
+    "x-proxy-id",
+    "x-proxyuser-ip",
+    "x-real-ip",
+    "x-remote-addr",
+    "x-remote-ip",
+    "x-rewrite-url",
+    "x-sucuri-clientip",
+    "x-true-client-ip",
+    "x-varnish",
+];
 
 #[cfg(test)]
 mod tests {
@@ -223,10 +315,10 @@ mod tests {
     #[test]
     fn listener_beyond_loopback_accepts_only_its_own_address() {
         let own: IpAddr = [10, 0, 0, 5].into();
-        assert!(names_this_machine("10.0.0.5:7002", own));
-        assert!(!names_this_machine("10.0.0.6:7002", own));
+        assert!(names_this_machine("10.0.0.5", own));
+        assert!(!names_this_machine("10.0.0.6", own));
         let any: IpAddr = [0, 0, 0, 0].into();
-        assert!(names_this_machine("10.0.0.6:7002", any));
+        assert!(names_this_machine("10.0.0.6", any));
         assert!(!names_this_machine("evil.example", any));
     }
 
@@ -235,7 +327,25 @@ mod tests {
         let host = ("host", "127.0.0.1");
         let get = |headers: &[_]| outcome(&Method::GET, "/x", Version::HTTP_11, headers);
         assert_eq!(get(&[host, ("origin", "null")]), "BrowserRefused");
-        assert_eq!(get(&[host, ("sec-fetch-site", "none")]), "BrowserRefused");
+        for (name, value, expected) in [
+            ("sec-fetch-site", "none", "BrowserRefused"),
+            ("sec-fetch-dest", "image", "BrowserRefused"),
+            ("sec-fetch-user", "?1", "BrowserRefused"),
+            ("sec-fetch-mode", "cors", "ok"),
+            (
+                "user-agent",
+                "Mozilla/5.0 (X11; Linux x86_64)",
+                "BrowserRefused",
+            ),
+            (
+                "user-agent",
+                "AlibabaCloud (linux; amd64) Python/3.11",
+                "ok",
+            ),
+            ("user-agent", "curl/8.5.0 (not Mozilla/5.0)", "ok"),
+        ] {
+            assert_eq!(get(&[host, (name, value)]), expected, "{name}: {value}");
+        }
         assert_eq!(
             get(&[host, ("x-forwarded-for", "1.2.3.4")]),
             "ForwardedRefused"
@@ -244,8 +354,25 @@ mod tests {
             get(&[host, ("forwarded", "for=1.2.3.4")]),
             "ForwardedRefused"
         );
-        for proxy in ["via", "x-real-ip", "x-forwarded-proto", "x-forwarded-host"] {
+        let named = [
+            "via",
+            "x-forwarded",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "x-envoy-external-address",
+            "cf-connecting-ip",
+            "fastly-client-ip",
+        ];
+        for proxy in named.iter().chain(PROXY_HEADERS) {
             assert_eq!(get(&[host, (proxy, "x")]), "ForwardedRefused", "{proxy}");
+        }
+        for header in [
+            "traceparent",
+            "x-request-id",
+            "amz-sdk-request",
+            "x-acs-version",
+        ] {
+            assert_eq!(get(&[host, (header, "x")]), "ok", "{header}");
         }
         assert_eq!(get(&[host, ("host", "evil.example")]), "HostRefused");
         assert_eq!(get(&[]), "HostRefused");
@@ -254,6 +381,31 @@ mod tests {
             outcome(&Method::POST, "/x", Version::HTTP_11, &[host]),
             "MethodNotAllowed"
         );
+    }
+
+    #[test]
+    fn probes_accept_addresses_and_configured_names_but_no_other() {
+        let names = ["trainer-0".to_owned(), "probe.example".to_owned()];
+        for (host, is_accepted) in [
+            (None, true),
+            (Some("10.0.0.5:7003"), true),
+            (Some("[fd00::5]:7003"), true),
+            (Some("localhost"), true),
+            (Some("Trainer-0:7003"), true),
+            (Some("probe.example"), true),
+            (Some("evil.example:7003"), false),
+            (Some("probe.example.evil.example"), false),
+            (Some("10.0.0.5.nip.io"), false),
+            (Some("10.0.0.5:x"), false),
+            (Some(""), false),
+        ] {
+            let mut request = Request::builder().uri("/ready");
+            if let Some(host) = host {
+                request = request.header("host", host);
+            }
+            let checked = check_probe(&request.body(()).unwrap(), &names);
+            assert_eq!(checked.is_ok(), is_accepted, "{host:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Builds responses that every client can read.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::header::{self, HeaderName};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use serde::Serialize;
@@ -26,6 +27,16 @@ fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Response
     headers.insert(header::CONTENT_LENGTH, length.into());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Tells browsers to keep a response from every page but one of the same origin, and not to guess its type. What arrives
+/// without the headers by which a browser is recognized is then still of no use to a page.
+pub(super) fn isolated(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in ISOLATION {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     response
 }
 
@@ -96,6 +107,19 @@ fn to_json(value: &impl Serialize) -> Bytes {
     let bytes = serde_json::to_vec(value).expect("always serializable");
     bytes.into()
 }
+
+const ISOLATION: [(HeaderName, &str); 4] = [
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use crate::credentials::is_made_of;
 use crate::server::metadata;
 use crate::server::token_file::TokenFile;
 
-use super::{accept, list};
+use super::{accept, list, one_of};
 
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
@@ -48,6 +48,26 @@ pub(crate) fn token_file(text: &str) -> Result<TokenFile, String> {
     }
     TokenFile::new(path)
         .map_err(|reason| format!("{reason}; set the path of a file that contains the token"))
+}
+
+/// Reads who may stop the daemon: whether anyone may, or only its owner.
+pub(crate) fn may_anyone_stop(text: &str) -> Result<bool, String> {
+    one_of(
+        text,
+        "who may stop it",
+        &[("owner", false), ("anyone", true)],
+    )
+}
+
+/// Reads host names, without ports.
+pub(crate) fn host_names(text: &str) -> Result<Vec<String>, String> {
+    let names = list(text)?;
+    match names.iter().find(|name| !is_made_of(name, 1..=253, "-._")) {
+        None => Ok(names),
+        Some(name) => Err(format!(
+            "`{name}` is not a host name; write names without a port, like probe.example.com"
+        )),
+    }
 }
 
 pub(crate) fn uids(text: &str) -> Result<Vec<u32>, String> {

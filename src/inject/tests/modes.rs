@@ -27,6 +27,10 @@ fn a_classic_sidecar_comes_last_and_drains_until_the_grace_period_ends() {
         assert_eq!(names_of(&spec["containers"]), ["main", "ram-sidecar"]);
         assert!(spec["containers"][1].get("restartPolicy").is_none());
         assert_eq!(variable(&spec["containers"][1], "RAM_SIDECAR_DRAIN"), drain);
+        assert_eq!(
+            variable(&spec["containers"][1], "RAM_SIDECAR_ADMIN_STOP"),
+            "anyone"
+        );
         // A classic sidecar has not started yet when init containers run.
         assert_eq!(
             spec["initContainers"],
