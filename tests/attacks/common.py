@@ -3,6 +3,7 @@
 Each script is run by `tests/attacks/run`, as root, in a network namespace that has loopback only.
 """
 
+import encodings.idna  # noqa: F401  Loaded for the first connection, when an attacker may not read it any more.
 import http.client
 import json
 import os

@@ -1,6 +1,5 @@
 """A neighbour stops the daemon, and binds its port before it is started again, to hand out other credentials."""
 
-import encodings.idna  # noqa: F401  As another user Python may not find it when it is needed.
 import http.client
 import socket
 import subprocess
