@@ -12,6 +12,7 @@ use tracing::{Span, debug, info};
 use crate::config::{self, Serve};
 use crate::server;
 use crate::server::admin::{self, Admin};
+use crate::server::connections::Limit;
 use crate::server::data::{self, Data};
 use crate::server::hold::Provider;
 use crate::server::metadata::{self, Metadata};
@@ -72,12 +73,13 @@ impl Listeners {
         span: Span,
     ) -> TaskSet {
         let serve = services.serve;
-        // A fifth for each of at most four listeners, and a fifth for everything else.
-        let connections = (open_files / 5).clamp(16, CONNECTIONS);
+        // A fifth for what is reserved for each of at most four listeners, and a fifth for everything else.
+        let shared = (open_files / 5 * 3).clamp(16, CONNECTIONS);
+        let limit = Limit::new(shared, shared / RESERVED_SHARE);
         let mut servers = TaskSet::new(span);
         let mut start = |name, listener, router: Router| {
             let stop = closed(closing.clone());
-            servers.spawn(name, server::run(listener, router, connections, stop));
+            servers.spawn(name, server::run(listener, router, limit.clone(), stop));
         };
         let caller_log = Arc::clone(&services.admin.caller_log);
         for (listener, address) in self.data {
@@ -146,8 +148,11 @@ async fn closed(mut closing: watch::Receiver<bool>) {
     let _ = closing.wait_for(|closing| *closing).await;
 }
 
-/// Concurrent connections per listener, if the limit of open files allows.
-const CONNECTIONS: usize = 4096;
+/// Concurrent connections of all listeners, if the limit of open files allows. Silent ones fit into 64 MiB.
+const CONNECTIONS: usize = 16_384;
+
+/// The share of them that each listener has in any case is one in so many.
+const RESERVED_SHARE: usize = 12;
 
 /// Retries to find a port that is free in both families.
 const PORT_RETRIES: u32 = 16;

@@ -1,17 +1,18 @@
-//! Decides which callers a listener of credentials serves, and logs each new caller and each kind of refusal once.
+//! Decides which callers a listener of credentials serves, and logs new callers and kinds of refusals.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::Request;
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use tokio::time::{Instant, timeout};
 use tracing::field::display;
 use tracing::{Instrument as _, debug, info, warn};
 
@@ -34,55 +35,72 @@ pub struct Access {
     pub caller_log: Arc<CallerLog>,
 }
 
-/// Logs each caller, and each kind of refusal of a user, once.
+/// Logs callers and refusals, each at a limited rate, so that none can hide behind many others.
 #[derive(Debug, Default)]
 pub struct CallerLog {
-    admitted: Seen<CallerKey>,
-    users: Seen<Option<u32>>,
-    refused: Seen<(&'static str, Option<u32>)>,
+    /// The kinds of requests whose callers were looked up lately.
+    looked_up: Recent<RequestKey>,
+    /// The users whose callers were logged, and their dialects.
+    users: Recent<(Option<u32>, &'static str)>,
+    callers: Recent<(Option<u32>, RequestKey)>,
+    refused: Recent<(&'static str, Option<u32>)>,
     is_proxy_known: AtomicBool,
     /// Limits the searches for a process to one at a time.
     lookup: tokio::sync::Mutex<()>,
 }
 
-/// What distinguishes one caller from another.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct CallerKey {
+/// What is known about the caller of a request without asking the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct RequestKey {
     dialect: &'static str,
-    uid: Option<u32>,
     /// The address, if it is not one of this machine.
     ip: Option<IpAddr>,
     user_agent: String,
 }
 
-/// Remembers what has been logged: at most [`SEEN_LIMIT`] entries.
-#[derive(Debug, Default)]
-struct Seen<T>(Mutex<HashSet<T>>);
+/// Remembers when something was last noted: at most [`RECENT_LIMIT`] entries.
+#[derive(Debug)]
+struct Recent<T>(Mutex<HashMap<T, Instant>>);
+
+/// Whether something was noted within an interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Noted {
+    /// Within the interval.
+    Recently,
+    /// Not within it, but now.
+    Now,
+    /// Not within it, and there is no room to remember it now.
+    NoRoom,
+}
 
 impl Access {
     /// Serves a request with `next`, or refuses it.
     pub async fn check(self: Arc<Self>, request: Request, next: Next) -> Response {
         let addresses = request.extensions().get::<Addresses>().copied();
-        let owner = match addresses.as_ref().map(Addresses::owner).transpose() {
-            Ok(owner) => owner.flatten(),
-            // Unless users are restricted, a lack of file descriptors is not a reason to refuse.
-            Err(error) if self.allow_uids.is_some() => {
-                return self.caller_log.refuse_unknown(&error);
-            }
-            Err(_) => None,
+        let owner = || match &addresses {
+            Some(addresses) => addresses.owner(),
+            None => Ok(None),
         };
-        let uid = owner.map(|owner| owner.uid);
+        // Otherwise only what is logged depends on it, and a lack of file descriptors is not a reason to refuse.
+        let restricted = match self.allow_uids {
+            Some(_) => match owner() {
+                Ok(owner) => owner,
+                Err(error) => return self.caller_log.refuse_unknown(&error),
+            },
+            None => None,
+        };
+        let uid = restricted.map(|owner| owner.uid);
         let is_local = addresses.is_some_and(|addresses| addresses.is_local());
         let admitted =
             request_check::admit(is_local, uid, self.allow_remote, self.allow_uids.as_deref())
                 .and_then(|()| request_check::check(&request, self.rules));
         if let Err(refusal) = admitted {
-            return self.refuse(&refusal, uid);
+            let owner = restricted.or_else(|| owner().unwrap_or_default());
+            return self.refuse(&refusal, owner.map(|owner| owner.uid));
         }
         let is_proxied = request.uri().authority().is_some();
-        let caller = CallerKey {
+        let key = RequestKey {
             dialect: (self.dialect)(request.uri().path()),
-            uid,
             ip: addresses
                 .filter(|_| !is_local)
                 .map(|addresses| addresses.peer.ip()),
@@ -96,7 +114,10 @@ impl Access {
             if is_proxied {
                 self.caller_log.log_proxied();
             }
-            self.caller_log.log_admitted(caller, owner).await;
+            if restricted.is_some() || self.caller_log.needs_lookup(&key) {
+                let owner = restricted.or_else(|| owner().unwrap_or_default());
+                self.caller_log.log_admitted(key, owner).await;
+            }
         }
         response
     }
@@ -121,19 +142,31 @@ impl Access {
 }
 
 impl CallerLog {
-    /// Logs a caller, the first time. The response waits briefly for the log entry: until the response is sent, the calling
-    /// process still exists and can be looked up.
-    async fn log_admitted(self: &Arc<Self>, caller: CallerKey, owner: Option<Owner>) {
-        // Each user is logged, even if another one has used up the limit with many programs.
-        if self.admitted.is_new(&caller) | self.users.is_new(&caller.uid) {
-            let logging = Arc::clone(self).log_new(caller, owner);
+    /// Whether the caller of a request may have to be logged, so that the kernel must be asked for it.
+    ///
+    /// Not if that of another request of the same kind was found a moment ago: it was logged then if it was to be.
+    fn needs_lookup(&self, key: &RequestKey) -> bool {
+        self.looked_up.note(key, Instant::now(), LOOKUP_INTERVAL) != Noted::Recently
+    }
+
+    /// Logs a caller that is new, unless another of the same user and dialect was logged within a minute. The response waits
+    /// briefly for the log entry: until the response is sent, the calling process still exists and can be looked up.
+    async fn log_admitted(self: &Arc<Self>, key: RequestKey, owner: Option<Owner>) {
+        let (uid, now) = (owner.map(|owner| owner.uid), Instant::now());
+        let caller = (uid, key);
+        let user = (uid, caller.1.dialect);
+        if !self.callers.contains(&caller)
+            && self.users.note(&user, now, LOG_INTERVAL) == Noted::Now
+        {
+            self.callers.note(&caller, now, LOG_INTERVAL);
+            let logging = Arc::clone(self).log_new(caller.1, owner);
             // In a separate task, which is not cancelled when the caller disconnects.
             let logging = tokio::spawn(logging.in_current_span());
-            let _ = tokio::time::timeout(LOOKUP_TIMEOUT, logging).await;
+            let _ = timeout(LOOKUP_TIMEOUT, logging).await;
         }
     }
 
-    async fn log_new(self: Arc<Self>, caller: CallerKey, owner: Option<Owner>) {
+    async fn log_new(self: Arc<Self>, caller: RequestKey, owner: Option<Owner>) {
         let program = match owner {
             Some(owner) => {
                 let _permit = self.lookup.lock().await;
@@ -148,7 +181,7 @@ impl CallerLog {
         let from = caller.ip.map(display);
         info!(
             dialect = caller.dialect,
-            uid = caller.uid,
+            uid = owner.map(|owner| owner.uid),
             pid,
             executable,
             from,
@@ -182,7 +215,11 @@ impl CallerLog {
 
     /// Logs a refusal: as a warning the first time for this user, then at the level `debug`.
     pub(super) fn log_refused(&self, code: &'static str, message: &str, uid: Option<u32>) {
-        if self.refused.is_new(&(code, uid)) {
+        if self
+            .refused
+            .note(&(code, uid), Instant::now(), Duration::MAX)
+            == Noted::Now
+        {
             warn!(code, uid, "A request was refused: {message}");
         } else {
             debug!(code, uid, "A request was refused");
@@ -190,18 +227,39 @@ impl CallerLog {
     }
 }
 
-impl<T: Clone + Eq + Hash> Seen<T> {
-    /// Remembers an entry, and returns whether it is new. At the limit, no entry is new.
-    fn is_new(&self, entry: &T) -> bool {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.contains(entry) || known.len() == SEEN_LIMIT {
-            return false;
+impl<T> Default for Recent<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Clone + Eq + Hash> Recent<T> {
+    fn entries(&self) -> MutexGuard<'_, HashMap<T, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn contains(&self, entry: &T) -> bool {
+        self.entries().contains_key(entry)
+    }
+
+    /// Notes an entry that was not noted within `interval`.
+    ///
+    /// Where there is no room, entries are forgotten that were noted longer ago than the interval or [`LOG_INTERVAL`].
+    fn note(&self, entry: &T, now: Instant, interval: Duration) -> Noted {
+        let is_recent = |at: Instant, interval| now.duration_since(at) < interval;
+        let mut entries = self.entries();
+        match entries.get(entry) {
+            Some(at) if is_recent(*at, interval) => return Noted::Recently,
+            None if entries.len() == RECENT_LIMIT => {
+                entries.retain(|_, at| is_recent(*at, interval.min(LOG_INTERVAL)));
+            }
+            _ => {}
         }
-        known.insert(entry.clone());
-        if known.len() == SEEN_LIMIT {
-            warn!("Too many different callers; no more are logged");
+        if entries.len() == RECENT_LIMIT && !entries.contains_key(entry) {
+            return Noted::NoRoom;
         }
-        true
+        entries.insert(entry.clone(), now);
+        Noted::Now
     }
 }
 
@@ -214,8 +272,15 @@ fn user_agent(request: &Request) -> String {
     text.chars().take(USER_AGENT_LIMIT).collect()
 }
 
-/// Far more than the number of programs of a job.
-const SEEN_LIMIT: usize = 256;
+/// Far more than the number of users and programs of a job.
+const RECENT_LIMIT: usize = 256;
+
+/// The minimum time between two lines about callers of one user in one dialect.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How long the caller of a request is taken for that of the same kind of requests. Another user who sends the same
+/// `User-Agent` is found unless every request of his follows one of the first user's within this time.
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How many characters of a `User-Agent` are logged.
 const USER_AGENT_LIMIT: usize = 128;
@@ -227,13 +292,54 @@ const LOOKUP_TIMEOUT: Duration = Duration::from_millis(50);
 mod tests {
     use super::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     #[test]
-    fn an_entry_is_new_once_and_the_number_of_entries_is_limited() {
-        let seen = Seen::default();
-        assert!(seen.is_new(&0));
-        assert!(!seen.is_new(&0));
-        let new = (1..2 * SEEN_LIMIT).filter(|number| seen.is_new(number));
-        assert_eq!(new.count(), SEEN_LIMIT - 1);
-        assert_eq!(seen.0.lock().unwrap().len(), SEEN_LIMIT);
+    fn an_entry_is_noted_once_in_an_interval() {
+        let (recent, start) = (Recent::default(), Instant::now());
+        for (seconds, interval, expected) in [
+            (0, MINUTE, Noted::Now),
+            (0, MINUTE, Noted::Recently),
+            (59, MINUTE, Noted::Recently),
+            (60, MINUTE, Noted::Now),
+            (61, MINUTE, Noted::Recently),
+            (100_000, Duration::MAX, Noted::Recently),
+        ] {
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(recent.note(&0, now, interval), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn entries_that_take_all_room_are_forgotten_after_a_minute() {
+        for interval in [MINUTE, Duration::MAX] {
+            let (recent, start) = (Recent::default(), Instant::now());
+            let noted =
+                (0..2 * RECENT_LIMIT).filter(|n| recent.note(n, start, interval) == Noted::Now);
+            assert_eq!(noted.count(), RECENT_LIMIT);
+            assert_eq!(recent.note(&usize::MAX, start, interval), Noted::NoRoom);
+            assert_eq!(
+                recent.note(&usize::MAX, start + MINUTE, interval),
+                Noted::Now
+            );
+            assert_eq!(recent.entries().len(), 1);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_is_looked_up_again_after_a_second_however_many_there_are() {
+        let log = CallerLog::default();
+        let key = |user_agent: String| RequestKey {
+            dialect: "metadata",
+            ip: None,
+            user_agent,
+        };
+        assert!(log.needs_lookup(&key("job".into())));
+        assert!(!log.needs_lookup(&key("job".into())));
+        for number in 0..1000 {
+            assert!(log.needs_lookup(&key(number.to_string())));
+        }
+        tokio::time::advance(LOOKUP_INTERVAL).await;
+        assert!(log.needs_lookup(&key("job".into())));
     }
 }

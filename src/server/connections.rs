@@ -1,10 +1,13 @@
-//! The connections of a listener. Their number is limited; the oldest that has sent no request is closed for a new one.
+//! The connections of listeners. Their number is limited; the oldest that has sent no request is closed for a new one.
+//!
+//! Whoever is closed connects again, so that the room for connections decides how many silent ones delay nobody. All
+//! listeners share it, because few of them are flooded at a time.
 
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -16,22 +19,26 @@ use super::CONNECTION_TIMEOUT;
 
 /// Accepts connections until `stop` completes, then waits for those whose requests have arrived.
 ///
-/// `serve` returns the future that serves a connection, and sets the flag once its request has arrived. At most `limit`
-/// connections are open; beyond that the oldest that has sent no request is closed.
+/// `serve` returns the future that serves a connection, and sets the flag once its request has arrived. At the limit the
+/// oldest connection of this listener that has sent no request is closed.
 pub async fn run<F>(
     listener: TcpListener,
-    limit: usize,
+    limit: impl Into<Limit>,
     stop: impl Future<Output = ()>,
     serve: impl Fn(TcpStream, Arc<AtomicBool>) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut connections = Connections::default();
+    let mut connections = Connections {
+        limit: limit.into(),
+        tasks: JoinSet::new(),
+        idle: VecDeque::new(),
+    };
     let mut stop = pin!(stop);
     let mut is_failing = false;
     loop {
         // While the limit is reached, check again when the oldest connection has had time to send a request.
-        let full_until = connections.evict(limit);
+        let full_until = connections.evict();
         tokio::select! {
             () = &mut stop => break,
             () = connections.ended() => {}
@@ -54,11 +61,45 @@ pub async fn run<F>(
     connections.finish().await;
 }
 
-#[derive(Default)]
+/// How many connections may be open.
+#[derive(Clone, Debug)]
+pub struct Limit {
+    /// The connections of all listeners that share the limit.
+    open: Arc<AtomicUsize>,
+    /// At most so many, beside those of `reserved`.
+    shared: usize,
+    /// So many of each listener, whatever the others have open.
+    reserved: usize,
+}
+
+impl Limit {
+    /// Creates a limit for several listeners.
+    pub fn new(shared: usize, reserved: usize) -> Self {
+        Self {
+            open: Arc::default(),
+            shared,
+            reserved,
+        }
+    }
+
+    /// Whether it is reached for a listener with so many connections.
+    fn is_reached(&self, own: usize) -> bool {
+        own >= self.reserved && self.open.load(Ordering::Relaxed) >= self.shared
+    }
+}
+
+/// The limit of a single listener.
+impl From<usize> for Limit {
+    fn from(limit: usize) -> Self {
+        Self::new(limit, 0)
+    }
+}
+
 struct Connections {
+    limit: Limit,
     tasks: JoinSet<()>,
-    /// From the oldest to the newest.
-    open: VecDeque<Connection>,
+    /// From the oldest to the newest; those whose request has arrived or that have ended are removed some time later.
+    idle: VecDeque<Connection>,
 }
 
 struct Connection {
@@ -68,6 +109,12 @@ struct Connection {
     opened: Instant,
 }
 
+impl Connection {
+    fn is_idle(&self) -> bool {
+        !self.busy.load(Ordering::Relaxed) && !self.task.is_finished()
+    }
+}
+
 impl Connections {
     fn open<F>(&mut self, serve: impl FnOnce(Arc<AtomicBool>) -> F)
     where
@@ -75,7 +122,8 @@ impl Connections {
     {
         let busy = Arc::new(AtomicBool::new(false));
         let task = self.tasks.spawn(serve(Arc::clone(&busy)));
-        self.open.push_back(Connection {
+        self.limit.open.fetch_add(1, Ordering::Relaxed);
+        self.idle.push_back(Connection {
             task,
             busy,
             opened: Instant::now(),
@@ -86,23 +134,24 @@ impl Connections {
     ///
     /// At the limit, closes the oldest connection that has sent no request, unless it is younger than
     /// [`IDLE_GRACE`].
-    fn evict(&mut self, limit: usize) -> Option<Instant> {
-        if self.tasks.len() < limit {
+    fn evict(&mut self) -> Option<Instant> {
+        if !self.limit.is_reached(self.tasks.len()) {
             return None;
         }
-        self.remove_ended();
         let now = Instant::now();
-        let is_idle = |connection: &Connection| !connection.busy.load(Ordering::Relaxed);
-        let oldest = self.open.iter().position(is_idle);
-        match oldest.and_then(|index| self.open.get(index)) {
-            Some(new) if new.opened + IDLE_GRACE > now => Some(new.opened + IDLE_GRACE),
-            _ => {
-                if let Some(connection) = oldest.and_then(|index| self.open.remove(index)) {
-                    connection.task.abort();
+        while let Some(oldest) = self.idle.front() {
+            if oldest.is_idle() {
+                let until = oldest.opened + IDLE_GRACE;
+                if until > now {
+                    return Some(until);
                 }
-                Some(now + IDLE_GRACE)
+                oldest.task.abort();
+                self.idle.pop_front();
+                break;
             }
+            self.idle.pop_front();
         }
+        Some(now + IDLE_GRACE)
     }
 
     /// Waits until a connection has ended. Pends while there is none.
@@ -110,22 +159,16 @@ impl Connections {
         if self.tasks.join_next().await.is_none() {
             std::future::pending::<()>().await;
         }
+        self.limit.open.fetch_sub(1, Ordering::Relaxed);
         // A handle retains the memory of its task, so the handles of ended tasks must not accumulate.
-        if self.open.len() > 2 * self.tasks.len() + ENDED_LIMIT {
-            self.remove_ended();
+        if self.idle.len() > 2 * self.tasks.len() + ENDED_LIMIT {
+            self.idle.retain(Connection::is_idle);
         }
     }
 
-    fn remove_ended(&mut self) {
-        self.open
-            .retain(|connection| !connection.task.is_finished());
-    }
-
     async fn finish(mut self) {
-        for connection in &self.open {
-            if !connection.busy.load(Ordering::Relaxed) {
-                connection.task.abort();
-            }
+        for connection in self.idle.iter().filter(|connection| connection.is_idle()) {
+            connection.task.abort();
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if timeout(CONNECTION_TIMEOUT, all).await.is_err() {
@@ -135,7 +178,10 @@ impl Connections {
 }
 
 /// The minimum age at which a connection without a request may be closed for another: clients send their request at once.
-const IDLE_GRACE: Duration = Duration::from_secs(1);
+///
+/// At the limit a client waits so long, at most, for each generation of connections that are in the backlog before its own;
+/// clients of the metadata dialect give up after a second.
+const IDLE_GRACE: Duration = Duration::from_millis(250);
 
 /// The backoff after a failed accept: when no file descriptor is free, open connections need time to end.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);

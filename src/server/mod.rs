@@ -38,6 +38,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument as _, Span, debug};
 
 use self::caller::Addresses;
+use self::connections::Limit;
 use self::peek::MAX_HEAD_SIZE;
 
 /// Binds a listener with a backlog long enough for a burst of clients.
@@ -54,11 +55,11 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves until `stop` completes, then finishes the requests in progress.
 ///
-/// At most `limit` connections are open; beyond that the oldest that has sent no request is closed.
+/// At the limit, the oldest connection that has sent no request is closed.
 pub async fn run(
     listener: TcpListener,
     router: Router,
-    limit: usize,
+    limit: impl Into<Limit>,
     stop: impl Future<Output = ()>,
 ) {
     let span = Span::current();
