@@ -10,6 +10,7 @@ use ram_sidecar::sandbox::{Options, Sandbox};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
+use crate::access;
 use crate::stubs::{Issued, Lookup, Reply, Stub, now};
 use crate::support::{Daemon, Process, Scratch, eventually};
 use crate::toolchains::{Language, tool};
@@ -29,6 +30,29 @@ fn python_follows_a_rotation() {
 #[test]
 fn node_follows_a_rotation() {
     follows_a_rotation(Language::Node, &["credentials_uri", "default"]);
+}
+
+#[test]
+fn fetch_of_node_and_undici_are_served_in_every_dialect() {
+    let home = Scratch::new();
+    let Some(mut command) = Language::Node.program("fetch", home.path()) else {
+        return;
+    };
+    let daemon = access::start(&[], &[]);
+    let urls = access::dialects(&daemon)
+        .map(|dialect| format!("http://{}{}", dialect.address, dialect.path()));
+    let token = format!("http://{}/latest/api/token", daemon.metadata());
+    let output = finished(command.args(&urls).arg(&token));
+    let answers: Vec<[String; 3]> = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(answers.len(), 3 * 4);
+    for [way, url, answer] in answers {
+        let is_served = if url == token {
+            answer.len() > 20 && !answer.starts_with('{')
+        } else {
+            access::has_credentials(answer.as_bytes())
+        };
+        assert!(is_served, "{way} {url}: {answer}");
+    }
 }
 
 #[test]

@@ -162,6 +162,8 @@ const CASES: &[Case] = &[
     flag(&["--admin-listen", "of"], &["--admin-listen: `of` is not an address; write an IP address and a port, like 127.0.0.1:7002 or [::1]:7002, or off"]),
     flag(&["--key", "a/b"], &["--key: it is not a key; use 1 to 128"]),
     flag(&["--admin-listen", "here"], &["--admin-listen: `here` is not an address"]),
+    flag(&["--admin-stop", "me"], &["--admin-stop: `me` is not who may stop it; choose owner or anyone"]),
+    flag(&["--admin-hosts", "a,b:80"], &["--admin-hosts: `b:80` is not a host name; write names without a port, like probe.example.com"]),
     // Files.
     flag(&["--file", "credentials"], &["--file: path `credentials` is not absolute; write it from the root"]),
     flag(&["--file", "/a/b,mode=rw"], &["--file: mode `rw` is not a file mode; write it in octal, like 0640"]),

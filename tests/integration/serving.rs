@@ -235,6 +235,61 @@ fn probes_report_the_state_and_serve_no_credentials() {
     assert_eq!(http::raw(daemon.admin(), kubelet).status, 200);
 }
 
+/// A page can make a name of its own lead to this machine, but not the name of the machine.
+#[test]
+fn probes_refuse_names_that_are_not_configured() {
+    let daemon = sandbox(&["--admin-hosts", "probe.example,other.example"], &[]);
+    daemon.uri();
+    let own = rustix::system::uname();
+    let own = own.nodename().to_str().expect("a name");
+    for (host, status) in [
+        ("localhost:7003", 200),
+        ("Probe.example", 200),
+        ("other.example:7003", 200),
+        (own, 200),
+        ("evil.example:7003", 403),
+        ("evil.probe.example", 403),
+    ] {
+        for path in ["/live", "/ready", "/startup"] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let reply = http::raw(daemon.admin(), &request);
+            assert_eq!(reply.status, status, "{host}: {reply:?}");
+            if status == 403 {
+                assert_eq!(reply.text("Code"), "HostRefused");
+                assert!(reply.text("Message").contains("admin.hosts"), "{reply:?}");
+            }
+        }
+    }
+    let without = http::raw(daemon.admin(), "GET /ready HTTP/1.1\r\n\r\n");
+    assert_eq!(without.status, 200, "{without:?}");
+}
+
+#[test]
+fn every_response_is_isolated_from_web_pages() {
+    let daemon = sandbox(&["--metadata-listen", "127.0.0.1:0"], &[]);
+    daemon.uri();
+    for (address, path) in [
+        (daemon.data(), "/api/v1/credentials/0"),
+        (daemon.data(), "/unknown"),
+        (
+            daemon.metadata(),
+            "/latest/meta-data/ram/security-credentials/",
+        ),
+        (daemon.admin(), "/ready"),
+        (daemon.admin(), "/stop"),
+    ] {
+        let reply = http::get(address, path);
+        for (name, value) in [
+            ("cross-origin-resource-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+        ] {
+            assert_eq!(reply.header(name), Some(value), "{path}: {reply:?}");
+        }
+    }
+}
+
 #[test]
 fn sigterm_and_sigint_stop_the_daemon_at_once_with_exit_code_zero() {
     let mut daemon = sandbox(&[], &[]);

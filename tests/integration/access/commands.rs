@@ -234,7 +234,8 @@ fn only_a_program_of_the_pod_may_stop_the_daemon() {
             post("Origin: null\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n"),
             "BrowserRefused",
         ),
-        (post("Sec-Fetch-Mode: no-cors\r\n"), "BrowserRefused"),
+        (post("Sec-Fetch-Dest: empty\r\n"), "BrowserRefused"),
+        (post("User-Agent: Mozilla/5.0\r\n"), "BrowserRefused"),
         (post("X-Forwarded-For: 10.0.0.1\r\n"), "ForwardedRefused"),
         (
             http::raw(admin, "POST /stop HTTP/1.1\r\nHost: evil.example\r\n\r\n"),

@@ -162,6 +162,17 @@ fn request_with_any_proxy_header_is_refused() {
         "X-Real-IP: 10.0.0.1",
         "X-Forwarded-Proto: http",
         "X-Forwarded-Host: a",
+        "X-Forwarded: for=10.0.0.1",
+        "X-Client-IP: 10.0.0.1",
+        "Client-IP: 10.0.0.1",
+        "CF-Connecting-IP: 10.0.0.1",
+        "True-Client-IP: 10.0.0.1",
+        "X-Envoy-External-Address: 10.0.0.1",
+        "X-Cluster-Client-IP: 10.0.0.1",
+        "Proxy-Connection: keep-alive",
+        "X-Amzn-Trace-Id: Root=1",
+        "X-Cloud-Trace-Context: 1/1",
+        "Fastly-Client-IP: 10.0.0.1",
     ] {
         let reply = daemon.raw(&format!(
             "GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n{header}\r\n\r\n"

@@ -2,18 +2,13 @@
 
 use serde_json::Value;
 
-use super::super::{Dialect, dialects, exchange, lines, output, start};
+use super::super::{Dialect, dialects, exchange, output, start};
 use super::INFO;
 use crate::support::{Daemon, Scratch, eventually, required};
 
 #[test]
 fn user_agent_cannot_forge_log_lines_in_either_format() {
     for format in ["json", "text"] {
-        let daemon = start(
-            &["--log-format", format],
-            &[("RAM_SIDECAR_LOG", "info"), ("NO_COLOR", "1")],
-        );
-        let dialect = data_dialect(&daemon, format);
         for agent in [
             &b"\x1b[2J\x1b]0;title\x07"[..],
             b"a\nlevel=ERROR",
@@ -29,6 +24,12 @@ fn user_agent_cannot_forge_log_lines_in_either_format() {
             br"x\u001b[2J",
             &[b'u'; 4000],
         ] {
+            // A daemon logs one caller of a user within a minute.
+            let daemon = start(
+                &["--log-format", format],
+                &[("RAM_SIDECAR_LOG", "info"), ("NO_COLOR", "1")],
+            );
+            let dialect = data_dialect(&daemon, format);
             let mut request = format!(
                 "GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: ",
                 dialect.path()
@@ -36,18 +37,15 @@ fn user_agent_cannot_forge_log_lines_in_either_format() {
             .into_bytes();
             request.extend(agent);
             request.extend(b"\r\n\r\n");
-            exchange(dialect.address, &request);
+            if super::super::has_credentials(&exchange(dialect.address, &request)) {
+                daemon.logged("A new caller");
+            }
+            assert_no_forged_lines(&daemon, format);
+            let log = daemon.stderr();
+            assert!(!log.contains(&"u".repeat(129)), "{log}");
+            assert_eq!(log.contains(&"u".repeat(128)), agent.starts_with(b"uu"));
+            assert!(format == "json" || !log.contains("x\" uid=0"), "{log}");
         }
-        eventually("the last user agent is logged", || {
-            lines(&daemon, &["uuuu"]).pop()
-        });
-        assert_no_forged_lines(&daemon, format);
-        let log = daemon.stderr();
-        assert!(
-            !log.contains(&"u".repeat(129)) && log.contains(&"u".repeat(128)),
-            "{log}"
-        );
-        assert!(format == "json" || !log.contains("x\" uid=0"), "{log}");
     }
 }
 
@@ -69,15 +67,14 @@ fn assert_program_name_cannot_forge_log_lines(format: &str) {
     let scratch = Scratch::new();
     let program = scratch.join("cu\nFAKED \u{1b}[2Jrl");
     std::fs::copy(curl, &program).unwrap();
-    let daemon = start(&["--log-format", format], &INFO);
-    let dialect = data_dialect(&daemon, format);
-    let uri = format!("http://{}{}", dialect.address, dialect.path());
     // On a busy machine the lookup of a program may fail.
-    let mut agents = (0..).map(|number| format!("User-Agent:{number}"));
-    eventually("the program is found", || {
-        let (program, agent) = (program.to_str()?, agents.next()?);
-        output(&[program, "-sf", "--noproxy", "*", "-H", &agent, &uri]);
-        lines(&daemon, &["FAKED"]).pop()
+    let daemon = eventually("the program is found", || {
+        let daemon = start(&["--log-format", format], &INFO);
+        let dialect = data_dialect(&daemon, format);
+        let uri = format!("http://{}{}", dialect.address, dialect.path());
+        output(&[program.to_str()?, "-sf", "--noproxy", "*", &uri]);
+        let entry = daemon.logged("A new caller");
+        entry.contains("FAKED").then_some(daemon)
     });
     assert_no_forged_lines(&daemon, format);
 }

@@ -76,10 +76,18 @@ const HEADERS: &[(&str, Outcome)] = &[
         BROWSER,
     ),
     ("Sec-Fetch-User: ?1\r\n", BROWSER),
+    (
+        "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36\r\n",
+        BROWSER,
+    ),
+    // Node's fetch.
+    ("Sec-Fetch-Mode: cors\r\nUser-Agent: node\r\n", Served),
     // Proxies.
     ("X-Forwarded-For: 10.0.0.1\r\n", PROXY),
     ("x-forwarded-for:\r\n", PROXY),
     ("Forwarded: for=10.0.0.1\r\n", PROXY),
+    ("CF-Connecting-IP: 10.0.0.1\r\n", PROXY),
+    ("Proxy-Connection: Keep-Alive\r\n", PROXY),
     // Bodies are not read, and the connection is closed after the response.
     ("Content-Length: 10000000000\r\n", Served),
     ("Transfer-Encoding: chunked\r\n", Served),
