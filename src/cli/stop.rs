@@ -34,5 +34,6 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
 
 const NOTES: &str = "\
 Without this program, `curl -X POST http://127.0.0.1:7003/stop` does the same. The daemon shuts down without shutdown.drain,
-which is for jobs that get SIGTERM at the same time.
+which is for jobs that get SIGTERM at the same time. It obeys root and its own user, and everyone on this machine where its
+admin.stop is anyone.
 Exit codes: 0 it shuts down, 64 usage, 69 it does not, 78 configuration.";

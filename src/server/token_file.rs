@@ -2,6 +2,7 @@
 //!
 //! Requests that wait share one reading. A request with the right token waits for none that callers without it cause.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -52,19 +53,21 @@ impl Reading {
 #[derive(Debug, Default)]
 struct Warnings {
     /// The error of the present state, if it was logged.
-    logged: Option<String>,
-    last: Option<Instant>,
+    current: Option<String>,
+    /// Every error that was logged, of which there are few.
+    logged: HashMap<String, Instant>,
 }
 
 impl Warnings {
-    /// Whether to log an error: once, and whatever errors alternate, at most one a minute.
+    /// Whether to log an error: once while it lasts, and once a minute if it comes and goes.
     fn is_due(&mut self, reason: &str, now: Instant) -> bool {
-        let is_recent = self.last.is_some_and(|last| now < last + WARNING_INTERVAL);
-        if is_recent || self.logged.as_deref() == Some(reason) {
+        let last = self.logged.get(reason);
+        let is_recent = last.is_some_and(|last| now < *last + WARNING_INTERVAL);
+        if is_recent || self.current.as_deref() == Some(reason) {
             return false;
         }
-        self.logged = Some(reason.to_owned());
-        self.last = Some(now);
+        self.current = Some(reason.to_owned());
+        self.logged.insert(reason.to_owned(), now);
         true
     }
 }
@@ -99,7 +102,7 @@ impl TokenFile {
         let mut warnings = warnings.unwrap_or_else(PoisonError::into_inner);
         match decision {
             Ok(is_match) => {
-                warnings.logged = None;
+                warnings.current = None;
                 Ok(is_match)
             }
             Err(reason) => {
@@ -168,7 +171,7 @@ const TIMEOUT: Duration = Duration::from_millis(400);
 /// How long a token counts as the content of the file: shorter than it takes to replace a secret.
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// The minimum time between two warnings.
+/// The minimum time between two warnings of one error.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
 /// In bytes: more than any token, less than the limit on a header.
@@ -208,17 +211,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn warnings_that_alternate_are_logged_once_a_minute() {
+    async fn an_error_that_comes_and_goes_is_logged_once_a_minute() {
         let (mut warnings, start) = (Warnings::default(), Instant::now());
-        let reasons = ["is gone", "is a directory"];
         let due = (0..180).filter(|second| {
             if second % 3 == 0 {
-                warnings.logged = None;
+                warnings.current = None;
             }
-            let reason = reasons[usize::from(second % 2 == 0)];
-            warnings.is_due(reason, start + Duration::from_secs(*second))
+            warnings.is_due("is gone", start + Duration::from_secs(*second))
         });
         assert_eq!(due.collect::<Vec<_>>(), [0, 60, 120]);
+        assert!(warnings.is_due("is a directory", start), "another error");
 
         let (mut warnings, reason) = (Warnings::default(), "is gone");
         let due =

@@ -132,8 +132,8 @@ fn only_the_current_content_of_the_token_file_is_accepted() {
     assert_eq!(daemon.credentials().status, 200);
 
     token.replace("planted-second-token");
-    assert_eq!(ask(&daemon, Some("planted-first-token")).status, 401);
     assert_eq!(ask(&daemon, Some("planted-second-token")).status, 200);
+    assert_eq!(ask(&daemon, Some("planted-first-token")).status, 401);
 }
 
 #[test]

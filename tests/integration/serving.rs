@@ -147,7 +147,7 @@ fn every_refusal_is_json_with_a_code_and_a_message() {
             "BrowserRefused",
         ),
         (
-            request(valid, "Sec-Fetch-Mode: no-cors\r\n"),
+            request(valid, "Sec-Fetch-Site: cross-site\r\n"),
             403,
             "BrowserRefused",
         ),
