@@ -102,7 +102,7 @@ settings! {
     SERVE_ALLOW_UIDS: Vec<u32> = Setting::new("serve.allow_uids", "UID,…", parse::uids).named("allow-uids");
     /// Serve AWS SDKs too, at /api/v1/container/<key>; for the S3-compatible interface of OSS
     CONTAINER_ENABLED: bool = Setting::new("container.enabled", "BOOL", parse::boolean).named("container").default("false").common();
-    /// A file with the token that AWS SDKs must send (AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE); read again for requests
+    /// A file with the token that AWS SDKs must send (AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE); a change applies at once
     CONTAINER_TOKEN_FILE: TokenFile = Setting::new("container.token_file", "PATH", parse::token_file);
     /// The address that answers as the ECS metadata service; 100.100.100.200:80 where the pod owns that address, or loopback
     METADATA_LISTEN: SocketAddr = Setting::new("metadata.listen", "ADDRESS", parse::metadata_address).common();

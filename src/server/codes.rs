@@ -76,7 +76,7 @@ pub const REFUSAL_CODES: &[RefusalCode] = &[
     refusal_code(
         "ContainerTokenUnusable",
         503,
-        "write the token, and nothing else, to the file of `container.token_file`; it is read again for every request",
+        "write the token, and nothing else, to the file of `container.token_file`; a change applies at once",
     ),
     refusal_code(
         "MissingOrInvalidParameters",

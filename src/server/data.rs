@@ -41,7 +41,7 @@ pub struct Data {
 /// The protocol of AWS SDKs.
 #[derive(Clone, Debug)]
 pub struct Container {
-    /// The file with the required value of the `Authorization` header, if one is required. Read for every request.
+    /// The file with the required value of the `Authorization` header, if one is required.
     pub token_file: Option<TokenFile>,
 }
 

@@ -183,7 +183,7 @@ fn the_jobs_have_the_pod_of_the_native_example() {
 }
 
 #[test]
-fn the_classic_sidecar_differs_from_the_native_one_by_place_and_drain() {
+fn the_classic_sidecar_differs_from_the_native_one_by_place_drain_and_who_may_stop_it() {
     let (Some(native), Some(classic)) = (object("native", "Pod"), object("classic", "Pod")) else {
         return;
     };
@@ -194,7 +194,9 @@ fn the_classic_sidecar_differs_from_the_native_one_by_place_and_drain() {
     let grace = spec["terminationGracePeriodSeconds"].as_u64().unwrap();
     // It needs two seconds of the grace period for itself.
     let drain = json!({"name": "RAM_SIDECAR_DRAIN", "value": format!("{}s", grace - 2)});
-    expected["env"].as_array_mut().unwrap().push(drain);
+    // The job that stops it may have another user.
+    let stop = json!({"name": "RAM_SIDECAR_ADMIN_STOP", "value": "anyone"});
+    expected["env"].as_array_mut().unwrap().extend([drain, stop]);
     assert_eq!(spec["containers"][1], expected);
     assert_eq!(spec["initContainers"], Value::Null);
     assert_eq!(spec["volumes"], native["spec"]["volumes"]);
