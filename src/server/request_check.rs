@@ -206,7 +206,7 @@ const PROBE_HOST: Refusal = Refusal {
     message: "the Host header is neither an IP address nor localhost nor the name of this machine; use one of them, or add the name to admin.hosts (RAM_SIDECAR_ADMIN_HOSTS)",
 };
 
-/// How headers of proxies begin: those of the de-facto standard, Envoy, Cloudflare, CloudFront, Azure, App Engine, Fastly.
+/// How headers begin that proxies, gateways and content delivery networks add.
 const PROXY_PREFIXES: &[&str] = &[
     "x-forwarded",
     "x-original-",
@@ -218,7 +218,7 @@ const PROXY_PREFIXES: &[&str] = &[
     "fastly-",
 ];
 
-/// Other headers of proxies, gateways and content delivery networks.
+/// Further headers that they add.
 const PROXY_HEADERS: &[&str] = &[
     "ali-cdn-real-ip",
     "cdn-loop",

@@ -196,7 +196,10 @@ fn the_classic_sidecar_differs_from_the_native_one_by_place_drain_and_who_may_st
     let drain = json!({"name": "RAM_SIDECAR_DRAIN", "value": format!("{}s", grace - 2)});
     // The job that stops it may have another user.
     let stop = json!({"name": "RAM_SIDECAR_ADMIN_STOP", "value": "anyone"});
-    expected["env"].as_array_mut().unwrap().extend([drain, stop]);
+    expected["env"]
+        .as_array_mut()
+        .unwrap()
+        .extend([drain, stop]);
     assert_eq!(spec["containers"][1], expected);
     assert_eq!(spec["initContainers"], Value::Null);
     assert_eq!(spec["volumes"], native["spec"]["volumes"]);
