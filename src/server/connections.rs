@@ -188,3 +188,23 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// How many handles of ended connections are tolerated before they are removed.
 const ENDED_LIMIT: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_has_its_own_connections_whatever_others_have() {
+        let limit = Limit::new(10, 2);
+        for (open, own, is_reached) in [
+            (9, 9, false),
+            (10, 10, true),
+            (10, 2, true),
+            (10, 1, false),
+            (11, 0, false),
+        ] {
+            limit.open.store(open, Ordering::Relaxed);
+            assert_eq!(limit.is_reached(own), is_reached, "{own} of {open}");
+        }
+    }
+}

@@ -138,8 +138,8 @@ addEventListener('load', async () => {
   const here = location.host.replace(/:80$/, '');
   const urls = plan[location.hostname] ?? [];
   report('begun', here, '');
-  for (let start = 0; start < urls.length; start += 2)
-    await Promise.all(urls.slice(start, start + 2).map((url) => attack(new URL(url, location).href)));
+  for (let start = 0; start < urls.length; start += 4)
+    await Promise.all(urls.slice(start, start + 4).map((url) => attack(new URL(url, location).href)));
   report('done', location.hostname, '');
 });
 """

@@ -1,5 +1,6 @@
 """Callers that hide: one among 300 invented programs, one among 12,000 connections that say nothing."""
 
+import json
 import os
 import resource
 import select
@@ -65,10 +66,10 @@ with Daemon("serve", "--sandbox", "--metadata-listen", f"{METADATA}:80") as daem
     daemon.uri()
     Attacker(4001, invent).wait()
     Attacker(4002, ask, "invented-299").wait()
-    daemon.line(f"{NEW_CALLER}.*4002|4002.*{NEW_CALLER}")
-    told = [line for line in daemon.output if NEW_CALLER in line]
+    daemon.line(f"{NEW_CALLER}.*:4002,")
+    told = [json.loads(line) for line in daemon.output if NEW_CALLER in line]
+    held(4002 in [line["uid"] for line in told], "a user hides behind the invented programs of another")
     held(len(told) == 2, f"invented programs fill the log ({len(told)} lines)")
-    held(True, "a user hides behind the invented programs of another")
 
     for name, beginning in [("say nothing", b""), ("begin a request", b"GET / HTTP/1.1\r\nHost: ")]:
         attacker = Attacker(4001, crowd, (METADATA, 80), beginning, 5)

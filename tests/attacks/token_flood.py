@@ -2,8 +2,8 @@
 
 import os
 import re
+import resource
 import socket
-import subprocess
 import time
 
 from common import Attacker, Daemon, directory, held, remove, request
@@ -39,8 +39,7 @@ def flood():
             connection.close()
 
 
-os.setpriority(os.PRIO_PROCESS, 0, 0)
-subprocess.run(["prlimit", f"--pid={os.getpid()}", "--nofile=8192:8192"], check=True)
+resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
 place = directory()
 token = os.path.join(place, "token")
 with open(token, "w") as file:
