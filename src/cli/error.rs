@@ -3,7 +3,7 @@
 use crate::config::Errors;
 use crate::daemon;
 use crate::daemon::source;
-use crate::system::log;
+use crate::system::{display, log};
 
 /// Why a command failed: one variant for each exit code.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,14 @@ impl Error {
     pub fn print(&self) {
         match self {
             // The exit code stays the same where the output is closed.
-            Self::CommandLine(error) => drop(error.print()),
+            Self::CommandLine(error) => {
+                let text = error.render().to_string();
+                if !error.use_stderr() || display::lines(&text) == text {
+                    drop(error.print());
+                } else {
+                    log::print(text.trim_end());
+                }
+            }
             Self::Reported => {}
             error => log::print(&format!("ram-sidecar: {error}")),
         }

@@ -11,7 +11,7 @@ use super::Error;
 use super::input::{checked, config_file, variable};
 use crate::config::settings::CREDENTIALS_URI;
 use crate::config::{Checked, Config, Definition, Shown};
-use crate::failure::one_line;
+use crate::system::display::one_line;
 use crate::system::file;
 
 /// Adds a hint to the error about a misplaced command of `exec` or file of `inject`.

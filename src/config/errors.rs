@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::failure::one_line;
+use crate::system::display::one_line;
 
 /// The errors of a configuration, one sentence each.
 #[derive(Debug, PartialEq, Eq)]

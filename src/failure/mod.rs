@@ -14,7 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use self::code::{Code, Entry, LocalCode, entries};
-pub use self::redact::{breaks_a_line, one_line, redact};
+pub use self::redact::redact;
 
 /// One failed attempt, explained.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,6 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::system::display::one_line;
+
 /// Makes text from outside safe to show: one line of limited length, without any of `secrets` or a piece of one.
 ///
 /// STS repeats the whole string to sign in its `SignatureDoesNotMatch`, security token included, percent-encoded twice.
@@ -26,17 +28,6 @@ pub fn redact(text: &str, secrets: &[&str]) -> String {
     }
     let line: String = one_line(&shown).take(MESSAGE_LIMIT).collect();
     line.trim().trim_end_matches(['.', ':', ' ']).to_owned()
-}
-
-/// Returns the characters of a text, with spaces for those that break a line.
-pub fn one_line(text: &str) -> impl Iterator<Item = char> {
-    let replaced = |c: char| if breaks_a_line(c) { ' ' } else { c };
-    text.chars().map(replaced)
-}
-
-/// Whether a terminal or log viewer may start a new line at the character, or treat it as a control character.
-pub fn breaks_a_line(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 fn is_token_char(c: char) -> bool {
@@ -105,7 +96,10 @@ mod tests {
             &["planted-secret"],
         );
         assert_eq!(shown, "The role not exists: acs:ram::1:role/x. next");
-        assert_eq!(redact("a\u{85}b\u{2028}c\u{2029}d\re", &[]), "a b c d e");
+        assert_eq!(
+            redact("a\u{85}b\u{2028}c\u{2029}d\re\u{202e}f", &[]),
+            "a b c d e\u{fffd}f"
+        );
         assert_eq!(redact(&"ab ".repeat(1000), &[]).chars().count(), 1000);
         // Neither long words nor empty secrets remove anything.
         let message = "AuthenticationFail.OIDCToken.Expired";

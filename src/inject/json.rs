@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::failure::one_line;
+use crate::system::display::one_line;
 
 /// Returns the items of a list that are objects; nothing if it is not a list.
 pub(super) fn objects<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use crate::refresh::store::{Current, Offer};
+use crate::system::display;
 
 pub(crate) fn json(status: StatusCode, body: Bytes) -> Response {
     with(status, "application/json", body)
@@ -104,8 +105,8 @@ fn to_json(value: &impl Serialize) -> Bytes {
         clippy::expect_used,
         reason = "structs of strings and numbers always have a JSON form"
     )]
-    let bytes = serde_json::to_vec(value).expect("always serializable");
-    bytes.into()
+    let document = serde_json::to_string(value).expect("always serializable");
+    display::json(&document).into_owned().into()
 }
 
 const ISOLATION: [(HeaderName, &str); 4] = [

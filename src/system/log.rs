@@ -4,6 +4,7 @@ mod writer;
 
 use std::io::{IsTerminal as _, Write as _};
 
+use super::display;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::time::ChronoUtc;
@@ -29,11 +30,11 @@ pub enum Format {
     Json,
 }
 
-/// Writes a line to standard error; drops it if the reader has stalled.
+/// Writes a line or several to standard error, as text that is safe to show; drops it if the reader has stalled.
 pub fn print(line: &str) {
     if writer::wait(std::io::stderr(), &writer::TIMEOUT) {
         // A closed standard error cannot be reported.
-        let _ = writeln!(std::io::stderr(), "{line}");
+        let _ = writeln!(std::io::stderr(), "{}", display::lines(line));
     }
 }
 

@@ -26,6 +26,8 @@ mod exec;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod foreign_text;
+#[cfg(test)]
 mod formats;
 #[cfg(test)]
 mod hardening;

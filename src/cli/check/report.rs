@@ -8,6 +8,7 @@ use crate::config::{Candidate, Shown};
 use crate::credentials::{RoleRequest, timestamp};
 use crate::failure::Failure;
 use crate::failure::caller::{Caller, Claims};
+use crate::system::display;
 
 pub(super) use self::text::Style;
 use self::text::Text;
@@ -174,7 +175,8 @@ impl Report {
             clippy::expect_used,
             reason = "structs of strings and numbers always have a JSON form"
         )]
-        serde_json::to_string_pretty(self).expect("always serializable")
+        let document = serde_json::to_string_pretty(self).expect("always serializable");
+        display::json(&document).into_owned()
     }
 
     /// Returns the text for people.

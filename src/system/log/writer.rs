@@ -12,6 +12,7 @@ use rustix::fs::OFlags;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::Format;
+use crate::system::display;
 
 /// A writer to standard error that drops lines instead of blocking while the reader has stalled.
 #[derive(Clone, Debug)]
@@ -95,13 +96,23 @@ impl<'a> MakeWriter<'a> for StderrWriter {
 
 impl Write for StderrWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self.write_line(line) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                Ok(line.len())
+        let text = String::from_utf8_lossy(line);
+        let shown = match self.format {
+            Format::Text => display::terminal(&text),
+            Format::Json => display::json(&text),
+        };
+        let mut rest = shown.as_bytes();
+        while !rest.is_empty() {
+            match self.write_line(rest) {
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                    break;
+                }
+                Err(error) => return Err(error),
             }
-            written => written,
         }
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

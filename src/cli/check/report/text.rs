@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{Call, Found, Report};
-use crate::failure::one_line;
+use crate::system::display::one_line;
 
 /// Formats a report for people.
 pub(super) struct Text<'a> {
