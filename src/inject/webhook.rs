@@ -4,9 +4,11 @@
 //! for connections, for bodies, and for the values in them.
 
 mod accounts;
+mod body;
 mod certificate;
 mod reviews;
 pub mod settings;
+mod slots;
 mod tls;
 
 use std::collections::BTreeSet;
@@ -14,7 +16,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::info;
 
@@ -30,7 +32,9 @@ use crate::system::signal::{Request, Signals};
 pub use self::accounts::Accounts;
 pub use self::certificate::{Certificate, Error as CertificateError};
 
-use self::reviews::{LARGE_BODIES, Shared};
+use self::body::Budget;
+use self::reviews::Shared;
+use self::slots::Slots;
 
 /// The settings of the webhook.
 #[derive(Debug)]
@@ -62,6 +66,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         what: "set up TLS",
         source: std::io::Error::other(error),
     })?;
+    let limit = (process::raise_open_files() / 2).clamp(16, MAX_CONNECTIONS);
     let (stop_sender, stopping) = watch::channel(false);
     let shared = Arc::new(Shared {
         acceptor,
@@ -69,11 +74,11 @@ pub async fn run(options: Options) -> Result<(), Error> {
         policy: options.policy,
         accounts: options.accounts,
         stopping,
-        large: Semaphore::new(LARGE_BODIES),
+        slots: Arc::new(Slots::new(limit)),
+        bodies: Budget::default(),
         logged: Mutex::new(BTreeSet::new()),
     });
     info!(%address, path = "/inject", "Answering reviews");
-    let limit = (process::raise_open_files() / 2).clamp(16, MAX_CONNECTIONS);
     let stop = async {
         stop_requested(&mut signals).await;
         stop_sender.send_replace(true);
@@ -93,5 +98,5 @@ async fn stop_requested(signals: &mut Signals) {
     while signals.next().await == Request::Renew {}
 }
 
-/// Limits concurrent connections. Reviews arrive one by one; silent connections are closed within seconds.
-const MAX_CONNECTIONS: usize = 512;
+/// Limits concurrent connections, most of which may be silent: those use no memory but that of their sockets.
+const MAX_CONNECTIONS: usize = 2560;

@@ -1,20 +1,14 @@
 //! Serves HTTP: reviews of pods, and the probes.
 
 use std::collections::BTreeSet;
-use std::future::poll_fn;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::Response;
-use hyper::body::Body as _;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
@@ -24,6 +18,8 @@ use crate::inject::{self, Annotations};
 use crate::server::respond::{self, method_not_allowed};
 
 use super::accounts::Accounts;
+use super::body::{Budget, Refusal};
+use super::slots::{Slot, Slots};
 
 /// State shared by all connections.
 pub(super) struct Shared {
@@ -32,8 +28,9 @@ pub(super) struct Shared {
     pub(super) policy: Policy,
     pub(super) accounts: Option<Accounts>,
     pub(super) stopping: watch::Receiver<bool>,
-    /// Permits for large bodies in memory.
-    pub(super) large: Semaphore,
+    pub(super) slots: Arc<Slots>,
+    /// The memory for bodies.
+    pub(super) bodies: Budget,
     /// Events that are logged only once, because a client would repeat them with every request.
     pub(super) logged: Mutex<BTreeSet<&'static str>>,
 }
@@ -42,9 +39,9 @@ pub(super) struct Shared {
 struct Rejection(StatusCode, Malformed);
 
 impl Shared {
-    /// Returns the router of one connection; it sets `busy` when a whole request has arrived.
-    pub(super) fn router(self: Arc<Self>, busy: Arc<AtomicBool>) -> Router {
-        Router::new().fallback(respond).with_state((self, busy))
+    /// Returns the router of one connection.
+    pub(super) fn router(self: Arc<Self>, slot: Arc<Slot>) -> Router {
+        Router::new().fallback(respond).with_state((self, slot))
     }
 
     /// Whether an event has not been logged yet.
@@ -53,11 +50,7 @@ impl Shared {
         logged.insert(event)
     }
 
-    async fn respond(
-        &self,
-        request: Request<Body>,
-        busy: &AtomicBool,
-    ) -> Result<Response, Rejection> {
+    async fn respond(&self, request: Request<Body>, slot: &Slot) -> Result<Response, Rejection> {
         let (head, body) = request.into_parts();
         let (is_get, is_post) = (
             [Method::GET, Method::HEAD].contains(&head.method),
@@ -68,8 +61,12 @@ impl Shared {
             "/ready" if is_get => Ok(probe(!*self.stopping.borrow())),
             "/inject" if is_post => {
                 check_type(&head.headers)?;
-                let (text, _permit) = read(body, &head.headers, &self.large).await?;
-                busy.store(true, Ordering::Relaxed);
+                let declared = declared_size(&head.headers);
+                let (text, _share) = self
+                    .bodies
+                    .read(body, declared, slot.host, || slot.heard())
+                    .await?;
+                slot.has_request();
                 self.review(&text).await
             }
             "/live" | "/ready" => Ok(method_not_allowed(
@@ -106,10 +103,10 @@ impl Shared {
 }
 
 async fn respond(
-    State((shared, busy)): State<(Arc<Shared>, Arc<AtomicBool>)>,
+    State((shared, slot)): State<(Arc<Shared>, Arc<Slot>)>,
     request: Request<Body>,
 ) -> Response {
-    match shared.respond(request, &busy).await {
+    match shared.respond(request, &slot).await {
         Ok(response) => response,
         Err(Rejection(status, Malformed { code, message })) => {
             if shared.is_first(code) {
@@ -123,6 +120,13 @@ async fn respond(
 impl From<Malformed> for Rejection {
     fn from(malformed: Malformed) -> Self {
         Self(StatusCode::BAD_REQUEST, malformed)
+    }
+}
+
+impl From<Refusal> for Rejection {
+    fn from(refusal: Refusal) -> Self {
+        let (status, code) = refusal.status();
+        Self(status, Malformed::new(code, refusal.to_string()))
     }
 }
 
@@ -168,74 +172,9 @@ fn check_type(headers: &HeaderMap) -> Result<(), Rejection> {
     reject(StatusCode::UNSUPPORTED_MEDIA_TYPE, "WrongType", message)
 }
 
-/// Reads a body; a large one waits for a permit, which is returned too.
-///
-/// Size and time are bounded. The rest of a body that is too large is read and dropped, because a client that is still
-/// sending would not read the response.
-async fn read<'a>(
-    mut body: Body,
-    headers: &HeaderMap,
-    large: &'a Semaphore,
-) -> Result<(Vec<u8>, Option<SemaphorePermit<'a>>), Rejection> {
-    let declared = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    let (mut text, mut permit, mut size) = (Vec::new(), None, 0_usize);
-    let mut deadline = Instant::now() + BODY_TIMEOUT;
-    loop {
-        let chunk = match next(&mut body, deadline).await {
-            Ok(Some(chunk)) => chunk,
-            Ok(None) => break,
-            // What is too large is refused as that, however slowly the rest arrives.
-            Err(_) if size.max(declared.unwrap_or_default()) > MAX_BODY => {
-                size = usize::MAX;
-                break;
-            }
-            Err(refused) => return Err(refused),
-        };
-        size = size.saturating_add(chunk.len());
-        if size > MAX_READ {
-            break;
-        }
-        if size > MAX_BODY {
-            text = Vec::new();
-            permit = None;
-            continue;
-        }
-        if size > SMALL_BODY && permit.is_none() {
-            permit = large.acquire().await.ok();
-            deadline = Instant::now() + BODY_TIMEOUT;
-            text.reserve_exact(declared.unwrap_or(MAX_BODY).min(MAX_BODY) - text.len());
-        }
-        text.extend_from_slice(&chunk);
-    }
-    if size > MAX_BODY {
-        let message = format!("the body has more than {MAX_BODY} bytes, which no pod has");
-        return reject(StatusCode::PAYLOAD_TOO_LARGE, "TooLarge", message);
-    }
-    Ok((text, permit))
-}
-
-async fn next(body: &mut Body, deadline: Instant) -> Result<Option<Bytes>, Rejection> {
-    loop {
-        let frame = timeout_at(deadline, poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))).await;
-        let Ok(frame) = frame else {
-            let message = "the body did not arrive within 5 seconds; send it without a pause";
-            return reject(StatusCode::REQUEST_TIMEOUT, "TooSlow", message);
-        };
-        match frame {
-            None => return Ok(None),
-            Some(Ok(frame)) => {
-                if let Ok(chunk) = frame.into_data() {
-                    return Ok(Some(chunk));
-                }
-            }
-            Some(Err(_)) => {
-                let message = "the body ended early; send all of it";
-                return Err(Malformed::new("Incomplete", message).into());
-            }
-        }
-    }
+fn declared_size(headers: &HeaderMap) -> Option<usize> {
+    let size = headers.get(header::CONTENT_LENGTH)?;
+    size.to_str().ok()?.parse().ok()
 }
 
 fn probe(is_ok: bool) -> Response {
@@ -249,18 +188,3 @@ fn probe(is_ok: bool) -> Response {
     };
     respond::json(status, Bytes::from_static(body))
 }
-
-/// Bytes: more than the API server can send in a review, where the pod has at most 3 MiB.
-const MAX_BODY: usize = 4 * 1024 * 1024;
-
-/// Bytes that are read of a body that is too large.
-const MAX_READ: usize = 16 * 1024 * 1024;
-
-/// Bytes that every connection may use without a permit: more than a usual review has.
-const SMALL_BODY: usize = 32 * 1024;
-
-/// Limits the time of a body: a megabyte a second is slow inside a cluster.
-const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How many bodies larger than [`SMALL_BODY`] may be in memory at the same time.
-pub(super) const LARGE_BODIES: usize = 4;

@@ -21,6 +21,7 @@ use crate::server::serve_connection;
 
 use super::certificate::Certificate;
 use super::reviews::Shared;
+use super::slots::{Slot, Stage};
 
 /// Configures TLS with a certificate that is reloaded.
 pub(super) fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, rustls::Error> {
@@ -45,13 +46,24 @@ pub(super) fn serve(
     busy: Arc<AtomicBool>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let opened = Instant::now();
+    // Without an address, the connection has been closed already.
+    let slot = stream.peer_addr().map(|peer| {
+        let host = peer.ip().to_canonical();
+        shared.slots.open(host, busy)
+    });
     async move {
-        // A silent client uses no memory for a handshake.
-        if !has_arrived(&stream, opened + HANDSHAKE_TIMEOUT, is_partial).await {
-            return;
-        }
-        if let Ok(exchange) = exchange(stream, shared, busy, opened) {
-            exchange.await;
+        let Ok((slot, closed)) = slot else { return };
+        let exchange = async {
+            // A silent client uses no memory for a handshake.
+            if has_arrived(&stream, opened + HANDSHAKE_TIMEOUT, is_partial).await
+                && let Ok(exchange) = exchange(stream, shared, slot, opened)
+            {
+                exchange.await;
+            }
+        };
+        tokio::select! {
+            _ = closed => debug!("A connection was closed, because its host has too many"),
+            () = exchange => {}
         }
     }
 }
@@ -60,22 +72,18 @@ pub(super) fn serve(
 fn exchange(
     stream: TcpStream,
     shared: Arc<Shared>,
-    busy: Arc<AtomicBool>,
+    slot: Slot,
     opened: Instant,
 ) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
     let addresses = Addresses::new(stream.peer_addr()?, stream.local_addr()?);
+    slot.advance(Stage::Handshake);
     Ok(Box::pin(async move {
         match timeout_at(opened + HANDSHAKE_TIMEOUT, shared.acceptor.accept(stream)).await {
             Ok(Ok(stream)) => {
-                // `serve_connection` sets its flag before the body has arrived; the router sets `busy` after that.
-                serve_connection(
-                    stream,
-                    addresses,
-                    shared.router(busy),
-                    Arc::default(),
-                    opened,
-                )
-                .await;
+                slot.advance(Stage::Request);
+                // `serve_connection` sets its flag before the body has arrived; the router marks the slot after that.
+                let router = shared.router(Arc::new(slot));
+                serve_connection(stream, addresses, router, Arc::default(), opened).await;
             }
             Ok(Err(error)) => log_failure(&shared, &error),
             Err(_) => debug!("A TLS handshake timed out"),
