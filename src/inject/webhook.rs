@@ -66,7 +66,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
         what: "set up TLS",
         source: std::io::Error::other(error),
     })?;
-    let limit = (process::raise_open_files() / 2).clamp(16, MAX_CONNECTIONS);
+    let limit = (process::raise_open_files() / 2).clamp(32, MAX_CONNECTIONS);
     let (stop_sender, stopping) = watch::channel(false);
     let shared = Arc::new(Shared {
         acceptor,
@@ -99,4 +99,4 @@ async fn stop_requested(signals: &mut Signals) {
 }
 
 /// Limits concurrent connections, most of which may be silent: those use no memory but that of their sockets.
-const MAX_CONNECTIONS: usize = 2560;
+const MAX_CONNECTIONS: usize = 8192;

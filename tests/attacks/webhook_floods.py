@@ -77,7 +77,7 @@ directory = common.directory()
 with webhook.serve(directory) as (daemon, address):
     slow = common.Attacker(USER, stalled, address)
     time.sleep(1)
-    #    reviews(address, f"{STALLED} stalled clients")
+    reviews(address, f"{STALLED} stalled clients")
     # Only root may raise a low limit of open files.
     crowd = common.Attacker(os.getuid(), silent, address)
     time.sleep(2)

@@ -192,7 +192,7 @@ impl Share<'_> {
             biased;
             piece = piece(body) => piece,
             () = sleep_until(deadline.min(pace.paid_until + MAX_PAUSE)) => Err(Refusal::TooSlow),
-            () = self.is_wanted_after(pace.paid_until + MAX_PAUSE_OF_MANY), if self.size > 0 => Err(Refusal::TooSlow),
+            () = self.is_wanted_after(pace.paid_until + MAX_PAUSE_IF_WANTED), if self.size > 0 => Err(Refusal::TooSlow),
         }
     }
 
@@ -301,7 +301,7 @@ const MAX_DISCARDED: usize = 16 * 1024 * 1024;
 const SMALL_BODY: usize = 32 * 1024;
 
 /// Bytes of all larger bodies together; the oldest may take [`MAX_BODY`] more.
-const BUDGET: usize = 12 * 1024 * 1024;
+const BUDGET: usize = 20 * 1024 * 1024;
 
 /// Limits the time of a body, and its wait for memory. The API server waits ten seconds by default, of which reading a
 /// service account may take five.
@@ -313,8 +313,8 @@ const BYTES_PER_MICROSECOND: u64 = 1;
 /// Enough for two lost packets in a row.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// The same while other bodies wait for memory: enough for one lost packet.
-const MAX_PAUSE_OF_MANY: Duration = Duration::from_millis(250);
+/// The same while other bodies wait for memory: a lost packet is sent again after a few round trips.
+const MAX_PAUSE_IF_WANTED: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
