@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::json::{has_named, objects, text_of};
+use super::policy::{AnnotationPolicy, Holder};
 use super::request::{FIELDS, Field, Request};
 use super::volumes::TOKEN;
 
@@ -44,17 +45,19 @@ impl Request {
             .get("metadata")
             .and_then(|metadata| metadata.get("annotations"))
             .and_then(Value::as_object);
-        let request = annotations.map(|annotations| annotated(annotations, "the annotation"));
+        let policy = &self.annotations;
+        let request = annotations.map(|annotations| annotated(annotations, Holder::Pod, policy));
         request
             .unwrap_or_default()
-            .or(&annotated(account, "the service account's annotation"))
+            .or(&annotated(account, Holder::Account, policy))
             .or(&added_by_ack(pod))
             .or(self)
     }
 }
 
 /// Reads annotations; those of `ram-sidecar/` take precedence over ACK's.
-fn annotated(annotations: &Annotations, place: &str) -> Request {
+fn annotated(annotations: &Annotations, holder: Holder, policy: &AnnotationPolicy) -> Request {
+    let place = holder.place();
     let mut request = Request::default();
     for names in FIELDS {
         let text = |name: Option<&'static str>| {
@@ -63,13 +66,15 @@ fn annotated(annotations: &Annotations, place: &str) -> Request {
             (!text.is_empty()).then_some((name, text))
         };
         if let Some((name, text)) = text(names.annotation).or_else(|| text(names.ack_annotation)) {
-            request.set(names.field, text, format!("{place} {name}"));
+            match policy.refusal(holder, names.field, text) {
+                Some(reason) => request.errors.push(format!("{place} {name}: {reason}")),
+                None => request.set(names.field, text, format!("{place} {name}")),
+            }
         }
     }
     let unknown = unknown(annotations).take(MAX_UNKNOWN);
-    request.errors = unknown
-        .map(|(name, reason)| format!("{place} {name}: {reason}"))
-        .collect();
+    let unknown = unknown.map(|(name, reason)| format!("{place} {name}: {reason}"));
+    request.errors.extend(unknown);
     request
 }
 

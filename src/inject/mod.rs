@@ -13,6 +13,7 @@ mod error;
 mod injection;
 mod json;
 mod messages;
+pub mod policy;
 mod request;
 mod resources;
 mod sidecar;

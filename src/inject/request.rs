@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::policy::{AcceptedFrom, AnnotationPolicy};
+
 /// A field of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Field {
@@ -50,6 +52,8 @@ pub struct FieldNames {
     pub annotation: Option<&'static str>,
     /// The annotation of ACK's webhook for RRSA.
     pub ack_annotation: Option<&'static str>,
+    /// From whom its annotations are accepted by default.
+    pub accepted_from: AcceptedFrom,
     /// The help of the flag.
     pub help: &'static str,
 }
@@ -57,35 +61,35 @@ pub struct FieldNames {
 /// Every field, in the order of the help.
 #[rustfmt::skip]
 pub const FIELDS: &[FieldNames] = &[
-    FieldNames { field: Field::Role, flag: Some("role"), value: Some("ROLE"), annotation: Some("ram-sidecar/role"), ack_annotation: Some("pod-identity.alibabacloud.com/role-name"),
+    FieldNames { field: Field::Role, flag: Some("role"), value: Some("ROLE"), annotation: Some("ram-sidecar/role"), ack_annotation: Some("pod-identity.alibabacloud.com/role-name"), accepted_from: AcceptedFrom::PodAndAccount,
         help: "The role: acs:ram::<account id>:role/<name>, or its name if --oidc-provider-arn or --account-id gives the account" },
-    FieldNames { field: Field::Identity, flag: Some("identity"), value: Some("TYPE"), annotation: Some("ram-sidecar/identity"), ack_annotation: None,
+    FieldNames { field: Field::Identity, flag: Some("identity"), value: Some("TYPE"), annotation: Some("ram-sidecar/identity"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "How the sidecar authenticates: oidc, access_key, ecs_ram_role, credentials_uri or sandbox; by default the one whose flag is set" },
-    FieldNames { field: Field::OidcProviderArn, flag: Some("oidc-provider-arn"), value: Some("ARN"), annotation: Some("ram-sidecar/oidc-provider-arn"), ack_annotation: None,
+    FieldNames { field: Field::OidcProviderArn, flag: Some("oidc-provider-arn"), value: Some("ARN"), annotation: Some("ram-sidecar/oidc-provider-arn"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "oidc: the cluster's OIDC provider (RRSA), acs:ram::<account id>:oidc-provider/<name>" },
-    FieldNames { field: Field::AccountId, flag: Some("account-id"), value: Some("ID"), annotation: None, ack_annotation: None,
+    FieldNames { field: Field::AccountId, flag: Some("account-id"), value: Some("ID"), annotation: None, ack_annotation: None, accepted_from: AcceptedFrom::Neither,
         help: "The account of a role that is given by its name" },
-    FieldNames { field: Field::Secret, flag: Some("secret"), value: Some("NAME"), annotation: Some("ram-sidecar/secret"), ack_annotation: None,
+    FieldNames { field: Field::Secret, flag: Some("secret"), value: Some("NAME"), annotation: Some("ram-sidecar/secret"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "access_key: the Secret that holds access-key-id and access-key-secret" },
-    FieldNames { field: Field::CredentialsUri, flag: Some("credentials-uri"), value: Some("URI"), annotation: None, ack_annotation: None,
+    FieldNames { field: Field::CredentialsUri, flag: Some("credentials-uri"), value: Some("URI"), annotation: None, ack_annotation: None, accepted_from: AcceptedFrom::Neither,
         help: "credentials_uri: another credentials server, on the pod's loopback address or by https" },
-    FieldNames { field: Field::Image, flag: Some("image"), value: Some("IMAGE"), annotation: Some("ram-sidecar/image"), ack_annotation: None,
+    FieldNames { field: Field::Image, flag: Some("image"), value: Some("IMAGE"), annotation: Some("ram-sidecar/image"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "The image of the sidecar; by default ram-sidecar and this version" },
-    FieldNames { field: Field::Classic, flag: Some("classic"), value: None, annotation: Some("ram-sidecar/classic"), ack_annotation: None,
+    FieldNames { field: Field::Classic, flag: Some("classic"), value: None, annotation: Some("ram-sidecar/classic"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "An ordinary container instead of a native sidecar, for Kubernetes before 1.29" },
-    FieldNames { field: Field::Metadata, flag: Some("metadata"), value: None, annotation: Some("ram-sidecar/metadata"), ack_annotation: None,
+    FieldNames { field: Field::Metadata, flag: Some("metadata"), value: None, annotation: Some("ram-sidecar/metadata"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "Give the pod 100.100.100.200, the ECS metadata service's address, for tools that use no other source; the pod needs the privileged Pod Security level" },
-    FieldNames { field: Field::Region, flag: Some("region"), value: Some("REGION"), annotation: None, ack_annotation: None,
+    FieldNames { field: Field::Region, flag: Some("region"), value: Some("REGION"), annotation: None, ack_annotation: None, accepted_from: AcceptedFrom::Neither,
         help: "The region whose STS endpoint to use, such as cn-hangzhou" },
-    FieldNames { field: Field::Vpc, flag: Some("vpc"), value: None, annotation: None, ack_annotation: None,
+    FieldNames { field: Field::Vpc, flag: Some("vpc"), value: None, annotation: None, ack_annotation: None, accepted_from: AcceptedFrom::Neither,
         help: "Use the endpoint inside the region's VPCs" },
-    FieldNames { field: Field::Duration, flag: Some("duration"), value: Some("DURATION"), annotation: Some("ram-sidecar/duration"), ack_annotation: None,
+    FieldNames { field: Field::Duration, flag: Some("duration"), value: Some("DURATION"), annotation: Some("ram-sidecar/duration"), ack_annotation: None, accepted_from: AcceptedFrom::PodAndAccount,
         help: "The lifetime of the credentials, 15m to 12h; by default 1h" },
-    FieldNames { field: Field::TokenExpiration, flag: None, value: Some("SECONDS"), annotation: None, ack_annotation: Some("pod-identity.alibabacloud.com/service-account-token-expiration"),
+    FieldNames { field: Field::TokenExpiration, flag: None, value: Some("SECONDS"), annotation: None, ack_annotation: Some("pod-identity.alibabacloud.com/service-account-token-expiration"), accepted_from: AcceptedFrom::PodAndAccount,
         help: "The lifetime of the service account's token" },
-    FieldNames { field: Field::SkipContainers, flag: Some("skip-containers"), value: Some("NAME,…"), annotation: Some("ram-sidecar/skip-containers"), ack_annotation: Some("pod-identity.alibabacloud.com/skip-containers"),
+    FieldNames { field: Field::SkipContainers, flag: Some("skip-containers"), value: Some("NAME,…"), annotation: Some("ram-sidecar/skip-containers"), ack_annotation: Some("pod-identity.alibabacloud.com/skip-containers"), accepted_from: AcceptedFrom::PodAndAccount,
         help: "Containers that get no credentials" },
-    FieldNames { field: Field::OnlyContainers, flag: Some("only-containers"), value: Some("NAME,…"), annotation: Some("ram-sidecar/only-containers"), ack_annotation: Some("pod-identity.alibabacloud.com/only-containers"),
+    FieldNames { field: Field::OnlyContainers, flag: Some("only-containers"), value: Some("NAME,…"), annotation: Some("ram-sidecar/only-containers"), ack_annotation: Some("pod-identity.alibabacloud.com/only-containers"), accepted_from: AcceptedFrom::PodAndAccount,
         help: "The only containers that get credentials" },
 ];
 
@@ -104,8 +108,10 @@ pub struct Request {
     fields: BTreeMap<Field, Given>,
     /// Settings of the sidecar: `NAME=VALUE`.
     pub(super) env: Vec<String>,
-    /// The errors in annotations that are not fields.
+    /// The errors in annotations that are not fields, or not accepted.
     pub(super) errors: Vec<String>,
+    /// Which annotations are accepted.
+    pub annotations: AnnotationPolicy,
 }
 
 impl Request {

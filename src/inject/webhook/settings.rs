@@ -1,5 +1,6 @@
 //! The settings of the admission webhook.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,9 +10,10 @@ use url::Url;
 use crate::config::checker::{Checker, Reported};
 use crate::config::setting::{Setting, settings};
 use crate::config::{Errors, Input, log, parse};
-use crate::inject::Request;
 use crate::inject::admission::Policy;
+use crate::inject::policy::{AnnotationPolicy, annotations};
 use crate::inject::webhook::{Accounts, Certificate, Options};
+use crate::inject::{Field, Request};
 
 settings! {
     /// The settings of the webhook itself, in the order of the help.
@@ -27,6 +29,12 @@ settings! {
     FAILURE_POLICY: Policy = Setting::new("webhook.failure_policy", "POLICY", policy).flag("failure-policy").default("Fail");
     /// Read the annotations of each pod's service account from the API server; needs `get` on serviceaccounts
     READ_SERVICE_ACCOUNTS: bool = Setting::new("webhook.read_service_accounts", "BOOL", parse::boolean).flag("read-service-accounts").default("false");
+    /// The annotations that a service account may set for its pods, or none; by default role, duration, service-account-token-expiration, skip-containers and only-containers
+    ACCOUNT_ANNOTATIONS: BTreeSet<Field> = Setting::new("webhook.account_annotations", "NAME,…", annotations).flag("account-annotations");
+    /// The annotations that a pod may set, or none; by default all
+    POD_ANNOTATIONS: BTreeSet<Field> = Setting::new("webhook.pod_annotations", "NAME,…", annotations).flag("pod-annotations");
+    /// What the image of an annotation must begin with, such as registry.example.com/team/; by default anything
+    IMAGE_PREFIX: Vec<String> = Setting::new("webhook.image_prefix", "PREFIX,…", parse::list).flag("image-prefix");
     /// The API server; by default the one of the cluster
     KUBERNETES_URL: String = Setting::new("webhook.kubernetes_url", "URL", url).flag("kubernetes-url");
     /// The token for the API server, read again for each request
@@ -49,13 +57,14 @@ pub fn webhook(input: &Input<'_>, defaults: Request) -> Result<Options, Errors> 
 fn options(
     checker: &mut Checker,
     input: &Input<'_>,
-    defaults: Request,
+    mut defaults: Request,
 ) -> Result<Options, Reported> {
     let listen = checker.value(&LISTEN);
     let certificate = certificate(checker);
     let policy = checker.value(&FAILURE_POLICY);
     let accounts = accounts(checker, input);
     let drain = checker.value(&DRAIN);
+    let annotations = annotation_policy(checker);
     // A pod may set the fields that are missing.
     for error in defaults.errors() {
         checker.report(error);
@@ -65,6 +74,7 @@ fn options(
         // The lost file may configure the log.
         checker.report_layer_problems();
     }
+    defaults.annotations = annotations?;
     Ok(Options {
         listen: listen?,
         certificate: certificate?,
@@ -81,6 +91,18 @@ fn certificate(checker: &mut Checker) -> Result<Certificate, Reported> {
     let key = checker.value(&TLS_KEY);
     Certificate::read(certificate?, key?)
         .map_err(|reasons| checker.report_all("--tls-cert, --tls-key", &reasons))
+}
+
+fn annotation_policy(checker: &mut Checker) -> Result<AnnotationPolicy, Reported> {
+    let account = checker.optional(&ACCOUNT_ANNOTATIONS);
+    let pod = checker.optional(&POD_ANNOTATIONS);
+    let image_prefixes = checker.optional(&IMAGE_PREFIX);
+    let policy = AnnotationPolicy::default();
+    Ok(AnnotationPolicy {
+        account: account?.unwrap_or(policy.account),
+        pod: pod?.unwrap_or(policy.pod),
+        image_prefixes: image_prefixes?.unwrap_or_default(),
+    })
 }
 
 /// Returns how to read service accounts; `None` if they are not read.

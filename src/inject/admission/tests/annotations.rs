@@ -128,12 +128,14 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
         let has_row = rows.iter().any(|(row, ..)| *row == name);
         assert!(has_row || name == ACK_ROLE, "{name} has no row");
     }
+    let mut all_accepted = defaults();
+    all_accepted.annotations.account = all_accepted.annotations.pod.clone();
     for (name, value, is_right) in rows {
         let pairs = annotations(&[(name, value)]);
         let mut annotated = pod();
         annotated["metadata"]["annotations"] = pairs.clone().into();
         for (pod, account) in [(annotated, Annotations::new()), (pod(), pairs)] {
-            let decision = read(&request(&pod)).decide(&defaults(), &Ok(account), Policy::Fail);
+            let decision = read(&request(&pod)).decide(&all_accepted, &Ok(account), Policy::Fail);
             assert_eq!(decision.outcome, Outcome::Injected, "{name}");
             let injected = patched(&pod, &decision.review());
             assert!(is_right(&injected), "{name}: {injected:#}");
@@ -143,3 +145,112 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
 
 /// Its effect is tested above.
 const ACK_ROLE: &str = "pod-identity.alibabacloud.com/role-name";
+
+/// Every annotation with a valid value: whether it is accepted from a pod, and from a service account.
+const POLICY: [(&str, &str, bool, bool); 14] = [
+    ("ram-sidecar/role", "r", true, true),
+    ("pod-identity.alibabacloud.com/role-name", "r", true, true),
+    ("ram-sidecar/identity", "ecs_ram_role", true, false),
+    (
+        "ram-sidecar/oidc-provider-arn",
+        "acs:ram::7:oidc-provider/p",
+        true,
+        false,
+    ),
+    ("ram-sidecar/secret", "keys", true, false),
+    ("ram-sidecar/image", "registry/image:1", true, false),
+    ("ram-sidecar/classic", "true", true, false),
+    ("ram-sidecar/metadata", "true", true, false),
+    ("ram-sidecar/duration", "30m", true, true),
+    (
+        "pod-identity.alibabacloud.com/service-account-token-expiration",
+        "7200",
+        true,
+        true,
+    ),
+    ("ram-sidecar/skip-containers", "job", true, true),
+    (
+        "pod-identity.alibabacloud.com/skip-containers",
+        "job",
+        true,
+        true,
+    ),
+    ("ram-sidecar/only-containers", "job", true, true),
+    (
+        "pod-identity.alibabacloud.com/only-containers",
+        "job",
+        true,
+        true,
+    ),
+];
+
+#[test]
+fn every_annotation_is_accepted_as_the_table_says_and_flags_change_it() {
+    let known = crate::inject::FIELDS.iter();
+    let known = known.flat_map(|names| [names.annotation, names.ack_annotation]);
+    for name in known.flatten() {
+        assert!(POLICY.iter().any(|row| row.0 == name), "{name} has no row");
+    }
+    let decide = |request: &Request, of_pod: Pairs<'_>, account: Pairs<'_>| {
+        let mut pod = pod();
+        pod["metadata"]["annotations"] = annotations(of_pod).into();
+        let review = read(&super::request(&pod));
+        review.decide(request, &Ok(annotations(account)), Policy::Fail)
+    };
+    for (name, value, from_pod, from_account) in POLICY {
+        let pair = [(name, value)];
+        let short = name.split('/').next_back().unwrap();
+        let short = if short == "role-name" { "role" } else { short };
+        let named = crate::inject::policy::annotations(short).unwrap();
+        let (mut wide, mut narrow) = (defaults(), defaults());
+        wide.annotations.account.extend(named.clone());
+        wide.annotations.pod.extend(named);
+        narrow.annotations.account.clear();
+        narrow.annotations.pod.clear();
+        for (request, of_pod, account) in [
+            (&defaults(), from_pod, from_account),
+            (&wide, true, true),
+            (&narrow, false, false),
+        ] {
+            for (decision, is_accepted, place, flag) in [
+                (
+                    decide(request, &pair, &[]),
+                    of_pod,
+                    "the annotation",
+                    "--pod-annotations",
+                ),
+                (
+                    decide(request, &[], &pair),
+                    account,
+                    "the service account's annotation",
+                    "--account-annotations",
+                ),
+            ] {
+                let errors = decision.errors.join("; ");
+                assert_eq!(errors.is_empty(), is_accepted, "{name}: {errors}");
+                if !is_accepted {
+                    assert!(errors.starts_with(&format!("{place} {name}: ")), "{errors}");
+                    assert!(
+                        errors.contains(flag) && decision.errors.len() == 1,
+                        "{errors}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn an_image_of_an_annotation_is_below_a_prefix_of_the_operator() {
+    let mut defaults = defaults();
+    defaults.annotations.image_prefixes = vec!["registry/team".to_owned()];
+    for (image, is_accepted) in [("registry/team/a:1", true), ("registry/other:1", false)] {
+        let mut pod = pod();
+        pod["metadata"]["annotations"] = json!({ "ram-sidecar/image": image });
+        let decision =
+            read(&request(&pod)).decide(&defaults, &Ok(Annotations::new()), Policy::Fail);
+        let errors = decision.errors.join("; ");
+        assert_eq!(errors.is_empty(), is_accepted, "{image}: {errors}");
+        assert!(is_accepted || errors.contains("--image-prefix"), "{errors}");
+    }
+}
