@@ -9,6 +9,7 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodTemplateSpec, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use serde::Deserialize;
@@ -78,7 +79,8 @@ fn every_field_is_known_and_every_pod_meets_the_restricted_standard() {
             "pytorchjob",
             "webhook",
             "webhook/ack",
-            "webhook/cert-manager"
+            "webhook/cert-manager",
+            "webhook/network-policy"
         ]
     );
 }
@@ -229,6 +231,7 @@ fn through_types(object: &Value) -> Result<(), String> {
         "Job" => through::<Job>(object),
         "MutatingWebhookConfiguration" => through::<MutatingWebhookConfiguration>(object),
         "Namespace" => through::<Namespace>(object),
+        "NetworkPolicy" => through::<NetworkPolicy>(object),
         "Pod" => through::<Pod>(object),
         "PodDisruptionBudget" => through::<PodDisruptionBudget>(object),
         "Service" => through::<Service>(object),

@@ -456,7 +456,7 @@ mod tests {
     async fn a_body_waits_no_longer_than_leaves_time_for_a_response() {
         let budget = Arc::<Budget>::default();
         // These have arrived, and wait for the API server.
-        let crowd: Vec<Client> = (0..5).map(|_| Client::review(&budget, 1)).collect();
+        let crowd: Vec<Client> = (0..8).map(|_| Client::review(&budget, 1)).collect();
         milliseconds(1).await;
         let began = Instant::now();
         let late = Client::review(&budget, 2);

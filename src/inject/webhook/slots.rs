@@ -274,9 +274,9 @@ mod tests {
             client.slot.advance(Stage::Handshake);
             client.slot.advance(Stage::Request);
         }
-        let mut silent: Vec<Client> = (0..100).map(|_| open(&slots, 1)).collect();
+        let mut silent: Vec<Client> = (0..200).map(|_| open(&slots, 1)).collect();
         assert_eq!(count_open(&mut requests), 8);
-        assert!(count_open(&mut silent) <= 16);
+        assert!(count_open(&mut silent) <= 96);
         let mut handshakes: Vec<Client> = (0..100)
             .map(|_| {
                 let client = open(&slots, 1);

@@ -232,3 +232,32 @@ fn the_commands_of_the_guide_select_a_pod_and_name_its_role() {
         injected.stderr
     );
 }
+
+#[test]
+fn the_network_policy_selects_the_webhook_and_admits_to_its_port_only() {
+    const OF: &str = "webhook/network-policy";
+    let (Some(policy), Some(deployment)) = (object(OF, "NetworkPolicy"), object(OF, "Deployment"))
+    else {
+        return;
+    };
+    let template = &deployment["spec"]["template"];
+    let spec = &policy["spec"];
+    assert_eq!(policy["metadata"]["namespace"], "ram-sidecar");
+    assert_eq!(
+        spec["podSelector"]["matchLabels"],
+        template["metadata"]["labels"]
+    );
+    assert_eq!(spec["policyTypes"], json!(["Ingress"]));
+    let rules = spec["ingress"].as_array().unwrap();
+    assert_eq!(rules.len(), 1);
+    let port = &template["spec"]["containers"][0]["ports"][0]["name"];
+    assert_eq!(
+        rules[0]["ports"],
+        json!([{"port": port, "protocol": "TCP"}])
+    );
+    let monitoring = json!({"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}});
+    assert_eq!(
+        rules[0]["from"][1],
+        json!({"namespaceSelector": monitoring})
+    );
+}

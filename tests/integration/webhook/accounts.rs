@@ -180,6 +180,48 @@ async fn annotations_of_the_account_are_used_and_the_token_is_reread() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hostile_annotations_of_an_account_deny_the_pod_and_name_the_remedy() {
+    let cluster = Cluster::start().await;
+    let (default, wide) = (
+        cluster.webhook(&[]),
+        cluster.webhook(&[
+            "--account-annotations",
+            "image",
+            "--image-prefix",
+            "registry/",
+        ]),
+    );
+    for (name, value) in [
+        ("image", "registry/evil:1"),
+        ("metadata", "true"),
+        ("identity", "ecs_ram_role"),
+        ("secret", "keys"),
+        ("oidc-provider-arn", "acs:ram::2:oidc-provider/evil"),
+        ("classic", "true"),
+    ] {
+        let annotation = format!("ram-sidecar/{name}");
+        cluster.has(&json!({ &annotation: value }));
+        let response = default.client().review(&pod()).await;
+        assert_eq!(response["allowed"], false, "{name}");
+        assert_eq!(
+            response["status"]["message"],
+            format!(
+                "the sidecar cannot be injected: the service account's annotation {annotation}: the webhook does not accept it from service accounts; set it on the pod, or let the webhook's --account-annotations name it"
+            )
+        );
+        let response = wide.client().review(&pod()).await;
+        assert_eq!(response["allowed"], name == "image", "{name}");
+    }
+    cluster.has(&json!({ "ram-sidecar/image": "elsewhere/evil:1" }));
+    let response = wide.client().review(&pod()).await;
+    let message = response["status"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("accepts only images below registry/"),
+        "{message}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_api_server_is_called_directly_despite_proxy_variables() {
     let cluster = Cluster::start().await;
     cluster.has(&json!({ "pod-identity.alibabacloud.com/role-name": "annotated" }));

@@ -117,6 +117,38 @@ async fn a_hundred_reviews_of_three_megabytes_at_once_use_bounded_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_large_review_is_answered_beside_stalled_and_silent_clients() {
+    if !enough_files() {
+        return;
+    }
+    let webhook = Webhook::start(&DEFAULTS);
+    let client = webhook.client();
+    let mut large = pod();
+    large["metadata"]["annotations"] = json!({ "large": "x".repeat(LARGE) });
+    let request = posted(&review(&large));
+    let mut stalled = Vec::new();
+    for index in 0..20 {
+        let sent = [SMALL + 4096, LARGE / 2, LARGE][index % 3];
+        let mut stream = client.connect().await.unwrap();
+        // The webhook need not read all of it.
+        let part = &request.as_bytes()[..sent];
+        let _ = tokio::time::timeout(Duration::from_millis(50), stream.write_all(part)).await;
+        stalled.push(stream);
+    }
+    let mut silent = Vec::new();
+    for _ in 0..4000 {
+        silent.push(TcpStream::connect(webhook.address()).await.unwrap());
+    }
+    let began = Instant::now();
+    let reply = client.raw(request.as_bytes()).await.unwrap();
+    let took = began.elapsed();
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    let peak = webhook.status("VmHWM");
+    assert!(peak < MAX_MEMORY, "{peak} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_small_body_uses_little_memory() {
     let webhook = Webhook::start(&DEFAULTS);
     let client = webhook.client();

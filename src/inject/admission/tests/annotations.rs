@@ -254,3 +254,17 @@ fn an_image_of_an_annotation_is_below_a_prefix_of_the_operator() {
         assert!(is_accepted || errors.contains("--image-prefix"), "{errors}");
     }
 }
+
+#[test]
+fn the_privilege_matrix_of_security_md_is_the_policy_row_by_row() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("SECURITY.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    for (name, _, from_pod, from_account) in POLICY {
+        let mut rows = text.lines().filter(|line| line.starts_with("| `"));
+        let row = rows.find(|line| line.contains(&format!("`{name}`")));
+        let row = row.unwrap_or_else(|| panic!("{name} has no row"));
+        let word = |is_accepted| if is_accepted { "yes" } else { "no" };
+        let end = format!("| {} | {} |", word(from_pod), word(from_account));
+        assert!(row.ends_with(&end), "{row}");
+    }
+}
