@@ -21,7 +21,7 @@ def certificate(directory, *names):
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
         + ["-keyout", key, "-out", certificate, "-subj", f"/CN={NAME}"]
-        + ["-addext", "subjectAltName=" + ",".join([f"DNS:{NAME}", *names])],
+        + ["-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=" + ",".join([f"DNS:{NAME}", *names])],
         check=True,
         capture_output=True,
     )
