@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
+use super::field::{FIELDS, Field};
 use super::json::{has_named, objects, text_of};
 use super::policy::{AnnotationPolicy, Holder};
-use super::request::{FIELDS, Field, Request};
+use super::request::Request;
 use super::volumes::TOKEN;
 
 /// Annotations by their names.

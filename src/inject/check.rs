@@ -6,8 +6,9 @@ use crate::config::parse;
 use crate::credentials::{AccountId, RoleArn};
 use crate::identity::CredentialsUri;
 
+use super::field::Field;
 use super::json::{MAX_LINE_SIZE, single_line};
-use super::request::{Field, Given, Request};
+use super::request::{Given, Request};
 use super::spec::{Identity, Mode, Spec};
 use super::values::{identity, image, role_or_name, secret_name, setting, token_expiration};
 

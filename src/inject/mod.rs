@@ -10,6 +10,7 @@ mod check;
 pub mod command;
 mod edit;
 mod error;
+mod field;
 mod injection;
 mod json;
 mod messages;
@@ -32,7 +33,8 @@ use self::sidecar::NAME;
 
 pub use self::annotations::{Annotations, OptIn, opt_in};
 pub use self::error::Error;
-pub use self::request::{FIELDS, Field, FieldNames, Given, Request};
+pub use self::field::{AcceptedFrom, FIELDS, Field, FieldNames};
+pub use self::request::{Given, Request};
 pub use self::spec::{Identity, Mode, Spec};
 pub(crate) use self::values::is_object_name;
 

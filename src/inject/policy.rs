@@ -5,18 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::request::{FIELDS, Field, FieldNames};
-
-/// From whom the annotations of a field are accepted by default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AcceptedFrom {
-    /// A pod, and its service account.
-    PodAndAccount,
-    /// A pod.
-    Pod,
-    /// Neither: the field has no annotation.
-    Neither,
-}
+use super::field::{AcceptedFrom, FIELDS, Field, FieldNames};
 
 /// The annotations that are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,9 @@
 use serde_json::Value;
 
 use super::annotations::{OptIn, opt_in};
+use super::field::Field;
 use super::json::{MAX_LINE_SIZE, single_line, text_of};
-use super::request::{Field, Request};
+use super::request::Request;
 use super::{inject, is_injected, messages};
 
 /// The result for several documents. Each line begins with the kind and the name of the object.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
@@ -47,6 +47,8 @@ pub async fn run<F>(
                 Ok((stream, _)) => {
                     is_failing = false;
                     connections.open(|busy| serve(stream, busy));
+                    // A flood of connections must not keep those that are open waiting.
+                    yield_now().await;
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {
@@ -135,6 +137,13 @@ impl Connections {
     /// At the limit, closes the oldest connection that has sent no request, unless it is younger than
     /// [`IDLE_GRACE`].
     fn evict(&mut self) -> Option<Instant> {
+        if !self.limit.is_reached(self.tasks.len()) {
+            return None;
+        }
+        // Those that have ended but were not yet waited for.
+        while self.tasks.try_join_next().is_some() {
+            self.limit.open.fetch_sub(1, Ordering::Relaxed);
+        }
         if !self.limit.is_reached(self.tasks.len()) {
             return None;
         }

@@ -11,6 +11,7 @@ import (
 	apps "k8s.io/api/apps/v1"
 	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
 	policyapi "k8s.io/api/policy/v1"
 	rbac "k8s.io/api/rbac/v1"
 	security "k8s.io/pod-security-admission/api"
@@ -23,6 +24,7 @@ var known = map[string]func() any{
 	"admissionregistration.k8s.io/v1 MutatingWebhookConfiguration": fresh[admissionregistration.MutatingWebhookConfiguration],
 	"apps/v1 Deployment":                              fresh[apps.Deployment],
 	"batch/v1 Job":                                    fresh[batch.Job],
+	"networking.k8s.io/v1 NetworkPolicy":              fresh[networking.NetworkPolicy],
 	"policy/v1 PodDisruptionBudget":                   fresh[policyapi.PodDisruptionBudget],
 	"rbac.authorization.k8s.io/v1 ClusterRole":        fresh[rbac.ClusterRole],
 	"rbac.authorization.k8s.io/v1 ClusterRoleBinding": fresh[rbac.ClusterRoleBinding],
