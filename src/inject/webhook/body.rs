@@ -142,13 +142,15 @@ impl State {
 
     /// Whether a body may exceed the budget; chooses the next one if none may.
     fn favours(&mut self, number: u64) -> bool {
-        let count = |host: &IpAddr| {
-            let hosts = self.arriving.values();
-            hosts.filter(|other| *other == host).count()
-        };
-        let arriving = self.arriving.iter();
-        let next = arriving.min_by_key(|(number, host)| (count(host), **number));
-        self.favoured = self.favoured.or(next.map(|(number, _)| *number));
+        if self.favoured.is_none() {
+            let count = |host: &IpAddr| {
+                let hosts = self.arriving.values();
+                hosts.filter(|other| *other == host).count()
+            };
+            let arriving = self.arriving.iter();
+            let next = arriving.min_by_key(|(number, host)| (count(host), **number));
+            self.favoured = next.map(|(number, _)| *number);
+        }
         self.favoured == Some(number)
     }
 }

@@ -162,7 +162,9 @@ impl Table {
                 hosts.entry(connection.host).or_default().push(silent);
             }
         }
-        hosts.values_mut().for_each(|silent| silent.sort_unstable());
+        for silent in hosts.values_mut() {
+            silent.sort_unstable();
+        }
         let mut first = None;
         while self.counts.get(stage) > count {
             let largest = hosts
