@@ -129,16 +129,17 @@ async fn active_clients_are_answered_under_a_low_limit_of_open_files() {
     let daemon = Daemon::spawn_limited(120, &[&["--sandbox"], &LISTEN[..]].concat());
     daemon.uri();
     let address = daemon.data();
-    // All connect before the first request: more than the limit allows, but none is idle for long.
+    // All are connected before the first reads its response: more than the limit allows.
     let mut connected = Vec::new();
     for _ in 0..100 {
-        connected.push(tokio::net::TcpStream::connect(address).await.unwrap());
-    }
-    for mut stream in connected {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream
             .write_all(b"GET /api/v1/credentials/0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             .await
             .unwrap();
+        connected.push(stream);
+    }
+    for mut stream in connected {
         let mut response = String::new();
         stream.read_to_string(&mut response).await.unwrap();
         assert!(response.starts_with("HTTP/1.1 200 OK"), "{response}");
