@@ -66,7 +66,7 @@ pub use self::policy::trust::InvalidPolicy;
 pub use self::server::record::RecordedRequest;
 
 use self::faults::Faults;
-use self::oidc::token::TokenClaims;
+use self::oidc::token::{Signer, TokenClaims};
 use self::random::Random;
 use self::server::State;
 use self::server::record::Record;
@@ -75,6 +75,7 @@ use self::server::record::Record;
 pub struct Sandbox {
     address: SocketAddr,
     role_arn: String,
+    signer: Signer,
     state: Arc<State>,
     server: JoinHandle<()>,
 }
@@ -94,7 +95,8 @@ impl Sandbox {
         let address = listener.local_addr()?;
         let random = Random::seeded().map_err(io::Error::other)?;
         let clock = options.clock.clone();
-        let account = options.account(&random)?;
+        let signer = Signer::generate().map_err(io::Error::other)?;
+        let account = options.account(&random, &signer)?;
         let role_arn = account.role_arn(options::ROLE_NAME);
         let state = Arc::new(State {
             clock,
@@ -109,6 +111,7 @@ impl Sandbox {
         Ok(Self {
             address,
             role_arn,
+            signer,
             state,
             server,
         })
@@ -132,10 +135,14 @@ impl Sandbox {
         self.state.account().provider.arn.clone()
     }
 
+    /// Returns the public key that verifies the tokens of this sandbox: a JSON Web Key Set, as an issuer publishes it.
+    pub fn oidc_keys(&self) -> String {
+        self.signer.key_set()
+    }
+
     /// Issues a token of the OIDC provider, as Kubernetes would for a service account.
     ///
-    /// The sandbox refuses the token if [`Options::oidc_keys`] configures another key set. The first call in a
-    /// process blocks while it generates an RSA key.
+    /// It is signed with ES256. The sandbox refuses the token if [`Options::oidc_keys`] configures another key set.
     pub fn oidc_token(&self, subject: &str, audience: &str, lifetime: Duration) -> String {
         self.sign_token(None, subject, audience, lifetime)
     }
@@ -164,7 +171,8 @@ impl Sandbox {
             audience,
             lifetime,
         };
-        claims.sign(defect, self.state.clock.now().wall, &self.state.random)
+        let now = self.state.clock.now().wall;
+        claims.sign(&self.signer, defect, now, &self.state.random)
     }
 }
 

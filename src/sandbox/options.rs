@@ -11,6 +11,7 @@ use crate::sandbox::account::ledger::Ledger;
 use crate::sandbox::account::nonces::Nonces;
 use crate::sandbox::account::{Account, KeyOwner, User};
 use crate::sandbox::faults::plan::Plan;
+use crate::sandbox::oidc::token::Signer;
 use crate::sandbox::oidc::{Keys, Provider};
 use crate::sandbox::policy::trust::TrustPolicy;
 use crate::sandbox::random::Random;
@@ -29,7 +30,8 @@ pub struct Options {
     pub max_session: Duration,
     /// The `ExternalId` that the role requires of the RAM user.
     pub external_id: Option<String>,
-    /// The public keys of the OIDC provider, a JSON Web Key Set; by default the key that signs the tokens of the sandbox.
+    /// The public keys of the OIDC provider, a JSON Web Key Set of RSA (RS256) and P-256 (ES256) keys, as a cluster's issuer publishes it; by default
+    /// the key that signs the tokens of the sandbox.
     pub oidc_keys: Option<String>,
 }
 
@@ -47,12 +49,11 @@ impl Default for Options {
 }
 
 impl Options {
-    pub(crate) fn account(&self, random: &Random) -> io::Result<Account> {
-        let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-        let keys = match &self.oidc_keys {
-            Some(text) => Keys::parse(text).map_err(invalid)?,
-            None => Keys::Sandbox,
-        };
+    pub(crate) fn account(&self, random: &Random, signer: &Signer) -> io::Result<Account> {
+        let own_keys = signer.key_set();
+        let keys = self.oidc_keys.as_ref().unwrap_or(&own_keys);
+        let keys = Keys::parse(keys)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let mut account = Account {
             id: ACCOUNT_ID.to_owned(),
             user: User {

@@ -11,6 +11,7 @@ use crate::support::{Daemon, Process, command, eventually};
 mod control;
 mod faults;
 mod flags;
+mod oidc;
 mod start;
 
 /// A running `ram-sidecar sandbox`, killed on drop; its log must not contain the secrets that it issued.

@@ -1,15 +1,14 @@
 //! Issues OIDC tokens, valid or with a defect.
 
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
-use getrandom::SysRng;
-use rsa::{PrivateKey, PublicKey};
+use ring::error::Unspecified;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::json;
-use sha2::Sha256;
 
 use crate::sandbox::random::Random;
 
@@ -39,10 +38,49 @@ pub(crate) struct TokenClaims<'a> {
     pub(crate) lifetime: Duration,
 }
 
+/// The private keys of a sandbox, which sign its tokens with ES256.
+pub(crate) struct Signer {
+    random: SystemRandom,
+    key: EcdsaKeyPair,
+    /// A key that no provider accepts.
+    other: EcdsaKeyPair,
+}
+
+impl Signer {
+    /// Generates the keys.
+    pub(crate) fn generate() -> Result<Self, Unspecified> {
+        let random = SystemRandom::new();
+        let generate = || {
+            let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+            let key = EcdsaKeyPair::generate_pkcs8(algorithm, &random)?;
+            EcdsaKeyPair::from_pkcs8(algorithm, key.as_ref(), &random).map_err(|_| Unspecified)
+        };
+        let (key, other) = (generate()?, generate()?);
+        Ok(Self { random, key, other })
+    }
+
+    /// Returns the public key as a JSON Web Key Set.
+    pub(crate) fn key_set(&self) -> String {
+        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
+        // A byte tells that both coordinates follow (SEC 1).
+        let point = self.key.public_key().as_ref();
+        json!({"keys": [{
+            "kty": "EC",
+            "crv": "P-256",
+            "alg": "ES256",
+            "kid": KEY_ID,
+            "x": encode(&point[1..33]),
+            "y": encode(&point[33..]),
+        }]})
+        .to_string()
+    }
+}
+
 impl TokenClaims<'_> {
-    /// Returns the signed token. The first call in a process blocks while it generates the key.
+    /// Returns the signed token.
     pub(crate) fn sign(
         &self,
+        signer: &Signer,
         defect: Option<TokenDefect>,
         now: DateTime<Utc>,
         random: &Random,
@@ -62,7 +100,7 @@ impl TokenClaims<'_> {
             self.issuer
         };
         let header = json!({
-            "alg": if has(TokenDefect::OtherAlgorithm) { "HS256" } else { "RS256" },
+            "alg": if has(TokenDefect::OtherAlgorithm) { "HS256" } else { "ES256" },
             "kid": if has(TokenDefect::UnknownKeyId) { "unknown" } else { KEY_ID },
             "typ": "JWT",
         });
@@ -82,43 +120,23 @@ impl TokenClaims<'_> {
             encode(claims.to_string().as_bytes())
         );
         let key = if has(TokenDefect::OtherKey) {
-            &OTHER
+            &signer.other
         } else {
-            &SANDBOX
+            &signer.key
         };
-        let key = key.get_or_init(generate);
-        // The key is long enough for the encoded digest.
+        #[expect(
+            clippy::expect_used,
+            reason = "the system's random numbers do not fail after the start"
+        )]
         let signature = key
-            .pkcs1v15_sign::<Sha256>(signed.as_bytes())
-            .unwrap_or_default();
-        format!("{signed}.{}", encode(&signature))
+            .sign(&signer.random, signed.as_bytes())
+            .expect("random numbers");
+        format!("{signed}.{}", encode(signature.as_ref()))
     }
 }
 
-/// Returns the key that the sandbox's tokens are signed with; `None` before the first token.
-pub(crate) fn sandbox_public_key() -> Option<&'static PublicKey> {
-    SANDBOX.get().map(PrivateKey::as_public_key)
-}
-
-fn generate() -> PrivateKey {
-    #[expect(
-        clippy::expect_used,
-        reason = "the size is supported, and the system's random numbers do not fail after the start"
-    )]
-    PrivateKey::new(&mut SysRng, KEY_BITS).expect("an RSA key of 2048 bits")
-}
-
 /// The `kid` in the header of the sandbox's tokens.
-pub(crate) const KEY_ID: &str = "sandbox";
-
-/// The size that OIDC providers use.
-const KEY_BITS: usize = 2048;
+const KEY_ID: &str = "sandbox";
 
 /// A host below `.invalid`, as of the provider's issuer: RFC 2606 reserves it, so that neither exists.
 const OTHER_ISSUER: &str = "https://other-issuer.invalid";
-
-/// The key of all sandboxes of a process, generated at its first use because that takes a noticeable time.
-static SANDBOX: OnceLock<PrivateKey> = OnceLock::new();
-
-/// A key that no provider accepts.
-static OTHER: OnceLock<PrivateKey> = OnceLock::new();

@@ -5,11 +5,9 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
-use rsa::traits::PublicKeyParts as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{call, oidc_call, start};
-use crate::sandbox::oidc::token;
 use crate::sandbox::{Options, Sandbox, TokenDefect};
 
 const SUBJECT: &str = "system:serviceaccount:train:job";
@@ -84,7 +82,7 @@ async fn malformed_tokens_are_refused_with_the_messages_of_sts() {
         let encode = |text: &str| URL_SAFE_NO_PAD.encode(text);
         format!("{}.{}.{signature}", encode(header), encode(claims))
     };
-    let rs256 = r#"{"alg":"RS256"}"#;
+    let es256 = r#"{"alg":"ES256"}"#;
     for (token, message) in [
         (String::new(), "The OIDCToken can not empty."),
         (
@@ -108,12 +106,12 @@ async fn malformed_tokens_are_refused_with_the_messages_of_sts() {
             "The Jwt content is invalid that cannot be recognized.",
         ),
         (
-            forged(rs256, "[]"),
+            forged(es256, "[]"),
             "The Jwt content is invalid that cannot be recognized.",
         ),
         (
             forged(
-                rs256,
+                es256,
                 r#"{"iss":"i","sub":"s","aud":"a","exp":99999999999999999}"#,
             ),
             "The Jwt content is invalid that cannot be recognized.",
@@ -128,7 +126,7 @@ async fn malformed_tokens_are_refused_with_the_messages_of_sts() {
         assert_eq!(reply.outcome(), (401, code), "{token}");
         assert_eq!(reply.at("/Message"), message);
     }
-    let altered = format!("{signed}.{}", URL_SAFE_NO_PAD.encode([7; 256]));
+    let altered = format!("{signed}.{}", URL_SAFE_NO_PAD.encode([7; 64]));
     refuses(&sandbox, &altered, "InvalidSignature").await;
     refuses(&sandbox, &format!("{signed}."), "InvalidSignature").await;
 }
@@ -227,16 +225,15 @@ async fn the_trust_policy_decides_on_issuer_audience_and_subject() {
 
 #[tokio::test]
 async fn configured_key_set_replaces_the_key_of_the_sandbox() {
-    let token = valid_token(&start().await);
-    let key = token::sandbox_public_key().unwrap();
-    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let sandbox_key = json!({"kty": "RSA", "kid": token::KEY_ID, "alg": "RS256",
-        "n": encode(&key.n_bytes()), "e": encode(&key.e_bytes())});
-    let renamed =
-        json!({"kty": "RSA", "kid": "another", "n": sandbox_key["n"], "e": sandbox_key["e"]});
-    let elliptic = json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"});
+    let issuer = start().await;
+    let token = valid_token(&issuer);
+    let sandbox_key: Value = serde_json::from_str(&issuer.oidc_keys()).unwrap();
+    let sandbox_key = &sandbox_key["keys"][0];
+    let mut renamed = sandbox_key.clone();
+    renamed["kid"] = json!("another");
+    let unsupported = json!({"kty": "EC", "crv": "P-384", "x": "AA", "y": "AA"});
     for (keys, status) in [
-        (json!([elliptic, sandbox_key]), 200),
+        (json!([unsupported, sandbox_key]), 200),
         (json!([renamed]), 401),
         (json!([]), 401),
     ] {

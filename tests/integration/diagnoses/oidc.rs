@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use ram_sidecar::sandbox::{Sandbox, TokenDefect};
 use serde_json::json;
-use tokio::task::block_in_place;
 
 use super::{Case, Diagnosis, case};
 use crate::support::{Daemon, Scratch};
@@ -31,8 +30,7 @@ pub(super) fn cases() -> Vec<Case> {
     .map(|(title, flaw)| {
         case(title, async move {
             let sts = sts().await;
-            let mint = || sts.invalid_oidc_token(flaw, SUBJECT, AUDIENCE, HOUR);
-            let token = block_in_place(mint);
+            let token = sts.invalid_oidc_token(flaw, SUBJECT, AUDIENCE, HOUR);
             diagnosis(&sts, &[], &sts.oidc_provider_arn(), &token)
         })
     });
@@ -121,7 +119,7 @@ pub(super) fn holding(
 
 /// Mints a token that is valid except possibly for its audience.
 pub(super) fn good(sts: &Sandbox, audience: &str) -> String {
-    block_in_place(|| sts.oidc_token(SUBJECT, audience, HOUR))
+    sts.oidc_token(SUBJECT, audience, HOUR)
 }
 
 fn diagnosis(sts: &Sandbox, args: &[&str], provider_arn: &str, token: &str) -> Diagnosis {
