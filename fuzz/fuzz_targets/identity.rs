@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use ram_sidecar::failure::Failure;
 use ram_sidecar::http::client::Client;
 use ram_sidecar::identity::{
-    CredentialsUri, EcsRamRole, Identity, Metadata, Process, Proof, error_output, is_role_name,
+    CredentialsUri, EcsRamRole, Identity, Launch, Metadata, Process, Proof, error_output, is_role_name,
 };
 use ram_sidecar_fuzz::{
     PLANTED, Script, check_failure, check_keys, check_lease, check_line, clock, is_planted, noon,
@@ -44,7 +44,11 @@ fuzz_target!(|data: &[u8]| {
         b"process" => {
             let process = Process {
                 command: vec!["/usr/bin/helper".to_owned()],
-                timeout: Duration::from_secs(1),
+                launch: Launch {
+                    search_path: "/usr/bin".into(),
+                    hidden: Vec::new(),
+                    timeout: Duration::from_secs(1),
+                },
             };
             let output = answers.first().copied().unwrap_or_default();
             check(process.parse_output(output, noon()), &[output], &[]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::credentials::RoleSessionName;
 use ram_sidecar::identity::{
-    Content, Defaults, File, Identity, MAX_ROLES, Metadata, Profile, Proof,
+    Content, Defaults, File, Identity, Launch, MAX_ROLES, Metadata, Profile, Proof,
 };
 use ram_sidecar_fuzz::{PLANTED, check_failure, check_keys, check_lease, is_planted, noon};
 
@@ -16,7 +16,11 @@ fuzz_target!(|text: &str| {
     let name = text.contains("\"named\"").then(|| "named".to_owned());
     let defaults = Defaults {
         session_name: RoleSessionName::derive("trainer-0"),
-        timeout: Duration::from_secs(1),
+        launch: Launch {
+            search_path: "/usr/bin".into(),
+            hidden: Vec::new(),
+            timeout: Duration::from_secs(1),
+        },
         metadata: Metadata {
             url: "http://100.100.100.200".to_owned(),
             allow_v1: false,

@@ -1,18 +1,19 @@
 //! Selects the identity: the one of `identity.type`, else the only one whose settings are present.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 
 use crate::identity::{
-    AccessKey, Defaults, EcsRamRole, File, Identity, Metadata, Oidc, Process, Profile, Value,
+    AccessKey, Defaults, EcsRamRole, File, Identity, Launch, Metadata, Oidc, Process, Profile,
+    Value,
 };
 
 use super::checker::{Checker, Reported};
 use super::layers::Origin;
 use super::parse::{KINDS, Kind, names};
 use super::setting::{Definition, Setting};
+use super::settings::SETTINGS;
 use super::{Candidate, Input, session, settings};
 
 /// Returns every kind whose settings are present, selected or not.
@@ -81,18 +82,38 @@ pub(super) fn read(
     input: &Input<'_>,
     roots: Option<&Vec<CertificateDer<'static>>>,
 ) -> Result<Identity, Reported> {
-    let timeout = checker.value(&settings::IDENTITY_TIMEOUT);
+    let launch = launch(checker, input);
     match kind {
         Kind::AccessKey => access_key(checker),
         Kind::Oidc => oidc(checker),
         Kind::EcsRamRole => ecs_ram_role(checker),
-        Kind::Profile => profile(checker, input, timeout?, roots),
+        Kind::Profile => profile(checker, input, launch?, roots),
         Kind::CredentialsUri => credentials_uri(checker, roots),
-        Kind::Process => Ok(Identity::Process(Process {
-            command: checker.required(&settings::COMMAND, " for the process identity")?,
-            timeout: timeout?,
-        })),
+        Kind::Process => process(checker, launch?),
     }
+}
+
+/// Returns how programs are run. They do not inherit the variables of our own settings, of which some are secrets; those of
+/// Alibaba's tools have the same meaning to a program, which may need them.
+fn launch(checker: &mut Checker, input: &Input<'_>) -> Result<Launch, Reported> {
+    let variables = SETTINGS.iter().map(|setting| setting.variable());
+    Ok(Launch {
+        search_path: (input.variable)("PATH").unwrap_or_else(|| SEARCH_PATH.into()),
+        hidden: variables
+            .filter(|name| name.starts_with("RAM_SIDECAR_"))
+            .collect(),
+        timeout: checker.value(&settings::IDENTITY_TIMEOUT)?,
+    })
+}
+
+fn process(checker: &mut Checker, launch: Launch) -> Result<Identity, Reported> {
+    let command = checker.required(&settings::COMMAND, " for the process identity")?;
+    let process = Process { command, launch };
+    process.check().map_err(|reason| {
+        // The word itself may be a secret in the wrong place.
+        checker.reject(&settings::COMMAND, &format!("its program {reason}"))
+    })?;
+    Ok(Identity::Process(process))
 }
 
 fn access_key(checker: &mut Checker) -> Result<Identity, Reported> {
@@ -181,7 +202,7 @@ fn ecs_ram_role(checker: &mut Checker) -> Result<Identity, Reported> {
 fn profile(
     checker: &mut Checker,
     input: &Input<'_>,
-    timeout: Duration,
+    launch: Launch,
     roots: Option<&Vec<CertificateDer<'static>>>,
 ) -> Result<Identity, Reported> {
     let metadata = metadata(checker);
@@ -196,7 +217,7 @@ fn profile(
     let session_name = session::name(checker, input);
     let defaults = Defaults {
         session_name: session_name?,
-        timeout,
+        launch,
         metadata: metadata?,
         roots: roots.cloned(),
     };
@@ -218,6 +239,9 @@ fn credentials_uri(
     uri.roots = roots.cloned();
     Ok(Identity::CredentialsUri(uri))
 }
+
+/// Where programs are searched for without `PATH`.
+const SEARCH_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// The settings whose presence selects a kind, those of a kind one after the other.
 static SELECTORS: [(Kind, &Definition); 11] = [

@@ -26,7 +26,7 @@ pub use self::credentials_uri::CredentialsUri;
 pub use self::ecs_ram_role::{EcsRamRole, Metadata, is_role_name};
 pub use self::file::{File, Value};
 pub use self::oidc::{Oidc, claims, is_provider_arn};
-pub use self::process::{Process, error_output};
+pub use self::process::{Launch, NotFound, Process, error_output};
 pub use self::profile::{Content, Defaults, Profile};
 
 /// A configured identity.
@@ -183,7 +183,7 @@ impl Identity {
             Self::AccessKey(_) | Self::Oidc(_) => FILE_TIMEOUT,
             Self::CredentialsUri(_) => credentials_uri::TIMEOUT,
             Self::EcsRamRole(_) => ecs_ram_role::TIMEOUT,
-            Self::Process(process) => process.timeout + FILE_TIMEOUT,
+            Self::Process(process) => process.launch.timeout + FILE_TIMEOUT,
             Self::Profile(profile) => profile.timeout() + FILE_TIMEOUT,
         }
     }
@@ -219,14 +219,22 @@ mod tests {
     fn process(command: &[&str]) -> Identity {
         Identity::Process(Process {
             command: command.iter().map(|word| (*word).to_owned()).collect(),
-            timeout: FILE_TIMEOUT,
+            launch: launch(),
         })
+    }
+
+    fn launch() -> Launch {
+        Launch {
+            search_path: "/usr/bin".into(),
+            hidden: Vec::new(),
+            timeout: FILE_TIMEOUT,
+        }
     }
 
     fn profile(path: &str, name: Option<&str>) -> Identity {
         let defaults = Defaults {
             session_name: RoleSessionName::derive("job"),
-            timeout: FILE_TIMEOUT,
+            launch: launch(),
             metadata: Metadata {
                 url: "http://127.0.0.1:1".into(),
                 allow_v1: false,

@@ -4,7 +4,9 @@
 //! looks like a secret.
 
 mod redact;
+mod search;
 
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
@@ -23,16 +25,38 @@ use crate::time::moment::Moment;
 use super::Proof;
 use super::document::Document;
 
+pub use self::search::NotFound;
+
 /// A program that prints credentials.
 #[derive(Debug)]
 pub struct Process {
     /// The program and its arguments, run without a shell. Never empty.
     pub command: Vec<String>,
+    /// How it is run.
+    pub launch: Launch,
+}
+
+/// How programs that print credentials are found and run.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The directories of programs without a path: `PATH`.
+    pub search_path: OsString,
+    /// The variables that programs do not inherit.
+    pub hidden: Vec<String>,
     /// The timeout, after which the program and its process group are killed.
     pub timeout: Duration,
 }
 
 impl Process {
+    /// Refuses a program that the working directory would decide on.
+    pub fn check(&self) -> Result<(), NotFound> {
+        match search::find(self.name(), &self.launch.search_path) {
+            // It may be installed later.
+            Ok(_) | Err(NotFound::Nowhere) => Ok(()),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
     pub(super) async fn proof(&self, clock: &Clock) -> Result<Proof, Failure> {
         let requested_at = clock.now();
         let output = self.run().await?;
@@ -54,7 +78,14 @@ impl Process {
         reap_orphans();
         let name = self.name();
         let arguments = self.command.get(1..).unwrap_or_default();
-        let mut command = Command::new(name);
+        let not_started =
+            |message| Failure::new(Stage::Identity, LocalCode::ProcessNotStarted, message);
+        let program = search::find(name, &self.launch.search_path)
+            .map_err(|reason| not_started(format!("cannot start {name}: it {reason}")))?;
+        let mut command = Command::new(program);
+        for name in &self.launch.hidden {
+            command.env_remove(name);
+        }
         command
             .args(arguments)
             .stdin(Stdio::null())
@@ -62,10 +93,8 @@ impl Process {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let mut child = with_original_umask(|| command.spawn()).map_err(|error| {
-            let message = format!("cannot start {name}: {error}");
-            Failure::new(Stage::Identity, LocalCode::ProcessNotStarted, message)
-        })?;
+        let mut child = with_original_umask(|| command.spawn())
+            .map_err(|error| not_started(format!("cannot start {name}: {error}")))?;
         let _awaited = AwaitedChild::new(child.id());
         let group = Group(child.id());
         let (out, err) = (child.stdout.take(), child.stderr.take());
@@ -78,7 +107,7 @@ impl Process {
             let status = child.wait().await?;
             Ok::<_, io::Error>((output, status))
         };
-        let outcome = tokio::time::timeout(self.timeout, finished).await;
+        let outcome = tokio::time::timeout(self.launch.timeout, finished).await;
         drop(group);
         let mut errors = error_output(&errors);
         if !errors.is_empty() {
@@ -90,7 +119,10 @@ impl Process {
         };
         match outcome {
             Err(_) => {
-                let reason = format!("did not end within {} seconds", self.timeout.as_secs());
+                let reason = format!(
+                    "did not end within {} seconds",
+                    self.launch.timeout.as_secs()
+                );
                 failed(LocalCode::ProcessTimedOut, reason)
             }
             Ok(Err(error)) => {

@@ -21,7 +21,8 @@ use super::document::Document;
 use super::ecs_ram_role::is_role_name;
 use super::oidc::is_provider_arn;
 use super::{
-    CredentialsUri, EcsRamRole, File, Identity, MAX_ROLES, Metadata, Oidc, Process, Proof, Resolved,
+    CredentialsUri, EcsRamRole, File, Identity, Launch, MAX_ROLES, Metadata, Oidc, Process, Proof,
+    Resolved,
 };
 
 use self::config::{Config, Entry};
@@ -41,8 +42,8 @@ pub struct Profile {
 pub struct Defaults {
     /// The session name of roles whose profile has none.
     pub session_name: RoleSessionName,
-    /// The timeout of programs.
-    pub timeout: Duration,
+    /// How programs are run.
+    pub launch: Launch,
     /// The metadata service.
     pub metadata: Metadata,
     /// The certificate authorities to trust, instead of the bundled ones.
@@ -135,7 +136,10 @@ impl Profile {
 
     pub(super) fn timeout(&self) -> Duration {
         // A program or another server is the slowest content.
-        self.defaults.timeout.max(super::credentials_uri::TIMEOUT)
+        self.defaults
+            .launch
+            .timeout
+            .max(super::credentials_uri::TIMEOUT)
     }
 }
 
@@ -205,11 +209,15 @@ fn identity(entry: &Entry, defaults: &Defaults) -> Result<Identity, String> {
         }
         "External" => {
             let command = required(entry.process_command.as_ref(), "process_command")?;
-            Identity::Process(Process {
+            let process = Process {
                 command: words::split(command)
                     .map_err(|reason| format!("has a process_command that {reason}"))?,
-                timeout: defaults.timeout,
-            })
+                launch: defaults.launch.clone(),
+            };
+            process
+                .check()
+                .map_err(|reason| format!("has a process_command whose program {reason}"))?;
+            Identity::Process(process)
         }
         "CredentialsURI" => {
             let uri = required(entry.credentials_uri.as_ref(), "credentials_uri")?;

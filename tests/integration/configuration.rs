@@ -128,6 +128,9 @@ const CASES: &[Case] = &[
     variables(&[ARN, ("ALIBABA_CLOUD_CONFIG_FILE", "config.json")], &["ALIBABA_CLOUD_CONFIG_FILE: it is not an absolute path"]),
     variables(&[ARN, ("RAM_SIDECAR_IDENTITY", "process")], &["identity.command: it is missing for the process identity; set RAM_SIDECAR_COMMAND"]),
     variables(&[ARN, ("RAM_SIDECAR_COMMAND", "helper --json")], &["RAM_SIDECAR_COMMAND: it is one text with white space in it, not a list of words"]),
+    variables(&[ARN, ("RAM_SIDECAR_COMMAND", "bin/helper")], &["RAM_SIDECAR_COMMAND: its program is a relative path, which leads elsewhere from each working directory; write its path from the root"]),
+    toml("identity.command = ['./helper', '--json']\nidentity.type = 'process'", &["identity.command in FILE: its program is a relative path"]),
+    variables(&[ARN, ("RAM_SIDECAR_COMMAND", "no-such-helper"), ("PATH", "/bin::/usr/bin")], &["RAM_SIDECAR_COMMAND: its program is not found before the relative directory \"\" of PATH, which leads elsewhere from each working directory; write its path from the root, or remove that directory from PATH"]),
     variables(&[ARN, ("RAM_SIDECAR_COMMAND", "[7]")], &["RAM_SIDECAR_COMMAND: it is not a list of texts; write it like"]),
     variables(&[ARN, ("RAM_SIDECAR_COMMAND", "helper"), ("RAM_SIDECAR_IDENTITY_TIMEOUT", "1h")], &["RAM_SIDECAR_IDENTITY_TIMEOUT: `1h` is outside the limits; choose 1s to 5m"]),
     // STS.

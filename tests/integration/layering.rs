@@ -184,11 +184,29 @@ fn no_files_form_a_circle() {
 }
 
 #[test]
-fn no_native_tls_stands_in_the_lock_file() {
-    let lock =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).unwrap();
-    for denied in ["aws-lc-sys", "native-tls", "openssl-sys"] {
-        assert!(!lock.contains(&format!("name = \"{denied}\"")), "{denied}");
+fn no_native_tls_and_no_crate_with_an_advisory_stands_in_the_lock_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["Cargo.lock", "fuzz/Cargo.lock"] {
+        let lock = fs::read_to_string(root.join(file)).unwrap();
+        for denied in ["aws-lc-sys", "native-tls", "openssl-sys", "rsa"] {
+            let is_locked = lock.contains(&format!("name = \"{denied}\""));
+            assert!(!is_locked, "{denied} in {file}");
+        }
+    }
+}
+
+#[test]
+fn every_exception_of_the_dependencies_has_a_day_and_a_reason() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deny.toml");
+    let rules: toml::Table = fs::read_to_string(path).unwrap().parse().unwrap();
+    let lists = [&rules["bans"]["skip"], &rules["advisories"]["ignore"]];
+    for exception in lists.iter().flat_map(|list| list.as_array().unwrap()) {
+        let reason = exception.get("reason").and_then(toml::Value::as_str);
+        let (day, reason) = reason
+            .and_then(|text| text.split_once(": "))
+            .unwrap_or_default();
+        assert!(day.parse::<chrono::NaiveDate>().is_ok(), "{exception:?}");
+        assert!(!reason.is_empty(), "{exception:?}");
     }
 }
 

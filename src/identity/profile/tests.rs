@@ -6,7 +6,11 @@ use crate::refresh::store::tests::noon;
 fn defaults() -> Defaults {
     Defaults {
         session_name: RoleSessionName::derive("trainer-0"),
-        timeout: Duration::from_secs(1),
+        launch: Launch {
+            search_path: "/usr/bin".into(),
+            hidden: Vec::new(),
+            timeout: Duration::from_secs(1),
+        },
         metadata: Metadata {
             url: "http://127.0.0.1:1".into(),
             allow_v1: false,
@@ -190,6 +194,14 @@ fn missing_field_of_a_profile_is_named_and_no_value_is_quoted() {
         (
             vec![profile("p", "OIDC", &json!({"ram_role_arn": ARN}))],
             "lacks oidc_provider_arn",
+        ),
+        (
+            vec![profile(
+                "p",
+                "External",
+                &json!({"process_command": "./helper --json"}),
+            )],
+            "its profile `p` has a process_command whose program is a relative path, which leads elsewhere from each working directory; write its path from the root",
         ),
         (
             vec![profile("p", "External", &json!({}))],

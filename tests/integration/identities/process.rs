@@ -418,6 +418,35 @@ fn program_that_cannot_be_started_is_named_with_the_reason() {
 }
 
 #[test]
+fn name_alone_is_found_in_path_and_the_program_inherits_no_setting_of_the_daemon() {
+    let planted = Planted::new();
+    let script = Script::new(&format!(
+        "#!/bin/sh\nenv > \"$(dirname \"$0\")/env\"\n{}",
+        printing(&planted.pascal())
+    ));
+    let chmod = Command::new("chmod").arg("755").arg(script.path()).status();
+    assert!(chmod.unwrap().success());
+    // What follows the directory of the program does not matter.
+    let path = format!("{}:/usr/bin:/bin:.", script.0.path().display());
+    let env = [
+        ("PATH", path.as_str()),
+        ("RAM_SIDECAR_COMMAND", "script"),
+        ("RAM_SIDECAR_KEY", "planted-key"),
+        ("ALIBABA_CLOUD_STS_REGION", "cn-hangzhou"),
+    ];
+    let daemon = Daemon::spawn(&LISTEN, &env);
+    assert!(daemon.uri().ends_with("planted-key"));
+    let inherited = fs::read_to_string(script.0.join("env")).unwrap();
+    assert!(!inherited.contains("RAM_SIDECAR_"), "{inherited}");
+    for kept in [
+        &format!("PATH={path}"),
+        "ALIBABA_CLOUD_STS_REGION=cn-hangzhou",
+    ] {
+        assert!(inherited.lines().any(|line| line == kept), "{inherited}");
+    }
+}
+
+#[test]
 fn attempt_ends_at_the_timeout_while_a_child_holds_the_output_open() {
     let printed = printing(&Planted::new().pascal());
     let script = Script::new(&format!(
