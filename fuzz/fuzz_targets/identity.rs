@@ -11,7 +11,8 @@ use libfuzzer_sys::fuzz_target;
 use ram_sidecar::failure::Failure;
 use ram_sidecar::http::client::Client;
 use ram_sidecar::identity::{
-    CredentialsUri, EcsRamRole, Identity, Launch, Metadata, Process, Proof, error_output, is_role_name,
+    CredentialsUri, EcsRamRole, Identity, Launch, Metadata, Process, Proof, error_output,
+    is_role_name,
 };
 use ram_sidecar_fuzz::{
     PLANTED, Script, check_failure, check_keys, check_lease, check_line, clock, is_planted, noon,

@@ -96,7 +96,10 @@ impl Request {
         let hosts = || self.headers.iter().filter(|(name, _)| name == b"host");
         let names = hosts().map(|(_, host)| host).chain(&self.authority);
         let is_named = hosts().count() == 1 || self.authority.is_some() || self.is_old;
-        !self.headers.iter().any(|(name, value)| is_suspicious(name, value))
+        !self
+            .headers
+            .iter()
+            .any(|(name, value)| is_suspicious(name, value))
             && hosts().count() <= 1
             && is_named
             && names.into_iter().all(|name| is_own(name, own))
