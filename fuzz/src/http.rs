@@ -91,7 +91,7 @@ impl Request {
             matches!(name, b"origin" | b"sec-fetch-site" | b"sec-fetch-dest")
                 || matches!(name, b"forwarded" | b"via" | b"x-real-ip")
                 || name.starts_with(b"x-forwarded-")
-                || (name == b"user-agent" && value.starts_with(b"Mozilla/"))
+                || (name == b"user-agent" && value.to_ascii_lowercase().starts_with(b"mozilla/"))
         };
         let hosts = || self.headers.iter().filter(|(name, _)| name == b"host");
         let names = hosts().map(|(_, host)| host).chain(&self.authority);

@@ -70,7 +70,7 @@ impl Error {
             // The exit code stays the same where the output is closed.
             Self::CommandLine(error) => {
                 let text = error.render().to_string();
-                if !error.use_stderr() || display::lines(&text) == text {
+                if !error.use_stderr() || text.lines().flat_map(str::chars).all(display::is_shown) {
                     drop(error.print());
                 } else {
                     log::print(text.trim_end());

@@ -20,6 +20,7 @@ use tracing::debug;
 use zeroize::Zeroizing;
 
 use crate::formats::ossfs;
+use crate::system::resolve::Exposure;
 use crate::system::{file, resolve};
 
 /// The version of a file or of a symbolic link. A change or a replacement makes another version.
@@ -46,6 +47,8 @@ pub struct Place {
     directory: File,
     path: PathBuf,
     name: OsString,
+    /// How another user could have placed a link in the directory.
+    exposure: Option<Exposure>,
     /// How the names of temporary files begin.
     prefix: String,
 }
@@ -60,8 +63,10 @@ impl Place {
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::Error::other("the path does not name a file"));
         };
+        let (directory, exposure) = resolve::open_directory(directory)?;
         Ok(Self {
-            directory: resolve::open_directory(directory)?,
+            directory,
+            exposure,
             path: path.to_owned(),
             name: name.to_owned(),
             prefix: format!(".{}.ram-sidecar-", name.to_string_lossy()),
@@ -84,9 +89,22 @@ impl Place {
         self.metadata_of(&self.name, OFlags::NOFOLLOW)
     }
 
-    /// Describes the file that is there or that the symbolic link there leads to; nothing if there is none.
+    /// Describes the file that is there or that a safe symbolic link there leads to; nothing if there is none.
     pub(super) fn target_metadata(&self) -> io::Result<Option<Metadata>> {
-        self.metadata_of(&self.name, OFlags::empty())
+        self.metadata_of(&self.name, self.follow())
+    }
+
+    /// Returns how another user could have placed a link in the directory.
+    pub(super) fn exposure(&self) -> Option<&Exposure> {
+        self.exposure.as_ref()
+    }
+
+    /// A link of another user is not followed, not even to look: it may lead to a device, or tell what exists.
+    fn follow(&self) -> OFlags {
+        match self.exposure {
+            Some(_) => OFlags::NOFOLLOW,
+            None => OFlags::empty(),
+        }
     }
 
     fn metadata_of(&self, name: &OsStr, flags: OFlags) -> io::Result<Option<Metadata>> {
@@ -104,7 +122,7 @@ impl Place {
 
     /// Opens the file for reading, if it is a regular one, with additional `flags`.
     pub(super) fn open_regular(&self, flags: OFlags) -> Result<File, file::Error> {
-        file::open_regular_at(&self.directory, &self.name, flags)
+        file::open_regular_at(&self.directory, &self.name, flags | self.follow())
     }
 
     /// Reads the file; nothing if it cannot be read or is larger than `limit`.

@@ -83,7 +83,13 @@ impl AnnotationPolicy {
             };
             rest.is_some_and(|rest| prefix.ends_with('/') || rest.starts_with(ends))
         };
-        self.image_prefixes.is_empty() || self.image_prefixes.iter().any(is_below)
+        // No reference of an image has them, and a runtime might resolve them.
+        let is_reference = !image.contains("..") && !image.contains("//");
+        let is_reference = is_reference
+            && image
+                .split_once('@')
+                .is_none_or(|(_, digest)| digest.starts_with("sha256:"));
+        self.image_prefixes.is_empty() || is_reference && self.image_prefixes.iter().any(is_below)
     }
 }
 

@@ -92,11 +92,16 @@ pub const READ: &[Method] = &[Method::GET, Method::HEAD];
 fn is_from_browser(headers: &HeaderMap) -> bool {
     let is_of_browser = |name: &header::HeaderName| {
         let name = name.as_str();
-        name == "origin" || (name.starts_with("sec-fetch-") && name != "sec-fetch-mode")
+        BROWSER_HEADERS.contains(&name)
+            || (name.starts_with("sec-fetch-") && name != "sec-fetch-mode")
+            || name.starts_with("sec-ch-")
     };
     let mut agents = headers.get_all(header::USER_AGENT).iter();
     headers.keys().any(is_of_browser)
-        || agents.any(|agent| agent.as_bytes().starts_with(b"Mozilla/"))
+        || agents.any(|agent| {
+            let start = agent.as_bytes().get(..BROWSER_AGENT.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(BROWSER_AGENT))
+        })
 }
 
 /// Whether a proxy adds a header of this name, in lower case, to what it forwards.
@@ -206,15 +211,26 @@ const PROBE_HOST: Refusal = Refusal {
     message: "the Host header is neither an IP address nor localhost nor the name of this machine; use one of them, or add the name to admin.hosts (RAM_SIDECAR_ADMIN_HOSTS)",
 };
 
+/// Headers of browsers, beside those that begin with `sec-fetch-` and `sec-ch-`.
+const BROWSER_HEADERS: &[&str] = &["origin", "sec-purpose", "upgrade-insecure-requests"];
+
+/// How the `User-Agent` of browsers begins.
+const BROWSER_AGENT: &[u8] = b"Mozilla/";
+
 /// How headers begin that proxies, gateways and content delivery networks add.
 const PROXY_PREFIXES: &[&str] = &[
     "x-forwarded",
+    "x_forwarded",
+    "x-forwarder",
     "x-original-",
     "x-envoy-",
     "cf-",
     "x-amz-cf-",
     "x-azure-",
+    "x-akamai-",
     "x-appengine-",
+    "x-kong-",
+    "x-vercel-",
     "fastly-",
 ];
 
@@ -224,13 +240,16 @@ const PROXY_HEADERS: &[&str] = &[
     "cdn-loop",
     "client-ip",
     "do-connecting-ip",
+    "eagleid",
     "fly-client-ip",
     "forwarded",
     "incap-client-ip",
+    "max-forwards",
     "proxy-client-ip",
     "proxy-connection",
     "remote-ip",
     "slb-ip",
+    "surrogate-capability",
     "true-client-ip",
     "via",
     "wl-proxy-client-ip",
@@ -240,6 +259,7 @@ const PROXY_HEADERS: &[&str] = &[
     "x-cloud-trace-context",
     "x-cluster-client-ip",
     "x-host",
+    "x-http-forwarded-for",
     "x-nf-client-connection-ip",
     "x-proxy-id",
     "x-proxyuser-ip",
@@ -332,6 +352,9 @@ mod tests {
             ("sec-fetch-dest", "image", "BrowserRefused"),
             ("sec-fetch-user", "?1", "BrowserRefused"),
             ("sec-fetch-mode", "cors", "ok"),
+            ("sec-ch-ua", "x", "BrowserRefused"),
+            ("upgrade-insecure-requests", "1", "BrowserRefused"),
+            ("user-agent", "mozilla/5.0", "BrowserRefused"),
             (
                 "user-agent",
                 "Mozilla/5.0 (X11; Linux x86_64)",

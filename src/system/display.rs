@@ -17,7 +17,16 @@ pub fn is_shown(c: char) -> bool {
     let mut text = *b"a\0\0\0\0";
     let end = 1 + c.encode_utf8(&mut text[1..]).len();
     let is_kept = std::str::from_utf8(&text[..end]).is_ok_and(|it| it.escape_debug().count() == 2);
-    is_kept || (c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}'))
+    (is_kept && !is_ignorable(c))
+        || (c.is_whitespace() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}'))
+}
+
+/// Whether viewers show nothing, or only space, though the character belongs to letters, marks or symbols: Unicode's
+/// Default_Ignorable_Code_Point outside of Cf, and the empty pattern of Braille.
+fn is_ignorable(c: char) -> bool {
+    matches!(c,
+        '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}'
+        | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{ffa0}' | '\u{e0100}'..='\u{e01ef}')
 }
 
 /// Returns the characters of a text as one line: with spaces for control characters and separators of lines, and `U+FFFD` for
@@ -30,13 +39,15 @@ pub fn one_line(text: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// Returns lines with an escape for each character that is not shown.
+/// Returns lines with an escape for each character that is not shown. Lines after the first are indented, so that none of
+/// them looks like a new one of the log.
 pub fn lines(text: &str) -> Cow<'_, str> {
-    escape(
-        text,
-        |c| c == '\n',
-        |c, shown| write!(shown, "{}", c.escape_unicode()),
-    )
+    let shown = escape(text, |c| c == '\n', unicode);
+    match shown.contains('\n') {
+        // Those that are indented already stay as they are.
+        true => shown.replace('\n', "\n  ").replace("\n    ", "\n  ").into(),
+        false => shown,
+    }
 }
 
 /// Returns JSON text whose strings contain only characters that are shown; it has the same meaning.
@@ -52,14 +63,33 @@ pub fn json(text: &str) -> Cow<'_, str> {
     )
 }
 
-/// Returns lines of a terminal, which may be coloured: escapes what is not shown, except ASCII's control characters.
-pub(super) fn terminal(text: &str) -> Cow<'_, str> {
-    escape(
-        text,
-        |c| c.is_ascii_control() && c != '\u{7f}',
-        |c, shown| write!(shown, "{}", c.escape_unicode()),
-    )
+/// Returns a line of the log for a terminal: escapes what is not shown, except the colours that a log has.
+pub(super) fn terminal(line: &str) -> String {
+    let (line, end) = match line.strip_suffix('\n') {
+        Some(line) => (line, "\n"),
+        None => (line, ""),
+    };
+    let mut parts = line
+        .split('\u{1b}')
+        .map(|part| escape(part, |_| false, unicode));
+    let mut shown = parts.next().unwrap_or_default().into_owned();
+    for part in parts {
+        let is_colour = COLOURS.iter().any(|colour| part.starts_with(colour));
+        shown.push_str(if is_colour { "\u{1b}" } else { "\\u{1b}" });
+        shown.push_str(&part);
+    }
+    shown.push_str(end);
+    shown
 }
+
+fn unicode(c: char, shown: &mut String) -> std::fmt::Result {
+    write!(shown, "{}", c.escape_unicode())
+}
+
+/// Reset, bold, dimmed, italic, and the colours of the levels.
+const COLOURS: [&str; 9] = [
+    "[0m", "[1m", "[2m", "[3m", "[31m", "[32m", "[33m", "[34m", "[35m",
+];
 
 fn escape(
     text: &str,
@@ -87,7 +117,7 @@ mod tests {
     use super::*;
 
     /// One or two characters of each category that is obeyed, invisible or unknown.
-    const HIDDEN: [char; 20] = [
+    const HIDDEN: [char; 23] = [
         '\0',
         '\u{1b}',
         '\u{7f}',
@@ -108,9 +138,12 @@ mod tests {
         '\u{378}',    // Cn
         '\u{2028}',
         '\u{2029}', // Zl, Zp
+        '\u{3164}',
+        '\u{fe0f}',
+        '\u{2800}', // shown as nothing
     ];
 
-    const SHOWN: &str = "a ~ é e\u{301} ß 日本語 角色\u{3000}不存在 \u{a0} ✓ 😀 … ﷽ नमस्ते";
+    const SHOWN: &str = "a ~ é e\u{301} ß 日本語 角色\u{3000}不存在 \u{a0} ✓ 😀 … नमस्ते";
 
     #[test]
     fn hidden_characters_are_told_from_shown_ones() {
@@ -131,18 +164,17 @@ mod tests {
             "a\u{fffd}b c"
         );
         assert!(lines(&hostile).chars().all(is_shown));
-        assert_eq!(lines("a\u{1b}[2J\nb"), "a\\u{1b}[2J\nb");
-        assert!(
-            terminal(&hostile)
-                .chars()
-                .all(|c| is_shown(c) || c.is_ascii_control())
-        );
+        assert_eq!(lines("a\u{1b}[2J\nb\n  c"), "a\\u{1b}[2J\n  b\n  c");
+        assert!(terminal(&hostile).chars().all(is_shown));
+        let coloured = "\u{1b}[32m INFO\u{1b}[0m path=\u{1b}[2J\r\nERROR\u{1b}[8m\n";
+        let shown = "\u{1b}[32m INFO\u{1b}[0m path=\\u{1b}[2J\\u{d}\\u{a}ERROR\\u{1b}[8m\n";
+        assert_eq!(terminal(coloured), shown);
 
         let document = serde_json::to_string(&hostile).unwrap();
         let safe = json(&document);
         assert!(safe.chars().all(is_shown), "{safe}");
         assert_eq!(serde_json::from_str::<String>(&safe).unwrap(), hostile);
-        for text in [lines(SHOWN), json(SHOWN), terminal(SHOWN)] {
+        for text in [lines(SHOWN), json(SHOWN)] {
             assert!(matches!(text, Cow::Borrowed(_)));
         }
     }

@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatvfs, openat, readlinkat};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatfs, fstatvfs, openat, readlinkat};
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
@@ -27,6 +27,7 @@ enum By {
     User(u32),
     Group(u32, u32),
     Everybody(u32),
+    FileSystem,
 }
 
 impl fmt::Display for Exposure {
@@ -36,6 +37,10 @@ impl fmt::Display for Exposure {
             By::User(user) => write!(f, "{path} belongs to user {user}"),
             By::Group(group, mode) => write!(f, "group {group} can write {path} (mode {mode:04o})"),
             By::Everybody(mode) => write!(f, "every user can write {path} (mode {mode:04o})"),
+            By::FileSystem => write!(
+                f,
+                "{path} is in a FUSE file system, whose program says who owns what"
+            ),
         }
     }
 }
@@ -51,14 +56,15 @@ pub struct UnsafeLink {
 /// Opens a directory, as a place for `openat(2)` and the like, without following a link that another user may have placed.
 /// Blocks.
 ///
-/// The error of such a link contains an [`UnsafeLink`].
-pub fn open_directory(path: &Path) -> io::Result<File> {
-    let (directory, _) = resolve(path, Links::Safe)?;
-    if directory.metadata()?.is_dir() {
-        Ok(directory)
-    } else {
-        Err(Errno::NOTDIR.into())
+/// The error of such a link contains an [`UnsafeLink`]. Also returns by what other users can place links in the directory.
+pub fn open_directory(path: &Path) -> io::Result<(File, Option<Exposure>)> {
+    let (directory, exposure) = resolve(path, Links::Safe)?;
+    let found = directory.metadata()?;
+    if !found.is_dir() {
+        return Err(Errno::NOTDIR.into());
     }
+    let exposure = exposure.or_else(|| shared(path, &found));
+    Ok((directory, exposure))
 }
 
 /// Returns the first object by which another user than root and ours can change what is at a path; nothing also if it cannot
@@ -81,6 +87,7 @@ fn resolve(path: &Path, links: Links) -> io::Result<(File, Option<Exposure>)> {
     let root = here.metadata()?;
     let trust = Trust::new(&root);
     let mut exposure = trust.exposure(&place, &root);
+    let mut parent = root.clone();
     let mut rest = names(&path);
     let mut followed = 0;
     while let Some(name) = rest.pop() {
@@ -105,11 +112,15 @@ fn resolve(path: &Path, links: Links) -> io::Result<(File, Option<Exposure>)> {
         if exposure.is_none() {
             // Nobody writes to a mounted ConfigMap, though its mode permits it.
             let is_writable = || links == Links::Safe || !is_read_only(&next);
-            let found = trust.exposure(&at, &found);
-            exposure = found.filter(|it| matches!(it.by, By::User(_)) || is_writable());
+            let exposed = trust.exposure(&at, &found);
+            exposure = exposed.filter(|it| matches!(it.by, By::User(_)) || is_writable());
+            if links == Links::Safe && exposure.is_none() && is_foreign_fuse(&next, &found, &root) {
+                let (path, by) = (at.clone(), By::FileSystem);
+                exposure = Some(Exposure { path, by });
+            }
         }
         if found.is_symlink() {
-            refuse(exposure.clone())?;
+            refuse(exposure.clone().or_else(|| shared(&place, &parent)))?;
             followed += 1;
             if followed > MAX_LINKS {
                 return Err(Errno::LOOP.into());
@@ -119,10 +130,11 @@ fn resolve(path: &Path, links: Links) -> io::Result<(File, Option<Exposure>)> {
             if target.is_absolute() {
                 place = PathBuf::from("/");
                 here = open(CWD, "/".as_ref(), OFlags::DIRECTORY)?;
+                parent = root.clone();
             }
             rest.extend(names(&target));
         } else {
-            (here, place) = (next, at);
+            (here, place, parent) = (next, at, found);
         }
     }
     Ok((here, exposure))
@@ -136,6 +148,22 @@ fn open(directory: impl rustix::fd::AsFd, name: &OsStr, flags: OFlags) -> io::Re
 
 fn is_not_directory(error: &io::Error) -> bool {
     [Errno::NOTDIR, Errno::LOOP].contains(&Errno::from_io_error(error).unwrap_or(Errno::IO))
+}
+
+/// Returns how others can place links in a sticky directory: there they move links that root has made elsewhere for them.
+fn shared(path: &Path, directory: &Metadata) -> Option<Exposure> {
+    let mode = directory.mode() & 0o7777;
+    let path = path.to_owned();
+    (mode & 0o022 != 0 && mode & 0o1000 != 0).then_some(Exposure {
+        path,
+        by: By::Everybody(mode),
+    })
+}
+
+/// Whether an object is in a FUSE file system, where a program of any user decides who owns what. That of the root directory
+/// is the container's.
+fn is_foreign_fuse(file: &File, found: &Metadata, root: &Metadata) -> bool {
+    found.dev() != root.dev() && fstatfs(file).is_ok_and(|it| u64::try_from(it.f_type) == Ok(FUSE))
 }
 
 fn is_read_only(file: &File) -> bool {
@@ -187,6 +215,9 @@ impl Trust {
     }
 }
 
+/// FUSE_SUPER_MAGIC of the kernel.
+const FUSE: u64 = 0x6573_5546;
+
 /// As many as the kernel follows.
 const MAX_LINKS: usize = 40;
 
@@ -218,11 +249,11 @@ mod tests {
         let base = tree();
         let private = fs::metadata(base.join("private")).unwrap().ino();
         for path in ["private", "link", "home/link", "home/../link/.", "link//"] {
-            let opened = open_directory(&base.join(path)).unwrap();
-            assert_eq!(inode(&opened), private, "{path}");
+            let (opened, exposure) = open_directory(&base.join(path)).unwrap();
+            assert_eq!((inode(&opened), exposure), (private, None), "{path}");
         }
         assert_eq!(
-            inode(&open_directory(Path::new("/")).unwrap()),
+            inode(&open_directory(Path::new("/")).unwrap().0),
             fs::metadata("/").unwrap().ino()
         );
     }
@@ -263,14 +294,14 @@ mod tests {
             }
             open_directory(&base.join("home/inner")).unwrap();
         }
-        // Nobody replaces the link of another user in a sticky directory.
-        if geteuid().is_root() {
-            chown(&home, Some(0), None).unwrap();
-            fs::set_permissions(&home, Permissions::from_mode(0o1777)).unwrap();
-            open_directory(&home.join("link")).unwrap();
-            std::os::unix::fs::lchown(home.join("link"), Some(4001), None).unwrap();
-            open_directory(&home.join("link")).unwrap_err();
-        }
+        // Nobody replaces a link of root's in a sticky directory, but everybody can move one there.
+        chown(&home, Some(geteuid().as_raw()), None).unwrap();
+        fs::set_permissions(&home, Permissions::from_mode(0o1777)).unwrap();
+        open_directory(&home.join("link")).unwrap_err();
+        let (_, exposure) = open_directory(&home.join("inner")).unwrap();
+        assert_eq!(exposure, None);
+        let (_, exposure) = open_directory(&home).unwrap();
+        assert!(exposure.is_some());
     }
 
     #[test]

@@ -7,12 +7,17 @@ use ram_sidecar::system::display::is_shown;
 use crate::support::{Ended, Scratch, run_command};
 use crate::upstream::{beside, sts};
 
-/// Turns the direction, hides a tag, clears the screen in two ways, separates nothing, and separates lines.
-const HOSTILE: &str = "role\u{202e}x\u{e0041}\u{9b}2J\u{200b}\u{2028}y";
+/// Turns the direction, hides a tag, clears the screen, separates nothing, and separates lines.
+const HOSTILE: &str = "role\u{202e}x\u{e0041}\u{9b}2J\u{200b}\u{3164}\u{2028}y";
+
+/// Begins a line that looks like another error.
+const FORGED: &str = "\nFORGED";
 
 fn assert_shown(what: &str, text: &str) {
     let hidden = text.lines().flat_map(str::chars).find(|c| !is_shown(*c));
     assert_eq!(hidden, None, "{what}: {text:?}");
+    let forged = text.lines().find(|line| line.starts_with("FORGED"));
+    assert_eq!(forged, None, "{what}: {text}");
     assert!(
         text.contains("role"),
         "{what} does not show the text: {text}"
@@ -26,7 +31,7 @@ async fn a_message_of_sts_is_safe_in_the_log_the_probes_and_the_responses() {
         let fault = Fault::Refusal {
             status: 403,
             code: "NoPermission".into(),
-            message: HOSTILE.into(),
+            message: format!("{HOSTILE}{FORGED}"),
         };
         sts.inject(fault, Times::UntilCleared);
         let daemon = beside(&sts, &["--log-format", format], &[]);
@@ -43,15 +48,17 @@ async fn a_message_of_sts_is_safe_in_the_log_the_probes_and_the_responses() {
 #[test]
 fn arguments_and_paths_are_safe_in_errors_and_reports() {
     let scratch = Scratch::new();
-    let path = scratch.join(HOSTILE);
+    let path = scratch.join(&format!("{HOSTILE}{FORGED}"));
     let path = path.to_str().unwrap();
     let unknown = format!("--{HOSTILE}");
-    let commands: [(&str, &[&str]); 6] = [
+    let commands: [(&str, &[&str]); 8] = [
         // Refused by the parser of the command line, by the settings, and by the system.
         ("serve", &[&unknown]),
         ("serve", &["--role-arn", HOSTILE]),
         ("serve", &["--config", path]),
+        ("serve", &["--sandbox", "--file", path]),
         ("exec", &["--sandbox", "--", path]),
+        ("inject", &["-f", path]),
         ("check", &["--role-arn", HOSTILE]),
         ("check", &["--json", "--role-arn", HOSTILE]),
     ];

@@ -33,6 +33,13 @@ pub(super) fn refuse(
             )),
         };
     }
+    if found.is_symlink()
+        && let Some(exposure) = place.exposure()
+    {
+        return Err(foreign(format!(
+            "it is a symbolic link that another user may have placed: {exposure}"
+        )));
+    }
     let Some(found) = place.target_metadata()? else {
         // A dangling symbolic link.
         return Ok(());

@@ -98,7 +98,7 @@ impl Write for StderrWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
         let shown = match self.format {
-            Format::Text => display::terminal(&text),
+            Format::Text => display::terminal(&text).into(),
             Format::Json => display::json(&text),
         };
         let mut rest = shown.as_bytes();

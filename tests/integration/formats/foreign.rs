@@ -150,8 +150,9 @@ fn lines_that_a_user_adds_to_the_file_stay_and_show_in_readiness() {
     fs::write(&rig.target, &text).unwrap();
     rig.daemon.signal("HUP");
     let ready = eventually("the failure shows", || {
-        Some(rig.daemon.probe("/ready")).filter(|ready| ready.status == 503)
+        Some(rig.daemon.probe("/ready")).filter(|ready| ready.body.contains("file_message"))
     });
+    assert_eq!(ready.status, 503);
     let message = ready.text("file_message");
     assert!(message.contains("name another file"), "{message}");
     assert_eq!(fs::read_to_string(&rig.target).unwrap(), text);

@@ -244,7 +244,14 @@ fn every_annotation_is_accepted_as_the_table_says_and_flags_change_it() {
 fn an_image_of_an_annotation_is_below_a_prefix_of_the_operator() {
     let mut defaults = defaults();
     defaults.annotations.image_prefixes = vec!["registry/team".to_owned()];
-    for (image, is_accepted) in [("registry/team/a:1", true), ("registry/other:1", false)] {
+    for (image, is_accepted) in [
+        ("registry/team/a:1", true),
+        ("registry/team/a@sha256:0123", true),
+        ("registry/other:1", false),
+        ("registry/team/../other:1", false),
+        ("registry/team//other:1", false),
+        ("registry/team@other/x", false),
+    ] {
         let mut pod = pod();
         pod["metadata"]["annotations"] = json!({ "ram-sidecar/image": image });
         let decision =
