@@ -347,7 +347,7 @@ mod tests {
             (json!({"kty": "EC", "crv": "P-384", "x": X, "y": Y}), true),
             (json!({"kty": "oct", "k": "AA"}), true),
         ] {
-            let parsed = keys(&[jwk.clone()]);
+            let parsed = keys(std::slice::from_ref(&jwk));
             assert_eq!(parsed.is_ok(), is_accepted, "{jwk}");
             if let Err(error) = parsed {
                 assert!(error.to_string().starts_with("the key `k` of"), "{error}");

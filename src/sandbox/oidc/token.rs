@@ -114,7 +114,7 @@ impl TokenClaims<'_> {
             "jti": random.uuid(),
         });
         let encode = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
-        let signed = format!(
+        let message = format!(
             "{}.{}",
             encode(header.to_string().as_bytes()),
             encode(claims.to_string().as_bytes())
@@ -129,9 +129,9 @@ impl TokenClaims<'_> {
             reason = "the system's random numbers do not fail after the start"
         )]
         let signature = key
-            .sign(&signer.random, signed.as_bytes())
+            .sign(&signer.random, message.as_bytes())
             .expect("random numbers");
-        format!("{signed}.{}", encode(signature.as_ref()))
+        format!("{message}.{}", encode(signature.as_ref()))
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::Utc;
 use ram_sidecar::sandbox::{Options, Sandbox};
 use serde_json::{Value, json};
 
@@ -70,7 +69,7 @@ async fn tokens_that_openssl_signs_assume_the_role_with_either_algorithm() {
         ..Options::default()
     };
     let sandbox = Sandbox::start(options).await.unwrap();
-    let now = Utc::now().timestamp();
+    let now = sandbox.clock().now().wall.timestamp();
     let claims = json!({
         "iss": "https://oidc.sandbox.invalid", "sub": SUBJECT, "aud": [AUDIENCE],
         "iat": now, "nbf": now, "exp": now + 3600,
