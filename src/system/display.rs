@@ -22,7 +22,7 @@ pub fn is_shown(c: char) -> bool {
 }
 
 /// Whether viewers show nothing, or only space, though the character belongs to letters, marks or symbols: Unicode's
-/// Default_Ignorable_Code_Point outside of Cf, and the empty pattern of Braille.
+/// `Default_Ignorable_Code_Point` outside of Cf, and the empty pattern of Braille.
 fn is_ignorable(c: char) -> bool {
     matches!(c,
         '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{2800}'
@@ -43,11 +43,12 @@ pub fn one_line(text: &str) -> impl Iterator<Item = char> {
 /// them looks like a new one of the log.
 pub fn lines(text: &str) -> Cow<'_, str> {
     let shown = escape(text, |c| c == '\n', unicode);
-    match shown.contains('\n') {
+    if shown.contains('\n') {
         // Those that are indented already stay as they are.
-        true => shown.replace('\n', "\n  ").replace("\n    ", "\n  ").into(),
-        false => shown,
+        let indented = shown.replace('\n', "\n  ");
+        return indented.replace("\n    ", "\n  ").into();
     }
+    shown
 }
 
 /// Returns JSON text whose strings contain only characters that are shown; it has the same meaning.

@@ -215,7 +215,7 @@ impl Trust {
     }
 }
 
-/// FUSE_SUPER_MAGIC of the kernel.
+/// `FUSE_SUPER_MAGIC` of the kernel.
 const FUSE: u64 = 0x6573_5546;
 
 /// As many as the kernel follows.
