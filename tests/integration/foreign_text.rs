@@ -50,13 +50,14 @@ fn arguments_and_paths_are_safe_in_errors_and_reports() {
     let scratch = Scratch::new();
     let path = scratch.join(&format!("{HOSTILE}{FORGED}"));
     let path = path.to_str().unwrap();
+    let below = format!("{path}/credentials");
     let unknown = format!("--{HOSTILE}");
     let commands: [(&str, &[&str]); 8] = [
         // Refused by the parser of the command line, by the settings, and by the system.
         ("serve", &[&unknown]),
         ("serve", &["--role-arn", HOSTILE]),
         ("serve", &["--config", path]),
-        ("serve", &["--sandbox", "--file", path]),
+        ("serve", &["--sandbox", "--file", &below]),
         ("exec", &["--sandbox", "--", path]),
         ("inject", &["-f", path]),
         ("check", &["--role-arn", HOSTILE]),
