@@ -28,6 +28,7 @@ use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN, 
 use crate::config::{Config, Definition};
 use crate::daemon::{self, App, Handle};
 use crate::system::process::{self, AwaitedChild};
+use crate::system::random;
 use crate::system::signal::relay::Relay;
 
 use self::child::{Ending, accompany, asked_to_end, code_of, ending, start};
@@ -111,7 +112,7 @@ fn define(command: clap::Command) -> clap::Command {
 }
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
-    let mut defaults = vec![(&SERVE_KEY.definition, random_key())];
+    let mut defaults = vec![(&SERVE_KEY.definition, random_key()?)];
     defaults.extend(DEFAULTS.map(|(setting, default)| (setting, default.to_owned())));
     let config = config(given, defaults)?;
     let words = given.get_many::<OsString>("command").unwrap_or_default();
@@ -152,13 +153,11 @@ impl From<ExecError> for Error {
     }
 }
 
-/// Returns 128 random bits, in characters that no client encodes; an empty key if there is no randomness, which is refused
-/// later.
-fn random_key() -> String {
-    getrandom::u64()
-        .and_then(|high| Ok((high, getrandom::u64()?)))
-        .map(|(high, low)| format!("{high:016x}{low:016x}"))
-        .unwrap_or_default()
+/// Returns 128 random bits, in characters that no client encodes.
+fn random_key() -> Result<String, Error> {
+    let bytes = random::bytes()
+        .map_err(|error| Error::System(format!("cannot make a secret path: {error}").into()))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// Returns the variables that configure this process and its identity, which are not the command's business.

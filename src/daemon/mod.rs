@@ -30,6 +30,7 @@ use crate::server::data;
 use crate::server::hold::Provider;
 use crate::server::imds_token::Tokens;
 use crate::server::metadata::{self, Metadata};
+use crate::system::random;
 use crate::time::clock::Clock;
 
 pub use self::handle::Handle;
@@ -230,9 +231,8 @@ fn metadata_endpoint(
     provider: Provider,
     source: Option<&Chain>,
 ) -> Result<Metadata, Error> {
-    let mut key = [0; 32];
-    getrandom::fill(&mut key).map_err(|error| Error::System {
-        what: "get random bytes",
+    let key = random::bytes().map_err(|error| Error::System {
+        what: "make the key of metadata tokens",
         source: io::Error::other(error),
     })?;
     Ok(Metadata {
@@ -278,7 +278,7 @@ async fn writers(
 
 /// Draws jitter from 0 to 1, or returns 0.5 if the kernel provides no randomness.
 fn jitter() -> schedule::Jitter {
-    getrandom::u32().map_or(0.5, |random| {
-        f64::from(random) / (f64::from(u32::MAX) + 1.0)
+    random::bytes().map_or(0.5, |bytes| {
+        f64::from(u32::from_be_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
     })
 }

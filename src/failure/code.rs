@@ -147,6 +147,9 @@ local_codes! {
         "check the network between this machine and the service, for example for a firewall that drops packets";
     RequestFailed, Transient,
         "check the network between this machine and the service";
+    // The surroundings of this process.
+    RandomnessFailed, Transient,
+        "permit the system call getrandom in the seccomp filter of this process; no file below /dev is needed";
     // A response cannot be used.
     Redirected, Throttled,
         "nothing to change unless it persists (STS redirects callers over their quota): then sts.endpoint is wrong, or a captive portal stands in between";

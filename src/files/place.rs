@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::formats::ossfs;
 use crate::system::resolve::Exposure;
-use crate::system::{file, resolve};
+use crate::system::{file, random, resolve};
 
 /// The version of a file or of a symbolic link. A change or a replacement makes another version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +161,8 @@ impl Place {
 
     /// Returns an unused temporary name. It is random because two processes may write the same file on a shared volume.
     pub(super) fn temporary_name(&self) -> io::Result<OsString> {
-        let random = getrandom::u64().map_err(io::Error::other)?;
+        let bytes = random::bytes().map_err(io::Error::other)?;
+        let random = u64::from_be_bytes(bytes);
         Ok(format!("{}{random:016x}", self.prefix).into())
     }
 

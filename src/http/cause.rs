@@ -9,11 +9,16 @@ use rustls::{CertificateError, InvalidMessage};
 
 use crate::credentials::timestamp;
 use crate::failure::{Failure, LocalCode, Stage, error_chain};
+use crate::http::names;
 
 /// Explains an error of the HTTP client during a call to `host`.
 pub(super) fn failure(host: &str, error: reqwest::Error) -> Failure {
     let error = error.without_url();
     let (code, reason) = match find::<rustls::Error>(&error) {
+        Some(rustls::Error::FailedToGetRandomBytes) => (
+            LocalCode::RandomnessFailed,
+            "there are no random numbers for TLS".to_owned(),
+        ),
         Some(error) => explain_tls(error),
         None => explain(&error),
     };
@@ -28,18 +33,21 @@ fn explain(error: &reqwest::Error) -> (LocalCode, String) {
     while let Some(inner) = LAYERS.iter().find_map(|layer| cause.strip_prefix(layer)) {
         cause = inner;
     }
-    // The crates have no error types for proxies and DNS.
-    let is_dns = text.contains("dns error");
+    // The crates have no error type for proxies.
+    let name = find::<names::Error>(error);
+    if let Some(names::Error::Random(reason)) = name {
+        return (LocalCode::RandomnessFailed, reason.clone());
+    }
     if text.contains("tunnel") || text.contains("proxy") {
         let reason = match cause {
             "unsuccessful" => "the proxy refused to connect".to_owned(),
             "proxy authorization required" => "the proxy requires a password".to_owned(),
-            _ if is_dns => format!("the proxy's name cannot be resolved ({cause})"),
+            _ if name.is_some() => format!("the proxy's name cannot be resolved ({cause})"),
             _ => format!("the proxy is unreachable: {cause}"),
         };
         return (LocalCode::ProxyFailed, reason);
     }
-    if is_dns {
+    if name.is_some() {
         let reason = format!("its name cannot be resolved ({cause})");
         return (LocalCode::DnsFailed, reason);
     }
@@ -127,7 +135,7 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 }
 
 /// The prefixes by which the layers of the HTTP client report that the layer below has failed.
-const LAYERS: [&str; 12] = [
+const LAYERS: [&str; 11] = [
     "error sending request: ",
     "error decoding response body: ",
     "request or response body error: ",
@@ -139,5 +147,4 @@ const LAYERS: [&str; 12] = [
     "tcp connect error: ",
     "dns error: ",
     "error resolving DNS: ",
-    "failed to lookup address information: ",
 ];

@@ -14,6 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, LocalCode, Stage, error_chain};
+use crate::http::names::Resolver;
 use crate::http::response::Response;
 use crate::http::{address, cause};
 
@@ -94,6 +95,9 @@ impl Client {
     /// Creates a client that calls over the network.
     pub fn new(options: Options) -> Result<Self, Error> {
         let mut builder = reqwest::Client::builder()
+            .dns_resolver(Resolver {
+                timeout: options.connect.mul_f32(FOR_NAMES),
+            })
             .tls_backend_preconfigured(tls(options.roots)?)
             .redirect(redirect::Policy::none())
             .connect_timeout(options.connect)
@@ -191,6 +195,9 @@ fn host(url: &str) -> String {
 
 /// Allows for a slow round trip and two lost packets.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// The part of the timeout of connecting that resolving the name may take: its error says more than that of the timeout.
+const FOR_NAMES: f32 = 0.9;
 
 /// The timeout of a call to STS.
 pub const TOTAL: Duration = Duration::from_secs(10);

@@ -3,5 +3,6 @@
 pub mod address;
 mod cause;
 pub mod client;
+pub mod names;
 pub mod pem;
 pub mod response;

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::system::random;
+
 /// SHA-256 in counter mode over a seed.
 pub(crate) struct Random {
     seed: [u8; 32],
@@ -11,11 +13,9 @@ pub(crate) struct Random {
 }
 
 impl Random {
-    pub(crate) fn seeded() -> Result<Self, getrandom::Error> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed)?;
+    pub(crate) fn seeded() -> Result<Self, random::Error> {
         Ok(Self {
-            seed,
+            seed: random::bytes()?,
             counter: AtomicU64::new(0),
         })
     }

@@ -266,7 +266,7 @@ impl Sts {
 
 fn stamp(at: DateTime<Utc>) -> Result<Stamp, Failure> {
     Stamp::new(at).map_err(|error| {
-        let message = format!("cannot generate a random nonce: {error}");
-        Failure::new(Stage::Identity, LocalCode::RequestFailed, message)
+        let message = format!("cannot make a nonce for the request: {error}");
+        Failure::new(Stage::Identity, LocalCode::RandomnessFailed, message)
     })
 }

@@ -13,6 +13,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 use crate::credentials::{Keys, timestamp};
+use crate::system::random;
 
 /// How requests are signed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,12 +48,11 @@ pub struct Stamp {
 
 impl Stamp {
     /// Generates a nonce of 128 random bits.
-    pub fn new(at: DateTime<Utc>) -> Result<Self, getrandom::Error> {
-        let high = getrandom::u64()?;
-        let low = getrandom::u64()?;
+    pub fn new(at: DateTime<Utc>) -> Result<Self, random::Error> {
+        let nonce = u128::from_be_bytes(random::bytes()?);
         Ok(Self {
             timestamp: timestamp(at),
-            nonce: format!("{high:016x}{low:016x}"),
+            nonce: format!("{nonce:032x}"),
         })
     }
 }

@@ -5,5 +5,6 @@ pub mod file;
 pub mod log;
 pub mod netlink;
 pub mod process;
+pub mod random;
 pub mod resolve;
 pub mod signal;
