@@ -200,7 +200,7 @@ fn golden() -> PathBuf {
 }
 
 /// Prefixes of the codes that the tests of identities and files cover.
-const PROVED_ELSEWHERE: [&str; 7] = [
+const PROVED_ELSEWHERE: [&str; 8] = [
     "Identity",
     "Metadata",
     "Profile",
@@ -208,6 +208,7 @@ const PROVED_ELSEWHERE: [&str; 7] = [
     "Process",
     "RoleNotPassed",
     "FileNotWritten",
+    "RandomnessFailed",
 ];
 
 const HEADING: &str =

@@ -52,6 +52,8 @@ mod manifests;
 #[cfg(test)]
 mod metadata;
 #[cfg(test)]
+mod names;
+#[cfg(test)]
 mod namespace;
 #[cfg(test)]
 mod roles;

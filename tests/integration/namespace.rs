@@ -55,14 +55,26 @@ pub(crate) fn passes(module: &str, name: &str) {
 
 /// Runs an ignored test of this program in a mount namespace, where it must pass without skipping anything.
 pub(crate) fn passes_with_mounts(module: &str, name: &str) {
+    passes_in(&["--mount"], "", module, name);
+}
+
+/// Does so in a network namespace too, where only loopback is up.
+pub(crate) fn passes_with_network_and_mounts(module: &str, name: &str) {
+    let up = "PATH=$PATH:/usr/sbin:/sbin && ip link set lo up && ";
+    passes_in(&["--mount", "--net"], up, module, name);
+}
+
+fn passes_in(flags: &[&str], prepare: &str, module: &str, name: &str) {
     let run = |script: &str| {
-        let flags = ["--map-root-user", "--mount"];
         let mut unshare = Command::new("unshare");
-        unshare.args(flags).args(["sh", "-c", script]).output()
+        unshare.arg("--map-root-user").args(flags);
+        unshare
+            .args(["sh", "-c", &format!("{prepare}{script}")])
+            .output()
     };
     let is_there = run("exit 0").is_ok_and(|output| output.status.success());
     if required(
-        "a mount namespace (unshare of util-linux, the right to use it)",
+        "a mount namespace (unshare of util-linux, ip of iproute2, the right to use them)",
         is_there,
     ) {
         assert_passed(&run(&alone(module, name)).unwrap());

@@ -44,7 +44,7 @@ impl Configuration {
         };
         let mut search = None;
         for line in text.lines() {
-            let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+            let mut words = line.split_ascii_whitespace();
             // A keyword begins its line.
             if line.starts_with([' ', '\t']) {
                 continue;

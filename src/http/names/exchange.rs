@@ -27,7 +27,7 @@ pub(super) trait Ask: Clone + Send + Sync + 'static {
 
 /// Why a server has not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(super) enum Reason {
     /// Nothing came in time.
     Silent,
     /// It answered that it cannot or will not, with the number of its reason.
