@@ -9,9 +9,9 @@ use crate::config::Config;
 
 /// Runs a future to its end on one thread.
 ///
-/// Beside it there is a blocking thread for each of `files`, whose file systems may hang, and a few for DNS, the identity and
-/// the look-up of callers. They start when they are needed. At the end, a write in progress is finished, but a file system or
-/// a resolver that hangs keeps the process from ending for a second at most.
+/// Beside it there is a blocking thread for each of `files`, whose file systems may hang, and a few for the identity and the
+/// look-up of callers. They start when they are needed. At the end, a write in progress is finished, but a file system that
+/// hangs keeps the process from ending for a second at most.
 pub(super) fn block_on<T>(files: usize, future: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = Builder::new_current_thread()
         .enable_io()

@@ -93,6 +93,7 @@ impl From<Error> for Failure {
 
 impl Client {
     /// Creates a client that calls over the network.
+    #[expect(clippy::disallowed_methods, reason = "it gets the resolver")]
     pub fn new(options: Options) -> Result<Self, Error> {
         let mut builder = reqwest::Client::builder()
             .dns_resolver(Resolver {
