@@ -56,6 +56,8 @@ mod names;
 #[cfg(test)]
 mod namespace;
 #[cfg(test)]
+mod randomness;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod sandbox;

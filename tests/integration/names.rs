@@ -31,7 +31,7 @@ macro_rules! with_own_files {
                 #[test]
                 #[ignore = "mounts files of its own below /etc: the test of the same name runs it in a namespace"]
                 fn $name() {
-                    super::$name::inside();
+                    super::inside::$name();
                 }
             )+
         }
@@ -49,10 +49,10 @@ with_own_files! {
     what_a_server_does_is_told,
 }
 
-mod a_name_is_found_in_hosts_or_by_dns {
+mod inside {
     use super::*;
 
-    pub(super) fn inside() {
+    pub(super) fn a_name_is_found_in_hosts_or_by_dns() {
         let machine = Machine::new("nameserver 127.0.0.1", "127.0.0.9 listed.example alias");
         let server = Server::start("127.0.0.1", |query| {
             match (query.name.as_str(), query.kind) {
@@ -72,13 +72,9 @@ mod a_name_is_found_in_hosts_or_by_dns {
         assert_eq!(machine.called("sts.example"), "127.0.0.8");
         assert_eq!(server.asked(), ["A sts.example", "AAAA sts.example"]);
     }
-}
-
-mod changes_of_the_files_are_noticed {
-    use super::*;
 
     /// A daemon that runs already follows them.
-    pub(super) fn inside() {
+    pub(super) fn changes_of_the_files_are_noticed() {
         let machine = Machine::new("nameserver 127.0.0.1", "");
         let arguments = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
         let daemon = Daemon::spawn(&arguments, &environment("sts.example"));
@@ -95,12 +91,8 @@ mod changes_of_the_files_are_noticed {
         machine.hosts("127.0.0.9 sts.example");
         message("Connection refused");
     }
-}
 
-mod truncated_answers_are_fetched_over_tcp {
-    use super::*;
-
-    pub(super) fn inside() {
+    pub(super) fn truncated_answers_are_fetched_over_tcp() {
         let machine = Machine::new("nameserver 127.0.0.1", "");
         let server = Server::start("127.0.0.1", |query| {
             if query.is_tcp {
@@ -117,12 +109,8 @@ mod truncated_answers_are_fetched_over_tcp {
         assert_eq!(machine.called("short.example"), "127.0.0.8");
         assert!(server.asked().iter().all(|asked| asked.ends_with("tcp")));
     }
-}
 
-mod lies_are_not_believed {
-    use super::*;
-
-    pub(super) fn inside() {
+    pub(super) fn lies_are_not_believed() {
         let machine = Machine::new("nameserver 127.0.0.1\noptions timeout:1 attempts:1", "");
         let _server = Server::start("127.0.0.1", |query| {
             let mut lies = query.lies();
@@ -138,12 +126,8 @@ mod lies_are_not_believed {
             "{failure}"
         );
     }
-}
 
-mod the_next_server_is_asked_when_one_fails {
-    use super::*;
-
-    pub(super) fn inside() {
+    pub(super) fn the_next_server_is_asked_when_one_fails() {
         let file = "nameserver 127.0.0.1\nnameserver 127.0.0.2\nnameserver 127.0.0.3";
         let machine = Machine::new(file, "");
         // The first is absent, the second fails.
@@ -161,12 +145,8 @@ mod the_next_server_is_asked_when_one_fails {
         let _silent = Server::start("127.0.0.1", |_| Vec::new());
         assert_eq!(machine.called("sts.example"), "127.0.0.8");
     }
-}
 
-mod what_a_server_does_is_told {
-    use super::*;
-
-    pub(super) fn inside() {
+    pub(super) fn what_a_server_does_is_told() {
         let machine = Machine::new("nameserver 127.0.0.1\nnameserver 127.0.0.2", "");
         let _one = Server::start("127.0.0.1", |query| match query.name.as_str() {
             "absent.example" => query.code(3),
@@ -210,12 +190,8 @@ mod what_a_server_does_is_told {
         let reason = "the name server 127.0.0.1 (assumed, because /etc/resolv.conf names none)";
         assert!(failure.contains(reason), "{failure}");
     }
-}
 
-mod names_are_searched_for_in_the_order_of_glibc {
-    use super::*;
-
-    pub(super) fn inside() {
+    pub(super) fn names_are_searched_for_in_the_order_of_glibc() {
         if !required("getent", has("getent")) {
             return;
         }
@@ -265,12 +241,8 @@ mod names_are_searched_for_in_the_order_of_glibc {
             }
         }
     }
-}
 
-mod nothing_is_loaded_for_a_look_up {
-    use super::*;
-
-    pub(super) fn inside() {
+    pub(super) fn nothing_is_loaded_for_a_look_up() {
         if !required("strace", has("strace")) {
             return;
         }
