@@ -189,23 +189,22 @@ async fn other_kind(one: &Found, other: impl Future<Output = Found>) -> Found {
 }
 
 fn unanswered(configuration: &Configuration, reasons: &[(SocketAddr, Reason)]) -> Error {
-    let assumed = match configuration.is_assumed {
-        true => " (assumed, because /etc/resolv.conf names none)",
-        false => "",
-    };
-    let mut sentence = String::new();
-    for (server, reason) in reasons {
-        if let Reason::Random(reason) = reason {
-            return Error::Random(reason.clone());
-        }
-        let separator = if sentence.is_empty() { "" } else { ", " };
-        sentence += &format!(
-            "{separator}the name server {}{assumed} {reason}",
-            server.ip()
-        );
+    if let Some(reason) = reasons.iter().find_map(|(_, reason)| match reason {
+        Reason::Random(reason) => Some(reason.clone()),
+        _ => None,
+    }) {
+        return Error::Random(reason);
     }
+    let assumed = if configuration.is_assumed {
+        " (assumed, because /etc/resolv.conf names none)"
+    } else {
+        ""
+    };
+    let told = |(server, reason): &(SocketAddr, Reason)| {
+        format!("the name server {}{assumed} {reason}", server.ip())
+    };
     Error::Unanswered {
-        reason: sentence,
+        reason: reasons.iter().map(told).collect::<Vec<_>>().join(", "),
         is_silent: reasons.iter().any(|(_, reason)| *reason == Reason::Silent),
     }
 }

@@ -10,7 +10,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::access::has;
 use crate::namespace;
@@ -53,23 +55,23 @@ mod inside {
     use super::*;
 
     pub(super) fn a_name_is_found_in_hosts_or_by_dns() {
-        let machine = Machine::new("nameserver 127.0.0.1", "127.0.0.9 listed.example alias");
+        let _machine = Machine::new("nameserver 127.0.0.1", "127.0.0.9 listed.example alias");
         let server = Server::start("127.0.0.1", |query| {
             match (query.name.as_str(), query.kind) {
                 ("sts.example", 1) => query.addresses(&[[127, 0, 0, 8]]),
                 _ => query.code(3),
             }
         });
-        assert_eq!(machine.called("listed.example"), "127.0.0.9");
-        assert_eq!(machine.called("ALIAS"), "127.0.0.9");
+        assert_eq!(called("listed.example"), "127.0.0.9");
+        assert_eq!(called("ALIAS"), "127.0.0.9");
         // These are this machine.
         let host = rustix::system::uname();
         let host = host.nodename().to_str().unwrap();
         for name in ["localhost", "sts.localhost", host] {
-            assert_eq!(machine.called(name), "127.0.0.1", "{name}");
+            assert_eq!(called(name), "127.0.0.1", "{name}");
         }
         assert_eq!(server.asked(), [] as [String; 0]);
-        assert_eq!(machine.called("sts.example"), "127.0.0.8");
+        assert_eq!(called("sts.example"), "127.0.0.8");
         assert_eq!(server.asked(), ["A sts.example", "AAAA sts.example"]);
     }
 
@@ -101,17 +103,17 @@ mod inside {
                 query.truncated()
             }
         });
-        assert_eq!(machine.called("long.example"), "127.0.0.8");
+        assert_eq!(called("long.example"), "127.0.0.8");
         assert!(server.asked().contains(&"A long.example tcp".to_owned()));
 
         machine.resolv_conf("nameserver 127.0.0.1\noptions use-vc");
         server.forget();
-        assert_eq!(machine.called("short.example"), "127.0.0.8");
+        assert_eq!(called("short.example"), "127.0.0.8");
         assert!(server.asked().iter().all(|asked| asked.ends_with("tcp")));
     }
 
     pub(super) fn lies_are_not_believed() {
-        let machine = Machine::new("nameserver 127.0.0.1\noptions timeout:1 attempts:1", "");
+        let _machine = Machine::new("nameserver 127.0.0.1\noptions timeout:1 attempts:1", "");
         let _server = Server::start("127.0.0.1", |query| {
             let mut lies = query.lies();
             if query.name == "sts.example" {
@@ -119,8 +121,8 @@ mod inside {
             }
             lies
         });
-        assert_eq!(machine.called("sts.example"), "127.0.0.8");
-        let failure = machine.failure("lies.example");
+        assert_eq!(called("sts.example"), "127.0.0.8");
+        let failure = refusal("lies.example");
         assert!(
             failure.contains("the name server 127.0.0.1 did not answer"),
             "{failure}"
@@ -129,12 +131,12 @@ mod inside {
 
     pub(super) fn the_next_server_is_asked_when_one_fails() {
         let file = "nameserver 127.0.0.1\nnameserver 127.0.0.2\nnameserver 127.0.0.3";
-        let machine = Machine::new(file, "");
+        let _machine = Machine::new(file, "");
         // The first is absent, the second fails.
         let failing = Server::start("127.0.0.2", |query| query.code(2));
         let _good = Server::start("127.0.0.3", |query| query.addresses(&[[127, 0, 0, 8]]));
         let start = Instant::now();
-        assert_eq!(machine.called("sts.example"), "127.0.0.8");
+        assert_eq!(called("sts.example"), "127.0.0.8");
         assert!(
             start.elapsed() < Duration::from_secs(1),
             "{:?}",
@@ -143,7 +145,7 @@ mod inside {
         assert!(!failing.asked().is_empty());
         // A silent one does not take the time of the others.
         let _silent = Server::start("127.0.0.1", |_| Vec::new());
-        assert_eq!(machine.called("sts.example"), "127.0.0.8");
+        assert_eq!(called("sts.example"), "127.0.0.8");
     }
 
     pub(super) fn what_a_server_does_is_told() {
@@ -177,7 +179,7 @@ mod inside {
             ("silent.example", "the name server 127.0.0.1 did not answer"),
         ];
         for (name, reason) in cases {
-            let failure = machine.failure(name);
+            let failure = refusal(name);
             let expected = format!("cannot call {name}: its name cannot be resolved (");
             assert!(
                 failure.contains(&expected) && failure.contains(reason),
@@ -186,7 +188,7 @@ mod inside {
         }
         machine.resolv_conf("");
         machine.resolv_conf("# nothing");
-        let failure = machine.failure("silent.example");
+        let failure = refusal("silent.example");
         let reason = "the name server 127.0.0.1 (assumed, because /etc/resolv.conf names none)";
         assert!(failure.contains(reason), "{failure}");
     }
@@ -230,7 +232,7 @@ mod inside {
                     server.forget();
                     asked
                 };
-                machine.failure(name);
+                refusal(name);
                 let ours = order();
                 let getent = Command::new("getent")
                     .args(["ahosts", name])
@@ -319,36 +321,36 @@ impl Machine {
     fn hosts(&self, content: &str) {
         fs::write(self.scratch.join("hosts"), content).unwrap();
     }
+}
 
-    /// Returns the address that is called for a name.
-    fn called(&self, name: &str) -> String {
-        let ports: Vec<TcpListener> = ["127.0.0.1", "127.0.0.8", "127.0.0.9"]
-            .iter()
-            .map(|ip| TcpListener::bind((*ip, 443)).unwrap())
-            .collect();
-        let calling = thread::spawn({
-            let name = name.to_owned();
-            move || get(&name)
-        });
-        let called = eventually("a call", || {
-            ports.iter().find_map(|port| {
-                port.set_nonblocking(true).unwrap();
-                port.accept()
-                    .ok()
-                    .map(|_| port.local_addr().unwrap().ip().to_string())
-            })
-        });
-        drop(ports);
-        calling.join().unwrap();
-        called
-    }
+/// Returns the address that is called for a name.
+fn called(name: &str) -> String {
+    let ports: Vec<TcpListener> = ["127.0.0.1", "127.0.0.8", "127.0.0.9"]
+        .iter()
+        .map(|ip| TcpListener::bind((*ip, 443)).unwrap())
+        .collect();
+    let calling = thread::spawn({
+        let name = name.to_owned();
+        move || get(&name)
+    });
+    let called = eventually("a call", || {
+        ports.iter().find_map(|port| {
+            port.set_nonblocking(true).unwrap();
+            port.accept()
+                .ok()
+                .map(|_| port.local_addr().unwrap().ip().to_string())
+        })
+    });
+    drop(ports);
+    calling.join().unwrap();
+    called
+}
 
-    /// Returns why no credentials can be got from an endpoint.
-    fn failure(&self, name: &str) -> String {
-        let ended = get(name);
-        assert_eq!(ended.code, Some(69), "{}", ended.stderr);
-        ended.stderr
-    }
+/// Returns why no credentials can be got from an endpoint.
+fn refusal(name: &str) -> String {
+    let ended = get(name);
+    assert_eq!(ended.code, Some(69), "{}", ended.stderr);
+    ended.stderr
 }
 
 fn get(endpoint: &str) -> Ended {

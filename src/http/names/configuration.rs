@@ -5,6 +5,10 @@ use std::time::Duration;
 
 /// Which servers to ask, how, and in which domains names are searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is an option of the file"
+)]
 pub struct Configuration {
     /// In the order of preference; never empty.
     pub servers: Vec<SocketAddr>,
@@ -158,6 +162,8 @@ mod tests {
         Configuration::parse(text, "node")
     }
 
+    type Change = fn(&mut Configuration);
+
     fn default() -> Configuration {
         parsed("nameserver 10.0.0.10")
     }
@@ -211,29 +217,29 @@ mod tests {
 
     #[test]
     fn options_are_read_up_to_the_limits_of_glibc() {
-        let cases: &[(&str, &dyn Fn(&mut Configuration))] = &[
-            ("ndots:0", &|c| c.ndots = 0),
-            ("ndots:99999999999999999999", &|c| c.ndots = 15),
-            ("ndots:", &|c| c.ndots = 0),
-            ("ndots", &|_| {}),
-            ("timeout:1 attempts:3", &|c| {
+        let cases: &[(&str, Change)] = &[
+            ("ndots:0", |c| c.ndots = 0),
+            ("ndots:99999999999999999999", |c| c.ndots = 15),
+            ("ndots:", |c| c.ndots = 0),
+            ("ndots", |_| {}),
+            ("timeout:1 attempts:3", |c| {
                 c.timeout = Duration::from_secs(1);
                 c.attempts = 3;
             }),
-            ("timeout:0 attempts:0", &|c| {
+            ("timeout:0 attempts:0", |c| {
                 c.timeout = Duration::from_secs(1);
                 c.attempts = 1;
             }),
-            ("timeout:99 attempts:99", &|c| {
+            ("timeout:99 attempts:99", |c| {
                 c.timeout = Duration::from_secs(30);
                 c.attempts = 5;
             }),
-            ("rotate\tuse-vc no-aaaa", &|c| {
+            ("rotate\tuse-vc no-aaaa", |c| {
                 c.rotate = true;
                 c.use_vc = true;
                 c.no_aaaa = true;
             }),
-            ("edns0 trust-ad single-request #rotate", &|_| {}),
+            ("edns0 trust-ad single-request #rotate", |_| {}),
         ];
         for (options, set) in cases {
             let mut expected = default();

@@ -126,7 +126,7 @@ pub(super) async fn exchange(
                 }
                 Some(Err(_)) | None => {}
             },
-            () = sleep_until(next), if turns.len() > 0 => {}
+            () = sleep_until(next), if !turns.is_empty() => {}
             () = sleep_until(deadline), if !asked.is_empty() => break,
             else => break,
         }

@@ -250,8 +250,10 @@ mod tests {
         Question::new("sts.example", kind).unwrap()
     }
 
-    /// Makes an answer with records of an owner, a type and data.
-    fn answer(kind: Kind, flags: u16, records: &[(&[u8], u16, &[u8])]) -> Vec<u8> {
+    /// Its owner, type and data.
+    type Given<'a> = (&'a [u8], u16, &'a [u8]);
+
+    fn answer(kind: Kind, flags: u16, records: &[Given<'_>]) -> Vec<u8> {
         let mut message = question(kind).query(ID);
         message[2..4].copy_from_slice(&(IS_ANSWER | flags).to_be_bytes());
         message[6..8].copy_from_slice(&u16::try_from(records.len()).unwrap().to_be_bytes());
@@ -297,7 +299,7 @@ mod tests {
         let (ip, to_other) = (&[10, 0, 0, 1][..], (NAME, alias, OTHER));
         let chain = [to_other, (OTHER, alias, THIRD), (THIRD, a, ip)];
         let backwards = [(OTHER, a, ip), to_other];
-        let cases: &[(Kind, u16, &[(&[u8], u16, &[u8])], Answer)] = &[
+        let cases: &[(Kind, u16, &[Given<'_>], Answer)] = &[
             (Kind::A, 0, &[], Addresses(vec![])),
             (Kind::A, 0, &[(NAME, a, ip)], one()),
             (Kind::A, 0, &[(b"\x03StS\x07examplE\0", a, ip)], one()),
@@ -396,7 +398,7 @@ mod tests {
         // Each of its names is as long as can be, and differs from the one in question only at its end.
         let long: Vec<u8> = [b"\x01a".repeat(126), vec![0]].concat();
         let pointer: &[u8] = &[0xC0, 41];
-        let mut records: Vec<(&[u8], u16, &[u8])> = vec![(&long, 1, &[0; 4])];
+        let mut records: Vec<Given<'_>> = vec![(&long, 1, &[0; 4])];
         records.resize(5000, (pointer, 1, &[0; 4]));
         let message = answer(Kind::A, 0, &records);
         let read = question(Kind::A).answer(ID, &message);

@@ -43,8 +43,6 @@ fn network(ip: IpAddr) -> (u8, u8) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn reachable_addresses_come_first_and_then_ipv6() {
         let (global, private, four) = ("2400:3200::1", "fd00::1", "47.1.2.3");

@@ -7,11 +7,13 @@ use super::*;
 /// Servers that answer after a while, or never, and a record of who was asked what and when, in milliseconds.
 #[derive(Clone, Default)]
 struct Servers {
-    /// By server and name: how long the answer takes, and what it is.
-    answers: Arc<BTreeMap<(u8, String, u8), (u64, Says)>>,
+    answers: Arc<BTreeMap<Asked, (u64, Says)>>,
     asked: Arc<Mutex<Vec<(u64, u8, String)>>>,
     start: Option<Instant>,
 }
+
+/// A server, a name, and a kind of address.
+type Asked = (u8, String, u8);
 
 #[derive(Clone, Copy)]
 enum Says {
