@@ -42,7 +42,11 @@ pub fn read(bytes: &[u8]) -> Result<Vec<Document>, Error> {
     }
     if let Some((at, c)) = text.char_indices().find(|(_, c)| !is_allowed(*c)) {
         let good = text.get(..at).unwrap_or_default();
-        return Err(at_end_of(good, Reason::Character(c)));
+        let reason = match c {
+            BYTE_ORDER_MARK => Reason::ByteOrderMark,
+            c => Reason::Character(c),
+        };
+        return Err(at_end_of(good, reason));
     }
     build::read(text)
 }

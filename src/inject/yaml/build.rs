@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Tag, options};
 use serde_json::Value;
 
 use super::error::{Error, Reason};
@@ -12,24 +12,48 @@ use super::{Document, MAX_DEPTH, MAX_WEIGHT, scalar, weight_of};
 /// Reads all documents but the empty ones.
 pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
     let mut builder = Builder::default();
-    let mut parser = Parser::new_from_str(text);
+    let options = options! { block_scalar_eof_without_line_feed: true };
+    let mut parser = Parser::new_from_str_with_options(text, options);
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| syntax(&error))?;
+        let (event, span) = event.map_err(|scan| {
+            let reason = match scan.kind() {
+                ErrorKind::UnknownAnchor => Reason::Alias,
+                _ => Reason::Syntax(scan.info()),
+            };
+            error(text, *scan.marker(), reason)
+        })?;
+        if let Event::Scalar(key, ScalarStyle::Plain, ..) = &event
+            && is_before_bare_colon(text, span.end)
+        {
+            return Err(error(text, span.start, Reason::Colon(key.to_string())));
+        }
         builder
             .take(event, span.start)
-            .map_err(|reason| error(span.start, reason))?;
+            .map_err(|reason| error(text, span.start, reason))?;
     }
     Ok(builder.documents)
 }
 
-fn syntax(scan: &ScanError) -> Error {
-    error(*scan.marker(), Reason::Syntax(scan.info().to_owned()))
+/// Whether a colon follows that some parsers take for the end of a key, and others for a part of the text.
+fn is_before_bare_colon(text: &str, at: Marker) -> bool {
+    let rest = at.byte_offset().and_then(|at| text.get(at..));
+    let after = rest.and_then(|rest| rest.strip_prefix(':'));
+    after.is_some_and(|after| after.starts_with([',', ']', '}']))
 }
 
-fn error(at: Marker, reason: Reason) -> Error {
+fn error(text: &str, at: Marker, reason: Reason) -> Error {
+    let line = at.line().max(1);
+    let written = text.lines().nth(line - 1).unwrap_or_default();
+    let (column, reason) = match (reason, written.split_once("{{")) {
+        // To YAML, `{{` is an object as the key of an object.
+        (Reason::Key | Reason::Syntax(_), Some((before, _))) => {
+            (before.chars().count(), Reason::Template)
+        }
+        (reason, _) => (at.col(), reason),
+    };
     Error {
-        line: at.line().max(1),
-        column: at.col() + 1,
+        line,
+        column: column + 1,
         reason,
     }
 }
@@ -61,12 +85,11 @@ enum Kind {
 
 impl Builder {
     fn take(&mut self, event: Event<'_>, at: Marker) -> Result<(), Reason> {
-        if self.line == 0 && !matches!(event, Event::StreamStart | Event::DocumentStart(_)) {
+        if self.line == 0 && !matches!(event, Event::StreamStart | Event::DocumentStart(..)) {
             self.line = at.line();
         }
         match event {
-            Event::Nothing | Event::StreamStart | Event::StreamEnd => Ok(()),
-            Event::DocumentStart(_) => {
+            Event::DocumentStart(..) => {
                 // The separator and the comments after it are not part of the document.
                 self.line = 0;
                 Ok(())
@@ -95,11 +118,19 @@ impl Builder {
                 }
                 let value = resolve(&text, style, tag).map_err(Reason::Scalar)?;
                 self.anchor(anchor, &value, weight_of(&text))?;
-                self.put(value)
+                self.put(value).map_err(|reason| match reason {
+                    Reason::DuplicateKey(name) if *name != *text => Reason::SameKey {
+                        written: text.into_owned(),
+                        name,
+                    },
+                    reason => reason,
+                })
             }
-            Event::SequenceStart(anchor, _) => self.open(anchor, Kind::List(Vec::new())),
-            Event::MappingStart(anchor, _) => self.open(anchor, Kind::Object(Object::default())),
+            Event::SequenceStart(_, anchor, _) => self.open(anchor, Kind::List(Vec::new())),
+            Event::MappingStart(_, anchor, _) => self.open(anchor, Kind::Object(Object::default())),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
+            // The start and the end of the text, and comments.
+            _ => Ok(()),
         }
     }
 
@@ -178,8 +209,8 @@ fn is_merge(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> bool {
 }
 
 fn resolve(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Result<Value, String> {
-    match tag {
-        Some(tag) if tag.is_yaml_core_schema() => scalar::tagged(&tag.suffix, text),
+    match tag.map(|tag| tag.suffix_in_namespace("tag:yaml.org,2002:")) {
+        Some(Some(name)) => scalar::tagged(&name, text),
         None if style == ScalarStyle::Plain => scalar::plain(text),
         // Kubernetes ignores other tags.
         Some(_) | None => Ok(text.into()),

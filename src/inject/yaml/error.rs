@@ -36,6 +36,12 @@ pub enum Reason {
     TooLarge,
     #[error("the text is not UTF-8 from here on; save it as UTF-8")]
     NotUtf8,
+    #[error("a byte order mark, which another file begins with, is inside the text; remove it")]
+    ByteOrderMark,
+    #[error("`{{{{` belongs to a template; render it first, such as with `helm template`")]
+    Template,
+    #[error("parsers disagree on `{0}:` without a blank after the colon; add one, or put the text in quotes")]
+    Colon(String),
     #[error("the character U+{:04X} is not allowed in YAML; write it as an escape in double quotes", u32::from(*.0))]
     Character(char),
     #[error("it expands to more than a million values, or 64 MiB of text; split it")]
@@ -56,6 +62,8 @@ pub enum Reason {
     NumericKey(Number),
     #[error("the key `{0}` occurs twice; remove one of them")]
     DuplicateKey(String),
+    #[error("the key `{written}` means `{name}`, which another key of this object means; put both in quotes")]
+    SameKey { written: String, name: String },
     #[error("`<<` occurs twice; write one, with a list")]
     DuplicateMerge,
     #[error("`<<` requires an object or a list of objects; correct it")]
