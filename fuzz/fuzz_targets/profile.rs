@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::credentials::RoleSessionName;
+use ram_sidecar::http::client::Outbound;
 use ram_sidecar::identity::{
     Content, Defaults, File, Identity, Launch, MAX_ROLES, Metadata, Profile, Proof,
 };
@@ -26,7 +27,8 @@ fuzz_target!(|text: &str| {
             allow_v1: false,
             disabled: false,
         },
-        roots: None,
+        own_port: 7002,
+        outbound: Outbound::default(),
     };
     let file = File::new(PathBuf::from("/home/job/.aliyun/config.json"));
     match Profile::new(file, name, defaults).parse(text, noon()) {

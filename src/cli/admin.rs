@@ -62,7 +62,6 @@ impl Admin {
             });
         }
         let client = Client::new(client::Options {
-            direct: true,
             connect: TIMEOUT,
             total: TIMEOUT,
             ..client::Options::default()

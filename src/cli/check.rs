@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::definition::with_daemon;
 use super::input::checked;
-use super::output::print_if_open;
+use super::output::print_until_closed;
 use super::runtime::block_on;
 use super::{Command, Error, exposure, hint, terminal};
 use crate::config::{Checked, Config, Errors, Upstream};
@@ -70,7 +70,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
             is_verbose: given.get_flag("verbose"),
         })
     };
-    print_if_open(format!("{}\n", text.trim_end()).as_bytes());
+    print_until_closed(format!("{}\n", text.trim_end()).as_bytes(), "the report")?;
     if report.good {
         Ok(ExitCode::SUCCESS)
     } else {
@@ -219,4 +219,4 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 const NOTES: &str = "\
 It prints no secret and changes nothing: it tries neither listeners nor files, and neither reads nor writes a state.
 Exit codes: 0 credentials were obtained, 64 usage, 69 they were not, the configuration has errors, or the clock is off by
-15 minutes or more.";
+15 minutes or more, 71 the report cannot be printed.";

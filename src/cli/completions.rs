@@ -6,7 +6,7 @@ use clap::{Arg, value_parser};
 use clap_complete::Shell;
 
 use super::Command;
-use super::output::print_if_open;
+use super::output::print_until_closed;
 
 pub(super) const COMMAND: Command = Command {
     name: "completions",
@@ -22,7 +22,7 @@ pub(super) const COMMAND: Command = Command {
     define,
     run: |given| {
         let shell = given.get_one("shell").copied().unwrap_or(Shell::Bash);
-        print_if_open(completions(shell).as_bytes());
+        print_until_closed(completions(shell).as_bytes(), "the completions")?;
         Ok(ExitCode::SUCCESS)
     },
 };
@@ -49,4 +49,4 @@ fn completions(shell: Shell) -> String {
 }
 
 const NOTES: &str = "\
-Exit codes: 0 printed, 64 usage.";
+Exit codes: 0 printed, 64 usage, 71 standard output cannot be written.";

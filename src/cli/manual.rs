@@ -8,7 +8,7 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use super::error::EXIT_CODES;
-use super::output::print_if_open;
+use super::output::print_until_closed;
 use super::{COMMANDS, Command, Error};
 use crate::config::settings::SETTINGS;
 
@@ -22,7 +22,7 @@ pub(super) const COMMAND: Command = Command {
             "ram-sidecar manual > /usr/local/share/man/man1/ram-sidecar.1",
         ),
     ],
-    notes: "Exit codes: 0 printed.",
+    notes: "Exit codes: 0 printed, 71 standard output cannot be written.",
     define: |command| command,
     run,
 };
@@ -30,7 +30,7 @@ pub(super) const COMMAND: Command = Command {
 fn run(_: &ArgMatches) -> Result<ExitCode, Error> {
     let mut page = Vec::new();
     render(&mut page).map_err(|error| Error::Software(error.into()))?;
-    print_if_open(&page);
+    print_until_closed(&page, "the manual page")?;
     Ok(ExitCode::SUCCESS)
 }
 

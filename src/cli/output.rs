@@ -11,6 +11,16 @@ pub(super) fn print(text: &[u8], what: &str) -> Result<(), Error> {
     write(text).map_err(|error| Error::System(format!("cannot print {what}: {error}").into()))
 }
 
+/// Prints a text whole like [`print`], but to a reader that has read enough and closed its end.
+pub(super) fn print_until_closed(text: &[u8], what: &str) -> Result<(), Error> {
+    match write(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::System(
+            format!("cannot print {what}: {error}").into(),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// Prints a text if standard output is open. That it is closed is no reason to fail.
 pub(super) fn print_if_open(text: &[u8]) {
     if let Err(error) = write(text) {

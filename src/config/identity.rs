@@ -2,8 +2,7 @@
 
 use std::path::PathBuf;
 
-use rustls::pki_types::CertificateDer;
-
+use crate::http::client::Outbound;
 use crate::identity::{
     AccessKey, Defaults, EcsRamRole, File, Identity, Launch, Metadata, Oidc, Process, Profile,
     Value,
@@ -80,15 +79,15 @@ pub(super) fn read(
     checker: &mut Checker,
     kind: Kind,
     input: &Input<'_>,
-    roots: Option<&Vec<CertificateDer<'static>>>,
+    outbound: &Outbound,
 ) -> Result<Identity, Reported> {
     let launch = launch(checker, input);
     match kind {
         Kind::AccessKey => access_key(checker),
         Kind::Oidc => oidc(checker),
         Kind::EcsRamRole => ecs_ram_role(checker),
-        Kind::Profile => profile(checker, input, launch?, roots),
-        Kind::CredentialsUri => credentials_uri(checker, roots),
+        Kind::Profile => profile(checker, input, launch?, outbound),
+        Kind::CredentialsUri => credentials_uri(checker, outbound),
         Kind::Process => process(checker, launch?),
     }
 }
@@ -203,7 +202,7 @@ fn profile(
     checker: &mut Checker,
     input: &Input<'_>,
     launch: Launch,
-    roots: Option<&Vec<CertificateDer<'static>>>,
+    outbound: &Outbound,
 ) -> Result<Identity, Reported> {
     let metadata = metadata(checker);
     let file = checker.optional(&settings::PROFILE_FILE).and_then(|given| {
@@ -215,19 +214,18 @@ fn profile(
     });
     let name = checker.optional(&settings::PROFILE);
     let session_name = session::name(checker, input);
+    let listen = checker.value(&settings::SERVE_LISTEN);
     let defaults = Defaults {
         session_name: session_name?,
         launch,
         metadata: metadata?,
-        roots: roots.cloned(),
+        own_port: listen?.port(),
+        outbound: outbound.clone(),
     };
     Ok(Identity::Profile(Profile::new(file?, name?, defaults)))
 }
 
-fn credentials_uri(
-    checker: &mut Checker,
-    roots: Option<&Vec<CertificateDer<'static>>>,
-) -> Result<Identity, Reported> {
+fn credentials_uri(checker: &mut Checker, outbound: &Outbound) -> Result<Identity, Reported> {
     let mut uri = checker.required(
         &settings::CREDENTIALS_URI,
         " for the credentials_uri identity",
@@ -236,7 +234,7 @@ fn credentials_uri(
     if uri.loopback_port() == Some(listen.port()) {
         return Err(checker.reject(&settings::CREDENTIALS_URI, "it is the address of this daemon (serve.listen); set the address of another server, or change serve.listen"));
     }
-    uri.roots = roots.cloned();
+    uri.outbound = outbound.clone();
     Ok(Identity::CredentialsUri(uri))
 }
 

@@ -22,11 +22,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
 use secrecy::SecretString;
 
 use crate::credentials::{RoleArn, RoleSessionName};
 use crate::files::credentials_file::CredentialsFile;
+use crate::http::client::Outbound;
 use crate::identity::Identity;
 use crate::server::admin::StopCallers;
 use crate::server::data::{AllowedCallers, Container};
@@ -138,8 +138,8 @@ pub struct Cloud {
     pub endpoints: Vec<Endpoint>,
     /// `sts.signature`.
     pub signature: Signature,
-    /// `sts.ca_file`.
-    pub roots: Option<Vec<CertificateDer<'static>>>,
+    /// `sts.ca_file`, and the proxy of the environment.
+    pub outbound: Outbound,
 }
 
 /// How to assume the role.

@@ -1,5 +1,7 @@
 //! Reads the source of credentials: the role, the STS and the identity.
 
+use crate::http::client::Outbound;
+use crate::http::proxy::Proxy;
 use crate::sts::endpoint::Endpoint;
 
 use super::checker::{Checker, Reported};
@@ -24,12 +26,20 @@ pub(super) fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Upstream,
     let kind = given.map_err(|problem| checker.report(problem));
     let via = checker.optional(&settings::ROLE_VIA);
     let roots = checker.optional(&settings::STS_CA_FILE);
-    let identity = kind.and_then(|kind| {
-        let roots = roots.as_ref().ok().and_then(Option::as_ref);
-        identity::read(checker, kind, input, roots)
-    });
     let endpoints = endpoints(checker);
+    let proxy = proxy(
+        checker,
+        input,
+        kind.as_ref().ok(),
+        endpoints.as_deref().unwrap_or_default(),
+    );
+    let outbound = Outbound {
+        roots: roots.as_ref().ok().cloned().flatten(),
+        proxy: proxy.as_ref().ok().cloned().flatten(),
+    };
+    let identity = kind.and_then(|kind| identity::read(checker, kind, input, &outbound));
     let signature = checker.value(&settings::STS_SIGNATURE);
+    (roots?, proxy?);
     Ok(Upstream::Cloud(Box::new(Cloud {
         role: match choice? {
             Choice::Role(role) => Some(role),
@@ -39,8 +49,23 @@ pub(super) fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Upstream,
         identity: identity?,
         endpoints: endpoints?,
         signature: signature?,
-        roots: roots?,
+        outbound,
     })))
+}
+
+/// Reads the proxy of the environment.
+fn proxy(
+    checker: &mut Checker,
+    input: &Input<'_>,
+    kind: Option<&Kind>,
+    endpoints: &[Endpoint],
+) -> Result<Option<Proxy>, Reported> {
+    // Such an identity may call any server.
+    let is_known = !matches!(kind, None | Some(Kind::Profile | Kind::CredentialsUri));
+    let distant = endpoints.iter().filter(|one| !one.is_loopback());
+    let urls: Vec<&str> = distant.map(Endpoint::url).collect();
+    let proxy = Proxy::of_environment(input.variable, is_known.then_some(&urls));
+    proxy.map_err(|problem| checker.report(problem))
 }
 
 fn endpoints(checker: &mut Checker) -> Result<Vec<Endpoint>, Reported> {

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rustls::pki_types::CertificateDer;
 use sha2::{Digest as _, Sha256};
 use tracing::{Span, info, warn};
 
@@ -14,7 +13,7 @@ use crate::config::{Cloud, Session, Upstream};
 use crate::credentials::{RoleArn, RoleRequest};
 use crate::failure;
 use crate::files::state::{Binding, StateFile};
-use crate::http::client::{self, Client};
+use crate::http::client::{self, Client, Outbound};
 use crate::refresh::schedule;
 use crate::refresh::source::Chain;
 use crate::sts::endpoint::Endpoint;
@@ -117,7 +116,7 @@ fn chain(cloud: Cloud, session: &Session, clock: &Clock) -> Result<Chain, Error>
             "Passing the identity's own credentials through: no role is set"
         );
     }
-    let endpoints = endpoint_states(cloud.endpoints, cloud.roots.as_ref())?;
+    let endpoints = endpoint_states(cloud.endpoints, &cloud.outbound)?;
     let sts = Sts::new(endpoints, cloud.signature, clock.clone());
     Ok(Chain::new(cloud.identity, sts, roles, clock.clone()))
 }
@@ -146,15 +145,18 @@ fn roles(cloud: &Cloud, session: &Session) -> Vec<RoleRequest> {
 
 fn endpoint_states(
     endpoints: Vec<Endpoint>,
-    roots: Option<&Vec<CertificateDer<'static>>>,
+    outbound: &Outbound,
 ) -> Result<Vec<EndpointState>, client::Error> {
     let state = |endpoint: Endpoint| {
-        let outbound = Client::new(client::Options {
-            roots: roots.cloned(),
-            direct: endpoint.is_loopback(),
+        let mut outbound = outbound.clone();
+        if endpoint.is_loopback() {
+            outbound = outbound.direct();
+        }
+        let client = Client::new(client::Options {
+            outbound,
             ..client::Options::default()
         })?;
-        Ok(EndpointState::new(endpoint, outbound))
+        Ok(EndpointState::new(endpoint, client))
     };
     endpoints.into_iter().map(state).collect()
 }
@@ -187,7 +189,7 @@ async fn embedded(
         identity,
         endpoints: vec![Endpoint::parse(&sandbox.endpoint()).map_err(invalid)?],
         signature: Signature::V1,
-        roots: None,
+        outbound: Outbound::default(),
     };
     Ok((cloud, sandbox))
 }

@@ -15,27 +15,45 @@ use zeroize::Zeroizing;
 
 use crate::failure::{Failure, LocalCode, Stage, error_chain};
 use crate::http::names::Resolver;
+use crate::http::proxy::Proxy;
 use crate::http::response::Response;
 use crate::http::{address, cause};
+
+/// How calls leave this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Outbound {
+    /// The certificate authorities to trust, instead of the bundled ones.
+    pub roots: Option<Vec<CertificateDer<'static>>>,
+    /// The proxy; the client does not read the environment.
+    pub proxy: Option<Proxy>,
+}
 
 /// How a client connects.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The certificate authorities to trust, instead of the bundled ones.
-    pub roots: Option<Vec<CertificateDer<'static>>>,
-    /// Whether to ignore the proxy variables of the environment.
-    pub direct: bool,
+    /// Whom to trust, and the proxy.
+    pub outbound: Outbound,
     /// The timeout of connecting.
     pub connect: Duration,
     /// The timeout of a whole call, up to the last byte of the response.
     pub total: Duration,
 }
 
+impl Outbound {
+    /// Returns the same without the proxy, for a service on this machine.
+    #[must_use]
+    pub fn direct(self) -> Self {
+        Self {
+            proxy: None,
+            ..self
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
-            roots: None,
-            direct: false,
+            outbound: Outbound::default(),
             connect: CONNECT,
             total: TOTAL,
         }
@@ -95,23 +113,23 @@ impl Client {
     /// Creates a client that calls over the network.
     #[expect(clippy::disallowed_methods, reason = "it gets the resolver")]
     pub fn new(options: Options) -> Result<Self, Error> {
+        let client_error = |error: reqwest::Error| Error::Client(error.into());
         let mut builder = reqwest::Client::builder()
             .dns_resolver(Resolver {
                 timeout: options.connect.mul_f32(FOR_NAMES),
             })
-            .tls_backend_preconfigured(tls(options.roots)?)
+            .tls_backend_preconfigured(tls(options.outbound.roots)?)
             .redirect(redirect::Policy::none())
             .connect_timeout(options.connect)
             .timeout(options.total)
             // Calls are about half an hour apart: an idle connection would be closed by then.
             .pool_max_idle_per_host(0)
+            .no_proxy()
             .user_agent(concat!("ram-sidecar/", env!("CARGO_PKG_VERSION")));
-        if options.direct {
-            builder = builder.no_proxy();
+        if let Some(proxy) = &options.outbound.proxy {
+            builder = builder.proxy(proxy.build().map_err(client_error)?);
         }
-        let client = builder
-            .build()
-            .map_err(|error| Error::Client(error.into()))?;
+        let client = builder.build().map_err(client_error)?;
         Ok(Self::with_transport(client))
     }
 

@@ -5,4 +5,5 @@ mod cause;
 pub mod client;
 pub mod names;
 pub mod pem;
+pub mod proxy;
 pub mod response;

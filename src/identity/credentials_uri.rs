@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use reqwest::Method;
-use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::Url;
@@ -13,7 +12,7 @@ use zeroize::Zeroizing;
 use crate::failure::diagnosis;
 use crate::failure::{Failure, LocalCode, Stage, redact};
 use crate::http::address;
-use crate::http::client::{self, Call, Client};
+use crate::http::client::{self, Call, Client, Outbound};
 use crate::http::response::Response;
 use crate::time::clock::Clock;
 
@@ -28,8 +27,8 @@ pub struct CredentialsUri {
     host: String,
     /// The port, if the server is on this machine.
     loopback_port: Option<u16>,
-    /// The certificate authorities to trust, instead of the bundled ones.
-    pub roots: Option<Vec<CertificateDer<'static>>>,
+    /// How the server is called.
+    pub outbound: Outbound,
     client: Option<Client>,
 }
 
@@ -47,7 +46,7 @@ impl CredentialsUri {
             host: address::host_and_port(&url).unwrap_or_default(),
             loopback_port: url.port_or_known_default().filter(|_| loopback),
             url: String::from(url).into(),
-            roots: None,
+            outbound: Outbound::default(),
             client: None,
         })
     }
@@ -103,9 +102,12 @@ impl CredentialsUri {
         let client = match &mut self.client {
             Some(client) => client,
             none => {
+                let mut outbound = self.outbound.clone();
+                if self.loopback_port.is_some() {
+                    outbound = outbound.direct();
+                }
                 let options = client::Options {
-                    roots: self.roots.clone(),
-                    direct: self.loopback_port.is_some(),
+                    outbound,
                     ..client::Options::default()
                 };
                 none.insert(Client::new(options)?)

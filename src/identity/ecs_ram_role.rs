@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::{is_key_text, is_made_of};
 use crate::failure::{Failure, LocalCode, Stage, redact};
-use crate::http::client::{Call, Client, Options};
+use crate::http::client::{Call, Client, Options, Outbound};
 use crate::http::response::Response;
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
@@ -192,9 +192,8 @@ impl EcsRamRole {
         let client = match &mut self.client {
             Some(client) => client,
             none => none.insert(Client::new(Options {
-                roots: None,
-                // A proxy would see the instance's credentials.
-                direct: true,
+                // Without a proxy, which would see the instance's credentials.
+                outbound: Outbound::default(),
                 connect: CALL_TIMEOUT,
                 total: CALL_TIMEOUT,
             })?),

@@ -71,9 +71,10 @@ fn read_blocking(
     limit: usize,
 ) -> Result<SecretString, Error> {
     let content = file::read_regular(path, limit)?;
-    let text = std::str::from_utf8(&content).map_err(|_| Error::Invalid("it is not text"))?;
+    let text = std::str::from_utf8(&content).map_err(|_| Error::Invalid("it is not UTF-8 text"))?;
     match text.trim() {
         "" => Err(Error::Invalid("it is empty")),
+        value if value.starts_with(['"', '\'']) => Err(Error::Invalid("it is in quotes")),
         value if is_valid(value) => Ok(value.into()),
         _ => Err(Error::Invalid(
             "it contains white space or other characters that a key or token cannot have",
@@ -124,13 +125,14 @@ mod tests {
         let path = directory.join("token");
         let mut file = File::new(path.clone());
         let big = "x".repeat(LIMIT + 1);
-        let cases: [(&[u8], Result<&str, &str>); 7] = [
+        let cases: [(&[u8], Result<&str, &str>); 8] = [
             (b"one", Ok("one")),
             (b" two\n", Ok("two")),
             (b"", Err("it is empty")),
             (b"\n\n", Err("it is empty")),
             (b"a b", Err("white space")),
-            (b"\xff\xfe", Err("not text")),
+            (b"\xff\xfe", Err("not UTF-8 text")),
+            (b"\"one\"\n", Err("it is in quotes")),
             (big.as_bytes(), Err("larger than")),
         ];
         for (content, expected) in cases {

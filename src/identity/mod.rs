@@ -199,6 +199,7 @@ const FILE_TIMEOUT: Duration = Duration::from_secs(5);
 mod tests {
     use super::*;
     use crate::credentials::RoleSessionName;
+    use crate::http::client::Outbound;
 
     fn role(url: &str, name: &str, disabled: bool) -> Identity {
         let metadata = Metadata {
@@ -240,7 +241,8 @@ mod tests {
                 allow_v1: false,
                 disabled: false,
             },
-            roots: None,
+            own_port: 0,
+            outbound: Outbound::default(),
         };
         let file = File::new(path.into());
         Identity::Profile(Profile::new(file, name.map(str::to_owned), defaults))

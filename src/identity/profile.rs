@@ -8,12 +8,12 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::error::Category;
 
 use crate::credentials::{Keys, RoleArn, RoleRequest, RoleSessionName, is_key_text, time_of};
 use crate::failure::{Failure, LocalCode, Stage, redact};
+use crate::http::client::Outbound;
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
@@ -46,8 +46,10 @@ pub struct Defaults {
     pub launch: Launch,
     /// The metadata service.
     pub metadata: Metadata,
-    /// The certificate authorities to trust, instead of the bundled ones.
-    pub roots: Option<Vec<CertificateDer<'static>>>,
+    /// The port of this daemon, which must not ask itself.
+    pub own_port: u16,
+    /// How another server of credentials is called.
+    pub outbound: Outbound,
 }
 
 /// The content of a profile, without its roles.
@@ -64,6 +66,8 @@ pub enum Content {
 enum Error {
     #[error("it is not the JSON of aliyun-cli ({0:?} at line {1} column {2})")]
     NotJson(Category, usize, usize),
+    #[error("it contains no profiles")]
+    NoProfiles,
     #[error("it names no current profile")]
     NoCurrent,
     #[error("it has no profile `{0}`, only {1}")]
@@ -103,7 +107,15 @@ impl Profile {
     }
 
     pub(super) async fn resolve(&mut self, clock: &Clock) -> Result<Resolved, Failure> {
-        let text = self.file.read_as(|_| true, LIMIT).await?;
+        let text = self.file.read_as(|_| true, LIMIT).await;
+        // What the file is to contain, it does not contain one key.
+        let text = text.map_err(|failure| {
+            if failure.code.as_str() == LocalCode::IdentityFileInvalid.as_str() {
+                Failure::new(Stage::Identity, LocalCode::ProfileUnusable, failure.message)
+            } else {
+                failure
+            }
+        })?;
         let (content, roles) = self.parse(text.expose_secret(), clock.now())?;
         let resolved = match content {
             Content::Proof(proof) => Resolved::from(proof),
@@ -173,10 +185,16 @@ fn resolve(
             continue;
         }
         roles.reverse();
-        let content = if matches!(mode, "AK" | "StsToken" | "RamRoleArn") {
-            let source = format!("the profile {}", redact(name, &[]));
+        let content = if matches!(mode, "AK" | "StsToken" | "RamRoleArn") || has_cached_keys(mode) {
+            let shown = redact(name, &[]);
+            let source = format!("the profile {shown}");
             let proof = keys(entry).map_err(in_profile)?.proof(now, None, &source);
-            Content::Proof(proof.map_err(Error::Proof)?)
+            Content::Proof(proof.map_err(|mut failure| {
+                if has_cached_keys(mode) {
+                    failure.advice = format!("let aliyun-cli renew the keys of this {mode} profile, with a command such as `aliyun sts GetCallerIdentity --profile {shown}`; the file is read again for every attempt").into();
+                }
+                Error::Proof(failure)
+            })?)
         } else {
             Content::Identity(Box::new(identity(entry, defaults).map_err(in_profile)?))
         };
@@ -223,16 +241,34 @@ fn identity(entry: &Entry, defaults: &Defaults) -> Result<Identity, String> {
             let uri = required(entry.credentials_uri.as_ref(), "credentials_uri")?;
             let mut uri = CredentialsUri::parse(uri)
                 .map_err(|reason| format!("has a credentials_uri that cannot be used: {reason}"))?;
-            uri.roots.clone_from(&defaults.roots);
+            if uri.loopback_port() == Some(defaults.own_port) {
+                return Err("has the address of this daemon (serve.listen) as its credentials_uri; choose another profile, or change serve.listen".to_owned());
+            }
+            uri.outbound.clone_from(&defaults.outbound);
             Identity::CredentialsUri(uri)
         }
         "" => return Err("has no mode".to_owned()),
-        other => {
+        other if MODES_OF_CLI.contains(&other) => {
             return Err(format!(
-                "has the mode {other}, which only aliyun-cli itself can use; choose a profile of the mode {MODES}"
+                "has the mode {other}, which only aliyun-cli itself can use; choose a profile of the mode {}",
+                MODES.join(", ")
+            ));
+        }
+        other => {
+            let known = MODES.iter().find(|mode| mode.eq_ignore_ascii_case(other));
+            let meant = known.map(|mode| format!("did you mean {mode}? "));
+            return Err(format!(
+                "has the unknown mode {other}; {}the modes are {}",
+                meant.unwrap_or_default(),
+                MODES.join(", ")
             ));
         }
     })
+}
+
+/// Whether aliyun-cli logs in by a browser, and saves the temporary keys that it gets in the profile.
+fn has_cached_keys(mode: &str) -> bool {
+    matches!(mode, "CloudSSO" | "OAuth")
 }
 
 fn keys(entry: &Entry) -> Result<Document, String> {
@@ -241,8 +277,12 @@ fn keys(entry: &Entry) -> Result<Document, String> {
     let token = entry.sts_token.as_ref();
     let token = token.filter(|token| entry.mode != "AK" && !is_empty(token));
     let expires = entry.sts_expiration;
-    let expires = expires.filter(|expires| entry.mode == "StsToken" && *expires != 0);
-    if entry.mode == "StsToken" && token.is_none() {
+    let is_temporary = entry.mode == "StsToken" || has_cached_keys(&entry.mode);
+    let expires = expires.filter(|expires| is_temporary && *expires != 0);
+    if has_cached_keys(&entry.mode) && token.is_none() {
+        return Err("lacks sts_token: aliyun-cli saves it when it has logged in".to_owned());
+    }
+    if is_temporary && token.is_none() {
         return Err("lacks sts_token".to_owned());
     }
     let secret = entry.access_key_secret.as_ref();
@@ -293,8 +333,20 @@ fn required<'a>(value: Option<&'a String>, name: &str) -> Result<&'a str, String
     non_empty(value).ok_or_else(|| format!("lacks {name}"))
 }
 
-const MODES: &str =
-    "AK, StsToken, RamRoleArn, ChainableRamRoleArn, EcsRamRole, OIDC, External or CredentialsURI";
+const MODES: [&str; 10] = [
+    "AK",
+    "StsToken",
+    "RamRoleArn",
+    "ChainableRamRoleArn",
+    "EcsRamRole",
+    "OIDC",
+    "External",
+    "CredentialsURI",
+    "CloudSSO",
+    "OAuth",
+];
+
+const MODES_OF_CLI: [&str; 2] = ["RsaKeyPair", "RamRoleArnWithRoleName"];
 
 /// The default duration of a session, in seconds.
 const DURATION: u64 = 3600;

@@ -3,8 +3,17 @@
 pub mod relay;
 
 use std::io;
+use std::sync::Arc;
 
+use signal_hook::consts::SIGXFSZ;
 use tokio::signal::unix::{self, SignalKind};
+
+/// Lets a write beyond the limit on the size of files fail with an error, instead of ending the process by a signal.
+///
+/// Programs that are started later have the default again, because it is caught and not ignored. Errors are ignored.
+pub fn survive_file_size_limit() {
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
 
 /// Receives the signals that stop the daemon or renew its credentials. Works as process 1 of a container.
 #[derive(Debug)]

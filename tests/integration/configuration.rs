@@ -133,6 +133,12 @@ const CASES: &[Case] = &[
     variables(&[ARN, ("RAM_SIDECAR_COMMAND", "no-such-helper"), ("PATH", "/bin::/usr/bin")], &["RAM_SIDECAR_COMMAND: its program is not found before the relative directory \"\" of PATH, which leads elsewhere from each working directory; write its path from the root, or remove that directory from PATH"]),
     variables(&[ARN, ("RAM_SIDECAR_COMMAND", "[7]")], &["RAM_SIDECAR_COMMAND: it is not a list of texts; write it like"]),
     variables(&[ARN, ("RAM_SIDECAR_COMMAND", "helper"), ("RAM_SIDECAR_IDENTITY_TIMEOUT", "1h")], &["RAM_SIDECAR_IDENTITY_TIMEOUT: `1h` is outside the limits; choose 1s to 5m"]),
+    variables(&[ARN, ("ALIBABA_CLOUD_ACCESS_KEY_ID", "\"LTAIexample\""), SECRET], &["ALIBABA_CLOUD_ACCESS_KEY_ID: it is in quotes, which docker --env-file keeps; set it again without them"]),
+    // Proxies.
+    variables(&[ARN, ID, SECRET, ("HTTPS_PROXY", "\"http://proxy:3128\"")], &["HTTPS_PROXY: it is in quotes, which docker --env-file keeps; write it like http://proxy:3128"]),
+    variables(&[ARN, ID, SECRET, ("https_proxy", "http://me:planted-word@proxy:3128\r")], &["https_proxy: it contains a blank or a line break"]),
+    variables(&[ARN, ID, SECRET, ("ALL_PROXY", "http:/proxy:3128")], &["ALL_PROXY: it has one slash instead of two"]),
+    variables(&[ARN, ID, SECRET, ("ALL_PROXY", "socks5://proxy:1080")], &["ALL_PROXY: its scheme is neither http nor https"]),
     // STS.
     flag(&["--sts-endpoint", "http://sts.aliyuncs.com"], &["--sts-endpoint: it is not an STS endpoint: plain http"]),
     flag(&["--sts-endpoint", "https://me:planted-word@sts.aliyuncs.com"], &["--sts-endpoint: it is not an STS endpoint: it contains a user name"]),

@@ -61,6 +61,28 @@ fn mode_and_owner_are_as_configured_whatever_the_umask() {
 }
 
 #[test]
+fn a_limit_on_the_size_of_files_is_reported_and_does_not_end_the_daemon() {
+    let scratch = Scratch::new();
+    let file = scratch.join("credentials");
+    let args = [
+        &["--sandbox", "--file", file.to_str().unwrap()],
+        &LISTEN[..],
+    ]
+    .concat();
+    let daemon = Daemon::spawn_under(&["prlimit", "--fsize=0:0"], &args, &[]);
+    daemon.uri();
+    let reply = eventually("the failure is reported", || {
+        let reply = daemon.probe("/ready");
+        reply.body.contains("file_message").then_some(reply)
+    });
+    assert!(
+        reply.text("file_message").contains("File too large"),
+        "{reply:?}"
+    );
+    assert_eq!(daemon.credentials().status, 200);
+}
+
+#[test]
 fn a_reader_in_a_loop_never_sees_a_partial_or_expired_file() {
     let scratch = Scratch::new();
     let file = scratch.join("credentials");

@@ -327,10 +327,7 @@ pub(crate) async fn attach(sts: &Sandbox, service: &Metadata) -> Issued {
 /// Lets `sts` issue credentials of a role, which the metadata service of the instance then serves.
 async fn session(sts: &Sandbox, role_arn: &str) -> Issued {
     let endpoint = Endpoint::parse(&sts.endpoint()).unwrap();
-    let outbound = Client::new(client::Options {
-        direct: true,
-        ..client::Options::default()
-    });
+    let outbound = Client::new(client::Options::default());
     let endpoint = EndpointState::new(endpoint, outbound.unwrap());
     let keys = Keys {
         access_key_id: sts.access_key_id(),

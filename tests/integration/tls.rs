@@ -76,20 +76,20 @@ impl Front {
 /// Starts a proxy that tunnels every CONNECT to the address `to`. Returns its URL and the count of those for [`NAME`].
 async fn proxy(to: SocketAddr) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let url = format!("http://user:p@ss@{}", listener.local_addr().unwrap());
     let count = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&count);
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let mut client = BufReader::new(client);
-            let mut line = String::new();
-            client.read_line(&mut line).await.unwrap();
-            if line.starts_with(&format!("CONNECT {NAME}:443 ")) {
-                counter.fetch_add(1, Ordering::Relaxed);
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") {
+                client.read_line(&mut head).await.unwrap();
             }
-            while line.trim() != "" {
-                line.clear();
-                client.read_line(&mut line).await.unwrap();
+            if head.starts_with(&format!("CONNECT {NAME}:443 "))
+                && head.contains("proxy-authorization: Basic dXNlcjpwQHNz\r\n")
+            {
+                counter.fetch_add(1, Ordering::Relaxed);
             }
             client
                 .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -147,7 +147,13 @@ async fn sts_is_called_through_the_proxy_of_the_environment() {
         "--ca-file",
         ca_file.to_str().unwrap(),
     ];
-    let daemon = beside(&sts, &args, &[("HTTPS_PROXY", &proxy)]);
+    // An empty variable counts as unset, and REQUEST_METHOD, the mark of a CGI script, changes nothing.
+    let environment = [
+        ("HTTPS_PROXY", ""),
+        ("https_proxy", proxy.as_str()),
+        ("REQUEST_METHOD", "GET"),
+    ];
+    let daemon = beside(&sts, &args, &environment);
     daemon.uri();
     assert_eq!(count.load(Ordering::Relaxed), 1);
 

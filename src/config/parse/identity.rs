@@ -39,7 +39,9 @@ pub(crate) fn kind(text: &str) -> Result<Kind, String> {
 }
 
 pub(crate) fn access_key(text: &str) -> Result<Value, String> {
-    if text.bytes().all(|b| b.is_ascii_graphic()) {
+    if text.starts_with(['"', '\'']) {
+        Err("it is in quotes, which docker --env-file keeps; set it again without them".into())
+    } else if text.bytes().all(|b| b.is_ascii_graphic()) {
         Ok(Value::Inline(text.into()))
     } else {
         Err("it contains white space or invalid characters; set it again".into())

@@ -49,6 +49,9 @@ impl Config {
     }
 
     pub(super) fn find(&self, name: &str) -> Result<&Entry, Error> {
+        if self.profiles.is_empty() {
+            return Err(Error::NoProfiles);
+        }
         if name.is_empty() {
             return Err(Error::NoCurrent);
         }

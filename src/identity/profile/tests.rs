@@ -16,7 +16,8 @@ fn defaults() -> Defaults {
             allow_v1: false,
             disabled: false,
         },
-        roots: None,
+        own_port: 7001,
+        outbound: Outbound::default(),
     }
 }
 
@@ -146,7 +147,7 @@ fn roles_of_source_profiles_are_assumed_first() {
 #[test]
 fn missing_field_of_a_profile_is_named_and_no_value_is_quoted() {
     for (profiles, reason) in [
-        (vec![], "it has no profile `p`, only "),
+        (vec![], "it contains no profiles"),
         (
             vec![profile("q", "AK", &json!({}))],
             "it has no profile `p`, only q",
@@ -157,7 +158,27 @@ fn missing_field_of_a_profile_is_named_and_no_value_is_quoted() {
         ),
         (
             vec![profile("p", "CloudSSO", &json!({}))],
-            "has the mode CloudSSO, which only aliyun-cli itself can use",
+            "lacks sts_token: aliyun-cli saves it when it has logged in",
+        ),
+        (
+            vec![profile("p", "RsaKeyPair", &json!({}))],
+            "has the mode RsaKeyPair, which only aliyun-cli itself can use",
+        ),
+        (
+            vec![profile("p", "ak", &json!({}))],
+            "has the unknown mode ak; did you mean AK? the modes are AK, StsToken",
+        ),
+        (
+            vec![profile("p", "Sso", &json!({}))],
+            "has the unknown mode Sso; the modes are AK, StsToken",
+        ),
+        (
+            vec![profile(
+                "p",
+                "CredentialsURI",
+                &json!({"credentials_uri": "http://127.0.0.1:7001/api/v1/credentials/0"}),
+            )],
+            "has the address of this daemon (serve.listen) as its credentials_uri",
         ),
         (
             vec![profile("p", "AK", &json!({"access_key_id": "x"}))],
@@ -224,6 +245,34 @@ fn missing_field_of_a_profile_is_named_and_no_value_is_quoted() {
         assert!(
             refusal.contains(reason) && !refusal.contains("planted"),
             "{refusal}"
+        );
+    }
+}
+
+#[test]
+fn keys_that_the_cli_has_cached_are_passed_through_until_they_expire() {
+    let at = |seconds: i64| (noon().wall + chrono::TimeDelta::seconds(seconds)).timestamp();
+    for mode in ["CloudSSO", "OAuth"] {
+        let cached = |expiration: i64| {
+            let rest = json!({
+                "access_key_id": "STS.a", "access_key_secret": "planted", "sts_token": "t",
+                "sts_expiration": expiration,
+            });
+            let text = json!({"current": "p", "profiles": [profile("p", mode, &rest)]}).to_string();
+            Profile::new(File::new("/x".into()), None, defaults()).parse(&text, noon())
+        };
+        let (content, roles) = cached(at(3600)).unwrap();
+        let Content::Proof(Proof::Lease(lease)) = content else {
+            panic!("{content:?}");
+        };
+        assert_eq!(lease.credentials.expires_at.timestamp(), at(3600));
+        assert!(roles.is_empty());
+        let failure = cached(at(-1)).unwrap_err();
+        assert_eq!(failure.code.as_str(), "ExpiredAnswer");
+        assert!(
+            failure.advice.contains("let aliyun-cli renew")
+                && failure.advice.contains("--profile p"),
+            "{failure}"
         );
     }
 }

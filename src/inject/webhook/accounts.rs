@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::http::client::{self, Call, Client};
+use crate::http::client::{self, Call, Client, Outbound};
 use crate::http::pem;
 use crate::http::response::Response;
 use crate::inject::{Annotations, is_object_name};
@@ -83,9 +83,11 @@ impl Accounts {
         }
         let token = self.token()?;
         let client = Client::new(client::Options {
-            roots: Some(self.roots()?),
             // The API server is inside the cluster, proxies are outside.
-            direct: true,
+            outbound: Outbound {
+                roots: Some(self.roots()?),
+                proxy: None,
+            },
             connect: TIMEOUT,
             total: TIMEOUT,
         })?;

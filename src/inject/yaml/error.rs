@@ -40,7 +40,9 @@ pub enum Reason {
     ByteOrderMark,
     #[error("`{{{{` belongs to a template; render it first, such as with `helm template`")]
     Template,
-    #[error("parsers disagree on `{0}:` without a blank after the colon; add one, or put the text in quotes")]
+    #[error(
+        "parsers disagree on `{0}:` without a blank after the colon; add one, or put the text in quotes"
+    )]
     Colon(String),
     #[error("the character U+{:04X} is not allowed in YAML; write it as an escape in double quotes", u32::from(*.0))]
     Character(char),
@@ -62,7 +64,9 @@ pub enum Reason {
     NumericKey(Number),
     #[error("the key `{0}` occurs twice; remove one of them")]
     DuplicateKey(String),
-    #[error("the key `{written}` means `{name}`, which another key of this object means; put both in quotes")]
+    #[error(
+        "the key `{written}` means `{name}`, which another key of this object means; put both in quotes"
+    )]
     SameKey { written: String, name: String },
     #[error("`<<` occurs twice; write one, with a list")]
     DuplicateMerge,

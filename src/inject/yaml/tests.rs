@@ -97,10 +97,19 @@ fn ambiguous_yaml_is_rejected() {
             "a:\n  b: {{ .Values.c }}",
             "line 2, column 6: `{{` belongs to a template; render it first, such as with `helm template`",
         ),
-        ("{{- if .x }}\na: 1\n{{- end }}", "line 1, column 1: `{{` belongs to a template"),
+        (
+            "{{- if .x }}\na: 1\n{{- end }}",
+            "line 1, column 1: `{{` belongs to a template",
+        ),
         ("a: [{{ .x }}]", "`{{` belongs to a template"),
-        ("a: {{- toYaml .x | nindent 4 }}", "`{{` belongs to a template"),
-        ("a: 1\n{{ include \"x\" . }}\nb: 2", "`{{` belongs to a template"),
+        (
+            "a: {{- toYaml .x | nindent 4 }}",
+            "`{{` belongs to a template",
+        ),
+        (
+            "a: 1\n{{ include \"x\" . }}\nb: 2",
+            "`{{` belongs to a template",
+        ),
         ("{{ .x }}: 1", "`{{` belongs to a template"),
         (
             "a: [x:, y]",

@@ -227,6 +227,27 @@ fn from_cannot_be_combined_with_settings() {
 }
 
 #[test]
+fn what_is_printed_for_people_fails_if_the_output_is_full_but_not_if_it_is_closed() {
+    for arguments in [
+        &["check", "--sandbox", "--json"][..],
+        &["manual"],
+        &["completions", "bash"],
+    ] {
+        let (reader, closed) = std::io::pipe().unwrap();
+        drop(reader);
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        for (output, code) in [(Stdio::from(full), 71), (Stdio::from(closed), 0)] {
+            let mut command = Command::new(PROGRAM);
+            let command = command.args(arguments).env_clear().stdout(output);
+            let ended = command.stderr(Stdio::piped()).output().unwrap();
+            let stderr = String::from_utf8(ended.stderr).unwrap();
+            assert_eq!(ended.status.code(), Some(code), "{arguments:?}: {stderr}");
+            assert_eq!(stderr.contains("cannot print the "), code != 0, "{stderr}");
+        }
+    }
+}
+
+#[test]
 fn get_fails_if_its_output_is_closed_or_full() {
     let daemon = Daemon::spawn(&[&["--sandbox"], &LISTEN[..]].concat(), &[]);
     let uri = daemon.uri();

@@ -452,3 +452,47 @@ async fn edited_token_replaces_the_previous_one() {
     });
     planted.assert_served(&daemon.credentials());
 }
+
+#[test]
+fn a_file_that_is_not_one_of_profiles_is_not_asked_for_a_key() {
+    let scratch = Scratch::new();
+    let file = scratch.join("config.json");
+    let utf16: Vec<u8> = "{\"current\": \"default\"}"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    for (text, reason) in [
+        (&b""[..], "it is empty"),
+        (&utf16, "not the JSON of aliyun-cli"),
+        (&[0xff, 0xfe, b'{', 0], "it is not UTF-8 text"),
+        (
+            b"{\"current\": \"default\", \"profiles\": []}",
+            "it contains no profiles",
+        ),
+    ] {
+        fs::write(&file, text).unwrap();
+        assert_profile_advice(&file, reason);
+    }
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert_profile_advice(&file, "not a regular file");
+}
+
+fn assert_profile_advice(file: &std::path::Path, reason: &str) {
+    let environment = [
+        ("RAM_SIDECAR_IDENTITY", "profile"),
+        ("ALIBABA_CLOUD_CONFIG_FILE", file.to_str().unwrap()),
+        (
+            "ALIBABA_CLOUD_ROLE_ARN",
+            "acs:ram::1234567890123456:role/job",
+        ),
+    ];
+    let (code, report) = crate::support::check(&[], &environment);
+    assert_eq!(code, Some(69), "{report}");
+    assert!(
+        report.contains(reason)
+            && report.contains("aliyun configure")
+            && !report.contains("exactly one key"),
+        "{report}"
+    );
+}
