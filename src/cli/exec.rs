@@ -7,6 +7,8 @@ mod child;
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -58,12 +60,14 @@ enum ExecError {
     #[error("{0} was not started, because there are no credentials for it: {1}")]
     NoCredentials(String, String),
     /// The command does not start.
-    #[error("cannot start {command}: {source}; correct the command after --")]
+    #[error("cannot start {command}: {reason}; correct the command after --")]
     Start {
         /// The command.
         command: String,
         /// Why not.
-        source: io::Error,
+        reason: String,
+        /// Whether there is no such file.
+        is_missing: bool,
     },
 }
 
@@ -145,9 +149,9 @@ impl From<ExecError> for Error {
         match error {
             ExecError::Daemon(error) => error.into(),
             ExecError::NoCredentials(..) => Self::Unavailable(error.into()),
-            ExecError::Start { ref source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                Self::NotFound(error.into())
-            }
+            ExecError::Start {
+                is_missing: true, ..
+            } => Self::NotFound(error.into()),
             ExecError::Start { .. } => Self::NotExecutable(error.into()),
         }
     }
@@ -185,6 +189,9 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     let system = |what| move |source| daemon::Error::System { what, source };
     let mut relay = Relay::new().map_err(system("listen to signals"))?;
     let mut changed = signal(SignalKind::child()).map_err(system("listen to SIGCHLD"))?;
+    if options.file().is_none() {
+        return Err(options.not_started(&io::ErrorKind::NotFound.into()));
+    }
     let App { handle, mut tasks } = App::start(config, process::open_files()).await?;
     if options.has_proxy {
         warn!(
@@ -199,10 +206,7 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
         ready = ready(&handle, &options) => ready.map(|()| None),
     };
     let started = match waited {
-        Ok(None) => start(&handle, &options).map_err(|source| ExecError::Start {
-            command: options.name(),
-            source,
-        }),
+        Ok(None) => start(&handle, &options).map_err(|error| options.not_started(&error)),
         Ok(Some(signal)) => {
             // The writers stop before their files are removed.
             drop(tasks);
@@ -248,7 +252,7 @@ async fn ready(handle: &Handle, options: &Options) -> Result<(), ExecError> {
             let seconds = options.timeout.as_secs();
             let trouble = handle.failure().map(|failure| failure.to_string());
             let trouble = trouble.unwrap_or_else(|| "STS has not answered yet".to_owned());
-            format!("none within {seconds} seconds (--timeout); {trouble}")
+            format!("none within {seconds} s (--timeout); {trouble}")
         }
     };
     Err(ExecError::NoCredentials(options.name(), reason))
@@ -259,7 +263,33 @@ impl Options {
         let name = self.command.first().map(|name| name.to_string_lossy());
         format!("`{}`", name.unwrap_or_default())
     }
+
+    /// Returns the file of the command, if it is there.
+    fn file(&self) -> Option<PathBuf> {
+        let name = self.command.first()?;
+        if name.as_bytes().contains(&b'/') {
+            return Some(PathBuf::from(name)).filter(|path| path.exists());
+        }
+        let path = variable("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
+        let mut candidates = std::env::split_paths(&path).map(|directory| directory.join(name));
+        candidates.find(|path| path.exists())
+    }
+
+    fn not_started(&self, error: &io::Error) -> ExecError {
+        let file = self.file();
+        ExecError::Start {
+            command: self.name(),
+            reason: match &file {
+                Some(file) => process::not_started(file, error),
+                None => "there is no such file".to_owned(),
+            },
+            is_missing: file.is_none(),
+        }
+    }
 }
+
+/// Where the C library looks for programs if PATH is unset.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// The code of shells for a command that was interrupted.
 const INTERRUPTED: u8 = 130;

@@ -53,7 +53,7 @@ async fn wait(admin: &Admin, limit: Duration) -> Result<(), Error> {
     let waited = timeout(limit, ready).await;
     waited.map_err(|_| {
         let seconds = limit.as_secs();
-        Error::Unavailable(format!("not ready within {seconds} seconds: {reason}").into())
+        Error::Unavailable(format!("not ready within {seconds} s: {reason}").into())
     })
 }
 

@@ -182,7 +182,7 @@ local_codes! {
         "nothing to change unless it persists: then a program on this instance calls the metadata service too often";
     MetadataUnusable, Transient,
         "check what answers at 100.100.100.200 (identity.metadata_url): it is not the ECS metadata service, or does not work";
-    ProfileUnusable, Transient,
+    ProfileUnusable, Persistent,
         "correct the profile with `aliyun configure`, or choose another with identity.profile (ALIBABA_CLOUD_PROFILE); the file is read again for every attempt";
     CredentialsUriRefused, Transient,
         "fix the error that the server reports; it is called again for every attempt";
@@ -190,7 +190,7 @@ local_codes! {
         "correct identity.credentials_uri: its path is wrong, or no credentials server answers there";
     RoleNotPassed, Persistent,
         "let the trust policy of the job's role name the service pai.aliyuncs.com, and grant the user who starts the job ram:PassRole on the role";
-    ProcessNotStarted, Transient,
+    ProcessNotStarted, Persistent,
         "correct identity.command: its first word must be a program that exists and that this user may run; a shell is used only if it is named";
     ProcessFailed, Transient,
         "run the program by hand as this user, with this environment; it is run again for every attempt";

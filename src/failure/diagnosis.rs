@@ -70,7 +70,9 @@ pub fn of_request(mut failure: Failure, role: &RoleRequest, skew: Option<TimeDel
 }
 
 /// Adds the AccessKey ID to a failure that concerns it, unless the configured ID may be a secret.
-pub fn of_key(mut failure: Failure, id: &str) -> Failure {
+///
+/// A key that `is_fixed` is not read again.
+pub fn of_key(mut failure: Failure, id: &str, is_fixed: bool) -> Failure {
     let code = failure.code.as_str();
     let is_of_keys = ["InvalidAccessKeyId.", "InvalidSecurityToken."]
         .iter()
@@ -85,6 +87,10 @@ pub fn of_key(mut failure: Failure, id: &str) -> Failure {
         && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.');
     if is_shown {
         failure.message = format!("{} (AccessKey ID {id})", failure.message);
+    }
+    if failure.code.as_str() == "InvalidSecurityToken.Expired" && is_fixed {
+        failure.class = FailureClass::Persistent;
+        failure.advice = "start this process anew with a temporary AccessKey that is valid: its variables cannot change while it runs; files (ALIBABA_CLOUD_ACCESS_KEY_ID_FILE and the like) are read again".into();
     }
     if failure.code.as_str() == "InvalidAccessKeyId.NotFound" {
         if is_temporary {

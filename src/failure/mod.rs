@@ -94,7 +94,7 @@ impl Failure {
 
     /// Makes the failure of an attempt that has exceeded its timeout.
     pub fn timed_out(timeout: Duration) -> Self {
-        let message = format!("no answer within {} seconds", timeout.as_secs());
+        let message = format!("no answer within {} s", timeout.as_secs());
         Self::new(Stage::Transport, LocalCode::TimedOut, message)
     }
 }
@@ -212,7 +212,7 @@ mod tests {
             (failure.code, failure.class),
             (Code::Local(LocalCode::TimedOut), FailureClass::Transient)
         );
-        assert_eq!(failure.message, "no answer within 15 seconds");
+        assert_eq!(failure.message, "no answer within 15 s");
     }
 
     #[test]

@@ -51,6 +51,12 @@ impl AccessKey {
         ]
     }
 
+    pub(super) fn is_fixed(&self) -> bool {
+        let parts = [Some(&self.id), Some(&self.secret), self.token.as_ref()];
+        let mut parts = parts.into_iter().flatten();
+        parts.all(|part| matches!(part, Value::Inline(_)))
+    }
+
     async fn read(&mut self) -> Result<Keys, Failure> {
         Ok(Keys {
             access_key_id: self.id.read().await?.expose_secret().to_owned(),

@@ -144,6 +144,11 @@ impl Identity {
         }
     }
 
+    /// Whether it consists of values that this process was started with, so that only a new start can change them.
+    pub fn is_fixed(&self) -> bool {
+        matches!(self, Self::AccessKey(access_key) if access_key.is_fixed())
+    }
+
     /// Returns the configured program that prints credentials, if there is one: a path, or a name in `PATH`.
     pub fn program(&self) -> Option<&str> {
         match self {

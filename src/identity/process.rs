@@ -17,8 +17,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, LocalCode, Stage};
-use crate::system::process::{AwaitedChild, reap_orphans, with_original_umask};
+use crate::failure::{Failure, FailureClass, LocalCode, Stage};
+use crate::system::process::{self, AwaitedChild, reap_orphans, with_original_umask};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
@@ -82,7 +82,7 @@ impl Process {
             |message| Failure::new(Stage::Identity, LocalCode::ProcessNotStarted, message);
         let program = search::find(name, &self.launch.search_path)
             .map_err(|reason| not_started(format!("cannot start {name}: it {reason}")))?;
-        let mut command = Command::new(program);
+        let mut command = Command::new(&program);
         for name in &self.launch.hidden {
             command.env_remove(name);
         }
@@ -93,8 +93,17 @@ impl Process {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        let mut child = with_original_umask(|| command.spawn())
-            .map_err(|error| not_started(format!("cannot start {name}: {error}")))?;
+        let mut child = with_original_umask(|| command.spawn()).map_err(|error| {
+            let reason = process::not_started(&program, &error);
+            let mut failure = not_started(format!("cannot start {name}: {reason}"));
+            if matches!(
+                error.kind(),
+                io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory
+            ) {
+                failure.class = FailureClass::Transient;
+            }
+            failure
+        })?;
         let _awaited = AwaitedChild::new(child.id());
         let group = Group(child.id());
         let (out, err) = (child.stdout.take(), child.stderr.take());
@@ -119,10 +128,7 @@ impl Process {
         };
         match outcome {
             Err(_) => {
-                let reason = format!(
-                    "did not end within {} seconds",
-                    self.launch.timeout.as_secs()
-                );
+                let reason = format!("did not end within {} s", self.launch.timeout.as_secs());
                 failed(LocalCode::ProcessTimedOut, reason)
             }
             Ok(Err(error)) => {

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::error::Category;
 
 use crate::credentials::{Keys, RoleArn, RoleRequest, RoleSessionName, is_key_text, time_of};
-use crate::failure::{Failure, LocalCode, Stage, redact};
+use crate::failure::{Failure, FailureClass, LocalCode, Stage, redact};
 use crate::http::client::Outbound;
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
@@ -111,7 +111,7 @@ impl Profile {
         // What the file is to contain, it does not contain one key.
         let text = text.map_err(|failure| {
             if failure.code.as_str() == LocalCode::IdentityFileInvalid.as_str() {
-                Failure::new(Stage::Identity, LocalCode::ProfileUnusable, failure.message)
+                unreadable(failure.message)
             } else {
                 failure
             }
@@ -141,7 +141,10 @@ impl Profile {
                 // It quotes names of the file, which may be anything.
                 let reason = redact(&error.to_string(), &[]);
                 let message = format!("cannot use {}: {reason}", self.file.path().display());
-                Failure::new(Stage::Identity, LocalCode::ProfileUnusable, message)
+                match error {
+                    Error::NotJson(..) => unreadable(message),
+                    _ => Failure::new(Stage::Identity, LocalCode::ProfileUnusable, message),
+                }
             }
         })
     }
@@ -152,6 +155,15 @@ impl Profile {
             .launch
             .timeout
             .max(super::credentials_uri::TIMEOUT)
+    }
+}
+
+/// Returns the failure of a file that may be in the middle of being written.
+fn unreadable(message: String) -> Failure {
+    let failure = Failure::new(Stage::Identity, LocalCode::ProfileUnusable, message);
+    Failure {
+        class: FailureClass::Transient,
+        ..failure
     }
 }
 
@@ -190,6 +202,7 @@ fn resolve(
             let source = format!("the profile {shown}");
             let proof = keys(entry).map_err(in_profile)?.proof(now, None, &source);
             Content::Proof(proof.map_err(|mut failure| {
+                failure.class = FailureClass::Persistent;
                 if has_cached_keys(mode) {
                     failure.advice = format!("let aliyun-cli renew the keys of this {mode} profile, with a command such as `aliyun sts GetCallerIdentity --profile {shown}`; the file is read again for every attempt").into();
                 }

@@ -107,7 +107,7 @@ impl Chain {
     async fn explained(&mut self, failure: Failure, proof: &Proof, role: &RoleRequest) -> Failure {
         let failure = diagnosis::of_request(failure, role, self.sts.skew());
         let failure = match proof.keys() {
-            Some(keys) => diagnosis::of_key(failure, &keys.access_key_id),
+            Some(keys) => diagnosis::of_key(failure, &keys.access_key_id, self.identity.is_fixed()),
             None => failure,
         };
         let now = self.clock.now().wall;

@@ -269,6 +269,7 @@ fn keys_that_the_cli_has_cached_are_passed_through_until_they_expire() {
         assert!(roles.is_empty());
         let failure = cached(at(-1)).unwrap_err();
         assert_eq!(failure.code.as_str(), "ExpiredAnswer");
+        assert_eq!(failure.class, FailureClass::Persistent);
         assert!(
             failure.advice.contains("let aliyun-cli renew")
                 && failure.advice.contains("--profile p"),

@@ -159,7 +159,7 @@ fn wait_times_out_with_the_message_of_the_daemon() {
     assert_eq!(waited.code, Some(69));
     assert_eq!(
         waited.stderr,
-        format!("ram-sidecar: not ready within 1 seconds: {sentence}")
+        format!("ram-sidecar: not ready within 1 s: {sentence}")
     );
 }
 

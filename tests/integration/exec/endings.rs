@@ -1,5 +1,8 @@
 //! Exit codes: the command's own, and those of a command that never ran.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+
 use ram_sidecar::sandbox::{Fault, Options, Sandbox, Times};
 use rustix::process::Signal;
 use secrecy::ExposeSecret as _;
@@ -42,6 +45,91 @@ fn the_error_names_a_command_that_cannot_be_run() {
         let sentence = format!("ram-sidecar: cannot start `{word}`: ");
         assert!(complaint.starts_with(&sentence), "{complaint}");
     }
+}
+
+#[test]
+fn a_script_whose_interpreter_is_missing_is_told_as_such() {
+    let scratch = Scratch::new();
+    let file = scratch.join("entry.sh");
+    for (line, reason) in [
+        (
+            "#!/bin/bash\r\n",
+            "its first line ends in a carriage return",
+        ),
+        (
+            "#! /no/such/shell -e\n",
+            "its interpreter /no/such/shell, which its first line names, does not exist",
+        ),
+    ] {
+        std::fs::write(&file, format!("{line}echo hi\n")).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+        let word = super::text(&file);
+        let (code, _, complaint) = ended(sandboxed(&[word]));
+        let sentence = format!("ram-sidecar: cannot start `{word}`: {reason}");
+        assert!(complaint.starts_with(&sentence), "{complaint}");
+        assert_eq!(code, Some(126), "{complaint}");
+    }
+}
+
+#[test]
+fn what_only_a_person_can_mend_ends_exec_at_once() {
+    let scratch = Scratch::new();
+    let file = scratch.join("config.json");
+    std::fs::write(
+        &file,
+        r#"{"current": "p", "profiles": [{"name": "p", "mode": "AK"}]}"#,
+    )
+    .unwrap();
+    let role = (
+        "ALIBABA_CLOUD_ROLE_ARN",
+        "acs:ram::1234567890123456:role/job",
+    );
+    let file = super::text(&file);
+    for (variables, code, reason) in [
+        (
+            &[
+                role,
+                ("ALIBABA_CLOUD_CONFIG_FILE", file),
+                ("ALIBABA_CLOUD_PROFILE", "q"),
+            ][..],
+            69,
+            "it has no profile `q`, only p",
+        ),
+        (
+            &[role, ("RAM_SIDECAR_COMMAND", "/no/such/program")],
+            69,
+            "cannot start /no/such/program",
+        ),
+    ] {
+        let mut command = exec(&["--timeout", "5m"], &["true"]);
+        command.envs(variables.iter().copied());
+        let (ended, _, complaint) = ended(command);
+        assert_eq!(ended, Some(code), "{complaint}");
+        assert!(
+            complaint.contains(reason) && !complaint.contains("none within"),
+            "{complaint}"
+        );
+    }
+    // No credentials are waited for either.
+    let mut command = exec(
+        &["--timeout", "5m", "--sts-endpoint", "http://127.0.0.1:1"],
+        &["no-such-command"],
+    );
+    command.envs([
+        role,
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted"),
+    ]);
+    let (code, _, complaint) = ended(command);
+    assert_eq!(code, Some(127), "{complaint}");
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_still_ends_the_command() {
+    let scratch = Scratch::new();
+    let script = format!("ulimit -f 0; echo x > {}", super::text(&scratch.join("x")));
+    let (code, ..) = ended(sandboxed(&["sh", "-c", &script]));
+    assert_eq!(code, Some(128 + 25));
 }
 
 #[test]
@@ -93,7 +181,7 @@ fn a_command_without_credentials_is_not_started() {
     let (code, output, complaint) = ended(without_sts(&["--timeout", "1s"]));
     assert_eq!((code, output.as_str()), (Some(69), ""), "{complaint}");
     for part in [
-        "`echo` was not started, because there are no credentials for it: none within 1 seconds (--timeout)",
+        "`echo` was not started, because there are no credentials for it: none within 1 s (--timeout)",
         "Connection refused",
         "127.0.0.1:1",
     ] {

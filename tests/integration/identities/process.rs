@@ -233,10 +233,7 @@ fn hanging_program_is_killed_with_all_its_children() {
     let daemon = script.daemon(&[("RAM_SIDECAR_IDENTITY_TIMEOUT", "1s")]);
     let (parent, child) = (script.pid("parent"), script.pid("child"));
     let message = refused(&daemon, "ProcessTimedOut");
-    assert!(
-        message.contains("did not end within 1 seconds"),
-        "{message}"
-    );
+    assert!(message.contains("did not end within 1 s"), "{message}");
     wait_for_end(parent);
     wait_for_end(child);
 }
