@@ -17,6 +17,7 @@ use rustix::process::Signal;
 use signal_hook::consts::SIGINT;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
+use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
 use super::definition::{
@@ -29,6 +30,7 @@ use super::{Command, Error, exposure, terminal};
 use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN, SETTINGS};
 use crate::config::{Config, Definition};
 use crate::daemon::{self, App, Handle};
+use crate::failure::Failure;
 use crate::system::process::{self, AwaitedChild};
 use crate::system::random;
 use crate::system::signal::relay::Relay;
@@ -46,6 +48,8 @@ struct Options {
     hidden: Vec<OsString>,
     /// Whether the command gets the variables of OSS.
     exports_oss: bool,
+    /// Whether the log contains every failure.
+    logs_failures: bool,
     /// Whether an HTTP proxy is set in the environment that the command inherits.
     has_proxy: bool,
 }
@@ -125,6 +129,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
         timeout: given_timeout(given),
         hidden: hidden(),
         exports_oss: given.contains_id("env"),
+        logs_failures: config.log.level >= LevelFilter::WARN,
         has_proxy: ["HTTP_PROXY", "http_proxy"]
             .iter()
             .any(|name| variable(name).is_some_and(|value| !value.is_empty())),
@@ -245,12 +250,19 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
 
 /// Waits for credentials, and until every file holds them.
 async fn ready(handle: &Handle, options: &Options) -> Result<(), ExecError> {
+    let told = |failure: &Failure| {
+        if options.logs_failures {
+            "the log above says why".to_owned()
+        } else {
+            failure.to_string()
+        }
+    };
     let reason = match timeout(options.timeout, handle.ready()).await {
         Ok(Ok(())) => return Ok(()),
-        Ok(Err(failure)) => failure.to_string(),
+        Ok(Err(failure)) => told(&failure),
         Err(_) => {
             let seconds = options.timeout.as_secs();
-            let trouble = handle.failure().map(|failure| failure.to_string());
+            let trouble = handle.failure().map(|failure| told(&failure));
             let trouble = trouble.unwrap_or_else(|| "STS has not answered yet".to_owned());
             format!("none within {seconds} s (--timeout); {trouble}")
         }

@@ -1,4 +1,4 @@
-//! Warns of files that other users can change, and that choose the role or run programs.
+//! Warns of unknown variables, and of files that other users can change and that choose the role or run programs.
 
 use std::env::split_paths;
 use std::path::PathBuf;
@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use clap::ArgMatches;
 use rustix::process::geteuid;
 
-use super::input::{config_file, variable};
+use super::input::{config_file, unknown_variables, variable};
 use crate::config::{Config, Upstream};
 use crate::system::resolve;
 
-/// Returns a sentence for each file that another user than root and this one can change. Blocks.
+/// Returns a sentence for each unknown variable, and for each file that another user than root and this one can change.
+/// Blocks.
 pub(super) fn warnings(given: &ArgMatches, config: &Config) -> Vec<String> {
     let mut files = Vec::new();
     files.extend(config_file(given).map(|file| ("the configuration", file)));
@@ -21,7 +22,9 @@ pub(super) fn warnings(given: &ArgMatches, config: &Config) -> Vec<String> {
         let programs = programs.into_iter().flatten();
         files.extend(programs.map(|file| ("the program for credentials", file)));
     }
-    files.iter().filter_map(warning).collect()
+    let mut warnings = unknown_variables();
+    warnings.extend(files.iter().filter_map(warning));
+    warnings
 }
 
 fn warning((what, file): &(&str, PathBuf)) -> Option<String> {

@@ -62,6 +62,12 @@ fn values(matches: &ArgMatches, name: &str) -> Option<Vec<String>> {
     Some(values.cloned().collect())
 }
 
+/// Returns a sentence for each variable that looks like one of this program and is none.
+pub(super) fn unknown_variables() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    config::unknown_variables(names)
+}
+
 /// Reads an environment variable.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub(super) fn variable(name: &str) -> Option<OsString> {

@@ -66,11 +66,7 @@ async fn serve(options: Options) -> Result<(), daemon::Error> {
     let address = options.listen;
     let sandbox = Sandbox::start(options)
         .await
-        .map_err(|source| daemon::Error::Bind {
-            address,
-            setting: "--listen",
-            source,
-        })?;
+        .map_err(|source| daemon::Error::bind(address, "--listen", source))?;
     print_if_open(environment(&sandbox).as_bytes());
     // There is nothing to renew.
     while signals.next().await == Request::Renew {}

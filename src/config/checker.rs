@@ -53,7 +53,7 @@ impl Checker {
         let value = self.optional(setting)?;
         value.ok_or_else(|| {
             let (key, variable) = (setting.key, setting.variable());
-            self.report(format!("{key}: it is missing{purpose}; set {variable}"))
+            self.report_missing(format!("{key}: it is missing{purpose}; set {variable}"))
         })
     }
 
@@ -64,17 +64,22 @@ impl Checker {
 
     /// Reports an error of a setting's value, at its origin or, if it is unset, at its variable.
     pub(crate) fn reject(&mut self, setting: &Definition, reason: &str) -> Reported {
-        let place = match self.given(setting) {
-            Some(given) => given.origin.to_string(),
-            None => setting.variable(),
-        };
+        let place = self.place(setting);
         self.report(format!("{place}: {reason}"))
     }
 
-    /// Rejects every one of the settings that is given.
+    /// Returns the origin of a setting or, if it is unset, its variable.
+    pub(crate) fn place(&self, setting: &Definition) -> String {
+        match self.given(setting) {
+            Some(given) => given.origin.to_string(),
+            None => setting.variable(),
+        }
+    }
+
+    /// Rejects every one of the settings that is given, because of what is not given.
     pub(crate) fn reject_given(&mut self, settings: &[&Definition], reason: &str) {
         for setting in settings {
-            if self.given(setting).is_some() {
+            if self.given(setting).is_some() && !self.layers.is_file_unreadable {
                 self.reject(setting, reason);
             }
         }
@@ -100,6 +105,14 @@ impl Checker {
             self.problems.push(problem);
         }
         Reported(())
+    }
+
+    /// Reports that something is not given, unless it may stand in a file that cannot be read.
+    pub(crate) fn report_missing(&mut self, problem: String) -> Reported {
+        if self.layers.is_file_unreadable {
+            return Reported(());
+        }
+        self.report(problem)
     }
 
     /// Reports several errors of one place.

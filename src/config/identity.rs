@@ -145,7 +145,7 @@ fn required_part(
 ) -> Result<Value, Reported> {
     self::part(checker, part, file)?.ok_or_else(|| {
         let (key, variable) = (part.key, part.variable());
-        checker.report(format!("{key}: it is missing, but the rest of the AccessKey is set; set {variable} or {variable}_FILE"))
+        checker.report_missing(format!("{key}: it is missing, but the rest of the AccessKey is set; set {variable} or {variable}_FILE"))
     })
 }
 
@@ -209,7 +209,7 @@ fn profile(
         let home = || (input.variable)("HOME").filter(|home| !home.is_empty());
         let in_home = || Some(File::new(PathBuf::from(home()?).join(".aliyun/config.json")));
         given.or_else(in_home).ok_or_else(|| {
-            checker.report("identity.profile_file: HOME is not set, so .aliyun/config.json cannot be found; set ALIBABA_CLOUD_CONFIG_FILE".to_owned())
+            checker.report_missing("identity.profile_file: HOME is not set, so .aliyun/config.json cannot be found; set ALIBABA_CLOUD_CONFIG_FILE".to_owned())
         })
     });
     let name = checker.optional(&settings::PROFILE);

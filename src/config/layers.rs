@@ -283,6 +283,61 @@ fn is_section(key: &str) -> bool {
     })
 }
 
+/// Returns a sentence for each variable of this program's prefix that is not one of its own.
+///
+/// They are no errors: for a Service called `ram-sidecar`, Kubernetes adds such variables to every pod of its namespace.
+pub(crate) fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    let of_setting = |name: &str| {
+        let own = name.strip_prefix(PREFIX)?;
+        let own = own.strip_suffix("_FILE").unwrap_or(own);
+        let mut settings = SETTINGS.iter();
+        let by_key = |setting: &&&Definition| setting.key.replace('.', "_").to_uppercase() == own;
+        settings.find(by_key).map(|setting| setting.variable())
+    };
+    let known: Vec<String> = SETTINGS
+        .iter()
+        .map(|setting| setting.variable())
+        .chain(OTHERS.map(str::to_owned))
+        .collect();
+    let is_unknown = |name: &String| {
+        let own = name.strip_prefix(PREFIX);
+        let is_foreign = |own: &str| FOREIGN.iter().any(|start| own.starts_with(start));
+        own.is_some_and(|own| !is_foreign(own)) && !known.contains(name)
+    };
+    let sentence = |name: String| {
+        let similar = || known.iter().find(|known| is_similar(known, &name)).cloned();
+        let hint = match of_setting(&name).or_else(similar) {
+            Some(known) => format!("did you mean {known}?"),
+            None => "see `ram-sidecar serve --help` for the variables".to_owned(),
+        };
+        format!("{name} is not a variable of ram-sidecar, and has no effect; {hint}")
+    };
+    names.filter(is_unknown).map(sentence).collect()
+}
+
+/// Whether all but a few characters at one place are the same.
+fn is_similar(one: &str, other: &str) -> bool {
+    let prefix = one
+        .bytes()
+        .zip(other.bytes())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let rest = |text: &str| text.len() - prefix;
+    let ends = one.bytes().rev().zip(other.bytes().rev());
+    let suffix = ends.take_while(|(a, b)| a == b).count();
+    let suffix = suffix.min(rest(one)).min(rest(other));
+    let differs = rest(one).max(rest(other)) - suffix;
+    differs <= 2 || (prefix > PREFIX.len() + 3 && one.len().min(other.len()) == prefix)
+}
+
+const PREFIX: &str = "RAM_SIDECAR_";
+
+/// Variables that are not settings.
+const OTHERS: [&str; 2] = ["RAM_SIDECAR_CONFIG", "RAM_SIDECAR_POD_UID"];
+
+/// How the rest of a name begins that belongs to the webhook, or to a Service of Kubernetes.
+const FOREIGN: [&str; 4] = ["WEBHOOK_", "SERVICE_HOST", "SERVICE_PORT", "PORT"];
+
 /// Returns a hint about the key that was probably meant.
 fn nearest(key: &str) -> String {
     let name = |key: &str| {
@@ -314,3 +369,47 @@ fn nearest(key: &str) -> String {
 
 /// Far more bytes than all settings have.
 const FILE_LIMIT: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_variables_are_named_with_the_nearest() {
+        for (name, hint) in [
+            ("RAM_SIDECAR_LISTN", "did you mean RAM_SIDECAR_LISTEN?"),
+            (
+                "RAM_SIDECAR_LISTEN_ADDRESS",
+                "did you mean RAM_SIDECAR_LISTEN?",
+            ),
+            (
+                "RAM_SIDECAR_SERVE_LISTEN",
+                "did you mean RAM_SIDECAR_LISTEN?",
+            ),
+            (
+                "RAM_SIDECAR_ROLE_ARN",
+                "did you mean ALIBABA_CLOUD_ROLE_ARN?",
+            ),
+            ("RAM_SIDECAR_DURATOIN", "did you mean RAM_SIDECAR_DURATION?"),
+            ("RAM_SIDECAR_MAGIC", "--help"),
+        ] {
+            let sentences = unknown_variables([name.to_owned()].into_iter());
+            let [sentence] = &sentences[..] else {
+                panic!("{name}: {sentences:?}");
+            };
+            assert!(
+                sentence.starts_with(name) && sentence.contains(hint),
+                "{sentence}"
+            );
+        }
+        let fine = [
+            "RAM_SIDECAR_LISTEN",
+            "RAM_SIDECAR_PORT_80_TCP",
+            "RAM_SIDECAR_SERVICE_HOST",
+            "RAM_SIDECAR_WEBHOOK_X",
+            "HOME",
+        ];
+        let fine = fine.into_iter().map(str::to_owned);
+        assert!(unknown_variables(fine).is_empty());
+    }
+}

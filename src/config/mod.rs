@@ -42,6 +42,7 @@ use self::checker::{Checker, Reported};
 use self::settings::{ADMIN_LISTEN, LOG_FORMAT, LOG_LEVEL, SHUTDOWN_DRAIN};
 
 pub use self::errors::Errors;
+pub(crate) use self::layers::unknown_variables;
 pub use self::parse::Kind;
 pub use self::setting::Definition;
 

@@ -19,11 +19,18 @@ pub(super) fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Upstream,
         return Ok(Upstream::NoRole);
     }
     let given = identity::selected_kind(checker);
+    let is_absent = identity::candidates(checker).is_empty();
     let passes_credentials = !matches!(given, Err(_) | Ok(Kind::AccessKey | Kind::Oidc));
     if matches!(choice, Ok(Choice::PassThrough)) && !passes_credentials {
-        checker.report("role.arn: no role is given; set ALIBABA_CLOUD_ROLE_ARN, or RAM_SIDECAR_ROLE_PRESET=none for a job without a role".to_owned());
+        checker.report_missing("role.arn: no role is given; set ALIBABA_CLOUD_ROLE_ARN, or RAM_SIDECAR_ROLE_PRESET=none for a job without a role".to_owned());
     }
-    let kind = given.map_err(|problem| checker.report(problem));
+    let kind = given.map_err(|problem| {
+        if is_absent {
+            checker.report_missing(problem)
+        } else {
+            checker.report(problem)
+        }
+    });
     let via = checker.optional(&settings::ROLE_VIA);
     let roots = checker.optional(&settings::STS_CA_FILE);
     let endpoints = endpoints(checker);
@@ -76,10 +83,8 @@ fn endpoints(checker: &mut Checker) -> Result<Vec<Endpoint>, Reported> {
     }
     let (region, vpc) = (region?, vpc?);
     if vpc && region.is_none() {
-        return Err(checker.reject(
-            &settings::STS_VPC,
-            "a VPC endpoint belongs to a region; set sts.region (ALIBABA_CLOUD_STS_REGION) too",
-        ));
+        let place = checker.place(&settings::STS_VPC);
+        return Err(checker.report_missing(format!("{place}: a VPC endpoint belongs to a region; set sts.region (ALIBABA_CLOUD_STS_REGION) too")));
     }
     Ok(vec![Endpoint::of(region.as_deref(), vpc)])
 }

@@ -1,8 +1,9 @@
 //! The listeners, and the servers behind them.
 
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::{self, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -113,11 +114,7 @@ pub(crate) fn bind(address: SocketAddr, setting: &'static str) -> Result<Bound, 
         let address = listener.local_addr()?;
         Ok((listener, address))
     });
-    bound.map_err(|source| Error::Bind {
-        address,
-        setting,
-        source,
-    })
+    bound.map_err(|source| Error::bind(address, setting, source))
 }
 
 /// Binds the data listener, and for 127.0.0.1 the same port of `::1`: `localhost` may mean either.
@@ -143,10 +140,66 @@ fn bind_data(listen: SocketAddr) -> Result<Vec<Bound>, Error> {
     }
 }
 
+/// Returns what to do about an address that cannot be bound.
+pub(super) fn remedy(address: SocketAddr, error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable if address.ip() == IpAddr::from(metadata::ADDRESS) => {
+            "give this machine that address (ip address add 100.100.100.200/32 dev lo)"
+        }
+        io::ErrorKind::AddrNotAvailable if address.ip() == Ipv4Addr::LOCALHOST => {
+            "bring up this machine's loopback with IPv4, write [::1] instead of 127.0.0.1"
+        }
+        io::ErrorKind::AddrNotAvailable => "write an address that this machine has",
+        io::ErrorKind::PermissionDenied => {
+            "grant CAP_NET_BIND_SERVICE, which ports below 1024 need"
+        }
+        io::ErrorKind::AddrInUse => match is_ram_sidecar(address) {
+            Ok(true) => {
+                "a ram-sidecar holds it: stop that one, start this one with addresses of its own (--listen 127.0.0.1:7012 --admin-listen 127.0.0.1:7013)"
+            }
+            Ok(false) => "a program other than ram-sidecar holds it: stop that",
+            Err(_) => "stop what uses it",
+        },
+        _ => "correct it",
+    }
+}
+
+/// Asks what listens at an address. Its answer only chooses a sentence.
+fn is_ram_sidecar(mut address: SocketAddr) -> io::Result<bool> {
+    match &mut address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => v4.set_ip(Ipv4Addr::LOCALHOST),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => v6.set_ip(Ipv6Addr::LOCALHOST),
+        _ => {}
+    }
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = Vec::new();
+    let mut part = [0; 1024];
+    while answer.len() < LONGEST_ANSWER {
+        match stream.read(&mut part) {
+            Ok(length @ 1..) => answer.extend_from_slice(part.get(..length).unwrap_or_default()),
+            _ => break,
+        }
+    }
+    let answer = String::from_utf8_lossy(&answer);
+    // The refusals of the data listener, which name a setting, and that of the admin listener, which lists its probes.
+    Ok(["serve.key", "serve.allow", "/startup"]
+        .iter()
+        .any(|mark| answer.contains(mark)))
+}
+
 async fn closed(mut closing: watch::Receiver<bool>) {
     // A dropped sender also closes.
     let _ = closing.wait_for(|closing| *closing).await;
 }
+
+/// How long a program on this machine may take for each part of an answer.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// Bytes: the start of an answer tells enough.
+const LONGEST_ANSWER: usize = 8192;
 
 /// Concurrent connections of all listeners, if the limit of open files allows. Silent ones fit into 64 MiB.
 const CONNECTIONS: usize = 16_384;

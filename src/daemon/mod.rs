@@ -43,10 +43,7 @@ pub use self::tasks::Tasks;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A listener cannot be bound.
-    #[error(
-        "cannot listen on {address}: {source}; {}, or change {setting}",
-        remedy(source)
-    )]
+    #[error("cannot listen on {address}: {source}; {remedy}, or change {setting}")]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -54,6 +51,8 @@ pub enum Error {
         setting: &'static str,
         /// The error of the operating system.
         source: io::Error,
+        /// What to do about it.
+        remedy: &'static str,
     },
     /// A task has ended that runs as long as the process.
     #[error("{0} ended unexpectedly; restart the process and report this")]
@@ -74,15 +73,16 @@ pub enum Error {
     Upstream(#[from] source::Error),
 }
 
-fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrNotAvailable => {
-            "give this machine that address (ip address add 100.100.100.200/32 dev lo)"
+impl Error {
+    /// Explains why an address, which comes from `setting`, cannot be bound.
+    pub(crate) fn bind(address: SocketAddr, setting: &'static str, source: io::Error) -> Self {
+        let remedy = listeners::remedy(address, &source);
+        Self::Bind {
+            address,
+            setting,
+            source,
+            remedy,
         }
-        io::ErrorKind::PermissionDenied => {
-            "grant CAP_NET_BIND_SERVICE, which ports below 1024 need"
-        }
-        _ => "stop what uses it",
     }
 }
 

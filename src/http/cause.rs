@@ -66,6 +66,11 @@ fn explain(error: &reqwest::Error) -> (LocalCode, String) {
     };
     let reason = match cause {
         "tls handshake eof" => "it closed the connection during the TLS handshake",
+        "connection closed before message completed"
+        | "end of file before message length reached" => {
+            "it closed the connection before the end of its answer"
+        }
+        cause if cause.starts_with("invalid HTTP") => "its answer is not HTTP",
         cause => cause,
     };
     (code, reason.to_owned())

@@ -119,7 +119,13 @@ impl CredentialsUri {
             headers: &[],
             form: None,
         };
-        client.call(call).await
+        client.call(call).await.map_err(|mut failure| {
+            // It is not STS, whose settings the advice is about. Those of TLS and of the proxy matter here too.
+            if UNREACHABLE.contains(&failure.code.as_str()) {
+                failure.advice = "start the server of credentials at that address, or correct the address (ALIBABA_CLOUD_CREDENTIALS_URI, identity.credentials_uri)".into();
+            }
+            failure
+        })
     }
 
     /// Quotes the error of the server, which knows the cause.
@@ -157,6 +163,15 @@ impl Refusal {
         (refusal.code != "Success").then_some(refusal)
     }
 }
+
+/// The codes of a server that cannot be reached.
+const UNREACHABLE: [&str; 5] = [
+    "DnsFailed",
+    "ConnectionRefused",
+    "ConnectFailed",
+    "TimedOut",
+    "RequestFailed",
+];
 
 /// The timeout of the only call.
 pub(super) const TIMEOUT: Duration = client::TOTAL;

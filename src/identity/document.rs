@@ -106,7 +106,9 @@ impl Document {
         Lease::new(credentials, requested, Duration::MAX, source)
             .map(Proof::Lease)
             .ok_or_else(|| {
-                let message = format!("{source} returned credentials that have already expired");
+                let message = format!(
+                    "{source} returned credentials that have expired, or do so within a second"
+                );
                 Failure::new(Stage::Identity, LocalCode::ExpiredAnswer, message)
             })
     }
@@ -241,7 +243,7 @@ mod tests {
             ),
             (
                 r#"{"AccessKeyId":"a","AccessKeySecret":"planted","SecurityToken":"t","Expiration":"2024-05-21T10:39:29Z"}"#,
-                "already expired",
+                "have expired",
             ),
         ] {
             let refusal = proof(text).map(|_| ()).unwrap_err();

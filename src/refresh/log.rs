@@ -137,7 +137,7 @@ fn log_failure(state: &Snapshot, failure: &Failure, now: Moment) {
         }
         (Phase::Expired, Some(current)) => {
             let expires_at = timestamp(current.lease.credentials.expires_at);
-            error!(%code, %expires_at, "The credentials have expired and cannot be renewed: {failure}");
+            error!(%code, %expires_at, "The credentials are at their end and cannot be renewed: {failure}");
         }
         _ => error!(%code, "No credentials: {failure}"),
     }

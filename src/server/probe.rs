@@ -68,7 +68,7 @@ pub fn status(health: &Health) -> String {
         Phase::Failing => {
             format!("Serving credentials until {until}, but they cannot be renewed{reason}")
         }
-        Phase::Expired => format!("The credentials have expired and cannot be renewed{reason}"),
+        Phase::Expired => format!("The credentials are at their end and cannot be renewed{reason}"),
     }
 }
 
@@ -202,7 +202,7 @@ mod tests {
             (Phase::Pending, true, "Waiting for the first credentials: "),
             (Phase::Fresh, false, "Serving credentials until "),
             (Phase::Failing, true, "Serving credentials until "),
-            (Phase::Expired, true, "The credentials have expired"),
+            (Phase::Expired, true, "The credentials are at their end"),
         ] {
             let status = status(&health(phase, failed));
             assert!(status.starts_with(begins), "{status}");

@@ -154,7 +154,7 @@ impl Sts {
             // At most the requested duration: a wrong clock of the service must not extend the lifetime.
             Lease::new(credentials, requested, role.duration, host).ok_or_else(|| {
                 let message = format!(
-                    "{action} at {host} answered with credentials that have already expired"
+                    "{action} at {host} answered with credentials that have expired, or do so within a second"
                 );
                 let failure = Failure::new(Stage::Answer, LocalCode::ExpiredAnswer, message);
                 wire::with_request_id(failure, success.response, secrets)

@@ -139,6 +139,8 @@ const CASES: &[Case] = &[
     variables(&[ARN, ID, SECRET, ("https_proxy", "http://me:planted-word@proxy:3128\r")], &["https_proxy: it contains a blank or a line break"]),
     variables(&[ARN, ID, SECRET, ("ALL_PROXY", "http:/proxy:3128")], &["ALL_PROXY: it has one slash instead of two"]),
     variables(&[ARN, ID, SECRET, ("ALL_PROXY", "socks5://proxy:1080")], &["ALL_PROXY: its scheme is neither http nor https"]),
+    // A file that cannot be read may hold a role and an identity.
+    Case { args: &["--log-level", "loud"], env: &[], toml: "role.arn = ", errors: &["FILE: line 1 is not TOML", "--log-level: `loud`"] },
     // STS.
     flag(&["--sts-endpoint", "http://sts.aliyuncs.com"], &["--sts-endpoint: it is not an STS endpoint: plain http"]),
     flag(&["--sts-endpoint", "https://me:planted-word@sts.aliyuncs.com"], &["--sts-endpoint: it is not an STS endpoint: it contains a user name"]),
@@ -153,7 +155,8 @@ const CASES: &[Case] = &[
     flag(&["--ca-file", "/dev/zero"], &["--ca-file: cannot read certificates from /dev/zero: it is not a regular file; set"]),
     flag(&["--policy-file", "/dev/zero"], &["--policy-file: cannot read /dev/zero: it is not a regular file; correct"]),
     // Listeners.
-    flag(&["--listen", "localhost:7002"], &["--listen: `localhost:7002` is not an address; write an IP address and a port"]),
+    flag(&["--listen", "localhost"], &["--listen: `localhost` is not an address; write an IP address and a port"]),
+    flag(&["--listen", ":7002"], &["--listen: `:7002` has no IP address; write 127.0.0.1:7002 for this machine, or 0.0.0.0:7002 for all of its addresses"]),
     flag(&["--listen", "7002"], &["--listen: `7002` is not an address"]),
     flag(&["--listen", "0.0.0.0:7002"], &["--listen: 0.0.0.0 can be reached from other machines; listen on 127.0.0.1, or set serve.allow_remote",
         "RAM_SIDECAR_KEY: other machines can reach 0.0.0.0, so serve.key must be a random secret of at least 128 bits"]),

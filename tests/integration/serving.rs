@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use serde_json::Value;
 
 use crate::http;
-use crate::support::{Daemon, eventually, run};
+use crate::support::{Daemon, eventually, run, unused_address};
 
 /// Free ports on both listeners.
 pub(crate) const LISTEN: [&str; 4] = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
@@ -356,6 +356,85 @@ fn port_in_use_is_reported_with_its_setting() {
             "{stderr}"
         );
         assert!(stderr.contains(setting), "{stderr}");
+    }
+}
+
+#[test]
+fn the_holder_of_a_port_is_named_and_localhost_means_both_addresses() {
+    let port = unused_address().port();
+    let localhost = format!("localhost:{port}");
+    let daemon = Daemon::spawn(
+        &[
+            "--sandbox",
+            "--listen",
+            &localhost,
+            "--admin-listen",
+            "127.0.0.1:0",
+        ],
+        &[],
+    );
+    daemon.uri();
+    for ip in ["127.0.0.1", "[::1]"] {
+        let address = format!("{ip}:{port}");
+        let reply = http::get(address.parse().unwrap(), "/");
+        assert_eq!(reply.status, 404, "{address}");
+    }
+    let admin = daemon.admin().to_string();
+    for args in [
+        ["--listen", &localhost, "--admin-listen", "off"],
+        ["--listen", "127.0.0.1:0", "--admin-listen", &admin],
+    ] {
+        let (code, stderr) = run(&[&["--sandbox"], &args[..]].concat(), &[]);
+        assert_eq!(code, Some(71), "{stderr}");
+        assert!(
+            stderr.contains("a ram-sidecar holds it")
+                && stderr.contains("--listen 127.0.0.1:7012 --admin-listen 127.0.0.1:7013"),
+            "{stderr}"
+        );
+    }
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = other.local_addr().unwrap().to_string();
+    let (_, stderr) = run(
+        &[
+            "--sandbox",
+            "--admin-listen",
+            &other,
+            "--listen",
+            "127.0.0.1:0",
+        ],
+        &[],
+    );
+    assert!(
+        stderr.contains("a program other than ram-sidecar holds it"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn only_the_address_of_the_metadata_service_is_advised_to_be_added() {
+    for (args, advice) in [
+        (
+            [
+                "--admin-listen",
+                "192.0.2.44:7003",
+                "--listen",
+                "127.0.0.1:0",
+            ],
+            "write an address that this machine has, or change admin.listen",
+        ),
+        (
+            [
+                "--metadata-listen",
+                "100.100.100.200:80",
+                "--listen",
+                "127.0.0.1:0",
+            ],
+            "ip address add 100.100.100.200/32",
+        ),
+    ] {
+        let (code, stderr) = run(&[&["--sandbox"], &args[..]].concat(), &[]);
+        assert_eq!(code, Some(71), "{stderr}");
+        assert!(stderr.contains(advice), "{stderr}");
     }
 }
 

@@ -198,7 +198,7 @@ async fn credentials_expire_on_time_while_sts_is_unreachable() {
         (503, "InternalError".to_owned())
     );
     assert_eq!(daemon.probe("/ready").text("phase"), "expired");
-    daemon.logged("The credentials have expired");
+    daemon.logged("The credentials are at their end");
 
     sts.clear_faults();
     eventually("it recovers", || {

@@ -11,7 +11,14 @@ use crate::server::token_file::TokenFile;
 use super::{accept, list, one_of};
 
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| {
+    // Without a look-up: both addresses of loopback, of which 127.0.0.1 stands for both.
+    let numeric = text
+        .strip_prefix("localhost:")
+        .map(|port| format!("127.0.0.1:{port}"));
+    numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
+        if let Some(port) = text.strip_prefix(':') {
+            return format!("`{text}` has no IP address; write 127.0.0.1:{port} for this machine, or 0.0.0.0:{port} for all of its addresses");
+        }
         format!("`{text}` is not an address; write an IP address and a port, like 127.0.0.1:7002 or [::1]:7002")
     })
 }

@@ -166,6 +166,6 @@ async fn expiry_is_logged_when_it_happens_and_not_at_the_next_attempt() {
     simulation.run(99).await;
     log.take();
     simulation.run(2).await;
-    assert_line(&log.take(), "ERROR", "The credentials have expired");
+    assert_line(&log.take(), "ERROR", "The credentials are at their end");
     assert_eq!(simulation.attempts().len(), 1);
 }

@@ -221,7 +221,9 @@ async fn sts_token_is_passed_through_only_with_an_expiry_and_assumes_a_role_with
     let home = Home::new("default", &[sts_token(&credentials, expired)]);
     let message = refused(&home.daemon(&sts, &[], &[]), "ExpiredAnswer");
     assert!(
-        message.contains("the profile default returned credentials that have already expired"),
+        message.contains(
+            "the profile default returned credentials that have expired, or do so within a second"
+        ),
         "{message}"
     );
 }

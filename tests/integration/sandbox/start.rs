@@ -98,7 +98,7 @@ fn an_address_in_use_is_reported_with_the_flag_that_changes_it() {
             "{message}"
         );
         assert!(
-            message.ends_with(&format!("stop what uses it, or change {setting}")),
+            message.ends_with(&format!(", or change {setting}")),
             "{message}"
         );
     }
