@@ -46,7 +46,6 @@ pub(super) fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Upstream,
     };
     let identity = kind.and_then(|kind| identity::read(checker, kind, input, &outbound));
     let signature = checker.value(&settings::STS_SIGNATURE);
-    (roots?, proxy?);
     Ok(Upstream::Cloud(Box::new(Cloud {
         role: match choice? {
             Choice::Role(role) => Some(role),
@@ -56,7 +55,10 @@ pub(super) fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Upstream,
         identity: identity?,
         endpoints: endpoints?,
         signature: signature?,
-        outbound,
+        outbound: Outbound {
+            roots: roots?,
+            proxy: proxy?,
+        },
     })))
 }
 
