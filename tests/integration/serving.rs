@@ -411,6 +411,24 @@ fn the_holder_of_a_port_is_named_and_localhost_means_both_addresses() {
 }
 
 #[test]
+fn an_unknown_variable_is_warned_of_with_the_nearest() {
+    let daemon = sandbox(
+        &[],
+        &[
+            ("RAM_SIDECAR_DRIAN", "5s"),
+            ("RAM_SIDECAR_PORT", "tcp://10.0.0.1:80"),
+        ],
+    );
+    let line = daemon.logged("is not a variable of ram-sidecar");
+    assert!(
+        line.contains("RAM_SIDECAR_DRIAN") && line.contains("did you mean RAM_SIDECAR_DRAIN?"),
+        "{line}"
+    );
+    daemon.uri();
+    assert!(!daemon.stderr().contains("RAM_SIDECAR_PORT"));
+}
+
+#[test]
 fn only_the_address_of_the_metadata_service_is_advised_to_be_added() {
     for (args, advice) in [
         (

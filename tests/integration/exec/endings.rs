@@ -109,6 +109,7 @@ fn what_only_a_person_can_mend_ends_exec_at_once() {
             complaint.contains(reason) && !complaint.contains("none within"),
             "{complaint}"
         );
+        assert_eq!(complaint.matches(reason).count(), 1, "{complaint}");
     }
     // No credentials are waited for either.
     let mut command = exec(
