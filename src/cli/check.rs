@@ -61,7 +61,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let checked = checked(given, Vec::new());
     let config = checked.outcome.as_ref().ok();
     process::protect(config.is_some_and(|config| config.upstream.runs_programs()));
-    let report = block_on(0, with_progress(report(given, checked)))?;
+    let report = block_on(Some(0), with_progress(report(given, checked)))?;
     let text = if given.get_flag("json") {
         report.json()
     } else {

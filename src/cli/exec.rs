@@ -139,7 +139,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     for warning in exposure::warnings(given, &config) {
         warn!("{warning}");
     }
-    match block_on(runtime::files(&config), exec(config, options))?? {
+    match block_on(Some(runtime::files(&config)), exec(config, options))?? {
         Ending::Code(code) => Ok(ExitCode::from(code)),
         Ending::Interrupted => {
             // It returns only if it failed.

@@ -112,7 +112,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
         process::protect(false);
     }
     let credentials =
-        block_on(0, obtain(origin))?.map_err(|error| Error::Unavailable(error.into()))?;
+        block_on(Some(0), obtain(origin))?.map_err(|error| Error::Unavailable(error.into()))?;
     let text = format.printed(&credentials);
     print(&text, "the credentials")?;
     if !text.ends_with(b"\n") {

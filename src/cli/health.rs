@@ -41,7 +41,7 @@ fn define(command: clap::Command) -> clap::Command {
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let admin = Admin::of(given)?;
     let probe = given.get_one::<String>("probe").map_or("", String::as_str);
-    block_on(0, admin.ask(Method::GET, &format!("/{probe}")))?
+    block_on(None, admin.ask(Method::GET, &format!("/{probe}")))?
         .map_err(|error| Error::Unhealthy(error.into()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -53,7 +53,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     })?;
     process::protect(false);
     terminal::start_log(&alone.log);
-    block_on(0, serve(alone.sandbox))??;
+    block_on(Some(0), serve(alone.sandbox))??;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -45,7 +45,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
         warn!("{warning}");
     }
     let is_service = variable("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty());
-    block_on(runtime::files(&config), serve(config, is_service))??;
+    block_on(Some(runtime::files(&config)), serve(config, is_service))??;
     Ok(ExitCode::SUCCESS)
 }
 

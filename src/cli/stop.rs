@@ -27,7 +27,7 @@ pub(super) const COMMAND: Command = Command {
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let admin = Admin::of(given)?;
-    block_on(0, admin.ask(Method::POST, "/stop"))?
+    block_on(None, admin.ask(Method::POST, "/stop"))?
         .map_err(|error| Error::Unavailable(error.into()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -37,7 +37,7 @@ fn define(command: clap::Command) -> clap::Command {
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let admin = Admin::of(given)?;
-    block_on(0, wait(&admin, given_timeout(given)))??;
+    block_on(None, wait(&admin, given_timeout(given)))??;
     Ok(ExitCode::SUCCESS)
 }
 
