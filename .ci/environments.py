@@ -150,7 +150,7 @@ def pairwise(dimensions, done):
             ]
             row[dimension] = max(possible, key=lambda value: len(of({**row, dimension: value}) & pairs))
         pairs -= of(row)
-        result.append(row)
+        result.append({dimension: row[dimension] for dimension in dimensions})
     return result
 
 
@@ -418,7 +418,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         connection.request("POST", self.path, body, dict(self.headers))
         response = connection.getresponse()
         content = response.read()
-        self.send_response(response.status)
+        self.send_response_only(response.status)
         for name in "Content-Type", "Date":
             if value := response.getheader(name):
                 self.send_header(name, value)
@@ -564,9 +564,9 @@ def row_of(directory, plan):
     environment = {
         "ALIBABA_CLOUD_STS_ENDPOINT": f"https://{STS}",
         "RAM_SIDECAR_CA_FILE": "/ca.pem",
-        "RAM_SIDECAR_FILE": "/tmp/credentials",
-        "RAM_SIDECAR_STATE": "/tmp/state",
     }
+    if row["place"] not in ("read-only root", "no /tmp"):
+        environment.update(RAM_SIDECAR_FILE="/tmp/credentials", RAM_SIDECAR_STATE="/tmp/state")
     if row["place"] != "no HOME":
         environment["HOME"] = "/"
     if row["loopback"] == "only ::1":

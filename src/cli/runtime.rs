@@ -13,9 +13,9 @@ use crate::config::Config;
 /// Runs a future to its end on one thread.
 ///
 /// Beside it there is a blocking thread for each of `files`, whose file systems may hang, and a few for the identity and the
-/// look-up of callers; without `files` there is no blocking work. They start when they are needed, and stay: when no other
-/// can be started, they do its work. At the end, a write in progress is finished, but a file system that hangs keeps
-/// the process from ending for a second at most.
+/// look-up of callers; without `files` there is no blocking work. They start when they are needed, and stay: when no other can
+/// be started, they do its work. At the end, a write in progress is finished, but a file system that hangs keeps the process
+/// from ending for a second at most.
 pub(super) fn block_on<T>(
     files: Option<usize>,
     future: impl Future<Output = T>,
