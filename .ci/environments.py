@@ -141,7 +141,7 @@ def pairwise(dimensions, done):
         pairs -= of(row)
     # The dimensions with most values first, because the others fit around them.
     order = sorted(dimensions, key=lambda dimension: -len(dimensions[dimension]))
-    result = []
+    result, used = [], collections.Counter()
     while pairs:
         row = dict(min(pairs))
         for dimension in order:
@@ -152,8 +152,12 @@ def pairwise(dimensions, done):
                 for value in dimensions[dimension]
                 if not any(contradict((dimension, value), item) for item in row.items())
             ]
-            row[dimension] = max(possible, key=lambda value: len(of({**row, dimension: value}) & pairs))
+            # Of equal ones the value that has been used least.
+            row[dimension] = max(
+                possible, key=lambda value: (len(of({**row, dimension: value}) & pairs), -used[dimension, value])
+            )
         pairs -= of(row)
+        used.update(row.items())
         result.append({dimension: row[dimension] for dimension in dimensions})
     return result
 
@@ -183,7 +187,7 @@ def make_root(kept, row, files):
         target = f"{root}/{entry.name}"
         if entry.is_symlink():
             os.symlink(os.readlink(entry.path), target)
-        elif entry.name in ("usr", "bin"):
+        elif entry.name in ("bin", "lib", "lib64", "sbin", "usr"):
             os.mkdir(target)
             mount(entry.path, target, flags=MS_BIND | MS_REC)
     place = row["place"]
@@ -718,8 +722,9 @@ CLOCKS = {"1970": 5, "2106": 2**32 - 4}
 
 def clock(directory, year):
     """Boots with this clock, in 2106 just before 32 bits overflow, and returns the outcome."""
-    accelerator = ["-accel", "kvm", "-cpu", "host"] if os.access("/dev/kvm", os.R_OK | os.W_OK) else ["-accel", "tcg"]
-    machine = ["qemu-system-x86_64", *accelerator, "-m", "256", "-nographic", "-no-reboot", "-nodefaults", "-serial", "stdio"]
+    # Emulated, because not every machine that builds may use KVM.
+    machine = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "256", "-no-reboot", "-nodefaults"]
+    machine += ["-display", "none", "-serial", "stdio"]
     machine += ["-kernel", f"{directory}/vmlinuz", "-initrd", f"{directory}/initrd"]
     machine += ["-append", f"console=ttyS0 quiet panic=-1 clock={CLOCKS[year]}"]
     run = subprocess.run(machine, stdin=subprocess.DEVNULL, capture_output=True, timeout=120)
@@ -763,13 +768,14 @@ def run(command, seconds):
 def matrix(directory, workers, static, dynamic, selected):
     """Runs every row whose name contains the selected text, and returns (name, expected, outcome, seconds) of each."""
     plans = []
+    # First, because they take longest.
+    if os.path.exists(f"{directory}/vmlinuz"):
+        plans += [(f"virtual machine, clock of {year}", "serves", ["clock", directory, year]) for year in CLOCKS]
     for number, row in enumerate(rows(dynamic is not None)):
         plan = {"row": row, "binary": static if row["build"] == "static" else dynamic, "sandbox": static, "user": 200000 + number}
         # The launcher itself needs what these rows take away.
         plan["trace"] = all(row[dimension] == ORDINARY[dimension] for dimension in ("limit", "confinement", "streams"))
         plans.append((name_of(row), expected(row), ["row", directory, json.dumps(plan)]))
-    if os.path.exists(f"{directory}/vmlinuz"):
-        plans += [(f"virtual machine, clock of {year}", "serves", ["clock", directory, year]) for year in CLOCKS]
     unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
     def one(plan):
@@ -850,8 +856,11 @@ def main(command, directory, *arguments):
         results = matrix(directory, int(workers), static, dynamic[0] if dynamic else None, selected)
         failed = report(results)
         print(f"{len(results)} environments in {time.monotonic() - since:.0f} s, {failed} not as expected")
-        if selected or failed:
-            sys.exit(failed > 0)
+        if failed:
+            sys.exit(1)
+        if selected or not dynamic:
+            print("not compared with the book, because not every row was run")
+            return
         compare(page(results), mode == "write")
 
 
