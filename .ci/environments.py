@@ -17,7 +17,6 @@ import http.server
 import itertools
 import json
 import os
-import platform
 import re
 import resource
 import shutil
@@ -297,13 +296,12 @@ def launch(plan):
 
 LIMIT = re.compile(r"(?P<kind>[A-Z]+) (?P<number>\d+)(?P<unit> MiB)?")
 
-# What Docker's profile refuses to a container without capabilities, as numbers of x86_64.
-DOCKER_REFUSES = {
-    **dict.fromkeys((101, 134, 135, 136, 139, 153, 154, 155, 156, 159, 161, 163, 164, 165, 166, 167, 168, 169, 170), "ptrace to sethostname"),
-    **dict.fromkeys((171, 172, 173, 174, 175, 176, 177, 178, 179, 180, 212, 227, 237, 238, 239, 246, 248, 249, 250), "modules, keys, memory policy"),
-    **dict.fromkeys((256, 272, 279, 298, 300, 303, 304, 305, 308, 310, 311, 312, 313, 320, 321, 323), "namespaces, perf, bpf"),
-    **dict.fromkeys((425, 426, 427, 428, 429, 430, 431, 432, 433, 442, 443), "io_uring and mounts"),
-}
+# What Docker's profile refuses to a container without capabilities, as numbers of x86_64: modules, mounts, clocks, swap,
+# accounting, the kernel's keys, policies of memory, namespaces, handles of files, perf, bpf, userfaultfd and io_uring.
+DOCKER_REFUSES = [
+    *(134, 136, 139, 153, 155, 156, 161, *range(163, 181), 212, 227, 237, 238, 239, 246, 248, 249, 250, 256, 272, 279),
+    *(298, 300, 303, 304, 305, 308, 310, 311, 312, 313, 320, 321, 323, *range(425, 434), 442, 443),
+]
 SOCKET, CLONE, CLONE3 = 41, 56, 435
 AF_NETLINK, AF_ALG, AF_VSOCK, NETLINK_SOCK_DIAG = 16, 38, 40, 4
 TIMERFD = (283, 286, 287)
@@ -861,6 +859,10 @@ def main(command, directory, *arguments):
     elif command == "run":
         workers, selected, mode, static, *dynamic = arguments
         certificates(directory)
+        # For the rows, whose mounts end with their namespaces.
+        scratch = tempfile.TemporaryDirectory(prefix="environments-")
+        os.chmod(scratch.name, 0o755)
+        os.environ["TMPDIR"] = scratch.name
         since = time.monotonic()
         results = matrix(directory, int(workers), static, dynamic[0] if dynamic else None, selected)
         failed = report(results)
