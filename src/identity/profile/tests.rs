@@ -242,10 +242,8 @@ fn missing_field_of_a_profile_is_named_and_no_value_is_quoted() {
         ),
     ] {
         let refusal = parse(&profiles).unwrap_err();
-        assert!(
-            refusal.contains(reason) && !refusal.contains("planted"),
-            "{refusal}"
-        );
+        assert!(refusal.contains(reason), "{refusal}");
+        assert!(!refusal.contains("planted"), "{refusal}");
     }
 }
 
