@@ -12,7 +12,8 @@ use ram_sidecar_fuzz::sections;
 
 fuzz_target!(|data: &[u8]| {
     let parts = sections(data);
-    let text = |index: usize| String::from_utf8_lossy(parts.get(index).copied().unwrap_or_default());
+    let text =
+        |index: usize| String::from_utf8_lossy(parts.get(index).copied().unwrap_or_default());
     let (file, listed, name) = (text(0), text(1), text(2));
     let name = name.trim_end_matches('\n');
 
@@ -36,7 +37,11 @@ fuzz_target!(|data: &[u8]| {
         let mut answer = query.clone();
         answer[2] |= 0x80;
         for (at, byte) in head.iter().enumerate() {
-            answer[3 + at] = if (4..6).contains(&(3 + at)) { query[3 + at] } else { *byte };
+            answer[3 + at] = if (4..6).contains(&(3 + at)) {
+                query[3 + at]
+            } else {
+                *byte
+            };
         }
         answer.extend_from_slice(body);
         if let Some(Answer::Addresses(found)) = question.answer(7, &answer) {
