@@ -50,7 +50,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let options = settings::webhook(&input, defaults(given))?;
     process::protect(false);
     terminal::start_log(&options.log);
-    block_on(Some(0), webhook::run(options))??;
+    block_on(None, webhook::run(options))??;
     Ok(ExitCode::SUCCESS)
 }
 
