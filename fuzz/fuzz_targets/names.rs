@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     assert!((1..=5).contains(&configuration.attempts));
     let candidates = configuration.candidates(name);
     assert!((1..=configuration.search.len() + 1).contains(&candidates.len()));
-    hosts::addresses(&listed, name);
+    hosts::addresses(listed.as_bytes(), name).expect("memory can be read");
 
     let message = parts.get(3).copied().unwrap_or_default();
     for kind in [Kind::A, Kind::Aaaa] {

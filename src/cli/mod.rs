@@ -34,6 +34,7 @@ use std::process::ExitCode;
 use clap::ArgMatches;
 
 pub use self::error::Error;
+use crate::system::random;
 
 /// A command of the program.
 struct Command {
@@ -53,6 +54,9 @@ struct Command {
 
 /// Parses the command line and runs its command.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Error> {
+    random::require().map_err(|error| {
+        Error::System(format!("{error}; permit it in the seccomp filter of this process").into())
+    })?;
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let matches = command().try_get_matches_from(&arguments);
     let matches = matches.map_err(|error| hint::with_position(error, &arguments))?;

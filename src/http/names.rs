@@ -11,13 +11,15 @@ mod order;
 #[cfg(test)]
 mod tests;
 
+use std::fs::File;
 use std::future::Future;
+use std::io::{self, BufReader, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustix::fs::{CWD, OFlags};
 use tokio::time::{Instant, timeout};
 
 use self::configuration::Configuration;
@@ -66,13 +68,29 @@ impl Resolve for Resolver {
 
 async fn resolve(name: &str, deadline: Instant) -> Found {
     let host = process::host_name();
-    let mut addresses = known(name, &read("/etc/hosts"), &host);
+    let listed = open("/etc/hosts").and_then(|file| match file {
+        Some(file) => hosts::addresses(BufReader::new(file), bare(name)),
+        None => Ok(Vec::new()),
+    });
+    let (listed, unread) = match listed {
+        Ok(listed) => (listed, None),
+        Err(error) => (Vec::new(), Some(error)),
+    };
+    let mut addresses = known(bare(name), listed, &host);
     if addresses.is_empty() {
-        let configuration = Configuration::parse(&read("/etc/resolv.conf"), &host);
+        let configuration = configuration(&host);
         let network = Network {
             use_vc: configuration.use_vc,
         };
-        addresses = ask_dns(name, &configuration, &network, deadline).await?;
+        addresses = ask_dns(name, &configuration, &network, deadline)
+            .await
+            .map_err(|error| match unread {
+                Some(unread) => Error::Unanswered {
+                    reason: format!("{error}; /etc/hosts cannot be read: {unread}"),
+                    is_silent: false,
+                },
+                None => error,
+            })?;
     }
     order::sort(&mut addresses);
     // The time for connecting is divided among them.
@@ -80,19 +98,35 @@ async fn resolve(name: &str, deadline: Instant) -> Found {
     Ok(addresses)
 }
 
-/// Returns the content of a file; nothing if it cannot be read, as if it were not there.
-fn read(path: &str) -> String {
-    let content = file::read_regular(Path::new(path), MAX_FILE);
-    content.map_or_else(
-        |_| String::new(),
-        |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-    )
+fn configuration(host: &str) -> Configuration {
+    let mut text = Vec::new();
+    let read = open("/etc/resolv.conf").and_then(|file| {
+        let file = file.map(|file| file.take(MAX_CONFIGURATION));
+        file.map_or(Ok(0), |mut file| file.read_to_end(&mut text))
+    });
+    let mut configuration = Configuration::parse(&String::from_utf8_lossy(&text), host);
+    if let Err(error) = read {
+        configuration.assumed = Some(format!("cannot be read: {error}"));
+    }
+    configuration.overridden(|name| std::env::var(name).ok())
 }
 
-/// Returns the addresses of a name that need not be asked for.
-fn known(name: &str, hosts: &str, host: &str) -> Vec<IpAddr> {
-    let name = name.strip_suffix('.').unwrap_or(name);
-    let listed = hosts::addresses(hosts, name);
+/// Opens a file; what is not a regular file, such as `/dev/null`, counts as absent.
+fn open(path: &str) -> io::Result<Option<File>> {
+    match file::open_regular_at(CWD, path, OFlags::empty()) {
+        Ok(file) => Ok(Some(file)),
+        Err(file::Error::Io(error)) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Returns a name without the dot at its end.
+fn bare(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// Returns the addresses of a name that need not be asked for: those that are listed, or those of this machine.
+fn known(name: &str, listed: Vec<IpAddr>, host: &str) -> Vec<IpAddr> {
     let is = |own: &str| name.eq_ignore_ascii_case(own);
     let top = name.rsplit('.').next().unwrap_or_default();
     if listed.is_empty() && (is(host) || top.eq_ignore_ascii_case("localhost")) {
@@ -168,8 +202,11 @@ async fn addresses(
     let mut ipv4 = std::pin::pin!(ipv4);
     let (one, other) = tokio::select! {
         biased;
-        one = &mut ipv4 => { let other = other_kind(&one, ipv6).await; (one, other) }
-        one = &mut ipv6 => { let other = other_kind(&one, ipv4).await; (one, other) }
+        one = &mut ipv4 => { let other = other_kind(&one, ipv6, ask, deadline).await; (one, other) }
+        one = &mut ipv6 => { let other = other_kind(&one, ipv4, ask, deadline).await; (one, other) }
+    };
+    let Some(other) = other else {
+        return one;
     };
     match (one, other) {
         (Ok(one), Ok(other)) => Ok([one, other].concat()),
@@ -180,11 +217,32 @@ async fn addresses(
 
 type Found = Result<Vec<IpAddr>, Error>;
 
-/// Waits for the addresses of the other kind, and not for long if there are some of `one` already.
-async fn other_kind(one: &Found, other: impl Future<Output = Found>) -> Found {
+/// Waits for the answer for the other kind of address. Returns `None` if it does not matter any more.
+async fn other_kind(
+    one: &Found,
+    other: impl Future<Output = Found>,
+    ask: &impl Ask,
+    deadline: Instant,
+) -> Option<Found> {
     match one {
-        Ok(_) => timeout(OTHER_KIND, other).await.unwrap_or(Ok(Vec::new())),
-        Err(_) => other.await,
+        Ok(found) if found.iter().any(|ip| ask.has_route(*ip)) => {
+            timeout(OTHER_KIND, other).await.ok()
+        }
+        // Of no kind.
+        Err(Error::NoSuchName(_)) => None,
+        // Time remains to ask for another name.
+        Err(Error::NoAddress(server)) => {
+            let half = deadline.saturating_duration_since(Instant::now()) / 2;
+            Some(timeout(half, other).await.unwrap_or_else(|_| {
+                Err(Error::Unanswered {
+                    reason: format!(
+                        "the name server {server} answered for one kind of address only"
+                    ),
+                    is_silent: true,
+                })
+            }))
+        }
+        _ => Some(other.await),
     }
 }
 
@@ -195,11 +253,12 @@ fn unanswered(configuration: &Configuration, reasons: &[(SocketAddr, Reason)]) -
     }) {
         return Error::Random(reason);
     }
-    let assumed = if configuration.is_assumed {
-        " (assumed, because /etc/resolv.conf names none)"
-    } else {
-        ""
-    };
+    let assumed = configuration
+        .assumed
+        .as_ref()
+        .map_or_else(String::new, |why| {
+            format!(" (assumed, because /etc/resolv.conf {why})")
+        });
     let told = |(server, reason): &(SocketAddr, Reason)| {
         format!("the name server {}{assumed} {reason}", server.ip())
     };
@@ -212,8 +271,8 @@ fn unanswered(configuration: &Configuration, reasons: &[(SocketAddr, Reason)]) -
 /// When one kind of address is known, the other is waited for so long: some servers never answer for IPv6.
 const OTHER_KIND: Duration = Duration::from_millis(300);
 
-/// Lists that block advertisements have a few megabytes.
-const MAX_FILE: usize = 16 << 20;
+/// In bytes.
+const MAX_CONFIGURATION: u64 = 1 << 20;
 
 /// As many as can be tried within the timeout of connecting.
 const MAX_ADDRESSES: usize = 8;

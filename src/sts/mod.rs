@@ -89,9 +89,10 @@ impl Sts {
         Some((self.endpoints.get(state)?.endpoint.host(), took))
     }
 
-    /// Returns how far the wall clock is ahead of that of the endpoint last called, if its response had a date.
+    /// Returns how far the wall clock is ahead of that of the endpoint last called, at least, if its response had a date.
     pub fn skew(&self) -> Option<TimeDelta> {
-        self.endpoints.get(self.last_call?.0)?.skew
+        let (state, took) = self.last_call?;
+        Some(wire::certain(self.endpoints.get(state)?.skew?, took))
     }
 
     /// Calls AssumeRole, signed with `keys`.

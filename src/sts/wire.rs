@@ -131,6 +131,19 @@ pub fn skew(
     (skew.abs() < TimeDelta::days(36_500)).then_some(skew)
 }
 
+/// Returns how much of a skew is not explained by the time that the call took, at any moment of which the response was dated.
+pub fn certain(skew: TimeDelta, round_trip: Duration) -> TimeDelta {
+    let half = TimeDelta::from_std(round_trip / 2).unwrap_or(TimeDelta::MAX);
+    let error = half
+        .checked_add(&TimeDelta::milliseconds(500))
+        .unwrap_or(half);
+    match skew {
+        ahead if ahead > error => ahead - error,
+        behind if behind < -error => behind + error,
+        _ => TimeDelta::zero(),
+    }
+}
+
 /// Reads the credentials of a response with status 200, or returns a failure with the reason.
 ///
 /// `issued_at` is the time of the request by the clock of STS. `secrets` are those of the request, which the service may
@@ -427,6 +440,20 @@ mod tests {
         assert_eq!(ahead(TimeDelta::zero()), None);
         assert_eq!(learned(DateTime::<Utc>::MAX_UTC), None);
         assert_eq!(learned(DateTime::<Utc>::MIN_UTC), None);
+    }
+
+    #[test]
+    fn a_slow_response_is_not_taken_for_skew() {
+        for (skew, took, certain) in [
+            (-2500, 4000, 0),
+            (2500, 4000, 0),
+            (2600, 4000, 100),
+            (-1_202_500, 4000, -1_200_000),
+            (400, 0, 0),
+        ] {
+            let skew = super::certain(TimeDelta::milliseconds(skew), Duration::from_millis(took));
+            assert_eq!(skew, TimeDelta::milliseconds(certain));
+        }
     }
 
     #[test]

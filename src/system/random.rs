@@ -1,5 +1,6 @@
 //! Random numbers from the system call `getrandom`, which needs no file below `/dev`.
 
+use std::fs::File;
 use std::io;
 
 use rustix::io::Errno;
@@ -15,6 +16,13 @@ pub fn bytes<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     fill(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Fails where there is no randomness at all: Rust's standard library would panic, which asks both the system call and the file.
+pub fn require() -> Result<(), Error> {
+    bytes::<1>()
+        .map(drop)
+        .or_else(|error| File::open("/dev/urandom").map(drop).map_err(|_| error))
 }
 
 /// Fills a buffer with random bytes.

@@ -5,7 +5,7 @@ pub mod relay;
 use std::io;
 use std::sync::Arc;
 
-use signal_hook::consts::SIGXFSZ;
+use signal_hook::consts::{SIGALRM, SIGIO, SIGPROF, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ};
 use tokio::signal::unix::{self, SignalKind};
 
 /// Lets a write beyond the limit on the size of files fail with an error, instead of ending the process by a signal.
@@ -13,6 +13,15 @@ use tokio::signal::unix::{self, SignalKind};
 /// Programs that are started later have the default again, because it is caught and not ignored. Errors are ignored.
 pub fn survive_file_size_limit() {
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
+
+/// Lets signals without a meaning here pass that would end the process.
+fn survive_others() {
+    for signal in [
+        SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGIO,
+    ] {
+        let _ = signal_hook::flag::register(signal, Arc::default());
+    }
 }
 
 /// Receives the signals that stop the daemon or renew its credentials. Works as process 1 of a container.
@@ -33,8 +42,9 @@ pub enum Request {
 }
 
 impl Signals {
-    /// Starts listening. Must be called within a runtime.
+    /// Starts listening, and survives every other signal that can be caught. Must be called within a runtime.
     pub fn new() -> io::Result<Self> {
+        survive_others();
         Ok(Self {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,

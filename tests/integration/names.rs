@@ -189,7 +189,7 @@ mod inside {
         machine.resolv_conf("");
         machine.resolv_conf("# nothing");
         let failure = refusal("silent.example");
-        let reason = "the name server 127.0.0.1 (assumed, because /etc/resolv.conf names none)";
+        let reason = "the name server 127.0.0.1 (assumed, because /etc/resolv.conf names none by its IP address)";
         assert!(failure.contains(reason), "{failure}");
     }
 

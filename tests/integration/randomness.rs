@@ -1,11 +1,11 @@
 //! Random numbers come from the system call, and where that fails nothing else is blamed.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::access::has;
 use crate::namespace;
 use crate::serving::sandbox;
-use crate::support::{command, required, under};
+use crate::support::{Scratch, command, required, under};
 
 #[test]
 fn without_dev_credentials_are_served() {
@@ -13,15 +13,48 @@ fn without_dev_credentials_are_served() {
     namespace::passes_with_network_and_mounts(module, "without_dev_credentials_are_served");
 }
 
+#[test]
+fn without_any_randomness_the_reason_is_told() {
+    if !required("strace", has("strace")) {
+        return;
+    }
+    let module = concat!(module_path!(), "::in_own_namespace");
+    namespace::passes_with_network_and_mounts(module, "without_any_randomness_the_reason_is_told");
+}
+
 mod in_own_namespace {
     use super::*;
 
     #[test]
     #[ignore = "hides /dev: the test of the same name runs it in a namespace"]
-    fn without_dev_credentials_are_served() {
+    fn without_any_randomness_the_reason_is_told() {
+        hide_dev();
+        let scratch = Scratch::new();
+        let trace = scratch.path().join("trace");
+        let inject = "inject=getrandom:error=EPERM";
+        let filter = ["strace", "-f", "-o", trace.to_str().unwrap(), "-e", inject];
+        for name in ["serve", "check", "get"] {
+            let mut traced = under(&filter, &command(name, &["--sandbox"], &[]));
+            let output = traced.stdin(Stdio::piped()).output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(71), "{name}: {stderr}");
+            assert_eq!(
+                stderr.trim_end(),
+                "ram-sidecar: the system call getrandom, which provides random numbers, fails: Operation not permitted (os error 1); permit it in the seccomp filter of this process"
+            );
+        }
+    }
+
+    fn hide_dev() {
         let mut mount = Command::new("mount");
         let mounted = mount.args(["-t", "tmpfs", "none", "/dev"]).status();
         assert!(mounted.unwrap().success());
+    }
+
+    #[test]
+    #[ignore = "hides /dev: the test of the same name runs it in a namespace"]
+    fn without_dev_credentials_are_served() {
+        hide_dev();
         let daemon = sandbox(&["--metadata-listen", "127.0.0.1:0"], &[]);
         daemon.uri();
         assert_eq!(daemon.credentials().status, 200);

@@ -304,6 +304,18 @@ fn sigterm_and_sigint_stop_the_daemon_at_once_with_exit_code_zero() {
 }
 
 #[test]
+fn signals_without_a_meaning_do_not_end_the_daemon() {
+    let daemon = sandbox(&[], &[]);
+    daemon.uri();
+    for name in [
+        "ALRM", "IO", "PROF", "USR1", "USR2", "VTALRM", "XCPU", "XFSZ",
+    ] {
+        daemon.signal(name);
+        assert_eq!(daemon.credentials().status, 200, "{name}");
+    }
+}
+
+#[test]
 fn draining_daemon_is_not_ready_but_serves_and_renews() {
     let mut daemon = sandbox(&["--drain", "5m"], &[]);
     daemon.uri();

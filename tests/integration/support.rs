@@ -183,12 +183,20 @@ impl Daemon {
     /// Sends the signal `name`: `HUP`, `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let signal = match name {
+            "ALRM" => Signal::ALARM,
             "CONT" => Signal::CONT,
             "HUP" => Signal::HUP,
             "INT" => Signal::INT,
+            "IO" => Signal::IO,
             "KILL" => Signal::KILL,
+            "PROF" => Signal::PROF,
             "STOP" => Signal::STOP,
             "TERM" => Signal::TERM,
+            "USR1" => Signal::USR1,
+            "USR2" => Signal::USR2,
+            "VTALRM" => Signal::VTALARM,
+            "XCPU" => Signal::XCPU,
+            "XFSZ" => Signal::XFSZ,
             _ => panic!("{name} is not a signal that tests send"),
         };
         let pid = i32::try_from(self.process.child.id())

@@ -12,8 +12,8 @@ use std::time::Duration;
 pub struct Configuration {
     /// In the order of preference; never empty.
     pub servers: Vec<SocketAddr>,
-    /// Whether the file names no server, so that one on this machine is assumed.
-    pub is_assumed: bool,
+    /// Why the file names no server, if it does not: one on this machine is assumed.
+    pub assumed: Option<String>,
     /// The domains, without a dot at the end.
     pub search: Vec<String>,
     /// A name with fewer dots is first searched for in the domains.
@@ -37,7 +37,7 @@ impl Configuration {
     pub fn parse(text: &str, host: &str) -> Self {
         let mut read = Self {
             servers: Vec::new(),
-            is_assumed: false,
+            assumed: None,
             search: Vec::new(),
             ndots: 1,
             timeout: Duration::from_secs(5),
@@ -59,8 +59,8 @@ impl Configuration {
                 Some("nameserver") if read.servers.len() < MAX_SERVERS => {
                     read.servers.extend(values.next().and_then(server));
                 }
-                Some("domain") => search = values.next().map(|domain| vec![bare(domain)]),
-                Some("search") => search = Some(values.map(bare).take(MAX_DOMAINS).collect()),
+                Some("domain") => search = domains(values.take(1)).or(search),
+                Some("search") => search = domains(values).or(search),
                 Some("options") => values.for_each(|option| read.set(option)),
                 _ => {}
             }
@@ -70,10 +70,23 @@ impl Configuration {
             domain.into_iter().collect()
         });
         if read.servers.is_empty() {
-            read.is_assumed = true;
+            read.assumed = Some("names none by its IP address".to_owned());
             read.servers.push((Ipv4Addr::LOCALHOST, PORT).into());
         }
         read
+    }
+
+    /// Applies the variables by which a process overrides the file.
+    #[must_use]
+    pub fn overridden(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let value = |name| variable(name).unwrap_or_default();
+        if let Some(search) = domains(value("LOCALDOMAIN").split_ascii_whitespace()) {
+            self.search = search;
+        }
+        for option in value("RES_OPTIONS").split_ascii_whitespace() {
+            self.set(option);
+        }
+        self
     }
 
     fn set(&mut self, option: &str) {
@@ -138,6 +151,12 @@ fn index_of(interface: &str) -> Option<u32> {
     let (family, kind) = (AddressFamily::INET, SocketType::DGRAM);
     let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None).ok()?;
     netdevice::name_to_index(socket, interface).ok()
+}
+
+/// Returns the domains of a list, or `None` if it has none.
+fn domains<'a>(words: impl Iterator<Item = &'a str>) -> Option<Vec<String>> {
+    let domains: Vec<_> = words.map(bare).take(MAX_DOMAINS).collect();
+    (!domains.is_empty()).then_some(domains)
 }
 
 /// Returns a domain without the dot at its end.
@@ -212,7 +231,7 @@ mod tests {
             let servers: Vec<_> = servers.iter().map(ToString::to_string).collect();
             assert_eq!(servers, *expected, "{text}");
         }
-        assert!(parsed("").is_assumed && !default().is_assumed);
+        assert!(parsed("").assumed.is_some() && default().assumed.is_none());
     }
 
     #[test]
@@ -254,7 +273,8 @@ mod tests {
         let cases: &[(&str, &str, &[&str])] = &[
             ("", "node", &[]),
             ("", "node.example.com", &["example.com"]),
-            ("search", "node.example.com", &[]),
+            ("search", "node.example.com", &["example.com"]),
+            ("search a\nsearch\ndomain", "node", &["a"]),
             ("search a b.", "node", &["a", "b"]),
             ("search a\nsearch b", "node", &["b"]),
             ("search a\ndomain b c", "node", &["b"]),
@@ -263,6 +283,20 @@ mod tests {
         for (text, host, expected) in cases {
             assert_eq!(Configuration::parse(text, host).search, *expected, "{text}");
         }
+    }
+
+    #[test]
+    fn variables_override_the_file() {
+        let file = parsed("nameserver 10.0.0.10\nsearch a\noptions ndots:5 attempts:3");
+        let read = file.clone().overridden(|name| match name {
+            "LOCALDOMAIN" => Some("b c".to_owned()),
+            "RES_OPTIONS" => Some("ndots:1 use-vc".to_owned()),
+            other => panic!("{other}"),
+        });
+        assert_eq!(read.search, ["b", "c"]);
+        assert!(read.ndots == 1 && read.use_vc && read.attempts == 3);
+        assert_eq!(file.clone().overridden(|_| None), file);
+        assert_eq!(file.clone().overridden(|_| Some(" ".to_owned())), file);
     }
 
     #[test]

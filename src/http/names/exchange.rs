@@ -4,25 +4,32 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::configuration::Configuration;
 use super::message::{Answer, Question};
+use super::order;
 use crate::system::random;
 
-/// Asks one server once.
+/// Asks one server.
 pub(super) trait Ask: Clone + Send + Sync + 'static {
-    /// Returns an answer that says whether there are addresses.
+    /// Returns an answer that says whether there are addresses. Repeats the question whenever `again` is notified.
     fn ask(
         &self,
         server: SocketAddr,
         question: Question,
+        again: Arc<Notify>,
     ) -> impl Future<Output = Result<Answer, Reason>> + Send;
+
+    /// Whether this machine has a route to an address.
+    fn has_route(&self, ip: IpAddr) -> bool;
 }
 
 /// Why a server has not answered.
@@ -69,7 +76,8 @@ impl From<io::Error> for Reason {
 /// Asks the servers in turn, as often as they are configured to be asked, until one of them answers.
 ///
 /// The first of them is that which answered last, by its index in `first`. Where the configured patience would not suffice to
-/// ask everybody until `deadline`, the next is asked earlier; whoever was asked may still answer meanwhile.
+/// ask everybody until `deadline`, the next is asked earlier; whoever was asked may still answer meanwhile. At most one socket
+/// is open for each server.
 ///
 /// Fails with the last reason of each server that was asked, in the order of the configuration.
 pub(super) async fn exchange(
@@ -86,51 +94,61 @@ pub(super) async fn exchange(
     let share = deadline.saturating_duration_since(Instant::now())
         / u32::try_from(turns.len()).unwrap_or(u32::MAX).max(1);
     let patience = configuration.timeout.min(share);
-
     let mut reasons: Vec<Option<Reason>> = vec![None; servers.len()];
+    // By server, while it is being asked.
+    let mut pending: Vec<Option<Arc<Notify>>> = vec![None; servers.len()];
     let mut asked = JoinSet::new();
     let mut next = Instant::now();
+    let mut end = deadline;
     loop {
-        if Instant::now() >= next
+        let now = Instant::now();
+        if now >= next
             && let Some(turn) = turns.next()
-            && let Some(&server) = servers.get(turn % servers.len())
+            && let index = turn % servers.len()
+            && let (Some(&server), Some(again)) = (servers.get(index), pending.get_mut(index))
         {
-            next = Instant::now() + patience;
-            let (ask, question, limit) = (ask.clone(), question.clone(), configuration.timeout);
-            asked.spawn(async move {
-                let answered = timeout(limit, ask.ask(server, question)).await;
-                (turn, answered.unwrap_or(Err(Reason::Silent)))
-            });
-            if let Some(reason) = reasons.get_mut(turn % servers.len()) {
+            next = now + patience;
+            if turns.is_empty() {
+                end = deadline.min(now + configuration.timeout);
+            }
+            if let Some(again) = again {
+                again.notify_one();
+            } else {
+                let again = Arc::clone(again.insert(Arc::default()));
+                let (ask, question) = (ask.clone(), question.clone());
+                asked.spawn(async move { (turn, ask.ask(server, question, again).await) });
+            }
+            if let Some(reason) = reasons.get_mut(index) {
                 reason.get_or_insert(Reason::Silent);
             }
         }
         tokio::select! {
             biased;
-            answered = asked.join_next(), if !asked.is_empty() => match answered {
-                Some(Ok((turn, Ok(answer)))) => {
-                    let index = turn % servers.len();
-                    first.store(index, Ordering::Relaxed);
-                    if let Some(&server) = servers.get(index) {
+            answered = asked.join_next(), if !asked.is_empty() => if let Some(Ok((turn, answered))) = answered {
+                let index = turn % servers.len();
+                match (answered, servers.get(index)) {
+                    (Ok(answer), Some(&server)) => {
+                        first.store(index, Ordering::Relaxed);
                         return Ok((answer, server));
                     }
-                }
-                Some(Ok((turn, Err(reason)))) => {
-                    if let Some(last) = reasons.get_mut(turn % servers.len()) {
-                        *last = Some(reason);
+                    (Err(reason), _) => {
+                        if let (Some(last), Some(again)) = (reasons.get_mut(index), pending.get_mut(index)) {
+                            *last = Some(reason);
+                            *again = None;
+                        }
+                        // Whoever was asked after it has its own time.
+                        if turn + 1 == turns.start {
+                            next = Instant::now();
+                        }
                     }
-                    // Whoever was asked after it has its own time.
-                    if turn + 1 == turns.start {
-                        next = Instant::now();
-                    }
+                    (Ok(_), None) => {}
                 }
-                Some(Err(_)) | None => {}
             },
             () = sleep_until(next), if !turns.is_empty() => {}
-            () = sleep_until(deadline), if !asked.is_empty() => break,
+            () = sleep_until(end), if !asked.is_empty() => break,
             else => break,
         }
-        if Instant::now() >= deadline {
+        if Instant::now() >= end {
             break;
         }
     }
@@ -147,12 +165,17 @@ pub(super) struct Network {
 }
 
 impl Ask for Network {
-    async fn ask(&self, server: SocketAddr, question: Question) -> Result<Answer, Reason> {
+    async fn ask(
+        &self,
+        server: SocketAddr,
+        question: Question,
+        again: Arc<Notify>,
+    ) -> Result<Answer, Reason> {
         let id = random::bytes().map_err(|error| Reason::Random(error.to_string()))?;
         let id = u16::from_be_bytes(id);
         let mut answer = Answer::Truncated;
         if !self.use_vc {
-            answer = over_udp(server, &question, id).await?;
+            answer = over_udp(server, &question, id, &again).await?;
         }
         if answer == Answer::Truncated {
             answer = over_tcp(server, &question, id).await?;
@@ -163,10 +186,19 @@ impl Ask for Network {
             Answer::Malformed | Answer::Truncated => Err(Reason::Malformed),
         }
     }
+
+    fn has_route(&self, ip: IpAddr) -> bool {
+        order::source(ip).is_some()
+    }
 }
 
 /// Waits for the answer as long as it takes: what others send is not from the server, or not the answer.
-async fn over_udp(server: SocketAddr, question: &Question, id: u16) -> Result<Answer, Reason> {
+async fn over_udp(
+    server: SocketAddr,
+    question: &Question,
+    id: u16,
+    again: &Notify,
+) -> Result<Answer, Reason> {
     let any: IpAddr = match server {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -174,10 +206,20 @@ async fn over_udp(server: SocketAddr, question: &Question, id: u16) -> Result<An
     // The kernel draws the port, and passes on only what comes from the server.
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
-    socket.send(&question.query(id)).await?;
+    let query = question.query(id);
+    socket.send(&query).await?;
     let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
-        let length = socket.recv(&mut buffer).await?;
+        let length = tokio::select! {
+            length = socket.recv(&mut buffer) => length?,
+            () = again.notified() => {
+                socket.send(&query).await?;
+                continue;
+            }
+        };
+        if length == MAX_DATAGRAM {
+            return Ok(Answer::Truncated);
+        }
         let message = buffer.get(..length).unwrap_or_default();
         if let Some(answer) = question.answer(id, message) {
             return Ok(answer);
@@ -197,5 +239,5 @@ async fn over_tcp(server: SocketAddr, question: &Question, id: u16) -> Result<An
     question.answer(id, &message).ok_or(Reason::Malformed)
 }
 
-/// A server sends no more than 512 bytes without being told that it may, and no network carries more than this in one piece.
+/// A server sends no more than 512 bytes without being told that it may. One that does anyway is asked over TCP.
 const MAX_DATAGRAM: usize = 1500;

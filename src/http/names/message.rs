@@ -70,7 +70,15 @@ impl Question {
     pub fn answer(&self, id: u16, message: &[u8]) -> Option<Answer> {
         let flags = number(message, 2)?;
         let is_answer = flags & (IS_ANSWER | OPERATION) == IS_ANSWER;
-        if number(message, 0)? != id || !is_answer || number(message, 4)? != 1 {
+        if number(message, 0)? != id || !is_answer {
+            return None;
+        }
+        // Some servers that refuse do not repeat the question.
+        let code = flags & CODE;
+        if code != 0 && number(message, 4)? == 0 && message.len() == HEADER {
+            return Some(refusal(code));
+        }
+        if number(message, 4)? != 1 {
             return None;
         }
         let start = HEADER + self.bytes.len();
@@ -87,8 +95,7 @@ impl Question {
                 let addresses = self.addresses(message, start);
                 addresses.map_or(Answer::Malformed, Answer::Addresses)
             }
-            (_, NO_SUCH_NAME) => Answer::NoSuchName,
-            (_, code) => Answer::Refused(code.to_be_bytes()[1]),
+            (_, code) => refusal(code),
         })
     }
 
@@ -115,6 +122,14 @@ impl Question {
             }
         }
         None
+    }
+}
+
+/// Returns what an answer with an error code says.
+fn refusal(code: u16) -> Answer {
+    match code {
+        NO_SUCH_NAME => Answer::NoSuchName,
+        code => Answer::Refused(code.to_be_bytes()[1]),
     }
 }
 
@@ -271,6 +286,21 @@ mod tests {
     const OTHER: &[u8] = b"\x05other\x07EXAMPLE\0";
     /// `example`, in the question.
     const THIRD: &[u8] = &[0xC0, 16];
+
+    #[test]
+    fn a_refusal_need_not_repeat_the_question() {
+        let question = question(Kind::A);
+        let head = |id: u16, code: u16| {
+            let words = [id, IS_ANSWER | code, 0, 0, 0, 0];
+            words
+                .iter()
+                .flat_map(|word| word.to_be_bytes())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(question.answer(ID, &head(ID, 5)), Some(Answer::Refused(5)));
+        assert_eq!(question.answer(ID, &head(ID + 1, 5)), None);
+        assert_eq!(question.answer(ID, &head(ID, 0)), None);
+    }
 
     #[test]
     fn query_has_the_bytes_of_the_standard() {

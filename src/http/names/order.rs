@@ -10,7 +10,7 @@ pub(super) fn sort(addresses: &mut [IpAddr]) {
 }
 
 /// Returns the address from which the kernel would call another. Sends nothing.
-fn source(ip: IpAddr) -> Option<IpAddr> {
+pub(super) fn source(ip: IpAddr) -> Option<IpAddr> {
     let any: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Notify;
+
 use super::exchange::Ask;
 use super::*;
 
@@ -71,7 +73,12 @@ impl Servers {
 }
 
 impl Ask for Servers {
-    async fn ask(&self, server: SocketAddr, question: Question) -> Result<Answer, Reason> {
+    async fn ask(
+        &self,
+        server: SocketAddr,
+        question: Question,
+        again: Arc<Notify>,
+    ) -> Result<Answer, Reason> {
         let IpAddr::V4(ip) = server.ip() else {
             panic!("{server}")
         };
@@ -86,14 +93,23 @@ impl Ask for Servers {
         }
         let name = name.join(".");
         let kind = if query[at + 2] == 1 { 4 } else { 6 };
-        if kind == 4 {
-            let entry = (self.elapsed(), server, name.clone());
-            self.asked.lock().unwrap().push(entry);
-        }
-        let Some((delay, says)) = self.answers.get(&(server, name, kind)) else {
-            return std::future::pending().await;
+        let asked = async {
+            loop {
+                if kind == 4 {
+                    let entry = (self.elapsed(), server, name.clone());
+                    self.asked.lock().unwrap().push(entry);
+                }
+                again.notified().await;
+            }
         };
-        tokio::time::sleep(Duration::from_millis(*delay)).await;
+        let Some((delay, says)) = self.answers.get(&(server, name.clone(), kind)) else {
+            return asked.await;
+        };
+        tokio::select! {
+            biased;
+            never = asked => return never,
+            () = tokio::time::sleep(Duration::from_millis(*delay)) => {}
+        }
         match says {
             Address(last) if kind == 4 => Ok(Answer::Addresses(vec![[10, 0, 0, *last].into()])),
             Address(last) => {
@@ -105,14 +121,21 @@ impl Ask for Servers {
             Fails => Err(Reason::Refused(2)),
         }
     }
+
+    fn has_route(&self, ip: IpAddr) -> bool {
+        ip != IpAddr::from([10, 0, 0, UNREACHABLE])
+    }
 }
+
+/// The last number of an address to which there is no route.
+const UNREACHABLE: u8 = 99;
 
 const ONE: &str = "nameserver 10.0.0.1\n";
 const TWO: &str = "nameserver 10.0.0.1\nnameserver 10.0.0.2\n";
 
 #[test]
 fn own_names_are_known_without_dns() {
-    let hosts = "10.0.0.7 node listed\n10.0.0.8 app.localhost";
+    let hosts = b"10.0.0.7 node listed\n10.0.0.8 app.localhost";
     let cases: &[(&str, &str, &[&str])] = &[
         ("listed", "", &["10.0.0.7"]),
         ("LISTED.", "", &["10.0.0.7"]),
@@ -127,7 +150,8 @@ fn own_names_are_known_without_dns() {
         ("pod.example", "pod", &[]),
     ];
     for (name, host, expected) in cases {
-        let found = known(name, hosts, host);
+        let listed = hosts::addresses(&hosts[..], bare(name)).unwrap();
+        let found = known(bare(name), listed, host);
         let found: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found, *expected, "{name}");
     }
@@ -152,6 +176,49 @@ async fn a_server_that_ignores_ipv6_costs_little() {
     // The other way round, and with an error instead of silence.
     let servers = Servers::new(&[(1, "a.b", 4, 0, Fails), (1, "a.b", 6, 10, Address(1))]);
     assert_eq!(servers.resolve("a.b", ONE).await, ("fd00::1".into(), 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_without_a_route_is_not_enough() {
+    let servers = Servers::new(&[
+        (1, "a.b", 4, 0, Address(UNREACHABLE)),
+        (1, "a.b", 6, 2000, Address(2)),
+    ]);
+    assert_eq!(
+        servers.resolve("a.b", ONE).await,
+        ("10.0.0.99 fd00::2".into(), 2000)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_about_ipv6_does_not_hide_the_name_from_a_search() {
+    let file = format!("{ONE}search x y\noptions ndots:5");
+    let found = [(1, "a.b", 4, 1, Address(3)), (1, "a.b", 6, 1, Nothing)];
+    // No kind of address exists: nothing is waited for.
+    let servers = Servers::new(
+        &[
+            &found[..],
+            &[
+                (1, "a.b.x", 4, 1, NoSuchName),
+                (1, "a.b.y", 4, 1, NoSuchName),
+            ],
+        ]
+        .concat(),
+    );
+    assert_eq!(servers.resolve("a.b", &file).await, ("10.0.0.3".into(), 3));
+    // Of one kind there is none, and of the other nothing is known: half of the time is for the name itself.
+    let servers = Servers::new(&[&found[..], &[(1, "a.b.x", 4, 0, Nothing)]].concat());
+    assert_eq!(
+        servers.resolve("a.b", &file).await,
+        ("10.0.0.3".into(), 2251)
+    );
+    let (reason, _) = Servers::new(&[(1, "a.b", 4, 0, Nothing)])
+        .resolve("a.b", ONE)
+        .await;
+    assert_eq!(
+        reason,
+        "the name server 10.0.0.1 answered for one kind of address only"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -267,7 +334,7 @@ async fn failures_are_told_by_server() {
     let (reason, _) = Servers::new(&[]).resolve("a.b", "").await;
     assert_eq!(
         reason,
-        "the name server 127.0.0.1 (assumed, because /etc/resolv.conf names none) did not answer"
+        "the name server 127.0.0.1 (assumed, because /etc/resolv.conf names none by its IP address) did not answer"
     );
 }
 
