@@ -23,7 +23,7 @@ use tokio::time::{Instant, timeout};
 use self::configuration::Configuration;
 use self::exchange::{Ask, Network, Reason, exchange};
 use self::message::{Answer, Kind, Question};
-use crate::system::{file, process, random};
+use crate::system::{file, process, random, remedy};
 
 /// The resolver of the HTTP client.
 #[derive(Debug)]
@@ -48,8 +48,28 @@ pub(super) enum Error {
         /// Whether one of the servers did not say anything.
         is_silent: bool,
     },
+    #[error(transparent)]
+    Own(#[from] Own),
+}
+
+/// Why this machine cannot ask anybody.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub(super) enum Own {
+    /// There are no random numbers for a query.
     #[error("{0}")]
     Random(String),
+    /// A limit keeps this process from reading the files or from asking.
+    #[error("{reason}")]
+    Limit {
+        reason: String,
+        remedy: &'static str,
+    },
+}
+
+impl From<random::Error> for Own {
+    fn from(error: random::Error) -> Self {
+        Self::Random(error.to_string())
+    }
 }
 
 impl Resolve for Resolver {
@@ -66,9 +86,9 @@ impl Resolve for Resolver {
 
 async fn resolve(name: &str, deadline: Instant) -> Found {
     let host = process::host_name();
-    let mut addresses = known(name, &read("/etc/hosts"), &host);
+    let mut addresses = known(name, &read("/etc/hosts")?, &host);
     if addresses.is_empty() {
-        let configuration = Configuration::parse(&read("/etc/resolv.conf"), &host);
+        let configuration = Configuration::parse(&read("/etc/resolv.conf")?, &host);
         let network = Network {
             use_vc: configuration.use_vc,
         };
@@ -80,13 +100,16 @@ async fn resolve(name: &str, deadline: Instant) -> Found {
     Ok(addresses)
 }
 
-/// Returns the content of a file; nothing if it cannot be read, as if it were not there.
-fn read(path: &str) -> String {
-    let content = file::read_regular(Path::new(path), MAX_FILE);
-    content.map_or_else(
-        |_| String::new(),
-        |bytes| String::from_utf8_lossy(&bytes).into_owned(),
-    )
+/// Returns the content of a file; nothing if it cannot be read, as if it were not there, unless a limit is why.
+fn read(path: &str) -> Result<String, Own> {
+    match file::read_regular(Path::new(path), MAX_FILE) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(file::Error::Io(error)) if let Some(remedy) = remedy::of(&error) => {
+            let reason = format!("cannot read {path}: {error}");
+            Err(Own::Limit { reason, remedy })
+        }
+        Err(_) => Ok(String::new()),
+    }
 }
 
 /// Returns the addresses of a name that need not be asked for.
@@ -110,7 +133,7 @@ async fn ask_dns(
 ) -> Found {
     let mut first = 0;
     if configuration.rotate {
-        let drawn = random::bytes().map_err(|error| Error::Random(error.to_string()))?;
+        let drawn = random::bytes().map_err(Own::from)?;
         first = usize::from(u16::from_be_bytes(drawn)) % configuration.servers.len().max(1);
     }
     let first = AtomicUsize::new(first);
@@ -132,7 +155,7 @@ async fn ask_dns(
                 ..
             }
         );
-        if Instant::now() >= deadline || matches!(reason, Error::Random(_)) {
+        if Instant::now() >= deadline || matches!(reason, Error::Own(_)) {
             break;
         }
     }
@@ -189,14 +212,14 @@ async fn other_kind(one: &Found, other: impl Future<Output = Found>) -> Found {
 }
 
 fn unanswered(configuration: &Configuration, reasons: &[(SocketAddr, Reason)]) -> Error {
-    if let Some(reason) = reasons.iter().find_map(|(_, reason)| match reason {
-        Reason::Random(reason) => Some(reason.clone()),
+    if let Some(own) = reasons.iter().find_map(|(_, reason)| match reason {
+        Reason::Own(own) => Some(own.clone()),
         _ => None,
     }) {
-        return Error::Random(reason);
+        return Error::Own(own);
     }
     let assumed = if configuration.is_assumed {
-        " (assumed, because /etc/resolv.conf names none)"
+        " (assumed, because no line `nameserver` of /etc/resolv.conf has an address)"
     } else {
         ""
     };

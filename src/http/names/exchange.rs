@@ -11,9 +11,10 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::Own;
 use super::configuration::Configuration;
 use super::message::{Answer, Question};
-use crate::system::random;
+use crate::system::{random, remedy};
 
 /// Asks one server once.
 pub(super) trait Ask: Clone + Send + Sync + 'static {
@@ -36,8 +37,8 @@ pub(super) enum Reason {
     Malformed,
     /// It cannot be called.
     Io(String),
-    /// There are no random numbers for a query.
-    Random(String),
+    /// Nobody can be asked, for a reason of this machine.
+    Own(Own),
 }
 
 impl fmt::Display for Reason {
@@ -46,7 +47,7 @@ impl fmt::Display for Reason {
             Self::Silent => return f.write_str("did not answer"),
             Self::Malformed => return f.write_str("answered with a malformed message"),
             Self::Io(error) => return write!(f, "cannot be asked: {error}"),
-            Self::Random(error) => return f.write_str(error),
+            Self::Own(own) => return own.fmt(f),
             Self::Refused(1) => "FORMERR",
             Self::Refused(2) => "SERVFAIL",
             Self::Refused(4) => "NOTIMP",
@@ -59,6 +60,10 @@ impl fmt::Display for Reason {
 
 impl From<io::Error> for Reason {
     fn from(error: io::Error) -> Self {
+        if let Some(remedy) = remedy::of(&error) {
+            let reason = error.to_string();
+            return Self::Own(Own::Limit { reason, remedy });
+        }
         Self::Io(match error.kind() {
             io::ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
             _ => error.to_string(),
@@ -148,7 +153,7 @@ pub(super) struct Network {
 
 impl Ask for Network {
     async fn ask(&self, server: SocketAddr, question: Question) -> Result<Answer, Reason> {
-        let id = random::bytes().map_err(|error| Reason::Random(error.to_string()))?;
+        let id = random::bytes().map_err(|error| Reason::Own(error.into()))?;
         let id = u16::from_be_bytes(id);
         let mut answer = Answer::Truncated;
         if !self.use_vc {
