@@ -111,6 +111,12 @@ async fn report(given: &ArgMatches, checked: Checked) -> Report {
     match outcome {
         Ok(config) => {
             report.warnings = exposure::warnings(given, &config);
+            report.unused_because = match &config.upstream {
+                Upstream::Cloud(_) => None,
+                Upstream::NoRole => Some("this job has no role"),
+                #[cfg(feature = "sandbox")]
+                Upstream::Sandbox { .. } => Some("--sandbox has its own"),
+            };
             attempt(config, &mut report).await;
             report.judge_clock();
         }
@@ -141,7 +147,7 @@ async fn attempt(config: Config, report: &mut Report) {
     let outcome = outcome.unwrap_or_else(|_| Err(Failure::timed_out(limit)));
     report.call = chain.sts.last_call().map(|(host, took)| Call {
         host: host.to_owned(),
-        milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        milliseconds: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
     });
     report.clock_ahead_seconds = chain.sts.skew().map(|skew| skew.num_seconds());
     match outcome {
@@ -185,11 +191,13 @@ async fn obtained(lease: Lease, chain: &mut Chain, report: &mut Report, sandbox:
         credentials,
         lifetime,
         served_by,
+        renewal,
         ..
     } = lease;
+    let expires_at = timestamp(credentials.expires_at);
     report.credentials = Some(Credentials {
         access_key_id: credentials.access_key_id,
-        expires_at: timestamp(credentials.expires_at),
+        expires_at: expires_at.clone(),
         lifetime_seconds: lifetime.as_secs(),
         served_by,
         arn: session
@@ -203,10 +211,14 @@ async fn obtained(lease: Lease, chain: &mut Chain, report: &mut Report, sandbox:
     {
         return report.failed(&failure);
     }
-    report.good(if sandbox {
-        "Credentials of the sandbox were obtained; they are valid nowhere else."
-    } else {
-        "Credentials were obtained: with these settings `serve` will have them too."
+    report.good(&match renewal {
+        _ if sandbox => {
+            "Credentials of the sandbox were obtained; they are valid nowhere else.".to_owned()
+        }
+        Some(renewal) => format!(
+            "Credentials were obtained: with these settings `serve` will have them until {expires_at}, and nothing renews them by itself; {renewal}."
+        ),
+        None => "Credentials were obtained: with these settings `serve` will have them too.".to_owned(),
     });
 }
 

@@ -96,6 +96,7 @@ impl From<daemon::Error> for Error {
             }
             daemon::Error::Ended(_) => Self::Software(error.into()),
             daemon::Error::Bind { .. }
+            | daemon::Error::Limit { .. }
             | daemon::Error::File(_)
             | daemon::Error::System { .. }
             | daemon::Error::Upstream(_) => Self::System(error.into()),

@@ -31,7 +31,7 @@ use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN, 
 use crate::config::{Config, Definition};
 use crate::daemon::{self, App, Handle};
 use crate::failure::Failure;
-use crate::system::process::{self, AwaitedChild};
+use crate::system::process::{self, AwaitedChild, NotStarted};
 use crate::system::random;
 use crate::system::signal::relay::Relay;
 
@@ -64,12 +64,14 @@ enum ExecError {
     #[error("{0} was not started, because there are no credentials for it: {1}")]
     NoCredentials(String, String),
     /// The command does not start.
-    #[error("cannot start {command}: {reason}; correct the command after --")]
+    #[error("cannot start {command}: {reason}; {remedy}")]
     Start {
         /// The command.
         command: String,
         /// Why not.
         reason: String,
+        /// What to do about it.
+        remedy: String,
         /// Whether there is no such file.
         is_missing: bool,
     },
@@ -263,7 +265,8 @@ async fn ready(handle: &Handle, options: &Options) -> Result<(), ExecError> {
         Err(_) => {
             let seconds = options.timeout.as_secs();
             let trouble = handle.failure().map(|failure| told(&failure));
-            let trouble = trouble.unwrap_or_else(|| "STS has not answered yet".to_owned());
+            let trouble = trouble.unwrap_or_else(|| "the first attempt has not ended yet; a longer --timeout lets it say what it waits for"
+                    .to_owned());
             format!("none within {seconds} s (--timeout); {trouble}")
         }
     };
@@ -278,7 +281,7 @@ impl Options {
 
     /// Returns the file of the command, if it is there.
     fn file(&self) -> Option<PathBuf> {
-        let name = self.command.first()?;
+        let name = self.command.first().filter(|name| !name.is_empty())?;
         if name.as_bytes().contains(&b'/') {
             return Some(PathBuf::from(name)).filter(|path| path.exists());
         }
@@ -289,12 +292,21 @@ impl Options {
 
     fn not_started(&self, error: &io::Error) -> ExecError {
         let file = self.file();
+        let NotStarted { reason, remedy } = match &file {
+            Some(file) => process::not_started(file, error),
+            None if self.command.first().is_none_or(|name| name.is_empty()) => NotStarted {
+                reason: "the command is empty".to_owned(),
+                remedy: Some("write it after --; a variable of the shell may be empty".to_owned()),
+            },
+            None => NotStarted {
+                reason: "there is no such file".to_owned(),
+                remedy: None,
+            },
+        };
         ExecError::Start {
             command: self.name(),
-            reason: match &file {
-                Some(file) => process::not_started(file, error),
-                None => "there is no such file".to_owned(),
-            },
+            reason,
+            remedy: remedy.unwrap_or_else(|| "correct the command after --".to_owned()),
             is_missing: file.is_none(),
         }
     }

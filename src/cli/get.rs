@@ -165,6 +165,7 @@ async fn of_daemon(mut uri: CredentialsUri) -> Result<Credentials, GetError> {
 fn of_daemon_in_words(failure: &Failure) -> String {
     let message = &failure.message;
     match failure.stage {
+        _ if failure.code == LocalCode::LimitReached => failure.to_string(),
         // The message says what to change.
         Stage::Identity if failure.code != LocalCode::ExpiredAnswer => message.clone(),
         Stage::Transport => format!(

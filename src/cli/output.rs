@@ -5,18 +5,17 @@ use std::io::{self, Write as _};
 use tracing::debug;
 
 use super::Error;
+use crate::system::remedy;
 
 /// Prints a text whole, or fails: part of `what` must not pass for the whole.
 pub(super) fn print(text: &[u8], what: &str) -> Result<(), Error> {
-    write(text).map_err(|error| Error::System(format!("cannot print {what}: {error}").into()))
+    write(text).map_err(|error| failed(what, &error))
 }
 
 /// Prints a text whole like [`print`], but to a reader that has read enough and closed its end.
 pub(super) fn print_until_closed(text: &[u8], what: &str) -> Result<(), Error> {
     match write(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::System(
-            format!("cannot print {what}: {error}").into(),
-        )),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(failed(what, &error)),
         _ => Ok(()),
     }
 }
@@ -26,6 +25,10 @@ pub(super) fn print_if_open(text: &[u8]) {
     if let Err(error) = write(text) {
         debug!("Cannot print on standard output: {error}");
     }
+}
+
+fn failed(what: &str, error: &io::Error) -> Error {
+    Error::System(format!("cannot print {what}: {}", remedy::told(error)).into())
 }
 
 fn write(text: &[u8]) -> io::Result<()> {

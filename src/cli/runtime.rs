@@ -9,6 +9,7 @@ use tokio::runtime::Builder;
 
 use super::Error;
 use crate::config::Config;
+use crate::system::remedy;
 
 /// Runs a future to its end on one thread.
 ///
@@ -20,20 +21,18 @@ pub(super) fn block_on<T>(
     files: Option<usize>,
     future: impl Future<Output = T>,
 ) -> Result<T, Error> {
-    let failed = |remedy| {
-        move |error| Error::System(format!("cannot start the runtime: {error}; {remedy}").into())
+    let failed = |error| {
+        let remedy = remedy::of_start(&error).unwrap_or("check the limits of this process");
+        Error::System(format!("cannot start the runtime: {error}; {remedy}").into())
     };
     // The runtime would panic without them.
     let pairs = [(); 4].map(|()| UnixStream::pair());
     let pairs: io::Result<Vec<_>> = pairs.into_iter().collect();
-    drop(pairs.map_err(failed("raise the limit of open files (ulimit -n)"))?);
+    drop(pairs.map_err(failed)?);
     if files.is_some() {
         // Joined, so that it does not count any more when the runtime starts its own.
         let thread = thread::Builder::new().spawn(|| ());
-        let thread = thread.map_err(failed(
-            "raise the limit of processes and threads (ulimit -u, pids.max)",
-        ))?;
-        let _ = thread.join();
+        let _ = thread.map_err(failed)?.join();
     }
     let runtime = Builder::new_current_thread()
         .enable_io()
@@ -41,7 +40,7 @@ pub(super) fn block_on<T>(
         .max_blocking_threads(5 + files.unwrap_or_default())
         .thread_keep_alive(Duration::MAX)
         .build()
-        .map_err(failed("check the limits of this process"))?;
+        .map_err(failed)?;
     if files.is_some() {
         runtime.spawn_blocking(|| ());
     }

@@ -306,13 +306,21 @@ pub(crate) fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<Stri
     };
     let sentence = |name: String| {
         let similar = || known.iter().find(|known| is_similar(known, &name)).cloned();
+        let flag = FLAGS_ONLY.iter().find(|flag| **flag == flag_of(&name));
         let hint = match of_setting(&name).or_else(similar) {
+            _ if let Some(flag) = flag => format!("it has only a flag, {flag}"),
             Some(known) => format!("did you mean {known}?"),
             None => "see `ram-sidecar serve --help` for the variables".to_owned(),
         };
         format!("{name} is not a variable of ram-sidecar, and has no effect; {hint}")
     };
     names.filter(is_unknown).map(sentence).collect()
+}
+
+/// Returns the flag that a variable would have.
+fn flag_of(variable: &str) -> String {
+    let own = variable.strip_prefix(PREFIX).unwrap_or(variable);
+    format!("--{}", own.to_ascii_lowercase().replace('_', "-"))
 }
 
 /// Whether all but a few characters at one place are the same.
@@ -334,6 +342,9 @@ const PREFIX: &str = "RAM_SIDECAR_";
 
 /// Variables that are not settings.
 const OTHERS: [&str; 2] = ["RAM_SIDECAR_CONFIG", "RAM_SIDECAR_POD_UID"];
+
+/// Flags without a variable, which one may expect: what an environment could turn on would replace a real role.
+const FLAGS_ONLY: [&str; 3] = ["--sandbox", "--sandbox-listen", "--fault"];
 
 /// How the rest of a name begins that belongs to the webhook, or to a Service of Kubernetes.
 const FOREIGN: [&str; 4] = ["WEBHOOK_", "SERVICE_HOST", "SERVICE_PORT", "PORT"];
@@ -392,6 +403,8 @@ mod tests {
             ),
             ("RAM_SIDECAR_DURATOIN", "did you mean RAM_SIDECAR_DURATION?"),
             ("RAM_SIDECAR_MAGIC", "--help"),
+            ("RAM_SIDECAR_SANDBOX", "it has only a flag, --sandbox"),
+            ("RAM_SIDECAR_SANDBOX_LISTEN", "a flag, --sandbox-listen"),
         ] {
             let sentences = unknown_variables([name.to_owned()].into_iter());
             let [sentence] = &sentences[..] else {

@@ -20,6 +20,8 @@ pub struct Lease {
     pub skew: TimeDelta,
     /// The host or source that provided them.
     pub served_by: String,
+    /// What renews them, if their source has others only once a human or another program has renewed them.
+    pub renewal: Option<String>,
 }
 
 /// When credentials were requested, and the estimated skew of the service's clock at that time.
@@ -61,6 +63,7 @@ impl Lease {
             lifetime,
             skew: requested.skew,
             served_by: served_by.to_owned(),
+            renewal: None,
         })
     }
 }

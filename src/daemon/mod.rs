@@ -30,7 +30,7 @@ use crate::server::data;
 use crate::server::hold::Provider;
 use crate::server::imds_token::Tokens;
 use crate::server::metadata::{self, Metadata};
-use crate::system::random;
+use crate::system::{random, remedy};
 use crate::time::clock::Clock;
 
 pub use self::handle::Handle;
@@ -54,6 +54,14 @@ pub enum Error {
         /// What to do about it.
         remedy: &'static str,
     },
+    /// A limit keeps a listener from being made, whatever its address.
+    #[error("cannot listen on {address}: {}", remedy::told(.source))]
+    Limit {
+        /// The address.
+        address: SocketAddr,
+        /// The error of the operating system.
+        source: io::Error,
+    },
     /// A task has ended that runs as long as the process.
     #[error("{0} ended unexpectedly; restart the process and report this")]
     Ended(&'static str),
@@ -61,7 +69,7 @@ pub enum Error {
     #[error("{0}")]
     File(Failure),
     /// A basic call of the operating system failed.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {}", remedy::told(.source))]
     System {
         /// What was attempted.
         what: &'static str,
@@ -76,6 +84,9 @@ pub enum Error {
 impl Error {
     /// Explains why an address, which comes from `setting`, cannot be bound.
     pub(crate) fn bind(address: SocketAddr, setting: &'static str, source: io::Error) -> Self {
+        if remedy::of(&source).is_some() {
+            return Self::Limit { address, source };
+        }
         let remedy = listeners::remedy(address, &source);
         Self::Bind {
             address,
@@ -122,7 +133,6 @@ impl App {
         let (publisher, subscriber, health) = store::channel(formats::json::render);
         let listeners = Listeners::bind(serve.listen, metadata.as_ref(), admin.listen)?;
         let address = listeners.advertised(serve.listen);
-        info!(%address, path = "/api/v1/credentials/<key>", "Credentials are served");
         let uri = |prefix: &str| {
             let key = serve.key.expose_secret();
             SecretString::from(format!("http://{address}{prefix}{key}"))
@@ -149,6 +159,7 @@ impl App {
         let metadata = metadata
             .map(|options| metadata_endpoint(options, provider.clone(), source.as_ref()))
             .transpose()?;
+        info!(%address, path = "/api/v1/credentials/<key>", "Requests for credentials are answered");
         let servers = listeners.serve(
             Services {
                 provider,

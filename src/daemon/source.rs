@@ -18,7 +18,7 @@ use crate::refresh::schedule;
 use crate::refresh::source::Chain;
 use crate::sts::endpoint::Endpoint;
 use crate::sts::{EndpointState, Sts};
-use crate::system::file;
+use crate::system::{file, remedy};
 use crate::time::clock::Clock;
 
 /// Why the source cannot be built.
@@ -27,6 +27,9 @@ pub enum Error {
     /// The HTTP client cannot be built.
     #[error("{}; correct sts.ca_file", failure::error_chain(.0))]
     Outbound(#[from] client::Error),
+    /// A limit keeps the embedded STS from starting.
+    #[error("cannot start the embedded STS: {}", remedy::told(.0))]
+    SandboxLimit(io::Error),
     /// The embedded STS does not start.
     #[error(
         "cannot start the embedded STS: cannot listen on {address}: {source}; stop what uses it, or change --sandbox-listen"
@@ -171,7 +174,10 @@ async fn embedded(
     use crate::sts::sign::Signature;
 
     let address = options.listen;
-    let failed = |source| Error::Sandbox { address, source };
+    let failed = |source| match remedy::of(&source) {
+        Some(_) => Error::SandboxLimit(source),
+        None => Error::Sandbox { address, source },
+    };
     let invalid = |reason: String| failed(io::Error::other(reason));
     let options = Options {
         clock: clock.clone(),

@@ -150,6 +150,8 @@ local_codes! {
     // The surroundings of this process.
     RandomnessFailed, Transient,
         "permit the system call getrandom in the seccomp filter of this process; no file below /dev is needed";
+    LimitReached, Transient,
+        "raise the limit that the error is about, such as that of open files (ulimit -n)";
     // A response cannot be used.
     Redirected, Throttled,
         "nothing to change unless it persists (STS redirects callers over their quota): then sts.endpoint is wrong, or a captive portal stands in between";

@@ -53,20 +53,25 @@ pub fn of_request(mut failure: Failure, role: &RoleRequest, skew: Option<TimeDel
             )
         }
         ("InvalidTimeStamp.Expired", Some(skew)) if skew.abs() > TimeDelta::minutes(1) => {
-            let minutes = (skew.num_seconds().unsigned_abs() + 30) / 60;
-            let side = if skew < TimeDelta::zero() {
-                "behind"
-            } else {
-                "ahead of"
-            };
+            let deviation = deviation(skew.num_seconds());
             format!(
-                "set this machine's clock (NTP), which is {minutes} min {side} that of STS; the next attempt is signed with the service's time"
+                "set this machine's clock (NTP), which is {deviation} that of STS; the next attempt is signed with the service's time"
             )
         }
         _ => return failure,
     };
     failure.advice = advice.into();
     failure
+}
+
+/// Describes the deviation of a clock that is so many seconds ahead, for a sentence that goes on with the other clock.
+pub fn deviation(ahead: i64) -> String {
+    let side = if ahead < 0 { "behind" } else { "ahead of" };
+    match ahead.unsigned_abs() {
+        seconds @ ..120 => format!("{seconds} s {side}"),
+        // Measured within a second.
+        seconds => format!("{} min {side}", (seconds + 30) / 60),
+    }
 }
 
 /// Adds the AccessKey ID to a failure that concerns it, unless the configured ID may be a secret.

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::failure::{Failure, LocalCode, Stage};
 use crate::refresh::store::Current;
+use crate::system::remedy;
 use crate::system::resolve::UnsafeLink;
 use crate::time::moment::Moment;
 
@@ -63,8 +64,34 @@ pub(super) fn not_written(message: String, error: &io::Error) -> Failure {
         io::ErrorKind::ResourceBusy => {
             "mount the directory of the file, not the file: a mounted file cannot be replaced"
         }
-        _ => return failure,
+        _ => match remedy::of(error) {
+            Some(remedy) => remedy,
+            None => return failure,
+        },
     };
     failure.advice = advice.into();
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::Errno;
+
+    use super::*;
+
+    #[test]
+    fn each_error_of_the_file_system_has_its_remedy() {
+        for (errno, remedy) in [
+            (Errno::MFILE, "(ulimit -n)"),
+            (Errno::FBIG, "(ulimit -f)"),
+            (Errno::NOSPC, "free space or inodes"),
+            (Errno::DQUOT, "disk quota"),
+            (Errno::ROFS, "mount a volume"),
+            (Errno::NOENT, "make its directory exist"),
+            (Errno::ISDIR, "name a file in it"),
+        ] {
+            let failure = not_written("cannot write".to_owned(), &errno.into());
+            assert!(failure.advice.contains(remedy), "{errno}: {failure}");
+        }
+    }
 }

@@ -9,47 +9,87 @@ use rustls::{CertificateError, InvalidMessage};
 
 use crate::credentials::timestamp;
 use crate::failure::{Failure, LocalCode, Stage, error_chain};
-use crate::http::names;
+use crate::http::names::{self, Own};
+use crate::http::proxy::Proxy;
+use crate::system::remedy;
 
-/// Explains an error of the HTTP client during a call to `host`.
-pub(super) fn failure(host: &str, error: reqwest::Error) -> Failure {
+/// Explains an error of the HTTP client during a call to `host`, which goes through `proxy` if there is one.
+pub(super) fn failure(host: &str, proxy: Option<&Proxy>, error: reqwest::Error) -> Failure {
     let error = error.without_url();
-    let (code, reason) = match find::<rustls::Error>(&error) {
-        Some(rustls::Error::FailedToGetRandomBytes) => (
+    let limit = find::<io::Error>(&error).and_then(|error| Some((remedy::of(error)?, error)));
+    let own = find::<names::Error>(&error).and_then(|error| match error {
+        names::Error::Own(own) => Some(own),
+        _ => None,
+    });
+    let mut advice = None;
+    let (code, reason) = match (find::<rustls::Error>(&error), own, limit) {
+        (Some(rustls::Error::FailedToGetRandomBytes), ..) => (
             LocalCode::RandomnessFailed,
             "there are no random numbers for TLS".to_owned(),
         ),
-        Some(error) => explain_tls(error),
-        None => explain(&error),
+        (Some(error), ..) => explain_tls(error),
+        (_, Some(Own::Random(reason)), _) => (LocalCode::RandomnessFailed, reason.clone()),
+        (_, Some(Own::Limit { reason, remedy }), _) => {
+            advice = Some((*remedy).to_owned());
+            (LocalCode::LimitReached, reason.clone())
+        }
+        (.., Some((remedy, error))) => {
+            advice = Some(remedy.to_owned());
+            (LocalCode::LimitReached, error.to_string())
+        }
+        _ => explain(&error, proxy),
     };
     let message = format!("cannot call {host}: {reason}");
-    Failure::new(Stage::Transport, code, message)
+    let mut failure = Failure::new(Stage::Transport, code, message);
+    if let Some(proxy) = proxy {
+        advice = advice.or_else(|| Some(failure.advice.replace("HTTPS_PROXY", proxy.variable())));
+    }
+    if let Some(advice) = advice {
+        failure.advice = advice.into();
+    }
+    failure
 }
 
-fn explain(error: &reqwest::Error) -> (LocalCode, String) {
+fn explain(error: &reqwest::Error, proxy: Option<&Proxy>) -> (LocalCode, String) {
     let text = error_chain(error);
     // The cause comes last; the layers above it report only that the layer below has failed.
     let mut cause = text.as_str();
     while let Some(inner) = LAYERS.iter().find_map(|layer| cause.strip_prefix(layer)) {
         cause = inner;
     }
+    let is_unresolved = find::<names::Error>(error).is_some();
     // The crates have no error type for proxies.
-    let name = find::<names::Error>(error);
-    if let Some(names::Error::Random(reason)) = name {
-        return (LocalCode::RandomnessFailed, reason.clone());
-    }
-    if text.contains("tunnel") || text.contains("proxy") {
+    if let Some(proxy) = proxy
+        && (text.contains("tunnel") || text.contains("proxy"))
+    {
+        let (at, is_user_sent) = (proxy.address(), proxy.has_password());
         let reason = match cause {
-            "unsuccessful" => "the proxy refused to connect".to_owned(),
-            "proxy authorization required" => "the proxy requires a password".to_owned(),
-            _ if name.is_some() => format!("the proxy's name cannot be resolved ({cause})"),
-            _ => format!("the proxy is unreachable: {cause}"),
+            // It has answered with something else than HTTP 200.
+            "unsuccessful" => format!("the proxy {at} refused to connect, or is not an HTTP proxy"),
+            "proxy authorization required" if is_user_sent => {
+                format!("the proxy {at} refused the user and password that were sent")
+            }
+            "proxy authorization required" => format!("the proxy {at} requires a password"),
+            "unexpected end of file" => {
+                format!("the proxy {at} closed the connection without an answer")
+            }
+            _ if is_unresolved => {
+                format!("the proxy {at} is unreachable: its name cannot be resolved ({cause})")
+            }
+            _ => format!("the proxy {at} is unreachable: {cause}"),
         };
         return (LocalCode::ProxyFailed, reason);
     }
-    if name.is_some() {
+    if is_unresolved {
         let reason = format!("its name cannot be resolved ({cause})");
         return (LocalCode::DnsFailed, reason);
+    }
+    if let Some(proxy) = proxy
+        && error.is_timeout()
+        && error.is_connect()
+    {
+        let reason = format!("connecting through the proxy {} timed out", proxy.address());
+        return (LocalCode::ProxyFailed, reason);
     }
     if error.is_timeout() {
         let reason = if error.is_connect() {
@@ -140,7 +180,7 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
 }
 
 /// The prefixes by which the layers of the HTTP client report that the layer below has failed.
-const LAYERS: [&str; 11] = [
+const LAYERS: [&str; 13] = [
     "error sending request: ",
     "error decoding response body: ",
     "request or response body error: ",
@@ -149,6 +189,8 @@ const LAYERS: [&str; 11] = [
     "client error (SendRequest): ",
     "tunnel error: ",
     "failed to create underlying connection: ",
+    "io error establishing tunnel: ",
+    "tcp open error: ",
     "tcp connect error: ",
     "dns error: ",
     "error resolving DNS: ",

@@ -129,8 +129,10 @@ impl Client {
         if let Some(proxy) = &options.outbound.proxy {
             builder = builder.proxy(proxy.build().map_err(client_error)?);
         }
-        let client = builder.build().map_err(client_error)?;
-        Ok(Self::with_transport(client))
+        Ok(Self::with_transport(Network {
+            client: builder.build().map_err(client_error)?,
+            proxy: options.outbound.proxy,
+        }))
     }
 
     /// Creates a client that sends its calls through `transport`.
@@ -146,14 +148,21 @@ impl Client {
     }
 }
 
-impl Transport for reqwest::Client {
+/// The network, and the proxy through which some of it is reached.
+#[derive(Debug)]
+struct Network {
+    client: reqwest::Client,
+    proxy: Option<Proxy>,
+}
+
+impl Transport for Network {
     fn send<'a>(&'a self, call: Call<'a>) -> ResponseFuture<'a> {
         Box::pin(send(self, call))
     }
 }
 
-async fn send(client: &reqwest::Client, call: Call<'_>) -> Result<Response, Failure> {
-    let mut request = client.request(call.method, call.url);
+async fn send(network: &Network, call: Call<'_>) -> Result<Response, Failure> {
+    let mut request = network.client.request(call.method, call.url);
     for (name, value) in call.headers {
         let mut value = HeaderValue::from_str(value).map_err(|_| {
             let message = format!("cannot send the header {name}: its value is not text");
@@ -166,7 +175,9 @@ async fn send(client: &reqwest::Client, call: Call<'_>) -> Result<Response, Fail
         request = request.body(Bytes::from_owner(form));
     }
     let host = host(call.url);
-    let failed = |error| cause::failure(&host, error);
+    let proxy = network.proxy.as_ref();
+    let proxy = proxy.filter(|proxy| proxy.serves(call.url));
+    let failed = |error| cause::failure(&host, proxy, error);
     let mut response = request.send().await.map_err(failed)?;
     // Allocated in full: a growing vector would leave copies behind that are not wiped.
     let mut body = Zeroizing::new(Vec::with_capacity(BODY_LIMIT));

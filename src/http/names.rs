@@ -25,7 +25,7 @@ use tokio::time::{Instant, timeout};
 use self::configuration::Configuration;
 use self::exchange::{Ask, Network, Reason, exchange};
 use self::message::{Answer, Kind, Question};
-use crate::system::{file, process, random};
+use crate::system::{file, process, random, remedy};
 
 /// The resolver of the HTTP client.
 #[derive(Debug)]
@@ -50,8 +50,39 @@ pub(super) enum Error {
         /// Whether one of the servers did not say anything.
         is_silent: bool,
     },
+    #[error(transparent)]
+    Own(#[from] Own),
+}
+
+/// Why this machine cannot ask anybody.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub(super) enum Own {
+    /// There are no random numbers for a query.
     #[error("{0}")]
     Random(String),
+    /// A limit keeps this process from reading the files or from asking.
+    #[error("{reason}")]
+    Limit {
+        reason: String,
+        remedy: &'static str,
+    },
+}
+
+impl Own {
+    /// Says that a file cannot be read; as an error only if a limit is why, because a name may be known without the file.
+    fn unread(path: &str, error: &io::Error) -> Result<String, Self> {
+        let reason = format!("{path} cannot be read: {error}");
+        match remedy::of(error) {
+            Some(remedy) => Err(Self::Limit { reason, remedy }),
+            None => Ok(reason),
+        }
+    }
+}
+
+impl From<random::Error> for Own {
+    fn from(error: random::Error) -> Self {
+        Self::Random(error.to_string())
+    }
 }
 
 impl Resolve for Resolver {
@@ -74,11 +105,11 @@ async fn resolve(name: &str, deadline: Instant) -> Found {
     });
     let (listed, unread) = match listed {
         Ok(listed) => (listed, None),
-        Err(error) => (Vec::new(), Some(error)),
+        Err(error) => (Vec::new(), Some(Own::unread("/etc/hosts", &error)?)),
     };
     let mut addresses = known(bare(name), listed, &host);
     if addresses.is_empty() {
-        let configuration = configuration(&host);
+        let configuration = configuration(&host)?;
         let network = Network {
             use_vc: configuration.use_vc,
         };
@@ -86,7 +117,7 @@ async fn resolve(name: &str, deadline: Instant) -> Found {
             .await
             .map_err(|error| match unread {
                 Some(unread) => Error::Unanswered {
-                    reason: format!("{error}; /etc/hosts cannot be read: {unread}"),
+                    reason: format!("{error}; {unread}"),
                     is_silent: false,
                 },
                 None => error,
@@ -98,17 +129,18 @@ async fn resolve(name: &str, deadline: Instant) -> Found {
     Ok(addresses)
 }
 
-fn configuration(host: &str) -> Configuration {
+fn configuration(host: &str) -> Result<Configuration, Own> {
+    let path = "/etc/resolv.conf";
     let mut text = Vec::new();
-    let read = open("/etc/resolv.conf").and_then(|file| {
+    let read = open(path).and_then(|file| {
         let file = file.map(|file| file.take(MAX_CONFIGURATION));
         file.map_or(Ok(0), |mut file| file.read_to_end(&mut text))
     });
     let mut configuration = Configuration::parse(&String::from_utf8_lossy(&text), host);
     if let Err(error) = read {
-        configuration.assumed = Some(format!("cannot be read: {error}"));
+        configuration.assumed = Some(Own::unread(path, &error)?);
     }
-    configuration.overridden(|name| std::env::var(name).ok())
+    Ok(configuration.overridden(|name| std::env::var(name).ok()))
 }
 
 /// Opens a file; what is not a regular file, such as `/dev/null`, counts as absent.
@@ -144,7 +176,7 @@ async fn ask_dns(
 ) -> Found {
     let mut first = 0;
     if configuration.rotate {
-        let drawn = random::bytes().map_err(|error| Error::Random(error.to_string()))?;
+        let drawn = random::bytes().map_err(Own::from)?;
         first = usize::from(u16::from_be_bytes(drawn)) % configuration.servers.len().max(1);
     }
     let first = AtomicUsize::new(first);
@@ -166,7 +198,7 @@ async fn ask_dns(
                 ..
             }
         );
-        if Instant::now() >= deadline || matches!(reason, Error::Random(_)) {
+        if Instant::now() >= deadline || matches!(reason, Error::Own(_)) {
             break;
         }
     }
@@ -247,17 +279,17 @@ async fn other_kind(
 }
 
 fn unanswered(configuration: &Configuration, reasons: &[(SocketAddr, Reason)]) -> Error {
-    if let Some(reason) = reasons.iter().find_map(|(_, reason)| match reason {
-        Reason::Random(reason) => Some(reason.clone()),
+    if let Some(own) = reasons.iter().find_map(|(_, reason)| match reason {
+        Reason::Own(own) => Some(own.clone()),
         _ => None,
     }) {
-        return Error::Random(reason);
+        return Error::Own(own);
     }
     let assumed = configuration
         .assumed
         .as_ref()
         .map_or_else(String::new, |why| {
-            format!(" (assumed, because /etc/resolv.conf {why})")
+            format!(" (assumed, because {why})")
         });
     let told = |(server, reason): &(SocketAddr, Reason)| {
         format!("the name server {}{assumed} {reason}", server.ip())

@@ -19,6 +19,8 @@ pub struct Proxy {
     /// The value of `Proxy-Authorization`.
     authorization: Option<HeaderValue>,
     except: String,
+    /// The variable that names it.
+    variable: &'static str,
 }
 
 impl Proxy {
@@ -41,6 +43,13 @@ impl Proxy {
                 .map_err(|_| format!("{name}: it is not valid UTF-8; set it again"))?,
             None => String::new(),
         };
+        // As Go reads it; to the client, only a star alone has a meaning.
+        let entries = except.split(',').map(str::trim);
+        let entries = entries.map(|entry| match entry.strip_prefix('*') {
+            Some(domain) if domain.starts_with('.') => domain,
+            _ => entry,
+        });
+        let except = entries.collect::<Vec<_>>().join(",");
         let named = first(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
         let is_used = urls.is_none_or(|urls| urls.iter().any(|url| !is_excepted(url, &except)));
         let Some((name, value)) = named.filter(|_| is_used) else {
@@ -54,7 +63,28 @@ impl Proxy {
             url,
             authorization,
             except,
+            variable: name,
         }))
+    }
+
+    /// Whether a call to `url` goes through it.
+    pub(super) fn serves(&self, url: &str) -> bool {
+        url.starts_with("https:") && !is_excepted(url, &self.except)
+    }
+
+    /// Returns its host and port.
+    pub(super) fn address(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        let port = self.url.port_or_known_default().unwrap_or_default();
+        format!("{host}:{port}")
+    }
+
+    pub(super) fn variable(&self) -> &'static str {
+        self.variable
+    }
+
+    pub(super) fn has_password(&self) -> bool {
+        self.authorization.is_some()
     }
 
     pub(super) fn build(&self) -> reqwest::Result<reqwest::Proxy> {
@@ -204,6 +234,8 @@ mod tests {
         );
         let excepted = |except| port(&[("HTTPS_PROXY", "socks5://x"), ("no_proxy", except)]);
         assert_eq!(excepted("10.0.0.0/8, .aliyuncs.com"), Ok(None));
+        assert_eq!(excepted("10.0.0.0/8, *.aliyuncs.com"), Ok(None));
+        assert!(excepted("*.example.com").is_err());
         assert!(excepted("example.com").is_err());
         let unknown = read(&[("HTTPS_PROXY", "\"x"), ("NO_PROXY", "*")], None);
         assert!(unknown.is_err());

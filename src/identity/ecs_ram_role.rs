@@ -208,6 +208,12 @@ impl EcsRamRole {
             if failure.stage == Stage::Answer {
                 return unusable(failure.message);
             }
+            // What keeps this process from calling anybody.
+            if failure.code == LocalCode::LimitReached
+                || failure.code == LocalCode::RandomnessFailed
+            {
+                return failure;
+            }
             let message = format!(
                 "the ECS metadata service is unreachable: {}",
                 failure.message

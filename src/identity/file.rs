@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::credentials::is_key_text;
 use crate::failure::{Failure, LocalCode, Stage};
-use crate::system::file;
+use crate::system::{file, remedy};
 
 /// A file that contains one key or token.
 #[derive(Debug)]
@@ -42,6 +42,16 @@ impl File {
         is_valid: fn(&str) -> bool,
         limit: usize,
     ) -> Result<SecretString, Failure> {
+        let outcome = self.attempt(is_valid, limit).await;
+        outcome.map_err(|error| self.failure(&error))
+    }
+
+    /// Reads like [`Self::read_as`], for a caller that explains the error. Cancel safe.
+    pub(super) async fn attempt(
+        &mut self,
+        is_valid: fn(&str) -> bool,
+        limit: usize,
+    ) -> Result<SecretString, Error> {
         let path = self.path.clone();
         // A result that arrived after its attempt may be out of date.
         self.pending.take_if(|pending| pending.is_finished());
@@ -51,17 +61,29 @@ impl File {
         });
         let outcome = pending.await;
         self.pending = None;
-        let error = match outcome {
-            Ok(Ok(secret)) => return Ok(secret),
-            Ok(Err(error)) => error,
-            Err(_) => Error::Read(io::Error::other("the reading thread ended").into()),
+        outcome.unwrap_or_else(|_| {
+            let error = io::Error::other("the reading thread ended");
+            Err(Error::Read(error.into()))
+        })
+    }
+
+    /// Explains why the file cannot be used.
+    pub(super) fn failure(&self, error: &Error) -> Failure {
+        let limit = match error {
+            Error::Read(file::Error::Io(error)) => remedy::of(error),
+            _ => None,
         };
         let code = match error {
+            _ if limit.is_some() => LocalCode::LimitReached,
             Error::Read(file::Error::Io(_)) => LocalCode::IdentityFileUnreadable,
             Error::Read(_) | Error::Invalid(_) => LocalCode::IdentityFileInvalid,
         };
         let message = format!("cannot use {}: {error}", self.path.display());
-        Err(Failure::new(Stage::Identity, code, message))
+        let mut failure = Failure::new(Stage::Identity, code, message);
+        if let Some(remedy) = limit {
+            failure.advice = remedy.into();
+        }
+        failure
     }
 }
 
@@ -82,8 +104,9 @@ fn read_blocking(
     }
 }
 
+/// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error(transparent)]
     Read(#[from] file::Error),
     #[error("{0}")]

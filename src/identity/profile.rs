@@ -5,15 +5,19 @@
 mod config;
 mod words;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::error::Category;
 
-use crate::credentials::{Keys, RoleArn, RoleRequest, RoleSessionName, is_key_text, time_of};
+use crate::credentials::{
+    Keys, Lease, RoleArn, RoleRequest, RoleSessionName, is_key_text, time_of,
+};
 use crate::failure::{Failure, FailureClass, LocalCode, Stage, redact};
 use crate::http::client::Outbound;
+use crate::system;
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
@@ -22,7 +26,7 @@ use super::ecs_ram_role::is_role_name;
 use super::oidc::is_provider_arn;
 use super::{
     CredentialsUri, EcsRamRole, File, Identity, Launch, MAX_ROLES, Metadata, Oidc, Process, Proof,
-    Resolved,
+    Resolved, file,
 };
 
 use self::config::{Config, Entry};
@@ -35,6 +39,8 @@ pub struct Profile {
     defaults: Defaults,
     /// The identity of the last attempt, with its metadata token or its pending read of a file.
     last: Option<Box<Identity>>,
+    /// Why the file could not be read at the last attempt.
+    unreadable: Option<String>,
 }
 
 /// Settings that a profile does not contain.
@@ -90,6 +96,7 @@ impl Profile {
             name,
             defaults,
             last: None,
+            unreadable: None,
         }
     }
 
@@ -107,16 +114,19 @@ impl Profile {
     }
 
     pub(super) async fn resolve(&mut self, clock: &Clock) -> Result<Resolved, Failure> {
-        let text = self.file.read_as(|_| true, LIMIT).await;
-        // What the file is to contain, it does not contain one key.
-        let text = text.map_err(|failure| {
-            if failure.code.as_str() == LocalCode::IdentityFileInvalid.as_str() {
-                unreadable(failure.message)
-            } else {
-                failure
+        let text = self.file.attempt(|_| true, LIMIT).await;
+        let parsed = text
+            .map_err(|error| self.not_read(&error))
+            .and_then(|text| self.parse(text.expose_secret(), clock.now()));
+        let (content, roles) = match parsed {
+            Err(failure) if failure.class == FailureClass::Transient => {
+                return Err(self.persisting(failure));
             }
-        })?;
-        let (content, roles) = self.parse(text.expose_secret(), clock.now())?;
+            parsed => {
+                self.unreadable = None;
+                parsed?
+            }
+        };
         let resolved = match content {
             Content::Proof(proof) => Resolved::from(proof),
             Content::Identity(identity) => {
@@ -127,6 +137,33 @@ impl Profile {
             }
         };
         Ok(Resolved { roles, ..resolved })
+    }
+
+    /// Explains why the file cannot be read. What it is to contain is not one key.
+    fn not_read(&self, error: &file::Error) -> Failure {
+        let message = format!("cannot use {}: {error}", self.file.path().display());
+        match error {
+            file::Error::Read(system::file::Error::Io(error))
+                if error.kind() == io::ErrorKind::NotFound =>
+            {
+                let failure = Failure::new(Stage::Identity, LocalCode::ProfileUnusable, message);
+                Failure {
+                    advice: "make it with `aliyun configure`, or name another file with identity.profile_file (ALIBABA_CLOUD_CONFIG_FILE); it is read again for every attempt".into(),
+                    ..failure
+                }
+            }
+            file::Error::Read(system::file::Error::Io(_)) => self.file.failure(error),
+            _ => unreadable(message),
+        }
+    }
+
+    /// Makes a failure persistent that was the same at the last attempt: what is being written is complete soon.
+    fn persisting(&mut self, mut failure: Failure) -> Failure {
+        let before = self.unreadable.replace(failure.message.clone());
+        if before.as_ref() == Some(&failure.message) && failure.code != LocalCode::LimitReached {
+            failure.class = FailureClass::Persistent;
+        }
+        failure
     }
 
     /// Reads the content of the profile from the text of its file, and the roles that it adds.
@@ -200,14 +237,28 @@ fn resolve(
         let content = if matches!(mode, "AK" | "StsToken" | "RamRoleArn") || has_cached_keys(mode) {
             let shown = redact(name, &[]);
             let source = format!("the profile {shown}");
+            let renewal = if has_cached_keys(mode) {
+                format!(
+                    "let aliyun-cli renew the keys of this {mode} profile, with a command such as `aliyun sts GetCallerIdentity --profile {shown}`; the file is read again for every attempt"
+                )
+            } else {
+                format!(
+                    "save new keys with `aliyun configure --mode StsToken --profile {shown}`; the file is read again for every attempt"
+                )
+            };
             let proof = keys(entry).map_err(in_profile)?.proof(now, None, &source);
-            Content::Proof(proof.map_err(|mut failure| {
-                failure.class = FailureClass::Persistent;
-                if has_cached_keys(mode) {
-                    failure.advice = format!("let aliyun-cli renew the keys of this {mode} profile, with a command such as `aliyun sts GetCallerIdentity --profile {shown}`; the file is read again for every attempt").into();
+            Content::Proof(match proof {
+                Ok(Proof::Lease(lease)) => Proof::Lease(Lease {
+                    renewal: Some(renewal),
+                    ..lease
+                }),
+                Ok(proof) => proof,
+                Err(mut failure) => {
+                    failure.class = FailureClass::Persistent;
+                    failure.advice = renewal.into();
+                    return Err(Error::Proof(failure));
                 }
-                Error::Proof(failure)
-            })?)
+            })
         } else {
             Content::Identity(Box::new(identity(entry, defaults).map_err(in_profile)?))
         };

@@ -16,6 +16,8 @@ pub(super) struct Reporter {
     failures: u32,
     /// The generation last logged.
     generation: u64,
+    /// Whether it was logged that a renewal was due and the credentials of the source were still the same.
+    is_stale_logged: bool,
     /// Whether it was logged that new credentials were discarded.
     is_discard_logged: bool,
     /// The codes of the failovers last logged.
@@ -61,6 +63,21 @@ impl Reporter {
                     "Credentials renewed"
                 );
             }
+            self.renewal(&current.lease, is_same);
+        }
+    }
+
+    /// Logs what renews credentials whose source cannot: when they are new, and once when that was due and did not happen.
+    fn renewal(&mut self, lease: &Lease, is_same: bool) {
+        let Some(renewal) = &lease.renewal else {
+            return;
+        };
+        let expires_at = timestamp(lease.credentials.expires_at);
+        let is_logged = std::mem::replace(&mut self.is_stale_logged, is_same);
+        if !is_same {
+            info!(%expires_at, "These credentials end, and nothing renews them by itself: {renewal}");
+        } else if !is_logged {
+            warn!(%expires_at, "The credentials are due for renewal, and their source still has the same: {renewal}");
         }
     }
 
@@ -114,7 +131,11 @@ impl Reporter {
         }
         if let Some(failure) = state.failure() {
             log_failure(state, failure, now);
-        } else {
+        } else if state
+            .current()
+            .is_none_or(|current| current.lease.renewal.is_none())
+        {
+            // Otherwise the attempt that follows tells the reason.
             warn!(
                 "The credentials expired before they were renewed: they are short-lived, or this machine slept or its clock was set; renewing"
             );

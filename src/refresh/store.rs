@@ -320,6 +320,7 @@ pub(crate) mod tests {
             lifetime: Duration::from_secs(3600),
             skew: TimeDelta::zero(),
             served_by: "sts.aliyuncs.com".to_owned(),
+            renewal: None,
         }
     }
 

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::CONNECTION_TIMEOUT;
+use crate::system::remedy;
 
 /// Accepts connections until `stop` completes, then waits for those whose requests have arrived.
 ///
@@ -52,7 +53,7 @@ pub async fn run<F>(
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {
-                        warn!("Cannot accept connections: {error}");
+                        warn!("Cannot accept connections: {}", remedy::told(&error));
                     }
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                 }

@@ -6,5 +6,6 @@ pub mod log;
 pub mod netlink;
 pub mod process;
 pub mod random;
+pub mod remedy;
 pub mod resolve;
 pub mod signal;

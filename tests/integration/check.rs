@@ -328,3 +328,49 @@ fn terminal_shows_that_the_attempt_is_under_way() {
             .contains("Obtaining")
     );
 }
+
+#[test]
+fn an_endpoint_that_did_not_answer_is_not_timed() {
+    let scratch = Scratch::new();
+    let config = scratch.join("config.json");
+    let end = chrono::Utc::now().timestamp() + 600;
+    let profile = serde_json::json!({"current": "sso", "profiles": [{
+        "name": "sso", "mode": "CloudSSO", "access_key_id": "STS.a", "access_key_secret": "planted-secret",
+        "sts_token": "planted-token", "sts_expiration": end,
+    }]});
+    fs::write(&config, profile.to_string()).unwrap();
+    let own = [
+        ("ALIBABA_CLOUD_CONFIG_FILE", config.to_str().unwrap()),
+        ("ALIBABA_CLOUD_STS_ENDPOINT", "http://127.0.0.1:1"),
+    ];
+    let (code, report) = check(&["--identity", "profile"], &own);
+    assert_eq!(code, Some(0), "{report}");
+    for part in [
+        "! endpoint                     127.0.0.1:1, did not answer, and is not needed",
+        "nothing renews them by itself; let aliyun-cli renew the keys of this CloudSSO profile",
+    ] {
+        assert!(report.contains(part), "{part}\n{report}");
+    }
+    let role = [(
+        "ALIBABA_CLOUD_ROLE_ARN",
+        "acs:ram::1234567890123456:role/job",
+    )];
+    let (code, report) = check(&["--identity", "profile"], &[&own[..], &role].concat());
+    assert_eq!(code, Some(69), "{report}");
+    assert!(report.contains("127.0.0.1:1, did not answer\n"), "{report}");
+    assert!(!report.contains(" ms "), "{report}");
+}
+
+#[test]
+fn an_identity_beside_the_sandbox_is_unused_for_a_reason() {
+    let own = [("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIexample")];
+    let (code, report) = check(&["--sandbox", "--fault", "skew=20m"], &own);
+    assert_eq!(code, Some(69), "{report}");
+    for part in [
+        "configured by ALIBABA_CLOUD_ACCESS_KEY_ID, not used: --sandbox has its own",
+        "  20 min behind that of STS",
+        "The clock of this machine is 20 min behind that of STS",
+    ] {
+        assert!(report.contains(part), "{part}\n{report}");
+    }
+}

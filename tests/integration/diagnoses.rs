@@ -200,7 +200,7 @@ fn golden() -> PathBuf {
 }
 
 /// Prefixes of the codes that the tests of identities and files cover.
-const PROVED_ELSEWHERE: [&str; 8] = [
+const PROVED_ELSEWHERE: [&str; 9] = [
     "Identity",
     "Metadata",
     "Profile",
@@ -209,6 +209,7 @@ const PROVED_ELSEWHERE: [&str; 8] = [
     "RoleNotPassed",
     "FileNotWritten",
     "RandomnessFailed",
+    "LimitReached",
 ];
 
 const HEADING: &str =

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::access::has;
 use crate::namespace;
-use crate::support::{Daemon, Ended, Scratch, command, eventually, required, run_command};
+use crate::support::{Daemon, Ended, Scratch, command, eventually, required, run_command, under};
 
 macro_rules! with_own_files {
     ($($name:ident),+ $(,)?) => {
@@ -41,6 +41,7 @@ macro_rules! with_own_files {
 }
 
 with_own_files! {
+    a_limit_is_not_blamed_on_dns,
     a_name_is_found_in_hosts_or_by_dns,
     changes_of_the_files_are_noticed,
     lies_are_not_believed,
@@ -53,6 +54,25 @@ with_own_files! {
 
 mod inside {
     use super::*;
+
+    pub(super) fn a_limit_is_not_blamed_on_dns() {
+        let _machine = Machine::new("nameserver 127.0.0.1", "");
+        let _server = Server::start("127.0.0.1", |query| query.code(3));
+        let get = command("get", &[], &environment("sts.example"));
+        let mut is_resolved = false;
+        for limit in 8..=24 {
+            let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+            let ended = under(&["sh", "-c", &script], &get).output().unwrap();
+            let told = String::from_utf8_lossy(&ended.stderr);
+            is_resolved = told.contains("there is no such name");
+            assert!(
+                is_resolved || told.contains("(ulimit -n)"),
+                "{limit}: {told}"
+            );
+            assert!(is_resolved || !told.contains("sts.endpoint"), "{told}");
+        }
+        assert!(is_resolved);
+    }
 
     pub(super) fn a_name_is_found_in_hosts_or_by_dns() {
         let _machine = Machine::new("nameserver 127.0.0.1", "127.0.0.9 listed.example alias");
@@ -189,7 +209,7 @@ mod inside {
         machine.resolv_conf("");
         machine.resolv_conf("# nothing");
         let failure = refusal("silent.example");
-        let reason = "the name server 127.0.0.1 (assumed, because /etc/resolv.conf names none by its IP address)";
+        let reason = "the name server 127.0.0.1 (assumed, because no line `nameserver` of /etc/resolv.conf has an address)";
         assert!(failure.contains(reason), "{failure}");
     }
 

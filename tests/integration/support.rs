@@ -80,7 +80,7 @@ impl Daemon {
 
     /// Returns the address of the data listener, which it logs before it has credentials.
     pub(crate) fn data(&self) -> SocketAddr {
-        self.address("Credentials are served")
+        self.address("Requests for credentials are answered")
     }
 
     /// Returns the address of the admin listener.

@@ -8,6 +8,7 @@ use crate::config::{Candidate, Shown};
 use crate::credentials::{RoleRequest, timestamp};
 use crate::failure::Failure;
 use crate::failure::caller::{Caller, Claims};
+use crate::failure::diagnosis;
 use crate::system::display;
 
 pub(super) use self::text::Style;
@@ -33,6 +34,9 @@ pub(super) struct Report {
     pub(super) request_id: Option<String>,
     pub(super) identity: Option<&'static str>,
     pub(super) candidates: Vec<Other>,
+    /// Why no identity whose settings are present is used.
+    #[serde(skip)]
+    pub(super) unused_because: Option<&'static str>,
     pub(super) caller: Option<Found>,
     pub(super) token: Option<Token>,
     pub(super) roles: Vec<Role>,
@@ -83,7 +87,8 @@ pub(super) struct Role {
 #[derive(Debug, Serialize)]
 pub(super) struct Call {
     pub(super) host: String,
-    pub(super) milliseconds: u64,
+    /// How long it took; `None` if it was not answered.
+    pub(super) milliseconds: Option<u64>,
 }
 
 /// The credentials that were obtained, without their secrets.
@@ -121,6 +126,7 @@ impl Report {
             request_id: None,
             identity: None,
             candidates: candidates.into_iter().map(other).collect(),
+            unused_because: None,
             caller: None,
             token: None,
             roles: Vec::new(),
@@ -156,9 +162,9 @@ impl Report {
         if off < CLOCK_WARNING {
             return;
         }
-        let direction = if ahead > 0 { "ahead of" } else { "behind" };
         let sentence = format!(
-            "The clock of this machine is {off} s {direction} that of STS: set it (NTP); other programs judge by it whether credentials have expired, and services refuse requests that are off by 15 minutes."
+            "The clock of this machine is {} that of STS: set it (NTP); other programs judge by it whether credentials have expired, and services refuse requests that are off by 15 minutes.",
+            diagnosis::deviation(ahead)
         );
         if off < CLOCK_FAILURE || !self.good {
             self.warnings.push(sentence);

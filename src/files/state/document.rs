@@ -116,6 +116,7 @@ impl Record {
                 lifetime,
                 skew: self.skew,
                 served_by: self.served_by,
+                renewal: None,
             },
             renew_at,
         })

@@ -53,6 +53,7 @@ pub(super) fn refuse_foreign(place: &Place) -> io::Result<()> {
         Err(other) => return Err(io::Error::other(other.to_string())),
         Ok(file) => match file::read(file, LIMIT) {
             Err(file::Error::TooLarge(_)) => Zeroizing::default(),
+            Err(file::Error::Io(error)) => return Err(error),
             read => read.map_err(|error| io::Error::other(error.to_string()))?,
         },
     };

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Configuration {
     /// In the order of preference; never empty.
     pub servers: Vec<SocketAddr>,
-    /// Why the file names no server, if it does not: one on this machine is assumed.
+    /// Why one on this machine is assumed, if that is so.
     pub assumed: Option<String>,
     /// The domains, without a dot at the end.
     pub search: Vec<String>,
@@ -70,7 +70,7 @@ impl Configuration {
             domain.into_iter().collect()
         });
         if read.servers.is_empty() {
-            read.assumed = Some("names none by its IP address".to_owned());
+            read.assumed = Some("no line `nameserver` of /etc/resolv.conf has an address".to_owned());
             read.servers.push((Ipv4Addr::LOCALHOST, PORT).into());
         }
         read

@@ -13,10 +13,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::Own;
 use super::configuration::Configuration;
 use super::message::{Answer, Question};
 use super::order;
-use crate::system::random;
+use crate::system::{random, remedy};
 
 /// Asks one server.
 pub(super) trait Ask: Clone + Send + Sync + 'static {
@@ -43,8 +44,8 @@ pub(super) enum Reason {
     Malformed,
     /// It cannot be called.
     Io(String),
-    /// There are no random numbers for a query.
-    Random(String),
+    /// Nobody can be asked, for a reason of this machine.
+    Own(Own),
 }
 
 impl fmt::Display for Reason {
@@ -53,7 +54,7 @@ impl fmt::Display for Reason {
             Self::Silent => return f.write_str("did not answer"),
             Self::Malformed => return f.write_str("answered with a malformed message"),
             Self::Io(error) => return write!(f, "cannot be asked: {error}"),
-            Self::Random(error) => return f.write_str(error),
+            Self::Own(own) => return own.fmt(f),
             Self::Refused(1) => "FORMERR",
             Self::Refused(2) => "SERVFAIL",
             Self::Refused(4) => "NOTIMP",
@@ -66,6 +67,10 @@ impl fmt::Display for Reason {
 
 impl From<io::Error> for Reason {
     fn from(error: io::Error) -> Self {
+        if let Some(remedy) = remedy::of(&error) {
+            let reason = error.to_string();
+            return Self::Own(Own::Limit { reason, remedy });
+        }
         Self::Io(match error.kind() {
             io::ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
             _ => error.to_string(),
@@ -171,7 +176,7 @@ impl Ask for Network {
         question: Question,
         again: Arc<Notify>,
     ) -> Result<Answer, Reason> {
-        let id = random::bytes().map_err(|error| Reason::Random(error.to_string()))?;
+        let id = random::bytes().map_err(|error| Reason::Own(error.into()))?;
         let id = u16::from_be_bytes(id);
         let mut answer = Answer::Truncated;
         if !self.use_vc {

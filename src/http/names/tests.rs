@@ -334,7 +334,7 @@ async fn failures_are_told_by_server() {
     let (reason, _) = Servers::new(&[]).resolve("a.b", "").await;
     assert_eq!(
         reason,
-        "the name server 127.0.0.1 (assumed, because /etc/resolv.conf names none by its IP address) did not answer"
+        "the name server 127.0.0.1 (assumed, because no line `nameserver` of /etc/resolv.conf has an address) did not answer"
     );
 }
 

@@ -250,7 +250,11 @@ fn missing_field_of_a_profile_is_named_and_no_value_is_quoted() {
 #[test]
 fn keys_that_the_cli_has_cached_are_passed_through_until_they_expire() {
     let at = |seconds: i64| (noon().wall + chrono::TimeDelta::seconds(seconds)).timestamp();
-    for mode in ["CloudSSO", "OAuth"] {
+    for (mode, renewal) in [
+        ("CloudSSO", "let aliyun-cli renew"),
+        ("OAuth", "let aliyun-cli renew"),
+        ("StsToken", "save new keys with `aliyun configure"),
+    ] {
         let cached = |expiration: i64| {
             let rest = json!({
                 "access_key_id": "STS.a", "access_key_secret": "planted", "sts_token": "t",
@@ -265,13 +269,39 @@ fn keys_that_the_cli_has_cached_are_passed_through_until_they_expire() {
         };
         assert_eq!(lease.credentials.expires_at.timestamp(), at(3600));
         assert!(roles.is_empty());
+        assert!(lease.renewal.is_some_and(|it| it.starts_with(renewal)));
         let failure = cached(at(-1)).unwrap_err();
         assert_eq!(failure.code.as_str(), "ExpiredAnswer");
         assert_eq!(failure.class, FailureClass::Persistent);
         assert!(
-            failure.advice.contains("let aliyun-cli renew")
-                && failure.advice.contains("--profile p"),
+            failure.advice.starts_with(renewal) && failure.advice.contains("--profile p"),
             "{failure}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_stays_unreadable_needs_a_person() {
+    let path = crate::testing::directory("profile").join("config.json");
+    let mut profile = Profile::new(File::new(path.clone()), None, defaults());
+    let clock = Clock::machine();
+    let mut refusal = async || {
+        let failure = profile.resolve(&clock).await.unwrap_err();
+        (failure.class, failure.to_string())
+    };
+    let (class, sentence) = refusal().await;
+    assert_eq!(class, FailureClass::Persistent, "{sentence}");
+    assert!(sentence.contains("`aliyun configure`"), "{sentence}");
+    // What is being written is complete soon.
+    for (text, expected) in [
+        ("{", FailureClass::Transient),
+        ("{\n\"", FailureClass::Transient),
+        ("{\n\"", FailureClass::Persistent),
+        ("", FailureClass::Transient),
+        ("", FailureClass::Persistent),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let (class, sentence) = refusal().await;
+        assert_eq!(class, expected, "{sentence}");
     }
 }

@@ -16,11 +16,12 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
     let mut parser = Parser::new_from_str_with_options(text, options);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|scan| {
-            let reason = match scan.kind() {
-                ErrorKind::UnknownAnchor => Reason::Alias,
-                _ => Reason::Syntax(scan.info()),
-            };
-            error(text, *scan.marker(), reason)
+            let at = *scan.marker();
+            error(
+                text,
+                at,
+                reason(scan.kind(), text, at).unwrap_or(Reason::Syntax(scan.info())),
+            )
         })?;
         if let Event::Scalar(key, ScalarStyle::Plain, ..) = &event
             && is_before_bare_colon(text, span.end)
@@ -34,6 +35,29 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
     Ok(builder.documents)
 }
 
+/// Returns the reason of a parser's error, where it has a remedy of its own.
+fn reason(kind: &ErrorKind, text: &str, at: Marker) -> Option<Reason> {
+    Some(match kind {
+        ErrorKind::UnknownAnchor => {
+            let alias = at.byte_offset().and_then(|at| text.get(at..));
+            let name = alias.unwrap_or_default().trim_start_matches('*');
+            let end = name.find(|c: char| c.is_whitespace() || ",[]{}".contains(c));
+            let name = name.get(..end.unwrap_or(name.len())).unwrap_or_default();
+            Reason::UnknownAnchor(name.to_owned())
+        }
+        ErrorKind::TabNotAllowed
+        | ErrorKind::TabInBlockIndentation
+        | ErrorKind::TabAtBlockScalarStart
+        | ErrorKind::TabInIndentation
+        | ErrorKind::TabInPlainScalar => Reason::Tab,
+        ErrorKind::ExpectedBlockMappingKey => Reason::Indentation("object"),
+        ErrorKind::ExpectedBlockSequenceEntry => Reason::Indentation("list"),
+        ErrorKind::ExpectedDocumentStart => Reason::Indentation("document"),
+        ErrorKind::MappingValueNotAllowed | ErrorKind::MappingKeyNotAllowed => Reason::Nested,
+        _ => return None,
+    })
+}
+
 /// Whether a colon follows that some parsers take for the end of a key, and others for a part of the text.
 fn is_before_bare_colon(text: &str, at: Marker) -> bool {
     let rest = at.byte_offset().and_then(|at| text.get(at..));
@@ -41,12 +65,19 @@ fn is_before_bare_colon(text: &str, at: Marker) -> bool {
     after.is_some_and(|after| after.starts_with([',', ']', '}']))
 }
 
+/// Whether a template may be the cause: to YAML, `{{` is an object as the key of an object.
+fn may_be_template(reason: &Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Key | Reason::Syntax(_) | Reason::Tab | Reason::Indentation(_) | Reason::Nested
+    )
+}
+
 fn error(text: &str, at: Marker, reason: Reason) -> Error {
     let line = at.line().max(1);
     let written = text.lines().nth(line - 1).unwrap_or_default();
     let (column, reason) = match (reason, written.split_once("{{")) {
-        // To YAML, `{{` is an object as the key of an object.
-        (Reason::Key | Reason::Syntax(_), Some((before, _))) => {
+        (reason, Some((before, _))) if may_be_template(&reason) => {
             (before.chars().count(), Reason::Template)
         }
         (reason, _) => (at.col(), reason),

@@ -50,18 +50,30 @@ pub enum Reason {
     TooMuch,
     #[error("it is nested more than {MAX_DEPTH} levels deep; no Kubernetes object is")]
     TooDeep,
-    #[error("{0}")]
+    #[error("it is not YAML here: {0}; correct it, or put text in quotes")]
     Syntax(String),
     #[error("{0}")]
     Scalar(String),
-    #[error(
-        "the alias is inside the value that it refers to, or refers to another document; write the value out"
-    )]
+    #[error("the alias is inside the value that it refers to; write the value out")]
     Alias,
+    #[error(
+        "no anchor `&{0}` stands before this alias in its document; correct the name, or write the value out"
+    )]
+    UnknownAnchor(String),
     #[error("a key is not a string; write a string, which Kubernetes requires")]
     Key,
     #[error("the key {0} is a number; put it in quotes")]
     NumericKey(Number),
+    #[error("a tab stands where YAML takes only blanks; write blanks instead")]
+    Tab,
+    #[error(
+        "the line does not continue the {0} above it; correct its indentation, which is that of the other lines of its {0}"
+    )]
+    Indentation(&'static str),
+    #[error(
+        "`key: value` cannot stand here; correct the indentation, or put text with a colon in quotes"
+    )]
+    Nested,
     #[error("the key `{0}` occurs twice; remove one of them")]
     DuplicateKey(String),
     #[error(

@@ -136,8 +136,28 @@ fn ambiguous_yaml_is_rejected() {
 fn broken_yaml_is_reported_with_its_position() {
     for (yaml, expected) in [
         (&b"a: \"b"[..], "line 1, column 4: "),
-        (b"a: b\nc: [1, 2", "line 2, column 4: unclosed bracket"),
-        (b"a: b\n\tc: d", "line 1, column 4: "),
+        (
+            b"a: b\nc: [1, 2",
+            "line 2, column 4: it is not YAML here: unclosed bracket",
+        ),
+        (b"a: b\n\tc: d", "line 1, column 4: a tab stands"),
+        (b"a:\n\tb: 1\n", "line 2, column 2: a tab stands"),
+        (
+            b"a:\n   b: 1\n  c: 2\n",
+            "line 3, column 3: the line does not continue the object above it; correct its indentation",
+        ),
+        (
+            b"a:\n  - b\n  c: 1\n",
+            "line 3, column 3: the line does not continue the list above it",
+        ),
+        (
+            b" a: 1\nb: 2\n",
+            "line 2, column 1: the line does not continue the document",
+        ),
+        (
+            b"a: b\n c: d\n",
+            "line 2, column 3: `key: value` cannot stand here",
+        ),
         (
             b"a: b\nc: \0",
             "line 2, column 4: the character U+0000 is not allowed in YAML",
@@ -151,12 +171,15 @@ fn broken_yaml_is_reported_with_its_position() {
             "line 2, column 4: the text is not UTF-8 from here on",
         ),
         (b"\xff\xfea\0", "line 1, column 1: the text is not UTF-8"),
-        (b"a: *b", "line 1, column 4: "),
+        (b"a: [*b]", "line 1, column 5: no anchor `&b` stands before"),
         (
             b"a: &a [*a]",
             "line 1, column 8: the alias is inside the value that it refers to",
         ),
-        (b"a: &a 1\n---\na: *a", "line 3, column 4: the alias "),
+        (
+            b"a: &a 1\n---\na: *a",
+            "line 3, column 4: no anchor `&a` stands before",
+        ),
         (b"a: b: c", "line 1, column "),
         (b"{\"a\": 1", "line 1, column 1: "),
         (b"a: \xe2\x80\xa8", "line 1, column 4: the character U+2028"),

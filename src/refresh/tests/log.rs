@@ -104,6 +104,40 @@ fn expiry_is_logged_once_with_its_reason() {
 }
 
 #[test]
+fn credentials_that_nothing_renews_by_itself_are_announced_and_their_end_is_told_once() {
+    let mut rig = Rig::start();
+    let deadline = noon().after(Duration::from_secs(HOUR));
+    let mut obtained = |name| {
+        let renewal = Some("log in again".to_owned());
+        let lease = Lease {
+            renewal,
+            ..lease(name, deadline)
+        };
+        rig.publisher.renewed(lease, noon());
+        rig.attempted(noon())
+    };
+    let [_, end] = &obtained("a")[..] else {
+        panic!("a renewal and its end");
+    };
+    assert!(
+        end.starts_with("INFO") && end.contains("log in again"),
+        "{end}"
+    );
+    let [_, due] = &obtained("a")[..] else {
+        panic!("the same again, and why");
+    };
+    assert!(
+        due.starts_with("WARN") && due.contains("log in again"),
+        "{due}"
+    );
+    assert_line(&obtained("a"), "DEBUG", "still the same");
+    assert_eq!(obtained("b").len(), 2);
+    assert_eq!(obtained("b").len(), 2, "of the others too");
+    // The attempt that is due at the end tells why there are no others.
+    assert_eq!(rig.observed(HOUR), [""; 0]);
+}
+
+#[test]
 fn restored_credentials_are_not_logged_again() {
     let mut rig = Rig::start();
     let deadline = noon().after(Duration::from_secs(HOUR));

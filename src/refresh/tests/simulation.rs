@@ -56,6 +56,7 @@ impl Log {
             lifetime,
             skew: TimeDelta::zero(),
             served_by: "script".to_owned(),
+            renewal: None,
         }
     }
 }

@@ -121,6 +121,22 @@ fn proxies() -> Vec<Case> {
             "The proxy cannot reach the endpoint",
             "503 Service Unavailable",
         ),
+        case("The proxy refuses the user and password", async {
+            let answer = "HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n";
+            let proxy = serve_answer(answer.to_owned()).await;
+            with_proxy_by("ALL_PROXY", &format!("http://user:planted@{proxy}")).await
+        }),
+        case("The proxy closes the connection", async {
+            let proxy = serve_answer(String::new()).await;
+            with_proxy_by("https_proxy", &format!("http://{proxy}")).await
+        }),
+        case("What listens at the proxy's port is no proxy", async {
+            with_proxy(&format!(
+                "http://{}",
+                serve_answer("SSH-2.0-x\r\n".into()).await
+            ))
+            .await
+        }),
         case("Nothing listens at the proxy's port", async {
             with_proxy(&format!("http://{}", unused_address())).await
         }),
@@ -135,8 +151,12 @@ async fn with_endpoint(endpoint: &str) -> Diagnosis {
 }
 
 async fn with_proxy(proxy: &str) -> Diagnosis {
+    with_proxy_by("HTTPS_PROXY", proxy).await
+}
+
+async fn with_proxy_by(variable: &str, proxy: &str) -> Diagnosis {
     let args = ["--sts-endpoint", "sts.sandbox.example"];
-    Diagnosis::of(beside(&*sts().await, &args, &[("HTTPS_PROXY", proxy)]))
+    Diagnosis::of(beside(&*sts().await, &args, &[(variable, proxy)]))
 }
 
 fn with_certificate(title: &str, certificate: CertificateParams, is_trusted: bool) -> Case {

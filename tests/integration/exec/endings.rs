@@ -34,15 +34,36 @@ fn the_error_names_a_command_that_cannot_be_run() {
     let file = scratch.join("plain");
     std::fs::write(&file, "no program").unwrap();
     let file = super::text(&file);
-    for (word, expected) in [
-        ("no-such-command", 127),
-        ("/no/such/command", 127),
-        (file, 126),
-        ("/usr", 126),
+    let program = |name: &str, content: &[u8]| {
+        let path = scratch.join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+        super::text(&path).to_owned()
+    };
+    let (text, foreign) = (
+        program("text", b"echo hi"),
+        program("foreign", b"\x7fELF\x01"),
+    );
+    for (word, expected, reason) in [
+        ("", 127, "the command is empty; write it after --"),
+        ("no-such-command", 127, "there is no such file"),
+        ("/no/such/command", 127, "there is no such file"),
+        (
+            file,
+            126,
+            &format!("it is not executable; make it so with chmod +x {file}"),
+        ),
+        ("/usr", 126, "it is a directory; correct the command"),
+        (
+            &text,
+            126,
+            "it neither begins with #! nor is a program of this machine; begin it",
+        ),
+        (&foreign, 126, "it is a program, but not for this machine ("),
     ] {
         let (code, output, complaint) = ended(sandboxed(&[word]));
         assert_eq!((code, output.as_str()), (Some(expected), ""), "{complaint}");
-        let sentence = format!("ram-sidecar: cannot start `{word}`: ");
+        let sentence = format!("ram-sidecar: cannot start `{word}`: {reason}");
         assert!(complaint.starts_with(&sentence), "{complaint}");
     }
 }
@@ -85,6 +106,9 @@ fn what_only_a_person_can_mend_ends_exec_at_once() {
         "acs:ram::1234567890123456:role/job",
     );
     let file = super::text(&file);
+    let broken = scratch.join("broken.json");
+    std::fs::write(&broken, "{bad").unwrap();
+    let broken = super::text(&broken);
     for (variables, code, reason) in [
         (
             &[
@@ -99,6 +123,16 @@ fn what_only_a_person_can_mend_ends_exec_at_once() {
             &[role, ("RAM_SIDECAR_COMMAND", "/no/such/program")],
             69,
             "cannot start /no/such/program",
+        ),
+        (
+            &[role, ("ALIBABA_CLOUD_CONFIG_FILE", "/no/such/config.json")],
+            69,
+            "make it with `aliyun configure`",
+        ),
+        (
+            &[role, ("ALIBABA_CLOUD_CONFIG_FILE", broken)],
+            69,
+            "it is not the JSON of aliyun-cli",
         ),
     ] {
         let mut command = exec(&["--timeout", "5m"], &["true"]);
@@ -123,6 +157,34 @@ fn what_only_a_person_can_mend_ends_exec_at_once() {
     ]);
     let (code, _, complaint) = ended(command);
     assert_eq!(code, Some(127), "{complaint}");
+}
+
+#[test]
+fn a_limit_of_open_files_is_named_wherever_it_is_reached() {
+    let scratch = Scratch::new();
+    let file = scratch.join("credentials");
+    let file = super::text(&file);
+    let exec = [super::EXECUTABLE, "exec", "--sandbox", "--file", file, "--"];
+    let check = [super::EXECUTABLE, "check", "--sandbox"];
+    for (words, reached) in [
+        (&[&exec[..], &["true"]].concat(), 71),
+        (&check.to_vec(), 69),
+    ] {
+        let mut codes = Vec::new();
+        for limit in 8..=24 {
+            let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+            let (code, output, complaint) =
+                ended(plain(&[&["sh", "-c", &script], &words[..]].concat()));
+            let told = format!("{output}{complaint}");
+            assert!(
+                code == Some(0) || told.contains("(ulimit -n)"),
+                "{limit}: {told}"
+            );
+            codes.push(code);
+        }
+        assert!(codes.contains(&Some(reached)), "{codes:?}");
+        assert_eq!(codes.last(), Some(&Some(0)), "{codes:?}");
+    }
 }
 
 #[test]
@@ -189,6 +251,24 @@ fn a_command_without_credentials_is_not_started() {
         assert!(complaint.contains(part), "{part}: {complaint}");
     }
     assert!(!complaint.contains("SecretOfNobody"), "{complaint}");
+}
+
+#[test]
+fn an_attempt_that_has_not_ended_is_not_blamed_on_sts() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let settings = ["--timeout", "1s", "--sts-endpoint", &endpoint];
+    let mut command = exec(&settings, &["true"]);
+    command
+        .env("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1234567890123456:role/r")
+        .env("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIofNobody")
+        .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "SecretOfNobody");
+    let (code, _, complaint) = ended(command);
+    assert_eq!(code, Some(69), "{complaint}");
+    assert!(
+        complaint.contains("none within 1 s (--timeout); the first attempt has not ended yet"),
+        "{complaint}"
+    );
 }
 
 #[test]

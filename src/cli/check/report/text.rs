@@ -3,6 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{Call, Found, Report};
+use crate::failure::diagnosis::deviation;
 use crate::system::display::one_line;
 
 /// Formats a report for people.
@@ -71,7 +72,10 @@ impl Text<'_> {
             } else {
                 (Mark::Warning, "not used")
             };
-            let text = format!("configured by {}, {usage}", other.origin);
+            let mut text = format!("configured by {}, {usage}", other.origin);
+            if let Some(reason) = report.unused_because {
+                text = format!("{text}: {reason}");
+            }
             lines.push(Line::new(mark, other.kind, text));
         }
         if let Some(Found { arn, account }) = &report.caller {
@@ -118,14 +122,25 @@ impl Text<'_> {
             lines.push(Line::new(Mark::Warning, "failed over", failure.clone()));
         }
         if let Some(Call { host, milliseconds }) = &report.call {
-            let text = format!("{host}, {milliseconds} ms for the last call");
-            lines.push(Line::new(self.outcome("transport"), "endpoint", text));
+            lines.push(match (milliseconds, report.good) {
+                (Some(took), _) => {
+                    let text = format!("{host}, {took} ms for the last call");
+                    Line::new(self.outcome("transport"), "endpoint", text)
+                }
+                (None, true) => {
+                    let text = format!("{host}, did not answer, and is not needed");
+                    Line::new(Mark::Warning, "endpoint", text)
+                }
+                (None, false) => {
+                    let text = format!("{host}, did not answer");
+                    Line::new(self.outcome("transport"), "endpoint", text)
+                }
+            });
         }
         if let Some(ahead) = report.clock_ahead_seconds {
             let text = match ahead {
                 0 => "agrees with that of STS".to_owned(),
-                1.. => format!("{ahead} s ahead of STS"),
-                _ => format!("{} s behind STS", ahead.unsigned_abs()),
+                _ => format!("{} that of STS", deviation(ahead)),
             };
             let mark = match ahead.unsigned_abs() {
                 super::CLOCK_FAILURE.. => Mark::Failure,
