@@ -288,9 +288,7 @@ fn unanswered(configuration: &Configuration, reasons: &[(SocketAddr, Reason)]) -
     let assumed = configuration
         .assumed
         .as_ref()
-        .map_or_else(String::new, |why| {
-            format!(" (assumed, because {why})")
-        });
+        .map_or_else(String::new, |why| format!(" (assumed, because {why})"));
     let told = |(server, reason): &(SocketAddr, Reason)| {
         format!("the name server {}{assumed} {reason}", server.ip())
     };

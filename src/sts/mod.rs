@@ -92,7 +92,7 @@ impl Sts {
     /// Returns how far the wall clock is ahead of that of the endpoint last called, at least, if its response had a date.
     pub fn skew(&self) -> Option<TimeDelta> {
         let (state, took) = self.last_call?;
-        Some(wire::certain(self.endpoints.get(state)?.skew?, took))
+        Some(wire::certain(self.endpoints.get(state)?.skew?, took?))
     }
 
     /// Calls AssumeRole, signed with `keys`.

@@ -70,7 +70,8 @@ impl Configuration {
             domain.into_iter().collect()
         });
         if read.servers.is_empty() {
-            read.assumed = Some("no line `nameserver` of /etc/resolv.conf has an address".to_owned());
+            read.assumed =
+                Some("no line `nameserver` of /etc/resolv.conf has an address".to_owned());
             read.servers.push((Ipv4Addr::LOCALHOST, PORT).into());
         }
         read
