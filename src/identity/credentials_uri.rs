@@ -84,13 +84,13 @@ impl CredentialsUri {
         document.proof(requested_at, date, &self.host)
     }
 
-    /// Returns the segments of the URL that may be secrets, as written and percent-decoded. Short segments and `credentials`
-    /// are left out: they are not secret, and occur in ordinary sentences.
+    /// Returns the segments of the URL that may be secrets, as written and percent-decoded. `credentials` is left out:
+    /// it is not secret, and occurs in ordinary sentences.
     fn segments(&self) -> Vec<Zeroizing<String>> {
         let url = self.url.expose_secret();
         let path = url.splitn(4, '/').nth(3).unwrap_or_default();
         let segments = path.split(['/', '?', '&', '=', '#']);
-        let secret = segments.filter(|segment| segment.len() >= 8 && *segment != "credentials");
+        let secret = segments.filter(|segment| *segment != "credentials");
         let both = |segment: &str| {
             let decoded = percent_decode_str(segment).decode_utf8_lossy().into_owned();
             [Zeroizing::new(segment.to_owned()), Zeroizing::new(decoded)]
