@@ -58,10 +58,10 @@ fn define(command: clap::Command) -> clap::Command {
 }
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
-    let checked = checked(given, Vec::new());
+    let (hint, checked) = hint::checked(given, Vec::new());
     let config = checked.outcome.as_ref().ok();
     process::protect(config.is_some_and(|config| config.upstream.runs_programs()));
-    let report = block_on(Some(0), with_progress(report(given, checked)))?;
+    let report = block_on(Some(0), with_progress(report(given, hint, checked)))?;
     let text = if given.get_flag("json") {
         report.json()
     } else {
@@ -100,19 +100,21 @@ async fn with_progress<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Makes the report. The settings are in it whatever happens.
-async fn report(given: &ArgMatches, checked: Checked) -> Report {
+async fn report(given: &ArgMatches, hint: Option<String>, checked: Checked) -> Report {
     let Checked {
         settings,
         candidates,
         outcome,
     } = checked;
-    let hint = hint::on_identity(given, &settings);
     let mut report = Report::new(settings, candidates);
     match outcome {
         Ok(config) => {
             report.warnings = exposure::warnings(given, &config);
             attempt(config, &mut report).await;
             report.judge_clock();
+        }
+        Err(Errors(errors)) if errors.is_empty() => {
+            report.misconfigured(hint.into_iter().collect());
         }
         Err(Errors(errors)) => {
             report.warnings.extend(hint);

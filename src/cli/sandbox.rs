@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 use secrecy::ExposeSecret as _;
+use tracing::warn;
 
 use super::definition::with_section;
-use super::input::input;
+use super::input::{input, unknown_variables};
 use super::output::print_if_open;
 use super::runtime::block_on;
 use super::{Command, Error, terminal};
@@ -53,6 +54,9 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     })?;
     process::protect(false);
     terminal::start_log(&alone.log);
+    for warning in unknown_variables() {
+        warn!("{warning}");
+    }
     block_on(Some(0), serve(alone.sandbox))??;
     Ok(ExitCode::SUCCESS)
 }

@@ -141,9 +141,20 @@ impl CredentialsUri {
                 redact(&message, &secrets)
             )
         });
-        let reason = reason.unwrap_or_else(|| "no JSON that gives a reason".to_owned());
-        let message = format!("{host} answered HTTP {status} with {reason}");
-        let mut failure = Failure::new(Stage::Identity, LocalCode::CredentialsUriRefused, message);
+        let (stage, code, reason) = match reason {
+            Some(reason) => (
+                Stage::Identity,
+                LocalCode::CredentialsUriRefused,
+                format!("with {reason}"),
+            ),
+            None => (
+                Stage::Answer,
+                LocalCode::CredentialsUriUnusable,
+                "without the JSON of such a server".to_owned(),
+            ),
+        };
+        let message = format!("{host} answered HTTP {status} {reason}");
+        let mut failure = Failure::new(stage, code, message);
         failure.retry_after = response.retry_after;
         diagnosis::not_passed(failure)
     }
