@@ -15,6 +15,7 @@ use super::runtime::block_on;
 use super::{Command, Error, terminal};
 use crate::config::{self, Input};
 use crate::daemon;
+use crate::daemon::refused::Refused;
 use crate::sandbox::{Options, Sandbox};
 use crate::system::process;
 use crate::system::signal::{Request, Signals};
@@ -68,9 +69,13 @@ async fn serve(options: Options) -> Result<(), daemon::Error> {
         source,
     })?;
     let address = options.listen;
-    let sandbox = Sandbox::start(options)
-        .await
-        .map_err(|source| daemon::Error::bind(address, "--listen", source))?;
+    let sandbox = Sandbox::start(options).await.map_err(|source| {
+        daemon::Error::bind(vec![Refused {
+            address,
+            setting: "--listen",
+            source,
+        }])
+    })?;
     print_if_open(environment(&sandbox).as_bytes());
     // There is nothing to renew.
     while signals.next().await == Request::Renew {}

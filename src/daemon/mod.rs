@@ -2,6 +2,7 @@
 
 mod handle;
 pub(crate) mod listeners;
+pub(crate) mod refused;
 mod restore;
 pub mod source;
 mod tasks;
@@ -36,6 +37,7 @@ use crate::time::clock::Clock;
 pub use self::handle::Handle;
 use self::handle::OutputFile;
 use self::listeners::{Listeners, Services};
+use self::refused::Refused;
 use self::tasks::TaskSet;
 pub use self::tasks::Tasks;
 
@@ -52,7 +54,7 @@ pub enum Error {
         /// The error of the operating system.
         source: io::Error,
         /// What to do about it.
-        remedy: &'static str,
+        remedy: String,
     },
     /// A task has ended that runs as long as the process.
     #[error("{0} ended unexpectedly; restart the process and report this")]
@@ -74,9 +76,18 @@ pub enum Error {
 }
 
 impl Error {
-    /// Explains why an address, which comes from `setting`, cannot be bound.
-    pub(crate) fn bind(address: SocketAddr, setting: &'static str, source: io::Error) -> Self {
-        let remedy = listeners::remedy(address, &source);
+    /// Explains why addresses cannot be bound, of which it shows the first.
+    ///
+    /// # Panics
+    ///
+    /// Without any.
+    pub(crate) fn bind(mut refused: Vec<Refused>) -> Self {
+        let remedy = refused::remedy(&refused);
+        let Refused {
+            address,
+            setting,
+            source,
+        } = refused.swap_remove(0);
         Self::Bind {
             address,
             setting,

@@ -29,13 +29,15 @@ pub enum Error {
     Outbound(#[from] client::Error),
     /// The embedded STS does not start.
     #[error(
-        "cannot start the embedded STS: cannot listen on {address}: {source}; stop what uses it, or change --sandbox-listen"
+        "cannot start the embedded STS: cannot listen on {address}: {source}; {remedy}, or change --sandbox-listen"
     )]
     Sandbox {
         /// The address that it is to listen on.
         address: SocketAddr,
         /// Why it does not start.
         source: io::Error,
+        /// What to do about it.
+        remedy: String,
     },
 }
 
@@ -166,12 +168,25 @@ async fn embedded(
     options: crate::sandbox::Options,
     clock: &Clock,
 ) -> Result<(Cloud, crate::sandbox::Sandbox), Error> {
+    use super::refused::{self, Refused};
     use crate::identity::{AccessKey, Identity, Value};
     use crate::sandbox::{Options, Sandbox};
     use crate::sts::sign::Signature;
 
     let address = options.listen;
-    let failed = |source| Error::Sandbox { address, source };
+    let failed = |source| {
+        let setting = "--sandbox-listen";
+        let one = Refused {
+            address,
+            setting,
+            source,
+        };
+        Error::Sandbox {
+            remedy: refused::remedy(std::slice::from_ref(&one)),
+            address,
+            source: one.source,
+        }
+    };
     let invalid = |reason: String| failed(io::Error::other(reason));
     let options = Options {
         clock: clock.clone(),
