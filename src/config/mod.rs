@@ -141,6 +141,9 @@ pub struct Cloud {
     pub signature: Signature,
     /// `sts.ca_file`, and the proxy of the environment.
     pub outbound: Outbound,
+    /// What is wrong with the proxy of the environment, which credentials do not need. Then STS must not be called: it would be
+    /// called past the proxy.
+    pub unused_proxy: Option<String>,
 }
 
 /// How to assume the role.

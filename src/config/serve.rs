@@ -121,7 +121,7 @@ pub(super) fn distinct(checker: &mut Checker, listeners: &[(&str, Option<SocketA
     }
 }
 
-/// Whether two listeners cannot both have their addresses: the data listener takes the port of both 127.0.0.1 and ::1.
+/// Whether two listeners cannot both have their addresses: the data listener takes the port of both 127.0.0.1 and `::1`.
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     let takes =
         |one: IpAddr, other: IpAddr| one.is_unspecified() && (one.is_ipv6() || other.is_ipv4());

@@ -80,7 +80,7 @@ fn free(address: SocketAddr) -> SocketAddr {
     let nearby = (1..=20).filter_map(|step| address.port().checked_add(10 * step));
     let mut nearby = nearby.map(|port| SocketAddr::new(address.ip(), port));
     let found = nearby.find(|one| TcpListener::bind(one).is_ok());
-    found.unwrap_or(SocketAddr::new(address.ip(), 0))
+    found.unwrap_or_else(|| SocketAddr::new(address.ip(), 0))
 }
 
 /// What listens at an address.

@@ -205,6 +205,7 @@ async fn embedded(
         endpoints: vec![Endpoint::parse(&sandbox.endpoint()).map_err(invalid)?],
         signature: Signature::V1,
         outbound: Outbound::default(),
+        unused_proxy: None,
     };
     Ok((cloud, sandbox))
 }

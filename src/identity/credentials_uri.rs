@@ -63,7 +63,8 @@ impl CredentialsUri {
         self
     }
 
-    pub(super) fn url(&self) -> &str {
+    /// Returns the URL, whose path may be a secret.
+    pub fn url(&self) -> &str {
         self.url.expose_secret()
     }
 

@@ -35,8 +35,8 @@ pub struct Sts {
     failovers: Vec<Failure>,
     signature: Signature,
     clock: Clock,
-    /// The index of the endpoint last called, and how long the call took.
-    last_call: Option<(usize, Duration)>,
+    /// The index of the endpoint last called, and how long its answer took, if there was one.
+    last_call: Option<(usize, Option<Duration>)>,
 }
 
 /// A call to one action.
@@ -83,8 +83,8 @@ impl Sts {
         client::TOTAL.saturating_mul(calls)
     }
 
-    /// Returns the host of the last call, and how long it took.
-    pub fn last_call(&self) -> Option<(&str, Duration)> {
+    /// Returns the host of the last call, and how long its answer took, if there was one.
+    pub fn last_call(&self) -> Option<(&str, Option<Duration>)> {
         let (state, took) = self.last_call?;
         Some((self.endpoints.get(state)?.endpoint.host(), took))
     }
@@ -225,7 +225,7 @@ impl Sts {
             .await;
         // Measured by the boot clock: the wall clock may be set during the request.
         let round_trip = self.clock.now().boot.saturating_sub(requested_at.boot);
-        self.last_call = Some((self.current, round_trip));
+        self.last_call = Some((self.current, response.is_ok().then_some(round_trip)));
         let response = response?;
         let skew = response
             .date

@@ -83,7 +83,8 @@ pub(super) struct Role {
 #[derive(Debug, Serialize)]
 pub(super) struct Call {
     pub(super) host: String,
-    pub(super) milliseconds: u64,
+    /// How long the answer took; `None` without one.
+    pub(super) milliseconds: Option<u64>,
 }
 
 /// The credentials that were obtained, without their secrets.

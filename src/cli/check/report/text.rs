@@ -118,8 +118,13 @@ impl Text<'_> {
             lines.push(Line::new(Mark::Warning, "failed over", failure.clone()));
         }
         if let Some(Call { host, milliseconds }) = &report.call {
-            let text = format!("{host}, {milliseconds} ms for the last call");
-            lines.push(Line::new(self.outcome("transport"), "endpoint", text));
+            let (mark, took) = match (self.outcome("transport"), milliseconds) {
+                (mark, Some(milliseconds)) => (mark, format!("{milliseconds} ms for")),
+                (Mark::Good, None) => (Mark::Warning, "no answer to".to_owned()),
+                (mark, None) => (mark, "no answer to".to_owned()),
+            };
+            let text = format!("{host}, {took} the last call");
+            lines.push(Line::new(mark, "endpoint", text));
         }
         if let Some(ahead) = report.clock_ahead_seconds {
             let text = match ahead {
