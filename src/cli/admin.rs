@@ -8,11 +8,12 @@ use reqwest::Method;
 use serde::Deserialize;
 
 use super::error;
-use super::input::input;
+use super::input::{input, unknown_variables};
 use crate::config;
 use crate::failure::error_chain;
 use crate::http::client::{self, Call, Client};
 use crate::http::response::Response;
+use crate::system::log;
 
 /// The admin listener of a daemon.
 #[derive(Debug)]
@@ -47,6 +48,10 @@ pub(super) enum Error {
 impl Admin {
     /// Prepares a client of the daemon whose `admin.listen` the settings name.
     pub(super) fn of(given: &ArgMatches) -> Result<Self, error::Error> {
+        // There is no log, and the daemon that is asked may be another one because of them.
+        for warning in unknown_variables() {
+            log::print(&format!("ram-sidecar: {warning}"));
+        }
         let listen = config::admin(&input(given, Vec::new()))?;
         let mut address = listen.ok_or_else(|| {
             error::Error::Configuration(

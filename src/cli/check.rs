@@ -10,13 +10,13 @@ use clap::{Arg, ArgAction, ArgMatches};
 use tokio::time::Instant;
 
 use super::definition::with_daemon;
-use super::input::checked;
 use super::output::print_until_closed;
 use super::runtime::block_on;
 use super::{Command, Error, exposure, hint, terminal};
 use crate::config::{Checked, Config, Errors, Upstream};
 use crate::credentials::{Lease, timestamp};
 use crate::daemon::source;
+use crate::failure::caller::Caller;
 use crate::failure::{Failure, FailureClass, Stage};
 use crate::identity::{self, Proof};
 use crate::refresh::source::{Chain, Source as _};
@@ -58,10 +58,10 @@ fn define(command: clap::Command) -> clap::Command {
 }
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
-    let checked = checked(given, Vec::new());
+    let (hint, checked) = hint::checked(given, Vec::new());
     let config = checked.outcome.as_ref().ok();
     process::protect(config.is_some_and(|config| config.upstream.runs_programs()));
-    let report = block_on(Some(0), with_progress(report(given, checked)))?;
+    let report = block_on(Some(0), with_progress(report(given, hint, checked)))?;
     let text = if given.get_flag("json") {
         report.json()
     } else {
@@ -100,13 +100,12 @@ async fn with_progress<T>(work: impl Future<Output = T>) -> T {
 }
 
 /// Makes the report. The settings are in it whatever happens.
-async fn report(given: &ArgMatches, checked: Checked) -> Report {
+async fn report(given: &ArgMatches, hint: Option<String>, checked: Checked) -> Report {
     let Checked {
         settings,
         candidates,
         outcome,
     } = checked;
-    let hint = hint::on_identity(given, &settings);
     let mut report = Report::new(settings, candidates);
     match outcome {
         Ok(config) => {
@@ -120,6 +119,9 @@ async fn report(given: &ArgMatches, checked: Checked) -> Report {
             attempt(config, &mut report).await;
             report.judge_clock();
         }
+        Err(Errors(errors)) if errors.is_empty() => {
+            report.misconfigured(hint.into_iter().collect());
+        }
         Err(Errors(errors)) => {
             report.warnings.extend(hint);
             report.misconfigured(errors);
@@ -131,6 +133,8 @@ async fn report(given: &ArgMatches, checked: Checked) -> Report {
 async fn attempt(config: Config, report: &mut Report) {
     let clock = Clock::machine();
     let sandbox = !matches!(config.upstream, Upstream::Cloud(_) | Upstream::NoRole);
+    let asks_sts =
+        !matches!(&config.upstream, Upstream::Cloud(cloud) if cloud.unused_proxy.is_some());
     let built = source::source(config.upstream, config.session, &clock).await;
     // Dropping the embedded STS would stop it.
     let (chain, _embedded_sts) = match built {
@@ -143,25 +147,37 @@ async fn attempt(config: Config, report: &mut Report) {
     report.identity = Some(chain.identity.kind());
     report.roles = chain.roles.iter().map(Role::of).collect();
     let limit = chain.timeout() + CALLER_TIMEOUT;
-    let outcome = tokio::time::timeout(limit, obtain(&mut chain, &clock, report)).await;
+    let outcome = tokio::time::timeout(limit, obtain(&mut chain, &clock, asks_sts, report)).await;
     let outcome = outcome.unwrap_or_else(|_| Err(Failure::timed_out(limit)));
+    let session = match &outcome {
+        Ok(lease) if asks_sts => session(lease, &mut chain, report).await,
+        _ => None,
+    };
     report.call = chain.sts.last_call().map(|(host, took)| Call {
         host: host.to_owned(),
         milliseconds: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
     });
     report.clock_ahead_seconds = chain.sts.skew().map(|skew| skew.num_seconds());
     match outcome {
-        Ok(lease) => obtained(lease, &mut chain, report, sandbox).await,
+        Ok(lease) => obtained(lease, session, &chain, report, sandbox),
         Err(failure) => report.failed(&failure),
     }
 }
 
-async fn obtain(chain: &mut Chain, clock: &Clock, report: &mut Report) -> Result<Lease, Failure> {
+async fn obtain(
+    chain: &mut Chain,
+    clock: &Clock,
+    asks_sts: bool,
+    report: &mut Report,
+) -> Result<Lease, Failure> {
     let resolved = chain.identity.resolve(clock).await?;
     let own = resolved.roles.iter().map(Role::of);
     report.roles.splice(0..0, own);
-    // The report shows what is found in time.
-    let _ = tokio::time::timeout(CALLER_TIMEOUT, identify(chain, &resolved.proof, report)).await;
+    if asks_sts {
+        // The report shows what is found in time.
+        let identified = identify(chain, &resolved.proof, report);
+        let _ = tokio::time::timeout(CALLER_TIMEOUT, identified).await;
+    }
     chain.mint_from(resolved).await
 }
 
@@ -182,11 +198,25 @@ async fn identify(chain: &mut Chain, proof: &Proof, report: &mut Report) {
     }
 }
 
-async fn obtained(lease: Lease, chain: &mut Chain, report: &mut Report, sandbox: bool) {
+/// Asks STS whose the credentials are: it has not seen those that are passed through.
+async fn session(
+    lease: &Lease,
+    chain: &mut Chain,
+    report: &mut Report,
+) -> Option<Result<Caller, Failure>> {
     report.failovers = chain.failovers().iter().map(ToString::to_string).collect();
-    // STS has not seen credentials that are passed through.
     let keys = lease.credentials.keys();
     let session = tokio::time::timeout(CALLER_TIMEOUT, chain.sts.caller(&keys)).await;
+    session.ok()
+}
+
+fn obtained(
+    lease: Lease,
+    session: Option<Result<Caller, Failure>>,
+    chain: &Chain,
+    report: &mut Report,
+    sandbox: bool,
+) {
     let Lease {
         credentials,
         lifetime,
@@ -202,10 +232,9 @@ async fn obtained(lease: Lease, chain: &mut Chain, report: &mut Report, sandbox:
         served_by,
         arn: session
             .as_ref()
-            .ok()
             .and_then(|session| Some(session.as_ref().ok()?.arn.clone())),
     });
-    if let Ok(Err(failure)) = session
+    if let Some(Err(failure)) = session
         && failure.stage == Stage::Sts
         && failure.class == FailureClass::Persistent
     {

@@ -1,4 +1,4 @@
-//! Warns of unknown variables, and of files that other users can change and that choose the role or run programs.
+//! Warns of unknown variables, of a proxy that cannot be used, and of files that other users can change and that choose the role or run programs.
 
 use std::env::split_paths;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::input::{config_file, unknown_variables, variable};
 use crate::config::{Config, Upstream};
 use crate::system::resolve;
 
-/// Returns a sentence for each unknown variable, and for each file that another user than root and this one can change.
+/// Returns a sentence for each unknown variable, for a proxy that cannot be used, and for each file that another user than root and this one can change.
 /// Blocks.
 pub(super) fn warnings(given: &ArgMatches, config: &Config) -> Vec<String> {
     let mut files = Vec::new();
@@ -23,6 +23,12 @@ pub(super) fn warnings(given: &ArgMatches, config: &Config) -> Vec<String> {
         files.extend(programs.map(|file| ("the program for credentials", file)));
     }
     let mut warnings = unknown_variables();
+    if let Upstream::Cloud(cloud) = &config.upstream {
+        let unused = cloud.unused_proxy.as_ref();
+        warnings.extend(unused.map(|problem| {
+            format!("{problem}; it is ignored, because these credentials need no proxy")
+        }));
+    }
     warnings.extend(files.iter().filter_map(warning));
     warnings
 }

@@ -8,9 +8,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use serde::Deserialize;
 
 use super::Error;
-use super::input::{checked, config_file, variable};
-use crate::config::settings::CREDENTIALS_URI;
-use crate::config::{Checked, Config, Definition, Shown};
+use super::input::{self, config_file, unknown_variables, variable};
+use crate::config::settings::{CREDENTIALS_URI, IDENTITY_TYPE};
+use crate::config::{Checked, Config, Definition, Errors, Shown};
 use crate::system::display::one_line;
 use crate::system::file;
 
@@ -46,17 +46,39 @@ pub(super) fn config(
     matches: &ArgMatches,
     defaults: Vec<(&'static Definition, String)>,
 ) -> Result<Config, Error> {
-    let Checked {
-        settings, outcome, ..
-    } = checked(matches, defaults);
-    outcome.map_err(|errors| match on_identity(matches, &settings) {
+    let (hint, Checked { outcome, .. }) = checked(matches, defaults);
+    outcome.map_err(|errors| match hint {
+        Some(hint) if errors.0.is_empty() => Error::Configuration(hint.into()),
         Some(hint) => Error::Configuration(format!("{hint}\n{errors}").into()),
         None => errors.into(),
     })
 }
 
-/// Returns a hint on an identity of this machine if nothing is configured: no file, role, identity or sandbox.
-pub(super) fn on_identity(matches: &ArgMatches, settings: &[Shown]) -> Option<String> {
+/// Gathers what is given, and checks it. If nothing is configured, and that is an error, it is checked with the identity that
+/// this machine has, which the hint names: then the hint remedies the other errors.
+pub(super) fn checked(
+    matches: &ArgMatches,
+    defaults: Vec<(&'static Definition, String)>,
+) -> (Option<String>, Checked) {
+    let mut checked = input::checked(matches, defaults.clone());
+    if checked.outcome.is_ok() || is_begun(matches, &checked.settings) {
+        return (None, checked);
+    }
+    let found = Found::here();
+    if let Some(kind) = found.kind() {
+        let found = (&IDENTITY_TYPE.definition, kind.to_owned());
+        let with_found = input::checked(matches, [defaults, vec![found]].concat());
+        checked.outcome = Err(with_found.outcome.err().unwrap_or(Errors(Vec::new())));
+    }
+    let mut hint = found.hint();
+    if matches.try_contains_id("from").is_ok() {
+        hint.push_str("; the credentials of a running daemon are printed with --from http://127.0.0.1:7002/api/v1/credentials/KEY, its serve.listen and serve.key (0 by default)");
+    }
+    (Some(hint), checked)
+}
+
+/// Whether somebody has begun to configure an identity or a role: by a file, a setting, a misspelt variable or a sandbox.
+fn is_begun(matches: &ArgMatches, settings: &[Shown]) -> bool {
     // The variable of this key does not count as configuration: clients read it too.
     let is_choice = |setting: &Shown| {
         ["role.", "identity."]
@@ -66,39 +88,71 @@ pub(super) fn on_identity(matches: &ArgMatches, settings: &[Shown]) -> Option<St
             && setting.origin != "default"
     };
     let has_sandbox = matches.try_get_one("sandbox").ok().flatten() == Some(&true);
-    if has_sandbox || config_file(matches).is_some() || settings.iter().any(is_choice) {
-        return None;
-    }
-    let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
-    let profile =
-        variable("HOME").and_then(|home| profile(&Path::new(&home).join(".aliyun/config.json")));
-    // In a pod, the role of the ECS instance would be that of the node.
-    let product = std::fs::read_to_string(PRODUCT_NAME).unwrap_or_default();
-    let is_instance = !is_set("KUBERNETES_SERVICE_HOST") && product.trim() == ECS_PRODUCT_NAME;
-    Some(hint(
-        profile,
-        is_set("ALIBABA_CLOUD_CREDENTIALS_URI"),
-        is_instance,
-    ))
+    has_sandbox
+        || config_file(matches).is_some()
+        || settings.iter().any(is_choice)
+        || !unknown_variables().is_empty()
 }
 
-/// Returns the hint for what was found: a profile, the variable of a server of credentials, an ECS instance, or nothing.
-fn hint(profile: Option<String>, has_uri: bool, is_instance: bool) -> String {
-    if let Some(profile) = profile {
-        return format!("found {profile}: add --identity profile, and --role-arn for the role");
-    }
-    let hint = if has_uri {
-        "found ALIBABA_CLOUD_CREDENTIALS_URI, such as PAI's service: add --identity credentials_uri, and --role-arn to use another role"
-    } else if is_instance {
-        "found an ECS instance: add --identity ecs_ram_role, and --role-arn to use another role than the instance's"
-    } else {
-        "found neither a profile of aliyun-cli nor PAI's service nor an ECS instance: configure an identity and a role, or try it without an account, `ram-sidecar exec --sandbox -- CMD`"
-    };
-    hint.to_owned()
+/// What this machine has for an identity.
+#[derive(Debug)]
+enum Found {
+    /// The current profile of aliyun-cli, and its mode.
+    Profile {
+        description: String,
+        mode: String,
+    },
+    /// The variable of a server of credentials.
+    Uri,
+    /// An ECS instance.
+    Instance,
+    Nothing,
 }
 
-/// Describes the current profile of aliyun-cli, if there is one.
-fn profile(path: &Path) -> Option<String> {
+impl Found {
+    fn here() -> Self {
+        let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
+        let profile = variable("HOME")
+            .and_then(|home| profile(&Path::new(&home).join(".aliyun/config.json")));
+        // In a pod, the role of the ECS instance would be that of the node.
+        let product = std::fs::read_to_string(PRODUCT_NAME).unwrap_or_default();
+        let is_instance = !is_set("KUBERNETES_SERVICE_HOST") && product.trim() == ECS_PRODUCT_NAME;
+        match profile {
+            Some(profile) => profile,
+            None if is_set("ALIBABA_CLOUD_CREDENTIALS_URI") => Self::Uri,
+            None if is_instance => Self::Instance,
+            None => Self::Nothing,
+        }
+    }
+
+    /// Returns the kind of identity, as `identity.type` spells it.
+    fn kind(&self) -> Option<&'static str> {
+        match self {
+            Self::Profile { .. } => Some("profile"),
+            Self::Uri => Some("credentials_uri"),
+            Self::Instance => Some("ecs_ram_role"),
+            Self::Nothing => None,
+        }
+    }
+
+    fn hint(&self) -> String {
+        match self {
+            // Its AccessKey is never passed on.
+            Self::Profile { description, mode } if mode == "AK" => {
+                format!("found {description}: add --identity profile, and --role-arn for the role")
+            }
+            Self::Profile { description, .. } => {
+                format!("found {description}: add --identity profile, and --role-arn to use another role than its own")
+            }
+            Self::Uri => "found ALIBABA_CLOUD_CREDENTIALS_URI, such as PAI's service: add --identity credentials_uri, and --role-arn to use another role".to_owned(),
+            Self::Instance => "found an ECS instance: add --identity ecs_ram_role, and --role-arn to use another role than the instance's".to_owned(),
+            Self::Nothing => "found neither a profile of aliyun-cli nor PAI's service nor an ECS instance: configure an identity and a role, or try it without an account, `ram-sidecar exec --sandbox -- CMD`".to_owned(),
+        }
+    }
+}
+
+/// Reads the current profile of aliyun-cli, if there is one.
+fn profile(path: &Path) -> Option<Found> {
     #[derive(Deserialize)]
     struct File {
         current: String,
@@ -115,7 +169,10 @@ fn profile(path: &Path) -> Option<String> {
         .into_iter()
         .find(|profile| profile.name == current)?;
     let found = format!("the profile `{name}` ({mode}) of {}", path.display());
-    Some(one_line(&found).collect())
+    Some(Found::Profile {
+        description: one_line(&found).collect(),
+        mode,
+    })
 }
 
 /// The largest file of profiles that is read, in bytes.
@@ -131,15 +188,21 @@ mod tests {
 
     #[test]
     fn hint_names_the_flag_for_what_was_found() {
-        let profile = || Some("the profile `work`".to_owned());
-        for (profile, has_uri, is_instance, flag) in [
-            (profile(), true, true, "--identity profile"),
-            (None, true, true, "--identity credentials_uri"),
-            (None, false, true, "--identity ecs_ram_role"),
-            (None, false, false, "exec --sandbox"),
+        let profile = |mode: &str| Found::Profile {
+            description: "the profile `work`".to_owned(),
+            mode: mode.to_owned(),
+        };
+        for (found, role) in [
+            (profile("AK"), "--role-arn for the role"),
+            (profile("CloudSSO"), "--role-arn to use another"),
+            (Found::Uri, "--role-arn to use another"),
+            (Found::Instance, "--role-arn to use another"),
+            (Found::Nothing, "exec --sandbox"),
         ] {
-            let hint = hint(profile, has_uri, is_instance);
-            assert!(hint.contains(flag), "{flag}: {hint}");
+            let hint = found.hint();
+            let flag = found.kind().map(|kind| format!("--identity {kind}"));
+            assert!(flag.is_none_or(|flag| hint.contains(&flag)), "{hint}");
+            assert!(hint.contains(role), "{hint}");
         }
     }
 }

@@ -8,15 +8,19 @@ use clap::ArgMatches;
 #[cfg(feature = "sandbox")]
 use super::sandbox::flags as sandbox;
 use crate::config::settings::SETTINGS;
-use crate::config::{self, Checked, Definition};
+use crate::config::{self, Checked, Definition, Errors};
 use crate::system::process;
 
-/// Gathers what is given, and checks it.
+/// Gathers what is given, and checks it. The errors begin with the unknown variables, which may be their cause.
 pub(super) fn checked(
     matches: &ArgMatches,
     defaults: Vec<(&'static Definition, String)>,
 ) -> Checked {
-    config::check(&input(matches, defaults))
+    let mut checked = config::check(&input(matches, defaults));
+    if let Err(Errors(errors)) = &mut checked.outcome {
+        errors.splice(0..0, unknown_variables());
+    }
+    checked
 }
 
 /// Gathers what is given; `defaults` replace those of the table of settings.

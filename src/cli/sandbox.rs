@@ -6,14 +6,16 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 use secrecy::ExposeSecret as _;
+use tracing::warn;
 
 use super::definition::with_section;
-use super::input::input;
+use super::input::{input, unknown_variables};
 use super::output::print_if_open;
 use super::runtime::block_on;
 use super::{Command, Error, terminal};
 use crate::config::{self, Input};
 use crate::daemon;
+use crate::daemon::refused::Refused;
 use crate::sandbox::{Options, Sandbox};
 use crate::system::process;
 use crate::system::signal::{Request, Signals};
@@ -53,6 +55,9 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     })?;
     process::protect(false);
     terminal::start_log(&alone.log);
+    for warning in unknown_variables() {
+        warn!("{warning}");
+    }
     block_on(Some(0), serve(alone.sandbox))??;
     Ok(ExitCode::SUCCESS)
 }
@@ -64,9 +69,13 @@ async fn serve(options: Options) -> Result<(), daemon::Error> {
         source,
     })?;
     let address = options.listen;
-    let sandbox = Sandbox::start(options)
-        .await
-        .map_err(|source| daemon::Error::bind(address, "--listen", source))?;
+    let sandbox = Sandbox::start(options).await.map_err(|source| {
+        daemon::Error::bind(vec![Refused {
+            address,
+            setting: "--listen",
+            source,
+        }])
+    })?;
     print_if_open(environment(&sandbox).as_bytes());
     // There is nothing to renew.
     while signals.next().await == Request::Renew {}

@@ -79,7 +79,7 @@ impl Checker {
     /// Rejects every one of the settings that is given, because of what is not given.
     pub(crate) fn reject_given(&mut self, settings: &[&Definition], reason: &str) {
         for setting in settings {
-            if self.given(setting).is_some() && !self.layers.is_file_unreadable {
+            if self.given(setting).is_some() && !self.may_miss_settings() {
                 self.reject(setting, reason);
             }
         }
@@ -107,12 +107,16 @@ impl Checker {
         Reported(())
     }
 
-    /// Reports that something is not given, unless it may stand in a file that cannot be read.
+    /// Reports that something is not given, unless it may stand in a file that cannot be read, or under another name.
     pub(crate) fn report_missing(&mut self, problem: String) -> Reported {
-        if self.layers.is_file_unreadable {
+        if self.may_miss_settings() {
             return Reported(());
         }
         self.report(problem)
+    }
+
+    fn may_miss_settings(&self) -> bool {
+        self.layers.is_file_unreadable || self.layers.is_source_misspelt
     }
 
     /// Reports several errors of one place.

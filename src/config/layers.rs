@@ -57,6 +57,8 @@ pub(crate) struct Layers {
     pub(crate) problems: Vec<String>,
     /// Whether the file could not be read or parsed: then it may contain any setting.
     pub(crate) is_file_unreadable: bool,
+    /// Whether the file spells the name of a setting of the role or the identity wrong.
+    pub(crate) is_source_misspelt: bool,
 }
 
 impl Layers {
@@ -155,25 +157,24 @@ impl Layers {
             Err(error) => {
                 let path = path.display();
                 self.is_file_unreadable = true;
-                self.problems.push(format!("{path}: cannot read the configuration file: {error}; correct --config or RAM_SIDECAR_CONFIG"));
+                let remedy = file::remedy(&error, "correct --config or RAM_SIDECAR_CONFIG");
+                self.problems.push(format!(
+                    "{path}: cannot read the configuration file: {error}; {remedy}"
+                ));
                 return;
             }
         };
         match text.parse::<Table>() {
             Ok(table) => self.take_table(path, "", &table),
             Err(error) => {
-                let line = error.span().map_or(1, |span| {
-                    text.get(..span.start)
-                        .unwrap_or_default()
-                        .matches('\n')
-                        .count()
-                        + 1
-                });
-                let path = path.display();
+                let start = error.span().map_or(0, |span| span.start);
+                let before = text.get(..start).unwrap_or_default();
+                let line = before.matches('\n').count();
+                let remedy = remedy(text.lines().nth(line).unwrap_or_default());
+                let (path, line, reason) = (path.display(), line + 1, error.message());
                 self.is_file_unreadable = true;
                 self.problems.push(format!(
-                    "{path}: line {line} is not TOML: {}",
-                    error.message()
+                    "{path}: line {line} is not TOML: {reason}; {remedy}"
                 ));
             }
         }
@@ -208,7 +209,17 @@ impl Layers {
             } else if let (Toml::Table(inner), true) = (value, is_section(&key)) {
                 self.take_table(path, &key, inner);
             } else {
-                let hint = nearest(&key);
+                let nearest = nearest(&key, value.is_table());
+                let is_needed = |known: &str| ["role", "identity"].contains(&section(known));
+                self.is_source_misspelt |= nearest.is_some_and(is_needed);
+                let hint = match nearest {
+                    Some(known) if value.is_table() => format!("did you mean [{known}]?"),
+                    Some(known) => format!("did you mean {known}?"),
+                    None => {
+                        "see `ram-sidecar serve --help` or config/ram-sidecar.toml for the keys"
+                            .to_owned()
+                    }
+                };
                 self.problems.push(format!("{origin}: unknown key; {hint}"));
             }
         }
@@ -275,12 +286,29 @@ fn list(setting: &Definition, value: &Toml) -> Option<String> {
 }
 
 fn is_section(key: &str) -> bool {
-    SETTINGS.iter().any(|setting| {
-        setting
-            .key
-            .split_once('.')
-            .is_some_and(|(section, _)| section == key)
-    })
+    SETTINGS
+        .iter()
+        .any(|setting| setting.key.contains('.') && section(setting.key) == key)
+}
+
+/// Returns the first part of a key.
+fn section(key: &str) -> &str {
+    key.split('.').next().unwrap_or_default()
+}
+
+/// Returns what to do about a line that is not TOML. It quotes no value, which may be a secret in the wrong place.
+fn remedy(line: &str) -> String {
+    let bare = line.split_once('=').filter(|(key, value)| {
+        let value = value.trim();
+        let quoted = format!("{} = '{value}'", key.trim());
+        !value.is_empty()
+            && !value.starts_with(['"', '\'', '[', '{'])
+            && quoted.parse::<Table>().is_ok()
+    });
+    match bare {
+        Some((key, _)) => format!("put the value of {} in quotes", key.trim()),
+        None => "correct it: a key, = and a value in quotes, below a [section]".to_owned(),
+    }
 }
 
 /// Returns a sentence for each variable of this program's prefix that is not one of its own.
@@ -323,19 +351,22 @@ fn flag_of(variable: &str) -> String {
     format!("--{}", own.to_ascii_lowercase().replace('_', "-"))
 }
 
-/// Whether all but a few characters at one place are the same.
+/// Whether one name is a misspelling of the other, or its beginning.
 fn is_similar(one: &str, other: &str) -> bool {
-    let prefix = one
-        .bytes()
-        .zip(other.bytes())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let shortest = one.len().min(other.len());
+    let is_start = one.bytes().zip(other.bytes()).all(|(a, b)| a == b);
+    is_close(one, other) || (is_start && shortest > PREFIX.len() + 3)
+}
+
+/// Whether all but two characters at one place are the same.
+fn is_close(one: &str, other: &str) -> bool {
+    let same = |(a, b): &(u8, u8)| a == b;
+    let prefix = one.bytes().zip(other.bytes()).take_while(same).count();
     let rest = |text: &str| text.len() - prefix;
     let ends = one.bytes().rev().zip(other.bytes().rev());
-    let suffix = ends.take_while(|(a, b)| a == b).count();
+    let suffix = ends.take_while(same).count();
     let suffix = suffix.min(rest(one)).min(rest(other));
-    let differs = rest(one).max(rest(other)) - suffix;
-    differs <= 2 || (prefix > PREFIX.len() + 3 && one.len().min(other.len()) == prefix)
+    rest(one).max(rest(other)) - suffix <= 2
 }
 
 const PREFIX: &str = "RAM_SIDECAR_";
@@ -349,33 +380,33 @@ const FLAGS_ONLY: [&str; 3] = ["--sandbox", "--sandbox-listen", "--fault"];
 /// How the rest of a name begins that belongs to the webhook, or to a Service of Kubernetes.
 const FOREIGN: [&str; 4] = ["WEBHOOK_", "SERVICE_HOST", "SERVICE_PORT", "PORT"];
 
-/// Returns a hint about the key that was probably meant.
-fn nearest(key: &str) -> String {
-    let name = |key: &str| {
-        key.rsplit('.')
-            .next()
-            .unwrap_or_default()
-            .replace(['_', '-'], "")
-    };
+/// Returns the key that was probably meant or, if `is_table`, the section.
+fn nearest(key: &str, is_table: bool) -> Option<&'static str> {
+    let plain = |key: &str| key.replace(['_', '-', '.'], "").to_lowercase();
     let known = || {
         SETTINGS
             .iter()
             .filter(|setting| setting.in_file)
             .map(|setting| setting.key)
     };
-    let same_name = known().find(|known| name(known) == name(key));
-    let same_start = known().find(|known| {
-        let shared = known
-            .bytes()
-            .zip(key.bytes())
-            .take_while(|(a, b)| a == b)
-            .count();
-        shared >= 6 && shared + 3 >= key.len()
-    });
-    match same_name.or(same_start) {
-        Some(known) => format!("did you mean {known}?"),
-        None => "see `ram-sidecar serve --help` or config/ram-sidecar.toml for the keys".to_owned(),
+    if is_table {
+        let mut sections = known().filter(|known| known.contains('.')).map(section);
+        return sections.find(|known| *known == plain(key) || is_close(known, key));
     }
+    let last = |key: &str| plain(key.rsplit('.').next().unwrap_or_default());
+    let same_name = || known().find(|known| last(known) == last(key) || plain(known) == plain(key));
+    let close = || known().find(|known| is_close(known, key));
+    let same_start = || {
+        known().find(|known| {
+            let shared = known
+                .bytes()
+                .zip(key.bytes())
+                .take_while(|(a, b)| a == b)
+                .count();
+            shared >= 6 && shared + 3 >= key.len()
+        })
+    };
+    same_name().or_else(close).or_else(same_start)
 }
 
 /// Far more bytes than all settings have.
@@ -384,6 +415,47 @@ const FILE_LIMIT: usize = 1 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_key_is_told_with_the_nearest() {
+        for (key, is_table, known) in [
+            ("rol", true, Some("role")),
+            ("Identity", true, Some("identity")),
+            ("identty", true, Some("identity")),
+            ("logging", true, None),
+            ("nope", true, None),
+            ("role_arn", false, Some("role.arn")),
+            ("arn", false, Some("role.arn")),
+            ("identity-type", false, Some("identity.type")),
+            ("role.duraton", false, Some("role.duration")),
+            ("serve.lisen", false, Some("serve.listen")),
+            ("sts.session_name", false, Some("role.session_name")),
+            ("colour", false, None),
+        ] {
+            assert_eq!(nearest(key, is_table), known, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_value_without_quotes_is_told_as_such() {
+        for (line, is_bare) in [
+            ("listen = 127.0.0.1:7002", true),
+            ("arn = acs:ram::1:role/job", true),
+            ("duration = 1h", true),
+            ("arn = 'acs:ram::1:role/job", false),
+            ("via = [", false),
+            ("arn = ", false),
+            ("[role", false),
+            ("role:", false),
+        ] {
+            let remedy = remedy(line);
+            assert_eq!(
+                remedy.contains("in quotes") && remedy.starts_with("put"),
+                is_bare,
+                "{line}: {remedy}"
+            );
+        }
+    }
 
     #[test]
     fn unknown_variables_are_named_with_the_nearest() {

@@ -141,6 +141,9 @@ pub struct Cloud {
     pub signature: Signature,
     /// `sts.ca_file`, and the proxy of the environment.
     pub outbound: Outbound,
+    /// What is wrong with the proxy of the environment, which credentials do not need. Then STS must not be called: it would be
+    /// called past the proxy.
+    pub unused_proxy: Option<String>,
 }
 
 /// How to assume the role.
@@ -269,6 +272,32 @@ fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Config, Reported> {
     let serve = serve::read(checker);
     let metadata = serve::metadata(checker);
     let admin = serve::admin(checker, &input.host_name);
+    let addresses = [
+        (
+            settings::SERVE_LISTEN.key,
+            serve.as_ref().ok().map(|serve| serve.listen),
+        ),
+        (
+            ADMIN_LISTEN.key,
+            admin.as_ref().ok().and_then(|admin| admin.listen),
+        ),
+        (
+            settings::METADATA_LISTEN.key,
+            metadata
+                .as_ref()
+                .ok()
+                .and_then(|metadata| Some(metadata.as_ref()?.listen)),
+        ),
+        #[cfg(feature = "sandbox")]
+        (
+            "--sandbox-listen",
+            match &upstream {
+                Ok(Upstream::Sandbox { options, .. }) => Some(options.listen),
+                _ => None,
+            },
+        ),
+    ];
+    serve::distinct(checker, &addresses);
     let files = serve::files(checker);
     let state = serve::state(checker, &files);
     let drain = checker.value(&SHUTDOWN_DRAIN);

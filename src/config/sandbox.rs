@@ -7,6 +7,7 @@ use super::checker::{Checker, Reported};
 use super::layers::Origin;
 use super::{Errors, Input, Upstream, log, parse, settings};
 use crate::sandbox::{self, Plan};
+use crate::server;
 use crate::system;
 
 /// The flags of the embedded STS, unchecked.
@@ -101,7 +102,7 @@ fn options(checker: &mut Checker, given: &Sandbox) -> Result<sandbox::Options, R
     let faults = given.faults.as_deref().map(Plan::parse).transpose();
     let faults = faults.map_err(|reasons| checker.report_all("--fault", &reasons));
     Ok(sandbox::Options {
-        listen: listen?.unwrap_or(defaults.listen),
+        listen: listen?.unwrap_or_else(|| SocketAddr::new(server::loopback(), 0)),
         faults: faults?.unwrap_or_default(),
         // The longest that a role may allow, so that any duration can be tried.
         max_session: Duration::from_secs(43_200),

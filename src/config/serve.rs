@@ -1,6 +1,6 @@
 //! Where and how credentials are served.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::files::credentials_file::CredentialsFile;
@@ -104,6 +104,34 @@ pub(super) fn admin(checker: &mut Checker, host_name: &str) -> Result<Admin, Rep
     })
 }
 
+/// Rejects listeners that would hold the same address. Each is named by its setting.
+pub(super) fn distinct(checker: &mut Checker, listeners: &[(&str, Option<SocketAddr>)]) {
+    let given = listeners
+        .iter()
+        .filter_map(|(name, address)| Some((*name, (*address)?)));
+    let given: Vec<(&str, SocketAddr)> = given.collect();
+    for (index, (name, address)) in given.iter().enumerate() {
+        for (other, other_address) in given.iter().skip(index + 1) {
+            if overlap(*address, *other_address) {
+                checker.report(format!(
+                    "{name} and {other} are the same address, {other_address}; give one of them another port"
+                ));
+            }
+        }
+    }
+}
+
+/// Whether two listeners cannot both have their addresses: the data listener takes the port of both 127.0.0.1 and `::1`.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let takes =
+        |one: IpAddr, other: IpAddr| one.is_unspecified() && (one.is_ipv6() || other.is_ipv4());
+    let (port, one, other) = ((one.port(), other.port()), one.ip(), other.ip());
+    let is_loopback = one == Ipv4Addr::LOCALHOST && other == Ipv6Addr::LOCALHOST;
+    port.0 == port.1
+        && port.0 != 0
+        && (one == other || is_loopback || takes(one, other) || takes(other, one))
+}
+
 /// Rejects the address of the metadata service that the identity uses: the identity would call this process.
 fn reject_own_metadata(checker: &mut Checker, listen: SocketAddr) -> Result<(), Reported> {
     if !matches!(
@@ -162,3 +190,26 @@ pub(super) fn state(
 
 /// The strength of a key that cannot be guessed.
 const MIN_KEY_BITS: u32 = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_overlap_if_one_listener_would_take_that_of_the_other() {
+        for (one, other, expected) in [
+            ("127.0.0.1:7003", "127.0.0.1:7003", true),
+            ("127.0.0.1:7003", "127.0.0.1:7002", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("127.0.0.1:7003", "[::1]:7003", true),
+            ("127.0.0.1:7003", "127.0.0.2:7003", false),
+            ("0.0.0.0:7003", "127.0.0.1:7003", true),
+            ("127.0.0.1:7003", "0.0.0.0:7003", true),
+            ("0.0.0.0:7003", "[::1]:7003", false),
+            ("[::]:7003", "127.0.0.1:7003", true),
+        ] {
+            let overlap = overlap(one.parse().unwrap(), other.parse().unwrap());
+            assert_eq!(overlap, expected, "{one} {other}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::http::client::Outbound;
 use crate::http::proxy::Proxy;
+use crate::identity::CredentialsUri;
 use crate::sts::endpoint::Endpoint;
 
 use super::checker::{Checker, Reported};
@@ -34,18 +35,21 @@ pub(super) fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Upstream,
     let via = checker.optional(&settings::ROLE_VIA);
     let roots = checker.optional(&settings::STS_CA_FILE);
     let endpoints = endpoints(checker);
-    let proxy = proxy(
-        checker,
-        input,
-        kind.as_ref().ok(),
-        endpoints.as_deref().unwrap_or_default(),
-    );
+    // Without a role, only `check` calls STS, to explain.
+    let needs_sts = !matches!(choice, Ok(Choice::PassThrough));
+    let distant = endpoints.iter().flatten().filter(|one| !one.is_loopback());
+    let sts: Vec<&str> = distant.map(Endpoint::url).collect();
+    let proxy = proxy(checker, input, kind.as_ref().ok(), &sts, needs_sts);
     let outbound = Outbound {
         roots: roots.as_ref().ok().cloned().flatten(),
-        proxy: proxy.as_ref().ok().cloned().flatten(),
+        proxy: proxy.as_ref().ok().and_then(|(proxy, _)| proxy.clone()),
     };
     let identity = kind.and_then(|kind| identity::read(checker, kind, input, &outbound));
     let signature = checker.value(&settings::STS_SIGNATURE);
+    let (proxy, unused_proxy) = match proxy {
+        Ok((proxy, unused)) => (Ok(proxy), unused),
+        Err(reported) => (Err(reported), None),
+    };
     Ok(Upstream::Cloud(Box::new(Cloud {
         role: match choice? {
             Choice::Role(role) => Some(role),
@@ -59,22 +63,40 @@ pub(super) fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Upstream,
             roots: roots?,
             proxy: proxy?,
         },
+        unused_proxy,
     })))
 }
 
-/// Reads the proxy of the environment.
+/// Reads the proxy of the environment. If it cannot be read, that is an error where credentials may need it; else the problem
+/// is returned.
 fn proxy(
     checker: &mut Checker,
     input: &Input<'_>,
     kind: Option<&Kind>,
-    endpoints: &[Endpoint],
-) -> Result<Option<Proxy>, Reported> {
-    // Such an identity may call any server.
-    let is_known = !matches!(kind, None | Some(Kind::Profile | Kind::CredentialsUri));
-    let distant = endpoints.iter().filter(|one| !one.is_loopback());
-    let urls: Vec<&str> = distant.map(Endpoint::url).collect();
-    let proxy = Proxy::of_environment(input.variable, is_known.then_some(&urls));
-    proxy.map_err(|problem| checker.report(problem))
+    sts: &[&str],
+    needs_sts: bool,
+) -> Result<(Option<Proxy>, Option<String>), Reported> {
+    let uri = match kind {
+        Some(Kind::CredentialsUri) => checker.optional(&settings::CREDENTIALS_URI)?,
+        _ => None,
+    };
+    let server = uri.iter().filter(|uri| uri.loopback_port().is_none());
+    let server = server.map(CredentialsUri::url);
+    let needed: Vec<&str> = sts
+        .iter()
+        .copied()
+        .filter(|_| needs_sts)
+        .chain(server)
+        .collect();
+    let called = [&needed, sts].concat();
+    // A profile may name any server.
+    let is_known = !matches!(kind, None | Some(Kind::Profile));
+    let read = |urls: &[&str]| Proxy::of_environment(input.variable, is_known.then_some(urls));
+    match (read(&called), read(&needed)) {
+        (Ok(proxy), _) => Ok((proxy, None)),
+        (Err(problem), Ok(_)) => Ok((None, Some(problem))),
+        (Err(problem), Err(_)) => Err(checker.report(problem)),
+    }
 }
 
 fn endpoints(checker: &mut Checker) -> Result<Vec<Endpoint>, Reported> {

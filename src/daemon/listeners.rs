@@ -1,9 +1,8 @@
 //! The listeners, and the servers behind them.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -19,6 +18,7 @@ use crate::server::hold::Provider;
 use crate::server::metadata::{self, Metadata};
 
 use super::Error;
+use super::refused::Refused;
 use super::tasks::TaskSet;
 
 /// A listener and its address.
@@ -46,13 +46,20 @@ impl Listeners {
         metadata: Option<&config::Metadata>,
         admin: Option<SocketAddr>,
     ) -> Result<Self, Error> {
-        let metadata = metadata.map(|options| bind(options.listen, "metadata.listen"));
-        let admin = admin.map(|address| bind(address, "admin.listen"));
-        Ok(Self {
-            data: bind_data(data)?,
-            metadata: metadata.transpose()?,
-            admin: admin.transpose()?,
-        })
+        let data_bound = bind_data(data);
+        let metadata = metadata.map(|options| try_bind(options.listen, "metadata.listen"));
+        let admin = admin.map(|address| try_bind(address, "admin.listen"));
+        match (data_bound, metadata.transpose(), admin.transpose()) {
+            (Ok(data), Ok(metadata), Ok(admin)) => Ok(Self {
+                data,
+                metadata,
+                admin,
+            }),
+            (data, metadata, admin) => {
+                let refused = [data.err(), metadata.err(), admin.err()];
+                Err(Error::bind(refused.into_iter().flatten().collect()))
+            }
+        }
     }
 
     /// Returns the address to advertise, as an IPv4 literal if possible: Python's SDK fails on IPv6 literals.
@@ -110,96 +117,48 @@ impl Listeners {
 
 /// Binds one address, which comes from `setting`.
 pub(crate) fn bind(address: SocketAddr, setting: &'static str) -> Result<Bound, Error> {
+    try_bind(address, setting).map_err(|refused| Error::bind(vec![refused]))
+}
+
+fn try_bind(address: SocketAddr, setting: &'static str) -> Result<Bound, Refused> {
     let bound = server::bind(address).and_then(|listener| {
         let address = listener.local_addr()?;
         Ok((listener, address))
     });
-    bound.map_err(|source| Error::bind(address, setting, source))
+    bound.map_err(|source| Refused {
+        address,
+        setting,
+        source,
+    })
 }
 
 /// Binds the data listener, and for 127.0.0.1 the same port of `::1`: `localhost` may mean either.
-fn bind_data(listen: SocketAddr) -> Result<Vec<Bound>, Error> {
+fn bind_data(listen: SocketAddr) -> Result<Vec<Bound>, Refused> {
     let setting = "serve.listen";
     if listen.ip() != IpAddr::from(Ipv4Addr::LOCALHOST) {
-        return Ok(vec![bind(listen, setting)?]);
+        return Ok(vec![try_bind(listen, setting)?]);
     }
     let mut retries = PORT_RETRIES;
     loop {
-        let first = bind(listen, setting)?;
+        let first = try_bind(listen, setting)?;
         let ipv6 = SocketAddr::from((Ipv6Addr::LOCALHOST, first.1.port()));
-        match bind(ipv6, setting) {
+        match try_bind(ipv6, setting) {
             Ok(second) => return Ok(vec![first, second]),
-            Err(Error::Bind { source, .. }) if source.kind() != io::ErrorKind::AddrInUse => {
+            Err(Refused { source, .. }) if source.kind() != io::ErrorKind::AddrInUse => {
                 debug!("Serving on 127.0.0.1 only, because [::1] is unavailable: {source}");
                 return Ok(vec![first]);
             }
             // A port that is free in one family may be taken in the other.
             Err(_) if listen.port() == 0 && retries > 0 => retries -= 1,
-            Err(error) => return Err(error),
+            Err(refused) => return Err(refused),
         }
     }
-}
-
-/// Returns what to do about an address that cannot be bound.
-pub(super) fn remedy(address: SocketAddr, error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrNotAvailable if address.ip() == IpAddr::from(metadata::ADDRESS) => {
-            "give this machine that address (ip address add 100.100.100.200/32 dev lo)"
-        }
-        io::ErrorKind::AddrNotAvailable if address.ip() == Ipv4Addr::LOCALHOST => {
-            "bring up this machine's loopback with IPv4, write [::1] instead of 127.0.0.1"
-        }
-        io::ErrorKind::AddrNotAvailable => "write an address that this machine has",
-        io::ErrorKind::PermissionDenied => {
-            "grant CAP_NET_BIND_SERVICE, which ports below 1024 need"
-        }
-        io::ErrorKind::AddrInUse => match is_ram_sidecar(address) {
-            Ok(true) => {
-                "a ram-sidecar holds it: stop that one, start this one with addresses of its own (--listen 127.0.0.1:7012 --admin-listen 127.0.0.1:7013)"
-            }
-            Ok(false) => "a program other than ram-sidecar holds it: stop that",
-            Err(_) => "stop what uses it",
-        },
-        _ => "correct it",
-    }
-}
-
-/// Asks what listens at an address. Its answer only chooses a sentence.
-fn is_ram_sidecar(mut address: SocketAddr) -> io::Result<bool> {
-    match &mut address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => v4.set_ip(Ipv4Addr::LOCALHOST),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => v6.set_ip(Ipv6Addr::LOCALHOST),
-        _ => {}
-    }
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    write!(stream, "GET / HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
-    let mut answer = Vec::new();
-    let mut part = [0; 1024];
-    while answer.len() < LONGEST_ANSWER {
-        match stream.read(&mut part) {
-            Ok(length @ 1..) => answer.extend_from_slice(part.get(..length).unwrap_or_default()),
-            _ => break,
-        }
-    }
-    let answer = String::from_utf8_lossy(&answer);
-    // The refusals of the data listener, which name a setting, and that of the admin listener, which lists its probes.
-    Ok(["serve.key", "serve.allow", "/startup"]
-        .iter()
-        .any(|mark| answer.contains(mark)))
 }
 
 async fn closed(mut closing: watch::Receiver<bool>) {
     // A dropped sender also closes.
     let _ = closing.wait_for(|closing| *closing).await;
 }
-
-/// How long a program on this machine may take for each part of an answer.
-const PATIENCE: Duration = Duration::from_millis(300);
-
-/// Bytes: the start of an answer tells enough.
-const LONGEST_ANSWER: usize = 8192;
 
 /// Concurrent connections of all listeners, if the limit of open files allows. Silent ones fit into 64 MiB.
 const CONNECTIONS: usize = 16_384;

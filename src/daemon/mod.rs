@@ -2,6 +2,7 @@
 
 mod handle;
 pub(crate) mod listeners;
+pub(crate) mod refused;
 mod restore;
 pub mod source;
 mod tasks;
@@ -36,6 +37,7 @@ use crate::time::clock::Clock;
 pub use self::handle::Handle;
 use self::handle::OutputFile;
 use self::listeners::{Listeners, Services};
+use self::refused::Refused;
 use self::tasks::TaskSet;
 pub use self::tasks::Tasks;
 
@@ -52,7 +54,7 @@ pub enum Error {
         /// The error of the operating system.
         source: io::Error,
         /// What to do about it.
-        remedy: &'static str,
+        remedy: String,
     },
     /// A limit keeps a listener from being made, whatever its address.
     #[error("cannot listen on {address}: {}", remedy::told(.source))]
@@ -82,12 +84,21 @@ pub enum Error {
 }
 
 impl Error {
-    /// Explains why an address, which comes from `setting`, cannot be bound.
-    pub(crate) fn bind(address: SocketAddr, setting: &'static str, source: io::Error) -> Self {
+    /// Explains why addresses cannot be bound, of which it shows the first.
+    ///
+    /// # Panics
+    ///
+    /// Without any.
+    pub(crate) fn bind(mut refused: Vec<Refused>) -> Self {
+        let remedy = refused::remedy(&refused);
+        let Refused {
+            address,
+            setting,
+            source,
+        } = refused.swap_remove(0);
         if remedy::of(&source).is_some() {
             return Self::Limit { address, source };
         }
-        let remedy = listeners::remedy(address, &source);
         Self::Bind {
             address,
             setting,

@@ -32,13 +32,15 @@ pub enum Error {
     SandboxLimit(io::Error),
     /// The embedded STS does not start.
     #[error(
-        "cannot start the embedded STS: cannot listen on {address}: {source}; stop what uses it, or change --sandbox-listen"
+        "cannot start the embedded STS: cannot listen on {address}: {source}; {remedy}, or change --sandbox-listen"
     )]
     Sandbox {
         /// The address that it is to listen on.
         address: SocketAddr,
         /// Why it does not start.
         source: io::Error,
+        /// What to do about it.
+        remedy: String,
     },
 }
 
@@ -169,14 +171,27 @@ async fn embedded(
     options: crate::sandbox::Options,
     clock: &Clock,
 ) -> Result<(Cloud, crate::sandbox::Sandbox), Error> {
+    use super::refused::{self, Refused};
     use crate::identity::{AccessKey, Identity, Value};
     use crate::sandbox::{Options, Sandbox};
     use crate::sts::sign::Signature;
 
     let address = options.listen;
-    let failed = |source| match remedy::of(&source) {
-        Some(_) => Error::SandboxLimit(source),
-        None => Error::Sandbox { address, source },
+    let failed = |source| {
+        if remedy::of(&source).is_some() {
+            return Error::SandboxLimit(source);
+        }
+        let setting = "--sandbox-listen";
+        let one = Refused {
+            address,
+            setting,
+            source,
+        };
+        Error::Sandbox {
+            remedy: refused::remedy(std::slice::from_ref(&one)),
+            address,
+            source: one.source,
+        }
     };
     let invalid = |reason: String| failed(io::Error::other(reason));
     let options = Options {
@@ -196,6 +211,7 @@ async fn embedded(
         endpoints: vec![Endpoint::parse(&sandbox.endpoint()).map_err(invalid)?],
         signature: Signature::V1,
         outbound: Outbound::default(),
+        unused_proxy: None,
     };
     Ok((cloud, sandbox))
 }

@@ -6,6 +6,8 @@ use crate::system::display::one_line;
 
 /// Makes text from outside safe to show: one line of limited length, without any of `secrets` or a piece of one.
 ///
+/// A text of fewer than [`SHORTEST_PIECE`] bytes is no secret: without it, ordinary words would lose their letters.
+///
 /// STS repeats the whole string to sign in its `SignatureDoesNotMatch`, security token included, percent-encoded twice.
 pub fn redact(text: &str, secrets: &[&str]) -> String {
     let mut message = text;
@@ -13,13 +15,18 @@ pub fn redact(text: &str, secrets: &[&str]) -> String {
         message = message.split(quoted).next().unwrap_or_default();
     }
     let mut message: String = message.chars().take(2 * MESSAGE_LIMIT).collect();
-    for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+    let secrets: Vec<&str> = secrets
+        .iter()
+        .copied()
+        .filter(|secret| secret.len() >= SHORTEST_PIECE)
+        .collect();
+    for secret in &secrets {
         message = message.replace(secret, "…");
     }
     let mut shown = String::new();
     for run in message.split_inclusive(|c: char| !is_token_char(c)) {
         let word = run.trim_end_matches(|c: char| !is_token_char(c));
-        if repeats(word, secrets) {
+        if repeats(word, &secrets) {
             shown.push('…');
             shown.push_str(&run[word.len()..]);
         } else {
@@ -41,7 +48,6 @@ fn repeats(word: &str, secrets: &[&str]) -> bool {
     [word, &*once, &*twice].iter().any(|form| {
         secrets
             .iter()
-            .filter(|secret| !secret.is_empty())
             .any(|secret| form.contains(secret) || overlap(form, secret))
     })
 }
@@ -101,9 +107,11 @@ mod tests {
             "a b c d e\u{fffd}f"
         );
         assert_eq!(redact(&"ab ".repeat(1000), &[]).chars().count(), 1000);
-        // Neither long words nor empty secrets remove anything.
+        // Neither long words nor secrets that are too short to be one remove anything.
         let message = "AuthenticationFail.OIDCToken.Expired";
-        assert_eq!(redact(message, &["planted-secret", ""]), message);
+        for secret in ["planted-secret", "", "t", "Expired"] {
+            assert_eq!(redact(message, &[secret]), message, "{secret}");
+        }
     }
 
     #[test]

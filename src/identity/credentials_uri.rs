@@ -63,7 +63,8 @@ impl CredentialsUri {
         self
     }
 
-    pub(super) fn url(&self) -> &str {
+    /// Returns the URL, whose path may be a secret.
+    pub fn url(&self) -> &str {
         self.url.expose_secret()
     }
 
@@ -84,13 +85,13 @@ impl CredentialsUri {
         document.proof(requested_at, date, &self.host)
     }
 
-    /// Returns the segments of the URL that may be secrets, as written and percent-decoded. Short segments and `credentials`
-    /// are left out: they are not secret, and occur in ordinary sentences.
+    /// Returns the segments of the URL that may be secrets, as written and percent-decoded. `credentials` is left out:
+    /// it is not secret, and occurs in ordinary sentences.
     fn segments(&self) -> Vec<Zeroizing<String>> {
         let url = self.url.expose_secret();
         let path = url.splitn(4, '/').nth(3).unwrap_or_default();
         let segments = path.split(['/', '?', '&', '=', '#']);
-        let secret = segments.filter(|segment| segment.len() >= 8 && *segment != "credentials");
+        let secret = segments.filter(|segment| *segment != "credentials");
         let both = |segment: &str| {
             let decoded = percent_decode_str(segment).decode_utf8_lossy().into_owned();
             [Zeroizing::new(segment.to_owned()), Zeroizing::new(decoded)]
@@ -141,9 +142,20 @@ impl CredentialsUri {
                 redact(&message, &secrets)
             )
         });
-        let reason = reason.unwrap_or_else(|| "no JSON that gives a reason".to_owned());
-        let message = format!("{host} answered HTTP {status} with {reason}");
-        let mut failure = Failure::new(Stage::Identity, LocalCode::CredentialsUriRefused, message);
+        let (stage, code, reason) = match reason {
+            Some(reason) => (
+                Stage::Identity,
+                LocalCode::CredentialsUriRefused,
+                format!("with {reason}"),
+            ),
+            None => (
+                Stage::Answer,
+                LocalCode::CredentialsUriUnusable,
+                "without the JSON of such a server".to_owned(),
+            ),
+        };
+        let message = format!("{host} answered HTTP {status} {reason}");
+        let mut failure = Failure::new(stage, code, message);
         failure.retry_after = response.retry_after;
         diagnosis::not_passed(failure)
     }

@@ -19,7 +19,7 @@ pub mod token_file;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,6 +51,16 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
+}
+
+/// Returns 127.0.0.1, or `::1` on a machine whose loopback has only that.
+pub fn loopback() -> IpAddr {
+    let has = |ip: IpAddr| {
+        let bound = UdpSocket::bind((ip, 0));
+        !bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+    };
+    let (ipv4, ipv6) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+    if has(ipv4) || !has(ipv6) { ipv4 } else { ipv6 }
 }
 
 /// Serves until `stop` completes, then finishes the requests in progress.

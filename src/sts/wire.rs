@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::credentials::{Credentials, RoleRequest, is_key_text, time};
 use crate::failure::caller::Caller;
-use crate::failure::{Code, Failure, FailureClass, LocalCode, Stage, redact};
+use crate::failure::{self, Code, Failure, FailureClass, LocalCode, Stage, redact};
 use crate::http::response::Response;
 
 use super::sign::Parameters;
@@ -223,7 +223,12 @@ fn refused(action: &str, host: &str, response: &Response, secrets: &[&str]) -> F
         };
         return Failure::new(Stage::Answer, code, message);
     };
-    let code = redact(&refusal.code, secrets);
+    // A code of the table is no secret, even if a secret is a part of it.
+    let code = if failure::entries().any(|entry| entry.code == refusal.code) {
+        refusal.code
+    } else {
+        redact(&refusal.code, secrets)
+    };
     let reason = redact(&refusal.message, secrets);
     let mut message = format!("{action} at {host} was refused with {code} (HTTP {status})");
     if !reason.is_empty() {
@@ -293,6 +298,26 @@ mod tests {
         let (action, host) = ("AssumeRole", "sts.aliyuncs.com");
         check_status(action, host, &response, &secrets)?;
         credentials(action, host, &response, issued_at, &secrets)
+    }
+
+    #[test]
+    fn a_code_of_the_table_is_recognized_whatever_the_secret_is() {
+        for (code, secret, expected) in [
+            (
+                "InvalidAccessKeyId.NotFound",
+                "t",
+                "InvalidAccessKeyId.NotFound",
+            ),
+            ("SignatureDoesNotMatch", "NotMatch", "SignatureDoesNotMatch"),
+            ("NoPermission", "NoPermission", "NoPermission"),
+            ("Odd.planted-secret", "planted-secret", "Odd.…"),
+        ] {
+            let body = format!(r#"{{"Code":"{code}","Message":"x"}}"#);
+            let failure = refused("AssumeRole", "host", &response(400, &body), &[secret]);
+            assert_eq!(failure.code, Code::remote(expected), "{secret}");
+            let is_known = failure.advice != Failure::new(Stage::Sts, "Odd", "").advice;
+            assert_eq!(is_known, expected != "Odd.…", "{failure}");
+        }
     }
 
     #[test]

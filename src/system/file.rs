@@ -27,6 +27,16 @@ pub enum Error {
     TooLarge(usize),
 }
 
+/// Returns what to do about a file that cannot be read; `path` says how to correct its path.
+pub fn remedy(error: &Error, path: &'static str) -> &'static str {
+    match error {
+        Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            "let this user read the file and search the directories of its path"
+        }
+        _ => path,
+    }
+}
+
 /// Reads a regular file of at most `limit` bytes. Blocks.
 pub fn read_regular(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
     read(open_regular_at(CWD, path, OFlags::empty())?, limit)

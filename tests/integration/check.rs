@@ -374,3 +374,28 @@ fn an_identity_beside_the_sandbox_is_unused_for_a_reason() {
         assert!(report.contains(part), "{part}\n{report}");
     }
 }
+
+#[test]
+fn a_proxy_that_no_credentials_need_is_a_warning() {
+    let daemon = crate::serving::sandbox(&[], &[]);
+    let uri = daemon.uri();
+    let env = [
+        ("RAM_SIDECAR_IDENTITY", "credentials_uri"),
+        ("ALIBABA_CLOUD_CREDENTIALS_URI", &*uri),
+        ("ALL_PROXY", "socks5h://me:planted-word@proxy:1080"),
+    ];
+    let (code, report) = check(&LISTEN, &env);
+    assert_eq!(code, Some(0), "{report}");
+    assert!(report.contains("! ALL_PROXY: its scheme"), "{report}");
+    // STS would be called past the proxy.
+    assert!(!report.contains("endpoint"), "{report}");
+    assert!(!report.contains("planted"), "{report}");
+    let role = [
+        &env[..],
+        &[("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/job")],
+    ]
+    .concat();
+    let (code, report) = check(&LISTEN, &role);
+    assert_eq!(code, Some(69), "{report}");
+    assert!(report.contains("✗ ALL_PROXY: its scheme"), "{report}");
+}

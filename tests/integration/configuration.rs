@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Scratch, run};
+use crate::support::{Scratch, check, run, run_command};
 
 const ARN: (&str, &str) = (
     "ALIBABA_CLOUD_ROLE_ARN",
@@ -155,18 +155,21 @@ const CASES: &[Case] = &[
     flag(&["--ca-file", "/dev/zero"], &["--ca-file: cannot read certificates from /dev/zero: it is not a regular file; set"]),
     flag(&["--policy-file", "/dev/zero"], &["--policy-file: cannot read /dev/zero: it is not a regular file; correct"]),
     // Listeners.
-    flag(&["--listen", "localhost"], &["--listen: `localhost` is not an address; write an IP address and a port"]),
+    flag(&["--listen", "localhost"], &["--listen: `localhost` has no port; write it like localhost:7002"]),
     flag(&["--listen", ":7002"], &["--listen: `:7002` has no IP address; write 127.0.0.1:7002 for this machine, or 0.0.0.0:7002 for all of its addresses"]),
-    flag(&["--listen", "7002"], &["--listen: `7002` is not an address"]),
+    flag(&["--listen", "7002"], &["--listen: `7002` has no IP address; write 127.0.0.1:7002"]),
     flag(&["--listen", "0.0.0.0:7002"], &["--listen: 0.0.0.0 can be reached from other machines; listen on 127.0.0.1, or set serve.allow_remote",
         "RAM_SIDECAR_KEY: other machines can reach 0.0.0.0, so serve.key must be a random secret of at least 128 bits"]),
     flag(&["--listen", "0.0.0.0:7002", "--key", "9d464f0d525a17d6b379b2c1660ebe17"], &["--listen: 0.0.0.0 can be reached from other machines"]),
     flag(&["--listen", "0.0.0.0:7002", "--allow-remote", "--key", "0123456789abcdefghijkl"], &["--key: other machines can reach 0.0.0.0"]),
+    flag(&["--listen", "127.0.0.1:7003"], &["serve.listen and admin.listen are the same address, 127.0.0.1:7003; give one of them another port"]),
+    flag(&["--metadata-listen", "127.0.0.1:7002"], &["serve.listen and metadata.listen are the same address, 127.0.0.1:7002"]),
+    Case { args: &["--sandbox", "--sandbox-listen", "127.0.0.1:7003"], env: &[], toml: "", errors: &["admin.listen and --sandbox-listen are the same address, 127.0.0.1:7003"] },
     flag(&["--allow-uids", "root"], &["--allow-uids: `root` is not a user id; write numbers, like 0,1000"]),
     flag(&["--allow-uids", "0,"], &["--allow-uids: it is empty or has an empty entry"]),
     flag(&["--allow-uids=-1"], &["--allow-uids: `-1` is not a user id"]),
     flag(&["--metadata-listen", "0.0.0.0:80"], &["--metadata-listen: 0.0.0.0 can be reached from other machines, and the metadata dialect does not support a secret"]),
-    flag(&["--metadata-listen", "100.100.100.200"], &["--metadata-listen: `100.100.100.200` is not an address"]),
+    flag(&["--metadata-listen", "100.100.100.200"], &["--metadata-listen: `100.100.100.200` has no port; write it like 100.100.100.200:7002"]),
     flag(&["--metadata-role-name", "acs:ram::1:role/x"], &["--metadata-role-name: `acs:ram::1:role/x` is not a role name"]),
     flag(&["--container-token-file", "/nowhere"], &["--container-token-file: cannot read /nowhere: No such file",
         "--container-token-file: it protects the dialect of AWS SDKs, which is disabled; set container.enabled"]),
@@ -203,6 +206,11 @@ const CASES: &[Case] = &[
     toml("[[file]]\npath = '/a/b'\nmode = 600", &["file[0] in FILE: mode is a number; write it as text"]),
     toml("[[file]]\nmode = '0600'", &["file[0] in FILE: path `` is not absolute"]),
     toml("[serve\nkey", &["FILE: line 1 is not TOML"]),
+    toml("[serve]\nlisten = 127.0.0.1:7002", &["FILE: line 2 is not TOML: invalid"]),
+    // What it spells wrong may be the role and the identity.
+    Case { args: &[], env: &[], toml: "[rol]\narn = 'acs:ram::1:role/job'\n[Identity]\ntype = 'profile'",
+        errors: &["Identity in FILE: unknown key; did you mean [identity]?", "rol in FILE: unknown key; did you mean [role]?"] },
+    Case { args: &[], env: &[], toml: "role_arn = 'acs:ram::1:role/job'", errors: &["role_arn in FILE: unknown key; did you mean role.arn?"] },
 ];
 
 #[test]
@@ -310,21 +318,46 @@ fn error_begins_with_what_could_be_the_identity() {
         "ALIBABA_CLOUD_CREDENTIALS_URI",
         "http://localhost:7002/api/v1/credentials/0",
     );
+    // With another one's credentials, nothing else is missing.
     for (env, found) in [
         (
             &[("HOME", home), uri][..],
             "found the profile `work` (A K) of ",
         ),
         (&[uri], "found ALIBABA_CLOUD_CREDENTIALS_URI"),
-        // Where the tests run on one, it is found.
-        (&[], "ECS instance"),
     ] {
-        let (code, output) = run(&[], env);
-        assert_eq!(code, Some(78), "{output}");
-        let first = output.lines().next().unwrap_or_default();
-        assert!(first.contains(found), "{output}");
-        assert!(output.contains("role.arn: no role is given"), "{output}");
+        let ended = run_command("exec", &["--", "true"], env);
+        assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+        let lines: Vec<&str> = ended.stderr.lines().collect();
+        assert!(lines.len() == 1 && lines[0].contains(found), "{lines:?}");
+        let (code, report) = check(&["--listen", "127.0.0.1:0"], env);
+        assert_eq!(code, Some(69), "{report}");
+        assert!(report.contains(&format!("✗ {found}")), "{report}");
+        assert!(!report.contains("no role is given"), "{report}");
     }
+    let (_, output) = run(&["--drain", "x"], &[uri]);
+    let lines: Vec<&str> = output.lines().collect();
+    let [hint, count, own, drain] = lines[..] else {
+        panic!("{output}");
+    };
+    assert!(
+        hint.contains("found ALIBABA_CLOUD_CREDENTIALS_URI"),
+        "{hint}"
+    );
+    assert!(count.contains("2 configuration errors"), "{count}");
+    assert!(own.contains("it is the address of this daemon"), "{own}");
+    assert!(drain.contains("--drain: `x`"), "{drain}");
+    // Where the tests run on one, an instance is found.
+    let (code, output) = run(&[], &[]);
+    assert_eq!(code, Some(78), "{output}");
+    let first = output.lines().next().unwrap_or_default();
+    assert!(first.contains("ECS instance"), "{output}");
+    // Beside a daemon, `get` can print its credentials.
+    let output = run_command("get", &[], &[]).stderr;
+    assert!(
+        output.contains("--from http://127.0.0.1:7002/api/v1/credentials/KEY"),
+        "{output}"
+    );
     // Whoever has begun to configure one needs no other.
     let (_, output) = run(&["--identity", "oidc"], &[("HOME", home)]);
     assert!(!output.contains("found the profile"), "{output}");

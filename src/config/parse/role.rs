@@ -73,7 +73,8 @@ pub(crate) fn policy(text: &str) -> Result<String, String> {
 
 pub(crate) fn policy_file(path: &str) -> Result<String, String> {
     let text = file::read_text(path.as_ref(), POLICY_LIMIT).map_err(|error| {
-        format!("cannot read {path}: {error}; correct the path or the permissions")
+        let remedy = file::remedy(&error, "correct the path");
+        format!("cannot read {path}: {error}; {remedy}")
     })?;
     policy(&text).map_err(|reason| format!("in {path} {reason}"))
 }

@@ -1,26 +1,47 @@
 //! Addresses, keys, users and values of the metadata dialect.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::credentials::is_made_of;
-use crate::server::metadata;
 use crate::server::token_file::TokenFile;
+use crate::server::{self, metadata};
 
 use super::{accept, list, one_of};
 
+/// Reads an IP address and a port. `localhost` is this machine's loopback, without a look-up.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    // Without a look-up: both addresses of loopback, of which 127.0.0.1 stands for both.
-    let numeric = text
-        .strip_prefix("localhost:")
-        .map(|port| format!("127.0.0.1:{port}"));
-    numeric.as_deref().unwrap_or(text).parse().map_err(|_| {
-        if let Some(port) = text.strip_prefix(':') {
-            return format!("`{text}` has no IP address; write 127.0.0.1:{port} for this machine, or 0.0.0.0:{port} for all of its addresses");
-        }
-        format!("`{text}` is not an address; write an IP address and a port, like 127.0.0.1:7002 or [::1]:7002")
-    })
+    let address = match text.strip_prefix("localhost:").map(str::parse) {
+        Some(Ok(port)) => Some(SocketAddr::new(server::loopback(), port)),
+        _ => text.parse().ok(),
+    };
+    address.ok_or_else(|| format!("`{text}` {}", why_no_address(text)))
+}
+
+/// Says why a text is not an address, and how to write it.
+fn why_no_address(text: &str) -> String {
+    let is_port = |text: &str| text.parse::<u16>().is_ok();
+    let is_ipv6 = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    let is_host =
+        |text: &str| text == "localhost" || format!("{text}:0").parse::<SocketAddr>().is_ok();
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    if host.is_empty() && is_port(port) {
+        format!(
+            "has no IP address; write 127.0.0.1:{port} for this machine, or 0.0.0.0:{port} for all of its addresses"
+        )
+    } else if is_host(text) {
+        format!("has no port; write it like {text}:7002")
+    } else if is_ipv6(host) && is_port(port) {
+        format!("has no brackets around its IPv6 address; write [{host}]:{port}")
+    } else if is_ipv6(text) {
+        format!("has no port; write it like [{text}]:7002")
+    } else if is_host(host) {
+        format!("has no port from 0 to 65535; write it like {host}:7002")
+    } else {
+        "is not an address; write an IP address and a port, like 127.0.0.1:7002 or [::1]:7002"
+            .to_owned()
+    }
 }
 
 /// Reads an address; `None` for `off`.
@@ -132,6 +153,46 @@ pub(crate) fn key(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_read_is_shown_as_it_is_to_be_written() {
+        for (text, reason) in [
+            (":7002", "has no IP address; write 127.0.0.1:7002 for"),
+            ("7002", "has no IP address; write 127.0.0.1:7002 for"),
+            ("localhost", "has no port; write it like localhost:7002"),
+            ("10.0.0.1", "has no port; write it like 10.0.0.1:7002"),
+            ("[::1]", "has no port; write it like [::1]:7002"),
+            ("::1", "has no port; write it like [::1]:7002"),
+            ("fe80::a:b", "has no port; write it like [fe80::a:b]:7002"),
+            (
+                "::1:7002",
+                "has no brackets around its IPv6 address; write [::1]:7002",
+            ),
+            (
+                "1:2:3:4:5:6:7:8:80",
+                "has no brackets around its IPv6 address; write [1:2:3:4:5:6:7:8]:80",
+            ),
+            (
+                "localhost:99999",
+                "has no port from 0 to 65535; write it like localhost:7002",
+            ),
+            (
+                "[::1]:x",
+                "has no port from 0 to 65535; write it like [::1]:7002",
+            ),
+            ("127.0.0.1: 7002", "has no port from 0 to 65535"),
+            ("127.0.0.1:", "has no port from 0 to 65535"),
+            ("myhost:7002", "is not an address; write an IP address"),
+            ("http://127.0.0.1:7002", "is not an address"),
+            ("", "is not an address"),
+        ] {
+            let error = address(text).unwrap_err();
+            assert!(error.starts_with(&format!("`{text}` {reason}")), "{error}");
+        }
+        for text in ["localhost:0", "127.0.0.1:7002", "[::1]:7002"] {
+            assert!(address(text).is_ok_and(|address| address.ip().is_loopback()));
+        }
+    }
 
     #[test]
     fn key_strength_depends_on_its_alphabet() {

@@ -26,8 +26,10 @@ pub(crate) fn endpoints(text: &str) -> Result<Vec<Endpoint>, String> {
 
 pub(crate) fn certificates(path: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let remedy = "set the path of a PEM file of CA certificates";
-    let text = file::read_regular(path.as_ref(), CERTIFICATES_LIMIT)
-        .map_err(|error| format!("cannot read certificates from {path}: {error}; {remedy}"))?;
+    let text = file::read_regular(path.as_ref(), CERTIFICATES_LIMIT).map_err(|error| {
+        let remedy = file::remedy(&error, remedy);
+        format!("cannot read certificates from {path}: {error}; {remedy}")
+    })?;
     pem::certificates(&text).map_err(|error| format!("{path} {error}; {remedy}"))
 }
 

@@ -276,3 +276,21 @@ fn get_fails_if_its_output_is_closed_or_full() {
         daemon.credentials();
     }
 }
+
+#[test]
+fn an_answer_of_another_program_is_told_with_what_to_correct() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("http://{}/nowhere", other.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let mut stream = other.accept().unwrap().0;
+        let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.0 404 Not Found\r\n\r\n");
+    });
+    let Ended { code, stderr, .. } = run_command("get", &["--from", &uri], &[]);
+    assert_eq!(code, Some(69), "{stderr}");
+    for part in [
+        "answered HTTP 404 without the JSON of such a server; ",
+        "let --from or ALIBABA_CLOUD_CREDENTIALS_URI name the credentials of a ram-sidecar",
+    ] {
+        assert!(stderr.contains(part), "{stderr}");
+    }
+}

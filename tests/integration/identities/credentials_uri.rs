@@ -176,8 +176,8 @@ async fn response_without_credentials_is_described_and_not_quoted() {
         (
             StatusCode::BAD_GATEWAY,
             format!("<html>{secret}"),
-            "CredentialsUriRefused",
-            "answered HTTP 502 with no JSON that gives a reason",
+            "CredentialsUriUnusable",
+            "answered HTTP 502 without the JSON of such a server",
         ),
     ] {
         let stub = stub(status, body);
