@@ -346,7 +346,7 @@ fn an_endpoint_that_did_not_answer_is_not_timed() {
     let (code, report) = check(&["--identity", "profile"], &own);
     assert_eq!(code, Some(0), "{report}");
     for part in [
-        "! endpoint                     127.0.0.1:1, did not answer, and is not needed",
+        "! endpoint               127.0.0.1:1, did not answer, and is not needed",
         "nothing renews them by itself; let aliyun-cli renew the keys of this CloudSSO profile",
     ] {
         assert!(report.contains(part), "{part}\n{report}");
