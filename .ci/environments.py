@@ -855,6 +855,7 @@ def page(results):
         "",
         "To run the rows whose name contains a text, as root:",
         "",
+        "<!-- not run: it makes roots of Debian -->",
         "```sh",
         ".ci/environments --only 'DNS slow' STATIC_BINARY [DYNAMIC_BINARY]",
         "```",

@@ -1,7 +1,6 @@
 //! The limits and protection of this process, its host name, and its orphaned children.
 
 use std::collections::BTreeSet;
-use std::env::consts::ARCH;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -146,7 +145,7 @@ pub fn not_started(program: &Path, error: &io::Error) -> NotStarted {
             "use a build for this image",
         ),
         (Some(Errno::NOEXEC), ..) if start.starts_with(b"\x7fELF") => told(
-            &format!("it is a program, but not for this machine ({ARCH})"),
+            &format!("it is a program, but not for this machine ({})", machine()),
             "use a build for this machine",
         ),
         (Some(Errno::NOEXEC), None, _) => told(
@@ -155,6 +154,12 @@ pub fn not_started(program: &Path, error: &io::Error) -> NotStarted {
         ),
         _ => told(&reason, ""),
     }
+}
+
+/// Returns the name of this machine's architecture.
+fn machine() -> String {
+    let names = rustix::system::uname();
+    names.machine().to_string_lossy().into_owned()
 }
 
 /// Returns what the kernel reads of a file to find out how to run it; nothing if it cannot be read.

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use ram_sidecar::sandbox::Sandbox;
+use ram_sidecar::time::clock::Clock;
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
@@ -333,7 +334,7 @@ fn terminal_shows_that_the_attempt_is_under_way() {
 fn an_endpoint_that_did_not_answer_is_not_timed() {
     let scratch = Scratch::new();
     let config = scratch.join("config.json");
-    let end = chrono::Utc::now().timestamp() + 600;
+    let end = Clock::machine().now().wall.timestamp() + 600;
     let profile = serde_json::json!({"current": "sso", "profiles": [{
         "name": "sso", "mode": "CloudSSO", "access_key_id": "STS.a", "access_key_secret": "planted-secret",
         "sts_token": "planted-token", "sts_expiration": end,
@@ -346,7 +347,7 @@ fn an_endpoint_that_did_not_answer_is_not_timed() {
     let (code, report) = check(&["--identity", "profile"], &own);
     assert_eq!(code, Some(0), "{report}");
     for part in [
-        "! endpoint                     127.0.0.1:1, did not answer, and is not needed",
+        "! endpoint               127.0.0.1:1, did not answer, and is not needed",
         "nothing renews them by itself; let aliyun-cli renew the keys of this CloudSSO profile",
     ] {
         assert!(report.contains(part), "{part}\n{report}");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, Tag, options};
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Tag, options};
 use serde_json::Value;
 
 use super::error::{Error, Reason};
@@ -15,14 +15,8 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
     let options = options! { block_scalar_eof_without_line_feed: true };
     let mut parser = Parser::new_from_str_with_options(text, options);
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|scan| {
-            let at = *scan.marker();
-            error(
-                text,
-                at,
-                reason(scan.kind(), text, at).unwrap_or(Reason::Syntax(scan.info())),
-            )
-        })?;
+        let (event, span) =
+            event.map_err(|scan| error(text, *scan.marker(), reason(&scan, text)))?;
         if let Event::Scalar(key, ScalarStyle::Plain, ..) = &event
             && is_before_bare_colon(text, span.end)
         {
@@ -35,10 +29,11 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
     Ok(builder.documents)
 }
 
-/// Returns the reason of a parser's error, where it has a remedy of its own.
-fn reason(kind: &ErrorKind, text: &str, at: Marker) -> Option<Reason> {
-    Some(match kind {
+/// Returns the reason of a parser's error.
+fn reason(scan: &ScanError, text: &str) -> Reason {
+    match scan.kind() {
         ErrorKind::UnknownAnchor => {
+            let at = scan.marker();
             let alias = at.byte_offset().and_then(|at| text.get(at..));
             let name = alias.unwrap_or_default().trim_start_matches('*');
             let end = name.find(|c: char| c.is_whitespace() || ",[]{}".contains(c));
@@ -54,8 +49,8 @@ fn reason(kind: &ErrorKind, text: &str, at: Marker) -> Option<Reason> {
         ErrorKind::ExpectedBlockSequenceEntry => Reason::Indentation("list"),
         ErrorKind::ExpectedDocumentStart => Reason::Indentation("document"),
         ErrorKind::MappingValueNotAllowed | ErrorKind::MappingKeyNotAllowed => Reason::Nested,
-        _ => return None,
-    })
+        _ => Reason::Syntax(scan.info()),
+    }
 }
 
 /// Whether a colon follows that some parsers take for the end of a key, and others for a part of the text.

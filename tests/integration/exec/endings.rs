@@ -164,7 +164,16 @@ fn a_limit_of_open_files_is_named_wherever_it_is_reached() {
     let scratch = Scratch::new();
     let file = scratch.join("credentials");
     let file = super::text(&file);
-    let exec = [super::EXECUTABLE, "exec", "--sandbox", "--file", file, "--"];
+    let exec = [
+        super::EXECUTABLE,
+        "exec",
+        "--sandbox",
+        "--timeout",
+        "2s",
+        "--file",
+        file,
+        "--",
+    ];
     let check = [super::EXECUTABLE, "check", "--sandbox"];
     for (words, reached) in [
         (&[&exec[..], &["true"]].concat(), 71),
