@@ -54,10 +54,24 @@ pub enum Reason {
     Syntax(String),
     #[error("{0}")]
     Scalar(String),
+    #[error("a tab indents the line; replace it with blanks")]
+    Tab,
     #[error(
-        "the alias is inside the value that it refers to, or refers to another document; write the value out"
+        "the line belongs to nothing above it; indent it like the other keys of its object, or like the other `-` of its list"
     )]
+    Indentation,
+    #[error(
+        "a `:` comes after a value; indent the line like the other keys of its object, or put a text that contains `: ` in quotes"
+    )]
+    Value,
+    #[error("the alias is inside the value that it refers to; write the value out")]
     Alias,
+    #[error(
+        "the alias `*{0}` has no anchor `&{0}` above it in the same document; add that, write the value out, or put a text in quotes"
+    )]
+    UnknownAlias(String),
+    #[error("a text that begins with `*` or `&` means an alias or an anchor; put it in quotes")]
+    UnnamedAlias,
     #[error("a key is not a string; write a string, which Kubernetes requires")]
     Key,
     #[error("the key {0} is a number; put it in quotes")]

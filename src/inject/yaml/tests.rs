@@ -137,7 +137,24 @@ fn broken_yaml_is_reported_with_its_position() {
     for (yaml, expected) in [
         (&b"a: \"b"[..], "line 1, column 4: "),
         (b"a: b\nc: [1, 2", "line 2, column 4: unclosed bracket"),
-        (b"a: b\n\tc: d", "line 1, column 4: "),
+        (
+            b"a: b\n\tc: d",
+            "line 2, column 1: a tab indents the line; replace it with blanks",
+        ),
+        (b"a:\n  b: 1\n \tc: 2", "line 3, column 2: a tab indents"),
+        (b"a: |\n\tb", "line 2, column 1: a tab indents"),
+        (b"a:\n\tb: 1", "line 2, column 2: a tab indents"),
+        (b"-\t- a", "line 1, column 3: a tab indents"),
+        (
+            b"a:\n  b: 1\n c: 2",
+            "line 3, column 2: the line belongs to nothing above it; indent it like",
+        ),
+        (b"  a: 1\nb: 2", "line 2, column 1: the line belongs to"),
+        (b"- a\nb: 1", "line 2, column 1: the line belongs to"),
+        (
+            b"a: 1\n  b: 2",
+            "line 2, column 4: a `:` comes after a value; indent the line like",
+        ),
         (
             b"a: b\nc: \0",
             "line 2, column 4: the character U+0000 is not allowed in YAML",
@@ -151,12 +168,22 @@ fn broken_yaml_is_reported_with_its_position() {
             "line 2, column 4: the text is not UTF-8 from here on",
         ),
         (b"\xff\xfea\0", "line 1, column 1: the text is not UTF-8"),
-        (b"a: *b", "line 1, column 4: "),
+        (
+            b"a: [*b, c]",
+            "line 1, column 5: the alias `*b` has no anchor `&b` above it in the same document",
+        ),
+        (
+            b"a: * * * * *",
+            "line 1, column 4: a text that begins with `*` or `&` means an alias or an anchor; put it in quotes",
+        ),
         (
             b"a: &a [*a]",
             "line 1, column 8: the alias is inside the value that it refers to",
         ),
-        (b"a: &a 1\n---\na: *a", "line 3, column 4: the alias "),
+        (
+            b"a: &a 1\n---\na: *a",
+            "line 3, column 4: the alias `*a` has no anchor",
+        ),
         (b"a: b: c", "line 1, column "),
         (b"{\"a\": 1", "line 1, column 1: "),
         (b"a: \xe2\x80\xa8", "line 1, column 4: the character U+2028"),
