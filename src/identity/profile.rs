@@ -107,16 +107,18 @@ impl Profile {
     }
 
     pub(super) async fn resolve(&mut self, clock: &Clock) -> Result<Resolved, Failure> {
-        let text = self.file.read_as(|_| true, LIMIT).await;
-        // What the file is to contain, it does not contain one key.
-        let text = text.map_err(|failure| {
-            if failure.code.as_str() == LocalCode::IdentityFileInvalid.as_str() {
-                unreadable(failure.message)
-            } else {
-                failure
+        let (content, roles) = match self.read(clock).await {
+            // Perhaps it is just being written.
+            Err(failure) if failure.class == FailureClass::Transient => {
+                tokio::time::sleep(WRITE_TIME).await;
+                let read = self.read(clock).await;
+                read.map_err(|failure| Failure {
+                    class: FailureClass::Persistent,
+                    ..failure
+                })?
             }
-        })?;
-        let (content, roles) = self.parse(text.expose_secret(), clock.now())?;
+            read => read?,
+        };
         let resolved = match content {
             Content::Proof(proof) => Resolved::from(proof),
             Content::Identity(identity) => {
@@ -127,6 +129,19 @@ impl Profile {
             }
         };
         Ok(Resolved { roles, ..resolved })
+    }
+
+    async fn read(&mut self, clock: &Clock) -> Result<(Content, Vec<RoleRequest>), Failure> {
+        let text = self.file.read_as(|_| true, LIMIT).await;
+        let text = text.map_err(|failure| {
+            let is_there = failure.code.as_str() == LocalCode::IdentityFileInvalid.as_str();
+            let mut failure = unreadable(failure.message);
+            if !is_there {
+                failure.advice = NO_FILE.into();
+            }
+            failure
+        })?;
+        self.parse(text.expose_secret(), clock.now())
     }
 
     /// Reads the content of the profile from the text of its file, and the roles that it adds.
@@ -363,6 +378,12 @@ const MODES_OF_CLI: [&str; 2] = ["RsaKeyPair", "RamRoleArnWithRoleName"];
 
 /// The default duration of a session, in seconds.
 const DURATION: u64 = 3600;
+
+/// What to do about a file that is missing, or not for this user.
+const NO_FILE: &str = "make it with `aliyun configure`, mount it where this user can read it, or correct its path (ALIBABA_CLOUD_CONFIG_FILE); the file is read again for every attempt";
+
+/// How long aliyun-cli may take to write its file.
+const WRITE_TIME: Duration = Duration::from_secs(1);
 
 /// Enough for hundreds of profiles.
 const LIMIT: usize = 512 * 1024;

@@ -275,3 +275,28 @@ fn keys_that_the_cli_has_cached_are_passed_through_until_they_expire() {
         );
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_stays_unreadable_persists_and_one_that_is_being_written_is_awaited() {
+    let path = crate::testing::directory("profile").join("config.json");
+    let rest = json!({"access_key_id": "LTAI", "access_key_secret": "s"});
+    let whole = json!({"current": "p", "profiles": [profile("p", "AK", &rest)]}).to_string();
+    for begun in [None, Some(""), Some("{"), Some(&whole[..40])] {
+        let _ = std::fs::remove_file(&path);
+        if let Some(text) = begun {
+            std::fs::write(&path, text).unwrap();
+        }
+        let mut profile = Profile::new(File::new(path.clone()), None, defaults());
+        let failure = profile.resolve(&Clock::machine()).await.unwrap_err();
+        assert_eq!(failure.class, FailureClass::Persistent, "{failure}");
+        assert!(failure.advice.contains("aliyun configure"), "{failure}");
+
+        let written = async {
+            tokio::time::sleep(WRITE_TIME / 2).await;
+            std::fs::write(&path, &whole).unwrap();
+        };
+        let clock = Clock::machine();
+        let (resolved, ()) = tokio::join!(profile.resolve(&clock), written);
+        assert!(resolved.is_ok(), "{begun:?}");
+    }
+}
