@@ -18,7 +18,8 @@ use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, FailureClass, LocalCode, Stage};
-use crate::system::process::{self, AwaitedChild, reap_orphans, with_original_umask};
+use crate::system::process::{AwaitedChild, reap_orphans, with_original_umask};
+use crate::system::program::{self, NotStarted};
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
 
@@ -94,8 +95,11 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true);
         let mut child = with_original_umask(|| command.spawn()).map_err(|error| {
-            let reason = process::not_started(&program, &error);
+            let NotStarted { reason, remedy } = program::not_started(&program, &error);
             let mut failure = not_started(format!("cannot start {name}: {reason}"));
+            if let Some(remedy) = remedy {
+                failure.advice = remedy.into();
+            }
             if matches!(
                 error.kind(),
                 io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory

@@ -1,10 +1,6 @@
 //! The limits and protection of this process, its host name, and its orphaned children.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::fs::Mode;
@@ -87,29 +83,6 @@ pub fn host_name() -> String {
         .into_owned()
 }
 
-/// Explains why a program did not start. Where a file that is there "does not exist", what is missing is its interpreter.
-pub fn not_started(program: &Path, error: &io::Error) -> String {
-    // A name without a slash is looked for in PATH.
-    let is_path = program.as_os_str().as_bytes().contains(&b'/');
-    let found = File::open(program).ok();
-    let Some(file) = found.filter(|_| is_path && error.kind() == io::ErrorKind::NotFound) else {
-        return error.to_string();
-    };
-    let mut start = Vec::new();
-    // A file that cannot be read has no first line.
-    let _ = file.take(FIRST_LINE).read_to_end(&mut start);
-    let line = start.split(|b| *b == b'\n').next().unwrap_or_default();
-    let Some(line) = line.strip_prefix(b"#!") else {
-        return "the file is there, but not the dynamic loader that it was linked for, such as glibc's in an image with musl".to_owned();
-    };
-    let line = String::from_utf8_lossy(line);
-    if line.ends_with('\r') {
-        return "its first line ends in a carriage return, which counts as part of the interpreter's name; save it with Unix line ends".to_owned();
-    }
-    let interpreter = line.split_ascii_whitespace().next().unwrap_or_default();
-    format!("its interpreter {interpreter}, which its first line names, does not exist")
-}
-
 /// Protects a child from [`reap_orphans`] until its exit status has been read.
 #[derive(Debug)]
 pub struct AwaitedChild(i32);
@@ -151,9 +124,6 @@ fn awaited() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
     static AWAITED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
     AWAITED.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// The longest first line of a script that the kernel reads, in bytes.
-const FIRST_LINE: u64 = 256;
 
 /// Enough for every connection that the servers accept.
 const USEFUL: u64 = 16_384;

@@ -402,8 +402,8 @@ fn program_that_cannot_be_started_is_named_with_the_reason() {
     fs::write(&plain, "#!/bin/sh\n").unwrap();
     for (path, reason) in [
         (scratch.join("nowhere"), "No such file or directory"),
-        (plain, "Permission denied"),
-        (scratch.path().to_owned(), "Permission denied"),
+        (plain, "it is not executable"),
+        (scratch.path().to_owned(), "it is a directory"),
     ] {
         let command = path.to_str().unwrap();
         let daemon = Daemon::spawn(&LISTEN, &[("RAM_SIDECAR_COMMAND", command)]);
