@@ -31,7 +31,8 @@ use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN, 
 use crate::config::{Config, Definition};
 use crate::daemon::{self, App, Handle};
 use crate::failure::Failure;
-use crate::system::process::{self, AwaitedChild, NotStarted};
+use crate::system::process::{self, AwaitedChild};
+use crate::system::program::{self, NotStarted};
 use crate::system::random;
 use crate::system::signal::relay::Relay;
 
@@ -196,9 +197,9 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     let system = |what| move |source| daemon::Error::System { what, source };
     let mut relay = Relay::new().map_err(system("listen to signals"))?;
     let mut changed = signal(SignalKind::child()).map_err(system("listen to SIGCHLD"))?;
-    if options.file().is_none() {
-        return Err(options.not_started(&io::ErrorKind::NotFound.into()));
-    }
+    let file = options.file().ok_or_else(|| io::ErrorKind::NotFound.into());
+    file.and_then(|file| program::check(&file))
+        .map_err(|error| options.not_started(&error))?;
     let App { handle, mut tasks } = App::start(config, process::open_files()).await?;
     if options.has_proxy {
         warn!(
@@ -279,33 +280,40 @@ impl Options {
         format!("`{}`", name.unwrap_or_default())
     }
 
-    /// Returns the file of the command, if it is there.
+    /// Returns the file of the command, if it is there: rather one that can be started than one that comes first.
     fn file(&self) -> Option<PathBuf> {
         let name = self.command.first().filter(|name| !name.is_empty())?;
         if name.as_bytes().contains(&b'/') {
-            return Some(PathBuf::from(name)).filter(|path| path.exists());
+            return Some(PathBuf::from(name)).filter(|path| program::may_exist(path));
         }
         let path = variable("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
-        let mut candidates = std::env::split_paths(&path).map(|directory| directory.join(name));
-        candidates.find(|path| path.exists())
+        let candidates = std::env::split_paths(&path).map(|directory| directory.join(name));
+        let mut candidates = candidates.filter(|path| program::may_exist(path) && !path.is_dir());
+        let first = candidates.next()?;
+        if program::check(&first).is_ok() {
+            return Some(first);
+        }
+        let other = candidates.find(|path| program::check(path).is_ok());
+        other.or(Some(first))
     }
 
     fn not_started(&self, error: &io::Error) -> ExecError {
         let file = self.file();
-        let NotStarted { reason, remedy } = match &file {
-            Some(file) => process::not_started(file, error),
-            None if self.command.first().is_none_or(|name| name.is_empty()) => NotStarted {
-                reason: "the command is empty".to_owned(),
-                remedy: Some("write it after --; a variable of the shell may be empty".to_owned()),
-            },
+        let told = match &file {
+            Some(file) => program::not_started(file, error),
             None => NotStarted {
-                reason: "there is no such file".to_owned(),
+                reason: if self.command.first().is_none_or(|name| name.is_empty()) {
+                    "it is empty".to_owned()
+                } else {
+                    "there is no such file".to_owned()
+                },
                 remedy: None,
             },
         };
+        let remedy = told.remedy;
         ExecError::Start {
             command: self.name(),
-            reason,
+            reason: told.reason,
             remedy: remedy.unwrap_or_else(|| "correct the command after --".to_owned()),
             is_missing: file.is_none(),
         }

@@ -18,7 +18,8 @@ use tokio::process::Command;
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, FailureClass, LocalCode, Stage};
-use crate::system::process::{self, AwaitedChild, NotStarted, reap_orphans, with_original_umask};
+use crate::system::process::{AwaitedChild, reap_orphans, with_original_umask};
+use crate::system::program::{self, NotStarted};
 use crate::system::remedy;
 use crate::time::clock::Clock;
 use crate::time::moment::Moment;
@@ -95,7 +96,7 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true);
         let mut child = with_original_umask(|| command.spawn()).map_err(|error| {
-            let NotStarted { reason, remedy } = process::not_started(&program, &error);
+            let NotStarted { reason, remedy } = program::not_started(&program, &error);
             let mut failure = not_started(format!("cannot start {name}: {reason}"));
             if remedy::of_start(&error).is_some() {
                 failure.class = FailureClass::Transient;

@@ -5,6 +5,7 @@
 
 mod build;
 mod error;
+mod input;
 mod json;
 mod object;
 mod scalar;

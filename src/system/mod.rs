@@ -5,6 +5,7 @@ pub mod file;
 pub mod log;
 pub mod netlink;
 pub mod process;
+pub mod program;
 pub mod random;
 pub mod remedy;
 pub mod resolve;

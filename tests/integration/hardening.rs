@@ -262,7 +262,7 @@ fn ram_sidecar(name: &str, settings: &[&str], variables: &[(&str, &str)]) -> Com
 }
 
 /// Returns a starter that switches to an unprivileged user if the tests run as root, which may read everything.
-fn as_nobody() -> Vec<&'static str> {
+pub(crate) fn as_nobody() -> Vec<&'static str> {
     let words = ["setpriv", "--reuid=65534", "--regid=65534"];
     let more = ["--clear-groups", "--inh-caps=-all"];
     if is_root() {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Tag, options};
+use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag, options};
 use serde_json::Value;
 
 use super::error::{Error, Reason};
+use super::input::Text;
 use super::object::Object;
 use super::{Document, MAX_DEPTH, MAX_WEIGHT, scalar, weight_of};
 
@@ -13,12 +14,11 @@ use super::{Document, MAX_DEPTH, MAX_WEIGHT, scalar, weight_of};
 pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
     let mut builder = Builder::default();
     let options = options! { block_scalar_eof_without_line_feed: true };
-    let mut parser = Parser::new_from_str_with_options(text, options);
+    let mut parser = Parser::with_options(Text::new(text), options);
     while let Some(event) = parser.next_event() {
-        let (event, span) =
-            event.map_err(|scan| error(text, *scan.marker(), reason(&scan, text)))?;
+        let (event, span) = event.map_err(|scan| unreadable(text, &scan))?;
         if let Event::Scalar(key, ScalarStyle::Plain, ..) = &event
-            && is_before_bare_colon(text, span.end)
+            && is_before_bare_colon(text, span)
         {
             return Err(error(text, span.start, Reason::Colon(key.to_string())));
         }
@@ -29,52 +29,66 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
     Ok(builder.documents)
 }
 
-/// Returns the reason of a parser's error.
-fn reason(scan: &ScanError, text: &str) -> Reason {
-    match scan.kind() {
+/// Whether a colon follows that some parsers take for the end of a key, and others for a part of the text. A value that is left
+/// out has no text.
+fn is_before_bare_colon(text: &str, span: Span) -> bool {
+    let rest = span.end.byte_offset().and_then(|at| text.get(at..));
+    let after = rest.and_then(|rest| rest.strip_prefix(':'));
+    span.start != span.end && after.is_some_and(|after| after.starts_with([',', ']', '}']))
+}
+
+/// Explains what the parser refuses.
+fn unreadable(text: &str, scan: &ScanError) -> Error {
+    let at = *scan.marker();
+    let reason = match scan.kind() {
         ErrorKind::UnknownAnchor => {
-            let at = scan.marker();
-            let alias = at.byte_offset().and_then(|at| text.get(at..));
-            let name = alias.unwrap_or_default().trim_start_matches('*');
-            let end = name.find(|c: char| c.is_whitespace() || ",[]{}".contains(c));
-            let name = name.get(..end.unwrap_or(name.len())).unwrap_or_default();
-            Reason::UnknownAnchor(name.to_owned())
+            let rest = at.byte_offset().and_then(|at| text.get(at + 1..));
+            let is_end = |c: char| c.is_whitespace() || ",[]{}".contains(c);
+            let name = rest.and_then(|rest| rest.split(is_end).next());
+            Reason::UnknownAlias(name.unwrap_or_default().to_owned())
         }
+        ErrorKind::MissingAnchorOrAliasName => Reason::UnnamedAlias,
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabAtBlockScalarStart
         | ErrorKind::TabInIndentation
-        | ErrorKind::TabInPlainScalar => Reason::Tab,
-        ErrorKind::ExpectedBlockMappingKey => Reason::Indentation("object"),
-        ErrorKind::ExpectedBlockSequenceEntry => Reason::Indentation("list"),
-        ErrorKind::ExpectedDocumentStart => Reason::Indentation("document"),
-        ErrorKind::MappingValueNotAllowed | ErrorKind::MappingKeyNotAllowed => Reason::Nested,
+        | ErrorKind::InvalidBlockEntryWhitespace => Reason::Tab,
+        // The parser gives the beginning of the value, which may be lines above.
+        ErrorKind::TabInPlainScalar | ErrorKind::TabAtBlockScalarStart => {
+            return indented_by_tab(text, at.line())
+                .unwrap_or_else(|| error(text, at, Reason::Tab));
+        }
+        ErrorKind::ExpectedBlockMappingKey
+        | ErrorKind::ExpectedBlockSequenceEntry
+        | ErrorKind::ExpectedDocumentStart
+        | ErrorKind::InvalidIndentation => Reason::Indentation,
+        ErrorKind::MappingValueNotAllowed => Reason::Value,
         _ => Reason::Syntax(scan.info()),
-    }
+    };
+    error(text, at, reason)
 }
 
-/// Whether a colon follows that some parsers take for the end of a key, and others for a part of the text.
-fn is_before_bare_colon(text: &str, at: Marker) -> bool {
-    let rest = at.byte_offset().and_then(|at| text.get(at..));
-    let after = rest.and_then(|rest| rest.strip_prefix(':'));
-    after.is_some_and(|after| after.starts_with([',', ']', '}']))
-}
-
-/// Whether a template may be the cause: to YAML, `{{` is an object as the key of an object.
-fn may_be_template(reason: &Reason) -> bool {
-    matches!(
-        reason,
-        Reason::Key | Reason::Syntax(_) | Reason::Tab | Reason::Indentation(_) | Reason::Nested
-    )
+/// Returns the error of the first line, from one on, that a tab indents.
+fn indented_by_tab(text: &str, line: usize) -> Option<Error> {
+    let mut lines = text.lines().zip(1..).skip(line - 1);
+    lines.find_map(|(written, line)| {
+        let rest = written.trim_start_matches(' ');
+        rest.starts_with('\t').then(|| Error {
+            line,
+            column: written.len() - rest.len() + 1,
+            reason: Reason::Tab,
+        })
+    })
 }
 
 fn error(text: &str, at: Marker, reason: Reason) -> Error {
     let line = at.line().max(1);
     let written = text.lines().nth(line - 1).unwrap_or_default();
     let (column, reason) = match (reason, written.split_once("{{")) {
-        (reason, Some((before, _))) if may_be_template(&reason) => {
-            (before.chars().count(), Reason::Template)
-        }
+        // To YAML, `{{` is an object as the key of an object.
+        (
+            Reason::Key | Reason::Syntax(_) | Reason::Indentation | Reason::Value,
+            Some((before, _)),
+        ) => (before.chars().count(), Reason::Template),
         (reason, _) => (at.col(), reason),
     };
     Error {

@@ -50,30 +50,32 @@ pub enum Reason {
     TooMuch,
     #[error("it is nested more than {MAX_DEPTH} levels deep; no Kubernetes object is")]
     TooDeep,
-    #[error("it is not YAML here: {0}; correct it, or put text in quotes")]
+    #[error("{0}")]
     Syntax(String),
     #[error("{0}")]
     Scalar(String),
+    #[error("a tab indents the line; replace it with blanks")]
+    Tab,
+    #[error(
+        "the line belongs to nothing above it; indent it like the other keys of its object, or like the other `-` of its list"
+    )]
+    Indentation,
+    #[error(
+        "a `:` comes after a value; indent the line like the other keys of its object, or put a text that contains `: ` in quotes"
+    )]
+    Value,
     #[error("the alias is inside the value that it refers to; write the value out")]
     Alias,
     #[error(
-        "no anchor `&{0}` stands before this alias in its document; correct the name, or write the value out"
+        "the alias `*{0}` has no anchor `&{0}` above it in the same document; add that, write the value out, or put a text in quotes"
     )]
-    UnknownAnchor(String),
+    UnknownAlias(String),
+    #[error("a text that begins with `*` or `&` means an alias or an anchor; put it in quotes")]
+    UnnamedAlias,
     #[error("a key is not a string; write a string, which Kubernetes requires")]
     Key,
     #[error("the key {0} is a number; put it in quotes")]
     NumericKey(Number),
-    #[error("a tab stands where YAML takes only blanks; write blanks instead")]
-    Tab,
-    #[error(
-        "the line does not continue the {0} above it; correct its indentation, which is that of the other lines of its {0}"
-    )]
-    Indentation(&'static str),
-    #[error(
-        "`key: value` cannot stand here; correct the indentation, or put text with a colon in quotes"
-    )]
-    Nested,
     #[error("the key `{0}` occurs twice; remove one of them")]
     DuplicateKey(String),
     #[error(

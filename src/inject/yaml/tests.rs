@@ -136,27 +136,24 @@ fn ambiguous_yaml_is_rejected() {
 fn broken_yaml_is_reported_with_its_position() {
     for (yaml, expected) in [
         (&b"a: \"b"[..], "line 1, column 4: "),
+        (b"a: b\nc: [1, 2", "line 2, column 4: unclosed bracket"),
         (
-            b"a: b\nc: [1, 2",
-            "line 2, column 4: it is not YAML here: unclosed bracket",
+            b"a: b\n\tc: d",
+            "line 2, column 1: a tab indents the line; replace it with blanks",
         ),
-        (b"a: b\n\tc: d", "line 1, column 4: a tab stands"),
-        (b"a:\n\tb: 1\n", "line 2, column 2: a tab stands"),
+        (b"a:\n  b: 1\n \tc: 2", "line 3, column 2: a tab indents"),
+        (b"a: |\n\tb", "line 2, column 1: a tab indents"),
+        (b"a:\n\tb: 1", "line 2, column 2: a tab indents"),
+        (b"-\t- a", "line 1, column 3: a tab indents"),
         (
-            b"a:\n   b: 1\n  c: 2\n",
-            "line 3, column 3: the line does not continue the object above it; correct its indentation",
+            b"a:\n  b: 1\n c: 2",
+            "line 3, column 2: the line belongs to nothing above it; indent it like",
         ),
+        (b"  a: 1\nb: 2", "line 2, column 1: the line belongs to"),
+        (b"- a\nb: 1", "line 2, column 1: the line belongs to"),
         (
-            b"a:\n  - b\n  c: 1\n",
-            "line 3, column 3: the line does not continue the list above it",
-        ),
-        (
-            b" a: 1\nb: 2\n",
-            "line 2, column 1: the line does not continue the document",
-        ),
-        (
-            b"a: b\n c: d\n",
-            "line 2, column 3: `key: value` cannot stand here",
+            b"a: 1\n  b: 2",
+            "line 2, column 4: a `:` comes after a value; indent the line like",
         ),
         (
             b"a: b\nc: \0",
@@ -171,14 +168,21 @@ fn broken_yaml_is_reported_with_its_position() {
             "line 2, column 4: the text is not UTF-8 from here on",
         ),
         (b"\xff\xfea\0", "line 1, column 1: the text is not UTF-8"),
-        (b"a: [*b]", "line 1, column 5: no anchor `&b` stands before"),
+        (
+            b"a: [*b, c]",
+            "line 1, column 5: the alias `*b` has no anchor `&b` above it in the same document",
+        ),
+        (
+            b"a: * * * * *",
+            "line 1, column 4: a text that begins with `*` or `&` means an alias or an anchor; put it in quotes",
+        ),
         (
             b"a: &a [*a]",
             "line 1, column 8: the alias is inside the value that it refers to",
         ),
         (
             b"a: &a 1\n---\na: *a",
-            "line 3, column 4: no anchor `&a` stands before",
+            "line 3, column 4: the alias `*a` has no anchor",
         ),
         (b"a: b: c", "line 1, column "),
         (b"{\"a\": 1", "line 1, column 1: "),

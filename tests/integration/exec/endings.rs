@@ -1,14 +1,18 @@
 //! Exit codes: the command's own, and those of a command that never ran.
 
+use std::ffi::OsString;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use ram_sidecar::sandbox::{Fault, Options, Sandbox, Times};
 use rustix::process::Signal;
 use secrecy::ExposeSecret as _;
 
 use super::{ended, exec, kill, plain, sandboxed};
-use crate::support::{Process, Scratch, eventually};
+use crate::access::{has, is_root};
+use crate::hardening::as_nobody;
+use crate::support::{Process, Scratch, environment, eventually, required};
 
 #[test]
 fn the_exit_code_is_passed_on() {
@@ -69,27 +73,117 @@ fn the_error_names_a_command_that_cannot_be_run() {
 }
 
 #[test]
-fn a_script_whose_interpreter_is_missing_is_told_as_such() {
+fn a_command_that_cannot_start_is_told_before_credentials_are_waited_for() {
     let scratch = Scratch::new();
-    let file = scratch.join("entry.sh");
-    for (line, reason) in [
+    let script = |name: &str, mode: u32, line: &str| {
+        let file = scratch.join(name);
+        std::fs::write(&file, format!("{line}\necho ran\n")).unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        super::text(&file).to_owned()
+    };
+    let closed = script("closed", 0o644, "#!/bin/sh");
+    let chmod = format!("it is not executable; make it so with chmod +x {closed}");
+    let below = format!("{closed}/sh");
+    let interpreted = script("interpreted", 0o755, &format!("#! {closed} -e"));
+    let denied = format!("this user may not execute its interpreter {closed}");
+    let lost = script("lost", 0o755, "#! /no/such/shell -e");
+    let returned = script("returned", 0o755, "#!/bin/sh\r");
+    let circle = scratch.join("circle");
+    std::os::unix::fs::symlink(&circle, &circle).unwrap();
+    std::fs::create_dir(scratch.join("nested")).unwrap();
+    for (word, code, reason) in [
+        (closed.as_str(), 126, chmod.as_str()),
+        (&interpreted, 126, &denied),
         (
-            "#!/bin/bash\r\n",
-            "its first line ends in a carriage return",
+            &lost,
+            126,
+            "its interpreter /no/such/shell, which its first line names, does not exist; install that",
         ),
         (
-            "#! /no/such/shell -e\n",
-            "its interpreter /no/such/shell, which its first line names, does not exist",
+            &returned,
+            126,
+            "its first line ends in a carriage return, which counts as part of the interpreter's name; save it",
         ),
+        (
+            super::text(&circle),
+            126,
+            "Too many levels of symbolic links",
+        ),
+        ("/usr", 126, "it is a directory"),
+        (&below, 127, "there is no such file"),
+        // A directory in PATH is no program.
+        ("nested", 127, "there is no such file"),
+        ("no-such-command", 127, "there is no such file"),
+        ("", 127, "it is empty"),
     ] {
-        std::fs::write(&file, format!("{line}echo hi\n")).unwrap();
-        std::fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
-        let word = super::text(&file);
-        let (code, _, complaint) = ended(sandboxed(&[word]));
+        let mut command = without_sts(&["--timeout", "5m"], &[word]);
+        command.env("PATH", path_with(&[scratch.path()]));
+        let (ended, _, complaint) = ended(command);
+        let sentence = format!("ram-sidecar: cannot start `{word}`: {reason}");
+        assert!(complaint.starts_with(&sentence), "{sentence}: {complaint}");
+        assert_eq!(ended, Some(code), "{complaint}");
+    }
+}
+
+/// Returns the path of programs, with these directories first.
+fn path_with(directories: &[impl AsRef<Path>]) -> OsString {
+    let path = environment("PATH").unwrap_or_default();
+    let others = std::env::split_paths(&path);
+    let first = directories
+        .iter()
+        .map(|directory| directory.as_ref().to_owned());
+    std::env::join_paths(first.chain(others)).unwrap()
+}
+
+#[test]
+fn the_first_program_of_the_path_that_can_run_is_started() {
+    let scratch = Scratch::new();
+    std::fs::create_dir_all(scratch.join("directory/tool")).unwrap();
+    for (directory, mode) in [("closed", 0o644), ("open", 0o755)] {
+        let directory = scratch.join(directory);
+        std::fs::create_dir(&directory).unwrap();
+        let file = directory.join("tool");
+        std::fs::write(&file, "#!/bin/sh\necho ran").unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+    }
+    let mut command = sandboxed(&["tool"]);
+    let directories = ["closed", "directory", "open"].map(|name| scratch.join(name));
+    command.env("PATH", path_with(&directories));
+    let (code, output, complaint) = ended(command);
+    assert_eq!((code, output.as_str()), (Some(0), "ran"), "{complaint}");
+}
+
+#[test]
+fn what_the_kernel_refuses_to_run_is_told_with_its_remedy() {
+    let scratch = Scratch::new();
+    let directory = scratch.join("shut");
+    std::fs::create_dir(&directory).unwrap();
+    let file = directory.join("plain");
+    std::fs::write(&file, "no program").unwrap();
+    std::fs::set_permissions(&file, Permissions::from_mode(0o755)).unwrap();
+    let word = super::text(&file);
+    let told = |mode: u32, reason: &str| {
+        std::fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+        let words = [
+            &as_nobody()[..],
+            &[super::EXECUTABLE, "exec", "--sandbox", "--", word],
+        ];
+        let (code, _, complaint) = ended(plain(&words.concat()));
         let sentence = format!("ram-sidecar: cannot start `{word}`: {reason}");
         assert!(complaint.starts_with(&sentence), "{complaint}");
         assert_eq!(code, Some(126), "{complaint}");
+    };
+    told(
+        0o755,
+        "it has neither a first line such as #!/bin/sh nor is it a program of this machine",
+    );
+    if required("setpriv, for root", !is_root() || has("setpriv")) {
+        told(
+            0o000,
+            &format!("this user may not search a directory above {word}"),
+        );
     }
+    std::fs::set_permissions(&directory, Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]
@@ -107,8 +201,9 @@ fn what_only_a_person_can_mend_ends_exec_at_once() {
     );
     let file = super::text(&file);
     let broken = scratch.join("broken.json");
-    std::fs::write(&broken, "{bad").unwrap();
+    std::fs::write(&broken, r#"{"current": "p", "profiles": ["#).unwrap();
     let broken = super::text(&broken);
+    let profile = ("ALIBABA_CLOUD_PROFILE", "p");
     for (variables, code, reason) in [
         (
             &[
@@ -118,6 +213,20 @@ fn what_only_a_person_can_mend_ends_exec_at_once() {
             ][..],
             69,
             "it has no profile `q`, only p",
+        ),
+        (
+            &[
+                role,
+                ("ALIBABA_CLOUD_CONFIG_FILE", "/no/such/file"),
+                profile,
+            ],
+            69,
+            "cannot use /no/such/file: No such file or directory (os error 2); make it with `aliyun configure`",
+        ),
+        (
+            &[role, ("ALIBABA_CLOUD_CONFIG_FILE", broken), profile],
+            69,
+            "it is not the JSON of aliyun-cli",
         ),
         (
             &[role, ("RAM_SIDECAR_COMMAND", "/no/such/program")],
@@ -145,18 +254,6 @@ fn what_only_a_person_can_mend_ends_exec_at_once() {
         );
         assert_eq!(complaint.matches(reason).count(), 1, "{complaint}");
     }
-    // No credentials are waited for either.
-    let mut command = exec(
-        &["--timeout", "5m", "--sts-endpoint", "http://127.0.0.1:1"],
-        &["no-such-command"],
-    );
-    command.envs([
-        role,
-        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI"),
-        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted"),
-    ]);
-    let (code, _, complaint) = ended(command);
-    assert_eq!(code, Some(127), "{complaint}");
 }
 
 #[test]
@@ -238,9 +335,9 @@ fn an_address_in_use_prevents_the_command() {
 /// Nothing listens there.
 const NOWHERE: &str = "http://127.0.0.1:1";
 
-fn without_sts(settings: &[&str]) -> std::process::Command {
+fn without_sts(settings: &[&str], words: &[&str]) -> std::process::Command {
     let settings = [&["--sts-endpoint", NOWHERE], settings].concat();
-    let mut command = exec(&settings, &["echo", "ran"]);
+    let mut command = exec(&settings, words);
     command
         .env("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1234567890123456:role/r")
         .env("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIofNobody")
@@ -250,7 +347,7 @@ fn without_sts(settings: &[&str]) -> std::process::Command {
 
 #[test]
 fn a_command_without_credentials_is_not_started() {
-    let (code, output, complaint) = ended(without_sts(&["--timeout", "1s"]));
+    let (code, output, complaint) = ended(without_sts(&["--timeout", "1s"], &["echo", "ran"]));
     assert_eq!((code, output.as_str()), (Some(69), ""), "{complaint}");
     for part in [
         "`echo` was not started, because there are no credentials for it: none within 1 s (--timeout)",
@@ -321,7 +418,10 @@ fn a_signal_ends_the_wait_for_credentials() {
 }
 
 fn waiting(settings: &[&str]) -> Process {
-    let exec = Process::start(without_sts(&[&["--timeout", "1h"], settings].concat()));
+    let exec = Process::start(without_sts(
+        &[&["--timeout", "1h"], settings].concat(),
+        &["echo", "ran"],
+    ));
     eventually("it has asked in vain", || {
         exec.stderr().contains("No credentials").then_some(())
     });

@@ -476,6 +476,7 @@ fn a_file_that_is_not_one_of_profiles_is_not_asked_for_a_key() {
         assert_profile_advice(&file, reason);
     }
     fs::remove_file(&file).unwrap();
+    assert_profile_advice(&file, "No such file");
     fs::create_dir(&file).unwrap();
     assert_profile_advice(&file, "not a regular file");
 }
