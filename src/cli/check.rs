@@ -159,7 +159,7 @@ async fn attempt(config: Config, report: &mut Report) {
     });
     report.clock_ahead_seconds = chain.sts.skew().map(|skew| skew.num_seconds());
     match outcome {
-        Ok(lease) => obtained(lease, session, &chain, report, sandbox),
+        Ok(lease) => obtained(lease, session, report, sandbox),
         Err(failure) => report.failed(&failure),
     }
 }
@@ -213,7 +213,6 @@ async fn session(
 fn obtained(
     lease: Lease,
     session: Option<Result<Caller, Failure>>,
-    chain: &Chain,
     report: &mut Report,
     sandbox: bool,
 ) {

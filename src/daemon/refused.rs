@@ -49,7 +49,8 @@ pub(super) fn remedy(refused: &[Refused]) -> String {
             "grant CAP_NET_BIND_SERVICE, which ports below 1024 need".to_owned()
         }
         io::ErrorKind::PermissionDenied => {
-            "permit the system calls socket and bind in the seccomp filter of this process".to_owned()
+            "permit the system calls socket and bind in the seccomp filter of this process"
+                .to_owned()
         }
         kind @ io::ErrorKind::AddrInUse => {
             let holder = match holder(*address) {
