@@ -372,7 +372,12 @@ fn is_close(one: &str, other: &str) -> bool {
 const PREFIX: &str = "RAM_SIDECAR_";
 
 /// Variables that are not settings.
-const OTHERS: [&str; 2] = ["RAM_SIDECAR_CONFIG", "RAM_SIDECAR_POD_UID"];
+const OTHERS: [&str; 3] = [
+    "RAM_SIDECAR_CONFIG",
+    "RAM_SIDECAR_POD_UID",
+    // `exec` sets it for aliyun-cli.
+    "RAM_SIDECAR_ALIYUN_CONFIG",
+];
 
 /// Flags without a variable, which one may expect: what an environment could turn on would replace a real role.
 const FLAGS_ONLY: [&str; 3] = ["--sandbox", "--sandbox-listen", "--fault"];
@@ -489,6 +494,7 @@ mod tests {
         }
         let fine = [
             "RAM_SIDECAR_LISTEN",
+            "RAM_SIDECAR_ALIYUN_CONFIG",
             "RAM_SIDECAR_PORT_80_TCP",
             "RAM_SIDECAR_SERVICE_HOST",
             "RAM_SIDECAR_WEBHOOK_X",
