@@ -140,7 +140,7 @@ fn configuration(host: &str) -> Result<Configuration, Own> {
     if let Err(error) = read {
         configuration.assumed = Some(Own::unread(path, &error)?);
     }
-    Ok(configuration.overridden(|name| std::env::var(name).ok()))
+    Ok(configuration)
 }
 
 /// Opens a file; what is not a regular file, such as `/dev/null`, counts as absent.

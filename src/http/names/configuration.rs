@@ -5,10 +5,6 @@ use std::time::Duration;
 
 /// Which servers to ask, how, and in which domains names are searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is an option of the file"
-)]
 pub struct Configuration {
     /// In the order of preference; never empty.
     pub servers: Vec<SocketAddr>,
@@ -75,19 +71,6 @@ impl Configuration {
             read.servers.push((Ipv4Addr::LOCALHOST, PORT).into());
         }
         read
-    }
-
-    /// Applies the variables by which a process overrides the file.
-    #[must_use]
-    pub fn overridden(mut self, variable: impl Fn(&str) -> Option<String>) -> Self {
-        let value = |name| variable(name).unwrap_or_default();
-        if let Some(search) = domains(value("LOCALDOMAIN").split_ascii_whitespace()) {
-            self.search = search;
-        }
-        for option in value("RES_OPTIONS").split_ascii_whitespace() {
-            self.set(option);
-        }
-        self
     }
 
     fn set(&mut self, option: &str) {
@@ -284,20 +267,6 @@ mod tests {
         for (text, host, expected) in cases {
             assert_eq!(Configuration::parse(text, host).search, *expected, "{text}");
         }
-    }
-
-    #[test]
-    fn variables_override_the_file() {
-        let file = parsed("nameserver 10.0.0.10\nsearch a\noptions ndots:5 attempts:3");
-        let read = file.clone().overridden(|name| match name {
-            "LOCALDOMAIN" => Some("b c".to_owned()),
-            "RES_OPTIONS" => Some("ndots:1 use-vc".to_owned()),
-            other => panic!("{other}"),
-        });
-        assert_eq!(read.search, ["b", "c"]);
-        assert!(read.ndots == 1 && read.use_vc && read.attempts == 3);
-        assert_eq!(file.clone().overridden(|_| None), file);
-        assert_eq!(file.clone().overridden(|_| Some(" ".to_owned())), file);
     }
 
     #[test]
