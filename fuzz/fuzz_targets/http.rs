@@ -260,6 +260,7 @@ fn lease() -> Lease {
         lifetime: hour,
         skew: chrono::TimeDelta::zero(),
         served_by: "sts.aliyuncs.com".to_owned(),
+        renewal: None,
     }
 }
 

@@ -122,6 +122,7 @@ impl Listeners {
 }
 
 /// Binds one address, which comes from `setting`.
+#[cfg(feature = "inject")]
 pub(crate) fn bind(address: SocketAddr, setting: &'static str) -> Result<Bound, Error> {
     try_bind(address, setting).map_err(|refused| Error::bind(vec![refused]))
 }

@@ -286,7 +286,8 @@ fn an_answer_of_another_program_is_told_with_what_to_correct() {
     let uri = format!("http://{}/nowhere", other.local_addr().unwrap());
     std::thread::spawn(move || {
         let mut stream = other.accept().unwrap().0;
-        let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.0 404 Not Found\r\n\r\n");
+        std::io::Read::read(&mut stream, &mut [0; 1024]).unwrap();
+        std::io::Write::write_all(&mut stream, b"HTTP/1.0 404 Not Found\r\n\r\n").unwrap();
     });
     let Ended { code, stderr, .. } = run_command("get", &["--from", &uri], &[]);
     assert_eq!(code, Some(69), "{stderr}");
