@@ -6,7 +6,7 @@ use crate::system::display::one_line;
 
 /// Makes text from outside safe to show: one line of limited length, without any of `secrets` or a piece of one.
 ///
-/// A text of fewer than [`SHORTEST_PIECE`] bytes is no secret: without it, ordinary words would lose their letters.
+/// A text of fewer than 8 bytes is no secret: without it, ordinary words would lose their letters.
 ///
 /// STS repeats the whole string to sign in its `SignatureDoesNotMatch`, security token included, percent-encoded twice.
 pub fn redact(text: &str, secrets: &[&str]) -> String {
