@@ -216,8 +216,9 @@ fn refused(refusal: Refusal) -> Reply {
     Reply {
         status,
         content_type: "application/xml",
-        body,
+        body: body.into(),
         rejection: Some(message.to_owned()),
+        ..Reply::default()
     }
 }
 

@@ -241,8 +241,9 @@ fn refused(refusal: Refusal) -> Reply {
     Reply {
         status,
         content_type: "application/xml",
-        body,
+        body: body.into(),
         rejection: Some(code.to_owned()),
+        ..Reply::default()
     }
 }
 
@@ -258,7 +259,8 @@ fn iso_date(text: &str) -> Option<DateTime<Utc>> {
         .map(|at| at.and_utc())
 }
 
-fn xml(text: &str) -> String {
+/// Escapes text for XML.
+pub(crate) fn xml(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

@@ -84,7 +84,7 @@ impl Target {
             return Err(not_found("NoSuchKey", message, "0026-00000001"));
         }
         let text = text(&self.bucket, &self.key);
-        Ok(Reply::accepted("application/octet-stream", text))
+        Ok(Reply::object(request, &text.into()))
     }
 }
 
