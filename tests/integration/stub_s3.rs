@@ -58,7 +58,11 @@ impl Refusal {
 fn acceptable(request: &Request) -> Result<(), Refusal> {
     let host = request.header("host");
     // A proxy receives the host twice.
-    if request.authority.as_deref().is_some_and(|authority| authority != host) {
+    if request
+        .authority
+        .as_deref()
+        .is_some_and(|authority| authority != host)
+    {
         let message = "The target names another host than the Host.";
         return Err(Refusal::new(
             StatusCode::BAD_REQUEST,

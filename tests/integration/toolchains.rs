@@ -113,7 +113,7 @@ impl Language {
             return None;
         };
 
-        let clients = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
+        let clients = installed();
         fs::create_dir_all(&clients).expect("the target directory is writable");
         // Other test processes may install it too; the lock is released with the file, even if this process is killed.
         let lock =
@@ -206,7 +206,7 @@ impl Language {
     fn sources(self) -> PathBuf {
         match self {
             Self::PythonMatrix | Self::NodeMatrix | Self::JavaMatrix => matrix(),
-            _ => clients().join(self.name()),
+            _ => sources().join(self.name()),
         }
     }
 
@@ -244,14 +244,25 @@ impl Language {
     }
 }
 
-fn clients() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients")
+/// Returns the directory of the matrix of clients.
+pub(crate) fn matrix() -> PathBuf {
+    sources().join("matrix")
 }
 
-/// Returns the directory of the matrix of clients; `tests/clients/matrix/newest` tests a copy with other versions.
-pub(crate) fn matrix() -> PathBuf {
-    let copy = environment("CLIENTS_DIRECTORY").map(PathBuf::from);
-    copy.unwrap_or_else(|| clients().join("matrix"))
+/// Returns the directory of the programs and of the versions of their packages.
+fn sources() -> PathBuf {
+    copy().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients"))
+}
+
+/// Returns the directory in which packages are installed.
+pub(crate) fn installed() -> PathBuf {
+    let target = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
+    copy().map_or_else(target, |copy| copy.join("installed"))
+}
+
+/// Returns the copy of the sources, with other versions, that `tests/clients/matrix/newest` makes.
+fn copy() -> Option<PathBuf> {
+    environment("CLIENTS_DIRECTORY").map(PathBuf::from)
 }
 
 fn maven(directory: &Path) -> Command {

@@ -10,7 +10,6 @@ import java.io.PrintStream;
 import java.util.Map;
 
 public final class Run {
-    CLASSES
     public static void main(String[] arguments) throws Exception {
         // Some clients print to standard output, which is for the answers.
         PrintStream out = System.out;
@@ -42,3 +41,5 @@ public final class Run {
         throw new IllegalStateException(artifact + " is not there");
     }
 }
+
+CLASSES

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 use self::row::{Row, rows};
 use crate::namespace;
 use crate::support::environment;
+use crate::toolchains::{installed, matrix};
 
 mod page;
 mod row;
@@ -22,7 +23,10 @@ pub(crate) use run::selected_clients;
 
 #[test]
 #[ignore = "takes minutes and packages of 500 MB: cargo test --test integration -- --ignored clients::matrix::"]
-#[expect(clippy::print_stdout, reason = "the versions and the times are of interest")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the versions and the times are of interest"
+)]
 fn every_client_follows_two_rotations() {
     let rows = selected();
     // Packages can be installed only outside of the namespace.
@@ -52,12 +56,21 @@ fn at_least_twenty_of_twenty_five_clients_have_run_as_they_are_pinned() {
     let runs = runs();
     let all = rows();
     let run: Vec<&Row> = all.iter().filter(|row| row.program.is_some()).collect();
-    assert!(all.len() >= 25 && run.len() >= 20, "{} of {}", run.len(), all.len());
+    assert!(
+        all.len() >= 25 && run.len() >= 20,
+        "{} of {}",
+        run.len(),
+        all.len()
+    );
     for row in run {
         let version = runs.get(&row.name).and_then(|run| run["version"].as_str());
         let version = version.unwrap_or_else(|| panic!("{} has not been run", row.name));
         if let Some(pinned) = row.pinned() {
-            assert_eq!(version, pinned, "{} has been run at another version", row.name);
+            assert_eq!(
+                version, pinned,
+                "{} has been run at another version",
+                row.name
+            );
         }
     }
 }
@@ -82,7 +95,7 @@ fn runs() -> BTreeMap<String, Value> {
 }
 
 fn runs_file() -> PathBuf {
-    crate::toolchains::matrix().join("runs.json")
+    matrix().join("runs.json")
 }
 
 fn record(report: &BTreeMap<String, Value>) {
@@ -101,5 +114,5 @@ fn record(report: &BTreeMap<String, Value>) {
 
 /// Returns the file by which the process in the namespace reports.
 fn report() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("clients.json")
+    installed().join("report.json")
 }

@@ -44,10 +44,16 @@ fn configuration(row: &Row) -> String {
     let mut text = String::new();
     let mut block = |language: &str, content: &str| {
         let comment = match row.program {
-            Some(_) => "checked: tests/integration/clients/matrix.rs::every_client_follows_two_rotations",
+            Some(_) => {
+                "checked: tests/integration/clients/matrix.rs::every_client_follows_two_rotations"
+            }
             None => "not run: the client is not run here",
         };
-        let _ = write!(text, "<!-- {comment} -->\n```{language}\n{}\n```\n\n", content.trim_end());
+        let _ = write!(
+            text,
+            "<!-- {comment} -->\n```{language}\n{}\n```\n\n",
+            content.trim_end()
+        );
     };
     let mut shell = String::new();
     for (name, value) in &row.environment {
@@ -64,17 +70,29 @@ fn configuration(row: &Row) -> String {
         Some(Program::Shell) => Some("bash job.sh"),
     };
     if let Some(command) = command {
-        let _ = writeln!(shell, "ram-sidecar exec{}{flags} -- {command}", if flags.is_empty() { "" } else { " " });
+        let _ = writeln!(
+            shell,
+            "ram-sidecar exec{}{flags} -- {command}",
+            if flags.is_empty() { "" } else { " " }
+        );
         block("sh", &shell);
     }
     let code = format!("{}\n{}", row.setup.trim_end(), row.request.trim_end());
-    let language = if is_shell { "sh" } else { row.program.map_or("text", Program::fence) };
+    let language = if is_shell {
+        "sh"
+    } else {
+        row.program.map_or("text", Program::fence)
+    };
     block(language, code.trim());
     text.trim_end().to_owned() + "\n"
 }
 
 fn quoted(flag: &str) -> String {
-    if flag.contains('$') { format!("\"{flag}\"") } else { flag.to_owned() }
+    if flag.contains('$') {
+        format!("\"{flag}\"")
+    } else {
+        flag.to_owned()
+    }
 }
 
 const INTRODUCTION: &str = "\

@@ -154,9 +154,8 @@ impl Program {
 /// Puts the imports, the classes and the statements of a setup where Java wants them.
 fn java(setup: &str, request: &str) -> String {
     let template = fs::read_to_string(matrix().join("Run.java")).expect("the program");
-    let (imports, rest): (Vec<&str>, Vec<&str>) = setup
-        .lines()
-        .partition(|line| line.starts_with("import "));
+    let (imports, rest): (Vec<&str>, Vec<&str>) =
+        setup.lines().partition(|line| line.starts_with("import "));
     let rest = rest.join("\n");
     // A class ends with a brace at the start of a line.
     let (classes, statements) = rest.rsplit_once("\n}\n").unwrap_or(("", &rest));

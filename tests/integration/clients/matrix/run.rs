@@ -86,7 +86,10 @@ async fn run(row: &Row) -> Result<String, String> {
         let outcome = answered(&mut client, Some("request"));
         let explained = |error| {
             let refusals = [oss.rejections(), odps.rejections(), s3.rejections()].concat();
-            format!("{error}, after {} rotations; refused: {refusals:?}", used.len())
+            format!(
+                "{error}, after {} rotations; refused: {refusals:?}",
+                used.len()
+            )
         };
         let value = outcome.and_then(|outcome| match &outcome["error"] {
             Value::String(error) => Err(error.clone()),
@@ -108,11 +111,17 @@ fn start(row: &Row, home: &Scratch, sts: &Sandbox, [oss, odps, s3]: [&Stub; 3]) 
     let mut client = row.command(home.path()).expect("it is installed");
     let port = |stub: &Stub| stub.endpoint().rsplit(':').next().unwrap().to_owned();
     client
-        .env("OSS_ENDPOINT", format!("http://{}:{}", &stub_oss::VIRTUAL_HOST[1..], port(oss)))
+        .env(
+            "OSS_ENDPOINT",
+            format!("http://{}:{}", &stub_oss::VIRTUAL_HOST[1..], port(oss)),
+        )
         .env("OSS_BUCKET", stub_oss::BUCKET)
         .env("ODPS_ENDPOINT", odps.endpoint() + stub_odps::PREFIX)
         .env("ODPS_PROJECT", stub_odps::PROJECT)
-        .env("AWS_ENDPOINT_URL_S3", format!("{}:{}", stub_s3::ENDPOINT, port(s3)))
+        .env(
+            "AWS_ENDPOINT_URL_S3",
+            format!("{}:{}", stub_s3::ENDPOINT, port(s3)),
+        )
         .env("STS_ENDPOINT", sts.endpoint().trim_start_matches("http://"));
     if row.package == "osstorchconnector" {
         client.env("PYTHONPATH", matrix().join("../python/stand-ins"));
@@ -155,7 +164,10 @@ fn judged(value: &Value, sts: &Sandbox, latest: &Mutex<String>) -> Result<String
     }
     if value == "AssumedRoleUser" {
         let calls = sts.requests();
-        let mut ids = calls.iter().rev().filter(|call| call.action == Some("GetCallerIdentity"));
+        let mut ids = calls
+            .iter()
+            .rev()
+            .filter(|call| call.action == Some("GetCallerIdentity"));
         let call = ids.next().ok_or("STS was not called")?;
         return call.access_key_id.clone().ok_or_else(|| "no id".to_owned());
     }
@@ -164,7 +176,9 @@ fn judged(value: &Value, sts: &Sandbox, latest: &Mutex<String>) -> Result<String
     let is_whole = issued.access_key_secret.expose_secret() == secret
         && issued.security_token.expose_secret() == token
         && issued.expires_at > now();
-    is_whole.then(|| id.to_owned()).ok_or_else(|| format!("got {value}"))
+    is_whole
+        .then(|| id.to_owned())
+        .ok_or_else(|| format!("got {value}"))
 }
 
 /// Remembers the `AccessKeyId` that was looked up last.
