@@ -4,6 +4,8 @@
 //! signals that this process receives, and its exit code is the exit code of this process.
 
 mod child;
+mod environment;
+mod token;
 
 use std::ffi::OsString;
 use std::io;
@@ -12,8 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, value_parser};
-use rustix::process::Signal;
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use rustix::process::{Signal, geteuid};
 use signal_hook::consts::SIGINT;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
@@ -23,19 +25,24 @@ use tracing::{error, info, warn};
 use super::definition::{
     given_timeout, timeout_argument, with_default, with_sandbox, with_settings,
 };
-use super::hint::config;
+use super::hint;
 use super::input::variable;
 use super::runtime::{self, block_on};
 use super::{Command, Error, exposure, terminal};
-use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN, SETTINGS};
-use crate::config::{Config, Definition};
+use crate::config::settings::{
+    ADMIN_LISTEN, LOG_LEVEL, METADATA_LISTEN, METADATA_ROLE_NAME, SERVE_KEY, SERVE_LISTEN,
+};
+use crate::config::{self, Config, Definition};
 use crate::daemon::{self, App, Handle};
 use crate::failure::Failure;
+use crate::server::caller;
 use crate::system::process::{self, AwaitedChild};
 use crate::system::random;
 use crate::system::signal::relay::Relay;
 
 use self::child::{Ending, accompany, asked_to_end, code_of, ending, start};
+use self::environment::METADATA_ROLE;
+use self::token::PlaceholderToken;
 
 /// The command, and how to run it.
 #[derive(Debug)]
@@ -44,14 +51,14 @@ struct Options {
     command: Vec<OsString>,
     /// How long the first credentials may take.
     timeout: Duration,
-    /// The variables that the command does not inherit.
-    hidden: Vec<OsString>,
     /// Whether the command gets the variables of OSS.
     exports_oss: bool,
     /// Whether the log contains every failure.
     logs_failures: bool,
-    /// Whether an HTTP proxy is set in the environment that the command inherits.
-    has_proxy: bool,
+    /// Whether the command inherits the variables of an HTTP proxy.
+    keeps_http_proxy: bool,
+    /// The role that the command finds by the metadata dialect; `None` without `--metadata`.
+    metadata_role: Option<String>,
 }
 
 /// Why the command was not run.
@@ -60,6 +67,16 @@ enum ExecError {
     /// Nothing could be served.
     #[error(transparent)]
     Daemon(#[from] daemon::Error),
+    /// Nobody knows whom the metadata dialect would serve.
+    #[error(
+        "cannot serve the metadata dialect to user {user} only, because the users of connections are not known here: {reason}; leave out --metadata and metadata.listen"
+    )]
+    UnknownCallers {
+        /// The user of this process.
+        user: u32,
+        /// Why not.
+        reason: String,
+    },
     /// There were no credentials.
     #[error("{0} was not started, because there are no credentials for it: {1}")]
     NoCredentials(String, String),
@@ -103,6 +120,19 @@ fn define(command: clap::Command) -> clap::Command {
                 .value_parser(["oss"])
                 .help("Also set OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_SESSION_TOKEN, which are not renewed"),
         );
+    let command = command
+        .arg(
+            Arg::new("metadata")
+                .long("metadata")
+                .action(ArgAction::SetTrue)
+                .help("Also serve the ECS metadata dialect on a free port of loopback, to this user only, for clients that know no URI, such as opendal"),
+        )
+        .arg(
+            Arg::new("keep-http-proxy")
+                .long("keep-http-proxy")
+                .action(ArgAction::SetTrue)
+                .help("Pass HTTP_PROXY on to the command, although Python's SDK would send its requests for credentials there"),
+        );
     let mut command = with_settings(command, &OBEYED);
     for (setting, default) in DEFAULTS {
         command = with_default(command, setting, default);
@@ -120,19 +150,30 @@ fn define(command: clap::Command) -> clap::Command {
 }
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
-    let mut defaults = vec![(&SERVE_KEY.definition, random_key()?)];
+    let key = random_name()
+        .map_err(|error| Error::System(format!("cannot make a secret path: {error}").into()))?;
+    let mut defaults = vec![(&SERVE_KEY.definition, key)];
     defaults.extend(DEFAULTS.map(|(setting, default)| (setting, default.to_owned())));
-    let config = config(given, defaults)?;
+    let has_metadata = given.get_flag("metadata");
+    if has_metadata {
+        defaults.extend([
+            (&METADATA_LISTEN.definition, "127.0.0.1:0".to_owned()),
+            (&METADATA_ROLE_NAME.definition, METADATA_ROLE.to_owned()),
+        ]);
+    }
+    let config = hint::config(given, defaults)?;
+    let metadata_role = config
+        .metadata
+        .as_ref()
+        .and_then(|options| options.role.clone());
     let words = given.get_many::<OsString>("command").unwrap_or_default();
     let options = Options {
         command: words.cloned().collect(),
         timeout: given_timeout(given),
-        hidden: hidden(),
         exports_oss: given.contains_id("env"),
         logs_failures: config.log.level >= LevelFilter::WARN,
-        has_proxy: ["HTTP_PROXY", "http_proxy"]
-            .iter()
-            .any(|name| variable(name).is_some_and(|value| !value.is_empty())),
+        keeps_http_proxy: given.get_flag("keep-http-proxy"),
+        metadata_role: metadata_role.filter(|_| has_metadata),
     };
     // Without `process::protect`: the command would inherit the limit, the umask and the ban on new privileges.
     terminal::start_log(&config.log);
@@ -154,6 +195,7 @@ impl From<ExecError> for Error {
         match error {
             ExecError::Daemon(error) => error.into(),
             ExecError::NoCredentials(..) => Self::Unavailable(error.into()),
+            ExecError::UnknownCallers { .. } => Self::System(error.into()),
             ExecError::Start {
                 is_missing: true, ..
             } => Self::NotFound(error.into()),
@@ -163,25 +205,9 @@ impl From<ExecError> for Error {
 }
 
 /// Returns 128 random bits, in characters that no client encodes.
-fn random_key() -> Result<String, Error> {
-    let bytes = random::bytes()
-        .map_err(|error| Error::System(format!("cannot make a secret path: {error}").into()))?;
+fn random_name() -> io::Result<String> {
+    let bytes = random::bytes().map_err(io::Error::other)?;
     Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
-}
-
-/// Returns the variables that configure this process and its identity, which are not the command's business.
-fn hidden() -> Vec<OsString> {
-    let is_ours = |name: &OsString| {
-        let name = name.to_string_lossy();
-        let is_setting = SETTINGS
-            .iter()
-            .any(|setting| setting.variable() == name && !setting.key.starts_with("sts."));
-        is_setting || name.starts_with("RAM_SIDECAR_")
-    };
-    std::env::vars_os()
-        .map(|(name, _)| name)
-        .filter(is_ours)
-        .collect()
 }
 
 /// Runs the command to its end.
@@ -197,10 +223,21 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     if options.file().is_none() {
         return Err(options.not_started(&io::ErrorKind::NotFound.into()));
     }
+    if let Some(metadata) = &mut config.metadata {
+        restrict(metadata)?;
+    }
+    let token = provided_token(&config);
     let App { handle, mut tasks } = App::start(config, process::open_files()).await?;
-    if options.has_proxy {
+    let token_file = token.as_ref().map(PlaceholderToken::path);
+    let token_file = handle.container_token_file.as_deref().or(token_file);
+    if environment::has_http_proxy() {
         warn!(
-            "HTTP_PROXY is set: Python's SDK would send its requests for credentials there and ignores NO_PROXY; unset HTTP_PROXY and http_proxy for such a command"
+            "{}",
+            if options.keeps_http_proxy {
+                PROXY_KEPT
+            } else {
+                PROXY_HIDDEN
+            }
         );
     }
     let waited = tokio::select! {
@@ -211,7 +248,9 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
         ready = ready(&handle, &options) => ready.map(|()| None),
     };
     let started = match waited {
-        Ok(None) => start(&handle, &options).map_err(|error| options.not_started(&error)),
+        Ok(None) => {
+            start(&handle, &options, token_file).map_err(|error| options.not_started(&error))
+        }
         Ok(Some(signal)) => {
             // The writers stop before their files are removed.
             drop(tasks);
@@ -246,6 +285,34 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     }
     handle.remove_files().await;
     Ok(status.map_or(Ending::Code(u8::MAX), ending))
+}
+
+/// Restricts the metadata dialect, which has no secret, to the user of this process unless others are configured.
+fn restrict(metadata: &mut config::Metadata) -> Result<(), ExecError> {
+    let user = geteuid().as_raw();
+    let reason = match caller::finds_owners() {
+        Ok(true) => {
+            metadata.allow_uids.get_or_insert_with(|| vec![user]);
+            return Ok(());
+        }
+        Ok(false) => "the kernel does not name the user of this process".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(ExecError::UnknownCallers { user, reason })
+}
+
+/// Provides a token file for AWS SDKs, unless one is configured or they are not served.
+fn provided_token(config: &Config) -> Option<PlaceholderToken> {
+    let container = config.serve.container.as_ref()?;
+    if container.token_file.is_some() {
+        return None;
+    }
+    let token = random_name().and_then(|name| PlaceholderToken::create(&name));
+    token
+        .inspect_err(|error| {
+            warn!("Cannot write a token file for AWS SDKs: {error}; polars, obstore and delta-rs need one: set TMPDIR to a directory that can be written, or container.token_file");
+        })
+        .ok()
 }
 
 /// Waits for credentials, and until every file holds them.
@@ -303,6 +370,12 @@ impl Options {
 /// Where the C library looks for programs if PATH is unset.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
+/// What is said if the command does not get the HTTP proxy of the environment.
+const PROXY_HIDDEN: &str = "HTTP_PROXY is not passed on, because Python's SDK would send its requests for credentials there, whatever NO_PROXY says; HTTPS_PROXY is; if the command needs the proxy for plain HTTP, add --keep-http-proxy";
+
+/// What is said if it does.
+const PROXY_KEPT: &str = "HTTP_PROXY is passed on (--keep-http-proxy): Python's SDK sends its requests for credentials there, and the proxy sees the credentials; unset HTTP_PROXY and http_proxy where that SDK is used";
+
 /// The code of shells for a command that was interrupted.
 const INTERRUPTED: u8 = 130;
 
@@ -331,7 +404,9 @@ const DEFAULTS: [(&Definition, &str); 3] = [
 
 const NOTES: &str = "\
 The command gets ALIBABA_CLOUD_CREDENTIALS_URI and the variables that lead the SDKs' default chains there, and none of the
-variables of this process's own role and identity. With a json-camel file it gets ODPS_STS_ACCOUNT_FILE too.
+variables of this process's own role and identity. With a json-camel file it gets ODPS_STS_ACCOUNT_FILE too, with an
+aliyun-cli file RAM_SIDECAR_ALIYUN_CONFIG (aliyun --config-path \"$RAM_SIDECAR_ALIYUN_CONFIG\").
+It does not get HTTP_PROXY, unless --keep-http-proxy is given, and with any other proxy NO_PROXY contains loopback.
 Signals are forwarded, and the exit code is that of the command (128 + n if signal n killed it). It restores no state:
 state.file, in the environment or the file, is for serve.
 Exit codes before it starts: 64 usage, 69 no credentials in time, 71 cannot bind or write, 78 configuration, 126 the

@@ -82,7 +82,7 @@ fn define(command: clap::Command) -> clap::Command {
                 .value_name("FORMAT")
                 .default_value("json")
                 .value_parser(PossibleValuesParser::new(formats))
-                .help("json (the URI's document), env (for a shell), process (for credential processes and aliyun-cli's External), aliyun-cli (a configuration file), ini (ossutil's), json-camel (pyodps')"),
+                .help("json (the URI's document), env (for a shell), process (for credential processes, of AWS too, and aliyun-cli's External), aliyun-cli (a configuration file), ini (ossutil's), json-camel (pyodps'), aws (a shared credentials file)"),
         )
         .arg(
             Arg::new("from")

@@ -333,7 +333,12 @@ fn is_similar(one: &str, other: &str) -> bool {
 const PREFIX: &str = "RAM_SIDECAR_";
 
 /// Variables that are not settings.
-const OTHERS: [&str; 2] = ["RAM_SIDECAR_CONFIG", "RAM_SIDECAR_POD_UID"];
+const OTHERS: [&str; 3] = [
+    "RAM_SIDECAR_CONFIG",
+    "RAM_SIDECAR_POD_UID",
+    // `exec` sets it for aliyun-cli.
+    "RAM_SIDECAR_ALIYUN_CONFIG",
+];
 
 /// How the rest of a name begins that belongs to the webhook, or to a Service of Kubernetes.
 const FOREIGN: [&str; 4] = ["WEBHOOK_", "SERVICE_HOST", "SERVICE_PORT", "PORT"];
@@ -404,6 +409,7 @@ mod tests {
         }
         let fine = [
             "RAM_SIDECAR_LISTEN",
+            "RAM_SIDECAR_ALIYUN_CONFIG",
             "RAM_SIDECAR_PORT_80_TCP",
             "RAM_SIDECAR_SERVICE_HOST",
             "RAM_SIDECAR_WEBHOOK_X",

@@ -193,6 +193,8 @@ pub struct Metadata {
     pub role: Option<String>,
     /// `metadata.region_id` and the like.
     pub static_values: StaticValues,
+    /// `serve.allow_uids`.
+    pub allow_uids: Option<Vec<u32>>,
 }
 
 /// The settings and identities that were found, and the outcome of the checks.

@@ -66,6 +66,7 @@ pub(super) fn metadata(checker: &mut Checker) -> Result<Option<Metadata>, Report
     let zone = checker.optional(&settings::METADATA_ZONE_ID);
     let instance = checker.optional(&settings::METADATA_INSTANCE_ID);
     let owner = checker.optional(&settings::METADATA_OWNER_ACCOUNT_ID);
+    let allow_uids = checker.optional(&settings::SERVE_ALLOW_UIDS);
     let Some(listen) = checker.optional(&settings::METADATA_LISTEN)? else {
         return Ok(None);
     };
@@ -81,6 +82,7 @@ pub(super) fn metadata(checker: &mut Checker) -> Result<Option<Metadata>, Report
         v2_only: v2_only?,
         role: role?,
         static_values: values.into_iter().flatten().collect(),
+        allow_uids: allow_uids?,
     }))
 }
 

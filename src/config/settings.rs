@@ -124,7 +124,7 @@ settings! {
     ADMIN_STOP: bool = Setting::new("admin.stop", "WHO", parse::may_anyone_stop).default("owner").one_of(&["owner", "anyone"]);
     /// Names that requests for probes may have in Host, besides IP addresses, localhost and the name of this machine
     ADMIN_HOSTS: Vec<String> = Setting::new("admin.hosts", "NAME,…", parse::host_names);
-    /// A file to write the credentials to; in the format json, json-camel (pyodps), ossfs (a directory), env, aliyun-cli or ini (ossutil); repeat the flag for more files, separate them in the variable with a colon
+    /// A file to write the credentials to; in the format json, json-camel (pyodps), ossfs (a directory), env, aliyun-cli, ini (ossutil) or aws (a shared credentials file); repeat the flag for more files, separate them in the variable with a colon
     FILE: Fields = Setting::new("file", "PATH[,format=F][,mode=0600][,uid=N][,gid=N]", parse::fields).common();
     /// A file that keeps the credentials across a restart; a secret, for a volume in memory that only this process sees
     STATE_FILE: PathBuf = Setting::new("state.file", "PATH", parse::state_file).named("state").common();

@@ -1,6 +1,7 @@
 //! The handle of a running daemon: its addresses, its state, and requests to it.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::files::target::Target as _;
 use crate::files::writer;
 use crate::formats::format::Format;
 use crate::refresh::store::{Current, Health, Offer, Subscriber};
+use crate::server::metadata;
 use crate::time::clock::Clock;
 
 /// The handle of a running [`App`](super::App).
@@ -26,8 +28,8 @@ pub struct Handle {
     pub container_uri: Option<SecretString>,
     /// The file with the token that AWS SDKs must send, if one is required.
     pub container_token_file: Option<PathBuf>,
-    /// Whether the metadata listener is at 100.100.100.200:80, where every client expects it.
-    pub is_instance: bool,
+    /// The address of the metadata listener, if there is one.
+    pub metadata: Option<SocketAddr>,
     pub(super) subscriber: Subscriber,
     pub(super) clock: Clock,
     pub(super) files: Vec<OutputFile>,
@@ -67,6 +69,11 @@ impl Handle {
             let _ = status.clone().wait_for(is_written).await;
         }
         Ok(())
+    }
+
+    /// Whether the metadata listener is at 100.100.100.200:80, where every client expects it.
+    pub fn is_instance(&self) -> bool {
+        self.metadata == Some((metadata::ADDRESS, 80).into())
     }
 
     /// Returns the current credentials, if there are any.
@@ -164,7 +171,7 @@ mod tests {
             uri: "uri".to_owned().into(),
             container_uri: None,
             container_token_file: None,
-            is_instance: false,
+            metadata: None,
             subscriber,
             clock: Clock::simulated(noon(), true),
             files: Vec::new(),

@@ -37,6 +37,7 @@ pub(super) struct Services {
     pub(super) provider: Provider,
     pub(super) serve: Serve,
     pub(super) metadata: Option<Metadata>,
+    pub(super) metadata_uids: Option<Vec<u32>>,
     pub(super) admin: Admin,
 }
 
@@ -63,6 +64,11 @@ impl Listeners {
             address.set_ip(Ipv4Addr::LOCALHOST.into());
         }
         address
+    }
+
+    /// Returns the address of the metadata listener.
+    pub(super) fn metadata(&self) -> Option<SocketAddr> {
+        self.metadata.as_ref().map(|(_, address)| *address)
     }
 
     /// Serves on every address until `closing` is set. The listeners share the limit of open files.
@@ -96,7 +102,7 @@ impl Listeners {
         if let (Some((listener, address)), Some(metadata)) = (self.metadata, services.metadata) {
             let role = &metadata.role;
             info!(%address, role, "The ECS metadata dialect is served");
-            let uids = serve.admission.allow_uids;
+            let uids = services.metadata_uids;
             let router = metadata::router(metadata, uids, caller_log);
             start("the metadata server", listener, router);
         }

@@ -29,7 +29,7 @@ use crate::server::admin::Admin;
 use crate::server::data;
 use crate::server::hold::Provider;
 use crate::server::imds_token::Tokens;
-use crate::server::metadata::{self, Metadata};
+use crate::server::metadata::Metadata;
 use crate::system::random;
 use crate::time::clock::Clock;
 
@@ -128,9 +128,10 @@ impl App {
             SecretString::from(format!("http://{address}{prefix}{key}"))
         };
         let container = serve.container.clone();
-        let is_instance = metadata
+        let metadata_address = listeners.metadata();
+        let metadata_uids = metadata
             .as_ref()
-            .is_some_and(|options| options.listen == (metadata::ADDRESS, 80).into());
+            .and_then(|options| options.allow_uids.clone());
         let container_uri = container.as_ref().map(|_| uri(data::CONTAINER_PREFIX));
         let uri = uri(data::PREFIX);
         let (writers, files) = writers(&upstream, files, &subscriber, &clock).await?;
@@ -154,6 +155,7 @@ impl App {
                 provider,
                 serve,
                 metadata,
+                metadata_uids,
                 admin: Admin {
                     health,
                     files: files.iter().map(|file| file.status.clone()).collect(),
@@ -185,7 +187,7 @@ impl App {
                 container_token_file: container
                     .and_then(|container| container.token_file)
                     .map(|file| file.path().to_owned()),
-                is_instance,
+                metadata: metadata_address,
                 subscriber,
                 clock,
                 files,

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 
 use crate::credentials::Credentials;
 
-use super::{aliyun_cli, env, ini, json, json_camel, ossfs, process};
+use super::{aliyun_cli, aws, env, ini, json, json_camel, ossfs, process};
 
 /// A format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Format {
     AliyunCli,
     /// A configuration file of ossutil.
     Ini,
+    /// A shared credentials file of AWS.
+    Aws,
     /// The directory of ossfs.
     Ossfs,
 }
@@ -42,6 +44,7 @@ impl Format {
             Self::Process => process::render(credentials),
             Self::AliyunCli => aliyun_cli::render(credentials),
             Self::Ini => ini::render(credentials),
+            Self::Aws => aws::render(credentials),
             Self::Ossfs => Bytes::new(),
         }
     }
@@ -63,29 +66,32 @@ impl Format {
             Self::Env => env::expiration(file),
             Self::AliyunCli => aliyun_cli::expiration(file),
             Self::Ini => ini::expiration(file),
+            Self::Aws => aws::expiration(file),
             Self::Ossfs => ossfs::expiration(file),
         }
     }
 }
 
 /// The formats of files, by name.
-pub const FILES: [(&str, Format); 6] = [
+pub const FILES: [(&str, Format); 7] = [
     ("json", Format::Json),
     ("json-camel", Format::JsonCamel),
     ("ossfs", Format::Ossfs),
     ("env", Format::Env),
     ("aliyun-cli", Format::AliyunCli),
     ("ini", Format::Ini),
+    ("aws", Format::Aws),
 ];
 
 /// The formats that can be printed, by name.
-pub const PRINTED: [(&str, Format); 6] = [
+pub const PRINTED: [(&str, Format); 7] = [
     ("json", Format::Json),
     ("env", Format::Env),
     ("process", Format::Process),
     ("aliyun-cli", Format::AliyunCli),
     ("ini", Format::Ini),
     ("json-camel", Format::JsonCamel),
+    ("aws", Format::Aws),
 ];
 
 #[cfg(test)]
@@ -118,6 +124,10 @@ mod tests {
                 "ini",
                 format!("{header}[Credentials]\nlanguage=EN\n{keys}[default]\n{keys}"),
             ),
+            (
+                "aws",
+                format!("{header}[default]\naws_access_key_id=STS.x\naws_secret_access_key=secret-of-x\naws_session_token=token-of-x\n"),
+            ),
         ] {
             let format = Format::named(name, &FILES).unwrap();
             let credentials = credentials("x");
@@ -131,11 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn process_output_has_both_spellings() {
+    fn process_output_has_every_spelling() {
         let printed = Format::Process.printed(&credentials("x"));
         assert_eq!(
             printed,
-            r#"{"mode":"StsToken","access_key_id":"STS.x","access_key_secret":"secret-of-x","sts_token":"token-of-x","expiration":"2024-05-21T11:39:29Z","AccessKeyId":"STS.x","AccessKeySecret":"secret-of-x","SecurityToken":"token-of-x","Expiration":"2024-05-21T11:39:29Z"}"#
+            r#"{"mode":"StsToken","access_key_id":"STS.x","access_key_secret":"secret-of-x","sts_token":"token-of-x","expiration":"2024-05-21T11:39:29Z","Version":1,"AccessKeyId":"STS.x","AccessKeySecret":"secret-of-x","SecurityToken":"token-of-x","SecretAccessKey":"secret-of-x","SessionToken":"token-of-x","Expiration":"2024-05-21T11:39:29Z"}"#
         );
         // No document exceeds its buffer: growing would leave copies that are not wiped.
         let capacity = super::super::buffer(&credentials("x")).capacity();
@@ -148,7 +158,11 @@ mod tests {
 
     #[test]
     fn a_file_with_foreign_lines_is_not_recognized() {
-        for (name, more) in [("env", "MY_OWN=x\n"), ("ini", "[Bucket-Endpoint]\n")] {
+        for (name, more) in [
+            ("env", "MY_OWN=x\n"),
+            ("ini", "[Bucket-Endpoint]\n"),
+            ("aws", "[mine]\n"),
+        ] {
             let format = Format::named(name, &FILES).unwrap();
             let file = [&format.file(&credentials("x"))[..], more.as_bytes()].concat();
             assert_eq!(format.expiration(&file), None, "{name}");

@@ -5,8 +5,10 @@ pub mod table;
 
 use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
+
+use rustix::process::geteuid;
 
 /// Both addresses of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,17 @@ impl Addresses {
         let found = diag::owner(self).or_else(|_| table::owner(self))?;
         Ok(found.filter(|owner| owner.uid != OVERFLOW_UID || maps_all_users()))
     }
+}
+
+/// Whether the owners of local connections are found here: that of a connection of this process's own is looked up. Blocks.
+///
+/// Fails like [`Addresses::owner`], or if there is no loopback.
+pub fn finds_owners() -> io::Result<bool> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let local = listener.local_addr()?;
+    let client = TcpStream::connect(local)?;
+    let owner = Addresses::new(client.local_addr()?, local).owner()?;
+    Ok(owner.is_some_and(|owner| owner.uid == geteuid().as_raw()))
 }
 
 impl Owner {
@@ -125,8 +138,6 @@ const DISCARD_PORT: u16 = 9;
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
-
     use super::*;
 
     /// Returns both sockets of a connection, and its addresses; `None` if the address is unavailable.

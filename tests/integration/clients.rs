@@ -294,6 +294,29 @@ impl Sidecar {
     }
 }
 
+#[test]
+fn default_chains_pass_the_profile_of_aliyun_cli_that_leaves_the_uri_to_the_variable() {
+    for language in [
+        Language::Python,
+        Language::Node,
+        Language::Go,
+        Language::Java,
+    ] {
+        let home = Scratch::new();
+        let Some(command) = language.program("follow", home.path()) else {
+            continue;
+        };
+        let profile = json!({
+            "current": "job",
+            "profiles": [{ "name": "job", "mode": "CredentialsURI", "region_id": "cn-hangzhou" }],
+        });
+        std::fs::create_dir(home.join(".aliyun")).unwrap();
+        std::fs::write(home.join(".aliyun/config.json"), profile.to_string()).unwrap();
+        let sidecar = Sidecar::start(&[]);
+        sidecar.assert_followed_by(beside(&sidecar.uri, command), &["default"]);
+    }
+}
+
 fn follows_a_rotation(language: Language, ways: &[&str]) {
     let home = Scratch::new();
     let Some(command) = language.program("follow", home.path()) else {

@@ -22,7 +22,7 @@ use crate::stubs::{Lookup, Reply, Stub, now};
 use crate::support::{Daemon, Ended, Process, Scratch, environment, eventually, run, run_command};
 use crate::toolchains::Language;
 use crate::upstream::{beside, sts};
-use crate::{stub_odps, stub_oss};
+use crate::{stub_odps, stub_oss, stub_s3};
 
 mod foreign;
 mod get;
@@ -386,6 +386,29 @@ fn copy(command: &Command) -> Command {
         .env_clear()
         .envs(command.get_envs().filter_map(|(k, v)| Some((k, v?))));
     copy
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boto3_lists_a_bucket_with_aws_before_and_after_a_rotation() {
+    let home = Scratch::new();
+    let Some(mut boto3) = Language::Python.program("s3_example", home.path()) else {
+        return;
+    };
+    let sts = sts().await;
+    let s3 = stub_s3::start(issued_by(&sts));
+    let rig = Rig::beside(&sts, "aws");
+    boto3
+        .args([stub_s3::ENDPOINT, stub_s3::BUCKET])
+        .env("AWS_SHARED_CREDENTIALS_FILE", &rig.target)
+        .env("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+        .env("HTTP_PROXY", s3.endpoint());
+    let mut current = rig.settled();
+    for _ in 0..2 {
+        let output = finished(&mut copy(&boto3));
+        assert_eq!(names(&output), stub_s3::OBJECTS);
+        current = rig.rotated(&current);
+    }
+    assert_eq!(s3.rejections(), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

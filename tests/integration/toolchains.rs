@@ -71,12 +71,12 @@ impl Language {
                     .arg(capitalized(program));
                 java
             }
-            // A source file, which is compiled in memory.
+            // Its sources are in the home.
             Self::JavaMatrix => {
-                let mut java = Command::new("java");
-                java.arg("-classpath")
-                    .arg(prepared.join("libraries/*"))
-                    .arg(home.join(program).with_extension("java"));
+                let class_path = format!("{}/libraries/*:.", prepared.display());
+                let script = "javac -classpath \"$0\" *.java && exec java -classpath \"$0\" \"$@\"";
+                let mut java = Command::new("sh");
+                java.args(["-c", script, &class_path, &capitalized(program)]);
                 java
             }
         };

@@ -1,22 +1,19 @@
-//! The command of `exec` as a child: its environment, the signals that it gets, and its end.
+//! The command of `exec` as a child: its start, the signals that it gets, and its end.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::ExitStatus;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, waitid};
-use secrecy::ExposeSecret as _;
 use tokio::process::{Child, Command};
-use tracing::{debug, warn};
+use tracing::debug;
 
-use crate::credentials::timestamp;
 use crate::daemon::Handle;
-use crate::formats::env;
-use crate::formats::format::Format;
 use crate::system::process;
 use crate::system::signal::relay::Relay;
 
-use super::Options;
+use super::{Options, environment};
 
 /// How this process is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,56 +24,20 @@ pub(super) enum Ending {
     Interrupted,
 }
 
-/// Starts the command, without the variables in `hidden` and with those that lead its clients to `handle`.
-pub(super) fn start(handle: &Handle, options: &Options) -> io::Result<Child> {
+/// Starts the command, in an environment that leads its clients to `handle`.
+pub(super) fn start(
+    handle: &Handle,
+    options: &Options,
+    token_file: Option<&Path>,
+) -> io::Result<Child> {
     let (program, arguments) = options
         .command
         .split_first()
         .ok_or(io::ErrorKind::NotFound)?;
     let mut command = Command::new(program);
     command.args(arguments);
-    for name in &options.hidden {
-        command.env_remove(name);
-    }
-    command.env("ALIBABA_CLOUD_CREDENTIALS_URI", handle.uri.expose_secret());
-    command.envs(CHOSEN);
-    if handle.is_instance {
-        command.env_remove(METADATA_DISABLED);
-    }
-    if let Some(uri) = &handle.container_uri {
-        command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri.expose_secret());
-        command.envs(CONTAINER);
-    }
-    if let Some(file) = &handle.container_token_file {
-        command.env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", file);
-    }
-    if let Some(file) = handle.file(Format::JsonCamel) {
-        // The command may run in another directory.
-        command.env("ODPS_STS_ACCOUNT_FILE", std::path::absolute(file)?);
-    }
-    if options.exports_oss {
-        export_oss(&mut command, handle);
-    }
+    environment::prepare(&mut command, handle, options, token_file)?;
     command.spawn()
-}
-
-/// Adds the variables of OSS. No other: `ALIBABA_CLOUD_ACCESS_KEY_ID` would come before the URI in every SDK's chain.
-fn export_oss(command: &mut Command, handle: &Handle) {
-    let Some(current) = handle.current() else {
-        // Inherited ones would be those of somebody else.
-        for name in env::OSS_NAMES {
-            command.env_remove(name);
-        }
-        warn!("--env oss sets nothing, because there are no credentials");
-        return;
-    };
-    let credentials = &current.lease.credentials;
-    command.envs(env::oss(credentials));
-    let expires_at = timestamp(credentials.expires_at);
-    warn!(
-        expires_at,
-        "The variables of --env oss expire and are not renewed; a program that runs longer needs a provider of ALIBABA_CLOUD_CREDENTIALS_URI"
-    );
 }
 
 /// Waits for the end of the command, and meanwhile passes on signals.
@@ -166,20 +127,3 @@ pub(super) fn ending(status: ExitStatus) -> Ending {
 pub(super) fn code_of(signal: Signal) -> u8 {
     u8::try_from(128 + signal.as_raw()).unwrap_or(u8::MAX)
 }
-
-/// Switches off the SDKs' providers of the ECS metadata service; removed where this process serves that itself.
-const METADATA_DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
-
-/// Variables that lead the SDKs' default chains to the credentials URI, which they try last.
-const CHOSEN: [(&str, &str); 3] = [
-    (METADATA_DISABLED, "true"),
-    ("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "true"),
-    // Nothing else switches off the ini file in the home directory.
-    ("ALIBABA_CLOUD_CREDENTIALS_FILE", "/dev/null"),
-];
-
-/// Variables that AWS SDKs need for OSS, which does not accept checksums at the end of a body.
-const CONTAINER: [(&str, &str); 2] = [
-    ("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
-    ("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
-];

@@ -41,5 +41,3 @@ public final class Run {
         throw new IllegalStateException(artifact + " is not there");
     }
 }
-
-CLASSES

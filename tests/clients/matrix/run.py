@@ -8,6 +8,7 @@ Prints the version of the client, and then each outcome, as JSON.
 
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
 
@@ -35,15 +36,19 @@ def shell(version, setup, request):
 
 
 def main(language, *arguments):
+    # Some clients print to standard output, which is for the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
     version, request = {"python": python, "shell": shell}[language](*arguments)
-    print(json.dumps({"version": version}), flush=True)
+    print(json.dumps({"version": version}), file=answers, flush=True)
     for _ in sys.stdin:
         try:
             outcome = {"value": request()}
         # A panic of Rust is not an Exception.
         except BaseException as error:
             outcome = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(outcome), flush=True)
+        print(json.dumps(outcome), file=answers, flush=True)
 
 
 if __name__ == "__main__":

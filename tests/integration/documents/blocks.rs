@@ -175,8 +175,8 @@ async fn blocks_run_in_their_own_network() {
     for ((document, group), script) in groups {
         let mut variables = variables.to_vec();
         if script.contains("boto3") {
-            // That stub is a proxy, because the bucket stands in the host name.
-            variables.push(("HTTP_PROXY", s3.endpoint()));
+            // That stub is a proxy, because the bucket stands in the host name. `exec` would hide HTTP_PROXY.
+            variables.push(("Http_Proxy", s3.endpoint()));
         }
         if script.contains("torch") {
             let stand_ins = concat!(

@@ -10,9 +10,13 @@ use serde_json::{Value, json};
 
 use super::EXECUTABLE;
 use crate::clients::{finished, issued_by};
+use crate::metadata::attach;
+use crate::namespace::{METADATA, in_own_network};
+use crate::stub_metadata::{Metadata, Mode};
+use crate::stubs::{Reply, Stub};
 use crate::support::{Process, Scratch};
-use crate::toolchains::Language;
-use crate::{stub_odps, stub_oss};
+use crate::toolchains::{Language, tool};
+use crate::{stub_odps, stub_oss, stub_s3};
 
 /// Runs what a command would run, below `exec`, with its environment.
 pub(crate) fn below(settings: &[&str], command: &Command) -> Command {
@@ -138,6 +142,139 @@ async fn pyodps_finds_the_json_camel_file_of_exec() {
     assert_eq!(odps.rejections(), Vec::<String>::new());
 }
 
+#[tokio::test]
+async fn obstore_finds_the_token_file_of_exec_and_obeys_no_proxy() {
+    let sts = sts().await;
+    let s3 = stub_s3::start(issued_by(&sts));
+    let proxy = s3.endpoint();
+    let flags = ["--container", "--keep-http-proxy"];
+    let arguments = [stub_s3::ENDPOINT, stub_s3::BUCKET];
+    let env = [("HTTP_PROXY", proxy.as_str())];
+    let output = run_with_variables(&sts, &flags, "obstore_example", &arguments, &env).await;
+    let Some(output) = output else {
+        return;
+    };
+    assert_eq!(printed(&output), stub_s3::OBJECTS);
+    assert_eq!(s3.rejections(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn opendal_lists_a_bucket_with_the_metadata_dialect_of_exec() {
+    let sts = sts().await;
+    let oss = stub_oss::start(issued_by(&sts));
+    let arguments = [&oss.endpoint(), stub_oss::BUCKET];
+    let output = run_under_exec(&sts, &["--metadata"], "opendal_example", &arguments).await;
+    let Some(output) = output else {
+        return;
+    };
+    assert_eq!(printed(&output), stub_oss::OBJECTS);
+    assert_eq!(oss.rejections(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_of_pythons_sdk_reaches_an_http_proxy_unless_that_is_kept() {
+    const WAYS: [&str; 4] = [
+        "credentials_uri",
+        "credentials_uri_async",
+        "default",
+        "default_async",
+    ];
+    for (flags, is_kept) in [
+        (&["--sandbox"][..], false),
+        (&["--sandbox", "--keep-http-proxy"], true),
+    ] {
+        let home = Scratch::new();
+        let Some(mut command) = Language::Python.program("follow", home.path()) else {
+            return;
+        };
+        let proxy = Stub::start(|_| Reply::accepted("text/plain", "seen".to_owned()));
+        for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+            command.env(name, proxy.endpoint());
+        }
+        command.args(WAYS);
+        let mut exec = Process::start(below(flags, &command));
+        let answer: Value = serde_json::from_str(&exec.ask("fetch")).expect("JSON");
+        for way in WAYS {
+            let id = answer[way]["AccessKeyId"].as_str().unwrap_or_default();
+            assert_eq!(id.starts_with("STS.Sandbox"), !is_kept, "{way}: {answer}");
+        }
+        // The flag shows that the proxy would have seen them.
+        let seen = proxy.accepted();
+        assert_eq!(seen.len() >= WAYS.len(), is_kept, "{seen:?}");
+        assert!(is_kept || seen.is_empty(), "{seen:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_of_curl_reaches_a_proxy() {
+    if tool("curl").is_none() {
+        return;
+    }
+    let proxy = Stub::start(|_| Reply::accepted("text/plain", "seen".to_owned()));
+    for name in ["http_proxy", "ALL_PROXY"] {
+        let mut command = Command::new("sh");
+        let script = "curl --silent --fail --disable \"$ALIBABA_CLOUD_CREDENTIALS_URI\"";
+        command.args(["-c", script]).env(name, proxy.endpoint());
+        command.envs(crate::support::environment("PATH").map(|path| ("PATH", path)));
+        for flags in [&["--sandbox"][..], &["--sandbox", "--keep-http-proxy"]] {
+            let output = finished(&mut below(flags, &command));
+            let answer = String::from_utf8_lossy(&output.stdout);
+            assert!(answer.contains("STS.Sandbox"), "{name}: {answer}");
+        }
+    }
+    assert_eq!(proxy.accepted(), Vec::<String>::new());
+}
+
+in_own_network! {
+    Python: python_takes_no_role_of_the_node_although_metadata_is_on;
+    Go: go_takes_no_role_of_the_node_although_metadata_is_on;
+    Node: node_takes_no_role_of_the_node_although_metadata_is_on;
+    Java: java_takes_no_role_of_the_node_although_metadata_is_on;
+}
+
+/// Tests on a node whose metadata service has a role; each function is a test, see [`crate::namespace`].
+mod inside {
+    use super::*;
+
+    pub(super) fn python_takes_no_role_of_the_node_although_metadata_is_on() {
+        takes_no_role_of_the_node(Language::Python);
+    }
+
+    pub(super) fn go_takes_no_role_of_the_node_although_metadata_is_on() {
+        takes_no_role_of_the_node(Language::Go);
+    }
+
+    pub(super) fn node_takes_no_role_of_the_node_although_metadata_is_on() {
+        takes_no_role_of_the_node(Language::Node);
+    }
+
+    pub(super) fn java_takes_no_role_of_the_node_although_metadata_is_on() {
+        takes_no_role_of_the_node(Language::Java);
+    }
+
+    #[tokio::main]
+    async fn takes_no_role_of_the_node(language: Language) {
+        let (sts, node) = (sts().await, Metadata::start_at(METADATA, Mode::Normal));
+        let of_node = attach(&sts, &node).await;
+        let home = Scratch::new();
+        let program = || language.program("follow", home.path()).expect("a language");
+        let (mut command, mut plain) = (program(), program());
+        command.arg("default");
+        plain.arg("default");
+        for (command, is_node) in [
+            (below(&["--sandbox", "--metadata"], &command), false),
+            (plain, true),
+        ] {
+            let answer = tokio::task::spawn_blocking(|| Process::start(command).ask("fetch"));
+            let answer = answer.await.unwrap();
+            let answer: Value = serde_json::from_str(&answer).expect("JSON");
+            let id = answer["default"]["AccessKeyId"].as_str();
+            assert_eq!(id == Some(&of_node.access_key_id), is_node, "{answer}");
+            assert!(id.is_some_and(|id| id.starts_with("STS.")), "{answer}");
+        }
+    }
+}
+
 async fn sts() -> Arc<Sandbox> {
     let sts = Sandbox::start(Options::default()).await;
     Arc::new(sts.expect("loopback has a free port"))
@@ -149,6 +286,17 @@ async fn run_under_exec(
     flags: &[&str],
     program: &'static str,
     arguments: &[&str],
+) -> Option<Output> {
+    run_with_variables(sts, flags, program, arguments, &[]).await
+}
+
+/// Runs one like [`run_under_exec`], with more variables.
+async fn run_with_variables(
+    sts: &Sandbox,
+    flags: &[&str],
+    program: &'static str,
+    arguments: &[&str],
+    env: &[(&str, &str)],
 ) -> Option<Output> {
     let home = Scratch::new();
     let prepared = tokio::task::spawn_blocking({
@@ -162,6 +310,7 @@ async fn run_under_exec(
     let flags = [&["--sts-endpoint", &endpoint], flags].concat();
     let mut command = below(&flags, &program);
     command
+        .envs(env.iter().copied())
         .env("ALIBABA_CLOUD_ROLE_ARN", sts.role_arn())
         .env("ALIBABA_CLOUD_ACCESS_KEY_ID", sts.access_key_id())
         .env(

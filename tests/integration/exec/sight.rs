@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use super::{EXECUTABLE, Job, ended, exec, plain, sandboxed, text};
-use crate::support::{Scratch, eventually};
+use crate::support::{Scratch, eventually, required};
+use crate::toolchains::tool;
 
 /// What `exec` must not hand on.
 const OURS: [(&str, &str); 18] = [
@@ -81,6 +83,7 @@ fn aws_sdks_get_their_variables_only_when_asked_for() {
     let (_, seen, _) = ended(exec(&["--sandbox", "--container"], &["env"]));
     let seen = names(&seen);
     for name in [
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
         "AWS_CONTAINER_CREDENTIALS_FULL_URI",
         "AWS_REQUEST_CHECKSUM_CALCULATION",
         "AWS_RESPONSE_CHECKSUM_VALIDATION",
@@ -105,6 +108,92 @@ fn aws_sdks_get_the_token_that_they_must_send() {
     let words = ["printenv", "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE"];
     let (_, seen, complaint) = ended(exec(&settings, &words));
     assert_eq!(seen, text(&token), "{complaint}");
+}
+
+#[test]
+fn aws_sdks_get_a_token_file_of_exec_if_none_is_configured() {
+    let scratch = Scratch::new();
+    let directory = text(scratch.path());
+    for temporary in [directory, "/nowhere"] {
+        let script = "umask 0; echo \"$AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE\"; cat \"$AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE\"; stat -c ' %a' \"$AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE\"";
+        let mut command = exec(&["--sandbox", "--container"], &["sh", "-c", script]);
+        command.env("TMPDIR", temporary);
+        let (code, seen, complaint) = ended(command);
+        assert_eq!((code, complaint.as_str()), (Some(0), ""), "{seen}");
+        let (path, token) = seen.split_once('\n').expect("two lines");
+        // Without a line break, which no header can carry, and readable for a command of another user.
+        assert_eq!(token, "ram-sidecar 644");
+        let directory = Path::new(path).parent();
+        let expected = if temporary == "/nowhere" {
+            "/dev/shm"
+        } else {
+            temporary
+        };
+        assert_eq!(directory, Some(Path::new(expected)));
+        assert!(!Path::new(path).exists(), "{path} is removed");
+    }
+}
+
+#[test]
+fn aliyun_cli_gets_the_path_of_its_file_and_a_second_ram_sidecar_knows_the_variable() {
+    let scratch = Scratch::new();
+    let path = scratch.join("aliyun.json");
+    let file = format!("{},format=aliyun-cli", path.display());
+    let script = "echo \"$RAM_SIDECAR_ALIYUN_CONFIG\"; grep -c StsToken \"$RAM_SIDECAR_ALIYUN_CONFIG\"; \"$0\" exec --sandbox -- true";
+    let words = ["sh", "-c", script, EXECUTABLE];
+    let mut command = exec(&["--sandbox", "--file", &file], &words);
+    command.env("HOME", scratch.path());
+    let (code, seen, complaint) = ended(command);
+    assert_eq!((code, complaint.as_str()), (Some(0), ""), "{seen}");
+    assert_eq!(seen, format!("{}\n1", path.display()));
+    assert!(!scratch.join(".aliyun").exists(), "the home is as it was");
+}
+
+/// Asks the metadata dialect for the role and its credentials, as this user and as another.
+const ASK: &str = r#"set -u; at=$ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT/latest/meta-data/ram/security-credentials
+echo "${ALIBABA_CLOUD_ECS_METADATA_DISABLED-unset}"
+curl -s "$at/"; echo; curl -s "$at/$ALIBABA_CLOUD_ECS_METADATA" | grep -o '"AccessKeyId":"STS.Sandbox'
+setpriv --reuid=65533 --clear-groups curl -s "$at/"
+"#;
+
+#[test]
+fn the_metadata_dialect_serves_the_user_of_exec_and_nobody_else() {
+    let tools = ["curl", "setpriv"].map(|name| tool(name).is_some());
+    if tools.contains(&false) || !required("root", rustix::process::geteuid().is_root()) {
+        return;
+    }
+    let words = ["sh", "-c", ASK];
+    let (code, seen, complaint) = ended(exec(&["--sandbox", "--metadata"], &words));
+    assert_eq!(code, Some(0), "{complaint}");
+    let lines: Vec<&str> = seen.lines().collect();
+    let [disabled, role, id, other] = lines[..] else {
+        panic!("{seen}\n{complaint}");
+    };
+    assert_eq!((disabled, role), ("unset", "ram-sidecar-exec"));
+    assert_eq!(id, "\"AccessKeyId\":\"STS.Sandbox");
+    assert!(other.contains("serve.allow_uids"), "{other}");
+    assert!(!other.contains("STS."), "{other}");
+
+    let others = ["--sandbox", "--metadata", "--allow-uids", "0,65533"];
+    let (_, seen, complaint) = ended(exec(&others, &words));
+    assert_eq!(seen.matches("ram-sidecar-exec").count(), 2, "{complaint}");
+}
+
+#[test]
+fn the_metadata_dialect_is_refused_where_nobody_knows_the_users() {
+    let mut command = plain(&["unshare", "--user", EXECUTABLE, "exec"]);
+    command.args(["--sandbox", "--metadata", "--", "echo", "started"]);
+    let (code, seen, complaint) = ended(command);
+    if !required("user namespaces", !complaint.contains("unshare failed")) {
+        return;
+    }
+    assert_eq!((code, seen.as_str()), (Some(71), ""), "{complaint}");
+    assert_eq!(complaint.lines().count(), 1, "{complaint}");
+    assert!(
+        complaint.contains("cannot serve the metadata dialect to user"),
+        "{complaint}"
+    );
+    assert!(complaint.contains("leave out --metadata"), "{complaint}");
 }
 
 /// A script that says how it finds the world.
@@ -194,19 +283,59 @@ fn its_memory_is_closed_to_others_while_the_command_is_as_open_as_ever() {
 }
 
 #[test]
-fn exec_warns_of_a_proxy_that_would_see_the_credentials() {
+fn a_command_gets_no_http_proxy_unless_that_is_kept_and_is_told_so() {
+    const PROXY: &str = "http://proxy.invalid:3128";
     let (_, _, complaint) = ended(sandboxed(&["true"]));
     assert_eq!(complaint, "");
     for name in ["HTTP_PROXY", "http_proxy"] {
-        let mut command = sandboxed(&["true"]);
-        command.env(name, "http://proxy.invalid:3128");
-        let (code, _, complaint) = ended(command);
-        assert_eq!(code, Some(0), "{complaint}");
-        assert_eq!(
-            complaint.matches("unset HTTP_PROXY").count(),
-            1,
-            "{complaint}"
-        );
+        for (flags, told) in [
+            (&["--sandbox"][..], "HTTP_PROXY is not passed on"),
+            (
+                &["--sandbox", "--keep-http-proxy"],
+                "HTTP_PROXY is passed on",
+            ),
+        ] {
+            let mut command = exec(flags, &["env"]);
+            command.env(name, PROXY).env("HTTPS_PROXY", PROXY);
+            let (code, seen, complaint) = ended(command);
+            assert_eq!(code, Some(0), "{complaint}");
+            assert_eq!(complaint.lines().count(), 1, "{complaint}");
+            assert!(complaint.contains(told), "{complaint}");
+            assert_eq!(names(&seen).contains(name), flags.len() == 2, "{seen}");
+            assert!(names(&seen).contains("HTTPS_PROXY"), "{seen}");
+        }
+    }
+}
+
+#[test]
+fn loopback_is_excepted_from_every_proxy_for_http() {
+    const PROXY: (&str, &str) = ("ALL_PROXY", "http://proxy.invalid:3128");
+    let own = "127.0.0.1,localhost";
+    for (env, expected) in [
+        (&[][..], None),
+        (&[("NO_PROXY", "a.example")], Some(["a.example", ""])),
+        (&[PROXY], Some([own, own])),
+        (&[PROXY, ("NO_PROXY", "")], Some([own, own])),
+        (&[PROXY, ("no_proxy", "*")], Some(["", "*"])),
+        (
+            &[PROXY, ("NO_PROXY", "a.example")],
+            Some(["a.example,127.0.0.1,localhost"; 2]),
+        ),
+        (
+            &[PROXY, ("NO_PROXY", "a.example"), ("no_proxy", "b.example")],
+            Some([
+                "a.example,127.0.0.1,localhost",
+                "b.example,127.0.0.1,localhost",
+            ]),
+        ),
+    ] {
+        let script = "echo \"$NO_PROXY $no_proxy\"";
+        let mut command = sandboxed(&["sh", "-c", script]);
+        command.envs(env.iter().copied());
+        let (code, seen, complaint) = ended(command);
+        assert_eq!((code, complaint.as_str()), (Some(0), ""));
+        let [upper, lower] = expected.unwrap_or_default();
+        assert_eq!(seen, format!("{upper} {lower}").trim_end(), "{env:?}");
     }
 }
 

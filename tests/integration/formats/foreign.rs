@@ -29,6 +29,7 @@ fn a_file_that_ram_sidecar_did_not_write_is_never_overwritten() {
             "ini",
             "[Credentials]\nlanguage=EN\naccessKeyID=LTAIexample\n",
         ),
+        ("aws", "[default]\naws_access_key_id=AKIAexample\n"),
     ] {
         fs::write(&target, content).unwrap();
         let message = refused(name, format);
@@ -74,7 +75,7 @@ fn refused(path: &str, format: &str) -> String {
 
 #[test]
 fn empty_files_and_files_that_ram_sidecar_wrote_are_replaced() {
-    for format in ["env", "aliyun-cli", "ini"] {
+    for format in ["env", "aliyun-cli", "ini", "aws"] {
         let scratch = Scratch::new();
         let target = scratch.join("target");
         let file = format!("{},format={format}", target.display());
@@ -98,12 +99,20 @@ fn an_unknown_format_is_refused_with_the_names_of_all() {
     let args = [&LISTEN[..], &["--sandbox", "--file", "/tmp/x,format=yaml"]].concat();
     let (code, message) = run(&args, &[]);
     assert_eq!(code, Some(78), "{message}");
-    let names = "format `yaml` is not a format of files; choose json, json-camel, ossfs, env, aliyun-cli or ini";
+    let names = "format `yaml` is not a format of files; choose json, json-camel, ossfs, env, aliyun-cli, ini or aws";
     assert!(message.contains(names), "{message}");
 
     let Ended { code, stderr, .. } = run_command("get", &["--format", "ossfs"], &[]);
     assert_eq!(code, Some(64), "{stderr}");
-    for name in ["json", "env", "process", "aliyun-cli", "ini", "json-camel"] {
+    for name in [
+        "json",
+        "env",
+        "process",
+        "aliyun-cli",
+        "ini",
+        "json-camel",
+        "aws",
+    ] {
         assert!(stderr.contains(name), "{name}: {stderr}");
     }
 }

@@ -18,7 +18,7 @@ fn printed(args: &[&str], env: &[(&str, &str)]) -> String {
 
 #[test]
 fn get_prints_what_the_files_hold_and_the_uri_serves() {
-    for format in ["json", "json-camel", "aliyun-cli", "ini"] {
+    for format in ["json", "json-camel", "aliyun-cli", "ini", "aws"] {
         let rig = Rig::start(format);
         let mut current = rig.settled();
         for _ in 0..2 {
@@ -34,7 +34,7 @@ fn get_prints_what_the_files_hold_and_the_uri_serves() {
 }
 
 #[test]
-fn get_prints_both_spellings_for_credential_processes_and_json_by_default() {
+fn get_prints_every_spelling_for_credential_processes_and_json_by_default() {
     let daemon = Daemon::spawn(&[&["--sandbox"], &LISTEN[..]].concat(), &[]);
     let uri = daemon.uri();
     let served: Value = serde_json::from_str(&daemon.credentials().body).unwrap();
@@ -47,10 +47,13 @@ fn get_prints_both_spellings_for_credential_processes_and_json_by_default() {
         ("access_key_secret", "AccessKeySecret"),
         ("sts_token", "SecurityToken"),
         ("expiration", "Expiration"),
+        ("SecretAccessKey", "AccessKeySecret"),
+        ("SessionToken", "SecurityToken"),
     ] {
         assert_eq!(process[snake], served[pascal], "{snake}");
     }
     assert_eq!(process["mode"], "StsToken");
+    assert_eq!(process["Version"], 1);
 
     let by_default = printed(&[], &[(URI, &uri)]);
     assert_eq!(by_default, daemon.credentials().body);

@@ -22,6 +22,24 @@ fn nodes_default_chain_runs_get_and_follows_a_rotation() {
     follows_by_process(Language::Node, &["default"]);
 }
 
+#[test]
+fn botocore_runs_get_and_follows_a_rotation() {
+    let home = Scratch::new();
+    let Some(mut command) = Language::Python.program("aws_process", home.path()) else {
+        return;
+    };
+    let sidecar = Sidecar::start(&[]);
+    let file = home.join("config");
+    let process = process_command(&sidecar.uri);
+    fs::write(
+        &file,
+        format!("[default]\ncredential_process = {process}\n"),
+    )
+    .unwrap();
+    command.env("AWS_CONFIG_FILE", file);
+    sidecar.assert_followed_by(command, &["boto3"]);
+}
+
 fn follows_by_process(language: Language, ways: &[&str]) {
     let home = Scratch::new();
     let Some(mut command) = language.program("follow", home.path()) else {

@@ -87,7 +87,7 @@ impl Row {
         };
         let (setup, request) = (replaced(&self.setup), replaced(&self.request));
         if program == Program::Java {
-            fs::write(home.join("run.java"), java(&setup, &request)).expect("a writable home");
+            write_java(home, &setup, &request);
         }
         let path = match program {
             Program::Python => "../matrix/run",
@@ -151,18 +151,25 @@ impl Program {
     }
 }
 
-/// Puts the imports, the classes and the statements of a setup where Java wants them.
-fn java(setup: &str, request: &str) -> String {
+/// Writes the program, and beside it the class of a setup, which ends with the first brace at the start of a line.
+fn write_java(home: &Path, setup: &str, request: &str) {
+    let write = |name: &str, text: &str| {
+        let file = home.join(name).with_extension("java");
+        fs::write(file, text).expect("a writable home");
+    };
+    let (imports, rest): (Vec<&str>, Vec<&str>) = setup
+        .lines()
+        .partition(|line| line.starts_with("import "));
+    let (imports, rest) = (imports.join("\n"), rest.join("\n"));
+    let (class, statements) = rest.split_once("\n}\n").unwrap_or(("", &rest));
+    if let Some((_, after)) = class.split_once("public class ") {
+        let name = after.split(' ').next().unwrap_or_default();
+        write(name, &format!("{imports}\n{class}\n}}\n"));
+    }
     let template = fs::read_to_string(matrix().join("Run.java")).expect("the program");
-    let (imports, rest): (Vec<&str>, Vec<&str>) =
-        setup.lines().partition(|line| line.starts_with("import "));
-    let rest = rest.join("\n");
-    // A class ends with a brace at the start of a line.
-    let (classes, statements) = rest.rsplit_once("\n}\n").unwrap_or(("", &rest));
-    let end = if classes.is_empty() { "" } else { "\n}\n" };
-    template
-        .replace("IMPORTS", &imports.join("\n"))
-        .replace("CLASSES", &format!("{classes}{end}"))
+    let text = template
+        .replace("IMPORTS", &imports)
         .replace("SETUP", statements)
-        .replace("REQUEST", request)
+        .replace("REQUEST", request);
+    write("Run", &text);
 }
