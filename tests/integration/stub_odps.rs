@@ -177,6 +177,10 @@ fn answer(request: &Request) -> Result<Reply, Refusal> {
         let tenant = r#"{"Tenant":{"Name":"example","TenantId":"1","Parameters":{}}}"#;
         return Ok(Reply::accepted("application/json", tenant.to_owned()));
     }
+    if path == format!("/projects/{PROJECT}") {
+        let project = format!("<Project><Name>{PROJECT}</Name><State>AVAILABLE</State></Project>");
+        return Ok(Reply::accepted("application/xml", project));
+    }
     if path == format!("/projects/{PROJECT}/tables") {
         return Ok(Reply::accepted("application/xml", tables(request)));
     }

@@ -52,7 +52,7 @@ fn by_path(request: &Request) -> Request {
 }
 
 /// What follows the bucket in the names of hosts that have one.
-pub(crate) const VIRTUAL_HOST: &str = ".oss.test";
+pub(crate) const VIRTUAL_HOST: &str = ".oss-cn-hangzhou.aliyuncs.com";
 
 struct Refusal {
     status: StatusCode,

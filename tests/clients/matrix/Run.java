@@ -1,18 +1,22 @@
 // Runs a client of clients.toml: its setup once, and its request, an expression, once for each line on standard input.
 //
-// Usage: java Run.java PACKAGE. Prints the version of the client, and then each outcome, as JSON.
+// Usage: java Run PACKAGE. Prints the version of the client, and then each outcome, as JSON.
 IMPORTS
 import com.google.gson.Gson;
 import java.io.BufferedReader;
 import java.io.File;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
 import java.util.Map;
 
 public final class Run {
     public static void main(String[] arguments) throws Exception {
         // Some clients print to standard output, which is for the answers.
-        PrintStream out = System.out;
+        PrintStream out =
+            new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
         System.setOut(System.err);
         SETUP
         out.println(new Gson().toJson(Map.of("version", version(arguments[0]))));

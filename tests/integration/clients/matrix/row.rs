@@ -157,9 +157,8 @@ fn write_java(home: &Path, setup: &str, request: &str) {
         let file = home.join(name).with_extension("java");
         fs::write(file, text).expect("a writable home");
     };
-    let (imports, rest): (Vec<&str>, Vec<&str>) = setup
-        .lines()
-        .partition(|line| line.starts_with("import "));
+    let (imports, rest): (Vec<&str>, Vec<&str>) =
+        setup.lines().partition(|line| line.starts_with("import "));
     let (imports, rest) = (imports.join("\n"), rest.join("\n"));
     let (class, statements) = rest.split_once("\n}\n").unwrap_or(("", &rest));
     if let Some((_, after)) = class.split_once("public class ") {
