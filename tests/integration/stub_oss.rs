@@ -5,6 +5,8 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::stubs::{Issued, Lookup, REQUEST_ID, Reply, Request, Stub, decoded, now};
@@ -241,6 +243,11 @@ fn refused(refusal: Refusal) -> Reply {
     Reply {
         status,
         content_type: "application/xml",
+        // A response to HEAD has no body.
+        headers: vec![
+            ("x-oss-ec", ec.to_owned()),
+            ("x-oss-err", STANDARD.encode(&body)),
+        ],
         body: body.into(),
         rejection: Some(code.to_owned()),
         ..Reply::default()

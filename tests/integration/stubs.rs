@@ -276,7 +276,9 @@ where
             .map_err(std::io::Error::other)
     });
     // A client that disconnects is not an error of the stub.
+    // As the services spell them, which JindoSDK depends on.
     let _ = http1::Builder::new()
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }

@@ -44,6 +44,8 @@ pub(super) struct Row {
     /// The codes by which a service may refuse it, because it asks for new credentials only then.
     #[serde(default)]
     pub(super) refusals: Vec<String>,
+    /// How long credentials live in the test, in seconds; by default as briefly as most clients bear.
+    pub(super) lifetime: Option<u32>,
     /// What the test replaces, so that it need not wait.
     #[serde(default)]
     pub(super) faster: BTreeMap<String, String>,

@@ -62,7 +62,7 @@ pub(crate) async fn selected_clients() {
 /// Runs a client until it has succeeded with three credentials, one after the other, and returns its version.
 async fn run(row: &Row) -> Result<String, String> {
     let options = Options {
-        faults: Plan::parse(LIFETIME).unwrap(),
+        faults: Plan::parse(&format!("lifetime={}s", row.lifetime.unwrap_or(LIFETIME))).unwrap(),
         ..Options::default()
     };
     let sts = Arc::new(Sandbox::start(options).await.unwrap());
@@ -81,13 +81,13 @@ async fn run(row: &Row) -> Result<String, String> {
     let mut used = BTreeSet::new();
     while used.len() < 3 {
         if Instant::now() > deadline {
-            return Err(format!("{} rotations in {DEADLINE:?}", used.len()));
+            return Err(format!("{} credentials in {DEADLINE:?}", used.len()));
         }
         let outcome = answered(&mut client, Some("request"));
         let explained = |error| {
             let refusals = [oss.rejections(), odps.rejections(), s3.rejections()].concat();
             format!(
-                "{error}, after {} rotations; refused: {refusals:?}",
+                "{error}, after {} credentials; refused: {refusals:?}",
                 used.len()
             )
         };
@@ -191,8 +191,8 @@ fn remembering(lookup: Lookup, latest: Arc<Mutex<String>>) -> Lookup {
     })
 }
 
-/// Credentials are renewed after 12 to 14 seconds.
-const LIFETIME: &str = "lifetime=30s";
+/// Renewed after 12 to 14 seconds.
+const LIFETIME: u32 = 30;
 
 /// How many clients run at the same time; most of the time they wait.
 const AT_ONCE: usize = 16;
