@@ -16,6 +16,14 @@ use crate::support::{Daemon, Process, Scratch, eventually};
 use crate::toolchains::{Language, tool};
 use crate::{stub_odps, stub_oss};
 
+pub(crate) mod matrix;
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs names of its own: clients::matrix::every_client_follows_two_rotations runs it in a namespace"]
+async fn matrix_in_its_own_network() {
+    matrix::selected_clients().await;
+}
+
 #[test]
 fn python_follows_a_rotation() {
     let ways = [
@@ -483,7 +491,7 @@ pub(crate) fn triple(credentials: &Value) -> Value {
         .collect()
 }
 
-const FIELDS: [&str; 3] = ["AccessKeyId", "AccessKeySecret", "SecurityToken"];
+pub(crate) const FIELDS: [&str; 3] = ["AccessKeyId", "AccessKeySecret", "SecurityToken"];
 
 /// The id of the credentials that the stubs know.
 pub(crate) const ACCESS_KEY_ID: &str = "STS.Example";

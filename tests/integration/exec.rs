@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::{Process, environment};
 use crate::toolchains::tool;
 
-mod clients;
+pub(crate) mod clients;
 mod endings;
 mod init;
 mod leftovers;

@@ -247,8 +247,10 @@ fn page(status: u16, text: &str) -> Reply {
         content_type: "text/html",
         body: format!(
             "<html>\n <head>\n  <title>{title}</title>\n </head>\n <body>\n  <h1>{title}</h1>\n </body>\n</html>\n"
-        ),
+        )
+        .into(),
         rejection: Some(title),
+        ..Reply::default()
     }
 }
 

@@ -177,6 +177,10 @@ fn answer(request: &Request) -> Result<Reply, Refusal> {
         let tenant = r#"{"Tenant":{"Name":"example","TenantId":"1","Parameters":{}}}"#;
         return Ok(Reply::accepted("application/json", tenant.to_owned()));
     }
+    if path == format!("/projects/{PROJECT}") {
+        let project = format!("<Project><Name>{PROJECT}</Name><State>AVAILABLE</State></Project>");
+        return Ok(Reply::accepted("application/xml", project));
+    }
     if path == format!("/projects/{PROJECT}/tables") {
         return Ok(Reply::accepted("application/xml", tables(request)));
     }
@@ -216,8 +220,9 @@ fn refused(refusal: Refusal) -> Reply {
     Reply {
         status,
         content_type: "application/xml",
-        body,
+        body: body.into(),
         rejection: Some(message.to_owned()),
+        ..Reply::default()
     }
 }
 

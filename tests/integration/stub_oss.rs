@@ -5,6 +5,8 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use crate::stubs::{Issued, Lookup, REQUEST_ID, Reply, Request, Stub, decoded, now};
@@ -52,7 +54,7 @@ fn by_path(request: &Request) -> Request {
 }
 
 /// What follows the bucket in the names of hosts that have one.
-pub(crate) const VIRTUAL_HOST: &str = ".oss.test";
+pub(crate) const VIRTUAL_HOST: &str = ".oss-cn-hangzhou.aliyuncs.com";
 
 struct Refusal {
     status: StatusCode,
@@ -241,8 +243,14 @@ fn refused(refusal: Refusal) -> Reply {
     Reply {
         status,
         content_type: "application/xml",
-        body,
+        // A response to HEAD has no body.
+        headers: vec![
+            ("x-oss-ec", ec.to_owned()),
+            ("x-oss-err", STANDARD.encode(&body)),
+        ],
+        body: body.into(),
         rejection: Some(code.to_owned()),
+        ..Reply::default()
     }
 }
 
@@ -258,7 +266,8 @@ fn iso_date(text: &str) -> Option<DateTime<Utc>> {
         .map(|at| at.and_utc())
 }
 
-fn xml(text: &str) -> String {
+/// Escapes text for XML.
+pub(crate) fn xml(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

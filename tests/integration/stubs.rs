@@ -3,6 +3,7 @@
 //! A stub lives in a task of the test's runtime, so blocking calls in such a test must run on another thread.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -65,24 +66,55 @@ impl Request {
 }
 
 /// What a stub answers.
+#[derive(Default)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) content_type: &'static str,
-    pub(crate) body: String,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Bytes,
     /// The reason for a refusal; nothing when the request was accepted.
     pub(crate) rejection: Option<String>,
 }
 
 impl Reply {
     /// Makes the answer to a request that was accepted.
-    pub(crate) fn accepted(content_type: &'static str, body: String) -> Self {
+    pub(crate) fn accepted(content_type: &'static str, body: impl Into<Bytes>) -> Self {
         Self {
-            status: StatusCode::OK,
             content_type,
-            body,
-            rejection: None,
+            body: body.into(),
+            ..Self::default()
         }
     }
+
+    /// Makes the answer to a request for an object: the range that was requested, or all of it.
+    pub(crate) fn object(request: &Request, content: &Bytes) -> Self {
+        let mut reply = Self::accepted("application/octet-stream", content.clone());
+        reply.headers = vec![
+            ("accept-ranges", "bytes".to_owned()),
+            ("etag", ETAG.to_owned()),
+            ("last-modified", "Tue, 21 May 2024 10:39:29 GMT".to_owned()),
+        ];
+        if let Some(range) = range(request.header("range"), content.len()) {
+            reply.status = StatusCode::PARTIAL_CONTENT;
+            let (first, last) = (range.start, range.end - 1);
+            let text = format!("bytes {first}-{last}/{}", content.len());
+            reply.headers.push(("content-range", text));
+            reply.body = content.slice(range);
+        }
+        reply
+    }
+}
+
+/// Parses a `Range` of bytes: `bytes=2-5`, `bytes=2-`, `bytes=-3`.
+fn range(header: &str, length: usize) -> Option<Range<usize>> {
+    let (first, last) = header.strip_prefix("bytes=")?.split_once('-')?;
+    let range = match (first.parse().ok(), last.parse::<usize>().ok()) {
+        (Some(first), Some(last)) => first..last.saturating_add(1).min(length),
+        (Some(first), None) => first..length,
+        (None, Some(count)) => length.saturating_sub(count)..length,
+        (None, None) => return None,
+    };
+    (range.start < range.end).then_some(range)
 }
 
 /// A stub service, as a rule on a free port of the loopback address; it ends when it is dropped.
@@ -233,6 +265,9 @@ where
         if reply.status == StatusCode::TOO_MANY_REQUESTS {
             response = response.header("retry-after", RETRY_AFTER);
         }
+        for (name, value) in &reply.headers {
+            response = response.header(*name, value);
+        }
         response
             .header("content-type", reply.content_type)
             .header("x-oss-request-id", REQUEST_ID)
@@ -241,7 +276,9 @@ where
             .map_err(std::io::Error::other)
     });
     // A client that disconnects is not an error of the stub.
+    // As the services spell them, which JindoSDK depends on.
     let _ = http1::Builder::new()
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
@@ -262,6 +299,9 @@ const LIMIT: usize = 1 << 20;
 
 /// The `Retry-After` of a stub that throttles, in seconds.
 pub(crate) const RETRY_AFTER: u64 = 120;
+
+/// The `ETag` of every object.
+pub(crate) const ETAG: &str = "\"5B3C1A2E053D763E1B002CC607C5A0FE\"";
 
 pub(crate) const REQUEST_ID: &str = "64A1B2C3D4E5F60718293A4B";
 

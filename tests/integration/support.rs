@@ -394,13 +394,26 @@ impl Process {
 
     /// Writes a line to its standard input, and returns the next line that it prints.
     pub(crate) fn ask(&mut self, question: &str) -> String {
-        self.tell(question);
+        self.answer(Some(question), RESPONSE_DEADLINE)
+            .unwrap_or_else(|error| panic!("`{question}`: {error}"))
+    }
+
+    /// Returns the next line that it prints in time, after a question if there is one.
+    pub(crate) fn answer(
+        &mut self,
+        question: Option<&str>,
+        deadline: Duration,
+    ) -> Result<String, String> {
+        if let (Some(question), Some(stdin)) = (question, &mut self.stdin) {
+            // One that has ended prints no line.
+            let _ = writeln!(stdin, "{question}");
+        }
         let index = self.responses;
         self.responses += 1;
-        let response = self
+        let answer = self
             .stdout
-            .wait_for(RESPONSE_DEADLINE, |lines| lines.get(index).cloned());
-        response.unwrap_or_else(|| panic!("no response to `{question}`; {}", self.stderr()))
+            .wait_for(deadline, |lines| lines.get(index).cloned());
+        answer.ok_or_else(|| format!("no answer; {}", self.stderr()))
     }
 
     /// Returns the lines of its standard output so far.

@@ -32,6 +32,10 @@ pub(crate) enum Language {
         )
     )]
     Kubernetes,
+    /// Python with the clients of the matrix that are large.
+    PythonMatrix,
+    NodeMatrix,
+    JavaMatrix,
 }
 
 impl Language {
@@ -41,14 +45,14 @@ impl Language {
     pub(crate) fn program(self, program: &str, home: &Path) -> Option<Command> {
         let prepared = self.prepared()?;
         let mut command = match self {
-            Self::Python => {
+            Self::Python | Self::PythonMatrix => {
                 let mut python = Command::new(prepared.join("venv/bin/python"));
                 python
                     .arg("-B")
                     .arg(self.sources().join(program).with_extension("py"));
                 python
             }
-            Self::Node => {
+            Self::Node | Self::NodeMatrix => {
                 let mut node = Command::new("node");
                 node.arg(self.sources().join(program).with_extension("js"));
                 node
@@ -67,12 +71,20 @@ impl Language {
                     .arg(capitalized(program));
                 java
             }
+            // Its sources are in the home.
+            Self::JavaMatrix => {
+                let class_path = format!("{}/libraries/*:.", prepared.display());
+                let script = "javac -classpath \"$0\" *.java && exec java -classpath \"$0\" \"$@\"";
+                let mut java = Command::new("sh");
+                java.args(["-c", script, &class_path, &capitalized(program)]);
+                java
+            }
         };
         command
             .env_clear()
             .env("HOME", home)
             .envs(environment("PATH").map(|path| ("PATH", path)));
-        if matches!(self, Self::Node) {
+        if matches!(self, Self::Node | Self::NodeMatrix) {
             command.env("NODE_PATH", prepared.join("node_modules"));
         }
         Some(command)
@@ -84,7 +96,7 @@ impl Language {
     }
 
     fn prepared(self) -> Option<PathBuf> {
-        static PREPARED: [OnceLock<Option<PathBuf>>; 5] = [const { OnceLock::new() }; 5];
+        static PREPARED: [OnceLock<Option<PathBuf>>; 8] = [const { OnceLock::new() }; 8];
         PREPARED[self as usize]
             .get_or_init(|| self.prepare())
             .clone()
@@ -101,7 +113,7 @@ impl Language {
             return None;
         };
 
-        let clients = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
+        let clients = installed();
         fs::create_dir_all(&clients).expect("the target directory is writable");
         // Other test processes may install it too; the lock is released with the file, even if this process is killed.
         let lock =
@@ -122,7 +134,7 @@ impl Language {
 
     fn install(self, prepared: &Path) {
         match self {
-            Self::Python => {
+            Self::Python | Self::PythonMatrix => {
                 let venv = prepared.join("venv");
                 run(Command::new("python3").args(["-m", "venv"]).arg(&venv));
                 run(Command::new(venv.join("bin/python"))
@@ -138,7 +150,7 @@ impl Language {
                     ])
                     .arg(self.sources().join("requirements.txt")));
             }
-            Self::Node => {
+            Self::Node | Self::NodeMatrix => {
                 self.copy_inputs(prepared);
                 run(Command::new("npm")
                     .args(["ci", "--ignore-scripts"])
@@ -150,11 +162,11 @@ impl Language {
             Self::Kubernetes => self.go_build(prepared, &["-gcflags=all=-N -l", "."]),
             Self::Java => {
                 self.copy_inputs(prepared);
-                let goals = ["compile", "dependency:copy-dependencies"];
-                run(Command::new("mvn")
-                    .args(["-q", "-B"])
-                    .args(goals)
-                    .current_dir(prepared));
+                run(maven(prepared).args(["compile", "dependency:copy-dependencies"]));
+            }
+            Self::JavaMatrix => {
+                self.copy_inputs(prepared);
+                run(maven(prepared).arg("dependency:copy-dependencies"));
             }
         }
     }
@@ -192,9 +204,10 @@ impl Language {
     }
 
     fn sources(self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/clients")
-            .join(self.name())
+        match self {
+            Self::PythonMatrix | Self::NodeMatrix | Self::JavaMatrix => matrix(),
+            _ => sources().join(self.name()),
+        }
     }
 
     fn name(self) -> &'static str {
@@ -204,27 +217,58 @@ impl Language {
             Self::Go => "go",
             Self::Java => "java",
             Self::Kubernetes => "kubernetes",
+            Self::PythonMatrix => "python-matrix",
+            Self::NodeMatrix => "node-matrix",
+            Self::JavaMatrix => "java-matrix",
         }
     }
 
     fn tools(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Python => &[("python3", "--version")],
-            Self::Node => &[("node", "--version"), ("npm", "--version")],
+            Self::Python | Self::PythonMatrix => &[("python3", "--version")],
+            Self::Node | Self::NodeMatrix => &[("node", "--version"), ("npm", "--version")],
             Self::Go | Self::Kubernetes => &[("go", "version")],
-            Self::Java => &[("java", "-version"), ("mvn", "-version")],
+            Self::Java | Self::JavaMatrix => &[("java", "-version"), ("mvn", "-version")],
         }
     }
 
     fn inputs(self) -> &'static [&'static str] {
         match self {
-            Self::Python => &["requirements.txt"],
-            Self::Node => &["package.json", "package-lock.json"],
+            Self::Python | Self::PythonMatrix => &["requirements.txt"],
+            Self::Node | Self::NodeMatrix => &["package.json", "package-lock.json"],
             Self::Go => &["go.mod", "go.sum", "follow/main.go", "readers/main.go"],
             Self::Java => &["pom.xml", "src/main/java/Follow.java"],
             Self::Kubernetes => &["go.mod", "go.sum", "judge.go", "main.go", "manifests.go"],
+            Self::JavaMatrix => &["pom.xml"],
         }
     }
+}
+
+/// Returns the directory of the matrix of clients.
+pub(crate) fn matrix() -> PathBuf {
+    sources().join("matrix")
+}
+
+/// Returns the directory of the programs and of the versions of their packages.
+fn sources() -> PathBuf {
+    copy().unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients"))
+}
+
+/// Returns the directory in which packages are installed.
+pub(crate) fn installed() -> PathBuf {
+    let target = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("clients");
+    copy().map_or_else(target, |copy| copy.join("installed"))
+}
+
+/// Returns the copy of the sources, with other versions, that `tests/clients/matrix/newest` makes.
+fn copy() -> Option<PathBuf> {
+    environment("CLIENTS_DIRECTORY").map(PathBuf::from)
+}
+
+fn maven(directory: &Path) -> Command {
+    let mut maven = Command::new("mvn");
+    maven.args(["-q", "-B"]).current_dir(directory);
+    maven
 }
 
 /// Returns the command of a tool; `None` if it is not installed.

@@ -85,7 +85,8 @@ fn reject_secrets_in_url(request: &Request) -> Reply {
     Reply {
         status: StatusCode::SERVICE_UNAVAILABLE,
         content_type: "application/json",
-        body: "{}".to_owned(),
+        body: "{}".into(),
         rejection: has_secret.then_some(target),
+        ..Reply::default()
     }
 }

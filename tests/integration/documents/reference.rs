@@ -12,6 +12,7 @@ use ram_sidecar::sandbox::FAULTS;
 use ram_sidecar::server::codes::REFUSAL_CODES;
 use ram_sidecar::server::data::{CONTAINER_PREFIX, PREFIX};
 
+use crate::clients::matrix;
 use crate::http;
 use crate::support::{Daemon, environment, run_command};
 
@@ -24,6 +25,7 @@ fn reference_is_what_the_program_generates() {
         ("errors", errors()),
         ("faults", faults()),
         ("http", http()),
+        ("clients", matrix::page()),
     ] {
         let name = format!("docs/src/reference/{name}.md");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);

@@ -19,7 +19,7 @@ use crate::toolchains::{Language, tool};
 use crate::{stub_odps, stub_oss, stub_s3};
 
 /// Runs what a command would run, below `exec`, with its environment.
-fn below(settings: &[&str], command: &Command) -> Command {
+pub(crate) fn below(settings: &[&str], command: &Command) -> Command {
     let mut exec = Command::new(EXECUTABLE);
     exec.arg("exec").args(settings).arg("--");
     exec.arg(command.get_program()).args(command.get_args());

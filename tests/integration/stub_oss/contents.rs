@@ -84,7 +84,7 @@ impl Target {
             return Err(not_found("NoSuchKey", message, "0026-00000001"));
         }
         let text = text(&self.bucket, &self.key);
-        Ok(Reply::accepted("application/octet-stream", text))
+        Ok(Reply::object(request, &text.into()))
     }
 }
 
@@ -115,7 +115,8 @@ fn list(bucket: &str, keys: &[&str], request: &Request) -> Reply {
     };
     let mut body = format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult><Name>{bucket}</Name>\
-         <MaxKeys>{page_size}</MaxKeys><EncodingType>{encoding}</EncodingType><IsTruncated>{is_truncated}</IsTruncated>",
+         <MaxKeys>{page_size}</MaxKeys><KeyCount>{}</KeyCount><EncodingType>{encoding}</EncodingType><IsTruncated>{is_truncated}</IsTruncated>",
+        page.len()
     );
     if let Some(last) = page.last().filter(|_| is_truncated) {
         write!(body, "<{to}>{}</{to}>", written(last)).expect("a String takes any text");

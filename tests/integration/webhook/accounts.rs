@@ -228,8 +228,8 @@ async fn the_api_server_is_called_directly_despite_proxy_variables() {
     let proxy = Stub::start(|request| Reply {
         status: StatusCode::FORBIDDEN,
         content_type: "text/plain",
-        body: String::new(),
         rejection: Some(format!("{:?} was requested", request.authority)),
+        ..Reply::default()
     });
     let url = proxy.endpoint();
     let names = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
