@@ -2,29 +2,43 @@
 
 use serde_json::{Value, json};
 
-use super::Error;
 use super::edit::Edit;
 use super::json::{has_named, objects, text_of};
-use super::volumes::{CREDENTIALS, CREDENTIALS_PATH};
+use super::sidecar::METADATA;
+use super::volumes::{CONTAINER_TOKEN, CONTAINER_TOKEN_PATH, CREDENTIALS, CREDENTIALS_PATH};
+use super::{Error, Metadata, Spec};
 
 /// Configures the container at a path to use the sidecar, and returns warnings. Existing values stay unchanged.
 ///
-/// With `has_metadata` the sidecar has the address of the ECS metadata service, so SDKs may use that service. `read_only`
-/// names the volumes in which no directory can be created.
+/// `read_only` names the volumes in which no directory can be created.
 pub(super) fn configure(
     edit: &mut Edit,
     path: &str,
-    has_metadata: bool,
+    spec: &Spec,
     read_only: &[String],
 ) -> Result<Vec<String>, Error> {
     let mut warnings = Vec::new();
-    let variables = variables(edit.at(path), has_metadata, &mut warnings);
-    let mount = mount(edit.at(path), read_only, &mut warnings);
+    let container = edit.at(path);
+    warn_of_others(container, spec, &mut warnings);
+    let token = spec.container.then(|| {
+        let volume = (CONTAINER_TOKEN, CONTAINER_TOKEN_PATH);
+        mount(container, volume, "token", read_only, &mut warnings)
+    });
+    let token = token.flatten();
+    let variables = variables(container, spec, token.is_some(), &mut warnings);
+    let volume = (CREDENTIALS, CREDENTIALS_PATH);
+    let file = mount(
+        container,
+        volume,
+        "credentials file",
+        read_only,
+        &mut warnings,
+    );
     for variable in variables {
         edit.append(&format!("{path}/env"), &variable)?;
     }
-    if let Some(mount) = mount {
-        edit.append(&format!("{path}/volumeMounts"), &mount)?;
+    for mount in file.iter().chain(&token) {
+        edit.append(&format!("{path}/volumeMounts"), mount)?;
     }
     let name = text_of(edit.at(path), "name");
     let warnings = warnings
@@ -47,37 +61,85 @@ pub(super) fn read_only(pod: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Returns the variables to add to a container.
-fn variables(container: &Value, has_metadata: bool, warnings: &mut Vec<String>) -> Vec<Value> {
+/// Warns of what a container sets that leads its clients elsewhere.
+fn warn_of_others(container: &Value, spec: &Spec, warnings: &mut Vec<String>) {
     if objects(container, "envFrom").next().is_some() {
         warnings.push("has envFrom: the sidecar's variables override it, but SDKs prefer an AccessKey from it to the sidecar's credentials".to_owned());
     }
+    let set = |names: &[&str]| {
+        let set = names.iter().copied();
+        let set: Vec<&str> = set
+            .filter(|name| has_named(container, "env", name))
+            .collect();
+        (!set.is_empty()).then(|| set.join(", "))
+    };
+    let by_aws: &[&str] = if spec.container {
+        PREFERRED_BY_AWS
+    } else {
+        &[]
+    };
+    for names in [PREFERRED_BY_SDKS, by_aws] {
+        if let Some(set) = set(names) {
+            warnings.push(format!("sets {set}, which SDKs prefer to the sidecar's credentials: remove unintended variables"));
+        }
+    }
+    if let Some(set) = set(&["HTTP_PROXY", "http_proxy"]) {
+        warnings.push(format!("sets {set}: Python's SDKs send their requests for credentials to that proxy, whatever NO_PROXY says, and it sees the credentials: remove it, HTTPS_PROXY may stay"));
+    }
+}
+
+/// Returns the variables to add to a container; `has_token` says whether it mounts the token for AWS SDKs.
+fn variables(
+    container: &Value,
+    spec: &Spec,
+    has_token: bool,
+    warnings: &mut Vec<String>,
+) -> Vec<Value> {
     let has = |name: &str| has_named(container, "env", name);
-    let preferred: Vec<&str> = PREFERRED_BY_SDKS
-        .iter()
-        .copied()
-        .filter(|name| has(name))
-        .collect();
-    if !preferred.is_empty() {
-        warnings.push(format!(
-            "sets {}, which SDKs prefer to the sidecar's credentials: remove unintended variables",
-            preferred.join(", ")
-        ));
+    let mut variables = Vec::new();
+    let mut set = |name: &str, value: String| {
+        variables.push(json!({ "name": name, "value": value }));
+    };
+    let uri = |dialect: &str| format!("http://127.0.0.1:7002/api/v1/{dialect}/$({POD_UID})");
+    set("ALIBABA_CLOUD_CREDENTIALS_URI", uri("credentials"));
+    if spec.container {
+        set("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri("container"));
+        if has_token {
+            set(
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+                format!("{CONTAINER_TOKEN_PATH}/token"),
+            );
+        }
+        // Source: OSS rejects the checksums that AWS SDKs append to a body by default.
+        for name in [
+            "AWS_REQUEST_CHECKSUM_CALCULATION",
+            "AWS_RESPONSE_CHECKSUM_VALIDATION",
+        ] {
+            set(name, "when_required".to_owned());
+        }
+    }
+    match spec.metadata {
+        // Otherwise the SDKs' default chains request the node's role first.
+        None => set(NO_METADATA, "true".to_owned()),
+        Some(metadata) => {
+            if metadata == Metadata::Loopback {
+                set(
+                    "ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT",
+                    format!("http://{METADATA}"),
+                );
+            }
+            if has(NO_METADATA) {
+                // With this variable, SDKs refuse to use ecs_ram_role.
+                warnings.push(format!(
+                    "sets {NO_METADATA}, which stops SDKs from using the metadata service: remove it"
+                ));
+            }
+        }
     }
     // Kubernetes expands $(…) only with variables that are defined earlier.
-    let mut variables = vec![
-        json!({ "name": POD_UID, "valueFrom": { "fieldRef": { "fieldPath": "metadata.uid" } } }),
-        json!({ "name": "ALIBABA_CLOUD_CREDENTIALS_URI", "value": format!("http://127.0.0.1:7002/api/v1/credentials/$({POD_UID})") }),
-    ];
-    if !has_metadata {
-        // Otherwise the SDKs' default chains request the node's role first.
-        variables.push(json!({ "name": NO_METADATA, "value": "true" }));
-    } else if has(NO_METADATA) {
-        // With this variable, SDKs refuse to use ecs_ram_role.
-        warnings.push(format!(
-            "sets {NO_METADATA}, which stops SDKs from using the metadata service: remove it"
-        ));
-    }
+    let uid =
+        json!({ "name": POD_UID, "valueFrom": { "fieldRef": { "fieldPath": "metadata.uid" } } });
+    variables.insert(0, uid);
     let (already_set, added): (Vec<Value>, Vec<Value>) = variables
         .into_iter()
         .partition(|variable| has(text_of(variable, "name")));
@@ -89,8 +151,14 @@ fn variables(container: &Value, has_metadata: bool, warnings: &mut Vec<String>) 
     added
 }
 
-/// Returns the mount of the credentials file, if it can be added to a container.
-fn mount(container: &Value, read_only: &[String], warnings: &mut Vec<String>) -> Option<Value> {
+/// Returns the mount of a volume, which has `what`, at its path, if it can be added to a container.
+fn mount(
+    container: &Value,
+    (volume, at): (&str, &str),
+    what: &str,
+    read_only: &[String],
+    warnings: &mut Vec<String>,
+) -> Option<Value> {
     let is_within = |inner: &str, outer: &str| {
         let rest = inner.strip_prefix(outer);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -98,27 +166,29 @@ fn mount(container: &Value, read_only: &[String], warnings: &mut Vec<String>) ->
     let mut outer = None;
     for mount in objects(container, "volumeMounts") {
         let path = text_of(mount, "mountPath").trim_end_matches('/');
-        if is_within(path, CREDENTIALS_PATH) {
+        if is_within(path, at) {
             warnings.push(format!("already has a mount at {path}: unchanged"));
             return None;
         }
-        if !is_within(CREDENTIALS_PATH, path) {
+        if !is_within(at, path) {
             continue;
         }
         // A mount point is a directory, which cannot be created in a read-only volume.
-        let volume = text_of(mount, "name");
-        if mount["readOnly"] == Value::Bool(true) || read_only.iter().any(|name| name == volume) {
-            warnings.push(format!("gets no credentials file, because {CREDENTIALS_PATH} is inside its read-only mount {path}"));
+        let mounted = text_of(mount, "name");
+        if mount["readOnly"] == Value::Bool(true) || read_only.iter().any(|name| name == mounted) {
+            warnings.push(format!(
+                "gets no {what}, because {at} is inside its read-only mount {path}"
+            ));
             return None;
         }
         outer = Some(path);
     }
     if let Some(path) = outer {
         warnings.push(format!(
-            "mounts {path}: an empty directory is created in that volume for {CREDENTIALS_PATH}"
+            "mounts {path}: an empty directory is created in that volume for {at}"
         ));
     }
-    Some(json!({ "name": CREDENTIALS, "mountPath": CREDENTIALS_PATH, "readOnly": true }))
+    Some(json!({ "name": volume, "mountPath": at, "readOnly": true }))
 }
 
 /// Kinds of volumes that are always mounted read-only.
@@ -135,4 +205,12 @@ const PREFERRED_BY_SDKS: &[&str] = &[
     "ALIBABA_CLOUD_ROLE_ARN",
     "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
     "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+];
+
+/// Variables that AWS SDKs prefer to container credentials.
+const PREFERRED_BY_AWS: &[&str] = &[
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 ];

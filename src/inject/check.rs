@@ -9,7 +9,7 @@ use crate::identity::CredentialsUri;
 use super::field::Field;
 use super::json::{MAX_LINE_SIZE, single_line};
 use super::request::{Given, Request};
-use super::spec::{Identity, Mode, Spec};
+use super::spec::{Identity, Metadata, Mode, Spec};
 use super::values::{identity, image, role_or_name, secret_name, setting, token_expiration};
 
 impl Request {
@@ -70,7 +70,8 @@ impl<'a> Checker<'a> {
         });
         let image = self.value(Field::Image, image);
         let classic = self.flag(Field::Classic);
-        let metadata = self.flag(Field::Metadata);
+        let container = self.flag(Field::Container);
+        let metadata = self.metadata();
         let region = self.value(Field::Region, parse::region);
         let vpc = self.flag(Field::Vpc);
         let duration = self.value(Field::Duration, parse::role_duration);
@@ -83,14 +84,15 @@ impl<'a> Checker<'a> {
         if vpc && self.request.get(Field::Region).is_none() {
             self.conflict("a VPC endpoint belongs to a region: set --region");
         }
-        if metadata && identity == Some(Identity::EcsRamRole) {
-            self.conflict("a pod whose identity is ecs_ram_role cannot get the address of the ECS metadata service, because the sidecar would send its own requests to itself: remove --metadata, or choose another identity");
+        if metadata == Some(Metadata::Address) && identity == Some(Identity::EcsRamRole) {
+            self.conflict("a pod whose identity is ecs_ram_role cannot get the address of the ECS metadata service, because the sidecar would send its own requests to itself: remove --metadata-address, or choose another identity");
         }
         Some(Spec {
             role,
             identity: identity?,
             image: image.unwrap_or_else(|| IMAGE.to_owned()),
             mode: if classic { Mode::Classic } else { Mode::Native },
+            container,
             metadata,
             region,
             vpc,
@@ -194,6 +196,15 @@ impl<'a> Checker<'a> {
                 "{places} are settings of different identities: choose one with --identity"
             ));
         }
+    }
+
+    /// The address takes precedence: tools that know the variable find the dialect there by default.
+    fn metadata(&mut self) -> Option<Metadata> {
+        let loopback = self.flag(Field::Metadata);
+        let address = self.flag(Field::MetadataAddress);
+        address
+            .then_some(Metadata::Address)
+            .or(loopback.then_some(Metadata::Loopback))
     }
 
     fn flag(&mut self, field: Field) -> bool {

@@ -11,8 +11,12 @@ pub enum Field {
     Image,
     /// Whether the sidecar is an ordinary container.
     Classic,
-    /// Whether the pod gets the address of the ECS metadata service.
+    /// Whether AWS SDKs are served too.
+    Container,
+    /// Whether the ECS metadata dialect is served on loopback.
     Metadata,
+    /// Whether the pod gets the address of the ECS metadata service.
+    MetadataAddress,
     /// The OIDC provider (RRSA).
     OidcProviderArn,
     /// The account of a role that is given by its name.
@@ -84,8 +88,12 @@ pub const FIELDS: &[FieldNames] = &[
         help: "The image of the sidecar; by default ram-sidecar and this version" },
     FieldNames { field: Field::Classic, flag: Some("classic"), value: None, annotation: Some("ram-sidecar/classic"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "An ordinary container instead of a native sidecar, for Kubernetes before 1.29" },
+    FieldNames { field: Field::Container, flag: Some("container"), value: None, annotation: Some("ram-sidecar/container"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "Serve AWS SDKs too, for the S3-compatible interface of OSS, and give them the file with a token that some require" },
     FieldNames { field: Field::Metadata, flag: Some("metadata"), value: None, annotation: Some("ram-sidecar/metadata"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
-        help: "Give the pod 100.100.100.200, the ECS metadata service's address, for tools that use no other source; the pod needs the privileged Pod Security level" },
+        help: "Serve the ECS metadata dialect on loopback too, for tools that know ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT, such as opendal" },
+    FieldNames { field: Field::MetadataAddress, flag: Some("metadata-address"), value: None, annotation: Some("ram-sidecar/metadata-address"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "Serve it at 100.100.100.200, the ECS metadata service's address, for tools that know no other; the pod needs the privileged Pod Security level" },
     FieldNames { field: Field::Region, flag: Some("region"), value: Some("REGION"), annotation: None, ack_annotation: None, accepted_from: AcceptedFrom::Neither,
         help: "The region whose STS endpoint to use, such as cn-hangzhou" },
     FieldNames { field: Field::Vpc, flag: Some("vpc"), value: None, annotation: None, ack_annotation: None, accepted_from: AcceptedFrom::Neither,

@@ -6,7 +6,8 @@ use super::edit::Edit;
 use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS};
 use super::json::{has_container, has_named, objects, text_of};
 use super::sidecar::ADDRESS;
-use super::{Error, Mode, Spec, app_container, messages, resources, sidecar, volumes};
+use super::{Error, Metadata, Mode, Spec};
+use super::{app_container, messages, resources, sidecar, volumes};
 
 /// Adds the sidecar to a pod; returns the summary and the warnings.
 pub(super) fn run(edit: &mut Edit, spec: &Spec) -> Result<(String, Vec<String>), Error> {
@@ -19,7 +20,7 @@ pub(super) fn run(edit: &mut Edit, spec: &Spec) -> Result<(String, Vec<String>),
     let summary = injection.configure_containers()?;
     injection.add_volumes()?;
     injection.add_containers()?;
-    if spec.metadata {
+    if spec.metadata == Some(Metadata::Address) {
         injection.allow_port_80()?;
     }
     let Injection { edit, warnings, .. } = injection;
@@ -53,8 +54,7 @@ impl Injection<'_> {
                     continue;
                 }
                 let path = format!("/spec/{list}/{index}");
-                let warnings =
-                    app_container::configure(self.edit, &path, self.spec.metadata, &read_only);
+                let warnings = app_container::configure(self.edit, &path, self.spec, &read_only);
                 self.warnings
                     .extend(warnings.map_err(|error| Error::Container {
                         name: name.clone(),
@@ -76,7 +76,7 @@ impl Injection<'_> {
     }
 
     fn add_volumes(&mut self) -> Result<(), Error> {
-        for (volume, _) in volumes::volumes(self.spec) {
+        for volume in volumes::all(self.spec) {
             let name = text_of(&volume, "name");
             let existing = objects(&self.edit.pod["spec"], "volumes")
                 .find(|existing| text_of(existing, "name") == name)
@@ -107,7 +107,7 @@ impl Injection<'_> {
             Mode::Native => self.edit.prepend("/spec/initContainers", &sidecar)?,
             Mode::Classic => self.edit.append("/spec/containers", &sidecar)?,
         }
-        if self.spec.metadata {
+        if self.spec.metadata == Some(Metadata::Address) {
             let address = sidecar::address(self.spec, resources);
             self.edit.prepend("/spec/initContainers", &address)?;
         }
@@ -141,8 +141,12 @@ fn check(pod: &Value, spec: &Spec) -> Result<(), Error> {
     if os.iter().any(|os| *os == "windows") {
         return Err(Error::Windows);
     }
-    if spec.metadata && messages::uses_host_network(pod) {
-        return Err(Error::HostNetwork);
+    if messages::uses_host_network(pod) {
+        match spec.metadata {
+            Some(Metadata::Address) => return Err(Error::NodeAddress),
+            Some(Metadata::Loopback) => return Err(Error::NodeLoopback),
+            None => {}
+        }
     }
     for list in CONTAINER_LISTS {
         match &pod_spec[list] {
@@ -155,7 +159,7 @@ fn check(pod: &Value, spec: &Spec) -> Result<(), Error> {
     if objects(pod_spec, CONTAINERS).next().is_none() {
         return Err(Error::NoContainer);
     }
-    if spec.metadata && has_container(pod, ADDRESS) {
+    if spec.metadata == Some(Metadata::Address) && has_container(pod, ADDRESS) {
         return Err(Error::AddressContainer);
     }
     Ok(())

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::json::{INIT_CONTAINERS, has_container, objects, text_of};
 use super::sidecar::{ADDRESS, NAME};
-use super::spec::{Identity, Mode, Spec};
+use super::spec::{Identity, Metadata, Mode, Spec};
 
 /// Reports that a pod already has the sidecar.
 pub(super) fn already_injected() -> String {
@@ -35,8 +35,10 @@ pub(super) fn summary(spec: &Spec, configured: &[String]) -> String {
 /// Warns of what the pod now requires of its cluster, and of what its owner has to do.
 pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
     let mut warnings = Vec::new();
-    if spec.metadata {
-        warnings.push(format!("needs a namespace with the privileged Pod Security level, because {ADDRESS} has the capability NET_ADMIN"));
+    match spec.metadata {
+        Some(Metadata::Address) => warnings.push(format!("needs a namespace with the privileged Pod Security level, because {ADDRESS} has the capability NET_ADMIN")),
+        Some(Metadata::Loopback) => warnings.push("lets SDKs use the ECS metadata service: where the node has a role, their default chains prefer it to the sidecar's credentials".to_owned()),
+        None => {}
     }
     if uses_host_network(pod) {
         warnings.push(

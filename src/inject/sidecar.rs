@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::time::duration;
 
-use super::spec::{Identity, Mode, Spec};
+use super::spec::{Identity, Metadata, Mode, Spec};
 use super::volumes::{ACCESS_KEY_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, volumes};
 
 /// Renders the sidecar. `grace` is the pod's grace period for shutdown, in seconds.
@@ -128,8 +128,16 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
     if let Some(duration) = spec.duration {
         settings.push(("RAM_SIDECAR_DURATION", duration::format(duration)));
     }
-    if spec.metadata {
-        settings.push(("RAM_SIDECAR_METADATA_LISTEN", text("100.100.100.200:80")));
+    if spec.container {
+        settings.push(("RAM_SIDECAR_CONTAINER", text("true")));
+    }
+    let metadata = match spec.metadata {
+        Some(Metadata::Loopback) => Some(METADATA),
+        Some(Metadata::Address) => Some("100.100.100.200:80"),
+        None => None,
+    };
+    if let Some(address) = metadata {
+        settings.push(("RAM_SIDECAR_METADATA_LISTEN", text(address)));
     }
     if spec.mode == Mode::Classic {
         // All containers get SIGTERM at once, and the application's last upload still needs credentials.
@@ -176,6 +184,9 @@ fn security_context() -> Value {
         "seccompProfile": { "type": "RuntimeDefault" },
     })
 }
+
+/// Where the ECS metadata dialect is served on loopback.
+pub(super) const METADATA: &str = "127.0.0.1:7004";
 
 /// The name of the sidecar.
 pub(super) const NAME: &str = "ram-sidecar";

@@ -15,8 +15,10 @@ pub struct Spec {
     pub image: String,
     /// The kind of the sidecar's container.
     pub mode: Mode,
-    /// Whether the pod gets the address of the ECS metadata service.
-    pub metadata: bool,
+    /// Whether AWS SDKs are served too.
+    pub container: bool,
+    /// Where the ECS metadata dialect is served, if it is.
+    pub metadata: Option<Metadata>,
     /// The region whose STS is used.
     pub region: Option<String>,
     /// Whether STS is called inside the region's VPCs.
@@ -55,6 +57,15 @@ pub enum Identity {
     },
     /// The embedded STS: credentials for tests, which no service accepts.
     Sandbox,
+}
+
+/// Where the ECS metadata dialect is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metadata {
+    /// On loopback, at the address that a variable names.
+    Loopback,
+    /// At 100.100.100.200, which the pod then has.
+    Address,
 }
 
 /// The kind of the sidecar's container.

@@ -189,7 +189,11 @@ fn containers_are_skipped_and_selected_by_name_and_skipping_takes_precedence() {
 #[test]
 fn pods_that_cannot_have_the_sidecar_are_rejected_with_the_reason() {
     let spec = rrsa().check().unwrap();
-    let metadata = request(&[(Field::Metadata, "true")])
+    let metadata = request(&[(Field::MetadataAddress, "true")])
+        .or(&rrsa())
+        .check()
+        .unwrap();
+    let loopback = request(&[(Field::Metadata, "true")])
         .or(&rrsa())
         .check()
         .unwrap();
@@ -240,6 +244,11 @@ fn pods_that_cannot_have_the_sidecar_are_rejected_with_the_reason() {
             json!({ "containers": [{}], "hostNetwork": true }),
             &metadata,
             "with hostNetwork the whole node would lose",
+        ),
+        (
+            json!({ "containers": [{}], "hostNetwork": true }),
+            &loopback,
+            "with hostNetwork every program of the node",
         ),
         (
             json!({ "containers": [{ "name": "ram-sidecar-address" }] }),

@@ -113,9 +113,13 @@ const RESERVED: &[(&str, &str)] = &[
     ("ALIBABA_CLOUD_ACCESS_KEY_ID_FILE", "use --secret"),
     ("ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "use --secret"),
     ("POD_NAME", "remove it"),
+    ("RAM_SIDECAR_CONTAINER", "use --container"),
     ("RAM_SIDECAR_DURATION", "use --duration"),
     ("RAM_SIDECAR_IDENTITY", "use --identity"),
     ("RAM_SIDECAR_KEY", "remove it"),
     ("RAM_SIDECAR_LISTEN", "remove it"),
-    ("RAM_SIDECAR_METADATA_LISTEN", "use --metadata"),
+    (
+        "RAM_SIDECAR_METADATA_LISTEN",
+        "use --metadata or --metadata-address",
+    ),
 ];

@@ -5,6 +5,17 @@ use serde_json::{Value, json};
 use super::json::{objects, text_of};
 use super::spec::{Identity, Spec};
 
+/// Renders all volumes that a pod gets.
+pub(super) fn all(spec: &Spec) -> Vec<Value> {
+    let volumes = volumes(spec).into_iter().map(|(volume, _)| volume);
+    // The kubelet writes it, so that it is there before any container starts, whatever happens to the sidecar.
+    let token = spec.container.then(|| {
+        let uid = json!({ "path": "token", "fieldRef": { "fieldPath": "metadata.uid" } });
+        json!({ "name": CONTAINER_TOKEN, "downwardAPI": { "items": [uid] } })
+    });
+    volumes.chain(token).collect()
+}
+
 /// Renders the volumes of the sidecar, each with the sidecar's mount of it. The application mounts one of them too.
 pub(super) fn volumes(spec: &Spec) -> Vec<(Value, Value)> {
     let in_memory = |name: &str, path: &str| {
@@ -55,6 +66,12 @@ pub(super) const CREDENTIALS: &str = "ram-sidecar-credentials";
 
 /// Source: PAI mounts credentials at the same path.
 pub(super) const CREDENTIALS_PATH: &str = "/mnt/.alibabacloud";
+
+/// The volume with the token that AWS SDKs send: the pod's UID, without a line break, which every user may read.
+pub(super) const CONTAINER_TOKEN: &str = "ram-sidecar-container-token";
+
+/// Where the application mounts that volume.
+pub(super) const CONTAINER_TOKEN_PATH: &str = "/var/run/secrets/ram-sidecar-container";
 
 /// The volume with the saved state, which survives a restart of the sidecar.
 const STATE: &str = "ram-sidecar-state";

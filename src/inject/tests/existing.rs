@@ -123,6 +123,16 @@ fn variables_and_proxies_that_take_precedence_are_reported() {
         warnings[0].contains("SDKs prefer an AccessKey from it"),
         "{warnings:?}"
     );
+    let (_, warnings) = with(
+        &json!({"env": [{"name": "http_proxy", "value": "http://p:1"}, {"name": "HTTPS_PROXY", "value": "http://p:1"}]}),
+        &Value::Null,
+    );
+    assert_eq!(
+        warnings,
+        [
+            "container main sets http_proxy: Python's SDKs send their requests for credentials to that proxy, whatever NO_PROXY says, and it sees the credentials: remove it, HTTPS_PROXY may stay"
+        ]
+    );
     let (_, warnings) = with(&json!({"name": "istio-proxy"}), &Value::Null);
     assert!(warnings[0].contains("excludeOutboundPorts"), "{warnings:?}");
 }

@@ -107,11 +107,12 @@ fn the_settings_of_the_sidecar_are_a_valid_configuration() {
         &[][..],
         &[(Field::Classic, "true"), (Field::Duration, "90m")],
         &[(Field::Region, "cn-hangzhou"), (Field::Vpc, "true")],
-        &[(Field::Metadata, "true")],
+        &[(Field::Metadata, "true"), (Field::Container, "true")],
+        &[(Field::MetadataAddress, "true")],
     ];
     for identity in identities {
         for more in more {
-            if more == [(Field::Metadata, "true")] && identity[0].1 == "ecs_ram_role" {
+            if more == [(Field::MetadataAddress, "true")] && identity[0].1 == "ecs_ram_role" {
                 continue;
             }
             let fields = [&role, identity, more].concat();

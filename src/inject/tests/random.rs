@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{PROVIDER, ROLE};
-use crate::inject::{Identity, Mode, Spec};
+use crate::inject::{Identity, Metadata, Mode, Spec};
 
 /// A random number generator with a seed.
 pub(super) struct Random(pub(super) u64);
@@ -184,7 +184,12 @@ pub(super) fn spec(random: &mut Random) -> Spec {
     };
     let mut spec = super::rrsa().check().unwrap();
     assert_eq!(spec.role.as_ref().unwrap().as_str(), ROLE);
-    spec.metadata = identity != Identity::EcsRamRole && random.one_in(3);
+    spec.metadata = match random.below(4) {
+        0 if identity != Identity::EcsRamRole => Some(Metadata::Address),
+        1 => Some(Metadata::Loopback),
+        _ => None,
+    };
+    spec.container = random.one_in(3);
     spec.identity = identity;
     spec.mode = if random.one_in(2) {
         Mode::Classic

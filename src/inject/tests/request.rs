@@ -115,7 +115,7 @@ fn missing_and_conflicting_fields_are_reported() {
             &[
                 (Field::Role, ROLE),
                 (Field::Identity, "ecs_ram_role"),
-                (Field::Metadata, "true"),
+                (Field::MetadataAddress, "true"),
             ],
             &["a pod whose identity is ecs_ram_role cannot get the address"],
         ),

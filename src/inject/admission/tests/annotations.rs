@@ -70,7 +70,7 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
             .unwrap();
         token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"].clone()
     };
-    let rows: [(&str, &str, Check<'_>); 13] = [
+    let rows: [(&str, &str, Check<'_>); 15] = [
         ("ram-sidecar/role", "r", &|pod| {
             variable(pod, "ALIBABA_CLOUD_ROLE_ARN").unwrap() == "acs:ram::1:role/r"
         }),
@@ -94,7 +94,13 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
         ("ram-sidecar/classic", "true", &|pod| {
             pod["spec"]["containers"][1]["name"] == "ram-sidecar"
         }),
+        ("ram-sidecar/container", "true", &|pod| {
+            variable(pod, "RAM_SIDECAR_CONTAINER").unwrap() == "true"
+        }),
         ("ram-sidecar/metadata", "true", &|pod| {
+            variable(pod, "RAM_SIDECAR_METADATA_LISTEN").unwrap() == "127.0.0.1:7004"
+        }),
+        ("ram-sidecar/metadata-address", "true", &|pod| {
             sidecar(pod)["name"] == "ram-sidecar-address"
         }),
         ("ram-sidecar/skip-containers", "job", &|pod| {
@@ -147,7 +153,7 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
 const ACK_ROLE: &str = "pod-identity.alibabacloud.com/role-name";
 
 /// Every annotation with a valid value: whether it is accepted from a pod, and from a service account.
-const POLICY: [(&str, &str, bool, bool); 14] = [
+const POLICY: [(&str, &str, bool, bool); 16] = [
     ("ram-sidecar/role", "r", true, true),
     ("pod-identity.alibabacloud.com/role-name", "r", true, true),
     ("ram-sidecar/identity", "ecs_ram_role", true, false),
@@ -160,7 +166,9 @@ const POLICY: [(&str, &str, bool, bool); 14] = [
     ("ram-sidecar/secret", "keys", true, false),
     ("ram-sidecar/image", "registry/image:1", true, false),
     ("ram-sidecar/classic", "true", true, false),
+    ("ram-sidecar/container", "true", true, false),
     ("ram-sidecar/metadata", "true", true, false),
+    ("ram-sidecar/metadata-address", "true", true, false),
     ("ram-sidecar/duration", "30m", true, true),
     (
         "pod-identity.alibabacloud.com/service-account-token-expiration",
