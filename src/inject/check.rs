@@ -9,7 +9,8 @@ use crate::identity::CredentialsUri;
 use super::field::Field;
 use super::json::{MAX_LINE_SIZE, single_line};
 use super::request::{Given, Request};
-use super::spec::{Identity, Metadata, Mode, Spec};
+use super::spec::{Amount, Identity, Metadata, Mode, Resources, Spec};
+use super::values::{amount, memory_limit, quantity};
 use super::values::{identity, image, role_or_name, secret_name, setting, token_expiration};
 
 impl Request {
@@ -76,6 +77,7 @@ impl<'a> Checker<'a> {
         let vpc = self.flag(Field::Vpc);
         let duration = self.value(Field::Duration, parse::role_duration);
         let token_expiration = self.value(Field::TokenExpiration, token_expiration);
+        let resources = self.resources();
         let skip = self.value(Field::SkipContainers, parse::list);
         let only = self.value(Field::OnlyContainers, parse::list);
 
@@ -98,6 +100,7 @@ impl<'a> Checker<'a> {
             vpc,
             duration,
             token_expiration: token_expiration.unwrap_or(TOKEN_EXPIRATION),
+            resources,
             env,
             skip: skip.unwrap_or_default(),
             only,
@@ -205,6 +208,40 @@ impl<'a> Checker<'a> {
         address
             .then_some(Metadata::Address)
             .or(loopback.then_some(Metadata::Loopback))
+    }
+
+    fn resources(&mut self) -> Resources {
+        let resources = Resources {
+            request_cpu: self.value(Field::RequestCpu, amount),
+            request_memory: self.value(Field::RequestMemory, amount),
+            limit_cpu: self.value(Field::LimitCpu, amount),
+            limit_memory: self.value(Field::LimitMemory, memory_limit),
+        };
+        for (request, limit, fields) in [
+            (
+                &resources.request_cpu,
+                &resources.limit_cpu,
+                [Field::RequestCpu, Field::LimitCpu],
+            ),
+            (
+                &resources.request_memory,
+                &resources.limit_memory,
+                [Field::RequestMemory, Field::LimitMemory],
+            ),
+        ] {
+            if let (Some(Amount::Quantity(request)), Some(Amount::Quantity(limit))) =
+                (request, limit)
+                && quantity(request) > quantity(limit)
+            {
+                let places = fields.map(|field| self.request.get(field));
+                let [request_place, limit_place] =
+                    places.map(|given| given.map_or("", |given| given.place.as_str()));
+                self.conflict(&format!(
+                    "{request_place}: `{request}` is more than `{limit}` of {limit_place}; a request is at most its limit"
+                ));
+            }
+        }
+        resources
     }
 
     fn flag(&mut self, field: Field) -> bool {

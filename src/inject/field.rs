@@ -33,6 +33,14 @@ pub enum Field {
     Duration,
     /// The lifetime of the service account's token.
     TokenExpiration,
+    /// The CPU that the sidecar requests.
+    RequestCpu,
+    /// The memory that the sidecar requests.
+    RequestMemory,
+    /// The CPU limit of the sidecar.
+    LimitCpu,
+    /// The memory limit of the sidecar.
+    LimitMemory,
     /// The containers that get no credentials.
     SkipContainers,
     /// The only containers that get credentials.
@@ -102,6 +110,14 @@ pub const FIELDS: &[FieldNames] = &[
         help: "The lifetime of the credentials, 15m to 12h; by default 1h" },
     FieldNames { field: Field::TokenExpiration, flag: None, value: Some("SECONDS"), annotation: None, ack_annotation: Some("pod-identity.alibabacloud.com/service-account-token-expiration"), accepted_from: AcceptedFrom::PodAndAccount,
         help: "The lifetime of the service account's token" },
+    FieldNames { field: Field::RequestCpu, flag: Some("request-cpu"), value: Some("QUANTITY"), annotation: Some("ram-sidecar/request-cpu"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The CPU that the sidecar requests, or none; by default 5m" },
+    FieldNames { field: Field::RequestMemory, flag: Some("request-memory"), value: Some("QUANTITY"), annotation: Some("ram-sidecar/request-memory"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The memory that the sidecar requests, or none; by default 16Mi" },
+    FieldNames { field: Field::LimitCpu, flag: Some("limit-cpu"), value: Some("QUANTITY"), annotation: Some("ram-sidecar/limit-cpu"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The CPU limit of the sidecar, or none; by default 100m where all containers of the pod have one, else none" },
+    FieldNames { field: Field::LimitMemory, flag: Some("limit-memory"), value: Some("QUANTITY"), annotation: Some("ram-sidecar/limit-memory"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The memory limit of the sidecar, or none; by default 64Mi" },
     FieldNames { field: Field::SkipContainers, flag: Some("skip-containers"), value: Some("NAME,…"), annotation: Some("ram-sidecar/skip-containers"), ack_annotation: Some("pod-identity.alibabacloud.com/skip-containers"), accepted_from: AcceptedFrom::PodAndAccount,
         help: "Containers that get no credentials" },
     FieldNames { field: Field::OnlyContainers, flag: Some("only-containers"), value: Some("NAME,…"), annotation: Some("ram-sidecar/only-containers"), ack_annotation: Some("pod-identity.alibabacloud.com/only-containers"), accepted_from: AcceptedFrom::PodAndAccount,

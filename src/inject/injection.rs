@@ -97,10 +97,16 @@ impl Injection<'_> {
         let spec = &self.edit.pod["spec"];
         let grace_period = spec["terminationGracePeriodSeconds"].as_u64();
         let grace_period = grace_period.unwrap_or(DEFAULT_GRACE_PERIOD);
-        let resources = resources::resources(spec);
-        if resources::has_cpu_limit(resources.as_ref()) {
-            self.warnings
-                .push("keeps its QoS class Guaranteed: the sidecar has a CPU limit too".to_owned());
+        let resources = resources::resources(spec, &self.spec.resources);
+        if resources.as_ref().is_some_and(resources::limits_cpu) {
+            let warning = if resources::is_guaranteed(spec) {
+                "keeps its QoS class Guaranteed: the sidecar has a CPU limit too"
+            } else {
+                "gives the sidecar a CPU limit too, because all its containers have one"
+            };
+            if self.spec.resources.limit_cpu.is_none() {
+                self.warnings.push(warning.to_owned());
+            }
         }
         let sidecar = sidecar::sidecar(self.spec, grace_period, resources.clone());
         match self.spec.mode {

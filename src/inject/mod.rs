@@ -35,7 +35,7 @@ pub use self::annotations::{Annotations, OptIn, opt_in};
 pub use self::error::Error;
 pub use self::field::{AcceptedFrom, FIELDS, Field, FieldNames};
 pub use self::request::{Given, Request};
-pub use self::spec::{Identity, Metadata, Mode, Spec};
+pub use self::spec::{Amount, Identity, Metadata, Mode, Resources, Spec};
 pub(crate) use self::values::is_object_name;
 
 /// A pod with the sidecar, and messages to its owner.

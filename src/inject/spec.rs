@@ -27,12 +27,36 @@ pub struct Spec {
     pub duration: Option<Duration>,
     /// The lifetime of the service account's token.
     pub token_expiration: Duration,
+    /// The resources of the sidecar that replace the defaults.
+    pub resources: Resources,
     /// Further settings of the sidecar.
     pub env: Vec<(String, String)>,
     /// The names of containers that get no credentials.
     pub skip: Vec<String>,
     /// The names of the only containers that get credentials; all if `None`.
     pub only: Option<Vec<String>>,
+}
+
+/// Resources of the sidecar that replace the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// The CPU that is requested.
+    pub request_cpu: Option<Amount>,
+    /// The memory that is requested.
+    pub request_memory: Option<Amount>,
+    /// The CPU limit.
+    pub limit_cpu: Option<Amount>,
+    /// The memory limit.
+    pub limit_memory: Option<Amount>,
+}
+
+/// An amount of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// Neither a default nor another one.
+    None,
+    /// A quantity as Kubernetes writes it.
+    Quantity(String),
 }
 
 /// How the sidecar authenticates.

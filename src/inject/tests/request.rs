@@ -53,6 +53,8 @@ fn all_errors_are_reported_at_once_with_their_places() {
         (Field::Duration, "5m"),
         (Field::AccountId, "a"),
         (Field::SkipContainers, "a,,b"),
+        (Field::RequestCpu, "a lot"),
+        (Field::LimitMemory, "64"),
     ]);
     let annotations = json!({
         "ram-sidecar/classic": "maybe",
@@ -70,6 +72,8 @@ fn all_errors_are_reported_at_once_with_their_places() {
         "--duration: `5m` is outside the limits of STS",
         "--account-id: `a` is not an account id",
         "--skip-containers: it is empty or has an empty entry",
+        "--request-cpu: `a lot` is not a quantity; write it like 50m or 64Mi, or none",
+        "--limit-memory: `64` is less than the sidecar needs, 12M; write it like 64Mi",
         "the annotation ram-sidecar/classic: `maybe` is neither true nor false",
         "the annotation pod-identity.alibabacloud.com/service-account-token-expiration: `60` is not a token lifetime",
     ] {
@@ -78,8 +82,8 @@ fn all_errors_are_reported_at_once_with_their_places() {
             "{start}: {errors:#?}"
         );
     }
-    assert_eq!(errors.len(), 12, "{errors:#?}");
-    assert_eq!(flags.errors().len(), 10);
+    assert_eq!(errors.len(), 14, "{errors:#?}");
+    assert_eq!(flags.errors().len(), 12);
 }
 
 #[test]
@@ -126,6 +130,15 @@ fn missing_and_conflicting_fields_are_reported() {
                 (Field::Vpc, "true"),
             ],
             &["a VPC endpoint belongs to a region"],
+        ),
+        (
+            &[
+                (Field::Role, ROLE),
+                (Field::Secret, "key"),
+                (Field::RequestMemory, "1Gi"),
+                (Field::LimitMemory, "1000Mi"),
+            ],
+            &["--request-memory: `1Gi` is more than `1000Mi` of --limit-memory"],
         ),
     ] {
         let errors = request(fields).check().unwrap_err();

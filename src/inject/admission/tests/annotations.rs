@@ -70,7 +70,7 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
             .unwrap();
         token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"].clone()
     };
-    let rows: [(&str, &str, Check<'_>); 15] = [
+    let rows: [(&str, &str, Check<'_>); 19] = [
         ("ram-sidecar/role", "r", &|pod| {
             variable(pod, "ALIBABA_CLOUD_ROLE_ARN").unwrap() == "acs:ram::1:role/r"
         }),
@@ -108,6 +108,18 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
         }),
         ("ram-sidecar/only-containers", "other", &|pod| {
             !is_configured(pod)
+        }),
+        ("ram-sidecar/request-cpu", "50m", &|pod| {
+            sidecar(pod)["resources"]["requests"]["cpu"] == "50m"
+        }),
+        ("ram-sidecar/request-memory", "32Mi", &|pod| {
+            sidecar(pod)["resources"]["requests"]["memory"] == "32Mi"
+        }),
+        ("ram-sidecar/limit-cpu", "1", &|pod| {
+            sidecar(pod)["resources"]["limits"]["cpu"] == "1"
+        }),
+        ("ram-sidecar/limit-memory", "128Mi", &|pod| {
+            sidecar(pod)["resources"]["limits"]["memory"] == "128Mi"
         }),
         ("ram-sidecar/duration", "30m", &|pod| {
             variable(pod, "RAM_SIDECAR_DURATION").unwrap() == "30m"
@@ -153,7 +165,7 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
 const ACK_ROLE: &str = "pod-identity.alibabacloud.com/role-name";
 
 /// Every annotation with a valid value: whether it is accepted from a pod, and from a service account.
-const POLICY: [(&str, &str, bool, bool); 16] = [
+const POLICY: [(&str, &str, bool, bool); 20] = [
     ("ram-sidecar/role", "r", true, true),
     ("pod-identity.alibabacloud.com/role-name", "r", true, true),
     ("ram-sidecar/identity", "ecs_ram_role", true, false),
@@ -170,6 +182,10 @@ const POLICY: [(&str, &str, bool, bool); 16] = [
     ("ram-sidecar/metadata", "true", true, false),
     ("ram-sidecar/metadata-address", "true", true, false),
     ("ram-sidecar/duration", "30m", true, true),
+    ("ram-sidecar/request-cpu", "50m", true, false),
+    ("ram-sidecar/request-memory", "32Mi", true, false),
+    ("ram-sidecar/limit-cpu", "1", true, false),
+    ("ram-sidecar/limit-memory", "128Mi", true, false),
     (
         "pod-identity.alibabacloud.com/service-account-token-expiration",
         "7200",
