@@ -22,6 +22,7 @@ pub(super) fn sidecar(spec: &Spec, grace: u64, resources: Option<Value>) -> Valu
         ("startupProbe", Some(startup_probe())),
         ("livenessProbe", Some(liveness_probe())),
         ("securityContext", Some(security_context())),
+        ("terminationMessagePolicy", Some(json!(MESSAGE_POLICY))),
         ("volumeMounts", Some(mounts)),
     ];
     if let Value::Object(container) = &mut container {
@@ -37,6 +38,7 @@ pub(super) fn address(spec: &Spec, resources: Option<Value>) -> Value {
         "name": ADDRESS,
         "image": spec.image,
         "args": ["metadata-address"],
+        "terminationMessagePolicy": MESSAGE_POLICY,
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "capabilities": { "add": ["NET_ADMIN"], "drop": ["ALL"] },
@@ -154,20 +156,25 @@ fn file() -> String {
     format!("{CREDENTIALS_PATH}/credentials,mode=0644")
 }
 
+/// Waits for credentials in the probe itself: a kubelet that asks again and again starts the application later, and drops
+/// the events with the reason after 25.
 fn startup_probe() -> Value {
     json!({
-        "exec": { "command": [PROGRAM, "health", "startup"] },
+        "exec": { "command": [PROGRAM, "wait", "--timeout", "20s"] },
         // A restart would not correct a trust policy, so the probe must never fail: this is 68 years.
         "failureThreshold": i32::MAX,
         "periodSeconds": 1,
-        "timeoutSeconds": 5,
+        "timeoutSeconds": 30,
     })
 }
 
+/// A process that hangs is replaced after some 35 seconds: three probes fail, and it ignores the signal to stop.
 fn liveness_probe() -> Value {
     json!({
         "exec": { "command": [PROGRAM, "health", "live"] },
-        "periodSeconds": 30,
+        "periodSeconds": 10,
+        // Otherwise it would have the grace period of the pod, which may be an hour.
+        "terminationGracePeriodSeconds": 3,
         "timeoutSeconds": 5,
     })
 }
@@ -193,6 +200,9 @@ pub(super) const NAME: &str = "ram-sidecar";
 
 /// The name of the init container that gives the pod the address of the ECS metadata service.
 pub(super) const ADDRESS: &str = "ram-sidecar-address";
+
+/// `kubectl describe` then shows the last lines of the log of a container that has failed.
+const MESSAGE_POLICY: &str = "FallbackToLogsOnError";
 
 /// The only file of the image.
 const PROGRAM: &str = "/ram-sidecar";

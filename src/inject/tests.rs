@@ -92,6 +92,37 @@ fn a_plain_pod_gets_a_native_sidecar_that_starts_first() {
 }
 
 #[test]
+fn a_probe_waits_for_credentials_and_a_sidecar_that_hangs_is_replaced_soon() {
+    let pod = injected(&pod(), &rrsa()).pod;
+    let sidecar = &pod["spec"]["initContainers"][0];
+    let startup = &sidecar["startupProbe"];
+    let command = json!(["/ram-sidecar", "wait", "--timeout", "20s"]);
+    assert_eq!(startup["exec"]["command"], command);
+    // The kubelet must not end the probe before it says what is wrong.
+    assert_eq!(startup["timeoutSeconds"], 30);
+    let liveness = &sidecar["livenessProbe"];
+    let seconds = |name: &str| liveness[name].as_u64().unwrap();
+    let failures = 3;
+    let replaced = failures * seconds("periodSeconds")
+        + seconds("timeoutSeconds")
+        + seconds("terminationGracePeriodSeconds");
+    assert!(replaced < 40, "{replaced} s");
+    assert_eq!(liveness.get("failureThreshold"), None);
+}
+
+#[test]
+fn why_a_container_ended_is_a_part_of_its_status() {
+    let request = request(&[(Field::MetadataAddress, "true")]).or(&rrsa());
+    let pod = injected(&pod(), &request).pod;
+    for container in pod["spec"]["initContainers"].as_array().unwrap() {
+        assert_eq!(
+            container["terminationMessagePolicy"],
+            "FallbackToLogsOnError"
+        );
+    }
+}
+
+#[test]
 fn a_pod_that_has_the_sidecar_stays_unchanged() {
     let once = injected(&pod(), &rrsa()).pod;
     let twice = injected(&once, &rrsa());
