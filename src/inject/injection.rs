@@ -76,7 +76,7 @@ impl Injection<'_> {
     }
 
     fn add_volumes(&mut self) -> Result<(), Error> {
-        for volume in volumes::all(self.spec) {
+        for volume in volumes::all(self.spec, &self.edit.pod["spec"]) {
             let name = text_of(&volume, "name");
             let existing = objects(&self.edit.pod["spec"], "volumes")
                 .find(|existing| text_of(existing, "name") == name)
@@ -108,13 +108,14 @@ impl Injection<'_> {
                 self.warnings.push(warning.to_owned());
             }
         }
-        let sidecar = sidecar::sidecar(self.spec, grace_period, resources.clone());
+        let hidden = volumes::without_api_token(spec);
+        let address = sidecar::address(self.spec, resources.clone(), hidden.clone());
+        let sidecar = sidecar::sidecar(self.spec, grace_period, resources, hidden);
         match self.spec.mode {
             Mode::Native => self.edit.prepend("/spec/initContainers", &sidecar)?,
             Mode::Classic => self.edit.append("/spec/containers", &sidecar)?,
         }
         if self.spec.metadata == Some(Metadata::Address) {
-            let address = sidecar::address(self.spec, resources);
             self.edit.prepend("/spec/initContainers", &address)?;
         }
         Ok(())

@@ -7,11 +7,17 @@ use crate::time::duration;
 use super::spec::{Identity, Metadata, Mode, Spec};
 use super::volumes::{ACCESS_KEY_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, volumes};
 
-/// Renders the sidecar. `grace` is the pod's grace period for shutdown, in seconds.
-pub(super) fn sidecar(spec: &Spec, grace: u64, resources: Option<Value>) -> Value {
+/// Renders the sidecar. `grace` is the pod's grace period for shutdown, in seconds; `mount` one more mount.
+pub(super) fn sidecar(
+    spec: &Spec,
+    grace: u64,
+    resources: Option<Value>,
+    mount: Option<Value>,
+) -> Value {
     let mut container = json!({ "name": NAME, "image": spec.image, "args": args(spec) });
     let restart = json!("Always");
-    let mounts = volumes(spec).into_iter().map(|(_, mount)| mount).collect();
+    let mounts = volumes(spec).into_iter().map(|(_, mount)| mount);
+    let mounts = mounts.chain(mount).collect();
     let fields = [
         (
             "restartPolicy",
@@ -33,7 +39,7 @@ pub(super) fn sidecar(spec: &Spec, grace: u64, resources: Option<Value>) -> Valu
 }
 
 /// Renders the init container that gives the pod the address of the ECS metadata service.
-pub(super) fn address(spec: &Spec, resources: Option<Value>) -> Value {
+pub(super) fn address(spec: &Spec, resources: Option<Value>, mount: Option<Value>) -> Value {
     let mut container = json!({
         "name": ADDRESS,
         "image": spec.image,
@@ -49,8 +55,11 @@ pub(super) fn address(spec: &Spec, resources: Option<Value>) -> Value {
             "seccompProfile": { "type": "RuntimeDefault" },
         },
     });
-    if let (Value::Object(container), Some(resources)) = (&mut container, resources) {
-        container.insert("resources".to_owned(), resources);
+    let mounts = mount.map(|mount| json!([mount]));
+    let fields = [("resources", resources), ("volumeMounts", mounts)];
+    if let Value::Object(container) = &mut container {
+        let fields = fields.into_iter();
+        container.extend(fields.filter_map(|(key, value)| Some((key.to_owned(), value?))));
     }
     container
 }

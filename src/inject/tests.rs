@@ -74,6 +74,7 @@ fn a_plain_pod_gets_a_native_sidecar_that_starts_first() {
         "ram-sidecar-credentials",
         "ram-sidecar-state",
         "rrsa-oidc-token",
+        "ram-sidecar-no-api-token",
     ];
     assert_eq!(names, expected);
     let main = &pod["spec"]["containers"][0];
@@ -108,6 +109,29 @@ fn a_probe_waits_for_credentials_and_a_sidecar_that_hangs_is_replaced_soon() {
         + seconds("terminationGracePeriodSeconds");
     assert!(replaced < 40, "{replaced} s");
     assert_eq!(liveness.get("failureThreshold"), None);
+}
+
+#[test]
+fn the_token_for_the_api_server_stays_with_the_application() {
+    let request = request(&[(Field::MetadataAddress, "true")]).or(&rrsa());
+    let path = "/var/run/secrets/kubernetes.io/serviceaccount";
+    for (automount, is_hidden) in [
+        (json!(null), true),
+        (json!(true), true),
+        (json!(false), false),
+    ] {
+        let mut before = pod();
+        before["spec"]["automountServiceAccountToken"] = automount;
+        let spec = &injected(&before, &request).pod["spec"];
+        for container in spec["initContainers"].as_array().unwrap() {
+            let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+            let found = mounts.filter(|mount| mount["mountPath"] == path);
+            assert_eq!(found.count(), usize::from(is_hidden), "{container}");
+        }
+        assert!(!spec["containers"].to_string().contains(path));
+        let volumes = names_of(&spec["volumes"]);
+        assert_eq!(volumes.contains(&"ram-sidecar-no-api-token"), is_hidden);
+    }
 }
 
 #[test]
@@ -173,7 +197,8 @@ fn existing_settings_stay_unchanged_and_are_reported() {
         [
             "ram-sidecar-state",
             "rrsa-oidc-token",
-            "ram-sidecar-credentials"
+            "ram-sidecar-credentials",
+            "ram-sidecar-no-api-token"
         ]
     );
     assert_eq!(
