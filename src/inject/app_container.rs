@@ -4,9 +4,8 @@ use serde_json::{Value, json};
 
 use super::edit::Edit;
 use super::json::{has_named, objects, text_of};
-use super::sidecar::METADATA;
 use super::volumes::{CONTAINER_TOKEN, CONTAINER_TOKEN_PATH, CREDENTIALS, CREDENTIALS_PATH};
-use super::{Error, Metadata, Spec};
+use super::{Endpoints, Error, Key, Metadata};
 
 /// Configures the container at a path to use the sidecar, and returns warnings. Existing values stay unchanged.
 ///
@@ -14,18 +13,19 @@ use super::{Error, Metadata, Spec};
 pub(super) fn configure(
     edit: &mut Edit,
     path: &str,
-    spec: &Spec,
+    endpoints: &Endpoints,
     read_only: &[String],
 ) -> Result<Vec<String>, Error> {
     let mut warnings = Vec::new();
     let container = edit.at(path);
-    warn_of_others(container, spec, &mut warnings);
-    let token = spec.container.then(|| {
+    warn_of_others(container, endpoints, &mut warnings);
+    warn_of_conflicts(container, endpoints, &mut warnings);
+    let token = endpoints.container.then(|| {
         let volume = (CONTAINER_TOKEN, CONTAINER_TOKEN_PATH);
         mount(container, volume, "token", read_only, &mut warnings)
     });
     let token = token.flatten();
-    let variables = variables(container, spec, token.is_some(), &mut warnings);
+    let variables = variables(container, endpoints, token.is_some(), &mut warnings);
     let volume = (CREDENTIALS, CREDENTIALS_PATH);
     let file = mount(
         container,
@@ -62,7 +62,7 @@ pub(super) fn read_only(pod: &Value) -> Vec<String> {
 }
 
 /// Warns of what a container sets that leads its clients elsewhere.
-fn warn_of_others(container: &Value, spec: &Spec, warnings: &mut Vec<String>) {
+fn warn_of_others(container: &Value, endpoints: &Endpoints, warnings: &mut Vec<String>) {
     if objects(container, "envFrom").next().is_some() {
         warnings.push("has envFrom: the sidecar's variables override it, but SDKs prefer an AccessKey from it to the sidecar's credentials".to_owned());
     }
@@ -73,7 +73,7 @@ fn warn_of_others(container: &Value, spec: &Spec, warnings: &mut Vec<String>) {
             .collect();
         (!set.is_empty()).then(|| set.join(", "))
     };
-    let by_aws: &[&str] = if spec.container {
+    let by_aws: &[&str] = if endpoints.container {
         PREFERRED_BY_AWS
     } else {
         &[]
@@ -88,10 +88,84 @@ fn warn_of_others(container: &Value, spec: &Spec, warnings: &mut Vec<String>) {
     }
 }
 
+/// Warns of addresses in a container's variables and command that the sidecar does not serve, and of ports that it needs.
+fn warn_of_conflicts(container: &Value, endpoints: &Endpoints, warnings: &mut Vec<String>) {
+    let variables = objects(container, "env").map(|entry| {
+        let name = text_of(entry, "name").to_owned();
+        (name, text_of(entry, "value"))
+    });
+    let words = ["command", "args"].into_iter().flat_map(|field| {
+        let words = container[field].as_array().into_iter().flatten();
+        words.filter_map(move |word| Some((format!("its {field}"), word.as_str()?)))
+    });
+    let mut found: Vec<(&str, Vec<String>)> = Vec::new();
+    for (place, text) in variables.chain(words) {
+        for address in local_uris(text) {
+            if serves(endpoints, address) {
+                continue;
+            }
+            match found.iter_mut().find(|(other, _)| *other == address) {
+                Some((_, places)) if places.contains(&place) => {}
+                Some((_, places)) => places.push(place.clone()),
+                None => found.push((address, vec![place.clone()])),
+            }
+        }
+    }
+    let key = match &endpoints.key {
+        Key::PodUid => "the pod's UID",
+        Key::Text(key) => key,
+    };
+    let port = endpoints.port;
+    for (address, places) in found {
+        let places = places.join(" and ");
+        warnings.push(format!("has http://{address} in {places}, which nothing serves, because the sidecar's port is {port} and its key is {key}: use $ALIBABA_CLOUD_CREDENTIALS_URI as inject sets it, or let --key and --port (ram-sidecar/key, ram-sidecar/port) match the address"));
+    }
+    for port in endpoints.ports() {
+        if objects(container, "ports").any(|entry| entry["containerPort"] == port) {
+            warnings.push(format!("has the port {port}, which the sidecar uses: move the sidecar by --port (ram-sidecar/port)"));
+        }
+    }
+}
+
+/// Returns the credentials URIs on loopback in a text, from the host on.
+fn local_uris(text: &str) -> impl Iterator<Item = &str> {
+    let after = text.split("http://").skip(1);
+    after.filter_map(|rest| {
+        let host = LOOPBACK.iter().find(|host| rest.starts_with(**host))?;
+        let path = rest.strip_prefix(host)?.find(PATH)? + host.len();
+        let port = rest.get(host.len()..path)?;
+        let is_port = port.is_empty()
+            || port
+                .strip_prefix(':')
+                .is_some_and(|port| port.parse::<u16>().is_ok());
+        let key = rest.get(path + PATH.len()..)?;
+        let ends = |c: char| {
+            c.is_whitespace()
+                || ['"', '\'', ';', '|', '&', '<', '>', ',', '`', '?', '#'].contains(&c)
+        };
+        let end = key.find(ends).unwrap_or(key.len());
+        let address = rest.get(..path + PATH.len() + end)?;
+        is_port.then_some(address)
+    })
+}
+
+/// Whether the sidecar serves an address, as far as it is known: a shell or the kubelet may expand a variable in it.
+fn serves(endpoints: &Endpoints, address: &str) -> bool {
+    let Some((host, key)) = address.split_once(PATH) else {
+        return true;
+    };
+    let has_key = match &endpoints.key {
+        _ if key.contains('$') => true,
+        Key::PodUid => false,
+        Key::Text(text) => text == key,
+    };
+    has_key && host.ends_with(&format!(":{}", endpoints.port))
+}
+
 /// Returns the variables to add to a container; `has_token` says whether it mounts the token for AWS SDKs.
 fn variables(
     container: &Value,
-    spec: &Spec,
+    endpoints: &Endpoints,
     has_token: bool,
     warnings: &mut Vec<String>,
 ) -> Vec<Value> {
@@ -100,9 +174,13 @@ fn variables(
     let mut set = |name: &str, value: String| {
         variables.push(json!({ "name": name, "value": value }));
     };
-    let uri = |dialect: &str| format!("http://127.0.0.1:7002/api/v1/{dialect}/$({POD_UID})");
-    set("ALIBABA_CLOUD_CREDENTIALS_URI", uri("credentials"));
-    if spec.container {
+    let key = match &endpoints.key {
+        Key::PodUid => format!("$({POD_UID})"),
+        Key::Text(key) => key.clone(),
+    };
+    let uri = |dialect: &str| format!("http://127.0.0.1:{}/api/v1/{dialect}/{key}", endpoints.port);
+    set(URI, uri("credentials"));
+    if endpoints.container {
         set("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri("container"));
         if has_token {
             set(
@@ -118,14 +196,14 @@ fn variables(
             set(name, "when_required".to_owned());
         }
     }
-    match spec.metadata {
+    match endpoints.metadata {
         // Otherwise the SDKs' default chains request the node's role first.
         None => set(NO_METADATA, "true".to_owned()),
         Some(metadata) => {
             if metadata == Metadata::Loopback {
                 set(
                     "ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT",
-                    format!("http://{METADATA}"),
+                    format!("http://{}", endpoints.metadata_address()),
                 );
             }
             if has(NO_METADATA) {
@@ -136,10 +214,11 @@ fn variables(
             }
         }
     }
-    // Kubernetes expands $(…) only with variables that are defined earlier.
-    let uid =
-        json!({ "name": POD_UID, "valueFrom": { "fieldRef": { "fieldPath": "metadata.uid" } } });
-    variables.insert(0, uid);
+    if endpoints.key == Key::PodUid {
+        let uid = json!({ "fieldRef": { "fieldPath": "metadata.uid" } });
+        // First, because Kubernetes expands $(…) only with variables that are defined earlier.
+        variables.insert(0, json!({ "name": POD_UID, "valueFrom": uid }));
+    }
     let (already_set, added): (Vec<Value>, Vec<Value>) = variables
         .into_iter()
         .partition(|variable| has(text_of(variable, "name")));
@@ -191,11 +270,20 @@ fn mount(
     Some(json!({ "name": volume, "mountPath": at, "readOnly": true }))
 }
 
+/// Where clients of the same pod find the sidecar.
+const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
+/// The path of the credentials, without the key.
+const PATH: &str = "/api/v1/credentials/";
+
 /// Kinds of volumes that are always mounted read-only.
 const READ_ONLY_KINDS: &[&str] = &["configMap", "downwardAPI", "image", "projected", "secret"];
 
 /// The variable with the pod's UID, which is the key that the sidecar requires.
 const POD_UID: &str = "RAM_SIDECAR_POD_UID";
+
+/// The variable with the address of the credentials.
+pub(super) const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
 const NO_METADATA: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 

@@ -9,8 +9,9 @@ use crate::identity::CredentialsUri;
 use super::field::Field;
 use super::json::{MAX_LINE_SIZE, single_line};
 use super::request::{Given, Request};
-use super::spec::{Amount, Identity, Metadata, Mode, Resources, Spec};
-use super::values::{amount, memory_limit, quantity};
+use super::spec::{Amount, Endpoints, Identity, Key, Metadata, Mode, Resources};
+use super::spec::{Selection, Spec};
+use super::values::{amount, key, memory_limit, port, quantity};
 use super::values::{identity, image, role_or_name, secret_name, setting, token_expiration};
 
 impl Request {
@@ -71,8 +72,7 @@ impl<'a> Checker<'a> {
         });
         let image = self.value(Field::Image, image);
         let classic = self.flag(Field::Classic);
-        let container = self.flag(Field::Container);
-        let metadata = self.metadata();
+        let endpoints = self.endpoints();
         let region = self.value(Field::Region, parse::region);
         let vpc = self.flag(Field::Vpc);
         let duration = self.value(Field::Duration, parse::role_duration);
@@ -86,7 +86,7 @@ impl<'a> Checker<'a> {
         if vpc && self.request.get(Field::Region).is_none() {
             self.conflict("a VPC endpoint belongs to a region: set --region");
         }
-        if metadata == Some(Metadata::Address) && identity == Some(Identity::EcsRamRole) {
+        if endpoints.metadata == Some(Metadata::Address) && identity == Some(Identity::EcsRamRole) {
             self.conflict("a pod whose identity is ecs_ram_role cannot get the address of the ECS metadata service, because the sidecar would send its own requests to itself: remove --metadata-address, or choose another identity");
         }
         Some(Spec {
@@ -94,16 +94,17 @@ impl<'a> Checker<'a> {
             identity: identity?,
             image: image.unwrap_or_else(|| IMAGE.to_owned()),
             mode: if classic { Mode::Classic } else { Mode::Native },
-            container,
-            metadata,
+            endpoints,
             region,
             vpc,
             duration,
             token_expiration: token_expiration.unwrap_or(TOKEN_EXPIRATION),
             resources,
             env,
-            skip: skip.unwrap_or_default(),
-            only,
+            selection: Selection {
+                skip: skip.unwrap_or_default(),
+                only,
+            },
         })
     }
 
@@ -156,16 +157,14 @@ impl<'a> Checker<'a> {
     }
 
     fn role(&mut self, provider: Option<&str>, account: Option<&AccountId>) -> Option<RoleArn> {
-        let identity = self.request.identity();
         let Some(given) = self.request.get(Field::Role) else {
-            let needs_no_role = ["ecs_ram_role", "credentials_uri", "sandbox"];
-            if !identity.is_some_and(|name| needs_no_role.contains(&name)) {
+            if self.request.requires_role() {
                 self.conflict("no role is set: set --role or the annotation ram-sidecar/role");
             }
             return None;
         };
         // The embedded STS always issues credentials of the same role.
-        if identity == Some("sandbox") {
+        if self.request.identity() == Some("sandbox") {
             return None;
         }
         if let Ok(arn) = RoleArn::parse(&given.text) {
@@ -201,13 +200,18 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The address takes precedence: tools that know the variable find the dialect there by default.
-    fn metadata(&mut self) -> Option<Metadata> {
+    fn endpoints(&mut self) -> Endpoints {
         let loopback = self.flag(Field::Metadata);
         let address = self.flag(Field::MetadataAddress);
-        address
-            .then_some(Metadata::Address)
-            .or(loopback.then_some(Metadata::Loopback))
+        Endpoints {
+            key: self.value(Field::Key, key).unwrap_or(Key::PodUid),
+            port: self.value(Field::Port, port).unwrap_or(PORT),
+            container: self.flag(Field::Container),
+            // The address takes precedence: tools that know the variable find the dialect there by default.
+            metadata: address
+                .then_some(Metadata::Address)
+                .or(loopback.then_some(Metadata::Loopback)),
+        }
     }
 
     fn resources(&mut self) -> Resources {
@@ -270,6 +274,9 @@ fn account_of(provider: &str) -> Option<&str> {
 
 /// The image in `config/kubernetes`; clusters put their own registry before it.
 const IMAGE: &str = concat!("ram-sidecar:", env!("CARGO_PKG_VERSION"));
+
+/// The default of `serve.listen`.
+pub(super) const PORT: u16 = 7002;
 
 /// Source: the default of ACK's webhook for RRSA.
 const TOKEN_EXPIRATION: Duration = Duration::from_secs(3600);

@@ -11,6 +11,10 @@ pub enum Field {
     Image,
     /// Whether the sidecar is an ordinary container.
     Classic,
+    /// The last segment of the URI's path.
+    Key,
+    /// The first port of the sidecar.
+    Port,
     /// Whether AWS SDKs are served too.
     Container,
     /// Whether the ECS metadata dialect is served on loopback.
@@ -77,6 +81,13 @@ pub struct FieldNames {
     pub help: &'static str,
 }
 
+impl FieldNames {
+    /// Returns its annotations, in order of precedence.
+    pub(super) fn annotations(&self) -> impl Iterator<Item = &'static str> + use<> {
+        [self.annotation, self.ack_annotation].into_iter().flatten()
+    }
+}
+
 /// Every field, in the order of the help.
 #[rustfmt::skip]
 pub const FIELDS: &[FieldNames] = &[
@@ -96,6 +107,10 @@ pub const FIELDS: &[FieldNames] = &[
         help: "The image of the sidecar; by default ram-sidecar and this version" },
     FieldNames { field: Field::Classic, flag: Some("classic"), value: None, annotation: Some("ram-sidecar/classic"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "An ordinary container instead of a native sidecar, for Kubernetes before 1.29" },
+    FieldNames { field: Field::Key, flag: Some("key"), value: Some("KEY"), annotation: Some("ram-sidecar/key"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The last segment of ALIBABA_CLOUD_CREDENTIALS_URI: pod-uid, or a text, such as 0 for jobs with PAI's address; by default pod-uid, and 0 for MPI jobs, whose ranks get the URI of another pod" },
+    FieldNames { field: Field::Port, flag: Some("port"), value: Some("PORT"), annotation: Some("ram-sidecar/port"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The port of the credentials; the next two are those of the probes and of --metadata; by default 7002" },
     FieldNames { field: Field::Container, flag: Some("container"), value: None, annotation: Some("ram-sidecar/container"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "Serve AWS SDKs too, for the S3-compatible interface of OSS, and give them the file with a token that some require" },
     FieldNames { field: Field::Metadata, flag: Some("metadata"), value: None, annotation: Some("ram-sidecar/metadata"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,

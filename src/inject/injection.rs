@@ -7,7 +7,7 @@ use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS};
 use super::json::{has_container, has_named, objects, text_of};
 use super::sidecar::ADDRESS;
 use super::{Error, Metadata, Mode, Spec};
-use super::{app_container, messages, resources, sidecar, volumes};
+use super::{app_container, completion, messages, resources, sidecar, volumes};
 
 /// Adds the sidecar to a pod; returns the summary and the warnings.
 pub(super) fn run(edit: &mut Edit, spec: &Spec) -> Result<(String, Vec<String>), Error> {
@@ -20,7 +20,8 @@ pub(super) fn run(edit: &mut Edit, spec: &Spec) -> Result<(String, Vec<String>),
     let summary = injection.configure_containers()?;
     injection.add_volumes()?;
     injection.add_containers()?;
-    if spec.metadata == Some(Metadata::Address) {
+    completion::remember(injection.edit, &spec.selection)?;
+    if spec.endpoints.metadata == Some(Metadata::Address) {
         injection.allow_port_80()?;
     }
     let Injection { edit, warnings, .. } = injection;
@@ -50,11 +51,12 @@ impl Injection<'_> {
                 .map(|container| text_of(container, "name").to_owned())
                 .collect();
             for (index, name) in names.iter().enumerate() {
-                if is_too_early || !self.spec.selects(name) {
+                if is_too_early || !self.spec.selection.selects(name) {
                     continue;
                 }
                 let path = format!("/spec/{list}/{index}");
-                let warnings = app_container::configure(self.edit, &path, self.spec, &read_only);
+                let warnings =
+                    app_container::configure(self.edit, &path, &self.spec.endpoints, &read_only);
                 self.warnings
                     .extend(warnings.map_err(|error| Error::Container {
                         name: name.clone(),
@@ -64,8 +66,9 @@ impl Injection<'_> {
             }
             all.extend(names);
         }
-        let only = self.spec.only.iter().flatten();
-        for name in self.spec.skip.iter().chain(only) {
+        let selection = &self.spec.selection;
+        let only = selection.only.iter().flatten();
+        for name in selection.skip.iter().chain(only) {
             if !all.contains(name) {
                 self.warnings.push(format!(
                     "has no container {name}: correct the containers to skip or to select"
@@ -115,7 +118,7 @@ impl Injection<'_> {
             Mode::Native => self.edit.prepend("/spec/initContainers", &sidecar)?,
             Mode::Classic => self.edit.append("/spec/containers", &sidecar)?,
         }
-        if self.spec.metadata == Some(Metadata::Address) {
+        if self.spec.endpoints.metadata == Some(Metadata::Address) {
             self.edit.prepend("/spec/initContainers", &address)?;
         }
         Ok(())
@@ -149,7 +152,7 @@ fn check(pod: &Value, spec: &Spec) -> Result<(), Error> {
         return Err(Error::Windows);
     }
     if messages::uses_host_network(pod) {
-        match spec.metadata {
+        match spec.endpoints.metadata {
             Some(Metadata::Address) => return Err(Error::NodeAddress),
             Some(Metadata::Loopback) => return Err(Error::NodeLoopback),
             None => {}
@@ -166,18 +169,10 @@ fn check(pod: &Value, spec: &Spec) -> Result<(), Error> {
     if objects(pod_spec, CONTAINERS).next().is_none() {
         return Err(Error::NoContainer);
     }
-    if spec.metadata == Some(Metadata::Address) && has_container(pod, ADDRESS) {
+    if spec.endpoints.metadata == Some(Metadata::Address) && has_container(pod, ADDRESS) {
         return Err(Error::AddressContainer);
     }
     Ok(())
-}
-
-impl Spec {
-    /// Whether a container of that name is to be configured.
-    pub(super) fn selects(&self, name: &str) -> bool {
-        let is_in = |names: &[String]| names.iter().any(|other| other == name);
-        !is_in(&self.skip) && self.only.as_ref().is_none_or(|only| is_in(only))
-    }
 }
 
 /// Seconds. Source: the default of `terminationGracePeriodSeconds`.

@@ -4,11 +4,17 @@ use serde_json::Value;
 
 use super::json::{INIT_CONTAINERS, has_container, objects, text_of};
 use super::sidecar::{ADDRESS, NAME};
-use super::spec::{Identity, Metadata, Mode, Spec};
+use super::spec::{Identity, Key, Metadata, Mode, Spec};
 
 /// Reports that a pod already has the sidecar.
 pub(super) fn already_injected() -> String {
     format!("already has a container {NAME} and is unchanged")
+}
+
+/// Reports containers that were added after the sidecar, and are configured to use it.
+pub(super) fn completed(configured: &[String]) -> String {
+    let containers = named(configured);
+    format!("already has a container {NAME}, {containers} too from now on")
 }
 
 /// Reports the sidecar that a pod gets, and the containers that are configured to use it.
@@ -24,27 +30,33 @@ pub(super) fn summary(spec: &Spec, configured: &[String]) -> String {
         }
         (None, _) => "the identity's own credentials".to_owned(),
     };
-    let containers = match configured {
+    format!("gets {mode} with {role}, {}", named(configured))
+}
+
+fn named(containers: &[String]) -> String {
+    match containers {
         [] => "for no container".to_owned(),
         [one] => format!("for the container {one}"),
         several => format!("for the containers {}", several.join(", ")),
-    };
-    format!("gets {mode} with {role}, {containers}")
+    }
 }
 
 /// Warns of what the pod now requires of its cluster, and of what its owner has to do.
 pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
     let mut warnings = Vec::new();
-    match spec.metadata {
+    match spec.endpoints.metadata {
         Some(Metadata::Address) => warnings.push(format!("needs a namespace with the privileged Pod Security level, because {ADDRESS} has the capability NET_ADMIN")),
         Some(Metadata::Loopback) => warnings.push("lets SDKs use the ECS metadata service: where the node has a role, their default chains prefer it to the sidecar's credentials".to_owned()),
         None => {}
     }
     if uses_host_network(pod) {
-        warnings.push(
-            "shares the node's network: no other pod of this node may use the ports 7002 and 7003"
-                .to_owned(),
-        );
+        let (port, admin) = (spec.endpoints.port, spec.endpoints.admin_port());
+        warnings.push(format!(
+            "shares the node's network: no other pod of this node may use the ports {port} and {admin}"
+        ));
+        if let Key::Text(key) = &spec.endpoints.key {
+            warnings.push(format!("has the key {key} on the node's network: every program of the node that guesses it gets the credentials"));
+        }
     }
     if has_container(pod, "istio-proxy") {
         warnings.push("has a container istio-proxy: if Istio's CNI plugin redirects traffic before that has started, add port 443 (STS) to the pod's annotation traffic.sidecar.istio.io/excludeOutboundPorts".to_owned());
@@ -52,7 +64,7 @@ pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
     if spec.mode == Mode::Classic {
         let init = objects(&pod["spec"], INIT_CONTAINERS).map(|init| text_of(init, "name"));
         let without_credentials: Vec<&str> = init
-            .filter(|name| *name != ADDRESS && spec.selects(name))
+            .filter(|name| *name != ADDRESS && spec.selection.selects(name))
             .collect();
         if !without_credentials.is_empty() {
             warnings.push(format!(
@@ -62,7 +74,8 @@ pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
         }
         let policy = pod["spec"].get("restartPolicy");
         if policy.is_some_and(|policy| policy != "Always") {
-            warnings.push("completes only after the sidecar has exited: run `curl -X POST http://127.0.0.1:7003/stop` at the end of the main container".to_owned());
+            let port = spec.endpoints.admin_port();
+            warnings.push(format!("completes only after the sidecar has exited: run `curl -X POST http://127.0.0.1:{port}/stop` at the end of the main container"));
         }
     }
     warnings

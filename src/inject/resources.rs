@@ -126,7 +126,6 @@ mod tests {
         let both = r#"{"cpu": "8", "memory": "64Gi", "nvidia.com/gpu": 8}"#;
         let whole = format!(r#"{{"resources": {{"limits": {both}, "requests": {both}}}}}"#);
         let limited = format!(r#"{{"resources": {{"limits": {both}}}}}"#);
-        let less = format!(r#"{{"resources": {{"limits": {both}, "requests": {{"cpu": "7"}}}}}}"#);
         let half = r#"{"resources": {"limits": {"memory": "1Gi"}}}"#;
         for (containers, first, is_guaranteed) in [
             (&*whole, "", true),

@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::time::duration;
 
-use super::spec::{Identity, Metadata, Mode, Spec};
+use super::check::PORT;
+use super::spec::{Identity, Key, Metadata, Mode, Spec};
 use super::volumes::{ACCESS_KEY_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, volumes};
 
 /// Renders the sidecar. `grace` is the pod's grace period for shutdown, in seconds; `mount` one more mount.
@@ -75,8 +76,10 @@ fn args(spec: &Spec) -> Value {
 fn env(spec: &Spec, grace: u64) -> Value {
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let mut variables = vec![
-        // Only the pod itself, and users who may read the pod, know its UID.
-        field("RAM_SIDECAR_KEY", "metadata.uid"),
+        match &spec.endpoints.key {
+            Key::PodUid => field("RAM_SIDECAR_KEY", "metadata.uid"),
+            Key::Text(key) => json!({ "name": "RAM_SIDECAR_KEY", "value": key }),
+        },
         // The session name in audit logs.
         field("POD_NAME", "metadata.name"),
     ];
@@ -139,16 +142,22 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
     if let Some(duration) = spec.duration {
         settings.push(("RAM_SIDECAR_DURATION", duration::format(duration)));
     }
-    if spec.container {
+    let endpoints = &spec.endpoints;
+    if endpoints.port != PORT {
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        settings.push(("RAM_SIDECAR_LISTEN", address(endpoints.port)));
+        settings.push(("RAM_SIDECAR_ADMIN_LISTEN", address(endpoints.admin_port())));
+    }
+    if endpoints.container {
         settings.push(("RAM_SIDECAR_CONTAINER", text("true")));
     }
-    let metadata = match spec.metadata {
-        Some(Metadata::Loopback) => Some(METADATA),
-        Some(Metadata::Address) => Some("100.100.100.200:80"),
+    let metadata = match endpoints.metadata {
+        Some(Metadata::Loopback) => Some(endpoints.metadata_address()),
+        Some(Metadata::Address) => Some(text(METADATA_ADDRESS)),
         None => None,
     };
     if let Some(address) = metadata {
-        settings.push(("RAM_SIDECAR_METADATA_LISTEN", text(address)));
+        settings.push(("RAM_SIDECAR_METADATA_LISTEN", address));
     }
     if spec.mode == Mode::Classic {
         // All containers get SIGTERM at once, and the application's last upload still needs credentials.
@@ -201,8 +210,8 @@ fn security_context() -> Value {
     })
 }
 
-/// Where the ECS metadata dialect is served on loopback.
-pub(super) const METADATA: &str = "127.0.0.1:7004";
+/// The address of the ECS metadata service.
+pub(super) const METADATA_ADDRESS: &str = "100.100.100.200:80";
 
 /// The name of the sidecar.
 pub(super) const NAME: &str = "ram-sidecar";

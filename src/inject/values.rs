@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::config::parse::accept;
+use crate::config::parse::{self, accept};
 use crate::config::settings::SETTINGS;
 use crate::credentials::RoleArn;
 use crate::identity::is_role_name;
 use crate::time::duration;
 
 use super::request::IDENTITIES;
-use super::spec::Amount;
+use super::spec::{Amount, Key};
 
 pub(super) fn role_or_name(text: &str) -> Result<(), String> {
     if text.contains(':') {
@@ -56,6 +56,21 @@ pub(super) fn image(text: &str) -> Result<String, String> {
     accept(text, text.bytes().all(|b| b.is_ascii_graphic()), || {
         format!("`{text}` is not an image; write it like registry/name:tag")
     })
+}
+
+/// Parses the last segment of the URI's path.
+pub(super) fn key(text: &str) -> Result<Key, String> {
+    if text == "pod-uid" {
+        return Ok(Key::PodUid);
+    }
+    parse::key(text).map(Key::Text)
+}
+
+/// Parses a port that is followed by two others, all of which need no privilege.
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    let port = text.parse().ok();
+    port.filter(|port| (1024..=65_533).contains(port))
+        .ok_or_else(|| format!("`{text}` is not a port of the sidecar; choose 1024 to 65533"))
 }
 
 /// Parses a quantity of Kubernetes, or `none`.
@@ -176,8 +191,8 @@ const RESERVED: &[(&str, &str)] = &[
     ("RAM_SIDECAR_CONTAINER", "use --container"),
     ("RAM_SIDECAR_DURATION", "use --duration"),
     ("RAM_SIDECAR_IDENTITY", "use --identity"),
-    ("RAM_SIDECAR_KEY", "remove it"),
-    ("RAM_SIDECAR_LISTEN", "remove it"),
+    ("RAM_SIDECAR_KEY", "use --key"),
+    ("RAM_SIDECAR_LISTEN", "use --port"),
     (
         "RAM_SIDECAR_METADATA_LISTEN",
         "use --metadata or --metadata-address",

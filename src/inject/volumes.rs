@@ -12,7 +12,7 @@ pub(super) fn all(spec: &Spec, pod_spec: &Value) -> Vec<Value> {
         || json!({ "name": NO_API_TOKEN, "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } }),
     );
     // The kubelet writes it, so that it is there before any container starts, whatever happens to the sidecar.
-    let token = spec.container.then(|| {
+    let token = spec.endpoints.container.then(|| {
         let uid = json!({ "path": "token", "fieldRef": { "fieldPath": "metadata.uid" } });
         json!({ "name": CONTAINER_TOKEN, "downwardAPI": { "items": [uid] } })
     });

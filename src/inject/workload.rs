@@ -8,7 +8,7 @@ use super::annotations::{OptIn, opt_in};
 use super::field::Field;
 use super::json::{MAX_LINE_SIZE, single_line, text_of};
 use super::request::Request;
-use super::{inject, is_injected, messages};
+use super::{complete, inject, is_injected};
 
 /// The result for several documents. Each line begins with the kind and the name of the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,7 +79,9 @@ fn inject_one(pod: &mut Value, request: &Request) -> Result<Vec<String>, Vec<Str
     }
     // Even if the request is incomplete: such a pod needs no role.
     if is_injected(pod) {
-        return Ok(vec![messages::already_injected()]);
+        let completed = complete(pod).map_err(|error| vec![error.to_string()])?;
+        *pod = completed.pod;
+        return Ok([vec![completed.summary], completed.warnings].concat());
     }
     let for_pod = request.for_pod(pod);
     let injected = inject(pod, &for_pod.check()?);

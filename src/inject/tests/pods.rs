@@ -57,7 +57,7 @@ fn a_restricted_pod_stays_restricted_unless_it_gets_the_metadata_address() {
         assert_eq!(violations(&before), Vec::<String>::new(), "seed {seed}");
         let spec = spec(&mut random);
         let after = inject(&before, &spec).unwrap().pod;
-        if spec.metadata == Some(Metadata::Address) {
+        if spec.endpoints.metadata == Some(Metadata::Address) {
             privileged += 1;
             assert!(!violations(&after).is_empty(), "seed {seed}");
         } else {
