@@ -6,9 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::annotations::INJECT_LABEL;
 use super::json::{CONTAINER_LISTS, single_line};
-use super::{Annotations, Field, Injected, Request, complete, inject, is_injected};
+use super::{Annotations, Field, Injected, Request, complete, inject, is_injected, messages};
 use crate::credentials::RoleArn;
 
 pub use self::review::{CalledFor, Malformed, Review};
@@ -71,9 +70,7 @@ impl Review {
             let Some(value) = self.invalid_label() else {
                 return self.allowed(Outcome::LeftAlone);
             };
-            let error = format!(
-                "the label {INJECT_LABEL} is {value:?}, so the pod gets no sidecar: write \"true\" or \"false\""
-            );
+            let error = messages::invalid_label(value);
             if self.called_for != CalledFor::Label {
                 return self.failed(&[error], policy);
             }

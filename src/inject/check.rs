@@ -11,7 +11,7 @@ use super::json::{MAX_LINE_SIZE, single_line};
 use super::request::{Given, Request};
 use super::spec::{Amount, Endpoints, Identity, Key, Metadata, Mode, Resources};
 use super::spec::{Selection, Spec};
-use super::values::{amount, key, memory_limit, port, quantity};
+use super::values::{amount, config_map_name, key, memory_limit, port, quantity};
 use super::values::{identity, image, role_or_name, secret_name, setting, token_expiration};
 
 impl Request {
@@ -73,6 +73,7 @@ impl<'a> Checker<'a> {
         let image = self.value(Field::Image, image);
         let classic = self.flag(Field::Classic);
         let endpoints = self.endpoints();
+        let ca_config_map = self.value(Field::CaConfigMap, config_map_name);
         let region = self.value(Field::Region, parse::region);
         let vpc = self.flag(Field::Vpc);
         let duration = self.value(Field::Duration, parse::role_duration);
@@ -95,6 +96,7 @@ impl<'a> Checker<'a> {
             image: image.unwrap_or_else(|| IMAGE.to_owned()),
             mode: if classic { Mode::Classic } else { Mode::Native },
             endpoints,
+            ca_config_map,
             region,
             vpc,
             duration,
@@ -268,7 +270,8 @@ impl<'a> Checker<'a> {
     }
 }
 
-fn account_of(provider: &str) -> Option<&str> {
+/// Returns the account of an OIDC provider.
+pub(super) fn account_of(provider: &str) -> Option<&str> {
     provider.strip_prefix("acs:ram::")?.split(':').next()
 }
 

@@ -29,6 +29,8 @@ pub enum Field {
     Secret,
     /// The address of another credentials server.
     CredentialsUri,
+    /// The ConfigMap with the certificates that the sidecar trusts.
+    CaConfigMap,
     /// The region whose STS is used.
     Region,
     /// Whether STS is called inside the region's VPCs.
@@ -117,6 +119,8 @@ pub const FIELDS: &[FieldNames] = &[
         help: "Serve the ECS metadata dialect on loopback too, for tools that know ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT, such as opendal" },
     FieldNames { field: Field::MetadataAddress, flag: Some("metadata-address"), value: None, annotation: Some("ram-sidecar/metadata-address"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "Serve it at 100.100.100.200, the ECS metadata service's address, for tools that know no other; the pod needs the privileged Pod Security level" },
+    FieldNames { field: Field::CaConfigMap, flag: Some("ca-config-map"), value: Some("NAME"), annotation: Some("ram-sidecar/ca-config-map"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The ConfigMap whose ca.crt has the certificates to trust instead of the bundled roots; for a TLS-inspecting proxy" },
     FieldNames { field: Field::Region, flag: Some("region"), value: Some("REGION"), annotation: None, ack_annotation: None, accepted_from: AcceptedFrom::Neither,
         help: "The region whose STS endpoint to use, such as cn-hangzhou" },
     FieldNames { field: Field::Vpc, flag: Some("vpc"), value: None, annotation: None, ack_annotation: None, accepted_from: AcceptedFrom::Neither,

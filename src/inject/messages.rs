@@ -2,9 +2,18 @@
 
 use serde_json::Value;
 
+use super::annotations::INJECT_LABEL;
+use super::check::account_of;
 use super::json::{INIT_CONTAINERS, has_container, objects, text_of};
 use super::sidecar::{ADDRESS, NAME};
 use super::spec::{Identity, Key, Metadata, Mode, Spec};
+
+/// Explains a label that neither opts in nor out.
+pub(super) fn invalid_label(value: &str) -> String {
+    format!(
+        "the label {INJECT_LABEL} is {value:?}, so the pod gets no sidecar: write \"true\" or \"false\""
+    )
+}
 
 /// Reports that a pod already has the sidecar.
 pub(super) fn already_injected() -> String {
@@ -57,6 +66,17 @@ pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
         if let Key::Text(key) = &spec.endpoints.key {
             warnings.push(format!("has the key {key} on the node's network: every program of the node that guesses it gets the credentials"));
         }
+    }
+    if let (Some(role), Identity::Oidc { provider }) = (&spec.role, &spec.identity)
+        && let Some(account) = account_of(provider)
+        && account != role.account()
+        && !spec
+            .env
+            .iter()
+            .any(|(name, _)| name == "RAM_SIDECAR_ROLE_VIA")
+    {
+        let other = role.account();
+        warnings.push(format!("has a role of the account {other}, but its OIDC provider is of the account {account}, for which STS refuses it: use a role of that account, or --env RAM_SIDECAR_ROLE_VIA with one that may assume this role"));
     }
     if has_container(pod, "istio-proxy") {
         warnings.push("has a container istio-proxy: if Istio's CNI plugin redirects traffic before that has started, add port 443 (STS) to the pod's annotation traffic.sidecar.istio.io/excludeOutboundPorts".to_owned());

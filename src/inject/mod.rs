@@ -15,6 +15,7 @@ mod field;
 mod injection;
 mod json;
 mod messages;
+mod mpi;
 pub mod policy;
 mod request;
 mod resources;

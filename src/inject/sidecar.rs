@@ -6,7 +6,7 @@ use crate::time::duration;
 
 use super::check::PORT;
 use super::spec::{Identity, Key, Metadata, Mode, Spec};
-use super::volumes::{ACCESS_KEY_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, volumes};
+use super::volumes::{ACCESS_KEY_PATH, CA_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, volumes};
 
 /// Renders the sidecar. `grace` is the pod's grace period for shutdown, in seconds; `mount` one more mount.
 pub(super) fn sidecar(
@@ -96,7 +96,8 @@ fn env(spec: &Spec, grace: u64) -> Value {
 }
 
 fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
-    let mut settings = Vec::new();
+    // Standard output would be the only place in the pod's log that is not JSON, and has the key.
+    let mut settings = vec![("RAM_SIDECAR_PRINT_URI", "false".to_owned())];
     if let Some(role) = &spec.role {
         settings.push(("ALIBABA_CLOUD_ROLE_ARN", role.to_string()));
     }
@@ -132,6 +133,10 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
     if spec.identity != Identity::Sandbox {
         settings.push(("RAM_SIDECAR_FILE", file()));
         settings.push(("RAM_SIDECAR_STATE", format!("{STATE_PATH}/state")));
+    }
+    if spec.ca_config_map.is_some() {
+        // Source: the key that Kubernetes and cert-manager use.
+        settings.push(("RAM_SIDECAR_CA_FILE", format!("{CA_PATH}/ca.crt")));
     }
     if let Some(region) = &spec.region {
         settings.push(("ALIBABA_CLOUD_STS_REGION", region.clone()));

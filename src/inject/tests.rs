@@ -1,6 +1,8 @@
 //! What an injection adds to pods, and what stays unchanged.
 
 mod annotations;
+mod completion;
+mod endpoints;
 mod existing;
 mod identities;
 mod modes;

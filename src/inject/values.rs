@@ -35,8 +35,16 @@ pub(super) fn identity(text: &str) -> Result<(), String> {
 }
 
 pub(super) fn secret_name(text: &str) -> Result<String, String> {
+    object_name(text, "Secret")
+}
+
+pub(super) fn config_map_name(text: &str) -> Result<String, String> {
+    object_name(text, "ConfigMap")
+}
+
+fn object_name(text: &str, kind: &str) -> Result<String, String> {
     accept(text, is_object_name(text), || {
-        format!("`{text}` is not a Secret's name; write lowercase letters, digits, `-` and `.`")
+        format!("`{text}` is not a {kind}'s name; write lowercase letters, digits, `-` and `.`")
     })
 }
 
@@ -188,6 +196,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("ALIBABA_CLOUD_ACCESS_KEY_ID_FILE", "use --secret"),
     ("ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "use --secret"),
     ("POD_NAME", "remove it"),
+    ("RAM_SIDECAR_CA_FILE", "use --ca-config-map"),
     ("RAM_SIDECAR_CONTAINER", "use --container"),
     ("RAM_SIDECAR_DURATION", "use --duration"),
     ("RAM_SIDECAR_IDENTITY", "use --identity"),

@@ -64,6 +64,10 @@ pub(super) fn volumes(spec: &Spec) -> Vec<(Value, Value)> {
         }
         Identity::EcsRamRole | Identity::CredentialsUri { .. } | Identity::Sandbox => {}
     }
+    if let Some(name) = &spec.ca_config_map {
+        let volume = json!({ "name": CA, "configMap": { "name": name } });
+        volumes.push(read_only(volume, CA_PATH));
+    }
     volumes
 }
 
@@ -87,6 +91,11 @@ pub(super) const CONTAINER_TOKEN: &str = "ram-sidecar-container-token";
 
 /// Where the application mounts that volume.
 pub(super) const CONTAINER_TOKEN_PATH: &str = "/var/run/secrets/ram-sidecar-container";
+
+/// The volume with the certificates to trust.
+const CA: &str = "ram-sidecar-ca";
+
+pub(super) const CA_PATH: &str = "/etc/ram-sidecar/ca";
 
 /// An empty volume.
 const NO_API_TOKEN: &str = "ram-sidecar-no-api-token";

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::inject::annotations::INJECT_LABEL;
+use crate::inject::annotations::invalid_label;
 use crate::inject::json::text_of;
 use crate::inject::{OptIn, is_injected, opt_in};
 
@@ -145,10 +145,7 @@ impl Review {
 
     /// Returns the value of the label `ram-sidecar/inject` if it is neither true nor false.
     pub(super) fn invalid_label(&self) -> Option<&str> {
-        let label = self.pod.as_ref()?["metadata"]["labels"].get(INJECT_LABEL)?;
-        label
-            .as_str()
-            .filter(|value| !["true", "false"].contains(value))
+        invalid_label(self.pod.as_ref()?["metadata"].get("labels"))
     }
 }
 

@@ -153,6 +153,55 @@ fn drain_is_capped_whatever_the_grace_period() {
 }
 
 #[test]
+fn every_object_that_runs_containers_and_gets_nothing_is_named() {
+    let image = || json!({"name": "main", "image": "i"});
+    for (mut document, is_named) in [
+        (
+            json!({"kind": "DaskCluster", "spec": {"worker": {"spec": {"containers": [image()]}}}}),
+            true,
+        ),
+        (
+            json!({"kind": "CronWorkflow", "spec": {"workflowSpec": {"templates": [{"container": image()}]}}}),
+            true,
+        ),
+        (json!({"kind": "Task", "spec": {"steps": [image()]}}), true),
+        (
+            json!({"kind": "ScheduledSparkApplication", "spec": {"template": {"driver": {"cores": 1}}}}),
+            true,
+        ),
+        (
+            json!({"kind": "LLMInferenceService", "spec": {"template": {"containers": [image()]}}}),
+            true,
+        ),
+        (json!({"kind": "ConfigMap", "data": {"image": "i"}}), false),
+        (
+            json!({"kind": "CustomResourceDefinition", "spec": {"containers": {"type": "array"}}}),
+            false,
+        ),
+    ] {
+        let mut report = Report::default();
+        inject_into(&mut document, &rrsa(), &mut report);
+        let kind = document["kind"].as_str().unwrap();
+        let named: Vec<bool> = report
+            .messages
+            .iter()
+            .map(|message| message.starts_with(&format!("{kind}/?: is unchanged, because")))
+            .collect();
+        assert_eq!(named, vec![true; usize::from(is_named)], "{document}");
+    }
+}
+
+#[test]
+fn a_label_with_another_value_is_explained() {
+    let mut report = Report::default();
+    let labels = json!({"labels": {"ram-sidecar/inject": "yes"}});
+    let mut document = json!({"kind": "Pod", "metadata": labels, "spec": {"containers": [{}]}});
+    inject_into(&mut document, &rrsa(), &mut report);
+    let expected = "Pod/?: the label ram-sidecar/inject is \"yes\", so the pod gets no sidecar: write \"true\" or \"false\"";
+    assert_eq!(report.messages, [expected]);
+}
+
+#[test]
 fn pods_are_found_in_named_templates_and_in_lists_of_items_without_kind() {
     let spec = || json!({"containers": [{"name": "main"}]});
     for mut document in [

@@ -62,7 +62,10 @@ fn each_identity_gets_its_volumes_and_settings_and_nothing_else() {
         "/mnt/.alibabacloud/credentials,mode=0644"
     ]);
     assert_eq!(sidecar["args"], args);
-    assert_eq!(names_of(&sidecar["env"]), ["RAM_SIDECAR_KEY", "POD_NAME"]);
+    assert_eq!(
+        names_of(&sidecar["env"]),
+        ["RAM_SIDECAR_KEY", "POD_NAME", "RAM_SIDECAR_PRINT_URI"]
+    );
 }
 
 #[test]

@@ -54,6 +54,9 @@ fn all_errors_are_reported_at_once_with_their_places() {
         (Field::AccountId, "a"),
         (Field::SkipContainers, "a,,b"),
         (Field::RequestCpu, "a lot"),
+        (Field::Key, "a/b"),
+        (Field::Port, "80"),
+        (Field::CaConfigMap, "CA"),
         (Field::LimitMemory, "64"),
     ]);
     let annotations = json!({
@@ -72,6 +75,9 @@ fn all_errors_are_reported_at_once_with_their_places() {
         "--duration: `5m` is outside the limits of STS",
         "--account-id: `a` is not an account id",
         "--skip-containers: it is empty or has an empty entry",
+        "--key: ",
+        "--port: `80` is not a port of the sidecar; choose 1024 to 65533",
+        "--ca-config-map: `CA` is not a ConfigMap's name",
         "--request-cpu: `a lot` is not a quantity; write it like 50m or 64Mi, or none",
         "--limit-memory: `64` is less than the sidecar needs, 12M; write it like 64Mi",
         "the annotation ram-sidecar/classic: `maybe` is neither true nor false",
@@ -82,8 +88,8 @@ fn all_errors_are_reported_at_once_with_their_places() {
             "{start}: {errors:#?}"
         );
     }
-    assert_eq!(errors.len(), 14, "{errors:#?}");
-    assert_eq!(flags.errors().len(), 12);
+    assert_eq!(errors.len(), 17, "{errors:#?}");
+    assert_eq!(flags.errors().len(), 15);
 }
 
 #[test]
@@ -181,7 +187,7 @@ fn settings_of_the_sidecar_must_be_known_and_not_secret() {
         ("1A=planted", "`1A` is not a variable name"),
         (
             "RAM_SIDECAR_KEY=planted",
-            "RAM_SIDECAR_KEY is set by inject; remove it",
+            "RAM_SIDECAR_KEY is set by inject; use --key",
         ),
         (
             "ALIBABA_CLOUD_ROLE_ARN=planted",

@@ -56,27 +56,29 @@ impl Shared {
             [Method::GET, Method::HEAD].contains(&head.method),
             head.method == Method::POST,
         );
-        match head.uri.path() {
+        let path = head.uri.path();
+        if let Some(called_for) = called_for(path) {
+            if !is_post {
+                return Ok(method_not_allowed(
+                    "POST",
+                    "send a review in a POST request",
+                ));
+            }
+            check_type(&head.headers)?;
+            let declared = declared_size(&head.headers);
+            let (text, _share) = self
+                .bodies
+                .read(body, declared, slot.host, || slot.heard())
+                .await?;
+            slot.has_request();
+            return self.review(&text, called_for).await;
+        }
+        match path {
             "/live" if is_get => Ok(probe(true)),
             "/ready" if is_get => Ok(probe(!*self.stopping.borrow())),
-            path if is_post && called_for(path).is_some() => {
-                check_type(&head.headers)?;
-                let declared = declared_size(&head.headers);
-                let (text, _share) = self
-                    .bodies
-                    .read(body, declared, slot.host, || slot.heard())
-                    .await?;
-                slot.has_request();
-                let called_for = called_for(path).unwrap_or(CalledFor::OwnLabel);
-                self.review(&text, called_for).await
-            }
             "/live" | "/ready" => Ok(method_not_allowed(
                 "GET, HEAD",
                 "send a GET request to a probe",
-            )),
-            path if called_for(path).is_some() => Ok(method_not_allowed(
-                "POST",
-                "send a review in a POST request",
             )),
             _ => reject(
                 StatusCode::NOT_FOUND,

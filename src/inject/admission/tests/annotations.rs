@@ -70,7 +70,7 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
             .unwrap();
         token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"].clone()
     };
-    let rows: [(&str, &str, Check<'_>); 19] = [
+    let rows: [(&str, &str, Check<'_>); 22] = [
         ("ram-sidecar/role", "r", &|pod| {
             variable(pod, "ALIBABA_CLOUD_ROLE_ARN").unwrap() == "acs:ram::1:role/r"
         }),
@@ -93,6 +93,15 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
         }),
         ("ram-sidecar/classic", "true", &|pod| {
             pod["spec"]["containers"][1]["name"] == "ram-sidecar"
+        }),
+        ("ram-sidecar/key", "0", &|pod| {
+            variable(pod, "RAM_SIDECAR_KEY").unwrap() == "0"
+        }),
+        ("ram-sidecar/port", "7012", &|pod| {
+            variable(pod, "RAM_SIDECAR_LISTEN").unwrap() == "127.0.0.1:7012"
+        }),
+        ("ram-sidecar/ca-config-map", "corp-ca", &|pod| {
+            variable(pod, "RAM_SIDECAR_CA_FILE").is_some()
         }),
         ("ram-sidecar/container", "true", &|pod| {
             variable(pod, "RAM_SIDECAR_CONTAINER").unwrap() == "true"
@@ -165,7 +174,7 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
 const ACK_ROLE: &str = "pod-identity.alibabacloud.com/role-name";
 
 /// Every annotation with a valid value: whether it is accepted from a pod, and from a service account.
-const POLICY: [(&str, &str, bool, bool); 20] = [
+const POLICY: [(&str, &str, bool, bool); 23] = [
     ("ram-sidecar/role", "r", true, true),
     ("pod-identity.alibabacloud.com/role-name", "r", true, true),
     ("ram-sidecar/identity", "ecs_ram_role", true, false),
@@ -178,6 +187,9 @@ const POLICY: [(&str, &str, bool, bool); 20] = [
     ("ram-sidecar/secret", "keys", true, false),
     ("ram-sidecar/image", "registry/image:1", true, false),
     ("ram-sidecar/classic", "true", true, false),
+    ("ram-sidecar/key", "0", true, false),
+    ("ram-sidecar/port", "7012", true, false),
+    ("ram-sidecar/ca-config-map", "corp-ca", true, false),
     ("ram-sidecar/container", "true", true, false),
     ("ram-sidecar/metadata", "true", true, false),
     ("ram-sidecar/metadata-address", "true", true, false),
