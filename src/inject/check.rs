@@ -87,6 +87,12 @@ impl<'a> Checker<'a> {
         if vpc && self.request.get(Field::Region).is_none() {
             self.conflict("a VPC endpoint belongs to a region: set --region");
         }
+        let names_role = env
+            .iter()
+            .any(|(name, _)| name == "RAM_SIDECAR_METADATA_ROLE_NAME");
+        if endpoints.metadata == Some(Metadata::Loopback) && names_role {
+            self.conflict("--env: RAM_SIDECAR_METADATA_ROLE_NAME is set by --metadata, so that SDKs do not take the role of the node; remove it, or use --metadata-address");
+        }
         if endpoints.metadata == Some(Metadata::Address) && identity == Some(Identity::EcsRamRole) {
             self.conflict("a pod whose identity is ecs_ram_role cannot get the address of the ECS metadata service, because the sidecar would send its own requests to itself: remove --metadata-address, or choose another identity");
         }
@@ -212,7 +218,7 @@ impl<'a> Checker<'a> {
             // The address takes precedence: tools that know the variable find the dialect there by default.
             metadata: address
                 .then_some(Metadata::Address)
-                .or(loopback.then_some(Metadata::Loopback)),
+                .or_else(|| loopback.then_some(Metadata::Loopback)),
         }
     }
 

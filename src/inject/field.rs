@@ -29,7 +29,7 @@ pub enum Field {
     Secret,
     /// The address of another credentials server.
     CredentialsUri,
-    /// The ConfigMap with the certificates that the sidecar trusts.
+    /// The `ConfigMap` with the certificates that the sidecar trusts.
     CaConfigMap,
     /// The region whose STS is used.
     Region,

@@ -53,10 +53,8 @@ fn named(containers: &[String]) -> String {
 /// Warns of what the pod now requires of its cluster, and of what its owner has to do.
 pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
     let mut warnings = Vec::new();
-    match spec.endpoints.metadata {
-        Some(Metadata::Address) => warnings.push(format!("needs a namespace with the privileged Pod Security level, because {ADDRESS} has the capability NET_ADMIN")),
-        Some(Metadata::Loopback) => warnings.push("lets SDKs use the ECS metadata service: where the node has a role, their default chains prefer it to the sidecar's credentials".to_owned()),
-        None => {}
+    if spec.endpoints.metadata == Some(Metadata::Address) {
+        warnings.push(format!("needs a namespace with the privileged Pod Security level, because {ADDRESS} has the capability NET_ADMIN"));
     }
     if uses_host_network(pod) {
         let (port, admin) = (spec.endpoints.port, spec.endpoints.admin_port());

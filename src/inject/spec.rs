@@ -17,7 +17,7 @@ pub struct Spec {
     pub mode: Mode,
     /// Where the pod's containers find the sidecar.
     pub endpoints: Endpoints,
-    /// The ConfigMap with the certificates that the sidecar trusts.
+    /// The `ConfigMap` with the certificates that the sidecar trusts.
     pub ca_config_map: Option<String>,
     /// The region whose STS is used.
     pub region: Option<String>,

@@ -146,12 +146,16 @@ fn the_metadata_dialect_on_loopback_needs_no_address_and_no_privilege() {
     );
     // With that variable, opendal would not use the metadata service.
     assert!(!after.to_string().contains("METADATA_DISABLED"));
-    assert_eq!(
-        warnings,
-        [
-            "lets SDKs use the ECS metadata service: where the node has a role, their default chains prefer it to the sidecar's credentials"
-        ]
-    );
+    // SDKs that know only the fixed address ask the node for a role that it does not have.
+    let role = variable(&spec["containers"][0], "ALIBABA_CLOUD_ECS_METADATA");
+    assert_eq!(role, "ram-sidecar-inject");
+    let sidecar = &spec["initContainers"][0];
+    assert_eq!(variable(sidecar, "RAM_SIDECAR_METADATA_ROLE_NAME"), role);
+    assert_eq!(warnings, [""; 0]);
+    let mut named = request.clone();
+    named.add_setting("RAM_SIDECAR_METADATA_ROLE_NAME=other");
+    let errors = named.check().unwrap_err();
+    assert!(errors[0].contains("is set by --metadata"), "{errors:?}");
     // The address includes it: clients request it there by default.
     let both = super::request(&[(Field::MetadataAddress, "true")]).or(&request);
     let after = injected(&pod(), &both).pod.to_string();

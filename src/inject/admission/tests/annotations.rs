@@ -53,6 +53,10 @@ fn annotations_of_the_pod_override_those_of_its_service_account_which_override_f
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table with a row for each annotation"
+)]
 fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
     let sidecar = |pod: &Value| pod["spec"]["initContainers"][0].clone();
     let variable = |pod: &Value, name: &str| {

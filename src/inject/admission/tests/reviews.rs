@@ -58,7 +58,7 @@ fn a_label_that_is_neither_true_nor_false_denies_the_pod_where_the_sidecar_is_re
         let reason = format!(
             "the label ram-sidecar/inject is {label:?}, so the pod gets no sidecar: write \"true\" or \"false\""
         );
-        assert_eq!(denied.errors, [reason.clone()]);
+        assert_eq!(denied.errors, std::slice::from_ref(&reason));
         let admitted = decide(label, CalledFor::OwnLabel, Policy::Ignore);
         assert_eq!(admitted.outcome, Outcome::Admitted);
         // Elsewhere nothing but the label requests the sidecar.
@@ -97,9 +97,8 @@ fn a_pod_with_the_label_of_ack_and_no_role_is_left_alone_as_by_its_own_webhook()
 #[test]
 fn containers_that_a_later_webhook_adds_are_configured_when_it_is_called_again() {
     let mut injected = patched(&pod(), &decide(&pod()).review());
-    let proxy = json!({ "name": "proxy", "image": "proxy" });
     let containers = injected["spec"]["containers"].as_array_mut().unwrap();
-    containers.push(proxy.clone());
+    containers.push(json!({ "name": "proxy", "image": "proxy" }));
     let review = read(&request(&injected));
     assert_eq!(review.service_account(), None);
     // No role is needed, and no service account.
