@@ -105,6 +105,9 @@ impl Review {
 
     /// Configures the containers that other webhooks have added to a pod after the sidecar.
     fn completed(&self, pod: &Value, policy: Policy) -> Decision {
+        if check_size(pod).is_err() {
+            return self.allowed(Outcome::LeftAlone);
+        }
         match complete(pod) {
             Ok(completed) if completed.operations.is_empty() => self.allowed(Outcome::LeftAlone),
             Ok(completed) => self.patched(completed, None),

@@ -114,12 +114,12 @@ fn warn_of_conflicts(container: &Value, endpoints: &Endpoints, warnings: &mut Ve
     }
     let key = match &endpoints.key {
         Key::PodUid => "the pod's UID",
-        Key::Text(key) => key,
+        Key::Text(_) => "that of --key (ram-sidecar/key)",
     };
     let port = endpoints.port;
     for (address, places) in found {
         let places = places.join(" and ");
-        warnings.push(format!("has http://{address} in {places}, which nothing serves, because the sidecar's port is {port} and its key is {key}: use $ALIBABA_CLOUD_CREDENTIALS_URI as inject sets it, or let --key and --port (ram-sidecar/key, ram-sidecar/port) match the address"));
+        warnings.push(format!("has http://{address} in {places}, which nothing serves, because the sidecar's port is {port} and its key is {key}: use $ALIBABA_CLOUD_CREDENTIALS_URI as inject sets it, or let --key (ram-sidecar/key) and --port (ram-sidecar/port) match the address"));
     }
     for port in endpoints.ports() {
         if objects(container, "ports").any(|entry| entry["containerPort"] == port) {

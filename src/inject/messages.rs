@@ -61,8 +61,8 @@ pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
         warnings.push(format!(
             "shares the node's network: no other pod of this node may use the ports {port} and {admin}"
         ));
-        if let Key::Text(key) = &spec.endpoints.key {
-            warnings.push(format!("has the key {key} on the node's network: every program of the node that guesses it gets the credentials"));
+        if spec.endpoints.key != Key::PodUid {
+            warnings.push("shares the node's network and has a key that its manifest shows: every program of the node that knows it gets the credentials".to_owned());
         }
     }
     if let (Some(role), Identity::Oidc { provider }) = (&spec.role, &spec.identity)

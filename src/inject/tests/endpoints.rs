@@ -57,7 +57,7 @@ fn an_address_that_nothing_serves_is_explained_wherever_it_is_written() {
     });
     let warnings = with(&of_pai, &[]).warnings;
     let expected = format!(
-        "container main has {PAI} in ALIBABA_CLOUD_CREDENTIALS_URI and its command, which nothing serves, because the sidecar's port is 7002 and its key is the pod's UID: use $ALIBABA_CLOUD_CREDENTIALS_URI as inject sets it, or let --key and --port (ram-sidecar/key, ram-sidecar/port) match the address"
+        "container main has {PAI} in ALIBABA_CLOUD_CREDENTIALS_URI and its command, which nothing serves, because the sidecar's port is 7002 and its key is the pod's UID: use $ALIBABA_CLOUD_CREDENTIALS_URI as inject sets it, or let --key (ram-sidecar/key) and --port (ram-sidecar/port) match the address"
     );
     let unchanged = "container main already sets ALIBABA_CLOUD_CREDENTIALS_URI: unchanged";
     assert_eq!(warnings, [&expected, unchanged]);
@@ -125,7 +125,7 @@ fn a_known_key_on_the_network_of_the_node_is_reported() {
     let warnings = injected(&pod, &request).warnings;
     assert_eq!(
         warnings[1],
-        "has the key 0 on the node's network: every program of the node that guesses it gets the credentials"
+        "shares the node's network and has a key that its manifest shows: every program of the node that knows it gets the credentials"
     );
 }
 

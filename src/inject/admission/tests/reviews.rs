@@ -110,6 +110,12 @@ fn containers_that_a_later_webhook_adds_are_configured_when_it_is_called_again()
     assert_eq!(containers[0], injected["spec"]["containers"][0]);
     assert_eq!(containers[1]["env"], containers[0]["env"]);
     assert_eq!(decide(&after).outcome, Outcome::LeftAlone);
+
+    // A small review must not cause a large response.
+    let containers = injected["spec"]["containers"].as_array_mut().unwrap();
+    let container = |index: usize| json!({ "name": format!("c{index}") });
+    containers.extend((0..=MAX_CONTAINERS).map(container));
+    assert_eq!(decide(&injected).outcome, Outcome::LeftAlone);
 }
 
 #[test]
