@@ -133,7 +133,11 @@ pub(super) fn remember(edit: &mut Edit, selection: &Selection) -> Result<(), Err
         let is_set = names
             .annotations()
             .any(|name| !text_of(annotations, name).is_empty());
-        if let (false, false, Some(name)) = (containers.is_empty(), is_set, names.annotation) {
+        // An empty annotation counts as unset, and stays as it is.
+        let mut free = names
+            .annotations()
+            .filter(|name| annotations.get(name).is_none());
+        if let (false, false, Some(name)) = (containers.is_empty(), is_set, free.next()) {
             edit.annotate(name, &containers.join(","))?;
         }
     }

@@ -70,8 +70,16 @@ fn skipped_containers_stay_without_credentials_whoever_skipped_them() {
     // The pod's own annotation stays as it is.
     let mut annotated = pod();
     annotated["metadata"]["annotations"] = json!({ "ram-sidecar/skip-containers": "x" });
-    let after = injected(&annotated, &rrsa()).pod;
+    let skip = request(&[(Field::SkipContainers, "y")]).or(&rrsa());
+    let after = injected(&annotated, &skip).pod;
     assert_eq!(after["metadata"], annotated["metadata"]);
+    // An empty one counts as unset, and stays too.
+    annotated["metadata"]["annotations"] = json!({ "ram-sidecar/skip-containers": "" });
+    let after = injected(&annotated, &skip).pod;
+    assert_eq!(
+        after["metadata"]["annotations"],
+        json!({ "ram-sidecar/skip-containers": "", "pod-identity.alibabacloud.com/skip-containers": "y" })
+    );
 }
 
 #[test]

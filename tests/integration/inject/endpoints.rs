@@ -13,11 +13,21 @@ use crate::support::{Daemon, Scratch, run_command};
 
 #[test]
 fn clients_that_require_a_token_or_know_only_metadata_are_served_also_after_a_restart() {
-    let module = concat!(module_path!(), "::in_own_network");
-    namespace::passes(
-        module,
-        "clients_that_require_a_token_or_know_only_metadata_are_served_also_after_a_restart",
-    );
+    passes("clients_that_require_a_token_or_know_only_metadata_are_served_also_after_a_restart");
+}
+
+#[test]
+fn ranks_of_an_mpi_job_are_served_at_the_address_of_their_launcher() {
+    passes("ranks_of_an_mpi_job_are_served_at_the_address_of_their_launcher");
+}
+
+#[test]
+fn a_moved_sidecar_is_found_by_the_job_and_by_its_probes() {
+    passes("a_moved_sidecar_is_found_by_the_job_and_by_its_probes");
+}
+
+fn passes(name: &str) {
+    namespace::passes(concat!(module_path!(), "::in_own_network"), name);
 }
 
 mod in_own_network {
@@ -26,6 +36,22 @@ mod in_own_network {
     fn clients_that_require_a_token_or_know_only_metadata_are_served_also_after_a_restart() {
         if crate::namespace::is_here() {
             super::check_clients();
+        }
+    }
+
+    #[test]
+    #[ignore = "needs the ports of a pod for itself: the test of the same name runs it in a network of its own"]
+    fn ranks_of_an_mpi_job_are_served_at_the_address_of_their_launcher() {
+        if crate::namespace::is_here() {
+            super::check_ranks();
+        }
+    }
+
+    #[test]
+    #[ignore = "needs the ports of a pod for itself: the test of the same name runs it in a network of its own"]
+    fn a_moved_sidecar_is_found_by_the_job_and_by_its_probes() {
+        if crate::namespace::is_here() {
+            super::check_port();
         }
     }
 }
@@ -44,12 +70,13 @@ fn check_clients() {
     let path = "/latest/meta-data/ram/security-credentials/";
     let mut sidecar = pod.sidecar();
     for _ in 0..2 {
-        let ready = run_command("wait", &[], &[]);
-        assert_eq!(ready.code, Some(0), "{}", ready.stderr);
+        assert_ready(&pod);
         let reply = request(uri, "", &format!("Authorization: {token}\r\n"));
         assert_eq!(reply.status, 200, "{}", reply.body);
         let reply: Value = serde_json::from_str(&reply.body).unwrap();
         assert!(reply["Token"].is_string(), "{reply}");
+        // Its log is JSON, and shows no key.
+        assert_eq!(sidecar.stdout(), [""; 0]);
         let role = request(endpoint, path, "").body;
         let reply = request(endpoint, &format!("{path}{role}"), "");
         assert_eq!(reply.status, 200, "{}", reply.body);
@@ -59,20 +86,67 @@ fn check_clients() {
     }
 }
 
+fn check_ranks() {
+    let scratch = Scratch::new();
+    let template = "replicas: 1, template: {spec: {containers: [{name: job, image: job}]}}";
+    let job = format!(
+        "kind: MPIJob\nspec: {{mpiReplicaSpecs: {{Launcher: {{{template}}}, Worker: {{{template}}}}}}}\n"
+    );
+    let [launcher, worker] = ["Launcher", "Worker"].map(|replica| {
+        let place = format!("/spec/mpiReplicaSpecs/{replica}/template");
+        Pod::of(&job, &place, &[], &scratch)
+    });
+    let _sidecar = worker.sidecar();
+    assert_ready(&worker);
+    let reply = request(&launcher.environment("job")[URI], "", "");
+    assert_eq!(reply.status, 200, "{}", reply.body);
+}
+
+fn check_port() {
+    let scratch = Scratch::new();
+    let pod = Pod::new(&["--port", "7012"], &scratch);
+    let _sidecar = pod.sidecar();
+    assert_ready(&pod);
+    let uri = &pod.environment("job")[URI];
+    assert!(uri.starts_with("http://127.0.0.1:7012/"), "{uri}");
+    let reply = request(uri, "", "");
+    assert_eq!(reply.status, 200, "{}", reply.body);
+}
+
+/// Runs the startup probe as the kubelet does.
+fn assert_ready(pod: &Pod) {
+    let env = pod.environment("ram-sidecar");
+    let env = env
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()));
+    let probe = &pod.container("ram-sidecar")["startupProbe"]["exec"]["command"];
+    let words = probe.as_array().unwrap().iter().skip(2);
+    let words: Vec<&str> = words.map(|word| word.as_str().unwrap()).collect();
+    let ready = run_command("wait", &words, &env.collect::<Vec<_>>());
+    assert_eq!(ready.code, Some(0), "{}", ready.stderr);
+}
+
+const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
+
 /// A pod after injection, whose volumes are in a directory.
 struct Pod(Value);
 
 impl Pod {
     fn new(flags: &[&str], directory: &Scratch) -> Self {
-        let pod =
-            "kind: Pod\nmetadata: {name: pod}\nspec: {containers: [{name: job, image: job}]}\n";
+        let pod = "kind: Pod\nspec: {containers: [{name: job, image: job}]}\n";
+        Self::of(pod, "", flags, directory)
+    }
+
+    /// Returns the pod, or the template, at a place of a manifest.
+    fn of(manifest: &str, place: &str, flags: &[&str], directory: &Scratch) -> Self {
         let flags = [&["--identity", "sandbox"], flags].concat();
-        let text = super::inject(&flags, pod).stdout;
+        let text = super::inject(&flags, manifest).stdout;
         let directory = directory.path().to_str().unwrap();
         let text = text
             .replace("/mnt/.alibabacloud", directory)
             .replace("/var/run/secrets/ram-sidecar-container", directory);
-        Self(yaml::read(text.as_bytes()).unwrap().swap_remove(0).value)
+        let document = yaml::read(text.as_bytes()).unwrap().swap_remove(0).value;
+        Self(document.pointer(place).unwrap().clone())
     }
 
     fn container(&self, name: &str) -> &Value {
