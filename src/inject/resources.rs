@@ -114,7 +114,7 @@ fn containers(spec: &Value) -> impl Iterator<Item = &Value> {
 /// The CPU limit where one is needed: it serves some 1,500 requests a second.
 const CPU: &str = "100m";
 
-/// More than five times the resident memory that was measured in a pod, a probe included.
+/// More than ten times the memory that was measured in a pod, a probe included.
 const MEMORY: &str = "64Mi";
 
 #[cfg(test)]
