@@ -134,10 +134,11 @@ fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
 const NOTES: &str = "\
 A native sidecar is an init container with restartPolicy Always, for Kubernetes 1.29 or later. Pods are found in every kind
 that has a template with spec.containers. What a manifest sets already stays unchanged. Standard error gets one line for
-each pod: what was done, and warnings. Nothing is printed if there is any error. Comments are not retained.
+each pod: what was done, and warnings; one for each object that runs containers and gets nothing. Nothing is printed if there is any error. Comments are not retained.
 
-Annotations of a pod override the flags: ram-sidecar/role, /identity, /oidc-provider-arn, /secret, /image, /classic,
-/metadata, /duration, /skip-containers, /only-containers; so do those of ACK (pod-identity.alibabacloud.com/role-name, …),
+Annotations of a pod override the flags: ram-sidecar/role, /identity, /oidc-provider-arn, /secret, /image, /classic, /key,
+/port, /container, /metadata, /metadata-address, /ca-config-map, /duration, /request-cpu, /request-memory, /limit-cpu,
+/limit-memory, /skip-containers, /only-containers; so do those of ACK (pod-identity.alibabacloud.com/role-name, …),
 and what its webhook has added to the pod. A pod with the label ram-sidecar/inject: \"false\" stays unchanged.
 
 Exit codes: 0 printed, 64 usage, 65 a manifest that cannot be used, 71 cannot read or print.";

@@ -55,11 +55,14 @@ async fn serve(config: Config, is_service: bool) -> Result<(), daemon::Error> {
         what: "listen to signals",
         source,
     })?;
+    let print_uri = config.serve.print_uri;
     let App { handle, mut tasks } = App::start(config, process::raise_open_files()).await?;
     let first = async {
         handle.credentials().await;
-        let uri = handle.uri.expose_secret();
-        print_if_open(format!("ALIBABA_CLOUD_CREDENTIALS_URI={uri}\n").as_bytes());
+        if print_uri {
+            let uri = handle.uri.expose_secret();
+            print_if_open(format!("ALIBABA_CLOUD_CREDENTIALS_URI={uri}\n").as_bytes());
+        }
         std::future::pending::<()>().await;
     };
     let notified = async {

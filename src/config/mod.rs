@@ -170,6 +170,8 @@ pub struct Serve {
     pub key: SecretString,
     /// `serve.allow_remote` and `serve.allow_uids`.
     pub admission: AllowedCallers,
+    /// `serve.print_uri`.
+    pub print_uri: bool,
     /// `container.*`, if the dialect is enabled.
     pub container: Option<Container>,
 }

@@ -17,6 +17,7 @@ pub(super) fn read(checker: &mut Checker) -> Result<Serve, Reported> {
     let key = checker.value(&settings::SERVE_KEY);
     let allow_remote = checker.value(&settings::SERVE_ALLOW_REMOTE);
     let allow_uids = checker.optional(&settings::SERVE_ALLOW_UIDS);
+    let print_uri = checker.value(&settings::SERVE_PRINT_URI);
     if let (Ok(listen), Ok(key), Ok(allowed)) = (&listen, &key, &allow_remote)
         && !listen.ip().is_loopback()
     {
@@ -42,6 +43,7 @@ pub(super) fn read(checker: &mut Checker) -> Result<Serve, Reported> {
             allow_remote: allow_remote?,
             allow_uids: allow_uids?,
         },
+        print_uri: print_uri?,
         container: container?,
     })
 }

@@ -100,6 +100,8 @@ settings! {
     SERVE_ALLOW_REMOTE: bool = Setting::new("serve.allow_remote", "BOOL", parse::boolean).named("allow-remote").default("false");
     /// The only users that get credentials over HTTP, by number; by default every user of this machine
     SERVE_ALLOW_UIDS: Vec<u32> = Setting::new("serve.allow_uids", "UID,…", parse::uids).named("allow-uids");
+    /// Print ALIBABA_CLOUD_CREDENTIALS_URI on standard output once there are credentials
+    SERVE_PRINT_URI: bool = Setting::new("serve.print_uri", "BOOL", parse::boolean).named("print-uri").without_flag().default("true");
     /// Serve AWS SDKs too, at /api/v1/container/<key>; for the S3-compatible interface of OSS
     CONTAINER_ENABLED: bool = Setting::new("container.enabled", "BOOL", parse::boolean).named("container").default("false").common();
     /// A file with the token that AWS SDKs must send (AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE); a change applies at once

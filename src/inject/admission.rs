@@ -6,11 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::annotations::INJECT_LABEL;
 use super::json::{CONTAINER_LISTS, single_line};
-use super::{Annotations, Request, inject};
+use super::{Annotations, Field, Injected, Request, complete, inject, is_injected, messages};
+use crate::credentials::RoleArn;
 
-pub use self::review::{Malformed, Review};
+pub use self::review::{CalledFor, Malformed, Review};
 
 /// What to do with a pod that is to have the sidecar and cannot have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,13 +67,26 @@ impl Review {
         policy: Policy,
     ) -> Decision {
         let Some(pod) = self.pod_to_inject() else {
+            let Some(value) = self.invalid_label() else {
+                return self.allowed(Outcome::LeftAlone);
+            };
+            let error = messages::invalid_label(value);
+            if self.called_for != CalledFor::Label {
+                return self.failed(&[error], policy);
+            }
             let mut decision = self.allowed(Outcome::LeftAlone);
-            let invalid = self.invalid_label().map(|value| {
-                format!("the label {INJECT_LABEL} is {value:?}, so the pod gets no sidecar: write \"true\" or \"false\"")
-            });
-            decision.warn(invalid.iter());
+            decision.warn([error].iter());
             return decision;
         };
+        if self.called_for == CalledFor::Label {
+            return self.allowed(Outcome::LeftAlone);
+        }
+        if is_injected(pod) {
+            return self.completed(pod, policy);
+        }
+        if self.called_for == CalledFor::Ack && Self::has_no_role(pod, defaults, account) {
+            return self.allowed(Outcome::LeftAlone);
+        }
         let injected = account
             .as_ref()
             .map_err(|reason| vec![reason.clone()])
@@ -87,6 +100,30 @@ impl Review {
             Ok(injected) => injected,
             Err(errors) => return self.failed(&errors, policy),
         };
+        self.patched(injected, role)
+    }
+
+    /// Configures the containers that other webhooks have added to a pod after the sidecar.
+    fn completed(&self, pod: &Value, policy: Policy) -> Decision {
+        if check_size(pod).is_err() {
+            return self.allowed(Outcome::LeftAlone);
+        }
+        match complete(pod) {
+            Ok(completed) if completed.operations.is_empty() => self.allowed(Outcome::LeftAlone),
+            Ok(completed) => self.patched(completed, None),
+            Err(error) => self.failed(&[error.to_string()], policy),
+        }
+    }
+
+    /// Whether nothing names a role for the pod, which ACK's own webhook then leaves alone.
+    fn has_no_role(pod: &Value, defaults: &Request, account: &Result<Annotations, String>) -> bool {
+        account.as_ref().is_ok_and(|account| {
+            let request = defaults.for_pod_and_account(pod, account);
+            request.get(Field::Role).is_none() && request.requires_role()
+        })
+    }
+
+    fn patched(&self, injected: Injected, role: Option<RoleArn>) -> Decision {
         let mut decision = self.allowed(Outcome::Injected);
         decision.role = role.map(|role| role.to_string());
         let patch = Value::Array(injected.operations).to_string();

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::field::{FIELDS, Field};
 use super::json::{has_named, objects, text_of};
+use super::mpi;
 use super::policy::{AnnotationPolicy, Holder};
 use super::request::Request;
 use super::volumes::TOKEN;
@@ -48,11 +49,16 @@ impl Request {
             .and_then(Value::as_object);
         let policy = &self.annotations;
         let request = annotations.map(|annotations| annotated(annotations, Holder::Pod, policy));
-        request
+        let request = request
             .unwrap_or_default()
             .or(&annotated(account, Holder::Account, policy))
             .or(&added_by_ack(pod))
-            .or(self)
+            .or(self);
+        if mpi::is_rank(pod) {
+            request.or(&mpi::defaults())
+        } else {
+            request
+        }
     }
 }
 
@@ -145,6 +151,12 @@ const PREFIX: &str = "ram-sidecar/";
 
 /// How many unknown annotations are reported, because a small request must not cause a large response.
 const MAX_UNKNOWN: usize = 10;
+
+/// Returns the value of the label `ram-sidecar/inject` if it is neither true nor false.
+pub(super) fn invalid_label(labels: Option<&Value>) -> Option<&str> {
+    let label = labels?.get(INJECT_LABEL)?.as_str()?;
+    (!["true", "false"].contains(&label)).then_some(label)
+}
 
 /// The label by which pods and namespaces opt in or out.
 pub(super) const INJECT_LABEL: &str = "ram-sidecar/inject";

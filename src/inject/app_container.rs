@@ -2,29 +2,44 @@
 
 use serde_json::{Value, json};
 
-use super::Error;
 use super::edit::Edit;
 use super::json::{has_named, objects, text_of};
-use super::volumes::{CREDENTIALS, CREDENTIALS_PATH};
+use super::sidecar::METADATA_ROLE;
+use super::volumes::{CONTAINER_TOKEN, CONTAINER_TOKEN_PATH, CREDENTIALS, CREDENTIALS_PATH};
+use super::{Endpoints, Error, Key, Metadata};
 
 /// Configures the container at a path to use the sidecar, and returns warnings. Existing values stay unchanged.
 ///
-/// With `has_metadata` the sidecar has the address of the ECS metadata service, so SDKs may use that service. `read_only`
-/// names the volumes in which no directory can be created.
+/// `read_only` names the volumes in which no directory can be created.
 pub(super) fn configure(
     edit: &mut Edit,
     path: &str,
-    has_metadata: bool,
+    endpoints: &Endpoints,
     read_only: &[String],
 ) -> Result<Vec<String>, Error> {
     let mut warnings = Vec::new();
-    let variables = variables(edit.at(path), has_metadata, &mut warnings);
-    let mount = mount(edit.at(path), read_only, &mut warnings);
+    let container = edit.at(path);
+    warn_of_others(container, endpoints, &mut warnings);
+    warn_of_conflicts(container, endpoints, &mut warnings);
+    let token = endpoints.container.then(|| {
+        let volume = (CONTAINER_TOKEN, CONTAINER_TOKEN_PATH);
+        mount(container, volume, "token", read_only, &mut warnings)
+    });
+    let token = token.flatten();
+    let variables = variables(container, endpoints, token.is_some(), &mut warnings);
+    let volume = (CREDENTIALS, CREDENTIALS_PATH);
+    let file = mount(
+        container,
+        volume,
+        "credentials file",
+        read_only,
+        &mut warnings,
+    );
     for variable in variables {
         edit.append(&format!("{path}/env"), &variable)?;
     }
-    if let Some(mount) = mount {
-        edit.append(&format!("{path}/volumeMounts"), &mount)?;
+    for mount in file.iter().chain(&token) {
+        edit.append(&format!("{path}/volumeMounts"), mount)?;
     }
     let name = text_of(edit.at(path), "name");
     let warnings = warnings
@@ -47,36 +62,164 @@ pub(super) fn read_only(pod: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Returns the variables to add to a container.
-fn variables(container: &Value, has_metadata: bool, warnings: &mut Vec<String>) -> Vec<Value> {
+/// Warns of what a container sets that leads its clients elsewhere.
+fn warn_of_others(container: &Value, endpoints: &Endpoints, warnings: &mut Vec<String>) {
     if objects(container, "envFrom").next().is_some() {
         warnings.push("has envFrom: the sidecar's variables override it, but SDKs prefer an AccessKey from it to the sidecar's credentials".to_owned());
     }
-    let has = |name: &str| has_named(container, "env", name);
-    let preferred: Vec<&str> = PREFERRED_BY_SDKS
-        .iter()
-        .copied()
-        .filter(|name| has(name))
-        .collect();
-    if !preferred.is_empty() {
-        warnings.push(format!(
-            "sets {}, which SDKs prefer to the sidecar's credentials: remove unintended variables",
-            preferred.join(", ")
-        ));
+    let set = |names: &[&str]| {
+        let set = names.iter().copied();
+        let set: Vec<&str> = set
+            .filter(|name| has_named(container, "env", name))
+            .collect();
+        (!set.is_empty()).then(|| set.join(", "))
+    };
+    let by_aws: &[&str] = if endpoints.container {
+        PREFERRED_BY_AWS
+    } else {
+        &[]
+    };
+    for names in [PREFERRED_BY_SDKS, by_aws] {
+        if let Some(set) = set(names) {
+            warnings.push(format!("sets {set}, which SDKs prefer to the sidecar's credentials: remove unintended variables"));
+        }
     }
-    // Kubernetes expands $(…) only with variables that are defined earlier.
-    let mut variables = vec![
-        json!({ "name": POD_UID, "valueFrom": { "fieldRef": { "fieldPath": "metadata.uid" } } }),
-        json!({ "name": "ALIBABA_CLOUD_CREDENTIALS_URI", "value": format!("http://127.0.0.1:7002/api/v1/credentials/$({POD_UID})") }),
-    ];
-    if !has_metadata {
+    if let Some(set) = set(&["HTTP_PROXY", "http_proxy"]) {
+        warnings.push(format!("sets {set}: Python's SDKs send their requests for credentials to that proxy, whatever NO_PROXY says, and it sees the credentials: remove it, HTTPS_PROXY may stay"));
+    }
+}
+
+/// Warns of addresses in a container's variables and command that the sidecar does not serve, and of ports that it needs.
+fn warn_of_conflicts(container: &Value, endpoints: &Endpoints, warnings: &mut Vec<String>) {
+    let variables = objects(container, "env").map(|entry| {
+        let name = text_of(entry, "name").to_owned();
+        (name, text_of(entry, "value"))
+    });
+    let words = ["command", "args"].into_iter().flat_map(|field| {
+        let words = container[field].as_array().into_iter().flatten();
+        words.filter_map(move |word| Some((format!("its {field}"), word.as_str()?)))
+    });
+    let mut found: Vec<(&str, Vec<String>)> = Vec::new();
+    for (place, text) in variables.chain(words) {
+        for address in local_uris(text) {
+            if serves(endpoints, address) {
+                continue;
+            }
+            match found.iter_mut().find(|(other, _)| *other == address) {
+                Some((_, places)) if places.contains(&place) => {}
+                Some((_, places)) => places.push(place.clone()),
+                None => found.push((address, vec![place.clone()])),
+            }
+        }
+    }
+    let key = match &endpoints.key {
+        Key::PodUid => "the pod's UID",
+        Key::Text(_) => "that of --key (ram-sidecar/key)",
+    };
+    let port = endpoints.port;
+    for (address, places) in found {
+        let places = places.join(" and ");
+        warnings.push(format!("has http://{address} in {places}, which nothing serves, because the sidecar's port is {port} and its key is {key}: use $ALIBABA_CLOUD_CREDENTIALS_URI as inject sets it, or let --key (ram-sidecar/key) and --port (ram-sidecar/port) match the address"));
+    }
+    for port in endpoints.ports() {
+        if objects(container, "ports").any(|entry| entry["containerPort"] == port) {
+            warnings.push(format!("has the port {port}, which the sidecar uses: move the sidecar by --port (ram-sidecar/port)"));
+        }
+    }
+}
+
+/// Returns the credentials URIs on loopback in a text, from the host on.
+fn local_uris(text: &str) -> impl Iterator<Item = &str> {
+    let after = text.split("http://").skip(1);
+    after.filter_map(|rest| {
+        let host = LOOPBACK.iter().find(|host| rest.starts_with(**host))?;
+        let path = rest.strip_prefix(host)?.find(PATH)? + host.len();
+        let port = rest.get(host.len()..path)?;
+        let is_port = port.is_empty()
+            || port
+                .strip_prefix(':')
+                .is_some_and(|port| port.parse::<u16>().is_ok());
+        let key = rest.get(path + PATH.len()..)?;
+        let ends = |c: char| {
+            c.is_whitespace()
+                || ['"', '\'', ';', '|', '&', '<', '>', ',', '`', '?', '#'].contains(&c)
+        };
+        let end = key.find(ends).unwrap_or(key.len());
+        let address = rest.get(..path + PATH.len() + end)?;
+        is_port.then_some(address)
+    })
+}
+
+/// Whether the sidecar serves an address, as far as it is known: a shell or the kubelet may expand a variable in it.
+fn serves(endpoints: &Endpoints, address: &str) -> bool {
+    let Some((host, key)) = address.split_once(PATH) else {
+        return true;
+    };
+    let has_key = match &endpoints.key {
+        _ if key.contains('$') => true,
+        Key::PodUid => false,
+        Key::Text(text) => text == key,
+    };
+    has_key && host.ends_with(&format!(":{}", endpoints.port))
+}
+
+/// Returns the variables to add to a container; `has_token` says whether it mounts the token for AWS SDKs.
+fn variables(
+    container: &Value,
+    endpoints: &Endpoints,
+    has_token: bool,
+    warnings: &mut Vec<String>,
+) -> Vec<Value> {
+    let has = |name: &str| has_named(container, "env", name);
+    let mut variables = Vec::new();
+    let mut set = |name: &str, value: String| {
+        variables.push(json!({ "name": name, "value": value }));
+    };
+    let key = match &endpoints.key {
+        Key::PodUid => format!("$({POD_UID})"),
+        Key::Text(key) => key.clone(),
+    };
+    let uri = |dialect: &str| format!("http://127.0.0.1:{}/api/v1/{dialect}/{key}", endpoints.port);
+    set(URI, uri("credentials"));
+    if endpoints.container {
+        set("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri("container"));
+        if has_token {
+            set(
+                "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+                format!("{CONTAINER_TOKEN_PATH}/token"),
+            );
+        }
+        // Source: OSS rejects the checksums that AWS SDKs append to a body by default.
+        for name in [
+            "AWS_REQUEST_CHECKSUM_CALCULATION",
+            "AWS_RESPONSE_CHECKSUM_VALIDATION",
+        ] {
+            set(name, "when_required".to_owned());
+        }
+    }
+    match endpoints.metadata {
         // Otherwise the SDKs' default chains request the node's role first.
-        variables.push(json!({ "name": NO_METADATA, "value": "true" }));
-    } else if has(NO_METADATA) {
-        // With this variable, SDKs refuse to use ecs_ram_role.
-        warnings.push(format!(
-            "sets {NO_METADATA}, which stops SDKs from using the metadata service: remove it"
-        ));
+        None => set(NO_METADATA, "true".to_owned()),
+        Some(metadata) => {
+            if metadata == Metadata::Loopback {
+                set(
+                    "ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT",
+                    format!("http://{}", endpoints.metadata_address()),
+                );
+                set("ALIBABA_CLOUD_ECS_METADATA", METADATA_ROLE.to_owned());
+            }
+            if has(NO_METADATA) {
+                // With this variable, SDKs refuse to use ecs_ram_role.
+                warnings.push(format!(
+                    "sets {NO_METADATA}, which stops SDKs from using the metadata service: remove it"
+                ));
+            }
+        }
+    }
+    if endpoints.key == Key::PodUid {
+        let uid = json!({ "fieldRef": { "fieldPath": "metadata.uid" } });
+        // First, because Kubernetes expands $(…) only with variables that are defined earlier.
+        variables.insert(0, json!({ "name": POD_UID, "valueFrom": uid }));
     }
     let (already_set, added): (Vec<Value>, Vec<Value>) = variables
         .into_iter()
@@ -89,8 +232,14 @@ fn variables(container: &Value, has_metadata: bool, warnings: &mut Vec<String>) 
     added
 }
 
-/// Returns the mount of the credentials file, if it can be added to a container.
-fn mount(container: &Value, read_only: &[String], warnings: &mut Vec<String>) -> Option<Value> {
+/// Returns the mount of a volume, which has `what`, at its path, if it can be added to a container.
+fn mount(
+    container: &Value,
+    (volume, at): (&str, &str),
+    what: &str,
+    read_only: &[String],
+    warnings: &mut Vec<String>,
+) -> Option<Value> {
     let is_within = |inner: &str, outer: &str| {
         let rest = inner.strip_prefix(outer);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -98,34 +247,45 @@ fn mount(container: &Value, read_only: &[String], warnings: &mut Vec<String>) ->
     let mut outer = None;
     for mount in objects(container, "volumeMounts") {
         let path = text_of(mount, "mountPath").trim_end_matches('/');
-        if is_within(path, CREDENTIALS_PATH) {
+        if is_within(path, at) {
             warnings.push(format!("already has a mount at {path}: unchanged"));
             return None;
         }
-        if !is_within(CREDENTIALS_PATH, path) {
+        if !is_within(at, path) {
             continue;
         }
         // A mount point is a directory, which cannot be created in a read-only volume.
-        let volume = text_of(mount, "name");
-        if mount["readOnly"] == Value::Bool(true) || read_only.iter().any(|name| name == volume) {
-            warnings.push(format!("gets no credentials file, because {CREDENTIALS_PATH} is inside its read-only mount {path}"));
+        let mounted = text_of(mount, "name");
+        if mount["readOnly"] == Value::Bool(true) || read_only.iter().any(|name| name == mounted) {
+            warnings.push(format!(
+                "gets no {what}, because {at} is inside its read-only mount {path}"
+            ));
             return None;
         }
         outer = Some(path);
     }
     if let Some(path) = outer {
         warnings.push(format!(
-            "mounts {path}: an empty directory is created in that volume for {CREDENTIALS_PATH}"
+            "mounts {path}: an empty directory is created in that volume for {at}"
         ));
     }
-    Some(json!({ "name": CREDENTIALS, "mountPath": CREDENTIALS_PATH, "readOnly": true }))
+    Some(json!({ "name": volume, "mountPath": at, "readOnly": true }))
 }
+
+/// Where clients of the same pod find the sidecar.
+const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+
+/// The path of the credentials, without the key.
+const PATH: &str = "/api/v1/credentials/";
 
 /// Kinds of volumes that are always mounted read-only.
 const READ_ONLY_KINDS: &[&str] = &["configMap", "downwardAPI", "image", "projected", "secret"];
 
 /// The variable with the pod's UID, which is the key that the sidecar requires.
 const POD_UID: &str = "RAM_SIDECAR_POD_UID";
+
+/// The variable with the address of the credentials.
+pub(super) const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
 const NO_METADATA: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 
@@ -135,4 +295,12 @@ const PREFERRED_BY_SDKS: &[&str] = &[
     "ALIBABA_CLOUD_ROLE_ARN",
     "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
     "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+];
+
+/// Variables that AWS SDKs prefer to container credentials.
+const PREFERRED_BY_AWS: &[&str] = &[
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 ];

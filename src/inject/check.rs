@@ -9,7 +9,9 @@ use crate::identity::CredentialsUri;
 use super::field::Field;
 use super::json::{MAX_LINE_SIZE, single_line};
 use super::request::{Given, Request};
-use super::spec::{Identity, Mode, Spec};
+use super::spec::{Amount, Endpoints, Identity, Key, Metadata, Mode, Resources};
+use super::spec::{Selection, Spec};
+use super::values::{amount, config_map_name, key, memory_limit, port, quantity};
 use super::values::{identity, image, role_or_name, secret_name, setting, token_expiration};
 
 impl Request {
@@ -70,11 +72,13 @@ impl<'a> Checker<'a> {
         });
         let image = self.value(Field::Image, image);
         let classic = self.flag(Field::Classic);
-        let metadata = self.flag(Field::Metadata);
+        let endpoints = self.endpoints();
+        let ca_config_map = self.value(Field::CaConfigMap, config_map_name);
         let region = self.value(Field::Region, parse::region);
         let vpc = self.flag(Field::Vpc);
         let duration = self.value(Field::Duration, parse::role_duration);
         let token_expiration = self.value(Field::TokenExpiration, token_expiration);
+        let resources = self.resources();
         let skip = self.value(Field::SkipContainers, parse::list);
         let only = self.value(Field::OnlyContainers, parse::list);
 
@@ -83,22 +87,32 @@ impl<'a> Checker<'a> {
         if vpc && self.request.get(Field::Region).is_none() {
             self.conflict("a VPC endpoint belongs to a region: set --region");
         }
-        if metadata && identity == Some(Identity::EcsRamRole) {
-            self.conflict("a pod whose identity is ecs_ram_role cannot get the address of the ECS metadata service, because the sidecar would send its own requests to itself: remove --metadata, or choose another identity");
+        let names_role = env
+            .iter()
+            .any(|(name, _)| name == "RAM_SIDECAR_METADATA_ROLE_NAME");
+        if endpoints.metadata == Some(Metadata::Loopback) && names_role {
+            self.conflict("--env: RAM_SIDECAR_METADATA_ROLE_NAME is set by --metadata, so that SDKs do not take the role of the node; remove it, or use --metadata-address");
+        }
+        if endpoints.metadata == Some(Metadata::Address) && identity == Some(Identity::EcsRamRole) {
+            self.conflict("a pod whose identity is ecs_ram_role cannot get the address of the ECS metadata service, because the sidecar would send its own requests to itself: remove --metadata-address, or choose another identity");
         }
         Some(Spec {
             role,
             identity: identity?,
             image: image.unwrap_or_else(|| IMAGE.to_owned()),
             mode: if classic { Mode::Classic } else { Mode::Native },
-            metadata,
+            endpoints,
+            ca_config_map,
             region,
             vpc,
             duration,
             token_expiration: token_expiration.unwrap_or(TOKEN_EXPIRATION),
+            resources,
             env,
-            skip: skip.unwrap_or_default(),
-            only,
+            selection: Selection {
+                skip: skip.unwrap_or_default(),
+                only,
+            },
         })
     }
 
@@ -151,16 +165,14 @@ impl<'a> Checker<'a> {
     }
 
     fn role(&mut self, provider: Option<&str>, account: Option<&AccountId>) -> Option<RoleArn> {
-        let identity = self.request.identity();
         let Some(given) = self.request.get(Field::Role) else {
-            let needs_no_role = ["ecs_ram_role", "credentials_uri", "sandbox"];
-            if !identity.is_some_and(|name| needs_no_role.contains(&name)) {
+            if self.request.requires_role() {
                 self.conflict("no role is set: set --role or the annotation ram-sidecar/role");
             }
             return None;
         };
         // The embedded STS always issues credentials of the same role.
-        if identity == Some("sandbox") {
+        if self.request.identity() == Some("sandbox") {
             return None;
         }
         if let Ok(arn) = RoleArn::parse(&given.text) {
@@ -196,6 +208,54 @@ impl<'a> Checker<'a> {
         }
     }
 
+    fn endpoints(&mut self) -> Endpoints {
+        let loopback = self.flag(Field::Metadata);
+        let address = self.flag(Field::MetadataAddress);
+        Endpoints {
+            key: self.value(Field::Key, key).unwrap_or(Key::PodUid),
+            port: self.value(Field::Port, port).unwrap_or(PORT),
+            container: self.flag(Field::Container),
+            // The address takes precedence: tools that know the variable find the dialect there by default.
+            metadata: address
+                .then_some(Metadata::Address)
+                .or_else(|| loopback.then_some(Metadata::Loopback)),
+        }
+    }
+
+    fn resources(&mut self) -> Resources {
+        let resources = Resources {
+            request_cpu: self.value(Field::RequestCpu, amount),
+            request_memory: self.value(Field::RequestMemory, amount),
+            limit_cpu: self.value(Field::LimitCpu, amount),
+            limit_memory: self.value(Field::LimitMemory, memory_limit),
+        };
+        for (request, limit, fields) in [
+            (
+                &resources.request_cpu,
+                &resources.limit_cpu,
+                [Field::RequestCpu, Field::LimitCpu],
+            ),
+            (
+                &resources.request_memory,
+                &resources.limit_memory,
+                [Field::RequestMemory, Field::LimitMemory],
+            ),
+        ] {
+            if let (Some(Amount::Quantity(request)), Some(Amount::Quantity(limit))) =
+                (request, limit)
+                && quantity(request) > quantity(limit)
+            {
+                let places = fields.map(|field| self.request.get(field));
+                let [request_place, limit_place] =
+                    places.map(|given| given.map_or("", |given| given.place.as_str()));
+                self.conflict(&format!(
+                    "{request_place}: `{request}` is more than `{limit}` of {limit_place}; a request is at most its limit"
+                ));
+            }
+        }
+        resources
+    }
+
     fn flag(&mut self, field: Field) -> bool {
         self.value(field, parse::boolean).unwrap_or(false)
     }
@@ -216,12 +276,16 @@ impl<'a> Checker<'a> {
     }
 }
 
-fn account_of(provider: &str) -> Option<&str> {
+/// Returns the account of an OIDC provider.
+pub(super) fn account_of(provider: &str) -> Option<&str> {
     provider.strip_prefix("acs:ram::")?.split(':').next()
 }
 
 /// The image in `config/kubernetes`; clusters put their own registry before it.
 const IMAGE: &str = concat!("ram-sidecar:", env!("CARGO_PKG_VERSION"));
+
+/// The default of `serve.listen`.
+pub(super) const PORT: u16 = 7002;
 
 /// Source: the default of ACK's webhook for RRSA.
 const TOKEN_EXPIRATION: Duration = Duration::from_secs(3600);

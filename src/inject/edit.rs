@@ -1,6 +1,6 @@
 //! A pod that is being changed, with the JSON patch (RFC 6902) that makes the same changes.
 //!
-//! Every change adds a value. All paths consist of field names of the API and of indexes, which need no escaping.
+//! Every change adds a value. All paths consist of field names of the API, indexes, and names of annotations.
 
 use serde_json::{Value, json};
 
@@ -36,6 +36,12 @@ impl Edit {
         self.insert(list, "-", item)
     }
 
+    /// Sets an annotation that is absent.
+    pub(super) fn annotate(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        let escaped = name.replace('/', "~1");
+        self.add(&format!("/metadata/annotations/{escaped}"), &value.into())
+    }
+
     fn insert(&mut self, list: &str, index: &str, item: &Value) -> Result<(), Error> {
         match self.at(list) {
             Value::Array(_) => self.add(&format!("{list}/{index}"), item),
@@ -46,13 +52,14 @@ impl Edit {
 
     fn add(&mut self, path: &str, value: &Value) -> Result<(), Error> {
         let (outer, name) = path.rsplit_once('/').unwrap_or_default();
+        let name = name.replace("~1", "/");
         match self.pod.pointer_mut(outer) {
             Some(Value::Array(items)) => {
                 let index = name.parse().unwrap_or(items.len());
                 items.insert(index.min(items.len()), value.clone());
             }
             Some(Value::Object(fields)) => {
-                fields.insert(name.to_owned(), value.clone());
+                fields.insert(name, value.clone());
             }
             None | Some(Value::Null) if !outer.is_empty() => {
                 return self.add(outer, &json!({ name: value }));

@@ -19,9 +19,13 @@ pub enum Error {
     #[error("the pod is for Windows, but the sidecar runs on Linux only; exclude the pod")]
     Windows,
     #[error(
-        "with hostNetwork the whole node would lose the ECS metadata service; remove --metadata or hostNetwork"
+        "with hostNetwork the whole node would lose the ECS metadata service; remove --metadata-address or hostNetwork"
     )]
-    HostNetwork,
+    NodeAddress,
+    #[error(
+        "with hostNetwork every program of the node could request credentials by the ECS metadata dialect, which has no secret; remove --metadata or hostNetwork"
+    )]
+    NodeLoopback,
     #[error("it has a container {ADDRESS} but no sidecar; remove that container, or rename it")]
     AddressContainer,
 }

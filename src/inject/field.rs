@@ -11,8 +11,16 @@ pub enum Field {
     Image,
     /// Whether the sidecar is an ordinary container.
     Classic,
-    /// Whether the pod gets the address of the ECS metadata service.
+    /// The last segment of the URI's path.
+    Key,
+    /// The first port of the sidecar.
+    Port,
+    /// Whether AWS SDKs are served too.
+    Container,
+    /// Whether the ECS metadata dialect is served on loopback.
     Metadata,
+    /// Whether the pod gets the address of the ECS metadata service.
+    MetadataAddress,
     /// The OIDC provider (RRSA).
     OidcProviderArn,
     /// The account of a role that is given by its name.
@@ -21,6 +29,8 @@ pub enum Field {
     Secret,
     /// The address of another credentials server.
     CredentialsUri,
+    /// The `ConfigMap` with the certificates that the sidecar trusts.
+    CaConfigMap,
     /// The region whose STS is used.
     Region,
     /// Whether STS is called inside the region's VPCs.
@@ -29,6 +39,14 @@ pub enum Field {
     Duration,
     /// The lifetime of the service account's token.
     TokenExpiration,
+    /// The CPU that the sidecar requests.
+    RequestCpu,
+    /// The memory that the sidecar requests.
+    RequestMemory,
+    /// The CPU limit of the sidecar.
+    LimitCpu,
+    /// The memory limit of the sidecar.
+    LimitMemory,
     /// The containers that get no credentials.
     SkipContainers,
     /// The only containers that get credentials.
@@ -65,6 +83,13 @@ pub struct FieldNames {
     pub help: &'static str,
 }
 
+impl FieldNames {
+    /// Returns its annotations, in order of precedence.
+    pub(super) fn annotations(&self) -> impl Iterator<Item = &'static str> + use<> {
+        [self.annotation, self.ack_annotation].into_iter().flatten()
+    }
+}
+
 /// Every field, in the order of the help.
 #[rustfmt::skip]
 pub const FIELDS: &[FieldNames] = &[
@@ -84,8 +109,18 @@ pub const FIELDS: &[FieldNames] = &[
         help: "The image of the sidecar; by default ram-sidecar and this version" },
     FieldNames { field: Field::Classic, flag: Some("classic"), value: None, annotation: Some("ram-sidecar/classic"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "An ordinary container instead of a native sidecar, for Kubernetes before 1.29" },
+    FieldNames { field: Field::Key, flag: Some("key"), value: Some("KEY"), annotation: Some("ram-sidecar/key"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The last segment of ALIBABA_CLOUD_CREDENTIALS_URI: pod-uid, or a text, such as 0 for jobs with PAI's address; by default pod-uid, and 0 for MPI jobs, whose ranks get the URI of another pod" },
+    FieldNames { field: Field::Port, flag: Some("port"), value: Some("PORT"), annotation: Some("ram-sidecar/port"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The port of the credentials; the next two are those of the probes and of --metadata; by default 7002" },
+    FieldNames { field: Field::Container, flag: Some("container"), value: None, annotation: Some("ram-sidecar/container"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "Serve AWS SDKs too, for the S3-compatible interface of OSS, and give them the file with a token that some require" },
     FieldNames { field: Field::Metadata, flag: Some("metadata"), value: None, annotation: Some("ram-sidecar/metadata"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
-        help: "Give the pod 100.100.100.200, the ECS metadata service's address, for tools that use no other source; the pod needs the privileged Pod Security level" },
+        help: "Serve the ECS metadata dialect on loopback too, for tools that know ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT, such as opendal" },
+    FieldNames { field: Field::MetadataAddress, flag: Some("metadata-address"), value: None, annotation: Some("ram-sidecar/metadata-address"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "Serve it at 100.100.100.200, the ECS metadata service's address, for tools that know no other; the pod needs the privileged Pod Security level" },
+    FieldNames { field: Field::CaConfigMap, flag: Some("ca-config-map"), value: Some("NAME"), annotation: Some("ram-sidecar/ca-config-map"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The ConfigMap whose ca.crt has the certificates to trust instead of the bundled roots; for a TLS-inspecting proxy" },
     FieldNames { field: Field::Region, flag: Some("region"), value: Some("REGION"), annotation: None, ack_annotation: None, accepted_from: AcceptedFrom::Neither,
         help: "The region whose STS endpoint to use, such as cn-hangzhou" },
     FieldNames { field: Field::Vpc, flag: Some("vpc"), value: None, annotation: None, ack_annotation: None, accepted_from: AcceptedFrom::Neither,
@@ -94,6 +129,14 @@ pub const FIELDS: &[FieldNames] = &[
         help: "The lifetime of the credentials, 15m to 12h; by default 1h" },
     FieldNames { field: Field::TokenExpiration, flag: None, value: Some("SECONDS"), annotation: None, ack_annotation: Some("pod-identity.alibabacloud.com/service-account-token-expiration"), accepted_from: AcceptedFrom::PodAndAccount,
         help: "The lifetime of the service account's token" },
+    FieldNames { field: Field::RequestCpu, flag: Some("request-cpu"), value: Some("QUANTITY"), annotation: Some("ram-sidecar/request-cpu"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The CPU that the sidecar requests, or none; by default 5m" },
+    FieldNames { field: Field::RequestMemory, flag: Some("request-memory"), value: Some("QUANTITY"), annotation: Some("ram-sidecar/request-memory"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The memory that the sidecar requests, or none; by default 16Mi" },
+    FieldNames { field: Field::LimitCpu, flag: Some("limit-cpu"), value: Some("QUANTITY"), annotation: Some("ram-sidecar/limit-cpu"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The CPU limit of the sidecar, or none; by default 100m where all containers of the pod have one, else none" },
+    FieldNames { field: Field::LimitMemory, flag: Some("limit-memory"), value: Some("QUANTITY"), annotation: Some("ram-sidecar/limit-memory"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "The memory limit of the sidecar, or none; by default 64Mi" },
     FieldNames { field: Field::SkipContainers, flag: Some("skip-containers"), value: Some("NAME,…"), annotation: Some("ram-sidecar/skip-containers"), ack_annotation: Some("pod-identity.alibabacloud.com/skip-containers"), accepted_from: AcceptedFrom::PodAndAccount,
         help: "Containers that get no credentials" },
     FieldNames { field: Field::OnlyContainers, flag: Some("only-containers"), value: Some("NAME,…"), annotation: Some("ram-sidecar/only-containers"), ack_annotation: Some("pod-identity.alibabacloud.com/only-containers"), accepted_from: AcceptedFrom::PodAndAccount,

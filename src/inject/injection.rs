@@ -6,7 +6,8 @@ use super::edit::Edit;
 use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS};
 use super::json::{has_container, has_named, objects, text_of};
 use super::sidecar::ADDRESS;
-use super::{Error, Mode, Spec, app_container, messages, resources, sidecar, volumes};
+use super::{Error, Metadata, Mode, Spec};
+use super::{app_container, completion, messages, resources, sidecar, volumes};
 
 /// Adds the sidecar to a pod; returns the summary and the warnings.
 pub(super) fn run(edit: &mut Edit, spec: &Spec) -> Result<(String, Vec<String>), Error> {
@@ -19,7 +20,8 @@ pub(super) fn run(edit: &mut Edit, spec: &Spec) -> Result<(String, Vec<String>),
     let summary = injection.configure_containers()?;
     injection.add_volumes()?;
     injection.add_containers()?;
-    if spec.metadata {
+    completion::remember(injection.edit, &spec.selection)?;
+    if spec.endpoints.metadata == Some(Metadata::Address) {
         injection.allow_port_80()?;
     }
     let Injection { edit, warnings, .. } = injection;
@@ -49,12 +51,12 @@ impl Injection<'_> {
                 .map(|container| text_of(container, "name").to_owned())
                 .collect();
             for (index, name) in names.iter().enumerate() {
-                if is_too_early || !self.spec.selects(name) {
+                if is_too_early || !self.spec.selection.selects(name) {
                     continue;
                 }
                 let path = format!("/spec/{list}/{index}");
                 let warnings =
-                    app_container::configure(self.edit, &path, self.spec.metadata, &read_only);
+                    app_container::configure(self.edit, &path, &self.spec.endpoints, &read_only);
                 self.warnings
                     .extend(warnings.map_err(|error| Error::Container {
                         name: name.clone(),
@@ -64,8 +66,9 @@ impl Injection<'_> {
             }
             all.extend(names);
         }
-        let only = self.spec.only.iter().flatten();
-        for name in self.spec.skip.iter().chain(only) {
+        let selection = &self.spec.selection;
+        let only = selection.only.iter().flatten();
+        for name in selection.skip.iter().chain(only) {
             if !all.contains(name) {
                 self.warnings.push(format!(
                     "has no container {name}: correct the containers to skip or to select"
@@ -76,7 +79,7 @@ impl Injection<'_> {
     }
 
     fn add_volumes(&mut self) -> Result<(), Error> {
-        for (volume, _) in volumes::volumes(self.spec) {
+        for volume in volumes::all(self.spec, &self.edit.pod["spec"]) {
             let name = text_of(&volume, "name");
             let existing = objects(&self.edit.pod["spec"], "volumes")
                 .find(|existing| text_of(existing, "name") == name)
@@ -97,18 +100,25 @@ impl Injection<'_> {
         let spec = &self.edit.pod["spec"];
         let grace_period = spec["terminationGracePeriodSeconds"].as_u64();
         let grace_period = grace_period.unwrap_or(DEFAULT_GRACE_PERIOD);
-        let resources = resources::resources(spec);
-        if resources::has_cpu_limit(resources.as_ref()) {
-            self.warnings
-                .push("keeps its QoS class Guaranteed: the sidecar has a CPU limit too".to_owned());
+        let resources = resources::resources(spec, &self.spec.resources);
+        if resources.as_ref().is_some_and(resources::limits_cpu) {
+            let warning = if resources::is_guaranteed(spec) {
+                "keeps its QoS class Guaranteed: the sidecar has a CPU limit too"
+            } else {
+                "gives the sidecar a CPU limit too, because all its containers have one"
+            };
+            if self.spec.resources.limit_cpu.is_none() {
+                self.warnings.push(warning.to_owned());
+            }
         }
-        let sidecar = sidecar::sidecar(self.spec, grace_period, resources.clone());
+        let hidden = volumes::without_api_token(spec);
+        let address = sidecar::address(self.spec, resources.clone(), hidden.clone());
+        let sidecar = sidecar::sidecar(self.spec, grace_period, resources, hidden);
         match self.spec.mode {
             Mode::Native => self.edit.prepend("/spec/initContainers", &sidecar)?,
             Mode::Classic => self.edit.append("/spec/containers", &sidecar)?,
         }
-        if self.spec.metadata {
-            let address = sidecar::address(self.spec, resources);
+        if self.spec.endpoints.metadata == Some(Metadata::Address) {
             self.edit.prepend("/spec/initContainers", &address)?;
         }
         Ok(())
@@ -141,8 +151,12 @@ fn check(pod: &Value, spec: &Spec) -> Result<(), Error> {
     if os.iter().any(|os| *os == "windows") {
         return Err(Error::Windows);
     }
-    if spec.metadata && messages::uses_host_network(pod) {
-        return Err(Error::HostNetwork);
+    if messages::uses_host_network(pod) {
+        match spec.endpoints.metadata {
+            Some(Metadata::Address) => return Err(Error::NodeAddress),
+            Some(Metadata::Loopback) => return Err(Error::NodeLoopback),
+            None => {}
+        }
     }
     for list in CONTAINER_LISTS {
         match &pod_spec[list] {
@@ -155,18 +169,10 @@ fn check(pod: &Value, spec: &Spec) -> Result<(), Error> {
     if objects(pod_spec, CONTAINERS).next().is_none() {
         return Err(Error::NoContainer);
     }
-    if spec.metadata && has_container(pod, ADDRESS) {
+    if spec.endpoints.metadata == Some(Metadata::Address) && has_container(pod, ADDRESS) {
         return Err(Error::AddressContainer);
     }
     Ok(())
-}
-
-impl Spec {
-    /// Whether a container of that name is to be configured.
-    pub(super) fn selects(&self, name: &str) -> bool {
-        let is_in = |names: &[String]| names.iter().any(|other| other == name);
-        !is_in(&self.skip) && self.only.as_ref().is_none_or(|only| is_in(only))
-    }
 }
 
 /// Seconds. Source: the default of `terminationGracePeriodSeconds`.

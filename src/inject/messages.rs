@@ -2,13 +2,28 @@
 
 use serde_json::Value;
 
+use super::annotations::INJECT_LABEL;
+use super::check::account_of;
 use super::json::{INIT_CONTAINERS, has_container, objects, text_of};
 use super::sidecar::{ADDRESS, NAME};
-use super::spec::{Identity, Mode, Spec};
+use super::spec::{Identity, Key, Metadata, Mode, Spec};
+
+/// Explains a label that neither opts in nor out.
+pub(super) fn invalid_label(value: &str) -> String {
+    format!(
+        "the label {INJECT_LABEL} is {value:?}, so the pod gets no sidecar: write \"true\" or \"false\""
+    )
+}
 
 /// Reports that a pod already has the sidecar.
 pub(super) fn already_injected() -> String {
     format!("already has a container {NAME} and is unchanged")
+}
+
+/// Reports containers that were added after the sidecar, and are configured to use it.
+pub(super) fn completed(configured: &[String]) -> String {
+    let containers = named(configured);
+    format!("already has a container {NAME}, {containers} too from now on")
 }
 
 /// Reports the sidecar that a pod gets, and the containers that are configured to use it.
@@ -24,25 +39,42 @@ pub(super) fn summary(spec: &Spec, configured: &[String]) -> String {
         }
         (None, _) => "the identity's own credentials".to_owned(),
     };
-    let containers = match configured {
+    format!("gets {mode} with {role}, {}", named(configured))
+}
+
+fn named(containers: &[String]) -> String {
+    match containers {
         [] => "for no container".to_owned(),
         [one] => format!("for the container {one}"),
         several => format!("for the containers {}", several.join(", ")),
-    };
-    format!("gets {mode} with {role}, {containers}")
+    }
 }
 
 /// Warns of what the pod now requires of its cluster, and of what its owner has to do.
 pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
     let mut warnings = Vec::new();
-    if spec.metadata {
+    if spec.endpoints.metadata == Some(Metadata::Address) {
         warnings.push(format!("needs a namespace with the privileged Pod Security level, because {ADDRESS} has the capability NET_ADMIN"));
     }
     if uses_host_network(pod) {
-        warnings.push(
-            "shares the node's network: no other pod of this node may use the ports 7002 and 7003"
-                .to_owned(),
-        );
+        let (port, admin) = (spec.endpoints.port, spec.endpoints.admin_port());
+        warnings.push(format!(
+            "shares the node's network: no other pod of this node may use the ports {port} and {admin}"
+        ));
+        if spec.endpoints.key != Key::PodUid {
+            warnings.push("shares the node's network and has a key that its manifest shows: every program of the node that knows it gets the credentials".to_owned());
+        }
+    }
+    if let (Some(role), Identity::Oidc { provider }) = (&spec.role, &spec.identity)
+        && let Some(account) = account_of(provider)
+        && account != role.account()
+        && !spec
+            .env
+            .iter()
+            .any(|(name, _)| name == "RAM_SIDECAR_ROLE_VIA")
+    {
+        let other = role.account();
+        warnings.push(format!("has a role of the account {other}, but its OIDC provider is of the account {account}, for which STS refuses it: use a role of that account, or --env RAM_SIDECAR_ROLE_VIA with one that may assume this role"));
     }
     if has_container(pod, "istio-proxy") {
         warnings.push("has a container istio-proxy: if Istio's CNI plugin redirects traffic before that has started, add port 443 (STS) to the pod's annotation traffic.sidecar.istio.io/excludeOutboundPorts".to_owned());
@@ -50,7 +82,7 @@ pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
     if spec.mode == Mode::Classic {
         let init = objects(&pod["spec"], INIT_CONTAINERS).map(|init| text_of(init, "name"));
         let without_credentials: Vec<&str> = init
-            .filter(|name| *name != ADDRESS && spec.selects(name))
+            .filter(|name| *name != ADDRESS && spec.selection.selects(name))
             .collect();
         if !without_credentials.is_empty() {
             warnings.push(format!(
@@ -60,7 +92,8 @@ pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
         }
         let policy = pod["spec"].get("restartPolicy");
         if policy.is_some_and(|policy| policy != "Always") {
-            warnings.push("completes only after the sidecar has exited: run `curl -X POST http://127.0.0.1:7003/stop` at the end of the main container".to_owned());
+            let port = spec.endpoints.admin_port();
+            warnings.push(format!("completes only after the sidecar has exited: run `curl -X POST http://127.0.0.1:{port}/stop` at the end of the main container"));
         }
     }
     warnings

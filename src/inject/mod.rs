@@ -1,19 +1,21 @@
 //! Adds the sidecar to pods.
 //!
-//! An injection only adds fields, and items of lists: it changes or removes no value of the pod, and changes nothing in a
-//! pod that already has the sidecar.
+//! An injection only adds fields, and items of lists: it changes or removes no value of the pod. In a pod that already has
+//! the sidecar it configures only containers that were added later.
 
 pub mod admission;
 mod annotations;
 mod app_container;
 mod check;
 pub mod command;
+mod completion;
 mod edit;
 mod error;
 mod field;
 mod injection;
 mod json;
 mod messages;
+mod mpi;
 pub mod policy;
 mod request;
 mod resources;
@@ -35,7 +37,8 @@ pub use self::annotations::{Annotations, OptIn, opt_in};
 pub use self::error::Error;
 pub use self::field::{AcceptedFrom, FIELDS, Field, FieldNames};
 pub use self::request::{Given, Request};
-pub use self::spec::{Identity, Mode, Spec};
+pub use self::spec::{Amount, Endpoints, Identity, Key, Metadata, Mode, Resources};
+pub use self::spec::{Selection, Spec};
 pub(crate) use self::values::is_object_name;
 
 /// A pod with the sidecar, and messages to its owner.
@@ -54,17 +57,30 @@ pub struct Injected {
 /// Adds the sidecar to a pod, or to a pod template: an object with `metadata` and `spec`.
 pub fn inject(pod: &Value, spec: &Spec) -> Result<Injected, Error> {
     let mut edit = Edit::new(pod.clone());
-    let (summary, warnings) = if is_injected(pod) {
-        (messages::already_injected(), Vec::new())
+    let messages = if is_injected(pod) {
+        completion::run(&mut edit)
     } else {
-        injection::run(&mut edit, spec)?
+        injection::run(&mut edit, spec)
     };
-    Ok(Injected {
-        pod: edit.pod,
-        operations: edit.operations,
-        summary,
-        warnings,
-    })
+    messages.map(|messages| Injected::new(edit, messages))
+}
+
+/// Configures the containers that were added to a pod after the sidecar.
+pub fn complete(pod: &Value) -> Result<Injected, Error> {
+    let mut edit = Edit::new(pod.clone());
+    let messages = completion::run(&mut edit)?;
+    Ok(Injected::new(edit, messages))
+}
+
+impl Injected {
+    fn new(edit: Edit, (summary, warnings): (String, Vec<String>)) -> Self {
+        Self {
+            pod: edit.pod,
+            operations: edit.operations,
+            summary,
+            warnings,
+        }
+    }
 }
 
 /// Whether a pod already has the sidecar.

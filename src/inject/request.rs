@@ -78,6 +78,14 @@ impl Request {
         }
     }
 
+    /// Whether the identity has no credentials of its own.
+    pub(super) fn requires_role(&self) -> bool {
+        let needs_none = ["ecs_ram_role", "credentials_uri", "sandbox"];
+        !self
+            .identity()
+            .is_some_and(|name| needs_none.contains(&name))
+    }
+
     /// Returns the identities whose settings are set, each with the field that implies it.
     pub(super) fn implied(&self) -> Vec<(&'static str, Field)> {
         let implied = IDENTITIES.iter().filter_map(|(name, field)| {

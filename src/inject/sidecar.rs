@@ -4,14 +4,21 @@ use serde_json::{Value, json};
 
 use crate::time::duration;
 
-use super::spec::{Identity, Mode, Spec};
-use super::volumes::{ACCESS_KEY_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, volumes};
+use super::check::PORT;
+use super::spec::{Identity, Key, Metadata, Mode, Spec};
+use super::volumes::{ACCESS_KEY_PATH, CA_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, volumes};
 
-/// Renders the sidecar. `grace` is the pod's grace period for shutdown, in seconds.
-pub(super) fn sidecar(spec: &Spec, grace: u64, resources: Option<Value>) -> Value {
+/// Renders the sidecar. `grace` is the pod's grace period for shutdown, in seconds; `mount` one more mount.
+pub(super) fn sidecar(
+    spec: &Spec,
+    grace: u64,
+    resources: Option<Value>,
+    mount: Option<Value>,
+) -> Value {
     let mut container = json!({ "name": NAME, "image": spec.image, "args": args(spec) });
     let restart = json!("Always");
-    let mounts = volumes(spec).into_iter().map(|(_, mount)| mount).collect();
+    let mounts = volumes(spec).into_iter().map(|(_, mount)| mount);
+    let mounts = mounts.chain(mount).collect();
     let fields = [
         (
             "restartPolicy",
@@ -22,6 +29,7 @@ pub(super) fn sidecar(spec: &Spec, grace: u64, resources: Option<Value>) -> Valu
         ("startupProbe", Some(startup_probe())),
         ("livenessProbe", Some(liveness_probe())),
         ("securityContext", Some(security_context())),
+        ("terminationMessagePolicy", Some(json!(MESSAGE_POLICY))),
         ("volumeMounts", Some(mounts)),
     ];
     if let Value::Object(container) = &mut container {
@@ -32,11 +40,12 @@ pub(super) fn sidecar(spec: &Spec, grace: u64, resources: Option<Value>) -> Valu
 }
 
 /// Renders the init container that gives the pod the address of the ECS metadata service.
-pub(super) fn address(spec: &Spec, resources: Option<Value>) -> Value {
+pub(super) fn address(spec: &Spec, resources: Option<Value>, mount: Option<Value>) -> Value {
     let mut container = json!({
         "name": ADDRESS,
         "image": spec.image,
         "args": ["metadata-address"],
+        "terminationMessagePolicy": MESSAGE_POLICY,
         "securityContext": {
             "allowPrivilegeEscalation": false,
             "capabilities": { "add": ["NET_ADMIN"], "drop": ["ALL"] },
@@ -47,8 +56,11 @@ pub(super) fn address(spec: &Spec, resources: Option<Value>) -> Value {
             "seccompProfile": { "type": "RuntimeDefault" },
         },
     });
-    if let (Value::Object(container), Some(resources)) = (&mut container, resources) {
-        container.insert("resources".to_owned(), resources);
+    let mounts = mount.map(|mount| json!([mount]));
+    let fields = [("resources", resources), ("volumeMounts", mounts)];
+    if let Value::Object(container) = &mut container {
+        let fields = fields.into_iter();
+        container.extend(fields.filter_map(|(key, value)| Some((key.to_owned(), value?))));
     }
     container
 }
@@ -64,8 +76,10 @@ fn args(spec: &Spec) -> Value {
 fn env(spec: &Spec, grace: u64) -> Value {
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
     let mut variables = vec![
-        // Only the pod itself, and users who may read the pod, know its UID.
-        field("RAM_SIDECAR_KEY", "metadata.uid"),
+        match &spec.endpoints.key {
+            Key::PodUid => field("RAM_SIDECAR_KEY", "metadata.uid"),
+            Key::Text(key) => json!({ "name": "RAM_SIDECAR_KEY", "value": key }),
+        },
         // The session name in audit logs.
         field("POD_NAME", "metadata.name"),
     ];
@@ -82,7 +96,8 @@ fn env(spec: &Spec, grace: u64) -> Value {
 }
 
 fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
-    let mut settings = Vec::new();
+    // Standard output would be the only place in the pod's log that is not JSON, and has the key.
+    let mut settings = vec![("RAM_SIDECAR_PRINT_URI", "false".to_owned())];
     if let Some(role) = &spec.role {
         settings.push(("ALIBABA_CLOUD_ROLE_ARN", role.to_string()));
     }
@@ -119,6 +134,10 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
         settings.push(("RAM_SIDECAR_FILE", file()));
         settings.push(("RAM_SIDECAR_STATE", format!("{STATE_PATH}/state")));
     }
+    if spec.ca_config_map.is_some() {
+        // Source: the key that Kubernetes and cert-manager use.
+        settings.push(("RAM_SIDECAR_CA_FILE", format!("{CA_PATH}/ca.crt")));
+    }
     if let Some(region) = &spec.region {
         settings.push(("ALIBABA_CLOUD_STS_REGION", region.clone()));
     }
@@ -128,8 +147,25 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
     if let Some(duration) = spec.duration {
         settings.push(("RAM_SIDECAR_DURATION", duration::format(duration)));
     }
-    if spec.metadata {
-        settings.push(("RAM_SIDECAR_METADATA_LISTEN", text("100.100.100.200:80")));
+    let endpoints = &spec.endpoints;
+    if endpoints.port != PORT {
+        let address = |port: u16| format!("127.0.0.1:{port}");
+        settings.push(("RAM_SIDECAR_LISTEN", address(endpoints.port)));
+        settings.push(("RAM_SIDECAR_ADMIN_LISTEN", address(endpoints.admin_port())));
+    }
+    if endpoints.container {
+        settings.push(("RAM_SIDECAR_CONTAINER", text("true")));
+    }
+    let metadata = match endpoints.metadata {
+        Some(Metadata::Loopback) => Some(endpoints.metadata_address()),
+        Some(Metadata::Address) => Some(text(METADATA_ADDRESS)),
+        None => None,
+    };
+    if let Some(address) = metadata {
+        settings.push(("RAM_SIDECAR_METADATA_LISTEN", address));
+    }
+    if endpoints.metadata == Some(Metadata::Loopback) {
+        settings.push(("RAM_SIDECAR_METADATA_ROLE_NAME", text(METADATA_ROLE)));
     }
     if spec.mode == Mode::Classic {
         // All containers get SIGTERM at once, and the application's last upload still needs credentials.
@@ -146,20 +182,25 @@ fn file() -> String {
     format!("{CREDENTIALS_PATH}/credentials,mode=0644")
 }
 
+/// Waits for credentials in the probe itself: a kubelet that asks again and again starts the application later, and drops
+/// the events with the reason after 25.
 fn startup_probe() -> Value {
     json!({
-        "exec": { "command": [PROGRAM, "health", "startup"] },
+        "exec": { "command": [PROGRAM, "wait", "--timeout", "20s"] },
         // A restart would not correct a trust policy, so the probe must never fail: this is 68 years.
         "failureThreshold": i32::MAX,
         "periodSeconds": 1,
-        "timeoutSeconds": 5,
+        "timeoutSeconds": 30,
     })
 }
 
+/// A process that hangs is replaced after some 35 seconds: three probes fail, and it ignores the signal to stop.
 fn liveness_probe() -> Value {
     json!({
         "exec": { "command": [PROGRAM, "health", "live"] },
-        "periodSeconds": 30,
+        "periodSeconds": 10,
+        // Otherwise it would have the grace period of the pod, which may be an hour.
+        "terminationGracePeriodSeconds": 3,
         "timeoutSeconds": 5,
     })
 }
@@ -177,11 +218,21 @@ fn security_context() -> Value {
     })
 }
 
+/// The role of the metadata dialect on loopback. SDKs that know only the fixed address ask a node's metadata service for this
+/// name and not for the role of the node, which does not have this name: so they go on to the URI.
+pub(super) const METADATA_ROLE: &str = "ram-sidecar-inject";
+
+/// The address of the ECS metadata service.
+pub(super) const METADATA_ADDRESS: &str = "100.100.100.200:80";
+
 /// The name of the sidecar.
 pub(super) const NAME: &str = "ram-sidecar";
 
 /// The name of the init container that gives the pod the address of the ECS metadata service.
 pub(super) const ADDRESS: &str = "ram-sidecar-address";
+
+/// `kubectl describe` then shows the last lines of the log of a container that has failed.
+const MESSAGE_POLICY: &str = "FallbackToLogsOnError";
 
 /// The only file of the image.
 const PROGRAM: &str = "/ram-sidecar";

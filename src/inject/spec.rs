@@ -15,8 +15,10 @@ pub struct Spec {
     pub image: String,
     /// The kind of the sidecar's container.
     pub mode: Mode,
-    /// Whether the pod gets the address of the ECS metadata service.
-    pub metadata: bool,
+    /// Where the pod's containers find the sidecar.
+    pub endpoints: Endpoints,
+    /// The `ConfigMap` with the certificates that the sidecar trusts.
+    pub ca_config_map: Option<String>,
     /// The region whose STS is used.
     pub region: Option<String>,
     /// Whether STS is called inside the region's VPCs.
@@ -25,12 +27,51 @@ pub struct Spec {
     pub duration: Option<Duration>,
     /// The lifetime of the service account's token.
     pub token_expiration: Duration,
+    /// The resources of the sidecar that replace the defaults.
+    pub resources: Resources,
     /// Further settings of the sidecar.
     pub env: Vec<(String, String)>,
-    /// The names of containers that get no credentials.
+    /// The containers that get credentials.
+    pub selection: Selection,
+}
+
+/// The containers that get credentials.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The names of containers that get none.
     pub skip: Vec<String>,
-    /// The names of the only containers that get credentials; all if `None`.
+    /// The names of the only containers that get some; all if `None`.
     pub only: Option<Vec<String>>,
+}
+
+impl Selection {
+    /// Whether a container of that name gets credentials.
+    pub(super) fn selects(&self, name: &str) -> bool {
+        let is_in = |names: &[String]| names.iter().any(|other| other == name);
+        !is_in(&self.skip) && self.only.as_ref().is_none_or(|only| is_in(only))
+    }
+}
+
+/// Resources of the sidecar that replace the defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// The CPU that is requested.
+    pub request_cpu: Option<Amount>,
+    /// The memory that is requested.
+    pub request_memory: Option<Amount>,
+    /// The CPU limit.
+    pub limit_cpu: Option<Amount>,
+    /// The memory limit.
+    pub limit_memory: Option<Amount>,
+}
+
+/// An amount of a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Amount {
+    /// Neither a default nor another one.
+    None,
+    /// A quantity as Kubernetes writes it.
+    Quantity(String),
 }
 
 /// How the sidecar authenticates.
@@ -57,6 +98,37 @@ pub enum Identity {
     Sandbox,
 }
 
+/// Where the containers of a pod find the sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// The last segment of the URI's path.
+    pub key: Key,
+    /// The port of the credentials. The next two are those of the probes and of the metadata dialect on loopback.
+    pub port: u16,
+    /// Whether AWS SDKs are served too.
+    pub container: bool,
+    /// Where the ECS metadata dialect is served, if it is.
+    pub metadata: Option<Metadata>,
+}
+
+/// The last segment of the URI's path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// The UID of the pod, which only the pod and its readers know.
+    PodUid,
+    /// A text, which is the same in every pod.
+    Text(String),
+}
+
+/// Where the ECS metadata dialect is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metadata {
+    /// On loopback, at the address that a variable names.
+    Loopback,
+    /// At 100.100.100.200, which the pod then has.
+    Address,
+}
+
 /// The kind of the sidecar's container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -64,4 +136,23 @@ pub enum Mode {
     Native,
     /// An ordinary container.
     Classic,
+}
+
+impl Endpoints {
+    /// The port of the probes.
+    pub(super) fn admin_port(&self) -> u16 {
+        self.port + 1
+    }
+
+    /// The address of the metadata dialect on loopback.
+    pub(super) fn metadata_address(&self) -> String {
+        format!("127.0.0.1:{}", self.port + 2)
+    }
+
+    /// Returns the ports that the sidecar uses on loopback.
+    pub(super) fn ports(&self) -> Vec<u16> {
+        let on_loopback = self.metadata == Some(Metadata::Loopback);
+        let last = self.port + if on_loopback { 2 } else { 1 };
+        (self.port..=last).collect()
+    }
 }

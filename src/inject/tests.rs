@@ -1,6 +1,8 @@
 //! What an injection adds to pods, and what stays unchanged.
 
 mod annotations;
+mod completion;
+mod endpoints;
 mod existing;
 mod identities;
 mod modes;
@@ -74,6 +76,7 @@ fn a_plain_pod_gets_a_native_sidecar_that_starts_first() {
         "ram-sidecar-credentials",
         "ram-sidecar-state",
         "rrsa-oidc-token",
+        "ram-sidecar-no-api-token",
     ];
     assert_eq!(names, expected);
     let main = &pod["spec"]["containers"][0];
@@ -89,6 +92,60 @@ fn a_plain_pod_gets_a_native_sidecar_that_starts_first() {
         main["volumeMounts"],
         json!([{ "name": "ram-sidecar-credentials", "mountPath": "/mnt/.alibabacloud", "readOnly": true }])
     );
+}
+
+#[test]
+fn a_probe_waits_for_credentials_and_a_sidecar_that_hangs_is_replaced_soon() {
+    let pod = injected(&pod(), &rrsa()).pod;
+    let sidecar = &pod["spec"]["initContainers"][0];
+    let startup = &sidecar["startupProbe"];
+    let command = json!(["/ram-sidecar", "wait", "--timeout", "20s"]);
+    assert_eq!(startup["exec"]["command"], command);
+    // The kubelet must not end the probe before it says what is wrong.
+    assert_eq!(startup["timeoutSeconds"], 30);
+    let liveness = &sidecar["livenessProbe"];
+    let seconds = |name: &str| liveness[name].as_u64().unwrap();
+    let failures = 3;
+    let replaced = failures * seconds("periodSeconds")
+        + seconds("timeoutSeconds")
+        + seconds("terminationGracePeriodSeconds");
+    assert!(replaced < 40, "{replaced} s");
+    assert_eq!(liveness.get("failureThreshold"), None);
+}
+
+#[test]
+fn the_token_for_the_api_server_stays_with_the_application() {
+    let request = request(&[(Field::MetadataAddress, "true")]).or(&rrsa());
+    let path = "/var/run/secrets/kubernetes.io/serviceaccount";
+    for (automount, is_hidden) in [
+        (json!(null), true),
+        (json!(true), true),
+        (json!(false), false),
+    ] {
+        let mut before = pod();
+        before["spec"]["automountServiceAccountToken"] = automount;
+        let spec = &injected(&before, &request).pod["spec"];
+        for container in spec["initContainers"].as_array().unwrap() {
+            let mounts = container["volumeMounts"].as_array().into_iter().flatten();
+            let found = mounts.filter(|mount| mount["mountPath"] == path);
+            assert_eq!(found.count(), usize::from(is_hidden), "{container}");
+        }
+        assert!(!spec["containers"].to_string().contains(path));
+        let volumes = names_of(&spec["volumes"]);
+        assert_eq!(volumes.contains(&"ram-sidecar-no-api-token"), is_hidden);
+    }
+}
+
+#[test]
+fn why_a_container_ended_is_a_part_of_its_status() {
+    let request = request(&[(Field::MetadataAddress, "true")]).or(&rrsa());
+    let pod = injected(&pod(), &request).pod;
+    for container in pod["spec"]["initContainers"].as_array().unwrap() {
+        assert_eq!(
+            container["terminationMessagePolicy"],
+            "FallbackToLogsOnError"
+        );
+    }
 }
 
 #[test]
@@ -142,7 +199,8 @@ fn existing_settings_stay_unchanged_and_are_reported() {
         [
             "ram-sidecar-state",
             "rrsa-oidc-token",
-            "ram-sidecar-credentials"
+            "ram-sidecar-credentials",
+            "ram-sidecar-no-api-token"
         ]
     );
     assert_eq!(
@@ -189,7 +247,11 @@ fn containers_are_skipped_and_selected_by_name_and_skipping_takes_precedence() {
 #[test]
 fn pods_that_cannot_have_the_sidecar_are_rejected_with_the_reason() {
     let spec = rrsa().check().unwrap();
-    let metadata = request(&[(Field::Metadata, "true")])
+    let metadata = request(&[(Field::MetadataAddress, "true")])
+        .or(&rrsa())
+        .check()
+        .unwrap();
+    let loopback = request(&[(Field::Metadata, "true")])
         .or(&rrsa())
         .check()
         .unwrap();
@@ -240,6 +302,11 @@ fn pods_that_cannot_have_the_sidecar_are_rejected_with_the_reason() {
             json!({ "containers": [{}], "hostNetwork": true }),
             &metadata,
             "with hostNetwork the whole node would lose",
+        ),
+        (
+            json!({ "containers": [{}], "hostNetwork": true }),
+            &loopback,
+            "with hostNetwork every program of the node",
         ),
         (
             json!({ "containers": [{ "name": "ram-sidecar-address" }] }),

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use crate::config::parse::accept;
+use crate::config::parse::{self, accept};
 use crate::config::settings::SETTINGS;
 use crate::credentials::RoleArn;
 use crate::identity::is_role_name;
 use crate::time::duration;
 
 use super::request::IDENTITIES;
+use super::spec::{Amount, Key};
 
 pub(super) fn role_or_name(text: &str) -> Result<(), String> {
     if text.contains(':') {
@@ -34,8 +35,16 @@ pub(super) fn identity(text: &str) -> Result<(), String> {
 }
 
 pub(super) fn secret_name(text: &str) -> Result<String, String> {
+    object_name(text, "Secret")
+}
+
+pub(super) fn config_map_name(text: &str) -> Result<String, String> {
+    object_name(text, "ConfigMap")
+}
+
+fn object_name(text: &str, kind: &str) -> Result<String, String> {
     accept(text, is_object_name(text), || {
-        format!("`{text}` is not a Secret's name; write lowercase letters, digits, `-` and `.`")
+        format!("`{text}` is not a {kind}'s name; write lowercase letters, digits, `-` and `.`")
     })
 }
 
@@ -56,6 +65,80 @@ pub(super) fn image(text: &str) -> Result<String, String> {
         format!("`{text}` is not an image; write it like registry/name:tag")
     })
 }
+
+/// Parses the last segment of the URI's path.
+pub(super) fn key(text: &str) -> Result<Key, String> {
+    if text == "pod-uid" {
+        return Ok(Key::PodUid);
+    }
+    parse::key(text).map(Key::Text)
+}
+
+/// Parses a port that is followed by two others, all of which need no privilege.
+pub(super) fn port(text: &str) -> Result<u16, String> {
+    let port = text.parse().ok();
+    port.filter(|port| (1024..=65_533).contains(port))
+        .ok_or_else(|| format!("`{text}` is not a port of the sidecar; choose 1024 to 65533"))
+}
+
+/// Parses a quantity of Kubernetes, or `none`.
+pub(super) fn amount(text: &str) -> Result<Amount, String> {
+    if text == "none" {
+        return Ok(Amount::None);
+    }
+    accept(text, quantity(text).is_some(), || {
+        format!("`{text}` is not a quantity; write it like 50m or 64Mi, or none")
+    })
+    .map(Amount::Quantity)
+}
+
+/// Parses the limit of the memory: without a unit it is a number of bytes, which nothing could run with.
+pub(super) fn memory_limit(text: &str) -> Result<Amount, String> {
+    match amount(text)? {
+        Amount::Quantity(text) if quantity(&text) < quantity(LEAST_MEMORY) => Err(format!(
+            "`{text}` is less than the sidecar needs, {LEAST_MEMORY}; write it like 64Mi"
+        )),
+        amount => Ok(amount),
+    }
+}
+
+/// Returns the value of a quantity; `None` if it is none.
+///
+/// Source: the documentation of `Quantity` in the API of Kubernetes.
+pub(super) fn quantity(text: &str) -> Option<f64> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
+    let starts_with_digit = number.starts_with(|c: char| c.is_ascii_digit());
+    let number: f64 = number.parse().ok().filter(|_| starts_with_digit)?;
+    let factor = match unit.strip_prefix(['e', 'E']) {
+        Some(exponent) if !exponent.is_empty() => {
+            let exponent: i32 = exponent.parse().ok()?;
+            10_f64.powi(exponent)
+        }
+        _ => UNITS.iter().find(|(name, _)| *name == unit)?.1,
+    };
+    Some(number * factor)
+}
+
+const UNITS: [(&str, f64); 14] = [
+    ("", 1.0),
+    ("m", 1e-3),
+    ("k", 1e3),
+    ("M", 1e6),
+    ("G", 1e9),
+    ("T", 1e12),
+    ("P", 1e15),
+    ("E", 1e18),
+    ("Ki", 1024.0),
+    ("Mi", 1_048_576.0),
+    ("Gi", 1_073_741_824.0),
+    ("Ti", 1_099_511_627_776.0),
+    ("Pi", 1_125_899_906_842_624.0),
+    ("Ei", 1_152_921_504_606_846_976.0),
+];
+
+/// The daemon and a probe, with some room.
+const LEAST_MEMORY: &str = "12M";
 
 /// Parses a number of seconds, as in ACK's annotation, or a duration.
 pub(super) fn token_expiration(text: &str) -> Result<Duration, String> {
@@ -113,9 +196,14 @@ const RESERVED: &[(&str, &str)] = &[
     ("ALIBABA_CLOUD_ACCESS_KEY_ID_FILE", "use --secret"),
     ("ALIBABA_CLOUD_ACCESS_KEY_SECRET_FILE", "use --secret"),
     ("POD_NAME", "remove it"),
+    ("RAM_SIDECAR_CA_FILE", "use --ca-config-map"),
+    ("RAM_SIDECAR_CONTAINER", "use --container"),
     ("RAM_SIDECAR_DURATION", "use --duration"),
     ("RAM_SIDECAR_IDENTITY", "use --identity"),
-    ("RAM_SIDECAR_KEY", "remove it"),
-    ("RAM_SIDECAR_LISTEN", "remove it"),
-    ("RAM_SIDECAR_METADATA_LISTEN", "use --metadata"),
+    ("RAM_SIDECAR_KEY", "use --key"),
+    ("RAM_SIDECAR_LISTEN", "use --port"),
+    (
+        "RAM_SIDECAR_METADATA_LISTEN",
+        "use --metadata or --metadata-address",
+    ),
 ];

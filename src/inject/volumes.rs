@@ -5,6 +5,32 @@ use serde_json::{Value, json};
 use super::json::{objects, text_of};
 use super::spec::{Identity, Spec};
 
+/// Renders all volumes that a pod with that spec gets.
+pub(super) fn all(spec: &Spec, pod_spec: &Value) -> Vec<Value> {
+    let volumes = volumes(spec).into_iter().map(|(volume, _)| volume);
+    let hidden = hides_api_token(pod_spec).then(
+        || json!({ "name": NO_API_TOKEN, "emptyDir": { "medium": "Memory", "sizeLimit": "1Mi" } }),
+    );
+    // The kubelet writes it, so that it is there before any container starts, whatever happens to the sidecar.
+    let token = spec.endpoints.container.then(|| {
+        let uid = json!({ "path": "token", "fieldRef": { "fieldPath": "metadata.uid" } });
+        json!({ "name": CONTAINER_TOKEN, "downwardAPI": { "items": [uid] } })
+    });
+    volumes.chain(token).chain(hidden).collect()
+}
+
+/// Renders the mount that keeps the token for the API server from a container; `None` if no container of the pod gets one.
+///
+/// The API server mounts the token wherever nothing else is mounted at its path. The application keeps it.
+pub(super) fn without_api_token(pod_spec: &Value) -> Option<Value> {
+    hides_api_token(pod_spec)
+        .then(|| json!({ "name": NO_API_TOKEN, "mountPath": API_TOKEN_PATH, "readOnly": true }))
+}
+
+fn hides_api_token(pod_spec: &Value) -> bool {
+    pod_spec["automountServiceAccountToken"] != false
+}
+
 /// Renders the volumes of the sidecar, each with the sidecar's mount of it. The application mounts one of them too.
 pub(super) fn volumes(spec: &Spec) -> Vec<(Value, Value)> {
     let in_memory = |name: &str, path: &str| {
@@ -38,6 +64,10 @@ pub(super) fn volumes(spec: &Spec) -> Vec<(Value, Value)> {
         }
         Identity::EcsRamRole | Identity::CredentialsUri { .. } | Identity::Sandbox => {}
     }
+    if let Some(name) = &spec.ca_config_map {
+        let volume = json!({ "name": CA, "configMap": { "name": name } });
+        volumes.push(read_only(volume, CA_PATH));
+    }
     volumes
 }
 
@@ -55,6 +85,23 @@ pub(super) const CREDENTIALS: &str = "ram-sidecar-credentials";
 
 /// Source: PAI mounts credentials at the same path.
 pub(super) const CREDENTIALS_PATH: &str = "/mnt/.alibabacloud";
+
+/// The volume with the token that AWS SDKs send: the pod's UID, without a line break, which every user may read.
+pub(super) const CONTAINER_TOKEN: &str = "ram-sidecar-container-token";
+
+/// Where the application mounts that volume.
+pub(super) const CONTAINER_TOKEN_PATH: &str = "/var/run/secrets/ram-sidecar-container";
+
+/// The volume with the certificates to trust.
+const CA: &str = "ram-sidecar-ca";
+
+pub(super) const CA_PATH: &str = "/etc/ram-sidecar/ca";
+
+/// An empty volume.
+const NO_API_TOKEN: &str = "ram-sidecar-no-api-token";
+
+/// Source: the admission plugin `ServiceAccount` of Kubernetes.
+const API_TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// The volume with the saved state, which survives a restart of the sidecar.
 const STATE: &str = "ram-sidecar-state";

@@ -4,11 +4,11 @@
 
 use serde_json::Value;
 
-use super::annotations::{OptIn, opt_in};
+use super::annotations::{OptIn, invalid_label, opt_in};
 use super::field::Field;
 use super::json::{MAX_LINE_SIZE, single_line, text_of};
 use super::request::Request;
-use super::{inject, is_injected, messages};
+use super::{complete, inject, is_injected, messages, mpi};
 
 /// The result for several documents. Each line begins with the kind and the name of the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,12 @@ pub fn inject_into(document: &mut Value, request: &Request, report: &mut Report)
 
 fn inject_all(document: &mut Value, kind: &str, request: &Request, report: &mut Report) {
     let object = title(document);
+    let is_mpi = mpi::is_job(document);
+    let note = mpi::note(document);
+    let known = DEFINED_ELSEWHERE.iter().find(|(other, _)| *other == kind);
+    let advice = known.map(|(_, advice)| *advice);
+    let advice = advice.or_else(|| runs_containers(document).then_some(BY_WEBHOOK));
+    let advice = advice.map(str::to_owned);
     let mut found = Vec::new();
     if kind == "Pod" {
         found.push((String::new(), document));
@@ -49,10 +55,8 @@ fn inject_all(document: &mut Value, kind: &str, request: &Request, report: &mut 
         templates(document, "", &mut found);
     }
     let is_single = found.len() == 1;
-    if found.is_empty()
-        && let Some((_, advice)) = DEFINED_ELSEWHERE.iter().find(|(other, _)| *other == kind)
-    {
-        let message = single_line(&format!("{object}: {advice}"), MAX_LINE_SIZE);
+    if let Some(note) = if found.is_empty() { advice } else { note } {
+        let message = single_line(&format!("{object}: {note}"), MAX_LINE_SIZE);
         report.messages.push(message);
     }
     report.pods += found.len();
@@ -63,29 +67,42 @@ fn inject_all(document: &mut Value, kind: &str, request: &Request, report: &mut 
             format!("{object}: {path}")
         };
         let line = |text: &str| single_line(&format!("{title}: {text}"), MAX_LINE_SIZE);
-        match inject_one(pod, request) {
+        match inject_one(pod, request, is_mpi) {
             Ok(messages) => report.messages.push(line(&messages.join("; "))),
             Err(errors) => report.errors.extend(errors.iter().map(|error| line(error))),
         }
     }
 }
 
-fn inject_one(pod: &mut Value, request: &Request) -> Result<Vec<String>, Vec<String>> {
+fn inject_one(
+    pod: &mut Value,
+    request: &Request,
+    is_mpi: bool,
+) -> Result<Vec<String>, Vec<String>> {
     let labels = pod
         .get("metadata")
         .and_then(|metadata| metadata.get("labels"));
     if opt_in(labels) == OptIn::No {
-        return Ok(vec!["opts out by a label and is unchanged".to_owned()]);
+        let message = invalid_label(labels).map(messages::invalid_label);
+        return Ok(vec![message.unwrap_or_else(|| {
+            "opts out by a label and is unchanged".to_owned()
+        })]);
     }
     // Even if the request is incomplete: such a pod needs no role.
     if is_injected(pod) {
-        return Ok(vec![messages::already_injected()]);
+        let completed = complete(pod).map_err(|error| vec![error.to_string()])?;
+        *pod = completed.pod;
+        return Ok([vec![completed.summary], completed.warnings].concat());
     }
-    let for_pod = request.for_pod(pod);
+    let mut for_pod = request.for_pod(pod);
+    if is_mpi {
+        for_pod = for_pod.or(&mpi::defaults());
+    }
     let injected = inject(pod, &for_pod.check()?);
     let injected = injected.map_err(|error| vec![error.to_string()])?;
     *pod = injected.pod;
     let mut messages = [vec![injected.summary], injected.warnings].concat();
+    messages.extend(mpi::warning(&for_pod));
     for field in [Field::Role, Field::Identity, Field::OidcProviderArn] {
         if let (Some(overridden), Some(used)) = (request.get(field), for_pod.get(field))
             && overridden.text != used.text
@@ -132,6 +149,24 @@ fn is_pod_template(template: &Value) -> bool {
     containers.is_some_and(Value::is_array)
 }
 
+/// Whether an object has containers with images, at any depth.
+fn runs_containers(value: &Value) -> bool {
+    let has_image = |value: &Value| !text_of(value, "image").is_empty();
+    match value {
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let is_run = match value {
+                Value::Array(items) => {
+                    CONTAINER_FIELDS.contains(&name.as_str()) && items.iter().any(has_image)
+                }
+                value => CONTAINER_FIELDS.contains(&name.as_str()) && has_image(value),
+            };
+            is_run || runs_containers(value)
+        }),
+        Value::Array(items) => items.iter().any(runs_containers),
+        _ => false,
+    }
+}
+
 /// Returns the kind and the name of an object.
 fn title(object: &Value) -> String {
     let or_unknown = |text: &str| if text.is_empty() { "?" } else { text }.to_owned();
@@ -150,10 +185,27 @@ const DEFINED_ELSEWHERE: &[(&str, &str)] = &[
         "TrainJob",
         "is unchanged, because its runtime defines its pods: add the sidecar to that TrainingRuntime or ClusterTrainingRuntime",
     ),
+    ("CronWorkflow", BY_WEBHOOK),
     ("InferenceService", BY_WEBHOOK),
+    ("LLMInferenceService", BY_WEBHOOK),
+    ("Pipeline", BY_WEBHOOK),
+    ("PipelineRun", BY_WEBHOOK),
+    ("ScheduledSparkApplication", BY_WEBHOOK),
     ("SparkApplication", BY_WEBHOOK),
+    ("SparkConnect", BY_WEBHOOK),
     ("TaskRun", BY_WEBHOOK),
     ("Workflow", BY_WEBHOOK),
+    ("WorkflowTemplate", BY_WEBHOOK),
+    ("ClusterWorkflowTemplate", BY_WEBHOOK),
+];
+
+/// Fields that hold containers, or steps that run in one.
+const CONTAINER_FIELDS: &[&str] = &[
+    "container",
+    "containers",
+    "initContainers",
+    "script",
+    "steps",
 ];
 
 const BY_WEBHOOK: &str = "is unchanged, because it has no pod template: label its pods ram-sidecar/inject: \"true\", and `ram-sidecar webhook` adds the sidecar when they are created";

@@ -29,8 +29,8 @@ pub fn after_unchanged(new: Duration, left: Duration, jitter: Jitter) -> Duratio
 
 /// Returns how long to wait after the last of `failures` failed attempts in a row.
 ///
-/// Exponential backoff with full jitter, between a floor and a cap that doubles up to a minute. Throttling and
-/// `Retry-After` raise the floor. A failure that only a change of the settings can fix is retried about once a minute, for
+/// Exponential backoff with full jitter, between a floor and a cap that doubles up to a minute, or up to 15 s without valid
+/// credentials: nothing is served meanwhile. Throttling and `Retry-After` raise the floor. A failure that only a change of the settings can fix is retried about once a minute, for
 /// ever.
 ///
 /// A throttled quota goes to callers at random. A caller whose credentials are valid for the time `left` backs off
@@ -45,7 +45,10 @@ pub fn backoff(
     let retry_after = failure.retry_after.unwrap_or_default().min(RETRY_AFTER_CAP);
     let (floor, cap) = match failure.class {
         FailureClass::Persistent => (CAP.mul_f64(0.9), CAP),
-        FailureClass::Transient => (FLOOR, doubled(FLOOR).min(CAP)),
+        FailureClass::Transient => {
+            let max = if left.is_some() { CAP } else { EMPTY_CAP };
+            (FLOOR, doubled(FLOOR).min(max))
+        }
         FailureClass::Throttled => {
             let max = left.map_or(THROTTLED_CAP, throttled_backoff_cap);
             (THROTTLED_BACKOFF, doubled(THROTTLED_BACKOFF).min(max))
@@ -83,6 +86,9 @@ const EARLIEST: f64 = 0.40;
 const LATEST: f64 = 0.46;
 /// The backoff cap of all failures but throttling.
 const CAP: Duration = Duration::from_secs(60);
+
+/// The backoff cap of transient failures without good credentials.
+const EMPTY_CAP: Duration = Duration::from_secs(15);
 
 /// The backoff cap while throttled, without good credentials: a start of 10,000 at 100 calls a second is over soon after
 /// the quota allows it (`benches/fleet`).
@@ -171,7 +177,10 @@ mod tests {
                 assert!(cap >= last_cap);
                 last_cap = cap;
             }
-            assert_eq!(last_cap, minute);
+            assert_eq!(last_cap, Duration::from_secs(15));
+            let plenty = Some(Duration::from_secs(1800));
+            let valid = backoff(u32::MAX, &failed("TimedOut"), plenty, 1.0);
+            assert_eq!(valid, minute);
         }
     }
 
@@ -220,8 +229,11 @@ mod tests {
         assert!(renewals.0 < 1.0 && renewals.1 <= 6, "{renewals:?}");
         // However long it fails, also where the backoff has reached its cap.
         for failures in [6, 60, u32::MAX] {
-            let retries = spread(&|jitter| backoff(failures, &failed("TimedOut"), None, jitter));
-            assert!(retries.0 < 1.0 && retries.1 <= 18, "{retries:?}");
+            for (left, most) in [(Some(hour), 18), (None, 72)] {
+                let retries =
+                    spread(&|jitter| backoff(failures, &failed("TimedOut"), left, jitter));
+                assert!(retries.0 < 1.0 && retries.1 <= most, "{retries:?}");
+            }
             let throttled =
                 spread(&|jitter| backoff(failures, &failed("Throttling.User"), Some(hour), jitter));
             assert!(throttled.0 < 1.0 && throttled.1 <= 20, "{throttled:?}");

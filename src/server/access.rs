@@ -44,10 +44,15 @@ pub struct CallerLog {
     users: Recent<(Option<u32>, &'static str)>,
     callers: Recent<(Option<u32>, RequestKey)>,
     refused: Recent<(&'static str, Option<u32>)>,
+    wrong_keys: Recent<()>,
     is_proxy_known: AtomicBool,
     /// Limits the searches for a process to one at a time.
     lookup: tokio::sync::Mutex<()>,
 }
+
+/// Marks the response to a request with a wrong key; has the variable with the right address.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WrongKey(pub(super) &'static str);
 
 /// What is known about the caller of a request without asking the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -107,6 +112,10 @@ impl Access {
             user_agent: user_agent(&request),
         };
         let response = next.run(request).await;
+        if let Some(WrongKey(variable)) = response.extensions().get() {
+            let uid = owner().unwrap_or_default().map(|owner| owner.uid);
+            self.caller_log.log_wrong_key(variable, &key, uid);
+        }
         // A caller with a wrong path or key is not logged.
         let is_admitted =
             response.status().is_success() || response.status() == StatusCode::SERVICE_UNAVAILABLE;
@@ -202,6 +211,18 @@ impl CallerLog {
             None,
         );
         respond::error(StatusCode::SERVICE_UNAVAILABLE, code, message)
+    }
+
+    /// Warns of a caller with a wrong key, once a minute, whoever it is.
+    fn log_wrong_key(&self, variable: &'static str, caller: &RequestKey, uid: Option<u32>) {
+        if self.wrong_keys.note(&(), Instant::now(), LOG_INTERVAL) == Noted::Now {
+            let user_agent = &caller.user_agent;
+            warn!(
+                uid,
+                user_agent,
+                "A request has a wrong key in its path: let the program use {variable} as it is set for it, or change serve.key (in a pod, the annotation ram-sidecar/key)"
+            );
+        }
     }
 
     /// Warns of a client that sends its requests as if to a proxy, once.

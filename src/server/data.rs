@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::formats;
 
-use super::access::{Access, CallerLog};
+use super::access::{Access, CallerLog, WrongKey};
 use super::hold::Provider;
 use super::request_check::{self, Rules};
 use super::respond;
@@ -95,7 +95,7 @@ fn dialect(path: &str) -> &'static str {
 
 async fn credentials(State(data): State<Arc<Data>>, uri: Uri) -> Response {
     if !data.is_key(&uri, PREFIX) {
-        return not_found().await;
+        return wrong_key("ALIBABA_CLOUD_CREDENTIALS_URI").await;
     }
     let offer = data.provider.within(HOLD_TIMEOUT).await;
     respond::credentials(offer, |current| current.document.clone())
@@ -103,7 +103,7 @@ async fn credentials(State(data): State<Arc<Data>>, uri: Uri) -> Response {
 
 async fn container(State(data): State<Arc<Data>>, uri: Uri, headers: HeaderMap) -> Response {
     if !data.is_key(&uri, CONTAINER_PREFIX) {
-        return not_found().await;
+        return wrong_key("AWS_CONTAINER_CREDENTIALS_FULL_URI").await;
     }
     let authorization = headers.get(header::AUTHORIZATION);
     if let Some(refusal) = data
@@ -150,6 +150,13 @@ async fn no_container() -> Response {
     respond::not_found(
         "the protocol of AWS SDKs is not enabled; set container.enabled (RAM_SIDECAR_CONTAINER)",
     )
+}
+
+/// Responds as to any other unknown path; the response is marked for the log.
+async fn wrong_key(variable: &'static str) -> Response {
+    let mut response = not_found().await;
+    response.extensions_mut().insert(WrongKey(variable));
+    response
 }
 
 async fn not_found() -> Response {

@@ -1,6 +1,7 @@
 //! Manifests through the real binary: its output, its messages and its errors.
 
 mod address;
+mod endpoints;
 
 use std::fs;
 use std::io::Write as _;

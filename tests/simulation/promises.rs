@@ -373,6 +373,6 @@ const LONGEST_ATTEMPT: Duration = Duration::from_secs(5 + 30 + 2);
 /// The window in which failed attempts are counted.
 const WINDOW: Duration = Duration::from_secs(600);
 
-/// Some 25 are expected: a ramp from 1 s to 60 s, and then one in half a minute. The jitter does not explain three times
-/// as many.
-const MAX_FAILURES: usize = 75;
+/// Some 80 are expected while there are no valid credentials: a ramp from 1 s to 15 s, and then one in 8 s. The jitter does
+/// not explain twice as many.
+const MAX_FAILURES: usize = 160;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::inject::annotations::INJECT_LABEL;
+use crate::inject::annotations::invalid_label;
 use crate::inject::json::text_of;
 use crate::inject::{OptIn, is_injected, opt_in};
 
@@ -19,6 +19,18 @@ pub struct Review {
     pub(super) uid: String,
     /// The pod to create; `None` if the request does not create a pod.
     pod: Option<Value>,
+    pub(super) called_for: CalledFor,
+}
+
+/// The pods for which the API server is configured to call, which the path of the request says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CalledFor {
+    /// Those with our label, on the pod or its namespace.
+    OwnLabel,
+    /// Those with ACK's label. Its own webhook leaves pods without a role alone.
+    Ack,
+    /// Those whose namespace does not ask for the sidecar, and whose own label has a value that means nothing.
+    Label,
 }
 
 /// Why a request is malformed.
@@ -99,35 +111,41 @@ impl Review {
             name: first(&names),
             uid,
             pod: object,
+            called_for: CalledFor::OwnLabel,
         })
+    }
+
+    /// Sets for which pods the API server is configured to call.
+    #[must_use]
+    pub fn called_for(mut self, called_for: CalledFor) -> Self {
+        self.called_for = called_for;
+        self
     }
 
     /// Returns the name of the pod's service account if the pod is to have the sidecar.
     pub fn service_account(&self) -> Option<&str> {
-        let spec = self.pod_to_inject()?.get("spec")?;
+        let pod = self.pod_to_inject().filter(|pod| !is_injected(pod))?;
+        let spec = pod.get("spec")?;
         let names = ["serviceAccountName", "serviceAccount"].map(|name| text_of(spec, name));
         let name = names.into_iter().find(|name| !name.is_empty());
         Some(name.unwrap_or("default"))
     }
 
-    /// Returns the pod if it is to have the sidecar.
+    /// Returns the pod if it is to have the sidecar, or has it already.
     ///
-    /// The selectors of the webhook's configuration have selected the pod, but its own label may opt out. A pod that already
-    /// has the sidecar stays unchanged. So does a mirror pod, because the kubelet ignores changes to it.
+    /// The selectors of the webhook's configuration have selected the pod, but its own label may opt out. A mirror pod
+    /// stays unchanged, because the kubelet ignores changes to it.
     pub(super) fn pod_to_inject(&self) -> Option<&Value> {
         let pod = self.pod.as_ref()?;
         let metadata = &pod["metadata"];
         let is_mirror = metadata["annotations"].get(MIRROR_ANNOTATION).is_some();
         let opts_out = opt_in(metadata.get("labels")) == OptIn::No;
-        (!opts_out && !is_mirror && !is_injected(pod)).then_some(pod)
+        (!opts_out && !is_mirror).then_some(pod)
     }
 
     /// Returns the value of the label `ram-sidecar/inject` if it is neither true nor false.
     pub(super) fn invalid_label(&self) -> Option<&str> {
-        let label = self.pod.as_ref()?["metadata"]["labels"].get(INJECT_LABEL)?;
-        label
-            .as_str()
-            .filter(|value| !["true", "false"].contains(value))
+        invalid_label(self.pod.as_ref()?["metadata"].get("labels"))
     }
 }
 

@@ -40,8 +40,8 @@ fn annotations_take_precedence_over_flags_and_over_annotations_by_ack() {
     );
     assert_eq!(spec.image, "registry/a:1");
     assert_eq!(spec.duration.unwrap().as_secs(), 7200);
-    assert_eq!(spec.skip, ["a"]);
-    assert_eq!(spec.only.unwrap(), ["c", "d"]);
+    assert_eq!(spec.selection.skip, ["a"]);
+    assert_eq!(spec.selection.only.unwrap(), ["c", "d"]);
     assert_eq!(spec.token_expiration.as_secs(), 7200);
 }
 

@@ -123,6 +123,16 @@ fn variables_and_proxies_that_take_precedence_are_reported() {
         warnings[0].contains("SDKs prefer an AccessKey from it"),
         "{warnings:?}"
     );
+    let (_, warnings) = with(
+        &json!({"env": [{"name": "http_proxy", "value": "http://p:1"}, {"name": "HTTPS_PROXY", "value": "http://p:1"}]}),
+        &Value::Null,
+    );
+    assert_eq!(
+        warnings,
+        [
+            "container main sets http_proxy: Python's SDKs send their requests for credentials to that proxy, whatever NO_PROXY says, and it sees the credentials: remove it, HTTPS_PROXY may stay"
+        ]
+    );
     let (_, warnings) = with(&json!({"name": "istio-proxy"}), &Value::Null);
     assert!(warnings[0].contains("excludeOutboundPorts"), "{warnings:?}");
 }
@@ -140,6 +150,55 @@ fn drain_is_capped_whatever_the_grace_period() {
     let drain = drain.unwrap()["value"].as_str().unwrap();
     assert_eq!(drain, "604798s");
     assert!(crate::time::duration::parse(drain).is_ok());
+}
+
+#[test]
+fn every_object_that_runs_containers_and_gets_nothing_is_named() {
+    let image = || json!({"name": "main", "image": "i"});
+    for (mut document, is_named) in [
+        (
+            json!({"kind": "DaskCluster", "spec": {"worker": {"spec": {"containers": [image()]}}}}),
+            true,
+        ),
+        (
+            json!({"kind": "CronWorkflow", "spec": {"workflowSpec": {"templates": [{"container": image()}]}}}),
+            true,
+        ),
+        (json!({"kind": "Task", "spec": {"steps": [image()]}}), true),
+        (
+            json!({"kind": "ScheduledSparkApplication", "spec": {"template": {"driver": {"cores": 1}}}}),
+            true,
+        ),
+        (
+            json!({"kind": "LLMInferenceService", "spec": {"template": {"containers": [image()]}}}),
+            true,
+        ),
+        (json!({"kind": "ConfigMap", "data": {"image": "i"}}), false),
+        (
+            json!({"kind": "CustomResourceDefinition", "spec": {"containers": {"type": "array"}}}),
+            false,
+        ),
+    ] {
+        let mut report = Report::default();
+        inject_into(&mut document, &rrsa(), &mut report);
+        let kind = document["kind"].as_str().unwrap();
+        let named: Vec<bool> = report
+            .messages
+            .iter()
+            .map(|message| message.starts_with(&format!("{kind}/?: is unchanged, because")))
+            .collect();
+        assert_eq!(named, vec![true; usize::from(is_named)], "{document}");
+    }
+}
+
+#[test]
+fn a_label_with_another_value_is_explained() {
+    let mut report = Report::default();
+    let labels = json!({"labels": {"ram-sidecar/inject": "yes"}});
+    let mut document = json!({"kind": "Pod", "metadata": labels, "spec": {"containers": [{}]}});
+    inject_into(&mut document, &rrsa(), &mut report);
+    let expected = "Pod/?: the label ram-sidecar/inject is \"yes\", so the pod gets no sidecar: write \"true\" or \"false\"";
+    assert_eq!(report.messages, [expected]);
 }
 
 #[test]

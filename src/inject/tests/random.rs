@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{PROVIDER, ROLE};
-use crate::inject::{Identity, Mode, Spec};
+use crate::inject::{Identity, Key, Metadata, Mode, Spec};
 
 /// A random number generator with a seed.
 pub(super) struct Random(pub(super) u64);
@@ -184,7 +184,15 @@ pub(super) fn spec(random: &mut Random) -> Spec {
     };
     let mut spec = super::rrsa().check().unwrap();
     assert_eq!(spec.role.as_ref().unwrap().as_str(), ROLE);
-    spec.metadata = identity != Identity::EcsRamRole && random.one_in(3);
+    spec.endpoints.metadata = match random.below(4) {
+        0 if identity != Identity::EcsRamRole => Some(Metadata::Address),
+        1 => Some(Metadata::Loopback),
+        _ => None,
+    };
+    spec.endpoints.container = random.one_in(3);
+    if random.one_in(3) {
+        spec.endpoints.key = Key::Text("0".to_owned());
+    }
     spec.identity = identity;
     spec.mode = if random.one_in(2) {
         Mode::Classic
@@ -192,12 +200,12 @@ pub(super) fn spec(random: &mut Random) -> Spec {
         Mode::Native
     };
     spec.vpc = random.one_in(2);
-    spec.skip = random
+    spec.selection.skip = random
         .some_of(&["job0main", "job1y", "init0main"])
         .iter()
         .map(ToString::to_string)
         .collect();
-    spec.only = random
+    spec.selection.only = random
         .one_in(3)
         .then(|| vec!["job0main".to_owned(), "init00644".to_owned()]);
     spec

@@ -53,6 +53,11 @@ fn all_errors_are_reported_at_once_with_their_places() {
         (Field::Duration, "5m"),
         (Field::AccountId, "a"),
         (Field::SkipContainers, "a,,b"),
+        (Field::RequestCpu, "a lot"),
+        (Field::Key, "a/b"),
+        (Field::Port, "80"),
+        (Field::CaConfigMap, "CA"),
+        (Field::LimitMemory, "64"),
     ]);
     let annotations = json!({
         "ram-sidecar/classic": "maybe",
@@ -70,6 +75,11 @@ fn all_errors_are_reported_at_once_with_their_places() {
         "--duration: `5m` is outside the limits of STS",
         "--account-id: `a` is not an account id",
         "--skip-containers: it is empty or has an empty entry",
+        "--key: ",
+        "--port: `80` is not a port of the sidecar; choose 1024 to 65533",
+        "--ca-config-map: `CA` is not a ConfigMap's name",
+        "--request-cpu: `a lot` is not a quantity; write it like 50m or 64Mi, or none",
+        "--limit-memory: `64` is less than the sidecar needs, 12M; write it like 64Mi",
         "the annotation ram-sidecar/classic: `maybe` is neither true nor false",
         "the annotation pod-identity.alibabacloud.com/service-account-token-expiration: `60` is not a token lifetime",
     ] {
@@ -78,8 +88,8 @@ fn all_errors_are_reported_at_once_with_their_places() {
             "{start}: {errors:#?}"
         );
     }
-    assert_eq!(errors.len(), 12, "{errors:#?}");
-    assert_eq!(flags.errors().len(), 10);
+    assert_eq!(errors.len(), 17, "{errors:#?}");
+    assert_eq!(flags.errors().len(), 15);
 }
 
 #[test]
@@ -115,7 +125,7 @@ fn missing_and_conflicting_fields_are_reported() {
             &[
                 (Field::Role, ROLE),
                 (Field::Identity, "ecs_ram_role"),
-                (Field::Metadata, "true"),
+                (Field::MetadataAddress, "true"),
             ],
             &["a pod whose identity is ecs_ram_role cannot get the address"],
         ),
@@ -126,6 +136,15 @@ fn missing_and_conflicting_fields_are_reported() {
                 (Field::Vpc, "true"),
             ],
             &["a VPC endpoint belongs to a region"],
+        ),
+        (
+            &[
+                (Field::Role, ROLE),
+                (Field::Secret, "key"),
+                (Field::RequestMemory, "1Gi"),
+                (Field::LimitMemory, "1000Mi"),
+            ],
+            &["--request-memory: `1Gi` is more than `1000Mi` of --limit-memory"],
         ),
     ] {
         let errors = request(fields).check().unwrap_err();
@@ -168,7 +187,7 @@ fn settings_of_the_sidecar_must_be_known_and_not_secret() {
         ("1A=planted", "`1A` is not a variable name"),
         (
             "RAM_SIDECAR_KEY=planted",
-            "RAM_SIDECAR_KEY is set by inject; remove it",
+            "RAM_SIDECAR_KEY is set by inject; use --key",
         ),
         (
             "ALIBABA_CLOUD_ROLE_ARN=planted",

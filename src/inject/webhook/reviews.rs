@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::failure::redact;
-use crate::inject::admission::{Decision, Malformed, Outcome, Policy, Review};
+use crate::inject::admission::{CalledFor, Decision, Malformed, Outcome, Policy, Review};
 use crate::inject::{self, Annotations};
 use crate::server::respond::{self, method_not_allowed};
 
@@ -56,26 +56,29 @@ impl Shared {
             [Method::GET, Method::HEAD].contains(&head.method),
             head.method == Method::POST,
         );
-        match head.uri.path() {
+        let path = head.uri.path();
+        if let Some(called_for) = called_for(path) {
+            if !is_post {
+                return Ok(method_not_allowed(
+                    "POST",
+                    "send a review in a POST request",
+                ));
+            }
+            check_type(&head.headers)?;
+            let declared = declared_size(&head.headers);
+            let (text, _share) = self
+                .bodies
+                .read(body, declared, slot.host, || slot.heard())
+                .await?;
+            slot.has_request();
+            return self.review(&text, called_for).await;
+        }
+        match path {
             "/live" if is_get => Ok(probe(true)),
             "/ready" if is_get => Ok(probe(!*self.stopping.borrow())),
-            "/inject" if is_post => {
-                check_type(&head.headers)?;
-                let declared = declared_size(&head.headers);
-                let (text, _share) = self
-                    .bodies
-                    .read(body, declared, slot.host, || slot.heard())
-                    .await?;
-                slot.has_request();
-                self.review(&text).await
-            }
             "/live" | "/ready" => Ok(method_not_allowed(
                 "GET, HEAD",
                 "send a GET request to a probe",
-            )),
-            "/inject" => Ok(method_not_allowed(
-                "POST",
-                "send a review in a POST request",
             )),
             _ => reject(
                 StatusCode::NOT_FOUND,
@@ -85,7 +88,7 @@ impl Shared {
         }
     }
 
-    async fn review(&self, text: &[u8]) -> Result<Response, Rejection> {
+    async fn review(&self, text: &[u8], called_for: CalledFor) -> Result<Response, Rejection> {
         let mut account = Ok(Annotations::new());
         if let Some(accounts) = &self.accounts
             // The parsed review uses more memory than its text, so it is dropped before the API server is called.
@@ -94,7 +97,7 @@ impl Shared {
             let annotations = accounts.annotations(&namespace, &name).await;
             account = annotations.map_err(|error| error.to_string());
         }
-        let review = Review::read(text)?;
+        let review = Review::read(text)?.called_for(called_for);
         let decision = review.decide(&self.defaults, &account, self.policy);
         log(&review, &decision);
         let body = decision.review().to_string();
@@ -136,6 +139,16 @@ fn reject<T>(
     message: impl Into<String>,
 ) -> Result<T, Rejection> {
     Err(Rejection(status, Malformed::new(code, message)))
+}
+
+/// Returns for which pods the API server calls a path; `None` if it is not a path of reviews.
+fn called_for(path: &str) -> Option<CalledFor> {
+    match path {
+        "/inject" => Some(CalledFor::OwnLabel),
+        "/inject/ack" => Some(CalledFor::Ack),
+        "/inject/label" => Some(CalledFor::Label),
+        _ => None,
+    }
 }
 
 /// Returns the namespace and the name of the pod's service account.

@@ -138,6 +138,23 @@ fn request_with_a_wrong_key_is_not_logged_as_a_caller() {
 }
 
 #[test]
+fn requests_with_a_wrong_key_log_one_warning_that_names_the_right_variable() {
+    let daemon = start(&["--key", "3f1c8a9be07d4265"], &INFO);
+    for _ in 0..20 {
+        assert_eq!(daemon.credentials().status, 404);
+    }
+    let warnings = logged(&daemon, &["wrong key"], 1);
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let warning = &warnings[0];
+    assert!(
+        warning.contains("let the program use ALIBABA_CLOUD_CREDENTIALS_URI")
+            && warning.contains("ram-sidecar/key")
+            && !warning.contains("3f1c8a9be07d4265"),
+        "{warning}"
+    );
+}
+
+#[test]
 fn callers_that_disconnect_do_not_prevent_the_lookup_of_later_programs() {
     eventually("a program is found", || {
         let daemon = start(&[], &INFO);

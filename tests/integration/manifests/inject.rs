@@ -114,7 +114,7 @@ fn injected_pods_are_valid_and_keep_their_pod_security_level() {
 #[test]
 fn only_the_metadata_address_needs_the_privileged_level() {
     let (pod, _) = pods().swap_remove(0);
-    let after = injected(&pod, &[(Field::Metadata, "true")]);
+    let after = injected(&pod, &[(Field::MetadataAddress, "true")]);
     let Some(results) = validated(&json!([case(&pod, &after)])) else {
         return;
     };

@@ -32,8 +32,11 @@ fn selects(selector: &Value, labels: &Value) -> bool {
             required.all(|(key, value)| labels.get(key) == Some(value))
         }
         "matchExpressions" => value.as_array().unwrap().iter().all(|expression| {
-            assert_eq!(expression["operator"], "NotIn");
             let label = labels.get(expression["key"].as_str().unwrap());
+            if expression["operator"] == "Exists" {
+                return label.is_some();
+            }
+            assert_eq!(expression["operator"], "NotIn");
             let values = expression["values"].as_array().unwrap();
             label.is_none_or(|label| !values.contains(label))
         }),
@@ -60,6 +63,7 @@ fn assert_called(of: &str, table: &[(Value, Value, &[&str])]) {
 fn one_webhook_is_called_for_pods_that_opt_in_and_none_for_the_system() {
     let yes = || json!({"ram-sidecar/inject": "true"});
     let no = || json!({"ram-sidecar/inject": "false"});
+    let odd = || json!({"ram-sidecar/inject": "yes"});
     let named =
         |name: &str| json!({"kubernetes.io/metadata.name": name, "ram-sidecar/inject": "true"});
     assert_called(
@@ -74,6 +78,10 @@ fn one_webhook_is_called_for_pods_that_opt_in_and_none_for_the_system() {
             (yes(), no(), &[]),
             (no(), json!({}), &[]),
             (no(), yes(), &["pod"]),
+            (json!({}), odd(), &["label"]),
+            (no(), odd(), &["label"]),
+            (yes(), odd(), &["namespace"]),
+            (named("kube-system"), odd(), &[]),
             (named("kube-system"), yes(), &[]),
             (named("kube-public"), yes(), &[]),
             (named("kube-node-lease"), json!({}), &[]),
@@ -135,7 +143,8 @@ fn the_certificate_has_the_name_by_which_the_api_server_calls() {
         let address = &webhook["clientConfig"]["service"];
         assert_eq!(address["name"], meta["name"]);
         assert_eq!(address["namespace"], meta["namespace"]);
-        assert_eq!(address["path"], "/inject");
+        let path = address["path"].as_str().unwrap();
+        assert!(path.starts_with("/inject"), "{path}");
         // The default port is 443.
         assert_eq!(address["port"], Value::Null);
         assert_eq!(service["spec"]["ports"][0]["port"], 443);
@@ -169,6 +178,46 @@ fn the_webhook_may_read_service_accounts_and_nothing_else() {
         role["rules"],
         json!([{"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["get"]}])
     );
+}
+
+#[test]
+fn a_second_apply_keeps_the_strategy_of_the_deployment() {
+    let Some(deployment) = object("webhook", "Deployment") else {
+        return;
+    };
+    // `kubectl apply` patches the strategy with `$retainKeys`, which lists the keys of the manifest.
+    let strategy = &deployment["spec"]["strategy"];
+    assert_eq!(
+        *strategy,
+        json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0}})
+    );
+}
+
+#[test]
+fn each_webhook_is_called_at_the_path_of_its_pods() {
+    let Some(configuration) = object("webhook/ack", "MutatingWebhookConfiguration") else {
+        return;
+    };
+    let webhooks = configuration["webhooks"].as_array().unwrap().iter();
+    let paths = webhooks.map(|webhook| {
+        let name = webhook["name"].as_str().unwrap();
+        let path = webhook["clientConfig"]["service"]["path"].as_str().unwrap();
+        let calls_again = webhook["reinvocationPolicy"] == "IfNeeded";
+        (name.split('.').next().unwrap(), path, calls_again)
+    });
+    let paths: Vec<(&str, &str, bool)> = paths.collect();
+    assert_eq!(
+        paths,
+        [
+            ("pod", "/inject", true),
+            ("namespace", "/inject", true),
+            ("label", "/inject/label", false),
+            ("ack-pod", "/inject/ack", true),
+            ("ack-namespace", "/inject/ack", true),
+        ]
+    );
+    let label = &configuration["webhooks"][2];
+    assert_eq!(label["failurePolicy"], "Ignore");
 }
 
 #[test]

@@ -80,6 +80,38 @@ async fn a_pod_without_a_possible_sidecar_is_denied_or_created_as_configured() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_path_says_for_which_pods_the_api_server_calls() {
+    let webhook = Webhook::start(&DEFAULTS[..2]);
+    let client = webhook.client();
+    let review = |path: &str, label: Value| {
+        let mut pod = pod();
+        pod["metadata"]["labels"] = label;
+        let posted = posted(&review(&pod));
+        let request = posted.replacen("POST /inject?", &format!("POST {path}?"), 1);
+        let client = &client;
+        async move {
+            let reply = client.raw(request.as_bytes()).await.unwrap();
+            let answer: Value = serde_json::from_str(&reply.body).unwrap();
+            answer["response"].clone()
+        }
+    };
+    let odd = || json!({ "ram-sidecar/inject": "yes" });
+    // This pod has no role.
+    let of_ack = review("/inject/ack", json!({})).await;
+    assert_eq!(of_ack, json!({ "uid": UID, "allowed": true }));
+    assert_eq!(review("/inject", json!({})).await["allowed"], false);
+    let denied = review("/inject", odd()).await;
+    assert_eq!(denied["allowed"], false);
+    let warned = review("/inject/label", odd()).await;
+    assert_eq!(
+        (&warned["allowed"], warned.get("patch")),
+        (&true.into(), None)
+    );
+    let warning = warned["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("write \"true\" or \"false\""), "{warning}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_that_are_not_reviews_are_rejected_with_a_reason() {
     let webhook = Webhook::start(&DEFAULTS);
     let client = webhook.client();

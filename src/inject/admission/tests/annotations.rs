@@ -53,6 +53,10 @@ fn annotations_of_the_pod_override_those_of_its_service_account_which_override_f
 }
 
 #[test]
+#[expect(
+    clippy::too_many_lines,
+    reason = "a table with a row for each annotation"
+)]
 fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
     let sidecar = |pod: &Value| pod["spec"]["initContainers"][0].clone();
     let variable = |pod: &Value, name: &str| {
@@ -70,7 +74,7 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
             .unwrap();
         token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"].clone()
     };
-    let rows: [(&str, &str, Check<'_>); 13] = [
+    let rows: [(&str, &str, Check<'_>); 22] = [
         ("ram-sidecar/role", "r", &|pod| {
             variable(pod, "ALIBABA_CLOUD_ROLE_ARN").unwrap() == "acs:ram::1:role/r"
         }),
@@ -94,7 +98,22 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
         ("ram-sidecar/classic", "true", &|pod| {
             pod["spec"]["containers"][1]["name"] == "ram-sidecar"
         }),
+        ("ram-sidecar/key", "0", &|pod| {
+            variable(pod, "RAM_SIDECAR_KEY").unwrap() == "0"
+        }),
+        ("ram-sidecar/port", "7012", &|pod| {
+            variable(pod, "RAM_SIDECAR_LISTEN").unwrap() == "127.0.0.1:7012"
+        }),
+        ("ram-sidecar/ca-config-map", "corp-ca", &|pod| {
+            variable(pod, "RAM_SIDECAR_CA_FILE").is_some()
+        }),
+        ("ram-sidecar/container", "true", &|pod| {
+            variable(pod, "RAM_SIDECAR_CONTAINER").unwrap() == "true"
+        }),
         ("ram-sidecar/metadata", "true", &|pod| {
+            variable(pod, "RAM_SIDECAR_METADATA_LISTEN").unwrap() == "127.0.0.1:7004"
+        }),
+        ("ram-sidecar/metadata-address", "true", &|pod| {
             sidecar(pod)["name"] == "ram-sidecar-address"
         }),
         ("ram-sidecar/skip-containers", "job", &|pod| {
@@ -102,6 +121,18 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
         }),
         ("ram-sidecar/only-containers", "other", &|pod| {
             !is_configured(pod)
+        }),
+        ("ram-sidecar/request-cpu", "50m", &|pod| {
+            sidecar(pod)["resources"]["requests"]["cpu"] == "50m"
+        }),
+        ("ram-sidecar/request-memory", "32Mi", &|pod| {
+            sidecar(pod)["resources"]["requests"]["memory"] == "32Mi"
+        }),
+        ("ram-sidecar/limit-cpu", "1", &|pod| {
+            sidecar(pod)["resources"]["limits"]["cpu"] == "1"
+        }),
+        ("ram-sidecar/limit-memory", "128Mi", &|pod| {
+            sidecar(pod)["resources"]["limits"]["memory"] == "128Mi"
         }),
         ("ram-sidecar/duration", "30m", &|pod| {
             variable(pod, "RAM_SIDECAR_DURATION").unwrap() == "30m"
@@ -147,7 +178,7 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
 const ACK_ROLE: &str = "pod-identity.alibabacloud.com/role-name";
 
 /// Every annotation with a valid value: whether it is accepted from a pod, and from a service account.
-const POLICY: [(&str, &str, bool, bool); 14] = [
+const POLICY: [(&str, &str, bool, bool); 23] = [
     ("ram-sidecar/role", "r", true, true),
     ("pod-identity.alibabacloud.com/role-name", "r", true, true),
     ("ram-sidecar/identity", "ecs_ram_role", true, false),
@@ -160,8 +191,17 @@ const POLICY: [(&str, &str, bool, bool); 14] = [
     ("ram-sidecar/secret", "keys", true, false),
     ("ram-sidecar/image", "registry/image:1", true, false),
     ("ram-sidecar/classic", "true", true, false),
+    ("ram-sidecar/key", "0", true, false),
+    ("ram-sidecar/port", "7012", true, false),
+    ("ram-sidecar/ca-config-map", "corp-ca", true, false),
+    ("ram-sidecar/container", "true", true, false),
     ("ram-sidecar/metadata", "true", true, false),
+    ("ram-sidecar/metadata-address", "true", true, false),
     ("ram-sidecar/duration", "30m", true, true),
+    ("ram-sidecar/request-cpu", "50m", true, false),
+    ("ram-sidecar/request-memory", "32Mi", true, false),
+    ("ram-sidecar/limit-cpu", "1", true, false),
+    ("ram-sidecar/limit-memory", "128Mi", true, false),
     (
         "pod-identity.alibabacloud.com/service-account-token-expiration",
         "7200",

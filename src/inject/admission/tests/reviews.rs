@@ -45,16 +45,77 @@ fn a_malformed_review_is_rejected_with_a_reason() {
 }
 
 #[test]
-fn a_label_that_is_neither_true_nor_false_gets_a_warning() {
-    for label in ["True", "", "yes"] {
+fn a_label_that_is_neither_true_nor_false_denies_the_pod_where_the_sidecar_is_requested() {
+    let decide = |label: &str, called_for: CalledFor, policy: Policy| {
         let mut pod = pod();
         pod["metadata"]["labels"] = json!({ "ram-sidecar/inject": label });
-        let decision =
-            read(&request(&pod)).decide(&Request::default(), &Ok(Annotations::new()), Policy::Fail);
-        assert_eq!(decision.outcome, Outcome::LeftAlone);
-        let warning = decision.review()["response"]["warnings"][0].to_string();
-        assert!(warning.contains("so the pod gets no sidecar"), "{warning}");
+        let review = read(&request(&pod)).called_for(called_for);
+        review.decide(&Request::default(), &Ok(Annotations::new()), policy)
+    };
+    for label in ["True", "", "yes"] {
+        let denied = decide(label, CalledFor::OwnLabel, Policy::Fail);
+        assert_eq!(denied.outcome, Outcome::Denied);
+        let reason = format!(
+            "the label ram-sidecar/inject is {label:?}, so the pod gets no sidecar: write \"true\" or \"false\""
+        );
+        assert_eq!(denied.errors, std::slice::from_ref(&reason));
+        let admitted = decide(label, CalledFor::OwnLabel, Policy::Ignore);
+        assert_eq!(admitted.outcome, Outcome::Admitted);
+        // Elsewhere nothing but the label requests the sidecar.
+        let warned = decide(label, CalledFor::Label, Policy::Fail);
+        assert_eq!(warned.outcome, Outcome::LeftAlone);
+        let warning = warned.review()["response"]["warnings"][0].clone();
+        assert_eq!(warning, format!("ram-sidecar: {reason}"));
     }
+    let other = decide("true", CalledFor::Label, Policy::Fail);
+    assert_eq!(other.outcome, Outcome::LeftAlone);
+    assert_eq!(other.review()["response"].get("warnings"), None);
+}
+
+#[test]
+fn a_pod_with_the_label_of_ack_and_no_role_is_left_alone_as_by_its_own_webhook() {
+    let mut defaults = Request::default();
+    defaults.set(Field::OidcProviderArn, "acs:ram::1:oidc-provider/p", "--p");
+    let decide = |called_for: CalledFor, account: Pairs<'_>| {
+        let review = read(&request(&pod())).called_for(called_for);
+        review.decide(&defaults, &Ok(annotations(account)), Policy::Fail)
+    };
+    let left = decide(CalledFor::Ack, &[]);
+    assert_eq!(left.outcome, Outcome::LeftAlone);
+    assert_eq!(
+        left.review()["response"],
+        json!({ "uid": "u-1", "allowed": true })
+    );
+    let role = [("pod-identity.alibabacloud.com/role-name", "job")];
+    assert_eq!(decide(CalledFor::Ack, &role).outcome, Outcome::Injected);
+    assert_eq!(decide(CalledFor::OwnLabel, &[]).outcome, Outcome::Denied);
+    let review = read(&request(&pod())).called_for(CalledFor::Ack);
+    let unknown = review.decide(&defaults, &Err("no API server".to_owned()), Policy::Fail);
+    assert_eq!(unknown.outcome, Outcome::Denied);
+}
+
+#[test]
+fn containers_that_a_later_webhook_adds_are_configured_when_it_is_called_again() {
+    let mut injected = patched(&pod(), &decide(&pod()).review());
+    let containers = injected["spec"]["containers"].as_array_mut().unwrap();
+    containers.push(json!({ "name": "proxy", "image": "proxy" }));
+    let review = read(&request(&injected));
+    assert_eq!(review.service_account(), None);
+    // No role is needed, and no service account.
+    let unused = Err("not called".to_owned());
+    let decision = review.decide(&Request::default(), &unused, Policy::Fail);
+    assert_eq!(decision.outcome, Outcome::Injected);
+    let after = patched(&injected, &decision.review());
+    let containers = &after["spec"]["containers"];
+    assert_eq!(containers[0], injected["spec"]["containers"][0]);
+    assert_eq!(containers[1]["env"], containers[0]["env"]);
+    assert_eq!(decide(&after).outcome, Outcome::LeftAlone);
+
+    // A small review must not cause a large response.
+    let containers = injected["spec"]["containers"].as_array_mut().unwrap();
+    let container = |index: usize| json!({ "name": format!("c{index}") });
+    containers.extend((0..=MAX_CONTAINERS).map(container));
+    assert_eq!(decide(&injected).outcome, Outcome::LeftAlone);
 }
 
 #[test]
