@@ -424,6 +424,7 @@ fn every_listener_of_a_ram_sidecar_is_told_from_other_programs() {
     let (other_address, silent) = (other.local_addr().unwrap(), silent.local_addr().unwrap());
     std::thread::spawn(move || {
         for mut stream in other.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
             let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello");
         }
     });
