@@ -1,6 +1,6 @@
 //! The responses of the data listener and of the probes, and how the daemon shuts down.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
