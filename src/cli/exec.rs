@@ -366,21 +366,22 @@ impl Options {
 
     fn not_started(&self, error: &io::Error) -> ExecError {
         let file = self.file();
-        let told = match &file {
-            Some(file) => program::not_started(file, error),
-            None => NotStarted {
-                reason: if self.command.first().is_none_or(|name| name.is_empty()) {
-                    "it is empty".to_owned()
-                } else {
-                    "there is no such file".to_owned()
-                },
-                remedy: None,
-            },
+        let is_empty = self.command.first().is_none_or(|name| name.is_empty());
+        let told = |reason: &str, remedy: &str| NotStarted {
+            reason: reason.to_owned(),
+            remedy: Some(remedy.to_owned()),
         };
-        let remedy = told.remedy;
+        let NotStarted { reason, remedy } = match &file {
+            Some(file) => program::not_started(file, error),
+            None if is_empty => told(
+                "it is empty",
+                "write it after --; a variable of the shell may be empty",
+            ),
+            None => told("there is no such file", "correct the command after --"),
+        };
         ExecError::Start {
             command: self.name(),
-            reason: told.reason,
+            reason,
             remedy: remedy.unwrap_or_else(|| "correct the command after --".to_owned()),
             is_missing: file.is_none(),
         }

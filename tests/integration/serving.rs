@@ -1,6 +1,6 @@
 //! The responses of the data listener and of the probes, and how the daemon shuts down.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
@@ -424,6 +424,7 @@ fn every_listener_of_a_ram_sidecar_is_told_from_other_programs() {
     let (other_address, silent) = (other.local_addr().unwrap(), silent.local_addr().unwrap());
     std::thread::spawn(move || {
         for mut stream in other.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
             let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello");
         }
     });

@@ -225,7 +225,7 @@ async fn a_full_disk_shows_in_readiness_which_stays_ready() {
     for part in [
         &format!("cannot save the state in {} as user ", path.display()),
         "No space left on device",
-        "with free space",
+        "free space or inodes on its file system",
     ] {
         assert!(sentence.contains(part), "{part}: {sentence}");
     }

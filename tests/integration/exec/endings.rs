@@ -38,18 +38,11 @@ fn the_error_names_a_command_that_cannot_be_run() {
     let file = scratch.join("plain");
     std::fs::write(&file, "no program").unwrap();
     let file = super::text(&file);
-    let program = |name: &str, content: &[u8]| {
-        let path = scratch.join(name);
-        std::fs::write(&path, content).unwrap();
-        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-        super::text(&path).to_owned()
-    };
-    let (text, foreign) = (
-        program("text", b"echo hi"),
-        program("foreign", b"\x7fELF\x01"),
-    );
+    let foreign = scratch.join("foreign");
+    std::fs::write(&foreign, b"\x7fELF\x01").unwrap();
+    std::fs::set_permissions(&foreign, Permissions::from_mode(0o755)).unwrap();
     for (word, expected, reason) in [
-        ("", 127, "the command is empty; write it after --"),
+        ("", 127, "it is empty; write it after --"),
         ("no-such-command", 127, "there is no such file"),
         ("/no/such/command", 127, "there is no such file"),
         (
@@ -57,13 +50,12 @@ fn the_error_names_a_command_that_cannot_be_run() {
             126,
             &format!("it is not executable; make it so with chmod +x {file}"),
         ),
-        ("/usr", 126, "it is a directory; correct the command"),
+        ("/usr", 126, "it is a directory; name a program in it"),
         (
-            &text,
+            super::text(&foreign),
             126,
-            "it neither begins with #! nor is a program of this machine; begin it",
+            "it has neither a first line such as #!/bin/sh nor is it a program of this machine",
         ),
-        (&foreign, 126, "it is a program, but not for this machine ("),
     ] {
         let (code, output, complaint) = ended(sandboxed(&[word]));
         assert_eq!((code, output.as_str()), (Some(expected), ""), "{complaint}");

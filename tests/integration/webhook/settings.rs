@@ -35,7 +35,7 @@ fn all_errors_are_reported_at_once() {
     assert_eq!(ended.code, Some(78));
     let stderr = ended.stderr;
     for place in [
-        "RAM_SIDECAR_WEBHOOK_LISTEN: `localhost` is not an address",
+        "RAM_SIDECAR_WEBHOOK_LISTEN: `localhost` has no port",
         "--tls-cert, --tls-key: cannot read ",
         "--failure-policy: `Perhaps` is not a policy; choose Fail or Ignore",
         "--read-service-accounts: this process does not run in a pod",
