@@ -77,7 +77,7 @@ fn configuration(row: &Row) -> String {
         );
         block("sh", &shell);
     }
-    let code = format!("{}\n{}", row.setup.trim_end(), row.request.trim_end());
+    let code = format!("{}\n\n{}", row.setup.trim_end(), row.request.trim());
     let language = if is_shell {
         "sh"
     } else {
@@ -96,6 +96,10 @@ fn quoted(flag: &str) -> String {
 }
 
 const INTRODUCTION: &str = "\
-What was run, and with which configuration: {run} of {all} clients, each below `ram-sidecar exec`, against services that\n\
-recompute every signature, through two renewals of the credentials. What is shown is what was run, with `OSS_ENDPOINT`,\n\
-`OSS_BUCKET`, `ODPS_ENDPOINT`, `ODPS_PROJECT` and `AWS_ENDPOINT_URL_S3` as in [the README](../../../README.md#the-first-five-minutes).";
+{run} of {all} clients were run with the configuration that stands here, each below `ram-sidecar exec`, against services that\n\
+recompute every signature, through two renewals of credentials that live for a minute or less. `OSS_ENDPOINT`, `OSS_BUCKET`,\n\
+`ODPS_ENDPOINT` and `ODPS_PROJECT` are set as in [Start](../start.md), `AWS_ENDPOINT_URL_S3` as in [AWS clients](../guides/aws-clients.md).\n\
+Beside a daemon, the variables that `exec` sets are set by hand: see the same pages.\n\
+\n\
+The ways: URI is `ALIBABA_CLOUD_CREDENTIALS_URI`; container are the container credentials of AWS SDKs; metadata is the ECS\n\
+metadata dialect; file is a [file](../concepts/files.md); process is a [program that is run](../guides/external-processes.md).";
