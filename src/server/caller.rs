@@ -157,7 +157,7 @@ mod tests {
                 continue;
             };
             assert!(addresses.is_local());
-            let uid = rustix::process::geteuid().as_raw();
+            let uid = geteuid().as_raw();
             let by_table = table::owner(&addresses)
                 .unwrap()
                 .expect("it is in the table");

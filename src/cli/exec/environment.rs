@@ -86,7 +86,8 @@ fn bypass_proxies(command: &mut Command) {
     }
     // Which of the two counts where both are set depends on the client.
     let [upper, lower] = NO_PROXY.map(|name| variable(name).filter(|value| !value.is_empty()));
-    let values = [upper.clone().or(lower.clone()), lower.or(upper)];
+    let either = upper.clone().or_else(|| lower.clone());
+    let values = [either, lower.or(upper)];
     for (name, value) in NO_PROXY.into_iter().zip(values) {
         let mut value = value.unwrap_or_default();
         if value == "*" {

@@ -13,8 +13,8 @@ use crate::clients::{finished, issued_by};
 use crate::metadata::attach;
 use crate::namespace::{METADATA, in_own_network};
 use crate::stub_metadata::{Metadata, Mode};
-use crate::stubs::{Reply, Stub};
-use crate::support::{Process, Scratch};
+use crate::stubs::{Reply, Stub, decoded};
+use crate::support::{Process, Scratch, environment};
 use crate::toolchains::{Language, tool};
 use crate::{stub_odps, stub_oss, stub_s3};
 
@@ -154,7 +154,10 @@ async fn obstore_finds_the_token_file_of_exec_and_obeys_no_proxy() {
     let Some(output) = output else {
         return;
     };
-    assert_eq!(printed(&output), stub_s3::OBJECTS);
+    // The stub encodes names for every client, as OSS does for those that ask for it.
+    let names = printed(&output);
+    let names: Vec<String> = names.iter().map(|name| decoded(name)).collect();
+    assert_eq!(names, stub_s3::OBJECTS);
     assert_eq!(s3.rejections(), Vec::<String>::new());
 }
 
@@ -215,7 +218,7 @@ async fn no_request_of_curl_reaches_a_proxy() {
         let mut command = Command::new("sh");
         let script = "curl --silent --fail --disable \"$ALIBABA_CLOUD_CREDENTIALS_URI\"";
         command.args(["-c", script]).env(name, proxy.endpoint());
-        command.envs(crate::support::environment("PATH").map(|path| ("PATH", path)));
+        command.envs(environment("PATH").map(|path| ("PATH", path)));
         for flags in [&["--sandbox"][..], &["--sandbox", "--keep-http-proxy"]] {
             let output = finished(&mut below(flags, &command));
             let answer = String::from_utf8_lossy(&output.stdout);
