@@ -250,7 +250,6 @@ fn refused(refusal: Refusal) -> Reply {
         ],
         body: body.into(),
         rejection: Some(code.to_owned()),
-        ..Reply::default()
     }
 }
 
