@@ -23,10 +23,7 @@ pub(crate) use run::selected_clients;
 
 #[test]
 #[ignore = "takes minutes and packages of 500 MB: cargo test --test integration -- --ignored clients::matrix::"]
-#[expect(
-    clippy::print_stdout,
-    reason = "the versions and the times are of interest"
-)]
+#[expect(clippy::print_stdout, reason = "versions and times are of interest")]
 fn every_client_follows_two_rotations() {
     let rows = selected();
     // Packages can be installed only outside of the namespace.
