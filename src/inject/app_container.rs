@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use crate::config::settings::INJECT_ROLE;
+
 use super::edit::Edit;
 use super::json::{has_named, objects, text_of};
-use super::sidecar::METADATA_ROLE;
 use super::volumes::{CONTAINER_TOKEN, CONTAINER_TOKEN_PATH, CREDENTIALS, CREDENTIALS_PATH};
 use super::{Endpoints, Error, Key, Metadata};
 
@@ -206,7 +207,7 @@ fn variables(
                     "ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT",
                     format!("http://{}", endpoints.metadata_address()),
                 );
-                set("ALIBABA_CLOUD_ECS_METADATA", METADATA_ROLE.to_owned());
+                set("ALIBABA_CLOUD_ECS_METADATA", INJECT_ROLE.to_owned());
             }
             if has(NO_METADATA) {
                 // With this variable, SDKs refuse to use ecs_ram_role.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::config::settings::INJECT_ROLE;
 use crate::time::duration;
 
 use super::check::PORT;
@@ -165,7 +166,7 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
         settings.push(("RAM_SIDECAR_METADATA_LISTEN", address));
     }
     if endpoints.metadata == Some(Metadata::Loopback) {
-        settings.push(("RAM_SIDECAR_METADATA_ROLE_NAME", text(METADATA_ROLE)));
+        settings.push(("RAM_SIDECAR_METADATA_ROLE_NAME", text(INJECT_ROLE)));
     }
     if spec.mode == Mode::Classic {
         // All containers get SIGTERM at once, and the application's last upload still needs credentials.
@@ -217,10 +218,6 @@ fn security_context() -> Value {
         "seccompProfile": { "type": "RuntimeDefault" },
     })
 }
-
-/// The role of the metadata dialect on loopback. SDKs that know only the fixed address ask a node's metadata service for this
-/// name and not for the role of the node, which does not have this name: so they go on to the URI.
-pub(super) const METADATA_ROLE: &str = "ram-sidecar-inject";
 
 /// The address of the ECS metadata service.
 pub(super) const METADATA_ADDRESS: &str = "100.100.100.200:80";

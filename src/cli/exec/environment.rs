@@ -130,10 +130,6 @@ const METADATA_DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 /// Names the address of that service for clients that know another than the fixed one, such as opendal.
 const METADATA_ENDPOINT: &str = "ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT";
 
-/// The role of `--metadata`, unless one is configured. SDKs that know only the fixed address ask a node's metadata service
-/// for this name and not for the role of the node, which does not have this name: so they go on to the URI.
-pub(super) const METADATA_ROLE: &str = "ram-sidecar-exec";
-
 /// Variables that lead the SDKs' default chains to the credentials URI, which they try last.
 const CHOSEN: [(&str, &str); 3] = [
     (METADATA_DISABLED, "true"),
