@@ -243,6 +243,13 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
             }
         );
     }
+    let preferred = environment::preferred_by_aws();
+    if handle.container_uri.is_some() && !preferred.is_empty() {
+        let names = preferred.join(", ");
+        warn!(
+            "AWS clients prefer {names}, which the environment sets, to the credentials of --container: unset what is not meant for this command"
+        );
+    }
     let waited = tokio::select! {
         biased;
         signal = asked_to_end(&mut relay) => Ok(Some(signal)),

@@ -9,11 +9,13 @@ use crate::config::parse;
 use super::check::PORT;
 use super::edit::Edit;
 use super::field::{FIELDS, Field, FieldNames};
-use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS, has_named, objects, text_of};
+use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS};
+use super::json::{has_named, objects, text_of, title_of};
+use super::request::Request;
 use super::sidecar::{ADDRESS, METADATA_ADDRESS, NAME};
 use super::spec::{Endpoints, Key, Metadata, Selection};
 use super::volumes::{CONTAINER_TOKEN, CREDENTIALS};
-use super::{Error, app_container, messages};
+use super::{Error, app_container, messages, mpi, values};
 
 /// Configures the containers that lack the sidecar's variables; returns the summary and the warnings.
 pub(super) fn run(edit: &mut Edit) -> Result<(String, Vec<String>), Error> {
@@ -41,10 +43,12 @@ pub(super) fn run(edit: &mut Edit) -> Result<(String, Vec<String>), Error> {
                 continue;
             }
             let path = format!("/spec/{list}/{at}");
+            let title = title_of(name, at);
+            let place = (path.as_str(), title.as_str());
             warnings.extend(app_container::configure(
-                edit, &path, &endpoints, &read_only,
+                edit, place, &endpoints, &read_only,
             )?);
-            configured.push(name.clone());
+            configured.push(title);
         }
     }
     let summary = if configured.is_empty() {
@@ -53,6 +57,23 @@ pub(super) fn run(edit: &mut Edit) -> Result<(String, Vec<String>), Error> {
         messages::completed(&configured)
     };
     Ok((summary, warnings))
+}
+
+/// Returns what a request asks of the sidecar of a pod, which does not change any more.
+pub(super) fn unheeded(pod: &Value, request: &Request) -> Vec<String> {
+    let found = sidecar(pod).and_then(|(_, _, sidecar)| endpoints(pod, sidecar));
+    let Some(Endpoints { key, port, .. }) = found else {
+        return Vec::new();
+    };
+    let by_port = request.get(Field::Port);
+    let by_port = by_port.filter(|given| values::port(&given.text) != Ok(port));
+    let by_key = request.get(Field::Key);
+    let by_key = by_key.filter(|given| {
+        values::key(&given.text).as_ref() != Ok(&key) && !mpi::has_default(request)
+    });
+    let port = by_port.map(|given| messages::kept(&format!("port {port}"), &given.place));
+    let key = by_key.map(|given| messages::kept("key", &given.place));
+    port.into_iter().chain(key).collect()
 }
 
 /// Returns the list, the index and the value of the sidecar.

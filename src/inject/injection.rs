@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::edit::Edit;
 use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS};
-use super::json::{has_container, has_named, objects, text_of};
+use super::json::{has_container, has_named, objects, text_of, title_of};
 use super::sidecar::ADDRESS;
 use super::{Error, Metadata, Mode, Spec};
 use super::{app_container, completion, messages, resources, sidecar, volumes};
@@ -55,14 +55,16 @@ impl Injection<'_> {
                     continue;
                 }
                 let path = format!("/spec/{list}/{index}");
+                let name = title_of(name, index);
+                let endpoints = &self.spec.endpoints;
                 let warnings =
-                    app_container::configure(self.edit, &path, &self.spec.endpoints, &read_only);
+                    app_container::configure(self.edit, (&path, &name), endpoints, &read_only);
                 self.warnings
                     .extend(warnings.map_err(|error| Error::Container {
                         name: name.clone(),
                         error: Box::new(error),
                     })?);
-                configured.push(name.clone());
+                configured.push(name);
             }
             all.extend(names);
         }
@@ -105,7 +107,7 @@ impl Injection<'_> {
             let warning = if resources::is_guaranteed(spec) {
                 "keeps its QoS class Guaranteed: the sidecar has a CPU limit too"
             } else {
-                "gives the sidecar a CPU limit too, because all its containers have one"
+                "gives the sidecar a CPU limit too, because all other containers have one"
             };
             if self.spec.resources.limit_cpu.is_none() {
                 self.warnings.push(warning.to_owned());

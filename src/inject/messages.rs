@@ -22,8 +22,20 @@ pub(super) fn already_injected() -> String {
 
 /// Reports containers that were added after the sidecar, and are configured to use it.
 pub(super) fn completed(configured: &[String]) -> String {
-    let containers = named(configured);
-    format!("already has a container {NAME}, {containers} too from now on")
+    let (containers, get) = match configured {
+        [one] => (format!("the container {one}"), "gets"),
+        several => (format!("the containers {}", several.join(", ")), "get"),
+    };
+    format!(
+        "already has a container {NAME}, which is unchanged; {containers} {get} the credentials too"
+    )
+}
+
+/// Says that a sidecar that is there already keeps what a request wants to change.
+pub(super) fn kept(what: &str, place: &str) -> String {
+    format!(
+        "keeps the {what} of its sidecar, so {place} has no effect: inject into the manifest without the sidecar to change it"
+    )
 }
 
 /// Reports the sidecar that a pod gets, and the containers that are configured to use it.
@@ -55,6 +67,10 @@ pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
     let mut warnings = Vec::new();
     if spec.endpoints.metadata == Some(Metadata::Address) {
         warnings.push(format!("needs a namespace with the privileged Pod Security level, because {ADDRESS} has the capability NET_ADMIN"));
+    }
+    if spec.endpoints.metadata == Some(Metadata::Loopback) {
+        let address = spec.endpoints.metadata_address();
+        warnings.push(format!("serves the ECS metadata dialect at {address} only, for tools that know ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT: tools that know only 100.100.100.200 need --metadata-address (ram-sidecar/metadata-address)"));
     }
     if uses_host_network(pod) {
         let (port, admin) = (spec.endpoints.port, spec.endpoints.admin_port());

@@ -8,12 +8,12 @@ use super::annotations::{OptIn, invalid_label, opt_in};
 use super::field::Field;
 use super::json::{MAX_LINE_SIZE, single_line, text_of};
 use super::request::Request;
-use super::{complete, inject, is_injected, messages, mpi};
+use super::{complete, completion, inject, is_injected, messages, mpi};
 
 /// The result for several documents. Each line begins with the kind and the name of the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The summary and the warnings of each pod, in one line.
+    /// The summary and the warnings of each pod, a line each.
     pub messages: Vec<String>,
     /// Why pods cannot have the sidecar.
     pub errors: Vec<String>,
@@ -60,6 +60,7 @@ fn inject_all(document: &mut Value, kind: &str, request: &Request, report: &mut 
         report.messages.push(message);
     }
     report.pods += found.len();
+    let mut has_default_key = false;
     for (path, pod) in found {
         let title = if is_single {
             object.clone()
@@ -68,9 +69,20 @@ fn inject_all(document: &mut Value, kind: &str, request: &Request, report: &mut 
         };
         let line = |text: &str| single_line(&format!("{title}: {text}"), MAX_LINE_SIZE);
         match inject_one(pod, request, is_mpi) {
-            Ok(messages) => report.messages.push(line(&messages.join("; "))),
+            Ok(messages) => {
+                for text in messages {
+                    has_default_key |= text == mpi::WARNING;
+                    if text != mpi::WARNING {
+                        report.messages.push(line(&text));
+                    }
+                }
+            }
             Err(errors) => report.errors.extend(errors.iter().map(|error| line(error))),
         }
+    }
+    if has_default_key {
+        let message = single_line(&format!("{object}: {}", mpi::WARNING), MAX_LINE_SIZE);
+        report.messages.push(message);
     }
 }
 
@@ -90,9 +102,10 @@ fn inject_one(
     }
     // Even if the request is incomplete: such a pod needs no role.
     if is_injected(pod) {
+        let unheeded = completion::unheeded(pod, &request.for_pod(pod));
         let completed = complete(pod).map_err(|error| vec![error.to_string()])?;
         *pod = completed.pod;
-        return Ok([vec![completed.summary], completed.warnings].concat());
+        return Ok([vec![completed.summary], unheeded, completed.warnings].concat());
     }
     let mut for_pod = request.for_pod(pod);
     if is_mpi {
@@ -102,7 +115,9 @@ fn inject_one(
     let injected = injected.map_err(|error| vec![error.to_string()])?;
     *pod = injected.pod;
     let mut messages = [vec![injected.summary], injected.warnings].concat();
-    messages.extend(mpi::warning(&for_pod));
+    if mpi::has_default(&for_pod) {
+        messages.push(mpi::WARNING.to_owned());
+    }
     for field in [Field::Role, Field::Identity, Field::OidcProviderArn] {
         if let (Some(overridden), Some(used)) = (request.get(field), for_pod.get(field))
             && overridden.text != used.text

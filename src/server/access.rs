@@ -225,7 +225,7 @@ impl CallerLog {
             warn!(
                 uid = uid(),
                 user_agent,
-                "A request has a wrong key in its path: let the program use {variable} as it is set for it, or change serve.key (in a pod, the annotation ram-sidecar/key)"
+                "A request has a wrong key in its path: let the program use {variable} as it is set for it, unless the pod or a script sets it itself, or change serve.key (in a pod, the annotation ram-sidecar/key)"
             );
         }
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::inject::complete;
+use crate::inject::workload::{Report, inject_into};
 
 /// Returns a pod after injection to which a webhook adds a container to each list.
 fn extended(request: &Request) -> Value {
@@ -32,7 +33,7 @@ fn later_containers_are_configured_like_the_others_and_nothing_else_changes() {
         assert_eq!(patched(&before, &completed.operations), completed.pod);
         assert_eq!(
             completed.summary,
-            "already has a container ram-sidecar, for the containers first, proxy too from now on"
+            "already has a container ram-sidecar, which is unchanged; the containers first, proxy get the credentials too"
         );
         let spec = &completed.pod["spec"];
         let main = &spec["containers"][0];
@@ -83,6 +84,30 @@ fn skipped_containers_stay_without_credentials_whoever_skipped_them() {
 }
 
 #[test]
+fn a_port_and_a_key_that_a_sidecar_does_not_get_any_more_are_told() {
+    let kept = |what: &str, flag: &str| {
+        format!(
+            "Pod/?: keeps the {what} of its sidecar, so {flag} has no effect: inject into the manifest without the sidecar to change it"
+        )
+    };
+    let others = [(Field::Key, "0"), (Field::Port, "7012")];
+    let told = |flags: &[(Field, &str)]| {
+        let mut document = extended(&rrsa());
+        document["kind"] = json!("Pod");
+        let mut report = Report::default();
+        inject_into(&mut document, &request(flags), &mut report);
+        report.messages.split_off(1)
+    };
+    let expected = [kept("port 7002", "--port"), kept("key", "--key")];
+    assert_eq!(told(&others), expected);
+    assert_eq!(told(&[]), [""; 0]);
+    assert_eq!(
+        told(&[(Field::Key, "pod-uid"), (Field::Port, "7002")]),
+        [""; 0]
+    );
+}
+
+#[test]
 fn a_container_that_ends_before_the_sidecar_starts_gets_nothing() {
     let mut before = injected(&pod(), &rrsa()).pod;
     let init = before["spec"]["initContainers"].as_array_mut().unwrap();
@@ -91,7 +116,11 @@ fn a_container_that_ends_before_the_sidecar_starts_gets_nothing() {
 
     let classic = request(&[(Field::Classic, "true")]).or(&rrsa());
     let after = complete(&extended(&classic)).unwrap();
-    assert!(after.summary.contains("for the container proxy too"));
+    assert!(
+        after
+            .summary
+            .contains("the container proxy gets the credentials too")
+    );
 }
 
 #[test]
