@@ -92,11 +92,18 @@ pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
         }
         let policy = pod["spec"].get("restartPolicy");
         if policy.is_some_and(|policy| policy != "Always") {
-            let port = spec.endpoints.admin_port();
-            warnings.push(format!("completes only after the sidecar has exited: run `curl -X POST http://127.0.0.1:{port}/stop` at the end of the main container"));
+            warnings.push(stop(spec));
         }
     }
     warnings
+}
+
+/// Says what a job has to do about a classic sidecar at its end.
+pub(super) fn stop(spec: &Spec) -> String {
+    let port = spec.endpoints.admin_port();
+    format!(
+        "completes only after the sidecar has exited: run `curl -X POST http://127.0.0.1:{port}/stop` at the end of the main container"
+    )
 }
 
 /// Whether a pod uses its node's network.
