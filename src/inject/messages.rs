@@ -22,8 +22,18 @@ pub(super) fn already_injected() -> String {
 
 /// Reports containers that were added after the sidecar, and are configured to use it.
 pub(super) fn completed(configured: &[String]) -> String {
+    if configured.is_empty() {
+        return format!("already has a container {NAME}");
+    }
     let containers = named(configured);
     format!("already has a container {NAME}, {containers} too from now on")
+}
+
+/// Reports the field that types from before Kubernetes 1.28 lose, without which the API server refuses the sidecar's probes.
+pub(super) fn restored() -> String {
+    format!(
+        "had lost the restartPolicy of {NAME}, because its operator is older than Kubernetes 1.28: restored; update the operator"
+    )
 }
 
 /// Reports the sidecar that a pod gets, and the containers that are configured to use it.

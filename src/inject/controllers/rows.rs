@@ -26,7 +26,7 @@ pub const CONTROLLERS: &[Controller] = &[
         finished: "never",
         injection: Injection::Templates, classic: Classic::Harmless, notes: &[],
         restarts: Some(Restarts { limit: &[], default: Some(1), policies: &["RecreateGroupOnPodRestart", "Default", "Always", ""], part: "",
-            effect: "creates the whole group of pods again at {}: set spec.leaderWorkerTemplate.restartPolicy to None if the group can do without" }) },
+            effect: "creates the whole group of pods again at the first one: set spec.leaderWorkerTemplate.restartPolicy to None if the group can do without" }) },
     Controller { api: "kubeflow.org", kinds: &["PyTorchJob", "TFJob", "XGBoostJob", "PaddleJob", "JAXJob"],
         templates: "`spec.*ReplicaSpecs.*.template`",
         refuses: "drops `restartPolicy` of init containers in older releases; a role's `restartPolicy` overrides its template's",
@@ -78,9 +78,9 @@ pub const CONTROLLERS: &[Controller] = &[
         restart: "each restart of each container in all pods of a task, against `maxRetry`, is the event `TaskFailed`",
         finished: "the phases of its pods; exit codes are those of the first container by name",
         injection: Injection::Except { field: ("topologyPolicy", &["none"]),
-            why: "a task has a topologyPolicy, for which Volcano demands whole CPUs of every container", label: "spec.tasks[].template.metadata.labels" },
+            why: "its task has a topologyPolicy, for which Volcano demands whole CPUs of every container", label: "spec.tasks[].template.metadata.labels" },
         restarts: Some(Restarts { limit: &["maxRetry"], default: Some(3), policies: &["", "Always", "Never", "OnFailure"], part: "",
-            effect: "sends the event TaskFailed at {} in all pods of a task: allow for them in maxRetry if a policy acts on it" }),
+            effect: "sends the event TaskFailed once all pods of a task have {} together: allow for them in maxRetry if a policy acts on it" }),
         classic: Classic::Stop,
         notes: &[DROPS, Note { when: When::Classic, part: "", text: "takes the exit code of the first container by name: name the main container before ram-sidecar if a policy has an exitCode" }] },
     Controller { api: "ray.io", kinds: &["RayCluster", "RayJob", "RayService"],
@@ -144,13 +144,13 @@ pub const CONTROLLERS: &[Controller] = &[
         refuses: "–",
         restart: "none",
         finished: "the phase of the runner's pod",
-        injection: Injection::Label { why: NO_TEMPLATE, label: "spec.job.metadata.labels (the runner), or of its namespace (the cluster too)" }, restarts: None, classic: Classic::Stop, notes: &[] },
+        injection: Injection::Label { why: NO_TEMPLATE, label: "spec.job.metadata.labels for the runner, or in the labels of its namespace for the cluster too" }, restarts: None, classic: Classic::Stop, notes: &[] },
     Controller { api: "serving.kserve.io", kinds: &["InferenceService"],
         templates: "none: bare pod specs in `spec.predictor` and others",
         refuses: "in serverless mode, what Knative refuses",
         restart: "none",
         finished: "never",
-        injection: Injection::Label { why: NO_TEMPLATE, label: "spec.predictor.labels, and likewise of a transformer or an explainer" }, restarts: None, classic: Classic::Harmless, notes: &[] },
+        injection: Injection::Label { why: NO_TEMPLATE, label: "the labels of spec.predictor, and of spec.transformer and spec.explainer if it has them" }, restarts: None, classic: Classic::Harmless, notes: &[] },
     Controller { api: "serving.kserve.io", kinds: &["ServingRuntime", "ClusterServingRuntime"],
         templates: "none: `spec.containers`",
         refuses: "drops init containers",
@@ -195,7 +195,7 @@ pub const CONTROLLERS: &[Controller] = &[
         finished: "the phases of its pods",
         injection: Injection::Templates, classic: Classic::Stop, notes: &[],
         restarts: Some(Restarts { limit: &["failurePolicy", "restartLimit"], default: None, policies: &["OnFailure"], part: "",
-            effect: "takes a pod for failed at {}: set restartPolicy Never, or a higher restartLimit" }) },
+            effect: "takes a pod for failed that has {}: set restartPolicy Never, or a higher restartLimit" }) },
     Controller { api: "apps.kruise.io", kinds: &["SidecarSet"],
         templates: "none: its containers are added to the pods of others",
         refuses: "–",
@@ -222,7 +222,7 @@ const JOB: Restarts = Restarts {
     default: Some(6),
     policies: &["OnFailure"],
     part: "",
-    effect: "fails at {} in all its running pods: set restartPolicy Never, or a higher backoffLimit",
+    effect: "fails once its running pods have {} together: set restartPolicy Never, or a higher backoffLimit",
 };
 
 /// The rule of Kubeflow's training operator, and of KubeDL, which began as the same code.
@@ -231,7 +231,7 @@ const KUBEFLOW: Restarts = Restarts {
     default: None,
     policies: &["OnFailure", "Always", "ExitCode", ""],
     part: "",
-    effect: "fails at {} in all its running pods unless their restartPolicy is Never: set that, or a higher backoffLimit",
+    effect: "fails once its running pods have {} together, unless their restartPolicy is Never: set that, or a higher backoffLimit",
 };
 
 /// Types from before Kubernetes 1.28 lose the field, and the API server then refuses the probes of the init container.
