@@ -26,7 +26,7 @@ pub const CONTROLLERS: &[Controller] = &[
         finished: "never",
         injection: Injection::Templates, classic: Classic::Harmless, notes: &[],
         restarts: Some(Restarts { limit: &[], default: Some(1), policies: &["RecreateGroupOnPodRestart", "Default", "Always", ""], part: "",
-            effect: "creates the whole group of pods again at the first one: set spec.leaderWorkerTemplate.restartPolicy to None if the group can do without" }) },
+            effect: "creates its whole group of pods again at the first one: set spec.leaderWorkerTemplate.restartPolicy to None if the group can do without" }) },
     Controller { api: "kubeflow.org", kinds: &["PyTorchJob", "TFJob", "XGBoostJob", "PaddleJob", "JAXJob"],
         templates: "`spec.*ReplicaSpecs.*.template`",
         refuses: "drops `restartPolicy` of init containers in older releases; a role's `restartPolicy` overrides its template's",
@@ -238,7 +238,7 @@ const KUBEFLOW: Restarts = Restarts {
 const DROPS: Note = Note {
     when: When::Native,
     part: "",
-    text: "needs an operator that keeps restartPolicy in init containers: older ones create no pod, and say so only in their log; there, let the webhook add the sidecar",
+    text: "needs an operator that keeps restartPolicy in init containers: where an older one creates no pod, let the webhook add the sidecar",
 };
 
 const ARGO: Classic = Classic::Never("Argo waits for a classic sidecar for ever");

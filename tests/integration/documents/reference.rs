@@ -163,7 +163,7 @@ fn controllers() -> String {
     let mut page = page(
         "Controllers",
         "Controllers have rules of their own about pods. `inject` and the webhook know these; any other kind gets the sidecar in each\n\
-         template with `spec.containers`. A label is `ram-sidecar/inject: \"true\"`, and [the webhook](../guides/webhook.md) obeys it as pods are\n\
+         template with `spec.containers`. The label is `ram-sidecar/inject: \"true\"`, and [the webhook](../guides/webhook.md) obeys it as pods are\n\
          created. Where restarts count, one of the sidecar is one of the job: `inject` warns with the number. A controller that drops\n\
          `restartPolicy` of init containers creates no pod, because the API server refuses the sidecar's probes without it: the webhook\n\
          restores it in pods that it sees. The last column says what a [classic](../guides/kubernetes.md#before-kubernetes-129) sidecar does\n\
@@ -174,15 +174,13 @@ fn controllers() -> String {
         let injection = match row.injection {
             Injection::Templates => "each template".to_owned(),
             Injection::Except { why, label, .. } => {
-                format!("each template; none if {why}: label {label}")
+                format!("each template; none if {why}: the label in {label}")
             }
             Injection::Layers {
                 by_name: (map, setting),
                 ..
-            } => format!(
-                "the template if there is one; of several, each with `{setting}` in `{map}`"
-            ),
-            Injection::Label { why, label } => format!("none, because {why}: label {label}"),
+            } => format!("the only template; each of several only with `{setting}` in `{map}`"),
+            Injection::Label { why, label } => format!("none, because {why}: the label in {label}"),
             Injection::Elsewhere(why) => format!("none, because {why}"),
         };
         let classic = match row.classic {
