@@ -69,7 +69,7 @@ pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
     if uses_host_network(pod) {
         let (port, admin) = (spec.endpoints.port, spec.endpoints.admin_port());
         warnings.push(format!(
-            "shares the node's network: no other pod of this node may use the ports {port} and {admin}"
+            "shares the node's network: no other pod of this node may use the ports {port} and {admin}, choose them by --port (ram-sidecar/port)"
         ));
         if spec.endpoints.key != Key::PodUid {
             warnings.push("shares the node's network and has a key that its manifest shows: every program of the node that knows it gets the credentials".to_owned());

@@ -225,7 +225,7 @@ const JOB: Restarts = Restarts {
     effect: "fails once its running pods have {} together: set restartPolicy Never, or a higher backoffLimit",
 };
 
-/// The rule of Kubeflow's training operator, and of KubeDL, which began as the same code.
+/// The rule of Kubeflow's training operator, and of `KubeDL`, which began as the same code.
 const KUBEFLOW: Restarts = Restarts {
     limit: &["backoffLimit"],
     default: None,

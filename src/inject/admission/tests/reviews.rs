@@ -242,3 +242,18 @@ fn pods_that_share_the_ports_of_a_node_get_ports_of_their_own() {
     pod["spec"]["hostNetwork"] = false.into();
     assert_eq!(port(&pod, &defaults(), "u"), 7002);
 }
+
+#[test]
+fn a_pod_whose_restart_policy_an_operator_has_dropped_is_mended_and_its_owner_warned() {
+    let whole = patched(&pod(), &decide(&pod()).review());
+    let mut dropped = whole.clone();
+    let sidecar = dropped["spec"]["initContainers"][0].as_object_mut();
+    sidecar.unwrap().remove("restartPolicy");
+    let answer = decide(&dropped).review();
+    assert_eq!(patched(&dropped, &answer), whole);
+    let warnings = answer["response"]["warnings"].to_string();
+    assert!(
+        warnings.contains("had lost the restartPolicy"),
+        "{warnings}"
+    );
+}
