@@ -26,6 +26,11 @@ pub(super) fn run(edit: &mut Edit) -> Result<(String, Vec<String>), Error> {
     };
     let read_only = app_container::read_only(&edit.pod);
     let mut warnings = Vec::new();
+    let policy = format!("/spec/{INIT_CONTAINERS}/{index}/restartPolicy");
+    if place == INIT_CONTAINERS && edit.at(&policy).is_null() {
+        edit.set(&policy, &"Always".into())?;
+        warnings.push(messages::restored());
+    }
     let mut configured = Vec::new();
     for list in CONTAINER_LISTS {
         let containers = edit.at(&format!("/spec/{list}")).as_array();
@@ -51,7 +56,7 @@ pub(super) fn run(edit: &mut Edit) -> Result<(String, Vec<String>), Error> {
             configured.push(title);
         }
     }
-    let summary = if configured.is_empty() {
+    let summary = if edit.operations.is_empty() {
         messages::already_injected()
     } else {
         messages::completed(&configured)

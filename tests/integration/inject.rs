@@ -1,6 +1,7 @@
 //! Manifests through the real binary: its output, its messages and its errors.
 
 mod address;
+mod controllers;
 mod endpoints;
 
 use std::fs;

@@ -124,6 +124,24 @@ fn a_container_that_ends_before_the_sidecar_starts_gets_nothing() {
 }
 
 #[test]
+fn a_restart_policy_that_an_old_operator_has_dropped_is_restored() {
+    let whole = injected(&pod(), &rrsa()).pod;
+    let mut before = whole.clone();
+    let sidecar = before["spec"]["initContainers"][0].as_object_mut().unwrap();
+    sidecar.remove("restartPolicy");
+    let completed = complete(&before).unwrap();
+    assert_eq!(completed.pod, whole);
+    assert_eq!(patched(&before, &completed.operations), whole);
+    assert_eq!(completed.summary, "already has a container ram-sidecar");
+    assert_eq!(
+        completed.warnings,
+        [
+            "had lost the restartPolicy of ram-sidecar, because its operator is older than Kubernetes 1.28: restored; update the operator"
+        ]
+    );
+}
+
+#[test]
 fn a_sidecar_that_was_written_by_hand_is_left_alone() {
     for sidecar in [
         json!({ "name": "ram-sidecar" }),

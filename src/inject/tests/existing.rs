@@ -228,7 +228,7 @@ fn every_object_that_runs_containers_and_gets_nothing_is_named() {
         ),
         (json!({"kind": "Task", "spec": {"steps": [image()]}}), true),
         (
-            json!({"kind": "ScheduledSparkApplication", "spec": {"template": {"driver": {"cores": 1}}}}),
+            json!({"apiVersion": "sparkoperator.k8s.io/v1beta2", "kind": "ScheduledSparkApplication", "spec": {"template": {"driver": {"cores": 1}}}}),
             true,
         ),
         (
