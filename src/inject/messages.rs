@@ -23,6 +23,7 @@ pub(super) fn already_injected() -> String {
 /// Reports containers that were added after the sidecar, and are configured to use it.
 pub(super) fn completed(configured: &[String]) -> String {
     let (containers, get) = match configured {
+        [] => return format!("already has a container {NAME}"),
         [one] => (format!("the container {one}"), "gets"),
         several => (format!("the containers {}", several.join(", ")), "get"),
     };
