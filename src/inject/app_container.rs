@@ -83,10 +83,10 @@ fn warn_of_others(container: &Value, endpoints: &Endpoints, warnings: &mut Vec<S
         }
     }
     if let Some(set) = set(&["HTTP_PROXY", "http_proxy"]) {
-        warnings.push(format!("sets {set}: Python's SDKs send their requests for credentials to that proxy, whatever NO_PROXY says, and other clients do without 127.0.0.1 in NO_PROXY: the requests fail, or the proxy sees the credentials: remove it, HTTPS_PROXY may stay"));
+        warnings.push(format!("sets {set}: clients send their requests for credentials to that proxy, Python's SDKs whatever NO_PROXY says; they fail, or the proxy sees the credentials: remove it, HTTPS_PROXY may stay"));
     }
     if let Some(set) = set(&["ALL_PROXY", "all_proxy"]).filter(|_| !bypasses_proxies(container)) {
-        warnings.push(format!("sets {set}: clients send their requests for credentials to that proxy, where they fail, or the proxy sees the credentials: add 127.0.0.1,localhost to NO_PROXY and no_proxy"));
+        warnings.push(format!("sets {set}: clients send their requests for credentials to that proxy; they fail, or the proxy sees the credentials: add 127.0.0.1,localhost to NO_PROXY and no_proxy"));
     }
 }
 

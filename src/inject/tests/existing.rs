@@ -130,7 +130,7 @@ fn variables_and_proxies_that_take_precedence_are_reported() {
     assert_eq!(
         warnings,
         [
-            "container main sets http_proxy: Python's SDKs send their requests for credentials to that proxy, whatever NO_PROXY says, and other clients do without 127.0.0.1 in NO_PROXY: the requests fail, or the proxy sees the credentials: remove it, HTTPS_PROXY may stay"
+            "container main sets http_proxy: clients send their requests for credentials to that proxy, Python's SDKs whatever NO_PROXY says; they fail, or the proxy sees the credentials: remove it, HTTPS_PROXY may stay"
         ]
     );
     let (_, warnings) = with(&json!({"name": "istio-proxy"}), &Value::Null);
@@ -177,7 +177,7 @@ fn a_proxy_for_everything_is_reported_unless_no_proxy_has_loopback() {
         let (_, warnings) = with(&json!({"env": env}), &Value::Null);
         let name = variables[0].0;
         let expected = format!(
-            "container main sets {name}: clients send their requests for credentials to that proxy, where they fail, or the proxy sees the credentials: add 127.0.0.1,localhost to NO_PROXY and no_proxy"
+            "container main sets {name}: clients send their requests for credentials to that proxy; they fail, or the proxy sees the credentials: add 127.0.0.1,localhost to NO_PROXY and no_proxy"
         );
         let expected = if is_told { vec![expected] } else { Vec::new() };
         assert_eq!(warnings, expected, "{variables:?}");
