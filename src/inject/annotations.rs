@@ -55,7 +55,7 @@ impl Request {
             .or(&added_by_ack(pod))
             .or(self);
         if mpi::is_rank(pod) {
-            request.or(&mpi::defaults())
+            request.or(&mpi::defaults(pod))
         } else {
             request
         }

@@ -6,13 +6,18 @@ use super::app_container::URI;
 use super::field::Field;
 use super::is_injected;
 use super::json::text_of;
+use super::messages::uses_host_network;
 use super::request::Request;
 use super::volumes::CREDENTIALS_PATH;
 
-/// Returns the default of MPI jobs: a key that is the same in every pod, so that the launcher's URI works for its ranks.
-pub(super) fn defaults() -> Request {
+/// Returns the default of an MPI job's pod: a key that is the same in every pod, so that the launcher's URI works for its ranks.
+///
+/// There is none on the network of the node: where another pod's sidecar has the port, the job would get that one's credentials.
+pub(super) fn defaults(pod: &Value) -> Request {
     let mut request = Request::default();
-    request.set(Field::Key, "0", DEFAULT);
+    if !uses_host_network(pod) {
+        request.set(Field::Key, "0", DEFAULT);
+    }
     request
 }
 
@@ -24,6 +29,12 @@ pub(super) fn has_default(request: &Request) -> bool {
 
 /// Warns of the default.
 pub(super) const WARNING: &str = "has the key 0, because MPI ranks get the URI of their launcher: it can be guessed, --key (ram-sidecar/key) sets another";
+
+/// Warns where the default does not apply.
+pub(super) fn without_default(pod: &Value, request: &Request) -> Option<String> {
+    let lacks = uses_host_network(pod) && request.get(Field::Key).is_none();
+    lacks.then(|| format!("has the pod's UID as its key, because with hostNetwork another job on the node could answer for the key 0: MPI ranks cannot use the URI of their launcher, let them read {CREDENTIALS_PATH}/credentials, or set a key of this job (--key, ram-sidecar/key)"))
+}
 
 /// Whether the labels of a pod are those that operators give to the pods of MPI jobs.
 pub(super) fn is_rank(pod: &Value) -> bool {

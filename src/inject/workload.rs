@@ -147,7 +147,7 @@ fn inject_one(
     }
     let mut for_pod = request.for_pod(pod);
     if rules.is_mpi {
-        for_pod = for_pod.or(&mpi::defaults());
+        for_pod = for_pod.or(&mpi::defaults(pod));
     }
     let spec = for_pod.check()?;
     let injected = inject(pod, &spec).map_err(|error| vec![error.to_string()])?;
@@ -155,6 +155,8 @@ fn inject_one(
     let mut messages = [vec![injected.summary], injected.warnings].concat();
     if mpi::has_default(&for_pod) {
         messages.push(mpi::WARNING.to_owned());
+    } else if rules.is_mpi {
+        messages.extend(mpi::without_default(pod, &for_pod));
     }
     let stop = messages::stop(&spec);
     if rules.needs_stop && spec.mode == Mode::Classic && !messages.contains(&stop) {

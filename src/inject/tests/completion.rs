@@ -87,7 +87,7 @@ fn skipped_containers_stay_without_credentials_whoever_skipped_them() {
 fn a_port_and_a_key_that_a_sidecar_does_not_get_any_more_are_told() {
     let kept = |what: &str, flag: &str| {
         format!(
-            "Pod/?: keeps the {what} of its sidecar, so {flag} has no effect: inject into the manifest without the sidecar to change it"
+            "Pod/trainer: keeps the {what} of its sidecar, so {flag} has no effect: inject into the manifest without the sidecar to change it"
         )
     };
     let others = [(Field::Key, "0"), (Field::Port, "7012")];

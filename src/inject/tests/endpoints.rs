@@ -129,7 +129,9 @@ fn the_note_about_open_mpi_is_told_once_and_only_where_it_helps() {
         [&format!("{open}{address}"), key]
     );
     let node = told(json!({"containers": [main], "hostNetwork": true}));
-    assert_eq!(node, [open, key]);
+    let own = "has the pod's UID as its key, because with hostNetwork another job on the node could answer for the key 0: MPI ranks cannot use the URI of their launcher, let them read /mnt/.alibabacloud/credentials, or set a key of this job (--key, ram-sidecar/key)";
+    let place = |role: &str| format!("MPIJob/pi: spec.mpiReplicaSpecs.{role}.template: {own}");
+    assert_eq!(node, [open.to_owned(), place("Launcher"), place("Worker")]);
     let passed =
         json!({"name": "main", "args": ["mpirun", "-x", "ALIBABA_CLOUD_CREDENTIALS_URI", "./pi"]});
     assert_eq!(told(json!({"containers": [passed]})), [key]);
@@ -149,6 +151,10 @@ fn pods_of_mpi_jobs_have_one_key_unless_another_is_set() {
             sidecar["env"][0]["value"].as_str().map(str::to_owned)
         };
         assert_eq!(key(&before).as_deref(), Some("0"));
+        // Another job's sidecar on the node could answer for it.
+        before["spec"]["hostNetwork"] = json!(true);
+        assert_eq!(key(&before), None);
+        before["spec"]["hostNetwork"] = json!(false);
         before["metadata"]["annotations"] = json!({ "ram-sidecar/key": "pod-uid" });
         assert_eq!(key(&before), None);
     }
