@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::annotations::INJECT_LABEL;
 use super::controllers::{self, Classic};
-use super::json::{CONTAINER_LISTS, single_line};
+use super::json::{CONTAINER_LISTS, single_line, uses_host_network};
 use super::{Annotations, Field, Injected, Request, complete, inject, is_injected, messages};
 use crate::credentials::RoleArn;
 
@@ -103,7 +103,7 @@ impl Review {
                 if is_old {
                     check_old(pod)?;
                 }
-                if messages::uses_host_network(pod) && request.get(Field::Port).is_none() {
+                if uses_host_network(pod) && request.get(Field::Port).is_none() {
                     request.set(Field::Port, self.port().to_string(), "hostNetwork");
                 }
                 let spec = request.check()?;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::edit::Edit;
 use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS};
-use super::json::{has_container, has_named, objects, text_of, title_of};
+use super::json::{has_container, has_named, objects, text_of, title_of, uses_host_network};
 use super::sidecar::ADDRESS;
 use super::{Error, Metadata, Mode, Spec};
 use super::{app_container, completion, messages, resources, sidecar, volumes};
@@ -153,7 +153,7 @@ fn check(pod: &Value, spec: &Spec) -> Result<(), Error> {
     if os.iter().any(|os| *os == "windows") {
         return Err(Error::Windows);
     }
-    if messages::uses_host_network(pod) {
+    if uses_host_network(pod) {
         match spec.endpoints.metadata {
             Some(Metadata::Address) => return Err(Error::NodeAddress),
             Some(Metadata::Loopback) => return Err(Error::NodeLoopback),

@@ -65,3 +65,8 @@ pub(super) const CONTAINER_LISTS: [&str; 2] = [INIT_CONTAINERS, CONTAINERS];
 
 /// Marks where a text was cut off.
 const ELLIPSIS: &str = "…";
+
+/// Whether a pod uses its node's network.
+pub(super) fn uses_host_network(pod: &Value) -> bool {
+    pod["spec"]["hostNetwork"] == true
+}

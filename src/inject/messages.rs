@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::annotations::INJECT_LABEL;
 use super::check::account_of;
-use super::json::{INIT_CONTAINERS, has_container, objects, text_of};
+use super::json::{INIT_CONTAINERS, has_container, objects, text_of, uses_host_network};
 use super::sidecar::{ADDRESS, NAME};
 use super::spec::{Identity, Key, Metadata, Mode, Spec};
 
@@ -128,9 +128,4 @@ pub(super) fn stop(spec: &Spec) -> String {
     format!(
         "completes only after the sidecar has exited: run `curl -X POST http://127.0.0.1:{port}/stop` at the end of the main container"
     )
-}
-
-/// Whether a pod uses its node's network.
-pub(super) fn uses_host_network(pod: &Value) -> bool {
-    pod["spec"]["hostNetwork"] == true
 }

@@ -5,8 +5,7 @@ use serde_json::Value;
 use super::app_container::URI;
 use super::field::Field;
 use super::is_injected;
-use super::json::text_of;
-use super::messages::uses_host_network;
+use super::json::{text_of, uses_host_network};
 use super::request::Request;
 use super::volumes::CREDENTIALS_PATH;
 
