@@ -100,15 +100,20 @@ fn warn_of_conflicts(container: &Value, endpoints: &Endpoints, warnings: &mut Ve
         words.filter_map(move |word| Some((format!("its {field}"), word.as_str()?)))
     });
     let mut found: Vec<(&str, Vec<String>)> = Vec::new();
-    for (place, text) in variables.chain(words) {
+    'search: for (place, text) in variables.chain(words) {
         for address in local_uris(text) {
             if serves(endpoints, address) {
                 continue;
             }
             match found.iter_mut().find(|(other, _)| *other == address) {
-                Some((_, places)) if places.contains(&place) => {}
+                Some((_, places)) if places.contains(&place) || places.len() == MAX_PLACES => {}
                 Some((_, places)) => places.push(place.clone()),
-                None => found.push((address, vec![place.clone()])),
+                None => {
+                    found.push((address, vec![place.clone()]));
+                    if found.len() == MAX_ADDRESSES {
+                        break 'search;
+                    }
+                }
             }
         }
     }
@@ -277,6 +282,13 @@ const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 /// The path of the credentials, without the key.
 const PATH: &str = "/api/v1/credentials/";
+
+/// How many addresses are reported of a container. It also bounds the search, because every client that can reach the webhook
+/// can send a large container.
+const MAX_ADDRESSES: usize = 10;
+
+/// How many places of an address are reported.
+const MAX_PLACES: usize = 10;
 
 /// Kinds of volumes that are always mounted read-only.
 const READ_ONLY_KINDS: &[&str] = &["configMap", "downwardAPI", "image", "projected", "secret"];
