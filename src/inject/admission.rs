@@ -115,11 +115,13 @@ impl Review {
         }
     }
 
-    /// Whether nothing names a role for the pod, which ACK's own webhook then leaves alone.
+    /// Whether nothing names a role for the pod, not even by mistake: ACK's own webhook then leaves it alone.
     fn has_no_role(pod: &Value, defaults: &Request, account: &Result<Annotations, String>) -> bool {
         account.as_ref().is_ok_and(|account| {
             let request = defaults.for_pod_and_account(pod, account);
-            request.get(Field::Role).is_none() && request.requires_role()
+            request.get(Field::Role).is_none()
+                && request.requires_role()
+                && request.errors.is_empty()
         })
     }
 

@@ -210,3 +210,22 @@ fn the_service_account_is_the_one_that_the_pod_names() {
         assert_eq!(account(spec).as_deref(), Some(name));
     }
 }
+
+#[test]
+fn a_pod_with_the_label_of_ack_whose_request_has_errors_is_denied() {
+    let mut defaults = Request::default();
+    defaults.set(Field::OidcProviderArn, "acs:ram::1:oidc-provider/p", "--p");
+    let mut refusing = defaults.clone();
+    refusing.annotations.pod.clear();
+    for (defaults, name, reason) in [
+        (&defaults, "ram-sidecar/rol", "there is no such annotation"),
+        (&refusing, "ram-sidecar/role", "--pod-annotations"),
+    ] {
+        let mut pod = pod();
+        pod["metadata"]["annotations"] = json!({ name: "job" });
+        let review = read(&request(&pod)).called_for(CalledFor::Ack);
+        let denied = review.decide(defaults, &Ok(Annotations::new()), Policy::Fail);
+        assert_eq!(denied.outcome, Outcome::Denied, "{name}");
+        assert!(denied.errors[0].contains(reason), "{:?}", denied.errors);
+    }
+}
