@@ -83,10 +83,11 @@ fn inject_one(
         .get("metadata")
         .and_then(|metadata| metadata.get("labels"));
     if opt_in(labels) == OptIn::No {
-        let message = invalid_label(labels).map(messages::invalid_label);
-        return Ok(vec![message.unwrap_or_else(|| {
-            "opts out by a label and is unchanged".to_owned()
-        })]);
+        return Ok(vec![match invalid_label(labels) {
+            Some(_) if is_injected(pod) => messages::already_injected(),
+            Some(value) => messages::invalid_label(value),
+            None => "opts out by a label and is unchanged".to_owned(),
+        }]);
     }
     // Even if the request is incomplete: such a pod needs no role.
     if is_injected(pod) {

@@ -136,17 +136,21 @@ impl Review {
     /// The selectors of the webhook's configuration have selected the pod, but its own label may opt out. A mirror pod
     /// stays unchanged, because the kubelet ignores changes to it.
     pub(super) fn pod_to_inject(&self) -> Option<&Value> {
-        let pod = self.pod.as_ref()?;
-        let metadata = &pod["metadata"];
-        let is_mirror = metadata["annotations"].get(MIRROR_ANNOTATION).is_some();
-        let opts_out = opt_in(metadata.get("labels")) == OptIn::No;
-        (!opts_out && !is_mirror).then_some(pod)
+        let pod = self.pod.as_ref().filter(|pod| !is_mirror(pod))?;
+        (opt_in(pod["metadata"].get("labels")) != OptIn::No).then_some(pod)
     }
 
-    /// Returns the value of the label `ram-sidecar/inject` if it is neither true nor false.
+    /// Returns the value of the label `ram-sidecar/inject` if it is neither true nor false, and prevents an injection.
     pub(super) fn invalid_label(&self) -> Option<&str> {
-        invalid_label(self.pod.as_ref()?["metadata"].get("labels"))
+        let pod = self.pod.as_ref();
+        let pod = pod.filter(|pod| !is_mirror(pod) && !is_injected(pod))?;
+        invalid_label(pod["metadata"].get("labels"))
     }
+}
+
+fn is_mirror(pod: &Value) -> bool {
+    let annotations = &pod["metadata"]["annotations"];
+    annotations.get(MIRROR_ANNOTATION).is_some()
 }
 
 /// The annotation of mirror pods, which represent the static pods of a kubelet in the API.

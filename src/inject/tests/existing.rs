@@ -220,3 +220,14 @@ fn pods_are_found_in_named_templates_and_in_lists_of_items_without_kind() {
     inject_into(&mut document, &Request::default(), &mut report);
     assert_eq!(report, Report::default());
 }
+
+#[test]
+fn the_label_of_a_pod_that_has_the_sidecar_does_not_say_that_it_gets_none() {
+    let mut document = injected(&pod(), &rrsa()).pod;
+    document["kind"] = "Pod".into();
+    document["metadata"]["labels"] = json!({"ram-sidecar/inject": "yes"});
+    let mut report = Report::default();
+    inject_into(&mut document, &rrsa(), &mut report);
+    let expected = "Pod/trainer: already has a container ram-sidecar and is unchanged";
+    assert_eq!(report.messages, [expected]);
+}

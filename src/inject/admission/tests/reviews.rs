@@ -229,3 +229,20 @@ fn a_pod_with_the_label_of_ack_whose_request_has_errors_is_denied() {
         assert!(denied.errors[0].contains(reason), "{:?}", denied.errors);
     }
 }
+
+#[test]
+fn the_label_of_a_pod_that_gets_or_has_the_sidecar_anyway_is_not_judged() {
+    let mut mirror = pod();
+    mirror["metadata"]["annotations"] = json!({ "kubernetes.io/config.mirror": "d" });
+    let injected = patched(&pod(), &decide(&pod()).review());
+    for mut pod in [mirror, injected] {
+        pod["metadata"]["labels"] = json!({ "ram-sidecar/inject": "yes" });
+        for called_for in [CalledFor::OwnLabel, CalledFor::Label] {
+            let review = read(&request(&pod)).called_for(called_for);
+            let decision = review.decide(&defaults(), &Ok(Annotations::new()), Policy::Fail);
+            assert_eq!(decision.outcome, Outcome::LeftAlone);
+            let response = json!({ "uid": "u-1", "allowed": true });
+            assert_eq!(decision.review()["response"], response);
+        }
+    }
+}
