@@ -20,7 +20,7 @@ pub(super) fn configure(
     let mut warnings = Vec::new();
     let container = edit.at(path);
     warn_of_others(container, endpoints, &mut warnings);
-    warn_of_conflicts(container, endpoints, &mut warnings);
+    warn_of_addresses(container, endpoints, &mut warnings);
     let token = endpoints.container.then(|| {
         let volume = (CONTAINER_TOKEN, CONTAINER_TOKEN_PATH);
         mount(container, volume, "token", read_only, &mut warnings)
@@ -89,8 +89,8 @@ fn warn_of_others(container: &Value, endpoints: &Endpoints, warnings: &mut Vec<S
     }
 }
 
-/// Warns of addresses in a container's variables and command that the sidecar does not serve, and of ports that it needs.
-fn warn_of_conflicts(container: &Value, endpoints: &Endpoints, warnings: &mut Vec<String>) {
+/// Warns of addresses in a container's variables and command that the sidecar does not serve.
+fn warn_of_addresses(container: &Value, endpoints: &Endpoints, warnings: &mut Vec<String>) {
     let variables = objects(container, "env").map(|entry| {
         let name = text_of(entry, "name").to_owned();
         (name, text_of(entry, "value"))
@@ -126,11 +126,16 @@ fn warn_of_conflicts(container: &Value, endpoints: &Endpoints, warnings: &mut Ve
         let places = places.join(" and ");
         warnings.push(format!("has http://{address} in {places}, which nothing serves, because the sidecar's port is {port} and its key is {key}: use $ALIBABA_CLOUD_CREDENTIALS_URI as inject sets it, or let --key (ram-sidecar/key) and --port (ram-sidecar/port) match the address"));
     }
-    for port in endpoints.ports() {
-        if objects(container, "ports").any(|entry| entry["containerPort"] == port) {
-            warnings.push(format!("has the port {port}, which the sidecar uses: move the sidecar by --port (ram-sidecar/port)"));
-        }
-    }
+}
+
+/// Warns of ports of a container that the sidecar needs, whether or not the container gets credentials.
+pub(super) fn port_conflicts(container: &Value, endpoints: &Endpoints) -> Vec<String> {
+    let has = |port: &u16| objects(container, "ports").any(|entry| entry["containerPort"] == *port);
+    let name = text_of(container, "name");
+    let ports = endpoints.ports().into_iter().filter(has);
+    ports
+        .map(|port| format!("container {name} has the port {port}, which the sidecar uses: move the sidecar by --port (ram-sidecar/port)"))
+        .collect()
 }
 
 /// Returns the credentials URIs on loopback in a text, from the host on.

@@ -51,10 +51,16 @@ impl Injection<'_> {
                 .map(|container| text_of(container, "name").to_owned())
                 .collect();
             for (index, name) in names.iter().enumerate() {
-                if is_too_early || !self.spec.selection.selects(name) {
+                if is_too_early {
                     continue;
                 }
                 let path = format!("/spec/{list}/{index}");
+                let container = self.edit.at(&path);
+                let conflicts = app_container::port_conflicts(container, &self.spec.endpoints);
+                self.warnings.extend(conflicts);
+                if !self.spec.selection.selects(name) {
+                    continue;
+                }
                 let warnings =
                     app_container::configure(self.edit, &path, &self.spec.endpoints, &read_only);
                 self.warnings

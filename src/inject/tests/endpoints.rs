@@ -172,3 +172,11 @@ fn few_of_many_addresses_and_places_are_searched_and_reported() {
     assert_eq!(warnings.len(), 1);
     assert_eq!(warnings[0].matches("URI_").count(), 10, "{warnings:?}");
 }
+
+#[test]
+fn a_port_of_a_container_without_credentials_clashes_too() {
+    let ports = json!({ "ports": [{ "containerPort": 7003 }] });
+    let skipped = with(&ports, &[(Field::SkipContainers, "main")]).warnings;
+    let expected = "container main has the port 7003, which the sidecar uses: move the sidecar by --port (ram-sidecar/port)";
+    assert_eq!(skipped, [expected]);
+}
