@@ -12,6 +12,7 @@ use super::field::{FIELDS, Field, FieldNames};
 use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS, has_named, objects, text_of};
 use super::sidecar::{ADDRESS, METADATA_ADDRESS, NAME};
 use super::spec::{Endpoints, Key, Metadata, Selection};
+use super::values::port;
 use super::volumes::{CONTAINER_TOKEN, CREDENTIALS};
 use super::{Error, app_container, messages};
 
@@ -79,10 +80,10 @@ fn endpoints(pod: &Value, sidecar: &Value) -> Option<Endpoints> {
     ) {
         ("", path) if path == "metadata.uid" => Key::PodUid,
         ("", _) => return None,
-        (text, _) => Key::Text(text.to_owned()),
+        (text, _) => Key::Text(parse::key(text).ok()?),
     };
     let port = match value("RAM_SIDECAR_LISTEN") {
-        Some(address) => address.strip_prefix("127.0.0.1:")?.parse().ok()?,
+        Some(address) => port(address.strip_prefix("127.0.0.1:")?).ok()?,
         None => PORT,
     };
     has_volume(CREDENTIALS).then(|| Endpoints {

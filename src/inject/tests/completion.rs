@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::inject::complete;
+use crate::inject::workload::{Report, inject_into};
 
 /// Returns a pod after injection to which a webhook adds a container to each list.
 fn extended(request: &Request) -> Value {
@@ -103,5 +104,38 @@ fn a_sidecar_that_was_written_by_hand_is_left_alone() {
         let mut before = pod();
         before["spec"]["initContainers"] = json!([sidecar]);
         assert_eq!(complete(&before).unwrap().pod, before);
+    }
+}
+
+/// Adds a container to a pod that has the sidecar, and injects again.
+fn again(mut pod: Value, later: &Value, request: &Request) -> (Value, Value) {
+    pod["kind"] = "Pod".into();
+    let containers = pod["spec"]["containers"].as_array_mut().unwrap();
+    containers.extend(later.as_array().unwrap().iter().cloned());
+    let before = pod.clone();
+    let mut report = Report::default();
+    inject_into(&mut pod, request, &mut report);
+    assert_eq!(report.errors, [""; 0]);
+    (before, pod)
+}
+
+#[test]
+fn a_sidecar_on_ports_or_with_a_key_that_inject_never_chooses_is_left_alone() {
+    let flags = [(Field::Port, "7012"), (Field::Key, "0")];
+    let whole = injected(&pod(), &request(&flags).or(&rrsa())).pod;
+    for (from, to) in [
+        ("\"127.0.0.1:7012\"", "\"127.0.0.1:65534\""),
+        ("\"127.0.0.1:7012\"", "\"127.0.0.1:65535\""),
+        ("\"127.0.0.1:7012\"", "\"127.0.0.1:80\""),
+        (
+            r#""RAM_SIDECAR_KEY","value":"0""#,
+            r#""RAM_SIDECAR_KEY","value":"a/b""#,
+        ),
+    ] {
+        let text = whole.to_string();
+        assert!(text.contains(from), "{text}");
+        let changed = serde_json::from_str(&text.replacen(from, to, 1)).unwrap();
+        let (before, after) = again(changed, &json!([{ "name": "later" }]), &rrsa());
+        assert_eq!(after, before, "{to}");
     }
 }
