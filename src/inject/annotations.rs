@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::completion::MARKER;
 use super::field::{FIELDS, Field};
 use super::json::{has_named, objects, text_of};
 use super::mpi;
@@ -92,7 +93,8 @@ fn unknown(annotations: &Annotations) -> impl Iterator<Item = (&str, String)> {
     let known = || FIELDS.iter().filter_map(|names| names.annotation);
     let names = annotations.keys().map(String::as_str);
     let unknown = names.filter(move |name| {
-        name.starts_with(PREFIX) && !known().any(|annotation| annotation == *name)
+        let is_known = *name == MARKER || known().any(|annotation| annotation == *name);
+        name.starts_with(PREFIX) && !is_known
     });
     unknown.map(move |name| {
         let reason = if name == INJECT_LABEL {

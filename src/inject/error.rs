@@ -1,5 +1,6 @@
 //! Why a pod cannot have the sidecar.
 
+use super::completion::MARKER;
 use super::sidecar::ADDRESS;
 
 /// Why a pod cannot have the sidecar, and what to change.
@@ -28,4 +29,6 @@ pub enum Error {
     NodeLoopback,
     #[error("it has a container {ADDRESS} but no sidecar; remove that container, or rename it")]
     AddressContainer,
+    #[error("it has the annotation {MARKER} but no sidecar; remove the annotation")]
+    Marker,
 }

@@ -20,7 +20,7 @@ pub(super) fn run(edit: &mut Edit, spec: &Spec) -> Result<(String, Vec<String>),
     let summary = injection.configure_containers()?;
     injection.add_volumes()?;
     injection.add_containers()?;
-    completion::remember(injection.edit, &spec.selection)?;
+    completion::mark(injection.edit, &spec.selection)?;
     if spec.endpoints.metadata == Some(Metadata::Address) {
         injection.allow_port_80()?;
     }
@@ -174,6 +174,12 @@ fn check(pod: &Value, spec: &Spec) -> Result<(), Error> {
     }
     if objects(pod_spec, CONTAINERS).next().is_none() {
         return Err(Error::NoContainer);
+    }
+    if pod["metadata"]["annotations"]
+        .get(completion::MARKER)
+        .is_some()
+    {
+        return Err(Error::Marker);
     }
     if spec.endpoints.metadata == Some(Metadata::Address) && has_container(pod, ADDRESS) {
         return Err(Error::AddressContainer);

@@ -91,7 +91,8 @@ fn inject_one(
     }
     // Even if the request is incomplete: such a pod needs no role.
     if is_injected(pod) {
-        let completed = complete(pod).map_err(|error| vec![error.to_string()])?;
+        let completed = complete(pod, &request.for_pod(pod));
+        let completed = completed.map_err(|error| vec![error.to_string()])?;
         *pod = completed.pod;
         return Ok([vec![completed.summary], completed.warnings].concat());
     }

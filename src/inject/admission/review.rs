@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::inject::annotations::invalid_label;
 use crate::inject::json::text_of;
-use crate::inject::{OptIn, is_injected, opt_in};
+use crate::inject::{OptIn, completion, is_injected, opt_in};
 
 use super::VERSION;
 
@@ -122,9 +122,10 @@ impl Review {
         self
     }
 
-    /// Returns the name of the pod's service account if the pod is to have the sidecar.
+    /// Returns the name of the pod's service account if it has a say: about a sidecar, or about later containers.
     pub fn service_account(&self) -> Option<&str> {
-        let pod = self.pod_to_inject().filter(|pod| !is_injected(pod))?;
+        let has_a_say = |pod: &&Value| !is_injected(pod) || completion::is_due(pod);
+        let pod = self.pod_to_inject().filter(has_a_say)?;
         let spec = pod.get("spec")?;
         let names = ["serviceAccountName", "serviceAccount"].map(|name| text_of(spec, name));
         let name = names.into_iter().find(|name| !name.is_empty());

@@ -87,6 +87,7 @@ fn a_guaranteed_pod_keeps_its_qos_class() {
     // If the whole pod has resources, the sidecar needs none, and there is no warning.
     let mut by_pod = pod.clone();
     by_pod["spec"]["initContainers"] = Value::Null;
+    by_pod["metadata"]["annotations"] = Value::Null;
     by_pod["spec"]["resources"] = json!({"limits": whole});
     let Injected { pod, warnings, .. } = injected(&by_pod, &rrsa());
     assert!(pod["spec"]["initContainers"][0]["resources"].is_null());
