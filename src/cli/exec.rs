@@ -30,7 +30,8 @@ use super::input::variable;
 use super::runtime::{self, block_on};
 use super::{Command, Error, exposure, terminal};
 use crate::config::settings::{
-    ADMIN_LISTEN, LOG_LEVEL, METADATA_LISTEN, METADATA_ROLE_NAME, SERVE_KEY, SERVE_LISTEN,
+    ADMIN_LISTEN, EXEC_ROLE, LOG_LEVEL, METADATA_LISTEN, METADATA_ROLE_NAME, SERVE_KEY,
+    SERVE_LISTEN,
 };
 use crate::config::{self, Config, Definition};
 use crate::daemon::{self, App, Handle};
@@ -42,7 +43,6 @@ use crate::system::random;
 use crate::system::signal::relay::Relay;
 
 use self::child::{Ending, accompany, asked_to_end, code_of, ending, start};
-use self::environment::METADATA_ROLE;
 use self::token::PlaceholderToken;
 
 /// The command, and how to run it.
@@ -161,7 +161,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     if has_metadata {
         defaults.extend([
             (&METADATA_LISTEN.definition, "127.0.0.1:0".to_owned()),
-            (&METADATA_ROLE_NAME.definition, METADATA_ROLE.to_owned()),
+            (&METADATA_ROLE_NAME.definition, EXEC_ROLE.to_owned()),
         ]);
     }
     let config = hint::config(given, defaults)?;
@@ -241,6 +241,13 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
             } else {
                 PROXY_HIDDEN
             }
+        );
+    }
+    let preferred = environment::preferred_by_aws();
+    if handle.container_uri.is_some() && !preferred.is_empty() {
+        let names = preferred.join(", ");
+        warn!(
+            "AWS clients prefer {names}, which the environment sets, to the credentials of --container: unset what is not meant for this command"
         );
     }
     let waited = tokio::select! {

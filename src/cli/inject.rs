@@ -85,14 +85,20 @@ pub(super) fn request(given: &ArgMatches) -> Request {
     for names in FIELDS {
         let Some(flag) = names.flag else { continue };
         let text = if names.value.is_some() {
-            let values = given.get_many::<String>(flag).unwrap_or_default();
+            let Some(values) = given.get_many::<String>(flag) else {
+                continue;
+            };
             values.cloned().collect::<Vec<String>>().join(",")
         } else if given.get_flag(flag) {
             "true".to_owned()
         } else {
             continue;
         };
-        if !text.is_empty() {
+        if text.is_empty() {
+            request.reject(format!(
+                "--{flag}: it is empty; give it a value, or leave the flag out"
+            ));
+        } else {
             request.set(names.field, text, format!("--{flag}"));
         }
     }
@@ -133,8 +139,9 @@ fn options(given: &ArgMatches) -> Result<Options, Vec<String>> {
 
 const NOTES: &str = "\
 A native sidecar is an init container with restartPolicy Always, for Kubernetes 1.29 or later. Pods are found in every kind
-that has a template with spec.containers. What a manifest sets already stays unchanged. Standard error gets one line for
-each pod: what was done, and warnings; one for each object that runs containers and gets nothing. Nothing is printed if there is any error. Comments are not retained.
+that has a template with spec.containers. What a manifest sets already stays unchanged. Standard error says
+what was done to each pod, and warns, a line each; it names each object that runs containers and gets nothing. Nothing is
+printed if there is any error. Comments are not retained.
 
 Annotations of a pod override the flags: ram-sidecar/role, /identity, /oidc-provider-arn, /secret, /image, /classic, /key,
 /port, /container, /metadata, /metadata-address, /ca-config-map, /duration, /request-cpu, /request-memory, /limit-cpu,

@@ -12,7 +12,9 @@ use crate::system::file;
 use super::Input;
 use super::parse::Fields;
 use super::setting::Definition;
-use super::settings::{CREDENTIALS_URI, FILE, SETTINGS, find};
+use super::settings::{
+    CREDENTIALS_URI, ECS_ROLE_NAME, EXEC_ROLE, FILE, INJECT_ROLE, SETTINGS, find,
+};
 
 /// A configured text and its origin.
 #[derive(Clone)]
@@ -121,6 +123,11 @@ impl Layers {
                 .push(format!("{name}: it is not valid UTF-8; set it again"));
             value.to_string_lossy().into_owned()
         });
+        // Meant for the clients of another ram-sidecar.
+        let is_served = [EXEC_ROLE, INJECT_ROLE].contains(&value.as_str());
+        if setting == &ECS_ROLE_NAME.definition && is_served {
+            return;
+        }
         let origin = Origin::Variable(setting);
         if setting == &FILE.definition {
             let entries = value.split(':').filter(|entry| !entry.is_empty());

@@ -2,10 +2,16 @@
 
 mod review;
 
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::ops::Range;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
+use super::annotations::INJECT_LABEL;
+use super::controllers::{self, Classic};
 use super::json::{CONTAINER_LISTS, single_line};
 use super::{Annotations, Field, Injected, Request};
 use super::{complete, completion, inject, is_injected, messages};
@@ -91,10 +97,23 @@ impl Review {
         let injected = account
             .as_ref()
             .map_err(|reason| vec![reason.clone()])
-            .and_then(|account| defaults.for_pod_and_account(pod, account).check())
-            .and_then(|spec| {
+            .and_then(|account| {
+                let mut request = defaults.for_pod_and_account(pod, account);
+                let classic = request.get(Field::Classic);
+                let is_old = classic.is_some_and(|given| given.place == OLD_CLUSTER);
+                if is_old {
+                    check_old(pod)?;
+                }
+                if messages::uses_host_network(pod) && request.get(Field::Port).is_none() {
+                    request.set(Field::Port, self.port().to_string(), "hostNetwork");
+                }
+                let spec = request.check()?;
                 check_size(pod)?;
-                let injected = inject(pod, &spec).map_err(|error| vec![error.to_string()])?;
+                let mut injected = inject(pod, &spec).map_err(|error| vec![error.to_string()])?;
+                if is_old {
+                    let warning = format!("gets a classic sidecar, because {OLD_CLUSTER}");
+                    injected.warnings.insert(0, warning);
+                }
                 Ok((injected, spec.role))
             });
         let (injected, role) = match injected {
@@ -102,6 +121,15 @@ impl Review {
             Err(errors) => return self.failed(&errors, policy),
         };
         self.patched(injected, role)
+    }
+
+    /// Chooses the first port of a pod that shares its node's ports with other pods.
+    fn port(&self) -> u16 {
+        let mut hasher = DefaultHasher::new();
+        self.uid.hash(&mut hasher);
+        let choices = u64::from((PORTS.end - PORTS.start) / PORTS_OF_A_POD);
+        let choice = u16::try_from(hasher.finish() % choices).unwrap_or_default();
+        PORTS.start + choice * PORTS_OF_A_POD
     }
 
     /// Configures the containers that other webhooks have added to a pod after the sidecar.
@@ -212,6 +240,23 @@ impl Decision {
     }
 }
 
+/// Returns the defaults of a cluster without native sidecars.
+pub fn of_old_cluster() -> Request {
+    let mut request = Request::default();
+    request.set(Field::Classic, "true", OLD_CLUSTER);
+    request
+}
+
+/// Rejects pods of jobs that could not stop a classic sidecar.
+fn check_old(pod: &Value) -> Result<(), Vec<String>> {
+    match controllers::owner(pod).map(|owner| owner.classic) {
+        Some(Classic::Never(why)) => Err(vec![format!(
+            "{OLD_CLUSTER}, and {why}; upgrade the cluster, or set the label {INJECT_LABEL}: \"false\""
+        )]),
+        _ => Ok(()),
+    }
+}
+
 /// Rejects pods with too many containers, because a small request must not cause a large response.
 fn check_size(pod: &Value) -> Result<(), Vec<String>> {
     let lists = CONTAINER_LISTS.iter();
@@ -223,6 +268,15 @@ fn check_size(pod: &Value) -> Result<(), Vec<String>> {
     }
     Ok(())
 }
+
+/// Why a pod gets a classic sidecar that nobody asked for.
+const OLD_CLUSTER: &str = "the cluster is older than Kubernetes 1.29";
+
+/// The ports of pods with hostNetwork: below those of Services (30000) and those that Linux chooses itself (32768).
+const PORTS: Range<u16> = 20_000..30_000;
+
+/// The credentials, the probes and the metadata dialect.
+const PORTS_OF_A_POD: u16 = 3;
 
 const VERSION: &str = "admission.k8s.io/v1";
 

@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value};
 
-use super::completion::MARKER;
 use super::field::{FIELDS, Field};
 use super::json::{has_named, objects, text_of};
 use super::mpi;
 use super::policy::{AnnotationPolicy, Holder};
 use super::request::Request;
+use super::sidecar::MARKER;
 use super::volumes::TOKEN;
 
 /// Annotations by their names.
@@ -56,7 +56,7 @@ impl Request {
             .or(&added_by_ack(pod))
             .or(self);
         if mpi::is_rank(pod) {
-            request.or(&mpi::defaults())
+            request.or(&mpi::defaults(pod))
         } else {
             request
         }

@@ -2,18 +2,21 @@
 
 use serde_json::{Value, json};
 
+use crate::config::settings::INJECT_ROLE;
+use crate::formats::container::PREFERRED;
+
 use super::edit::Edit;
 use super::json::{has_named, objects, text_of};
-use super::sidecar::METADATA_ROLE;
 use super::volumes::{CONTAINER_TOKEN, CONTAINER_TOKEN_PATH, CREDENTIALS, CREDENTIALS_PATH};
 use super::{Endpoints, Error, Key, Metadata};
 
-/// Configures the container at a path to use the sidecar, and returns warnings. Existing values stay unchanged.
+/// Configures the container at a path to use the sidecar, and returns warnings about the container of that title. Existing
+/// values stay unchanged.
 ///
 /// `read_only` names the volumes in which no directory can be created.
 pub(super) fn configure(
     edit: &mut Edit,
-    path: &str,
+    (path, title): (&str, &str),
     endpoints: &Endpoints,
     read_only: &[String],
 ) -> Result<Vec<String>, Error> {
@@ -41,10 +44,9 @@ pub(super) fn configure(
     for mount in file.iter().chain(&token) {
         edit.append(&format!("{path}/volumeMounts"), mount)?;
     }
-    let name = text_of(edit.at(path), "name");
     let warnings = warnings
         .iter()
-        .map(|text| format!("container {name} {text}"));
+        .map(|text| format!("container {title} {text}"));
     Ok(warnings.collect())
 }
 
@@ -74,19 +76,32 @@ fn warn_of_others(container: &Value, endpoints: &Endpoints, warnings: &mut Vec<S
             .collect();
         (!set.is_empty()).then(|| set.join(", "))
     };
-    let by_aws: &[&str] = if endpoints.container {
-        PREFERRED_BY_AWS
-    } else {
-        &[]
-    };
+    let by_aws: &[&str] = if endpoints.container { &PREFERRED } else { &[] };
     for names in [PREFERRED_BY_SDKS, by_aws] {
         if let Some(set) = set(names) {
             warnings.push(format!("sets {set}, which SDKs prefer to the sidecar's credentials: remove unintended variables"));
         }
     }
     if let Some(set) = set(&["HTTP_PROXY", "http_proxy"]) {
-        warnings.push(format!("sets {set}: Python's SDKs send their requests for credentials to that proxy, whatever NO_PROXY says, and it sees the credentials: remove it, HTTPS_PROXY may stay"));
+        warnings.push(format!("sets {set}: clients send their requests for credentials to that proxy, Python's SDKs whatever NO_PROXY says; they fail, or the proxy sees the credentials: remove it, HTTPS_PROXY may stay"));
     }
+    if let Some(set) = set(&["ALL_PROXY", "all_proxy"]).filter(|_| !bypasses_proxies(container)) {
+        warnings.push(format!("sets {set}: clients send their requests for credentials to that proxy; they fail, or the proxy sees the credentials: add 127.0.0.1,localhost to NO_PROXY and no_proxy"));
+    }
+}
+
+/// Whether `NO_PROXY` keeps requests for credentials away from a proxy; which of the two counts depends on the client.
+fn bypasses_proxies(container: &Value) -> bool {
+    let variables = objects(container, "env");
+    let mut lists = variables
+        .filter(|entry| ["NO_PROXY", "no_proxy"].contains(&text_of(entry, "name")))
+        .map(|entry| text_of(entry, "value"))
+        .peekable();
+    let has_loopback = |list: &str| {
+        let mut hosts = list.split([',', ' ']);
+        hosts.any(|host| ["127.0.0.1", "127.0.0.0/8", "*"].contains(&host))
+    };
+    lists.peek().is_some() && lists.all(has_loopback)
 }
 
 /// Warns of addresses in a container's variables and command that the sidecar does not serve.
@@ -101,10 +116,7 @@ fn warn_of_addresses(container: &Value, endpoints: &Endpoints, warnings: &mut Ve
     });
     let mut found: Vec<(&str, Vec<String>)> = Vec::new();
     'search: for (place, text) in variables.chain(words) {
-        for address in local_uris(text) {
-            if serves(endpoints, address) {
-                continue;
-            }
+        for address in unserved(endpoints, text) {
             match found.iter_mut().find(|(other, _)| *other == address) {
                 Some((_, places)) if places.contains(&place) || places.len() == MAX_PLACES => {}
                 Some((_, places)) => places.push(place.clone()),
@@ -129,12 +141,16 @@ fn warn_of_addresses(container: &Value, endpoints: &Endpoints, warnings: &mut Ve
 }
 
 /// Warns of ports of a container that the sidecar needs, whether or not the container gets credentials.
-pub(super) fn port_conflicts(container: &Value, endpoints: &Endpoints) -> Vec<String> {
+pub(super) fn port_conflicts(
+    edit: &Edit,
+    (path, title): (&str, &str),
+    endpoints: &Endpoints,
+) -> Vec<String> {
+    let container = edit.at(path);
     let has = |port: &u16| objects(container, "ports").any(|entry| entry["containerPort"] == *port);
-    let name = text_of(container, "name");
     let ports = endpoints.ports().into_iter().filter(has);
     ports
-        .map(|port| format!("container {name} has the port {port}, which the sidecar uses: move the sidecar by --port (ram-sidecar/port)"))
+        .map(|port| format!("container {title} has the port {port}, which the sidecar uses: move the sidecar by --port (ram-sidecar/port)"))
         .collect()
 }
 
@@ -158,6 +174,11 @@ fn local_uris(text: &str) -> impl Iterator<Item = &str> {
         let address = rest.get(..path + PATH.len() + end)?;
         is_port.then_some(address)
     })
+}
+
+/// Returns the credentials URIs on loopback in a text that the sidecar does not serve.
+fn unserved<'a>(endpoints: &Endpoints, text: &'a str) -> impl Iterator<Item = &'a str> {
+    local_uris(text).filter(|address| !serves(endpoints, address))
 }
 
 /// Whether the sidecar serves an address, as far as it is known: a shell or the kubelet may expand a variable in it.
@@ -216,7 +237,7 @@ fn variables(
                     "ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT",
                     format!("http://{}", endpoints.metadata_address()),
                 );
-                set("ALIBABA_CLOUD_ECS_METADATA", METADATA_ROLE.to_owned());
+                set("ALIBABA_CLOUD_ECS_METADATA", INJECT_ROLE.to_owned());
             }
             if has(NO_METADATA) {
                 // With this variable, SDKs refuse to use ecs_ram_role.
@@ -234,9 +255,17 @@ fn variables(
     let (already_set, added): (Vec<Value>, Vec<Value>) = variables
         .into_iter()
         .partition(|variable| has(text_of(variable, "name")));
-    if !already_set.is_empty() {
-        let names = already_set.iter().map(|variable| text_of(variable, "name"));
-        let names: Vec<&str> = names.collect();
+    let is_reported = |name: &&str| {
+        let mut entries = objects(container, "env").filter(|entry| text_of(entry, "name") == *name);
+        entries.any(|entry| {
+            unserved(endpoints, text_of(entry, "value"))
+                .next()
+                .is_some()
+        })
+    };
+    let names = already_set.iter().map(|variable| text_of(variable, "name"));
+    let names: Vec<&str> = names.filter(|name| !is_reported(name)).collect();
+    if !names.is_empty() {
         warnings.push(format!("already sets {}: unchanged", names.join(" and ")));
     }
     added
@@ -312,12 +341,4 @@ const PREFERRED_BY_SDKS: &[&str] = &[
     "ALIBABA_CLOUD_ROLE_ARN",
     "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
     "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
-];
-
-/// Variables that AWS SDKs prefer to container credentials.
-const PREFERRED_BY_AWS: &[&str] = &[
-    "AWS_ACCESS_KEY_ID",
-    "AWS_PROFILE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 ];

@@ -13,12 +13,13 @@ use crate::config::parse;
 use super::check::PORT;
 use super::edit::Edit;
 use super::field::Field;
-use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS, has_named, objects, text_of};
-use super::sidecar::{ADDRESS, METADATA_ADDRESS, NAME};
+use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS};
+use super::json::{has_named, objects, text_of, title_of};
+use super::sidecar::{ADDRESS, MARKER, METADATA_ADDRESS, NAME};
 use super::spec::{Endpoints, Key, Metadata, Selection};
 use super::values::port;
 use super::volumes::{CONTAINER_TOKEN, CREDENTIALS};
-use super::{Error, Request, app_container, messages};
+use super::{Error, Request, app_container, messages, mpi, values};
 
 /// Configures the later containers that are selected today and were by the injection; returns the summary and the warnings.
 ///
@@ -36,6 +37,11 @@ pub(super) fn run(
     };
     let read_only = app_container::read_only(&edit.pod);
     let mut warnings = Vec::new();
+    let policy = format!("/spec/{INIT_CONTAINERS}/{index}/restartPolicy");
+    if place == INIT_CONTAINERS && edit.at(&policy).is_null() {
+        edit.set(&policy, &"Always".into())?;
+        warnings.push(messages::restored());
+    }
     let mut configured = Vec::new();
     let later = later(&edit.pod, (place, index), &decided.containers);
     let injected = Selection {
@@ -43,16 +49,17 @@ pub(super) fn run(
         only: decided.only,
     };
     let selections = [&injected, &annotated, today];
-    for (path, name) in later {
-        warnings.extend(app_container::port_conflicts(edit.at(&path), &endpoints));
+    for (path, name, title) in later {
+        let place = (path.as_str(), title.as_str());
+        warnings.extend(app_container::port_conflicts(edit, place, &endpoints));
         if selections.iter().all(|selection| selection.selects(&name)) {
             warnings.extend(app_container::configure(
-                edit, &path, &endpoints, &read_only,
+                edit, place, &endpoints, &read_only,
             )?);
-            configured.push(name);
+            configured.push(title);
         }
     }
-    let summary = if configured.is_empty() {
+    let summary = if edit.operations.is_empty() {
         messages::already_injected()
     } else {
         messages::completed(&configured)
@@ -74,12 +81,12 @@ fn found(pod: &Value) -> Option<(&'static str, usize, Endpoints, Decided)> {
     Some((list, index, endpoints(pod, sidecar)?, decided))
 }
 
-/// Returns the paths and the names of the containers that can reach the sidecar, lack its variables, and are not `known`.
+/// Returns the paths, the names and the titles of the containers that can reach the sidecar, lack its variables, and are not `known`.
 fn later(
     pod: &Value,
     (place, index): (&str, usize),
     known: &BTreeSet<String>,
-) -> Vec<(String, String)> {
+) -> Vec<(String, String, String)> {
     let mut later = Vec::new();
     for list in CONTAINER_LISTS {
         let containers = pod["spec"][list].as_array().into_iter().flatten();
@@ -91,11 +98,29 @@ fn later(
                 || known.contains(name)
                 || has_named(container, "env", app_container::URI);
             if !is_too_early && !is_known {
-                later.push((format!("/spec/{list}/{at}"), name.to_owned()));
+                let path = format!("/spec/{list}/{at}");
+                later.push((path, name.to_owned(), title_of(name, at)));
             }
         }
     }
     later
+}
+
+/// Returns what a request asks of the sidecar of a pod, which does not change any more.
+pub(super) fn unheeded(pod: &Value, request: &Request) -> Vec<String> {
+    let found = sidecar(pod).and_then(|(_, _, sidecar)| endpoints(pod, sidecar));
+    let Some(Endpoints { key, port, .. }) = found else {
+        return Vec::new();
+    };
+    let by_port = request.get(Field::Port);
+    let by_port = by_port.filter(|given| values::port(&given.text) != Ok(port));
+    let by_key = request.get(Field::Key);
+    let by_key = by_key.filter(|given| {
+        values::key(&given.text).as_ref() != Ok(&key) && !mpi::has_default(request)
+    });
+    let port = by_port.map(|given| messages::kept(&format!("port {port}"), &given.place));
+    let key = by_key.map(|given| messages::kept("key", &given.place));
+    port.into_iter().chain(key).collect()
 }
 
 /// Returns the list, the index and the value of the sidecar.
@@ -185,6 +210,3 @@ pub(super) fn selection(request: &Request) -> Option<Selection> {
         only: list(Field::OnlyContainers)?,
     })
 }
-
-/// The annotation of pods that have the sidecar.
-pub(super) const MARKER: &str = "ram-sidecar/injected";

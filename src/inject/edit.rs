@@ -36,6 +36,11 @@ impl Edit {
         self.insert(list, "-", item)
     }
 
+    /// Sets a field that is absent.
+    pub(super) fn set(&mut self, path: &str, value: &Value) -> Result<(), Error> {
+        self.add(path, value)
+    }
+
     /// Sets an annotation that is absent.
     pub(super) fn annotate(&mut self, name: &str, value: &str) -> Result<(), Error> {
         let escaped = name.replace('/', "~1");

@@ -1,7 +1,6 @@
 //! Why a pod cannot have the sidecar.
 
-use super::completion::MARKER;
-use super::sidecar::ADDRESS;
+use super::sidecar::{ADDRESS, MARKER};
 
 /// Why a pod cannot have the sidecar, and what to change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::edit::Edit;
 use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS};
-use super::json::{has_container, has_named, objects, text_of};
-use super::sidecar::ADDRESS;
+use super::json::{has_container, has_named, objects, text_of, title_of};
+use super::sidecar::{ADDRESS, MARKER};
 use super::{Error, Metadata, Mode, Spec};
 use super::{app_container, completion, messages, resources, sidecar, volumes};
 
@@ -55,20 +55,21 @@ impl Injection<'_> {
                     continue;
                 }
                 let path = format!("/spec/{list}/{index}");
-                let container = self.edit.at(&path);
-                let conflicts = app_container::port_conflicts(container, &self.spec.endpoints);
+                let title = title_of(name, index);
+                let place = (path.as_str(), title.as_str());
+                let endpoints = &self.spec.endpoints;
+                let conflicts = app_container::port_conflicts(self.edit, place, endpoints);
                 self.warnings.extend(conflicts);
                 if !self.spec.selection.selects(name) {
                     continue;
                 }
-                let warnings =
-                    app_container::configure(self.edit, &path, &self.spec.endpoints, &read_only);
+                let warnings = app_container::configure(self.edit, place, endpoints, &read_only);
                 self.warnings
                     .extend(warnings.map_err(|error| Error::Container {
-                        name: name.clone(),
+                        name: title.clone(),
                         error: Box::new(error),
                     })?);
-                configured.push(name.clone());
+                configured.push(title);
             }
             all.extend(names);
         }
@@ -111,7 +112,7 @@ impl Injection<'_> {
             let warning = if resources::is_guaranteed(spec) {
                 "keeps its QoS class Guaranteed: the sidecar has a CPU limit too"
             } else {
-                "gives the sidecar a CPU limit too, because all its containers have one"
+                "gives the sidecar a CPU limit too, because all other containers have one"
             };
             if self.spec.resources.limit_cpu.is_none() {
                 self.warnings.push(warning.to_owned());
@@ -175,10 +176,7 @@ fn check(pod: &Value, spec: &Spec) -> Result<(), Error> {
     if objects(pod_spec, CONTAINERS).next().is_none() {
         return Err(Error::NoContainer);
     }
-    if pod["metadata"]["annotations"]
-        .get(completion::MARKER)
-        .is_some()
-    {
+    if pod["metadata"]["annotations"].get(MARKER).is_some() {
         return Err(Error::Marker);
     }
     if spec.endpoints.metadata == Some(Metadata::Address) && has_container(pod, ADDRESS) {

@@ -15,6 +15,15 @@ pub(super) fn text_of<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
+/// Returns what messages call a container: its name, or its index where it has none, as in a Service of Knative.
+pub(super) fn title_of(name: &str, index: usize) -> String {
+    if name.is_empty() {
+        index.to_string()
+    } else {
+        name.to_owned()
+    }
+}
+
 /// Whether a list has an object of that name.
 pub(super) fn has_named(value: &Value, field: &str, name: &str) -> bool {
     objects(value, field).any(|item| text_of(item, "name") == name)

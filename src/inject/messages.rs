@@ -22,8 +22,28 @@ pub(super) fn already_injected() -> String {
 
 /// Reports containers that were added after the sidecar, and are configured to use it.
 pub(super) fn completed(configured: &[String]) -> String {
-    let containers = named(configured);
-    format!("already has a container {NAME}, {containers} too from now on")
+    let (containers, get) = match configured {
+        [] => return format!("already has a container {NAME}"),
+        [one] => (format!("the container {one}"), "gets"),
+        several => (format!("the containers {}", several.join(", ")), "get"),
+    };
+    format!(
+        "already has a container {NAME}, which is unchanged; {containers} {get} the credentials too"
+    )
+}
+
+/// Says that a sidecar that is there already keeps what a request wants to change.
+pub(super) fn kept(what: &str, place: &str) -> String {
+    format!(
+        "keeps the {what} of its sidecar, so {place} has no effect: inject into the manifest without the sidecar to change it"
+    )
+}
+
+/// Reports the field that types from before Kubernetes 1.28 lose, without which the API server refuses the sidecar's probes.
+pub(super) fn restored() -> String {
+    format!(
+        "had lost the restartPolicy of {NAME}, because its operator is older than Kubernetes 1.28: restored; update the operator"
+    )
 }
 
 /// Reports the sidecar that a pod gets, and the containers that are configured to use it.
@@ -56,10 +76,14 @@ pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
     if spec.endpoints.metadata == Some(Metadata::Address) {
         warnings.push(format!("needs a namespace with the privileged Pod Security level, because {ADDRESS} has the capability NET_ADMIN"));
     }
+    if spec.endpoints.metadata == Some(Metadata::Loopback) {
+        let address = spec.endpoints.metadata_address();
+        warnings.push(format!("serves the ECS metadata dialect at {address} only, for tools that know ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT: tools that know only 100.100.100.200 need --metadata-address (ram-sidecar/metadata-address)"));
+    }
     if uses_host_network(pod) {
         let (port, admin) = (spec.endpoints.port, spec.endpoints.admin_port());
         warnings.push(format!(
-            "shares the node's network: no other pod of this node may use the ports {port} and {admin}"
+            "shares the node's network: no other pod of this node may use the ports {port} and {admin}, choose them by --port (ram-sidecar/port)"
         ));
         if spec.endpoints.key != Key::PodUid {
             warnings.push("shares the node's network and has a key that its manifest shows: every program of the node that knows it gets the credentials".to_owned());
@@ -92,11 +116,18 @@ pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
         }
         let policy = pod["spec"].get("restartPolicy");
         if policy.is_some_and(|policy| policy != "Always") {
-            let port = spec.endpoints.admin_port();
-            warnings.push(format!("completes only after the sidecar has exited: run `curl -X POST http://127.0.0.1:{port}/stop` at the end of the main container"));
+            warnings.push(stop(spec));
         }
     }
     warnings
+}
+
+/// Says what a job has to do about a classic sidecar at its end.
+pub(super) fn stop(spec: &Spec) -> String {
+    let port = spec.endpoints.admin_port();
+    format!(
+        "completes only after the sidecar has exited: run `curl -X POST http://127.0.0.1:{port}/stop` at the end of the main container"
+    )
 }
 
 /// Whether a pod uses its node's network.

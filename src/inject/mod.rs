@@ -9,6 +9,7 @@ mod app_container;
 mod check;
 pub mod command;
 mod completion;
+pub mod controllers;
 mod edit;
 mod error;
 mod field;

@@ -2,22 +2,38 @@
 
 use serde_json::Value;
 
+use super::app_container::URI;
 use super::field::Field;
+use super::is_injected;
 use super::json::text_of;
+use super::messages::uses_host_network;
 use super::request::Request;
 use super::volumes::CREDENTIALS_PATH;
 
-/// Returns the default of MPI jobs: a key that is the same in every pod, so that the launcher's URI works for its ranks.
-pub(super) fn defaults() -> Request {
+/// Returns the default of an MPI job's pod: a key that is the same in every pod, so that the launcher's URI works for its ranks.
+///
+/// There is none on the network of the node: where another pod's sidecar has the port, the job would get that one's credentials.
+pub(super) fn defaults(pod: &Value) -> Request {
     let mut request = Request::default();
-    request.set(Field::Key, "0", DEFAULT);
+    if !uses_host_network(pod) {
+        request.set(Field::Key, "0", DEFAULT);
+    }
     request
 }
 
-/// Warns of the default, if a request uses it.
-pub(super) fn warning(request: &Request) -> Option<String> {
-    let key = request.get(Field::Key)?;
-    (key.place == DEFAULT).then(|| "has the key 0, because MPI ranks get the URI of their launcher: it can be guessed, --key (ram-sidecar/key) sets another".to_owned())
+/// Whether a request uses the default.
+pub(super) fn has_default(request: &Request) -> bool {
+    let key = request.get(Field::Key);
+    key.is_some_and(|key| key.place == DEFAULT)
+}
+
+/// Warns of the default.
+pub(super) const WARNING: &str = "has the key 0, because MPI ranks get the URI of their launcher: it can be guessed, --key (ram-sidecar/key) sets another";
+
+/// Warns where the default does not apply.
+pub(super) fn without_default(pod: &Value, request: &Request) -> Option<String> {
+    let lacks = uses_host_network(pod) && request.get(Field::Key).is_none();
+    lacks.then(|| format!("has the pod's UID as its key, because with hostNetwork another job on the node could answer for the key 0: MPI ranks cannot use the URI of their launcher, let them read {CREDENTIALS_PATH}/credentials, or set a key of this job (--key, ram-sidecar/key)"))
 }
 
 /// Whether the labels of a pod are those that operators give to the pods of MPI jobs.
@@ -38,7 +54,7 @@ pub(super) fn is_job(object: &Value) -> bool {
             .any(|field| !object["spec"][*field]["mpi"].is_null())
 }
 
-/// Says how ranks of Open MPI find the sidecar.
+/// Says how ranks of Open MPI find a sidecar that is new, unless a command passes the URI on.
 pub(super) fn note(object: &Value) -> Option<String> {
     let spec = &object["spec"];
     let set = [
@@ -47,7 +63,36 @@ pub(super) fn note(object: &Value) -> Option<String> {
     ];
     // Source: the default of the MPI operator.
     let is_open = set.iter().all(|name| name.is_null() || **name == "OpenMPI");
-    (is_job(object) && is_open).then(|| format!("Open MPI passes no environment to ranks over ssh: let them read {CREDENTIALS_PATH}/credentials, start them by mpirun -x ALIBABA_CLOUD_CREDENTIALS_URI, or use --metadata-address"))
+    let is_told =
+        is_job(object) && is_open && !any(object, &is_injected) && !any(object, &passes_uri);
+    // A pod on the network of its node cannot have the address.
+    let address = if any(object, &|fields| fields["hostNetwork"] == true) {
+        ""
+    } else {
+        ", or use --metadata-address"
+    };
+    is_told.then(|| format!("with Open MPI, ranks over ssh get no environment: let them read {CREDENTIALS_PATH}/credentials, or start them by mpirun -x {URI}{address}"))
+}
+
+/// Whether a container's command names the URI.
+fn passes_uri(container: &Value) -> bool {
+    ["command", "args"].iter().any(|field| {
+        let words = container[*field].as_array().into_iter().flatten();
+        words
+            .filter_map(Value::as_str)
+            .any(|word| word.contains(URI))
+    })
+}
+
+/// Whether an object, or one at any depth in it, fulfils a condition.
+fn any(value: &Value, condition: &dyn Fn(&Value) -> bool) -> bool {
+    match value {
+        Value::Object(fields) => {
+            condition(value) || fields.values().any(|value| any(value, condition))
+        }
+        Value::Array(items) => items.iter().any(|item| any(item, condition)),
+        _ => false,
+    }
 }
 
 const DEFAULT: &str = "the default of MPI jobs";

@@ -41,6 +41,11 @@ impl Request {
         self.env.push(setting.into());
     }
 
+    /// Adds an error in what was given, which every check reports.
+    pub fn reject(&mut self, error: impl Into<String>) {
+        self.errors.push(error.into());
+    }
+
     /// Returns a field; an empty text counts as unset.
     pub fn get(&self, field: Field) -> Option<&Given> {
         self.fields

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::config::settings::INJECT_ROLE;
 use crate::time::duration;
 
 use super::check::PORT;
@@ -165,7 +166,7 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
         settings.push(("RAM_SIDECAR_METADATA_LISTEN", address));
     }
     if endpoints.metadata == Some(Metadata::Loopback) {
-        settings.push(("RAM_SIDECAR_METADATA_ROLE_NAME", text(METADATA_ROLE)));
+        settings.push(("RAM_SIDECAR_METADATA_ROLE_NAME", text(INJECT_ROLE)));
     }
     if spec.mode == Mode::Classic {
         // All containers get SIGTERM at once, and the application's last upload still needs credentials.
@@ -218,15 +219,14 @@ fn security_context() -> Value {
     })
 }
 
-/// The role of the metadata dialect on loopback. SDKs that know only the fixed address ask a node's metadata service for this
-/// name and not for the role of the node, which does not have this name: so they go on to the URI.
-pub(super) const METADATA_ROLE: &str = "ram-sidecar-inject";
-
 /// The address of the ECS metadata service.
 pub(super) const METADATA_ADDRESS: &str = "100.100.100.200:80";
 
 /// The name of the sidecar.
 pub(super) const NAME: &str = "ram-sidecar";
+
+/// The annotation of pods that have it, with what the injection decided.
+pub(super) const MARKER: &str = "ram-sidecar/injected";
 
 /// The name of the init container that gives the pod the address of the ECS metadata service.
 pub(super) const ADDRESS: &str = "ram-sidecar-address";

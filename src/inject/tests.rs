@@ -213,7 +213,7 @@ fn existing_settings_stay_unchanged_and_are_reported() {
             "container beside mounts /mnt: an empty directory is created in that volume for /mnt/.alibabacloud",
             "already has a volume ram-sidecar-state: unchanged",
             "already has a volume rrsa-oidc-token: unchanged",
-            "shares the node's network: no other pod of this node may use the ports 7002 and 7003",
+            "shares the node's network: no other pod of this node may use the ports 7002 and 7003, choose them by --port (ram-sidecar/port)",
         ]
     );
 }

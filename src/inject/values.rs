@@ -96,9 +96,15 @@ pub(super) fn amount(text: &str) -> Result<Amount, String> {
 /// Parses the limit of the memory: without a unit it is a number of bytes, which nothing could run with.
 pub(super) fn memory_limit(text: &str) -> Result<Amount, String> {
     match amount(text)? {
-        Amount::Quantity(text) if quantity(&text) < quantity(LEAST_MEMORY) => Err(format!(
-            "`{text}` is less than the sidecar needs, {LEAST_MEMORY}; write it like 64Mi"
-        )),
+        Amount::Quantity(text) if quantity(&text) < quantity(LEAST_MEMORY) => {
+            let unit = match text.strip_suffix('m') {
+                Some(number) => format!("m means thousandths, write {number}Mi"),
+                None => "write it like 64Mi".to_owned(),
+            };
+            Err(format!(
+                "`{text}` is less than the sidecar needs, {LEAST_MEMORY}; {unit}"
+            ))
+        }
         amount => Ok(amount),
     }
 }

@@ -13,12 +13,13 @@ mod tls;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::daemon::Error;
 use crate::daemon::listeners::bind;
@@ -73,11 +74,13 @@ pub async fn run(options: Options) -> Result<(), Error> {
         defaults: options.defaults,
         policy: options.policy,
         accounts: options.accounts,
+        is_old: AtomicBool::new(false),
         stopping,
         slots: Arc::new(Slots::new(limit)),
         bodies: Budget::default(),
         logged: Mutex::new(BTreeSet::new()),
     });
+    read_version(&shared).await;
     info!(%address, path = "/inject", "Answering reviews");
     let stop = async {
         stop_requested(&mut signals).await;
@@ -89,9 +92,45 @@ pub async fn run(options: Options) -> Result<(), Error> {
         }
     };
     let open = |stream, busy| tls::serve(stream, Arc::clone(&shared), busy);
-    connections::run(listener, limit, stop, open).await;
+    let read_versions = async {
+        loop {
+            sleep(VERSION_PERIOD).await;
+            read_version(&shared).await;
+        }
+    };
+    tokio::select! {
+        () = connections::run(listener, limit, stop, open) => {}
+        () = read_versions => {}
+    }
     Ok(())
 }
+
+/// Reads whether the cluster has native sidecars. While its version is unknown, the last one is assumed, at first a new one.
+async fn read_version(shared: &Shared) {
+    let Some(accounts) = &shared.accounts else {
+        return;
+    };
+    match accounts.minor_version().await {
+        Ok(minor) => {
+            let is_old = minor < FIRST_WITH_NATIVE;
+            if shared.is_old.swap(is_old, Ordering::Relaxed) != is_old {
+                info!(
+                    minor,
+                    is_old, "The cluster's version decides between native and classic sidecars"
+                );
+            }
+        }
+        Err(reason) => warn!(
+            "The cluster's version is unknown: {reason}; before Kubernetes 1.29, run with --classic"
+        ),
+    }
+}
+
+/// The minor version of Kubernetes in which native sidecars are on by default.
+const FIRST_WITH_NATIVE: u32 = 29;
+
+/// A cluster is upgraded once in months.
+const VERSION_PERIOD: Duration = Duration::from_secs(600);
 
 /// Waits for a signal to stop; ignores a signal to renew, because changed files are always reloaded.
 async fn stop_requested(signals: &mut Signals) {

@@ -1,19 +1,22 @@
 //! Finds the pods and pod templates in a document, and adds the sidecar to each.
 //!
-//! The kinds of Kubeflow, Volcano or Ray need not be known: every template with `spec.containers` is a pod template.
+//! A kind need not be known: every template with `spec.containers` is a pod template. What is known of kinds is in
+//! [`controllers`].
 
 use serde_json::Value;
 
 use super::annotations::{OptIn, invalid_label, opt_in};
+use super::controllers::{self, Classic, Controller, When};
 use super::field::Field;
 use super::json::{MAX_LINE_SIZE, single_line, text_of};
 use super::request::Request;
-use super::{complete, inject, is_injected, messages, mpi};
+use super::spec::{Identity, Mode};
+use super::{complete, completion, inject, is_injected, messages, mpi};
 
 /// The result for several documents. Each line begins with the kind and the name of the object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The summary and the warnings of each pod, in one line.
+    /// The summary and the warnings of each pod, a line each.
     pub messages: Vec<String>,
     /// Why pods cannot have the sidecar.
     pub errors: Vec<String>,
@@ -42,42 +45,89 @@ pub fn inject_into(document: &mut Value, request: &Request, report: &mut Report)
 
 fn inject_all(document: &mut Value, kind: &str, request: &Request, report: &mut Report) {
     let object = title(document);
-    let is_mpi = mpi::is_job(document);
-    let note = mpi::note(document);
-    let known = DEFINED_ELSEWHERE.iter().find(|(other, _)| *other == kind);
-    let advice = known.map(|(_, advice)| *advice);
-    let advice = advice.or_else(|| runs_containers(document).then_some(BY_WEBHOOK));
-    let advice = advice.map(str::to_owned);
+    let controller = controllers::find(text_of(document, "apiVersion"), kind);
     let mut found = Vec::new();
-    if kind == "Pod" {
-        found.push((String::new(), document));
-    } else {
-        templates(document, "", &mut found);
-    }
-    let is_single = found.len() == 1;
-    if let Some(note) = if found.is_empty() { advice } else { note } {
-        let message = single_line(&format!("{object}: {note}"), MAX_LINE_SIZE);
+    let mut say = |title: &str, text: &str| {
+        let message = single_line(&format!("{title}: {text}"), MAX_LINE_SIZE);
         report.messages.push(message);
+    };
+    if let Some(why) = controller.and_then(Controller::unchanged) {
+        return say(&object, &why);
     }
+    if kind == "Pod" {
+        found.push((String::new(), String::new()));
+    } else {
+        templates(document, "", "", &mut found);
+    }
+    if found.is_empty() {
+        if runs_containers(document) {
+            say(
+                &object,
+                &controllers::by_label("it has no pod template", "the labels of its pods"),
+            );
+        }
+        return;
+    }
+    if let Some(note) = mpi::note(document) {
+        say(&object, &note);
+    }
+    let is_mpi = mpi::is_job(document);
+    let is_single = found.len() == 1;
     report.pods += found.len();
-    for (path, pod) in found {
+    let mut has_default_key = false;
+    for (path, pointer) in found {
         let title = if is_single {
             object.clone()
         } else {
             format!("{object}: {path}")
         };
         let line = |text: &str| single_line(&format!("{title}: {text}"), MAX_LINE_SIZE);
-        match inject_one(pod, request, is_mpi) {
-            Ok(messages) => report.messages.push(line(&messages.join("; "))),
+        let controller = controllers::nearest(document, &pointer).or(controller);
+        let refusal = controller.and_then(|controller| controller.refusal(document, &pointer));
+        if let Some(why) = refusal {
+            report.messages.push(line(&why));
+            continue;
+        }
+        let notes = controller.map(|controller| controller.notes(document, &pointer));
+        let rules = Rules {
+            is_mpi,
+            needs_stop: controller
+                .is_some_and(|controller| controller.classic != Classic::Harmless),
+            notes: notes.unwrap_or_default(),
+        };
+        let Some(pod) = document.pointer_mut(&pointer) else {
+            continue;
+        };
+        match inject_one(pod, request, rules) {
+            Ok(messages) => {
+                for text in messages {
+                    has_default_key |= text == mpi::WARNING;
+                    if text != mpi::WARNING {
+                        report.messages.push(line(&text));
+                    }
+                }
+            }
             Err(errors) => report.errors.extend(errors.iter().map(|error| line(error))),
         }
     }
+    if has_default_key {
+        let message = single_line(&format!("{object}: {}", mpi::WARNING), MAX_LINE_SIZE);
+        report.messages.push(message);
+    }
+}
+
+/// What the object around a template says about it.
+struct Rules {
+    is_mpi: bool,
+    /// Whether its job ends only after a classic sidecar was stopped.
+    needs_stop: bool,
+    notes: Vec<(When, String)>,
 }
 
 fn inject_one(
     pod: &mut Value,
     request: &Request,
-    is_mpi: bool,
+    rules: Rules,
 ) -> Result<Vec<String>, Vec<String>> {
     let labels = pod
         .get("metadata")
@@ -91,20 +141,36 @@ fn inject_one(
     }
     // Even if the request is incomplete: such a pod needs no role.
     if is_injected(pod) {
-        let completed = complete(pod, &request.for_pod(pod));
-        let completed = completed.map_err(|error| vec![error.to_string()])?;
+        let for_pod = request.for_pod(pod);
+        let unheeded = completion::unheeded(pod, &for_pod);
+        let completed = complete(pod, &for_pod).map_err(|error| vec![error.to_string()])?;
         *pod = completed.pod;
-        return Ok([vec![completed.summary], completed.warnings].concat());
+        return Ok([vec![completed.summary], unheeded, completed.warnings].concat());
     }
     let mut for_pod = request.for_pod(pod);
-    if is_mpi {
-        for_pod = for_pod.or(&mpi::defaults());
+    if rules.is_mpi {
+        for_pod = for_pod.or(&mpi::defaults(pod));
     }
-    let injected = inject(pod, &for_pod.check()?);
-    let injected = injected.map_err(|error| vec![error.to_string()])?;
+    let spec = for_pod.check()?;
+    let injected = inject(pod, &spec).map_err(|error| vec![error.to_string()])?;
     *pod = injected.pod;
     let mut messages = [vec![injected.summary], injected.warnings].concat();
-    messages.extend(mpi::warning(&for_pod));
+    if mpi::has_default(&for_pod) {
+        messages.push(mpi::WARNING.to_owned());
+    } else if rules.is_mpi {
+        messages.extend(mpi::without_default(pod, &for_pod));
+    }
+    let stop = messages::stop(&spec);
+    if rules.needs_stop && spec.mode == Mode::Classic && !messages.contains(&stop) {
+        messages.push(stop);
+    }
+    let notes = rules.notes.into_iter().filter(|(when, _)| match when {
+        When::Always => true,
+        When::Native => spec.mode == Mode::Native,
+        When::Classic => spec.mode == Mode::Classic,
+        When::Oidc => matches!(spec.identity, Identity::Oidc { .. }),
+    });
+    messages.extend(notes.map(|(_, text)| text));
     for field in [Field::Role, Field::Identity, Field::OidcProviderArn] {
         if let (Some(overridden), Some(used)) = (request.get(field), for_pod.get(field))
             && overridden.text != used.text
@@ -118,11 +184,13 @@ fn inject_one(
     Ok(messages)
 }
 
-/// Finds pod templates at any depth, with their paths.
-fn templates<'a>(value: &'a mut Value, path: &str, found: &mut Vec<(String, &'a mut Value)>) {
+/// Finds pod templates at any depth; returns the path of each, and its JSON pointer.
+fn templates(value: &Value, path: &str, pointer: &str, found: &mut Vec<(String, String)>) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
+                let escaped = name.replace('~', "~0").replace('/', "~1");
+                let pointer = format!("{pointer}/{escaped}");
                 let path = if path.is_empty() {
                     name.clone()
                 } else {
@@ -130,15 +198,16 @@ fn templates<'a>(value: &'a mut Value, path: &str, found: &mut Vec<(String, &'a 
                 };
                 let is_template = name == "template" || name.ends_with("Template");
                 if is_template && is_pod_template(value) {
-                    found.push((path, value));
+                    found.push((path, pointer));
                 } else {
-                    templates(value, &path, found);
+                    templates(value, &path, &pointer, found);
                 }
             }
         }
         Value::Array(items) => {
-            for (index, item) in items.iter_mut().enumerate() {
-                templates(item, &format!("{path}[{index}]"), found);
+            for (index, item) in items.iter().enumerate() {
+                let (path, pointer) = (format!("{path}[{index}]"), format!("{pointer}/{index}"));
+                templates(item, &path, &pointer, found);
             }
         }
         _ => {}
@@ -181,26 +250,6 @@ fn title(object: &Value) -> String {
     format!("{kind}/{name}")
 }
 
-/// Kinds whose pods are defined elsewhere, each with the remedy.
-const DEFINED_ELSEWHERE: &[(&str, &str)] = &[
-    (
-        "TrainJob",
-        "is unchanged, because its runtime defines its pods: add the sidecar to that TrainingRuntime or ClusterTrainingRuntime",
-    ),
-    ("CronWorkflow", BY_WEBHOOK),
-    ("InferenceService", BY_WEBHOOK),
-    ("LLMInferenceService", BY_WEBHOOK),
-    ("Pipeline", BY_WEBHOOK),
-    ("PipelineRun", BY_WEBHOOK),
-    ("ScheduledSparkApplication", BY_WEBHOOK),
-    ("SparkApplication", BY_WEBHOOK),
-    ("SparkConnect", BY_WEBHOOK),
-    ("TaskRun", BY_WEBHOOK),
-    ("Workflow", BY_WEBHOOK),
-    ("WorkflowTemplate", BY_WEBHOOK),
-    ("ClusterWorkflowTemplate", BY_WEBHOOK),
-];
-
 /// Fields that hold containers, or steps that run in one.
 const CONTAINER_FIELDS: &[&str] = &[
     "container",
@@ -209,5 +258,3 @@ const CONTAINER_FIELDS: &[&str] = &[
     "script",
     "steps",
 ];
-
-const BY_WEBHOOK: &str = "is unchanged, because it has no pod template: label its pods ram-sidecar/inject: \"true\", and `ram-sidecar webhook` adds the sidecar when they are created";

@@ -113,7 +113,7 @@ impl Access {
         };
         let response = next.run(request).await;
         if let Some(WrongKey(variable)) = response.extensions().get() {
-            let uid = owner().unwrap_or_default().map(|owner| owner.uid);
+            let uid = || Some(owner().unwrap_or_default()?.uid);
             self.caller_log.log_wrong_key(variable, &key, uid);
         }
         // A caller with a wrong path or key is not logged.
@@ -214,13 +214,18 @@ impl CallerLog {
     }
 
     /// Warns of a caller with a wrong key, once a minute, whoever it is.
-    fn log_wrong_key(&self, variable: &'static str, caller: &RequestKey, uid: Option<u32>) {
+    fn log_wrong_key(
+        &self,
+        variable: &'static str,
+        caller: &RequestKey,
+        uid: impl FnOnce() -> Option<u32>,
+    ) {
         if self.wrong_keys.note(&(), Instant::now(), LOG_INTERVAL) == Noted::Now {
             let user_agent = &caller.user_agent;
             warn!(
-                uid,
+                uid = uid(),
                 user_agent,
-                "A request has a wrong key in its path: let the program use {variable} as it is set for it, or change serve.key (in a pod, the annotation ram-sidecar/key)"
+                "A request has a wrong key in its path: let the program use {variable} as it is set for it, unless the pod or a script sets it itself, or change serve.key (in a pod, the annotation ram-sidecar/key)"
             );
         }
     }

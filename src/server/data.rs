@@ -161,7 +161,7 @@ async fn wrong_key(variable: &'static str) -> Response {
 
 async fn not_found() -> Response {
     respond::not_found(
-        "credentials are at /api/v1/credentials/<key>, where <key> is the value of serve.key; ALIBABA_CLOUD_CREDENTIALS_URI contains the whole address",
+        "credentials are at /api/v1/credentials/<key>, where <key> is the value of serve.key; ALIBABA_CLOUD_CREDENTIALS_URI contains the whole address, unless the job or its pod sets it itself",
     )
 }
 

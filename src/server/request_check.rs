@@ -178,7 +178,7 @@ const REMOTE: Refusal = Refusal {
 const CALLER: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     code: "CallerRefused",
-    message: "the user of this program is not in serve.allow_uids; add the uid there, or run the program as another user",
+    message: "the user of this program is not in serve.allow_uids, which under `exec --metadata` has by default the user of exec only; list there every uid that is to be served, or run the program as another user",
 };
 
 const UNKNOWN_CALLER: Refusal = Refusal {

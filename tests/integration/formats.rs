@@ -404,8 +404,10 @@ async fn boto3_lists_a_bucket_with_aws_before_and_after_a_rotation() {
         .env("HTTP_PROXY", s3.endpoint());
     let mut current = rig.settled();
     for _ in 0..2 {
-        let output = finished(&mut copy(&boto3));
-        assert_eq!(names(&output), stub_s3::OBJECTS);
+        let mut listed = names(&finished(&mut copy(&boto3)));
+        // The second run finds what the first one put.
+        listed.retain(|name| !name.starts_with("put/"));
+        assert_eq!(listed, stub_s3::OBJECTS);
         current = rig.rotated(&current);
     }
     assert_eq!(s3.rejections(), Vec::<String>::new());

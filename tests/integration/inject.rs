@@ -1,6 +1,7 @@
 //! Manifests through the real binary: its output, its messages and its errors.
 
 mod address;
+mod controllers;
 mod endpoints;
 
 use std::fs;
@@ -203,6 +204,13 @@ fn all_errors_in_flags_are_reported_before_anything_is_read() {
         twice.stderr
     );
     assert_eq!(inject(&["--rolle", "a"], "").code, Some(64));
+    let empty = inject(&["--identity", "sandbox", "--key", ""], "kind: Pod\n");
+    let expected = "--key: it is empty; give it a value, or leave the flag out";
+    assert!(
+        empty.code == Some(64) && empty.stderr.contains(expected),
+        "{}",
+        empty.stderr
+    );
 }
 
 #[test]

@@ -42,6 +42,7 @@ const RULES: &[(&[&str], &[&str])] = &[
     (
         &[
             "inject/admission",
+            "inject/controllers",
             "inject/mod",
             "inject/sidecar",
             "inject/workload",

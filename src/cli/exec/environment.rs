@@ -12,8 +12,8 @@ use crate::cli::input::variable;
 use crate::config::settings::{ECS_ROLE_NAME, SETTINGS};
 use crate::credentials::timestamp;
 use crate::daemon::Handle;
-use crate::formats::env;
 use crate::formats::format::Format;
+use crate::formats::{container, env};
 
 use super::Options;
 
@@ -65,6 +65,12 @@ pub(super) fn prepare(
 /// Whether the environment sets a proxy for HTTP.
 pub(super) fn has_http_proxy() -> bool {
     HTTP_PROXY.into_iter().any(is_set)
+}
+
+/// Returns the variables of the environment that AWS SDKs prefer to what `--container` serves.
+pub(super) fn preferred_by_aws() -> Vec<&'static str> {
+    let preferred = container::PREFERRED.into_iter();
+    preferred.filter(|name| is_set(name)).collect()
 }
 
 /// Returns the variables that configure this process and its identity, which are not the command's business.
@@ -129,10 +135,6 @@ const METADATA_DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
 
 /// Names the address of that service for clients that know another than the fixed one, such as opendal.
 const METADATA_ENDPOINT: &str = "ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT";
-
-/// The role of `--metadata`, unless one is configured. SDKs that know only the fixed address ask a node's metadata service
-/// for this name and not for the role of the node, which does not have this name: so they go on to the URI.
-pub(super) const METADATA_ROLE: &str = "ram-sidecar-exec";
 
 /// Variables that lead the SDKs' default chains to the credentials URI, which they try last.
 const CHOSEN: [(&str, &str); 3] = [

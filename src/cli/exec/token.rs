@@ -17,6 +17,8 @@ impl PlaceholderToken {
     /// Writes it below the first directory that allows it, under a name that nobody else knows. Blocks.
     pub(super) fn create(name: &str) -> io::Result<Self> {
         let directories = [std::env::temp_dir(), PathBuf::from("/dev/shm")];
+        // An empty TMPDIR would mean the working directory.
+        let directories = directories.into_iter().filter(|path| path.is_absolute());
         let mut outcome = Err(io::ErrorKind::NotFound.into());
         for directory in directories {
             outcome = write(directory.join(format!("ram-sidecar-{name}")));

@@ -36,7 +36,7 @@ fn later_containers_are_configured_like_the_others_and_nothing_else_changes() {
         assert_eq!(patched(&before, &completed.operations), completed.pod);
         assert_eq!(
             completed.summary,
-            "already has a container ram-sidecar, for the containers first, proxy too from now on"
+            "already has a container ram-sidecar, which is unchanged; the containers first, proxy get the credentials too"
         );
         let spec = &completed.pod["spec"];
         let main = &spec["containers"][0];
@@ -108,6 +108,30 @@ fn an_annotation_has_what_an_injection_decided() {
 }
 
 #[test]
+fn a_port_and_a_key_that_a_sidecar_does_not_get_any_more_are_told() {
+    let kept = |what: &str, flag: &str| {
+        format!(
+            "Pod/trainer: keeps the {what} of its sidecar, so {flag} has no effect: inject into the manifest without the sidecar to change it"
+        )
+    };
+    let others = [(Field::Key, "0"), (Field::Port, "7012")];
+    let told = |flags: &[(Field, &str)]| {
+        let mut document = extended(&rrsa());
+        document["kind"] = json!("Pod");
+        let mut report = Report::default();
+        inject_into(&mut document, &request(flags), &mut report);
+        report.messages.split_off(1)
+    };
+    let expected = [kept("port 7002", "--port"), kept("key", "--key")];
+    assert_eq!(told(&others), expected);
+    assert_eq!(told(&[]), [""; 0]);
+    assert_eq!(
+        told(&[(Field::Key, "pod-uid"), (Field::Port, "7002")]),
+        [""; 0]
+    );
+}
+
+#[test]
 fn a_container_that_ends_before_the_sidecar_starts_gets_nothing() {
     let mut before = injected(&pod(), &rrsa()).pod;
     let init = before["spec"]["initContainers"].as_array_mut().unwrap();
@@ -116,7 +140,29 @@ fn a_container_that_ends_before_the_sidecar_starts_gets_nothing() {
 
     let classic = request(&[(Field::Classic, "true")]).or(&rrsa());
     let after = complete(&extended(&classic)).unwrap();
-    assert!(after.summary.contains("for the container proxy too"));
+    assert!(
+        after
+            .summary
+            .contains("the container proxy gets the credentials too")
+    );
+}
+
+#[test]
+fn a_restart_policy_that_an_old_operator_has_dropped_is_restored() {
+    let whole = injected(&pod(), &rrsa()).pod;
+    let mut before = whole.clone();
+    let sidecar = before["spec"]["initContainers"][0].as_object_mut().unwrap();
+    sidecar.remove("restartPolicy");
+    let completed = complete(&before).unwrap();
+    assert_eq!(completed.pod, whole);
+    assert_eq!(patched(&before, &completed.operations), whole);
+    assert_eq!(completed.summary, "already has a container ram-sidecar");
+    assert_eq!(
+        completed.warnings,
+        [
+            "had lost the restartPolicy of ram-sidecar, because its operator is older than Kubernetes 1.28: restored; update the operator"
+        ]
+    );
 }
 
 #[test]

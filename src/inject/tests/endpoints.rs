@@ -1,6 +1,7 @@
 //! The key and the ports of the sidecar, and what clashes with them.
 
 use super::*;
+use crate::inject::workload::{Report, inject_into};
 
 /// Injects into a pod whose container has these fields.
 fn with(fields: &Value, flags: &[(Field, &str)]) -> Injected {
@@ -59,8 +60,8 @@ fn an_address_that_nothing_serves_is_explained_wherever_it_is_written() {
     let expected = format!(
         "container main has {PAI} in ALIBABA_CLOUD_CREDENTIALS_URI and its command, which nothing serves, because the sidecar's port is 7002 and its key is the pod's UID: use $ALIBABA_CLOUD_CREDENTIALS_URI as inject sets it, or let --key (ram-sidecar/key) and --port (ram-sidecar/port) match the address"
     );
+    assert_eq!(warnings, [expected]);
     let unchanged = "container main already sets ALIBABA_CLOUD_CREDENTIALS_URI: unchanged";
-    assert_eq!(warnings, [&expected, unchanged]);
     let by_key = with(&of_pai, &[(Field::Key, "0")]).warnings;
     assert_eq!(by_key, [unchanged]);
     let moved = [(Field::Key, "0"), (Field::Port, "7012")];
@@ -89,8 +90,51 @@ fn a_port_of_the_job_that_the_sidecar_uses_is_reported() {
     };
     assert_eq!(with(&ports, &[]).warnings, [warning(7002)]);
     let metadata = with(&ports, &[(Field::Metadata, "true")]).warnings;
-    assert_eq!(metadata, [warning(7002), warning(7004)]);
+    assert_eq!(metadata[..2], [warning(7002), warning(7004)]);
     assert_eq!(with(&ports, &[(Field::Port, "7012")]).warnings, [""; 0]);
+}
+
+#[test]
+fn metadata_on_loopback_names_the_flag_for_tools_that_do_not_find_it() {
+    let warnings = with(&json!({}), &[(Field::Metadata, "true")]).warnings;
+    let start = "serves the ECS metadata dialect at 127.0.0.1:7004 only";
+    assert!(
+        warnings[0].starts_with(start)
+            && warnings[0].contains("100.100.100.200 need --metadata-address"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn the_note_about_open_mpi_is_told_once_and_only_where_it_helps() {
+    let told = |launcher: Value| {
+        let template = json!({"template": {"spec": launcher}});
+        let mut job = json!({"kind": "MPIJob", "metadata": {"name": "pi"},
+            "spec": {"mpiReplicaSpecs": {"Launcher": template, "Worker": template}}});
+        let [first, second] = [(), ()].map(|()| {
+            let mut report = Report::default();
+            inject_into(&mut job, &rrsa(), &mut report);
+            report.messages
+        });
+        let is_note = |text: &String| text.contains("ranks");
+        assert!(!second.iter().any(is_note), "{second:?}");
+        first.into_iter().filter(is_note).collect::<Vec<String>>()
+    };
+    let key = "MPIJob/pi: has the key 0, because MPI ranks get the URI of their launcher: it can be guessed, --key (ram-sidecar/key) sets another";
+    let open = "MPIJob/pi: with Open MPI, ranks over ssh get no environment: let them read /mnt/.alibabacloud/credentials, or start them by mpirun -x ALIBABA_CLOUD_CREDENTIALS_URI";
+    let address = ", or use --metadata-address";
+    let main = json!({"name": "main"});
+    assert_eq!(
+        told(json!({"containers": [main]})),
+        [&format!("{open}{address}"), key]
+    );
+    let node = told(json!({"containers": [main], "hostNetwork": true}));
+    let own = "has the pod's UID as its key, because with hostNetwork another job on the node could answer for the key 0: MPI ranks cannot use the URI of their launcher, let them read /mnt/.alibabacloud/credentials, or set a key of this job (--key, ram-sidecar/key)";
+    let place = |role: &str| format!("MPIJob/pi: spec.mpiReplicaSpecs.{role}.template: {own}");
+    assert_eq!(node, [open.to_owned(), place("Launcher"), place("Worker")]);
+    let passed =
+        json!({"name": "main", "args": ["mpirun", "-x", "ALIBABA_CLOUD_CREDENTIALS_URI", "./pi"]});
+    assert_eq!(told(json!({"containers": [passed]})), [key]);
 }
 
 #[test]
@@ -107,6 +151,10 @@ fn pods_of_mpi_jobs_have_one_key_unless_another_is_set() {
             sidecar["env"][0]["value"].as_str().map(str::to_owned)
         };
         assert_eq!(key(&before).as_deref(), Some("0"));
+        // Another job's sidecar on the node could answer for it.
+        before["spec"]["hostNetwork"] = json!(true);
+        assert_eq!(key(&before), None);
+        before["spec"]["hostNetwork"] = json!(false);
         before["metadata"]["annotations"] = json!({ "ram-sidecar/key": "pod-uid" });
         assert_eq!(key(&before), None);
     }

@@ -131,11 +131,73 @@ fn variables_and_proxies_that_take_precedence_are_reported() {
     assert_eq!(
         warnings,
         [
-            "container main sets http_proxy: Python's SDKs send their requests for credentials to that proxy, whatever NO_PROXY says, and it sees the credentials: remove it, HTTPS_PROXY may stay"
+            "container main sets http_proxy: clients send their requests for credentials to that proxy, Python's SDKs whatever NO_PROXY says; they fail, or the proxy sees the credentials: remove it, HTTPS_PROXY may stay"
         ]
     );
     let (_, warnings) = with(&json!({"name": "istio-proxy"}), &Value::Null);
     assert!(warnings[0].contains("excludeOutboundPorts"), "{warnings:?}");
+}
+
+#[test]
+fn a_proxy_for_everything_is_reported_unless_no_proxy_has_loopback() {
+    for (variables, is_told) in [
+        (&[("ALL_PROXY", "http://p:1")][..], true),
+        (
+            &[("all_proxy", "socks5://p:1"), ("NO_PROXY", ".local")],
+            true,
+        ),
+        (
+            &[
+                ("ALL_PROXY", "http://p:1"),
+                ("NO_PROXY", "127.0.0.1"),
+                ("no_proxy", ""),
+            ],
+            true,
+        ),
+        (
+            &[
+                ("ALL_PROXY", "http://p:1"),
+                ("no_proxy", "localhost, 127.0.0.1"),
+            ],
+            false,
+        ),
+        (
+            &[
+                ("ALL_PROXY", "http://p:1"),
+                ("NO_PROXY", "127.0.0.0/8"),
+                ("no_proxy", "*"),
+            ],
+            false,
+        ),
+        (&[("HTTPS_PROXY", "http://p:1")], false),
+    ] {
+        let env = variables.iter();
+        let env: Vec<Value> = env
+            .map(|(name, value)| json!({"name": name, "value": value}))
+            .collect();
+        let (_, warnings) = with(&json!({"env": env}), &Value::Null);
+        let name = variables[0].0;
+        let expected = format!(
+            "container main sets {name}: clients send their requests for credentials to that proxy; they fail, or the proxy sees the credentials: add 127.0.0.1,localhost to NO_PROXY and no_proxy"
+        );
+        let expected = if is_told { vec![expected] } else { Vec::new() };
+        assert_eq!(warnings, expected, "{variables:?}");
+    }
+}
+
+#[test]
+fn a_container_without_a_name_is_told_by_its_index() {
+    let mut service = pod();
+    service["spec"]["containers"] =
+        json!([{"image": "i", "env": [{"name": "HTTP_PROXY", "value": "http://p:1"}]}]);
+    let Injected {
+        summary, warnings, ..
+    } = injected(&service, &rrsa());
+    assert!(summary.ends_with(", for the container 0"), "{summary}");
+    assert!(
+        warnings[0].starts_with("container 0 sets HTTP_PROXY"),
+        "{warnings:?}"
+    );
 }
 
 #[test]
@@ -167,7 +229,7 @@ fn every_object_that_runs_containers_and_gets_nothing_is_named() {
         ),
         (json!({"kind": "Task", "spec": {"steps": [image()]}}), true),
         (
-            json!({"kind": "ScheduledSparkApplication", "spec": {"template": {"driver": {"cores": 1}}}}),
+            json!({"apiVersion": "sparkoperator.k8s.io/v1beta2", "kind": "ScheduledSparkApplication", "spec": {"template": {"driver": {"cores": 1}}}}),
             true,
         ),
         (

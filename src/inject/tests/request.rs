@@ -57,7 +57,7 @@ fn all_errors_are_reported_at_once_with_their_places() {
         (Field::Key, "a/b"),
         (Field::Port, "80"),
         (Field::CaConfigMap, "CA"),
-        (Field::LimitMemory, "64"),
+        (Field::LimitMemory, "64m"),
     ]);
     let annotations = json!({
         "ram-sidecar/classic": "maybe",
@@ -79,7 +79,7 @@ fn all_errors_are_reported_at_once_with_their_places() {
         "--port: `80` is not a port of the sidecar; choose 1024 to 65533",
         "--ca-config-map: `CA` is not a ConfigMap's name",
         "--request-cpu: `a lot` is not a quantity; write it like 50m or 64Mi, or none",
-        "--limit-memory: `64` is less than the sidecar needs, 12M; write it like 64Mi",
+        "--limit-memory: `64m` is less than the sidecar needs, 12M; m means thousandths, write 64Mi",
         "the annotation ram-sidecar/classic: `maybe` is neither true nor false",
         "the annotation pod-identity.alibabacloud.com/service-account-token-expiration: `60` is not a token lifetime",
     ] {

@@ -81,6 +81,23 @@ impl Accounts {
         if ![namespace, name].into_iter().all(is_object_name) {
             return Err(Reason::Name);
         }
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}");
+        read(&self.get(&path).await?, &self.token, namespace)
+    }
+
+    /// Returns the minor version of the API server, which every service account may read. Cancel safe.
+    pub(super) async fn minor_version(&self) -> Result<u32, String> {
+        let answer = self.get("/version").await;
+        let answer = answer.map_err(|reason| reason.to_string())?;
+        minor_version(&answer.body).ok_or_else(|| {
+            format!(
+                "the API server responds to /version with status {}, without a version",
+                answer.status
+            )
+        })
+    }
+
+    async fn get(&self, path: &str) -> Result<Response, Reason> {
         let token = self.token()?;
         let client = Client::new(client::Options {
             // The API server is inside the cluster, proxies are outside.
@@ -91,10 +108,7 @@ impl Accounts {
             connect: TIMEOUT,
             total: TIMEOUT,
         })?;
-        let url = format!(
-            "{}/api/v1/namespaces/{namespace}/serviceaccounts/{name}",
-            self.url
-        );
+        let url = format!("{}{path}", self.url);
         let call = Call {
             method: Method::GET,
             url: &url,
@@ -102,8 +116,7 @@ impl Accounts {
             form: None,
         };
         let answer = client.call(call).await;
-        let answer = answer.map_err(|failure| Reason::Call(failure.message))?;
-        read(&answer, &self.token, namespace)
+        answer.map_err(|failure| Reason::Call(failure.message))
     }
 
     fn token(&self) -> Result<Zeroizing<String>, Reason> {
@@ -138,6 +151,20 @@ fn read(answer: &Response, token: &Path, namespace: &str) -> Result<Annotations,
         403 => Err(Reason::Forbidden(namespace.to_owned())),
         status => Err(Reason::Status(status)),
     }
+}
+
+/// Reads a version, whose minor part may have a suffix such as `28+`.
+fn minor_version(body: &[u8]) -> Option<u32> {
+    let version: Version = serde_json::from_slice(body).ok()?;
+    let digits = version.minor.find(|c: char| !c.is_ascii_digit());
+    let minor = version.minor.get(..digits.unwrap_or(version.minor.len()))?;
+    (version.major == "1").then(|| minor.parse().ok())?
+}
+
+#[derive(Deserialize)]
+struct Version {
+    major: String,
+    minor: String,
 }
 
 #[derive(Deserialize)]
@@ -206,6 +233,23 @@ mod tests {
         ] {
             let error = read_response(status, body).unwrap_err();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn minor_versions_are_read_whatever_a_provider_appends() {
+        for (body, expected) in [
+            (
+                r#"{"major":"1","minor":"28","gitVersion":"v1.28.9"}"#,
+                Some(28),
+            ),
+            (r#"{"major":"1","minor":"29+"}"#, Some(29)),
+            (r#"{"major":"1","minor":""}"#, None),
+            (r#"{"major":"2","minor":"1"}"#, None),
+            (r#"{"kind":"Status"}"#, None),
+            ("<html>", None),
+        ] {
+            assert_eq!(minor_version(body.as_bytes()), expected, "{body}");
         }
     }
 

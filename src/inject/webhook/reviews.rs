@@ -1,6 +1,7 @@
 //! Serves HTTP: reviews of pods, and the probes.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -13,7 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::failure::redact;
-use crate::inject::admission::{CalledFor, Decision, Malformed, Outcome, Policy, Review};
+use crate::inject::admission::{self, CalledFor, Decision, Malformed, Outcome, Policy, Review};
 use crate::inject::{self, Annotations};
 use crate::server::respond::{self, method_not_allowed};
 
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     pub(super) defaults: inject::Request,
     pub(super) policy: Policy,
     pub(super) accounts: Option<Accounts>,
+    /// Whether the cluster has no native sidecars.
+    pub(super) is_old: AtomicBool,
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) slots: Arc<Slots>,
     /// The memory for bodies.
@@ -98,7 +101,12 @@ impl Shared {
             account = annotations.map_err(|error| error.to_string());
         }
         let review = Review::read(text)?.called_for(called_for);
-        let decision = review.decide(&self.defaults, &account, self.policy);
+        let defaults = if self.is_old.load(Ordering::Relaxed) {
+            &self.defaults.clone().or(&admission::of_old_cluster())
+        } else {
+            &self.defaults
+        };
+        let decision = review.decide(defaults, &account, self.policy);
         log(&review, &decision);
         let body = decision.review().to_string();
         Ok(respond::json(StatusCode::OK, Bytes::from(body)))

@@ -1,12 +1,10 @@
-// Runs a client of clients.toml: its setup once, and its request, an expression, once for each line on standard input.
+// Runs the class Job, a program of clients.toml: its method main once for each line on standard input.
 //
-// Usage: java Run PACKAGE. Prints the version of the client, and then each outcome, as JSON.
-IMPORTS
+// Usage: java Run PACKAGE. Prints the version of the client, and then what each call printed, as JSON.
 import com.google.gson.Gson;
 import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
 import java.io.File;
-import java.io.FileDescriptor;
-import java.io.FileOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -14,22 +12,20 @@ import java.util.Map;
 
 public final class Run {
     public static void main(String[] arguments) throws Exception {
-        // Some clients print to standard output, which is for the answers.
-        PrintStream out =
-            new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
-        System.setOut(System.err);
-        SETUP
-        out.println(new Gson().toJson(Map.of("version", version(arguments[0]))));
+        PrintStream answers = System.out;
+        answers.println(new Gson().toJson(Map.of("version", version(arguments[0]))));
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in));
         while (lines.readLine() != null) {
-            Map<String, Object> outcome;
+            ByteArrayOutputStream printed = new ByteArrayOutputStream();
+            System.setOut(new PrintStream(printed, true, StandardCharsets.UTF_8));
+            Map<String, String> outcome;
             try {
-                Object value = REQUEST;
-                outcome = Map.of("value", value);
-            } catch (Exception error) {
+                Job.main(new String[0]);
+                outcome = Map.of("printed", printed.toString(StandardCharsets.UTF_8));
+            } catch (Throwable error) {
                 outcome = Map.of("error", error.toString());
             }
-            out.println(new Gson().toJson(outcome));
+            answers.println(new Gson().toJson(outcome));
         }
         System.exit(0);
     }

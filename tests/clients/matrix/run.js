@@ -1,22 +1,32 @@
-// Runs a client of clients.toml: its setup once, and its request, an expression, once for each line on standard input.
+// Runs a program of clients.toml: its setup once, and its request once for each line on standard input.
 //
-// Usage: run.js PACKAGE SETUP REQUEST. Prints the version of the client, and then each outcome, as JSON.
+// Usage: run.js PACKAGE REQUEST SETUP. Prints the version of the client, and then what each request printed, as JSON.
 'use strict';
 
+const fs = require('node:fs');
+const path = require('node:path');
 const readline = require('node:readline');
+const util = require('node:util');
 
-const AsyncFunction = (async () => {}).constructor;
-
-async function main(packageName, setup, request) {
-  const client = await new AsyncFunction('require', `${setup}\nreturn async () => (${request});`)(require);
+async function main(packageName, request, setup) {
+  // A module finds packages beside itself only.
+  fs.symlinkSync(process.env.NODE_PATH, 'node_modules');
+  fs.writeFileSync('job.mjs', `${setup}\nexport async function look() {\n${request}\n}\n`);
+  const { look } = await import(path.resolve('job.mjs'));
   const version = packageName === 'node' ? process.versions.node : require(`${packageName}/package.json`).version;
-  const print = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
-  print({ version });
+  const answer = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+  answer({ version });
+  let printed;
+  console.log = (...values) => {
+    printed += `${util.format(...values)}\n`;
+  };
   for await (const _ of readline.createInterface({ input: process.stdin })) {
+    printed = '';
     try {
-      print({ value: await client() });
+      await look();
+      answer({ printed });
     } catch (error) {
-      print({ error: String(error) });
+      answer({ error: String(error) });
     }
   }
 }

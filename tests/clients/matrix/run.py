@@ -1,25 +1,35 @@
-"""Runs a client of clients.toml: its setup once, and its request once for each line on standard input.
+"""Runs a program of clients.toml: its setup once, and its request once for each line on standard input.
 
-Usage: run.py python PACKAGE SETUP REQUEST, where REQUEST is an expression, or
-       run.py shell VERSION SETUP REQUEST, where all are scripts, and REQUEST prints names, a line each.
+Usage: run.py python PACKAGE REQUEST SETUP..., or
+       run.py shell VERSION REQUEST, where VERSION prints the version.
 
-Prints the version of the client, and then each outcome, as JSON.
+Prints the version of the client, and then what each request printed, as JSON.
 """
 
+import contextlib
 import importlib.metadata
+import io
 import json
 import os
 import subprocess
 import sys
 
 
-def python(package, setup, request):
+def python(package, request, *setup):
     variables = {}
-    exec(setup, variables)
-    return importlib.metadata.version(package), lambda: eval(request, variables)
+    for part in setup:
+        exec(part, variables)
+
+    def printed():
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            exec(request, variables)
+        return output.getvalue()
+
+    return importlib.metadata.version(package), printed
 
 
-def shell(version, setup, request):
+def shell(version, request):
     def run(script):
         command = ["bash", "-euo", "pipefail", "-c", script]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -27,12 +37,7 @@ def shell(version, setup, request):
             raise RuntimeError(done.stderr + done.stdout)
         return done.stdout
 
-    def requested():
-        output = run(request)
-        return json.loads(output) if output.startswith("{") else output.splitlines()
-
-    run(setup)
-    return run(version).strip(), requested
+    return run(version).strip(), lambda: run(request)
 
 
 def main(language, *arguments):
@@ -44,7 +49,7 @@ def main(language, *arguments):
     print(json.dumps({"version": version}), file=answers, flush=True)
     for _ in sys.stdin:
         try:
-            outcome = {"value": request()}
+            outcome = {"printed": request()}
         # A panic of Rust is not an Exception.
         except BaseException as error:
             outcome = {"error": f"{type(error).__name__}: {error}"}

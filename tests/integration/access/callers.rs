@@ -148,6 +148,7 @@ fn requests_with_a_wrong_key_log_one_warning_that_names_the_right_variable() {
     let warning = &warnings[0];
     assert!(
         warning.contains("let the program use ALIBABA_CLOUD_CREDENTIALS_URI")
+            && warning.contains("unless the pod or a script sets it itself")
             && warning.contains("ram-sidecar/key")
             && !warning.contains("3f1c8a9be07d4265"),
         "{warning}"

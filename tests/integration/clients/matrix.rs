@@ -62,7 +62,7 @@ fn at_least_twenty_of_twenty_five_clients_have_run_as_they_are_pinned() {
     for row in run {
         let version = runs.get(&row.name).and_then(|run| run["version"].as_str());
         let version = version.unwrap_or_else(|| panic!("{} has not been run", row.name));
-        if let Some(pinned) = row.pinned() {
+        if let Some(pinned) = row.pinned(&row.package) {
             assert_eq!(
                 version, pinned,
                 "{} has been run at another version",

@@ -8,6 +8,7 @@ use std::path::Path;
 use ram_sidecar::cli;
 use ram_sidecar::config::settings::SETTINGS;
 use ram_sidecar::failure;
+use ram_sidecar::inject::controllers::{CONTROLLERS, Classic, Injection};
 use ram_sidecar::sandbox::FAULTS;
 use ram_sidecar::server::codes::REFUSAL_CODES;
 use ram_sidecar::server::data::{CONTAINER_PREFIX, PREFIX};
@@ -26,6 +27,7 @@ fn reference_is_what_the_program_generates() {
         ("faults", faults()),
         ("http", http()),
         ("clients", matrix::page()),
+        ("controllers", controllers()),
     ] {
         let name = format!("docs/src/reference/{name}.md");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
@@ -153,6 +155,50 @@ fn faults() -> String {
     page.push_str("\n| fault | what happens |\n| --- | --- |\n");
     for (usage, meaning) in FAULTS {
         let _ = writeln!(page, "| `{usage}` | {} |", cell(meaning));
+    }
+    page
+}
+
+fn controllers() -> String {
+    let mut page = page(
+        "Controllers",
+        "Controllers have rules of their own about pods. `inject` and the webhook know these; any other kind gets the sidecar in each\n\
+         template with `spec.containers`. The label is `ram-sidecar/inject: \"true\"`, and [the webhook](../guides/webhook.md) obeys it as pods are\n\
+         created. Where restarts count, one of the sidecar is one of the job: `inject` warns with the number. A controller that drops\n\
+         `restartPolicy` of init containers creates no pod, because the API server refuses the sidecar's probes without it: the webhook\n\
+         restores it in pods that it sees. The last column says what a [classic](../guides/kubernetes.md#before-kubernetes-129) sidecar does\n\
+         at the end of a job.",
+    );
+    page.push_str("\n| kind | pod templates | refuses or drops | counts as a restart | finished | injection | classic |\n| --- | --- | --- | --- | --- | --- | --- |\n");
+    for row in CONTROLLERS {
+        let injection = match row.injection {
+            Injection::Templates => "each template".to_owned(),
+            Injection::Except { why, label, .. } => {
+                format!("each template; none if {why}: the label in {label}")
+            }
+            Injection::Layers {
+                by_name: (map, setting),
+                ..
+            } => format!("the only template; each of several only with `{setting}` in `{map}`"),
+            Injection::Label { why, label } => format!("none, because {why}: the label in {label}"),
+            Injection::Elsewhere(why) => format!("none, because {why}"),
+        };
+        let classic = match row.classic {
+            Classic::Harmless => "ends with the pod",
+            Classic::Stop => "must be stopped",
+            Classic::Never(why) => why,
+        };
+        let _ = writeln!(
+            page,
+            "| {} (`{}`) | {} | {} | {} | {} | {} | {classic} |",
+            row.kinds.join(", "),
+            row.api,
+            row.templates,
+            row.refuses,
+            row.restart,
+            row.finished,
+            cell(&injection)
+        );
     }
     page
 }

@@ -8,7 +8,7 @@ use ram_sidecar::sandbox::{Options, Sandbox};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 
-use super::EXECUTABLE;
+use super::{EXECUTABLE, ended, exec};
 use crate::clients::{finished, issued_by};
 use crate::metadata::attach;
 use crate::namespace::{METADATA, in_own_network};
@@ -159,6 +159,24 @@ async fn obstore_finds_the_token_file_of_exec_and_obeys_no_proxy() {
     let names: Vec<String> = names.iter().map(|name| decoded(name)).collect();
     assert_eq!(names, stub_s3::OBJECTS);
     assert_eq!(s3.rejections(), Vec::<String>::new());
+}
+
+#[test]
+fn variables_that_aws_clients_prefer_are_told_where_they_are_served() {
+    for (flags, is_told) in [
+        (&["--sandbox", "--container"][..], true),
+        (&["--sandbox"], false),
+    ] {
+        let mut command = exec(flags, &["true"]);
+        command
+            .env("AWS_ACCESS_KEY_ID", "key")
+            .env("AWS_PROFILE", "oss");
+        let (code, _, complaint) = ended(command);
+        assert_eq!(code, Some(0), "{complaint}");
+        let expected =
+            "AWS clients prefer AWS_ACCESS_KEY_ID, AWS_PROFILE, which the environment sets";
+        assert_eq!(complaint.contains(expected), is_told, "{complaint}");
+    }
 }
 
 #[tokio::test]

@@ -180,6 +180,22 @@ fn the_metadata_dialect_serves_the_user_of_exec_and_nobody_else() {
 }
 
 #[test]
+fn a_ram_sidecar_below_exec_metadata_has_its_own_identity() {
+    let key = [
+        "env",
+        "ALIBABA_CLOUD_ACCESS_KEY_ID=LTAI",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET=planted",
+    ];
+    let check = [EXECUTABLE, "check", "--sts-endpoint", "http://127.0.0.1:1"];
+    let (_, report, complaint) = ended(exec(
+        &["--sandbox", "--metadata"],
+        &[&key[..], &check].concat(),
+    ));
+    assert!(report.contains("access_key"), "{report}{complaint}");
+    assert!(!report.contains("ecs_ram_role"), "{report}");
+}
+
+#[test]
 fn the_metadata_dialect_is_refused_where_nobody_knows_the_users() {
     let mut command = plain(&["unshare", "--user", EXECUTABLE, "exec"]);
     command.args(["--sandbox", "--metadata", "--", "echo", "started"]);

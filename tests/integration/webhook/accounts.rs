@@ -16,7 +16,9 @@ use super::*;
 struct Cluster {
     front: Front,
     answer: Arc<Mutex<Answer>>,
-    /// The heads of the requests that have arrived.
+    /// The minor version of the API server.
+    minor: Arc<Mutex<&'static str>>,
+    /// The heads of the requests for accounts that have arrived.
     requests: Arc<Mutex<Vec<String>>>,
     scratch: Scratch,
 }
@@ -33,17 +35,26 @@ impl Cluster {
         let behind = listener.local_addr().unwrap().to_string();
         let answer = Arc::new(Mutex::new(Answer::Status(404, "{}".to_owned())));
         let requests = Arc::<Mutex<Vec<String>>>::default();
+        let minor = Arc::new(Mutex::new("34"));
         let (answers, heads) = (Arc::clone(&answer), Arc::clone(&requests));
+        let minors = Arc::clone(&minor);
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let (answers, heads) = (Arc::clone(&answers), Arc::clone(&heads));
+                let minors = Arc::clone(&minors);
                 tokio::spawn(async move {
                     let mut head = Vec::new();
                     while !head.ends_with(b"\r\n\r\n") {
                         head.push(stream.read_u8().await.unwrap());
                     }
-                    heads.lock().unwrap().push(String::from_utf8(head).unwrap());
-                    let answer = answers.lock().unwrap().clone();
+                    let mut answer = answers.lock().unwrap().clone();
+                    if head.starts_with(b"GET /version ") {
+                        let minor = *minors.lock().unwrap();
+                        let body = json!({ "major": "1", "minor": minor });
+                        answer = Answer::Status(200, body.to_string());
+                    } else {
+                        heads.lock().unwrap().push(String::from_utf8(head).unwrap());
+                    }
                     match answer {
                         Answer::Silence => std::future::pending().await,
                         Answer::Status(status, body) => {
@@ -63,6 +74,7 @@ impl Cluster {
         let cluster = Self {
             front,
             answer,
+            minor,
             requests,
             scratch,
         };
@@ -177,6 +189,59 @@ async fn annotations_of_the_account_are_used_and_the_token_is_reread() {
     client.review(&pod).await;
     assert_eq!(cluster.requests.lock().unwrap().len(), before);
     assert!(!webhook.process.stderr().contains("planted-token"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_clusters_get_classic_sidecars_except_where_nothing_could_stop_one() {
+    let cluster = Cluster::start().await;
+    let mut job = pod();
+    job["spec"]["restartPolicy"] = "Never".into();
+    let owned = |api: &str, kind: &str| {
+        let mut pod = job.clone();
+        let owner =
+            json!({ "apiVersion": api, "kind": kind, "name": "a", "uid": "u", "controller": true });
+        pod["metadata"]["ownerReferences"] = json!([owner]);
+        pod
+    };
+    for (minor, is_classic) in [
+        ("28", true),
+        ("28+", true),
+        ("29", false),
+        ("unknown", false),
+    ] {
+        *cluster.minor.lock().unwrap() = minor;
+        let webhook = cluster.webhook(&[]);
+        let pod = owned("batch/v1", "Job");
+        let response = webhook.client().review(&pod).await;
+        let containers = patched(&pod, &response)["spec"]["containers"].clone();
+        let has_classic = containers.to_string().contains("\"ram-sidecar\"");
+        assert_eq!(has_classic, is_classic, "{minor}");
+        let warnings = response["warnings"].to_string();
+        for needle in [
+            "the cluster is older than Kubernetes 1.29",
+            "/stop` at the end",
+        ] {
+            assert_eq!(warnings.contains(needle), is_classic, "{minor}: {warnings}");
+        }
+        let workflow = owned("argoproj.io/v1alpha1", "Workflow");
+        let response = webhook.client().review(&workflow).await;
+        assert_eq!(response["allowed"], !is_classic, "{minor}");
+        if is_classic {
+            let message = response["status"]["message"].as_str().unwrap();
+            assert!(
+                message.contains("Argo waits for a classic sidecar"),
+                "{message}"
+            );
+            // What somebody asks for is done.
+            let mut asked = pod.clone();
+            asked["metadata"]["annotations"] = json!({ "ram-sidecar/classic": "false" });
+            let response = webhook.client().review(&asked).await;
+            let init = patched(&asked, &response)["spec"]["initContainers"].clone();
+            assert_eq!(init[0]["restartPolicy"], "Always");
+        }
+        let is_unknown = webhook.process.stderr().contains("version is unknown");
+        assert_eq!(is_unknown, minor == "unknown");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

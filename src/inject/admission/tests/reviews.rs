@@ -1,5 +1,7 @@
 //! Parses reviews, and leaves some pods alone.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::inject::admission::review::MAX_VALUES;
 
@@ -277,4 +279,49 @@ fn later_containers_are_skipped_by_the_flags_and_by_the_service_account_of_today
     assert_eq!(review.service_account(), None);
     let decision = review.decide(&defaults, &unknown(), Policy::Fail);
     assert_eq!(decision.outcome, Outcome::LeftAlone);
+}
+
+#[test]
+fn pods_that_share_the_ports_of_a_node_get_ports_of_their_own() {
+    let mut pod = pod();
+    pod["spec"]["hostNetwork"] = true.into();
+    let port = |pod: &Value, defaults: &Request, uid: &str| {
+        let mut request = request(pod);
+        request["uid"] = uid.into();
+        let review = read(&request);
+        let answer = review.decide(defaults, &Ok(Annotations::new()), Policy::Fail);
+        let injected = patched(pod, &answer.review()).to_string();
+        let port = injected.split("http://127.0.0.1:").nth(1).unwrap();
+        port.split('/').next().unwrap().parse::<u16>().unwrap()
+    };
+    let of_reviews = (0..20).map(|uid| port(&pod, &defaults(), &format!("u-{uid}")));
+    let ports: BTreeSet<u16> = of_reviews.collect();
+    assert!(ports.len() > 15, "{ports:?}");
+    let all: Vec<u16> = ports.into_iter().collect();
+    assert!(all.iter().all(|port| PORTS.contains(port)), "{all:?}");
+    // None is the second or the third port of another.
+    assert!(
+        all.windows(2)
+            .all(|pair| pair[1] - pair[0] >= PORTS_OF_A_POD)
+    );
+    let mut moved = defaults();
+    moved.set(Field::Port, "7012", "--port");
+    assert_eq!(port(&pod, &moved, "u"), 7012);
+    pod["spec"]["hostNetwork"] = false.into();
+    assert_eq!(port(&pod, &defaults(), "u"), 7002);
+}
+
+#[test]
+fn a_pod_whose_restart_policy_an_operator_has_dropped_is_mended_and_its_owner_warned() {
+    let whole = patched(&pod(), &decide(&pod()).review());
+    let mut dropped = whole.clone();
+    let sidecar = dropped["spec"]["initContainers"][0].as_object_mut();
+    sidecar.unwrap().remove("restartPolicy");
+    let answer = decide(&dropped).review();
+    assert_eq!(patched(&dropped, &answer), whole);
+    let warnings = answer["response"]["warnings"].to_string();
+    assert!(
+        warnings.contains("had lost the restartPolicy"),
+        "{warnings}"
+    );
 }

@@ -1,11 +1,13 @@
 //! The page of the book, from the rows and from the runs.
 
 use std::fmt::Write as _;
+use std::{fs, iter};
 
 use serde_json::Value;
 
 use super::row::{Program, Row, rows};
 use super::runs;
+use crate::toolchains::matrix;
 
 /// Renders the page.
 pub(crate) fn page() -> String {
@@ -36,55 +38,80 @@ pub(crate) fn page() -> String {
     for row in &rows {
         let _ = write!(page, "\n## {}\n\n{}", row.name, configuration(row));
     }
+    let libraries = fs::read_to_string(matrix().join("pom.xml")).expect("the libraries of Java");
+    let _ = write!(
+        page,
+        "\n## pom.xml\n\nThe libraries of the programs in Java:\n\n<!-- checked: {TEST} -->\n```xml\n{libraries}```\n"
+    );
     page
 }
 
-/// Returns the blocks of code to paste.
+/// Returns the file to save, and the commands that install what it needs and run it.
 fn configuration(row: &Row) -> String {
+    let comment = match row.program {
+        Some(_) => format!("checked: {TEST}"),
+        None => "not run: the client is not run here".to_owned(),
+    };
+    let block = |language: &str, content: &str| {
+        format!(
+            "<!-- {comment} -->\n```{language}\n{}\n```\n",
+            content.trim_end()
+        )
+    };
+    let (file, command) = match row.program {
+        Some(program) => (program.file(), commands(row, program)),
+        None => (row.file.as_str(), row.command.clone()),
+    };
     let mut text = String::new();
-    let mut block = |language: &str, content: &str| {
-        let comment = match row.program {
-            Some(_) => {
-                "checked: tests/integration/clients/matrix.rs::every_client_follows_two_rotations"
-            }
-            None => "not run: the client is not run here",
+    if !file.is_empty() {
+        let reads = match row.reads.as_str() {
+            "" => String::new(),
+            reads => format!(" reads {reads}, which must be there"),
         };
+        let code = format!("{}\n\n{}", row.setup.trim_end(), row.request.trim());
+        let (_, language) = file.rsplit_once('.').unwrap_or_default();
         let _ = write!(
             text,
-            "<!-- {comment} -->\n```{language}\n{}\n```\n\n",
-            content.trim_end()
+            "`{file}`{reads}:\n\n{}\n",
+            block(language, code.trim())
         );
+    }
+    text + &block("sh", &command)
+}
+
+/// Returns the commands that install what a program needs, and run it.
+fn commands(row: &Row, program: Program) -> String {
+    let packages = iter::once(&row.package).chain(&row.beside);
+    let pinned = |separator: &str| {
+        let pinned =
+            |package: &String| Some(format!("{package}{separator}{}", row.pinned(package)?));
+        packages.filter_map(pinned).collect::<Vec<_>>().join(" ")
     };
-    let mut shell = String::new();
+    let (install, command) = match program {
+        Program::Python | Program::PythonMatrix => {
+            (format!("pip install {}\n", pinned("==")), "python job.py")
+        }
+        Program::Node => match pinned("@") {
+            none if none.is_empty() => (none, "node job.mjs"),
+            packages => (format!("npm install {packages}\n"), "node job.mjs"),
+        },
+        Program::Java => (
+            "mvn dependency:copy-dependencies\njavac -classpath 'libraries/*' Job.java\n"
+                .to_owned(),
+            "java -classpath 'libraries/*:.' Job",
+        ),
+        Program::Shell => (String::new(), "bash job.sh"),
+    };
+    let mut text = install;
     for (name, value) in &row.environment {
-        let _ = writeln!(shell, "export {name}={value}");
+        let _ = writeln!(text, "export {name}={value}");
     }
-    let is_shell = row.program.is_none_or(|program| program == Program::Shell);
-    let flags: Vec<String> = row.exec.iter().map(|flag| quoted(flag)).collect();
-    let flags = flags.join(" ");
-    let command = match row.program {
-        None => None,
-        Some(Program::Python | Program::PythonMatrix) => Some("python job.py"),
-        Some(Program::Node) => Some("node job.js"),
-        Some(Program::Java) => Some("java Job.java"),
-        Some(Program::Shell) => Some("bash job.sh"),
-    };
-    if let Some(command) = command {
-        let _ = writeln!(
-            shell,
-            "ram-sidecar exec{}{flags} -- {command}",
-            if flags.is_empty() { "" } else { " " }
-        );
-        block("sh", &shell);
+    text.push_str("ram-sidecar exec");
+    for flag in &row.exec {
+        let _ = write!(text, " {}", quoted(flag));
     }
-    let code = format!("{}\n\n{}", row.setup.trim_end(), row.request.trim());
-    let language = if is_shell {
-        "sh"
-    } else {
-        row.program.map_or("text", Program::fence)
-    };
-    block(language, code.trim());
-    text.trim_end().to_owned() + "\n"
+    let _ = writeln!(text, " -- {command}");
+    text
 }
 
 fn quoted(flag: &str) -> String {
@@ -95,11 +122,16 @@ fn quoted(flag: &str) -> String {
     }
 }
 
+const TEST: &str = "tests/integration/clients/matrix.rs::every_client_follows_two_rotations";
+
 const INTRODUCTION: &str = "\
-{run} of {all} clients were run with the configuration that stands here, each below `ram-sidecar exec`, against services that\n\
-recompute every signature, through two renewals of credentials that live for a minute or less. `OSS_ENDPOINT`, `OSS_BUCKET`,\n\
-`ODPS_ENDPOINT` and `ODPS_PROJECT` are set as in [Start](../start.md), `AWS_ENDPOINT_URL_S3` as in [AWS clients](../guides/aws-clients.md).\n\
-Beside a daemon, the variables that `exec` sets are set by hand: see the same pages.\n\
+{run} of {all} clients were run with the program that stands here, each below `ram-sidecar exec`, against services that\n\
+recompute every signature, through two renewals of credentials that live for a minute or less. The others say \"not run here\".\n\
+\n\
+Save each program under the name above it, and run the commands below it. Programs in Java need [pom.xml](#pomxml) beside them.\n\
+Those that read an object or a table say which: put it there before. None writes into your bucket.\n\
+`OSS_ENDPOINT`, `OSS_BUCKET`, `ODPS_ENDPOINT`, `ODPS_PROJECT` and `AWS_ENDPOINT_URL_S3` are set as in [Start](../start.md#your-script).\n\
+Beside a daemon, the variables that `exec` sets are set by hand: see there, and [AWS clients](../guides/aws-clients.md).\n\
 \n\
 The ways: URI is `ALIBABA_CLOUD_CREDENTIALS_URI`; container are the container credentials of AWS SDKs; metadata is the ECS\n\
 metadata dialect; file is a [file](../concepts/files.md); process is a [program that is run](../guides/external-processes.md).";

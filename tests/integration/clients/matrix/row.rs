@@ -29,6 +29,9 @@ pub(super) struct Row {
     /// The name of the package, whose version a file of the language pins.
     #[serde(default)]
     pub(super) package: String,
+    /// Other packages that the program needs.
+    #[serde(default)]
+    pub(super) beside: Vec<String>,
     /// Prints the version of a program that no such file pins.
     #[serde(default)]
     pub(super) print_version: String,
@@ -41,14 +44,25 @@ pub(super) struct Row {
     pub(super) setup: String,
     #[serde(default)]
     pub(super) request: String,
+    /// What must be there before.
+    #[serde(default)]
+    pub(super) reads: String,
+    /// Puts it there, with the variables of the setup.
+    #[serde(default)]
+    data: String,
+    /// The name of the file with the setup, and the commands, where none is run.
+    #[serde(default)]
+    pub(super) file: String,
+    #[serde(default)]
+    pub(super) command: String,
     /// The codes by which a service may refuse it, because it asks for new credentials only then.
     #[serde(default)]
     pub(super) refusals: Vec<String>,
     /// How long credentials live in the test, in seconds; by default as briefly as most clients bear.
     pub(super) lifetime: Option<u32>,
-    /// What the test replaces, so that it need not wait.
+    /// What the test replaces, so that it need not wait, or comes to its stub.
     #[serde(default)]
-    pub(super) faster: BTreeMap<String, String>,
+    replaced: BTreeMap<String, String>,
 }
 
 /// What runs a row.
@@ -80,17 +94,14 @@ impl Row {
             .is_some_and(|program| program.language().is_installed())
     }
 
-    /// Returns the command that runs the client in a home, which is its working directory.
-    pub(super) fn command(&self, home: &Path) -> Option<Command> {
+    /// Returns the command that runs the program in a home, which is its working directory.
+    pub(super) fn runner(&self, home: &Path) -> Option<Command> {
         let program = self.program?;
         let replaced = |text: &str| {
             let replace = |text: String, (from, to): (&String, &String)| text.replace(from, to);
-            self.faster.iter().fold(text.to_owned(), replace)
+            self.replaced.iter().fold(text.to_owned(), replace)
         };
         let (setup, request) = (replaced(&self.setup), replaced(&self.request));
-        if program == Program::Java {
-            write_java(home, &setup, &request);
-        }
         let path = match program {
             Program::Python => "../matrix/run",
             _ => "run",
@@ -98,19 +109,22 @@ impl Row {
         let mut command = program.language().program(path, home)?;
         match program {
             Program::Python | Program::PythonMatrix => {
-                command.args(["python", &self.package, &setup, &request])
+                command.args(["python", &self.package, &request, &setup, &self.data])
             }
-            Program::Shell => command.args(["shell", &self.print_version, &setup, &request]),
-            Program::Node => command.args([&self.package, &setup, &request]),
-            Program::Java => command.arg(&self.package),
+            Program::Shell => command.args(["shell", &self.print_version, &request]),
+            Program::Node => command.args([&self.package, &request, &setup]),
+            Program::Java => {
+                fs::copy(matrix().join("Run.java"), home.join("Run.java")).expect("a home");
+                fs::write(home.join("Job.java"), setup).expect("a writable home");
+                command.arg(&self.package)
+            }
         };
         command.envs(&self.environment);
         Some(command)
     }
 
     /// Returns the version that a file of the language pins.
-    pub(super) fn pinned(&self) -> Option<String> {
-        let package = &self.package;
+    pub(super) fn pinned(&self, package: &str) -> Option<String> {
         let (file, before, after) = match self.program? {
             // They come with the system.
             Program::Shell => return None,
@@ -142,35 +156,13 @@ impl Program {
         }
     }
 
-    /// Returns the name of its language in a block of code.
-    pub(super) fn fence(self) -> &'static str {
+    /// Returns the name under which a reader saves it.
+    pub(super) fn file(self) -> &'static str {
         match self {
-            Self::Python | Self::PythonMatrix => "python",
-            Self::Node => "js",
-            Self::Java => "java",
-            Self::Shell => "sh",
+            Self::Python | Self::PythonMatrix => "job.py",
+            Self::Node => "job.mjs",
+            Self::Java => "Job.java",
+            Self::Shell => "job.sh",
         }
     }
-}
-
-/// Writes the program, and beside it the class of a setup, which ends with the first brace at the start of a line.
-fn write_java(home: &Path, setup: &str, request: &str) {
-    let write = |name: &str, text: &str| {
-        let file = home.join(name).with_extension("java");
-        fs::write(file, text).expect("a writable home");
-    };
-    let (imports, rest): (Vec<&str>, Vec<&str>) =
-        setup.lines().partition(|line| line.starts_with("import "));
-    let (imports, rest) = (imports.join("\n"), rest.join("\n"));
-    let (class, statements) = rest.split_once("\n}\n").unwrap_or(("", &rest));
-    if let Some((_, after)) = class.split_once("public class ") {
-        let name = after.split(' ').next().unwrap_or_default();
-        write(name, &format!("{imports}\n{class}\n}}\n"));
-    }
-    let template = fs::read_to_string(matrix().join("Run.java")).expect("the program");
-    let text = template
-        .replace("IMPORTS", &imports)
-        .replace("SETUP", statements)
-        .replace("REQUEST", request);
-    write("Run", &text);
 }

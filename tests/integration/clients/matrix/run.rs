@@ -91,11 +91,11 @@ async fn run(row: &Row) -> Result<String, String> {
                 used.len()
             )
         };
-        let value = outcome.and_then(|outcome| match &outcome["error"] {
+        let printed = outcome.and_then(|outcome| match &outcome["error"] {
             Value::String(error) => Err(error.clone()),
-            _ => Ok(outcome["value"].clone()),
+            _ => Ok(outcome["printed"].as_str().unwrap_or_default().to_owned()),
         });
-        let id = value.and_then(|value| judged(&value, &sts, &latest));
+        let id = printed.and_then(|printed| judged(printed.trim(), &sts, &latest));
         used.insert(id.map_err(explained)?);
         sleep(PAUSE).await;
     }
@@ -110,7 +110,7 @@ async fn run(row: &Row) -> Result<String, String> {
 }
 
 fn start(row: &Row, home: &Scratch, sts: &Sandbox, [oss, odps, s3]: [&Stub; 3]) -> Process {
-    let mut client = row.command(home.path()).expect("it is installed");
+    let mut client = row.runner(home.path()).expect("it is installed");
     let port = |stub: &Stub| stub.endpoint().rsplit(':').next().unwrap().to_owned();
     client
         .env(
@@ -150,21 +150,15 @@ fn answered(client: &mut Process, question: Option<&str>) -> Result<Value, Strin
     serde_json::from_str(&line).map_err(|error| format!("{error}: {line}"))
 }
 
-/// Judges what a client got, and returns the `AccessKeyId` with which it got that.
-fn judged(value: &Value, sts: &Sandbox, latest: &Mutex<String>) -> Result<String, String> {
-    let signed = || Ok(latest.lock().unwrap().clone());
-    if let Value::Array(names) = value {
-        let mut names: Vec<&str> = names.iter().filter_map(Value::as_str).collect();
-        names.sort_unstable();
-        if names == stub_oss::OBJECTS || names == stub_odps::TABLES {
-            return signed();
-        }
+/// Judges what a program printed, and returns the `AccessKeyId` with which it got that.
+fn judged(printed: &str, sts: &Sandbox, latest: &Mutex<String>) -> Result<String, String> {
+    let mut names: Vec<&str> = printed.lines().collect();
+    names.sort_unstable();
+    let text = stub_oss::text(stub_oss::BUCKET, stub_oss::OBJECTS[1]);
+    if names == stub_oss::OBJECTS || names == stub_odps::TABLES || printed.contains(&text) {
+        return Ok(latest.lock().unwrap().clone());
     }
-    let object = stub_oss::OBJECTS[1];
-    if value.as_str().map(str::trim_end) == Some(&stub_oss::text(stub_oss::BUCKET, object)) {
-        return signed();
-    }
-    if value == "AssumedRoleUser" {
+    if printed == "AssumedRoleUser" {
         let calls = sts.requests();
         let mut ids = calls
             .iter()
@@ -173,14 +167,19 @@ fn judged(value: &Value, sts: &Sandbox, latest: &Mutex<String>) -> Result<String
         let call = ids.next().ok_or("STS was not called")?;
         return call.access_key_id.clone().ok_or_else(|| "no id".to_owned());
     }
-    let [id, secret, token] = FIELDS.map(|field| value[field].as_str().unwrap_or_default());
-    let issued = sts.issued(id).ok_or_else(|| format!("got {value}"))?;
-    let is_whole = issued.access_key_secret.expose_secret() == secret
-        && issued.security_token.expose_secret() == token
-        && issued.expires_at > now();
+    // The whole document, or the id in it.
+    let document: Option<Value> = serde_json::from_str(printed).ok();
+    let fields = document.map(|it| FIELDS.map(|field| it[field].as_str().unwrap_or("").to_owned()));
+    let id = fields.as_ref().map_or(printed, |[id, ..]| id);
+    let issued = sts.issued(id).filter(|issued| issued.expires_at > now());
+    let issued = issued.ok_or_else(|| format!("it printed {printed}"))?;
+    let is_whole = fields.as_ref().is_none_or(|[_, secret, token]| {
+        issued.access_key_secret.expose_secret() == secret
+            && issued.security_token.expose_secret() == token
+    });
     is_whole
         .then(|| id.to_owned())
-        .ok_or_else(|| format!("got {value}"))
+        .ok_or_else(|| format!("it printed {printed}"))
 }
 
 /// Remembers the `AccessKeyId` that was looked up last.
