@@ -13,7 +13,8 @@ use serde_json::{Map, Value, json};
 use super::annotations::INJECT_LABEL;
 use super::controllers::{self, Classic};
 use super::json::{CONTAINER_LISTS, single_line, uses_host_network};
-use super::{Annotations, Field, Injected, Request, complete, inject, is_injected, messages};
+use super::{Annotations, Field, Injected, Request};
+use super::{complete, completion, inject, is_injected, messages};
 use crate::credentials::RoleArn;
 
 pub use self::review::{CalledFor, Malformed, Review};
@@ -88,7 +89,7 @@ impl Review {
             return self.allowed(Outcome::LeftAlone);
         }
         if is_injected(pod) {
-            return self.completed(pod, policy);
+            return self.completed(pod, defaults, account, policy);
         }
         if self.called_for == CalledFor::Ack && Self::has_no_role(pod, defaults, account) {
             return self.allowed(Outcome::LeftAlone);
@@ -132,22 +133,37 @@ impl Review {
     }
 
     /// Configures the containers that other webhooks have added to a pod after the sidecar.
-    fn completed(&self, pod: &Value, policy: Policy) -> Decision {
+    fn completed(
+        &self,
+        pod: &Value,
+        defaults: &Request,
+        account: &Result<Annotations, String>,
+        policy: Policy,
+    ) -> Decision {
         if check_size(pod).is_err() {
             return self.allowed(Outcome::LeftAlone);
         }
-        match complete(pod) {
+        let request = match account {
+            Ok(account) => defaults.for_pod_and_account(pod, account),
+            Err(reason) if completion::is_due(pod) => {
+                return self.failed(std::slice::from_ref(reason), policy);
+            }
+            Err(_) => defaults.for_pod(pod),
+        };
+        match complete(pod, &request) {
             Ok(completed) if completed.operations.is_empty() => self.allowed(Outcome::LeftAlone),
             Ok(completed) => self.patched(completed, None),
             Err(error) => self.failed(&[error.to_string()], policy),
         }
     }
 
-    /// Whether nothing names a role for the pod, which ACK's own webhook then leaves alone.
+    /// Whether nothing names a role for the pod, not even by mistake: ACK's own webhook then leaves it alone.
     fn has_no_role(pod: &Value, defaults: &Request, account: &Result<Annotations, String>) -> bool {
         account.as_ref().is_ok_and(|account| {
             let request = defaults.for_pod_and_account(pod, account);
-            request.get(Field::Role).is_none() && request.requires_role()
+            request.get(Field::Role).is_none()
+                && request.requires_role()
+                && request.errors.is_empty()
         })
     }
 

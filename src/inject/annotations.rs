@@ -7,6 +7,7 @@ use super::json::{has_named, objects, text_of};
 use super::mpi;
 use super::policy::{AnnotationPolicy, Holder};
 use super::request::Request;
+use super::sidecar::MARKER;
 use super::volumes::TOKEN;
 
 /// Annotations by their names.
@@ -92,7 +93,8 @@ fn unknown(annotations: &Annotations) -> impl Iterator<Item = (&str, String)> {
     let known = || FIELDS.iter().filter_map(|names| names.annotation);
     let names = annotations.keys().map(String::as_str);
     let unknown = names.filter(move |name| {
-        name.starts_with(PREFIX) && !known().any(|annotation| annotation == *name)
+        let is_known = *name == MARKER || known().any(|annotation| annotation == *name);
+        name.starts_with(PREFIX) && !is_known
     });
     unknown.map(move |name| {
         let reason = if name == INJECT_LABEL {

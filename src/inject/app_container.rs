@@ -23,7 +23,7 @@ pub(super) fn configure(
     let mut warnings = Vec::new();
     let container = edit.at(path);
     warn_of_others(container, endpoints, &mut warnings);
-    warn_of_conflicts(container, endpoints, &mut warnings);
+    warn_of_addresses(container, endpoints, &mut warnings);
     let token = endpoints.container.then(|| {
         let volume = (CONTAINER_TOKEN, CONTAINER_TOKEN_PATH);
         mount(container, volume, "token", read_only, &mut warnings)
@@ -104,8 +104,8 @@ fn bypasses_proxies(container: &Value) -> bool {
     lists.peek().is_some() && lists.all(has_loopback)
 }
 
-/// Warns of addresses in a container's variables and command that the sidecar does not serve, and of ports that it needs.
-fn warn_of_conflicts(container: &Value, endpoints: &Endpoints, warnings: &mut Vec<String>) {
+/// Warns of addresses in a container's variables and command that the sidecar does not serve.
+fn warn_of_addresses(container: &Value, endpoints: &Endpoints, warnings: &mut Vec<String>) {
     let variables = objects(container, "env").map(|entry| {
         let name = text_of(entry, "name").to_owned();
         (name, text_of(entry, "value"))
@@ -115,12 +115,17 @@ fn warn_of_conflicts(container: &Value, endpoints: &Endpoints, warnings: &mut Ve
         words.filter_map(move |word| Some((format!("its {field}"), word.as_str()?)))
     });
     let mut found: Vec<(&str, Vec<String>)> = Vec::new();
-    for (place, text) in variables.chain(words) {
+    'search: for (place, text) in variables.chain(words) {
         for address in unserved(endpoints, text) {
             match found.iter_mut().find(|(other, _)| *other == address) {
-                Some((_, places)) if places.contains(&place) => {}
+                Some((_, places)) if places.contains(&place) || places.len() == MAX_PLACES => {}
                 Some((_, places)) => places.push(place.clone()),
-                None => found.push((address, vec![place.clone()])),
+                None => {
+                    found.push((address, vec![place.clone()]));
+                    if found.len() == MAX_ADDRESSES {
+                        break 'search;
+                    }
+                }
             }
         }
     }
@@ -133,11 +138,20 @@ fn warn_of_conflicts(container: &Value, endpoints: &Endpoints, warnings: &mut Ve
         let places = places.join(" and ");
         warnings.push(format!("has http://{address} in {places}, which nothing serves, because the sidecar's port is {port} and its key is {key}: use $ALIBABA_CLOUD_CREDENTIALS_URI as inject sets it, or let --key (ram-sidecar/key) and --port (ram-sidecar/port) match the address"));
     }
-    for port in endpoints.ports() {
-        if objects(container, "ports").any(|entry| entry["containerPort"] == port) {
-            warnings.push(format!("has the port {port}, which the sidecar uses: move the sidecar by --port (ram-sidecar/port)"));
-        }
-    }
+}
+
+/// Warns of ports of a container that the sidecar needs, whether or not the container gets credentials.
+pub(super) fn port_conflicts(
+    edit: &Edit,
+    (path, title): (&str, &str),
+    endpoints: &Endpoints,
+) -> Vec<String> {
+    let container = edit.at(path);
+    let has = |port: &u16| objects(container, "ports").any(|entry| entry["containerPort"] == *port);
+    let ports = endpoints.ports().into_iter().filter(has);
+    ports
+        .map(|port| format!("container {title} has the port {port}, which the sidecar uses: move the sidecar by --port (ram-sidecar/port)"))
+        .collect()
 }
 
 /// Returns the credentials URIs on loopback in a text, from the host on.
@@ -302,6 +316,13 @@ const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 /// The path of the credentials, without the key.
 const PATH: &str = "/api/v1/credentials/";
+
+/// How many addresses are reported of a container. It also bounds the search, because every client that can reach the webhook
+/// can send a large container.
+const MAX_ADDRESSES: usize = 10;
+
+/// How many places of an address are reported.
+const MAX_PLACES: usize = 10;
 
 /// Kinds of volumes that are always mounted read-only.
 const READ_ONLY_KINDS: &[&str] = &["configMap", "downwardAPI", "image", "projected", "secret"];

@@ -1,27 +1,38 @@
 //! Configures containers that were added to a pod after the sidecar, by a webhook that was called later.
 //!
-//! Everything is read from the pod: how the sidecar is reached, and which containers its annotations select.
+//! How the sidecar is reached is read from the pod, and what the injection decided from an annotation, without which nothing
+//! is changed.
 
-use serde_json::Value;
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::config::parse;
 
 use super::check::PORT;
 use super::edit::Edit;
-use super::field::{FIELDS, Field, FieldNames};
+use super::field::Field;
 use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS};
 use super::json::{has_named, objects, text_of, title_of};
-use super::request::Request;
-use super::sidecar::{ADDRESS, METADATA_ADDRESS, NAME};
+use super::sidecar::{ADDRESS, MARKER, METADATA_ADDRESS, NAME};
 use super::spec::{Endpoints, Key, Metadata, Selection};
+use super::values::port;
 use super::volumes::{CONTAINER_TOKEN, CREDENTIALS};
-use super::{Error, app_container, messages, mpi, values};
+use super::{Error, Request, app_container, messages, mpi, values};
 
-/// Configures the containers that lack the sidecar's variables; returns the summary and the warnings.
-pub(super) fn run(edit: &mut Edit) -> Result<(String, Vec<String>), Error> {
-    let found = sidecar(&edit.pod)
-        .and_then(|(list, index, sidecar)| Some((list, index, endpoints(&edit.pod, sidecar)?)));
-    let (Some((place, index, endpoints)), Some(selection)) = (found, selection(&edit.pod)) else {
+/// Configures the later containers that are selected today and were by the injection; returns the summary and the warnings.
+///
+/// `today` is the selection of a request, `None` if it is malformed.
+pub(super) fn run(
+    edit: &mut Edit,
+    today: Option<&Selection>,
+) -> Result<(String, Vec<String>), Error> {
+    // Also annotations that the request does not accept.
+    let annotated = selection(&Request::default().for_pod(&edit.pod));
+    let (Some((place, index, endpoints, decided)), Some(today), Some(annotated)) =
+        (found(&edit.pod), today, annotated)
+    else {
         return Ok((messages::already_injected(), Vec::new()));
     };
     let read_only = app_container::read_only(&edit.pod);
@@ -32,24 +43,16 @@ pub(super) fn run(edit: &mut Edit) -> Result<(String, Vec<String>), Error> {
         warnings.push(messages::restored());
     }
     let mut configured = Vec::new();
-    for list in CONTAINER_LISTS {
-        let containers = edit.at(&format!("/spec/{list}")).as_array();
-        let names = containers.into_iter().flatten().map(|container| {
-            let is_new = !has_named(container, "env", app_container::URI);
-            is_new.then(|| text_of(container, "name").to_owned())
-        });
-        let names: Vec<Option<String>> = names.collect();
-        for (at, name) in names.iter().enumerate() {
-            let Some(name) = name else { continue };
-            // Init containers before the sidecar end before it starts.
-            let is_too_early = list == INIT_CONTAINERS && (place == CONTAINERS || at < index);
-            if is_too_early || [NAME, ADDRESS].contains(&name.as_str()) || !selection.selects(name)
-            {
-                continue;
-            }
-            let path = format!("/spec/{list}/{at}");
-            let title = title_of(name, at);
-            let place = (path.as_str(), title.as_str());
+    let later = later(&edit.pod, (place, index), &decided.containers);
+    let injected = Selection {
+        skip: decided.skip,
+        only: decided.only,
+    };
+    let selections = [&injected, &annotated, today];
+    for (path, name, title) in later {
+        let place = (path.as_str(), title.as_str());
+        warnings.extend(app_container::port_conflicts(edit, place, &endpoints));
+        if selections.iter().all(|selection| selection.selects(&name)) {
             warnings.extend(app_container::configure(
                 edit, place, &endpoints, &read_only,
             )?);
@@ -62,6 +65,45 @@ pub(super) fn run(edit: &mut Edit) -> Result<(String, Vec<String>), Error> {
         messages::completed(&configured)
     };
     Ok((summary, warnings))
+}
+
+/// Whether a pod has containers to configure, unless a selection excludes them.
+pub(super) fn is_due(pod: &Value) -> bool {
+    found(pod).is_some_and(|(place, index, _, decided)| {
+        !later(pod, (place, index), &decided.containers).is_empty()
+    })
+}
+
+/// Returns the place of a sidecar that this program added, how it is reached, and what the injection decided.
+fn found(pod: &Value) -> Option<(&'static str, usize, Endpoints, Decided)> {
+    let decided = decided(pod)?;
+    let (list, index, sidecar) = sidecar(pod)?;
+    Some((list, index, endpoints(pod, sidecar)?, decided))
+}
+
+/// Returns the paths, the names and the titles of the containers that can reach the sidecar, lack its variables, and are not `known`.
+fn later(
+    pod: &Value,
+    (place, index): (&str, usize),
+    known: &BTreeSet<String>,
+) -> Vec<(String, String, String)> {
+    let mut later = Vec::new();
+    for list in CONTAINER_LISTS {
+        let containers = pod["spec"][list].as_array().into_iter().flatten();
+        for (at, container) in containers.enumerate() {
+            let name = text_of(container, "name");
+            // Init containers before the sidecar end before it starts.
+            let is_too_early = list == INIT_CONTAINERS && (place == CONTAINERS || at < index);
+            let is_known = [NAME, ADDRESS].contains(&name)
+                || known.contains(name)
+                || has_named(container, "env", app_container::URI);
+            if !is_too_early && !is_known {
+                let path = format!("/spec/{list}/{at}");
+                later.push((path, name.to_owned(), title_of(name, at)));
+            }
+        }
+    }
+    later
 }
 
 /// Returns what a request asks of the sidecar of a pod, which does not change any more.
@@ -92,7 +134,7 @@ fn sidecar(pod: &Value) -> Option<(&'static str, usize, &Value)> {
     })
 }
 
-/// Returns how the sidecar is reached; `None` if this program did not add it.
+/// Returns how the sidecar is reached; `None` if it is not as this program writes it.
 fn endpoints(pod: &Value, sidecar: &Value) -> Option<Endpoints> {
     let variable =
         |name: &str| objects(sidecar, "env").find(|entry| text_of(entry, "name") == name);
@@ -105,10 +147,10 @@ fn endpoints(pod: &Value, sidecar: &Value) -> Option<Endpoints> {
     ) {
         ("", path) if path == "metadata.uid" => Key::PodUid,
         ("", _) => return None,
-        (text, _) => Key::Text(text.to_owned()),
+        (text, _) => Key::Text(parse::key(text).ok()?),
     };
     let port = match value("RAM_SIDECAR_LISTEN") {
-        Some(address) => address.strip_prefix("127.0.0.1:")?.parse().ok()?,
+        Some(address) => port(address.strip_prefix("127.0.0.1:")?).ok()?,
         None => PORT,
     };
     has_volume(CREDENTIALS).then(|| Endpoints {
@@ -122,54 +164,49 @@ fn endpoints(pod: &Value, sidecar: &Value) -> Option<Endpoints> {
     })
 }
 
-/// Returns the containers that the pod's annotations select; `None` if they are malformed.
-fn selection(pod: &Value) -> Option<Selection> {
-    let annotations = &pod["metadata"]["annotations"];
+/// What an injection decided about the containers of a pod.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Decided {
+    /// The containers that the pod had.
+    containers: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    skip: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    only: Option<Vec<String>>,
+}
+
+/// Returns what the injection decided; `None` if this program did not add the sidecar.
+fn decided(pod: &Value) -> Option<Decided> {
+    serde_json::from_str(pod["metadata"]["annotations"][MARKER].as_str()?).ok()
+}
+
+/// Writes the decisions of an injection into the annotations of the pod, where later ones find them.
+pub(super) fn mark(edit: &mut Edit, selection: &Selection) -> Result<(), Error> {
+    let annotations = edit.at("/metadata/annotations");
     if !annotations.is_object() && !annotations.is_null() {
-        return None;
+        return Ok(());
     }
-    let list = |field: Field| {
-        let names = names_of(field)
-            .into_iter()
-            .flat_map(FieldNames::annotations);
-        let mut texts = names.map(|name| text_of(annotations, name));
-        match texts.find(|text| !text.is_empty()) {
-            Some(text) => parse::list(text).map(Some).ok(),
-            None => Some(None),
-        }
+    let lists = CONTAINER_LISTS.iter();
+    let names = lists.flat_map(|list| objects(&edit.pod["spec"], list));
+    let names = names.map(|container| text_of(container, "name"));
+    let names = names.filter(|name| ![NAME, ADDRESS].contains(name));
+    let decided = Decided {
+        containers: names.map(str::to_owned).collect(),
+        skip: selection.skip.clone(),
+        only: selection.only.clone(),
+    };
+    edit.annotate(MARKER, &json!(decided).to_string())
+}
+
+/// Returns the containers that a request selects; `None` if it is malformed.
+pub(super) fn selection(request: &Request) -> Option<Selection> {
+    let list = |field: Field| match request.get(field) {
+        Some(given) => parse::list(&given.text).map(Some).ok(),
+        None => Some(None),
     };
     Some(Selection {
         skip: list(Field::SkipContainers)?.unwrap_or_default(),
         only: list(Field::OnlyContainers)?,
     })
-}
-
-/// Writes a selection that does not come from the pod's annotations into them, where later reviews find it.
-pub(super) fn remember(edit: &mut Edit, selection: &Selection) -> Result<(), Error> {
-    let fields = [
-        (Field::SkipContainers, Some(&selection.skip)),
-        (Field::OnlyContainers, selection.only.as_ref()),
-    ];
-    for (field, containers) in fields {
-        let annotations = edit.at("/metadata/annotations");
-        let is_map = annotations.is_object() || annotations.is_null();
-        let (Some(containers), Some(names), true) = (containers, names_of(field), is_map) else {
-            continue;
-        };
-        let is_set = names
-            .annotations()
-            .any(|name| !text_of(annotations, name).is_empty());
-        // An empty annotation counts as unset, and stays as it is.
-        let mut free = names
-            .annotations()
-            .filter(|name| annotations.get(name).is_none());
-        if let (false, false, Some(name)) = (containers.is_empty(), is_set, free.next()) {
-            edit.annotate(name, &containers.join(","))?;
-        }
-    }
-    Ok(())
-}
-
-fn names_of(field: Field) -> Option<&'static FieldNames> {
-    FIELDS.iter().find(|names| names.field == field)
 }

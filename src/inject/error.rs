@@ -1,6 +1,6 @@
 //! Why a pod cannot have the sidecar.
 
-use super::sidecar::ADDRESS;
+use super::sidecar::{ADDRESS, MARKER};
 
 /// Why a pod cannot have the sidecar, and what to change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,4 +28,6 @@ pub enum Error {
     NodeLoopback,
     #[error("it has a container {ADDRESS} but no sidecar; remove that container, or rename it")]
     AddressContainer,
+    #[error("it has the annotation {MARKER} but no sidecar; remove the annotation")]
+    Marker,
 }

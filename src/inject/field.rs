@@ -83,13 +83,6 @@ pub struct FieldNames {
     pub help: &'static str,
 }
 
-impl FieldNames {
-    /// Returns its annotations, in order of precedence.
-    pub(super) fn annotations(&self) -> impl Iterator<Item = &'static str> + use<> {
-        [self.annotation, self.ack_annotation].into_iter().flatten()
-    }
-}
-
 /// Every field, in the order of the help.
 #[rustfmt::skip]
 pub const FIELDS: &[FieldNames] = &[

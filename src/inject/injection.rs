@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::edit::Edit;
 use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS};
 use super::json::{has_container, has_named, objects, text_of, title_of, uses_host_network};
-use super::sidecar::ADDRESS;
+use super::sidecar::{ADDRESS, MARKER};
 use super::{Error, Metadata, Mode, Spec};
 use super::{app_container, completion, messages, resources, sidecar, volumes};
 
@@ -20,7 +20,7 @@ pub(super) fn run(edit: &mut Edit, spec: &Spec) -> Result<(String, Vec<String>),
     let summary = injection.configure_containers()?;
     injection.add_volumes()?;
     injection.add_containers()?;
-    completion::remember(injection.edit, &spec.selection)?;
+    completion::mark(injection.edit, &spec.selection)?;
     if spec.endpoints.metadata == Some(Metadata::Address) {
         injection.allow_port_80()?;
     }
@@ -51,20 +51,25 @@ impl Injection<'_> {
                 .map(|container| text_of(container, "name").to_owned())
                 .collect();
             for (index, name) in names.iter().enumerate() {
-                if is_too_early || !self.spec.selection.selects(name) {
+                if is_too_early {
                     continue;
                 }
                 let path = format!("/spec/{list}/{index}");
-                let name = title_of(name, index);
+                let title = title_of(name, index);
+                let place = (path.as_str(), title.as_str());
                 let endpoints = &self.spec.endpoints;
-                let warnings =
-                    app_container::configure(self.edit, (&path, &name), endpoints, &read_only);
+                let conflicts = app_container::port_conflicts(self.edit, place, endpoints);
+                self.warnings.extend(conflicts);
+                if !self.spec.selection.selects(name) {
+                    continue;
+                }
+                let warnings = app_container::configure(self.edit, place, endpoints, &read_only);
                 self.warnings
                     .extend(warnings.map_err(|error| Error::Container {
-                        name: name.clone(),
+                        name: title.clone(),
                         error: Box::new(error),
                     })?);
-                configured.push(name);
+                configured.push(title);
             }
             all.extend(names);
         }
@@ -170,6 +175,9 @@ fn check(pod: &Value, spec: &Spec) -> Result<(), Error> {
     }
     if objects(pod_spec, CONTAINERS).next().is_none() {
         return Err(Error::NoContainer);
+    }
+    if pod["metadata"]["annotations"].get(MARKER).is_some() {
+        return Err(Error::Marker);
     }
     if spec.endpoints.metadata == Some(Metadata::Address) && has_container(pod, ADDRESS) {
         return Err(Error::AddressContainer);

@@ -59,17 +59,17 @@ pub struct Injected {
 pub fn inject(pod: &Value, spec: &Spec) -> Result<Injected, Error> {
     let mut edit = Edit::new(pod.clone());
     let messages = if is_injected(pod) {
-        completion::run(&mut edit)
+        completion::run(&mut edit, Some(&spec.selection))
     } else {
         injection::run(&mut edit, spec)
     };
     messages.map(|messages| Injected::new(edit, messages))
 }
 
-/// Configures the containers that were added to a pod after the sidecar.
-pub fn complete(pod: &Value) -> Result<Injected, Error> {
+/// Configures the containers that were added to a pod after the sidecar, and that a request for the pod selects.
+pub fn complete(pod: &Value, request: &Request) -> Result<Injected, Error> {
     let mut edit = Edit::new(pod.clone());
-    let messages = completion::run(&mut edit)?;
+    let messages = completion::run(&mut edit, completion::selection(request).as_ref())?;
     Ok(Injected::new(edit, messages))
 }
 

@@ -225,6 +225,9 @@ pub(super) const METADATA_ADDRESS: &str = "100.100.100.200:80";
 /// The name of the sidecar.
 pub(super) const NAME: &str = "ram-sidecar";
 
+/// The annotation of pods that have it, with what the injection decided.
+pub(super) const MARKER: &str = "ram-sidecar/injected";
+
 /// The name of the init container that gives the pod the address of the ECS metadata service.
 pub(super) const ADDRESS: &str = "ram-sidecar-address";
 

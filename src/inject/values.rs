@@ -1,5 +1,6 @@
 //! Parses the values of a request; each error says how to write the value.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::config::parse::{self, accept};
@@ -116,15 +117,21 @@ pub(super) fn quantity(text: &str) -> Option<f64> {
     let (number, unit) = text.split_at(end.unwrap_or(text.len()));
     let starts_with_digit = number.starts_with(|c: char| c.is_ascii_digit());
     let number: f64 = number.parse().ok().filter(|_| starts_with_digit)?;
-    let factor = match unit.strip_prefix(['e', 'E']) {
-        Some(exponent) if !exponent.is_empty() => {
-            let exponent: i32 = exponent.parse().ok()?;
-            10_f64.powi(exponent)
-        }
-        _ => UNITS.iter().find(|(name, _)| *name == unit)?.1,
+    let factor = if let Some((_, factor)) = UNITS.iter().find(|(name, _)| *name == unit) {
+        *factor
+    } else {
+        let exponent = unit.strip_prefix(['e', 'E'])?.parse().ok();
+        10_f64.powi(exponent.filter(|exponent| EXPONENTS.contains(exponent))?)
     };
-    Some(number * factor)
+    let value = number * factor;
+    (value <= MAX_QUANTITY).then_some(value)
 }
+
+/// Powers of ten from nano to exa, beyond which Kubernetes rounds.
+const EXPONENTS: RangeInclusive<i32> = -9..=18;
+
+/// 2^63, beyond which Kubernetes rounds too.
+const MAX_QUANTITY: f64 = 9_223_372_036_854_775_808.0;
 
 const UNITS: [(&str, f64); 14] = [
     ("", 1.0),

@@ -133,15 +133,17 @@ fn inject_one(
         .get("metadata")
         .and_then(|metadata| metadata.get("labels"));
     if opt_in(labels) == OptIn::No {
-        let message = invalid_label(labels).map(messages::invalid_label);
-        return Ok(vec![message.unwrap_or_else(|| {
-            "opts out by a label and is unchanged".to_owned()
-        })]);
+        return Ok(vec![match invalid_label(labels) {
+            Some(_) if is_injected(pod) => messages::already_injected(),
+            Some(value) => messages::invalid_label(value),
+            None => "opts out by a label and is unchanged".to_owned(),
+        }]);
     }
     // Even if the request is incomplete: such a pod needs no role.
     if is_injected(pod) {
-        let unheeded = completion::unheeded(pod, &request.for_pod(pod));
-        let completed = complete(pod).map_err(|error| vec![error.to_string()])?;
+        let for_pod = request.for_pod(pod);
+        let unheeded = completion::unheeded(pod, &for_pod);
+        let completed = complete(pod, &for_pod).map_err(|error| vec![error.to_string()])?;
         *pod = completed.pod;
         return Ok([vec![completed.summary], unheeded, completed.warnings].concat());
     }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::inject::annotations::invalid_label;
 use crate::inject::json::text_of;
-use crate::inject::{OptIn, is_injected, opt_in};
+use crate::inject::{OptIn, completion, is_injected, opt_in};
 
 use super::VERSION;
 
@@ -122,9 +122,10 @@ impl Review {
         self
     }
 
-    /// Returns the name of the pod's service account if the pod is to have the sidecar.
+    /// Returns the name of the pod's service account if it has a say: about a sidecar, or about later containers.
     pub fn service_account(&self) -> Option<&str> {
-        let pod = self.pod_to_inject().filter(|pod| !is_injected(pod))?;
+        let has_a_say = |pod: &&Value| !is_injected(pod) || completion::is_due(pod);
+        let pod = self.pod_to_inject().filter(has_a_say)?;
         let spec = pod.get("spec")?;
         let names = ["serviceAccountName", "serviceAccount"].map(|name| text_of(spec, name));
         let name = names.into_iter().find(|name| !name.is_empty());
@@ -136,17 +137,21 @@ impl Review {
     /// The selectors of the webhook's configuration have selected the pod, but its own label may opt out. A mirror pod
     /// stays unchanged, because the kubelet ignores changes to it.
     pub(super) fn pod_to_inject(&self) -> Option<&Value> {
-        let pod = self.pod.as_ref()?;
-        let metadata = &pod["metadata"];
-        let is_mirror = metadata["annotations"].get(MIRROR_ANNOTATION).is_some();
-        let opts_out = opt_in(metadata.get("labels")) == OptIn::No;
-        (!opts_out && !is_mirror).then_some(pod)
+        let pod = self.pod.as_ref().filter(|pod| !is_mirror(pod))?;
+        (opt_in(pod["metadata"].get("labels")) != OptIn::No).then_some(pod)
     }
 
-    /// Returns the value of the label `ram-sidecar/inject` if it is neither true nor false.
+    /// Returns the value of the label `ram-sidecar/inject` if it is neither true nor false, and prevents an injection.
     pub(super) fn invalid_label(&self) -> Option<&str> {
-        invalid_label(self.pod.as_ref()?["metadata"].get("labels"))
+        let pod = self.pod.as_ref();
+        let pod = pod.filter(|pod| !is_mirror(pod) && !is_injected(pod))?;
+        invalid_label(pod["metadata"].get("labels"))
     }
+}
+
+fn is_mirror(pod: &Value) -> bool {
+    let annotations = &pod["metadata"]["annotations"];
+    annotations.get(MIRROR_ANNOTATION).is_some()
 }
 
 /// The annotation of mirror pods, which represent the static pods of a kubelet in the API.

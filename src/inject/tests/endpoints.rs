@@ -207,3 +207,24 @@ fn the_certificates_of_a_config_map_are_mounted_and_trusted() {
         json!({ "name": "ram-sidecar-ca", "mountPath": "/etc/ram-sidecar/ca", "readOnly": true });
     assert!(mounts.contains(&expected), "{mounts:?}");
 }
+
+#[test]
+fn few_of_many_addresses_and_places_are_searched_and_reported() {
+    let addresses = (0..40_000).map(|key| format!("http://[::1]/api/v1/credentials/{key:x} "));
+    let many = json!({ "args": [addresses.collect::<String>()] });
+    assert_eq!(with(&many, &[]).warnings.len(), 10);
+
+    let variable = |index: usize| json!({ "name": format!("URI_{index}"), "value": "http://localhost/api/v1/credentials/0" });
+    let many = json!({ "env": (0..16_000).map(variable).collect::<Vec<Value>>() });
+    let warnings = with(&many, &[]).warnings;
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0].matches("URI_").count(), 10, "{warnings:?}");
+}
+
+#[test]
+fn a_port_of_a_container_without_credentials_clashes_too() {
+    let ports = json!({ "ports": [{ "containerPort": 7003 }] });
+    let skipped = with(&ports, &[(Field::SkipContainers, "main")]).warnings;
+    let expected = "container main has the port 7003, which the sidecar uses: move the sidecar by --port (ram-sidecar/port)";
+    assert_eq!(skipped, [expected]);
+}

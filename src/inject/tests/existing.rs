@@ -87,6 +87,7 @@ fn a_guaranteed_pod_keeps_its_qos_class() {
     // If the whole pod has resources, the sidecar needs none, and there is no warning.
     let mut by_pod = pod.clone();
     by_pod["spec"]["initContainers"] = Value::Null;
+    by_pod["metadata"]["annotations"] = Value::Null;
     by_pod["spec"]["resources"] = json!({"limits": whole});
     let Injected { pod, warnings, .. } = injected(&by_pod, &rrsa());
     assert!(pod["spec"]["initContainers"][0]["resources"].is_null());
@@ -281,4 +282,15 @@ fn pods_are_found_in_named_templates_and_in_lists_of_items_without_kind() {
     let mut document = json!({"kind": "X", "spec": {"urlTemplate": {"spec": {"containers": 3}}}});
     inject_into(&mut document, &Request::default(), &mut report);
     assert_eq!(report, Report::default());
+}
+
+#[test]
+fn the_label_of_a_pod_that_has_the_sidecar_does_not_say_that_it_gets_none() {
+    let mut document = injected(&pod(), &rrsa()).pod;
+    document["kind"] = "Pod".into();
+    document["metadata"]["labels"] = json!({"ram-sidecar/inject": "yes"});
+    let mut report = Report::default();
+    inject_into(&mut document, &rrsa(), &mut report);
+    let expected = "Pod/trainer: already has a container ram-sidecar and is unchanged";
+    assert_eq!(report.messages, [expected]);
 }

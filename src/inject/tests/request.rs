@@ -225,3 +225,24 @@ fn settings_of_the_sidecar_must_be_known_and_not_secret() {
     );
     assert!(super::variable(sidecar, "RAM_SIDECAR_FILE").ends_with("mode=0600"));
 }
+
+#[test]
+fn a_quantity_that_kubernetes_cannot_hold_is_an_error() {
+    let nines = "9".repeat(400);
+    for (quantity, is_valid) in [
+        ("1e3", true),
+        ("1E-3", true),
+        ("8Ei", true),
+        ("1e400", false),
+        ("1e-400", false),
+        ("1e2147483647", false),
+        ("1e-2147483648", false),
+        (nines.as_str(), false),
+    ] {
+        let request = request(&[
+            (Field::RequestMemory, quantity),
+            (Field::LimitMemory, "none"),
+        ]);
+        assert_eq!(request.errors().is_empty(), is_valid, "{quantity}");
+    }
+}

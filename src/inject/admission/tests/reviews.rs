@@ -102,10 +102,9 @@ fn containers_that_a_later_webhook_adds_are_configured_when_it_is_called_again()
     let containers = injected["spec"]["containers"].as_array_mut().unwrap();
     containers.push(json!({ "name": "proxy", "image": "proxy" }));
     let review = read(&request(&injected));
-    assert_eq!(review.service_account(), None);
-    // No role is needed, and no service account.
-    let unused = Err("not called".to_owned());
-    let decision = review.decide(&Request::default(), &unused, Policy::Fail);
+    // No role is needed.
+    let account = Ok(Annotations::new());
+    let decision = review.decide(&Request::default(), &account, Policy::Fail);
     assert_eq!(decision.outcome, Outcome::Injected);
     let after = patched(&injected, &decision.review());
     let containers = &after["spec"]["containers"];
@@ -211,6 +210,75 @@ fn the_service_account_is_the_one_that_the_pod_names() {
     ] {
         assert_eq!(account(spec).as_deref(), Some(name));
     }
+}
+
+#[test]
+fn a_pod_with_the_label_of_ack_whose_request_has_errors_is_denied() {
+    let mut defaults = Request::default();
+    defaults.set(Field::OidcProviderArn, "acs:ram::1:oidc-provider/p", "--p");
+    let mut refusing = defaults.clone();
+    refusing.annotations.pod.clear();
+    for (defaults, name, reason) in [
+        (&defaults, "ram-sidecar/rol", "there is no such annotation"),
+        (&refusing, "ram-sidecar/role", "--pod-annotations"),
+    ] {
+        let mut pod = pod();
+        pod["metadata"]["annotations"] = json!({ name: "job" });
+        let review = read(&request(&pod)).called_for(CalledFor::Ack);
+        let denied = review.decide(defaults, &Ok(Annotations::new()), Policy::Fail);
+        assert_eq!(denied.outcome, Outcome::Denied, "{name}");
+        assert!(denied.errors[0].contains(reason), "{:?}", denied.errors);
+    }
+}
+
+#[test]
+fn the_label_of_a_pod_that_gets_or_has_the_sidecar_anyway_is_not_judged() {
+    let mut mirror = pod();
+    mirror["metadata"]["annotations"] = json!({ "kubernetes.io/config.mirror": "d" });
+    let injected = patched(&pod(), &decide(&pod()).review());
+    for mut pod in [mirror, injected] {
+        pod["metadata"]["labels"] = json!({ "ram-sidecar/inject": "yes" });
+        for called_for in [CalledFor::OwnLabel, CalledFor::Label] {
+            let review = read(&request(&pod)).called_for(called_for);
+            let decision = review.decide(&defaults(), &Ok(Annotations::new()), Policy::Fail);
+            assert_eq!(decision.outcome, Outcome::LeftAlone);
+            let response = json!({ "uid": "u-1", "allowed": true });
+            assert_eq!(decision.review()["response"], response);
+        }
+    }
+}
+
+#[test]
+fn later_containers_are_skipped_by_the_flags_and_by_the_service_account_of_today() {
+    let mut injected = patched(&pod(), &decide(&pod()).review());
+    let containers = injected["spec"]["containers"].as_array_mut().unwrap();
+    containers.push(json!({ "name": "istio-proxy" }));
+    let review = read(&request(&injected));
+    assert_eq!(review.service_account(), Some("default"));
+    let skip = annotations(&[("ram-sidecar/skip-containers", "istio-proxy")]);
+    let mut skipping = Request::default();
+    skipping.set(Field::SkipContainers, "istio-proxy", "--skip-containers");
+    let outcome = |defaults: &Request, account: Result<Annotations, String>| {
+        review.decide(defaults, &account, Policy::Fail).outcome
+    };
+    let defaults = Request::default();
+    assert_eq!(
+        outcome(&defaults, Ok(Annotations::new())),
+        Outcome::Injected
+    );
+    assert_eq!(
+        outcome(&skipping, Ok(Annotations::new())),
+        Outcome::LeftAlone
+    );
+    assert_eq!(outcome(&defaults, Ok(skip)), Outcome::LeftAlone);
+    // What the account skips is unknown.
+    let unknown = || Err("no API server".to_owned());
+    assert_eq!(outcome(&defaults, unknown()), Outcome::Denied);
+    let whole = patched(&pod(), &decide(&pod()).review());
+    let review = read(&request(&whole));
+    assert_eq!(review.service_account(), None);
+    let decision = review.decide(&defaults, &unknown(), Policy::Fail);
+    assert_eq!(decision.outcome, Outcome::LeftAlone);
 }
 
 #[test]
