@@ -5,6 +5,8 @@ import com.google.gson.Gson;
 import java.io.BufferedReader;
 import java.io.ByteArrayOutputStream;
 import java.io.File;
+import java.io.FileDescriptor;
+import java.io.FileOutputStream;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
@@ -12,7 +14,8 @@ import java.util.Map;
 
 public final class Run {
     public static void main(String[] arguments) throws Exception {
-        PrintStream answers = System.out;
+        PrintStream answers =
+            new PrintStream(new FileOutputStream(FileDescriptor.out), true, StandardCharsets.UTF_8);
         answers.println(new Gson().toJson(Map.of("version", version(arguments[0]))));
         BufferedReader lines = new BufferedReader(new InputStreamReader(System.in));
         while (lines.readLine() != null) {
