@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use ram_sidecar::sandbox::{Options, Plan, Sandbox};
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
@@ -16,7 +17,7 @@ use super::row::Row;
 use super::{report, selected};
 use crate::clients::{FIELDS, issued_by};
 use crate::exec::clients::below;
-use crate::stubs::{Lookup, Stub, now};
+use crate::stubs::{Issued, Lookup, Stub, now};
 use crate::support::{Process, Scratch};
 use crate::toolchains::matrix;
 use crate::{stub_odps, stub_oss, stub_s3};
@@ -171,7 +172,9 @@ fn judged(printed: &str, sts: &Sandbox, latest: &Mutex<String>) -> Result<String
     let document: Option<Value> = serde_json::from_str(printed).ok();
     let fields = document.map(|it| FIELDS.map(|field| it[field].as_str().unwrap_or("").to_owned()));
     let id = fields.as_ref().map_or(printed, |[id, ..]| id);
-    let issued = sts.issued(id).filter(|issued| issued.expires_at > now());
+    let issued = sts
+        .issued(id)
+        .filter(|issued| issued.expires_at + GRACE > now());
     let issued = issued.ok_or_else(|| format!("it printed {printed}"))?;
     let is_whole = fields.as_ref().is_none_or(|[_, secret, token]| {
         issued.access_key_secret.expose_secret() == secret
@@ -186,7 +189,11 @@ fn judged(printed: &str, sts: &Sandbox, latest: &Mutex<String>) -> Result<String
 fn remembering(lookup: Lookup, latest: Arc<Mutex<String>>) -> Lookup {
     Arc::new(move |id| {
         id.clone_into(&mut latest.lock().unwrap());
-        lookup(id)
+        let issued = lookup(id)?;
+        Some(Issued {
+            expires_at: issued.expires_at + GRACE,
+            ..issued
+        })
     })
 }
 
@@ -201,6 +208,10 @@ const PAUSE: Duration = Duration::from_millis(700);
 
 /// For two rotations, which a client that holds on to credentials until they expire sees after a minute.
 const DEADLINE: Duration = Duration::from_secs(180);
+
+/// Services accept credentials for so long after they have expired: some clients use them to the end, and their requests take a
+/// while.
+const GRACE: TimeDelta = TimeDelta::seconds(5);
 
 /// For an answer, on a machine where many clients start at the same time.
 const PATIENCE: Duration = Duration::from_secs(120);
