@@ -312,8 +312,16 @@ fn remedy(line: &str) -> String {
             && !value.starts_with(['"', '\'', '[', '{'])
             && quoted.parse::<Table>().is_ok()
     });
+    // Nor a key that may be part of one.
+    let is_known = |key: &str| {
+        let is = |known: &str| known == key || known.rsplit('.').next() == Some(key);
+        SETTINGS.iter().any(|setting| is(setting.key))
+    };
     match bare {
-        Some((key, _)) => format!("put the value of {} in quotes", key.trim()),
+        Some((key, _)) if is_known(key.trim()) => {
+            format!("put the value of {} in quotes", key.trim())
+        }
+        Some(_) => "put the value in quotes".to_owned(),
         None => "correct it: a key, = and a value in quotes, below a [section]".to_owned(),
     }
 }
