@@ -222,7 +222,9 @@ fn check_files(content: &[u8]) {
     let outcome = run(async { identity.resolve(&clock()).await });
     fs::remove_file(&path).expect("it was there");
     let text = std::str::from_utf8(content).unwrap_or_default().trim();
-    let is_key = content.len() <= 20_000 && is_key_text(text);
+    // In an environment file, Docker keeps quotes as part of the value.
+    let is_quoted = text.starts_with(['"', '\'']);
+    let is_key = content.len() <= 20_000 && is_key_text(text) && !is_quoted;
     match outcome {
         Ok(resolved) => {
             let keys = resolved.proof.keys().expect("it has keys");
