@@ -15,7 +15,7 @@ pub fn survive_file_size_limit() {
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
-/// Lets signals without a meaning here pass that would end the process.
+/// Lets signals pass that have no meaning here and would end the process. Errors are ignored.
 fn survive_others() {
     for signal in [
         SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGIO,
@@ -42,7 +42,7 @@ pub enum Request {
 }
 
 impl Signals {
-    /// Starts listening, and survives every other signal that can be caught. Must be called within a runtime.
+    /// Starts listening, and lets timers and user-defined signals pass. QUIT still ends the process. Must be called within a runtime.
     pub fn new() -> io::Result<Self> {
         survive_others();
         Ok(Self {
