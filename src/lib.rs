@@ -48,6 +48,7 @@ pub mod refresh;
 pub mod formats;
 
 pub mod files;
+pub mod metrics;
 pub mod server;
 
 // The embedded STS.

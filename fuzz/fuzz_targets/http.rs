@@ -196,7 +196,7 @@ impl Scene {
         let room = if self.is_slow { 7 } else { 1 << 16 };
         let (client, server) = tokio::io::duplex(room);
         let (mut from, mut to) = tokio::io::split(client);
-        let serving = server::serve_connection(server, ends, router, Arc::default(), opened);
+        let serving = server::serve_connection(server, ends, router, None, Arc::default(), opened);
         let sending = async {
             // The server may have answered and gone.
             let _ = to.write_all(request).await;

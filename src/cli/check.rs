@@ -135,7 +135,7 @@ async fn attempt(config: Config, report: &mut Report) {
     let sandbox = !matches!(config.upstream, Upstream::Cloud(_) | Upstream::NoRole);
     let asks_sts =
         !matches!(&config.upstream, Upstream::Cloud(cloud) if cloud.unused_proxy.is_some());
-    let built = source::source(config.upstream, config.session, &clock).await;
+    let built = source::source(config.upstream, config.session, &clock, None).await;
     // Dropping the embedded STS would stop it.
     let (chain, _embedded_sts) = match built {
         Ok(built) => built,

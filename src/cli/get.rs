@@ -184,7 +184,8 @@ fn of_daemon_in_words(failure: &Failure) -> String {
 async fn by_settings(config: Config) -> Result<Credentials, GetError> {
     let clock = Clock::machine();
     // Dropping the embedded STS would stop it.
-    let (chain, _embedded_sts) = source::source(config.upstream, config.session, &clock).await?;
+    let (chain, _embedded_sts) =
+        source::source(config.upstream, config.session, &clock, None).await?;
     let mut chain = chain.ok_or(GetError::NoRole)?;
     let lease = tokio::time::timeout(chain.timeout(), chain.mint()).await;
     let lease = lease.unwrap_or_else(|_| Err(Failure::timed_out(chain.timeout())));

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 use tracing::{Span, debug, info};
 
 use crate::config::{self, Serve};
+use crate::metrics::{Counters, RequestCounter};
 use crate::server;
 use crate::server::admin::{self, Admin};
 use crate::server::connections::Limit;
@@ -39,6 +41,9 @@ pub(super) struct Services {
     pub(super) metadata: Option<Metadata>,
     pub(super) metadata_uids: Option<Vec<u32>>,
     pub(super) admin: Admin,
+    pub(super) counters: Option<Counters>,
+    /// Counts the open connections.
+    pub(super) connections: Arc<AtomicUsize>,
 }
 
 impl Listeners {
@@ -89,11 +94,16 @@ impl Listeners {
         let serve = services.serve;
         // A fifth for what is reserved for each of at most four listeners, and a fifth for everything else.
         let shared = (open_files / 5 * 3).clamp(16, CONNECTIONS);
-        let limit = Limit::new(shared, shared / RESERVED_SHARE);
+        let limit = Limit::new(services.connections, shared, shared / RESERVED_SHARE);
         let mut servers = TaskSet::new(span);
-        let mut start = |name, listener, router: Router| {
+        let counters = services.counters;
+        let mut start = |name, listener, router: Router, dialect| {
+            let counter = counters
+                .as_ref()
+                .map(|counters| RequestCounter::new(counters, dialect));
             let stop = closed(closing.clone());
-            servers.spawn(name, server::run(listener, router, limit.clone(), stop));
+            let serving = server::run(listener, router, limit.clone(), counter, stop);
+            servers.spawn(name, serving);
         };
         let caller_log = Arc::clone(&services.admin.caller_log);
         for (listener, address) in self.data {
@@ -104,18 +114,19 @@ impl Listeners {
             };
             let admission = serve.admission.clone();
             let router = data::router(data, address.ip(), admission, Arc::clone(&caller_log));
-            start("the data server", listener, router);
+            start("the data server", listener, router, data::dialect);
         }
         if let (Some((listener, address)), Some(metadata)) = (self.metadata, services.metadata) {
             let role = &metadata.role;
             info!(%address, role, "The ECS metadata dialect is served");
             let uids = services.metadata_uids;
             let router = metadata::router(metadata, uids, caller_log);
-            start("the metadata server", listener, router);
+            start("the metadata server", listener, router, metadata::dialect);
         }
         if let Some((listener, address)) = self.admin {
             info!(%address, "Probes are served");
-            start("the admin server", listener, admin::router(services.admin));
+            let router = admin::router(services.admin);
+            start("the admin server", listener, router, |_| "admin");
         }
         servers
     }

@@ -10,6 +10,7 @@ mod tasks;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use crate::failure::Failure;
 use crate::files::credentials_file::CredentialsFile;
 use crate::files::writer::Writer;
 use crate::formats;
+use crate::metrics::{self, CountedSource, CountedTarget, Counters, Exposition};
 use crate::refresh::Refresher;
 use crate::refresh::schedule;
 use crate::refresh::source::Chain;
@@ -141,6 +143,8 @@ impl App {
             ..
         } = config;
         let clock = Clock::machine();
+        // What nobody can read is not counted.
+        let counters = admin.listen.map(|_| Counters::default());
         let (publisher, subscriber, health) = store::channel(formats::json::render);
         let listeners = Listeners::bind(serve.listen, metadata.as_ref(), admin.listen)?;
         let address = listeners.advertised(serve.listen);
@@ -155,10 +159,12 @@ impl App {
             .and_then(|options| options.allow_uids.clone());
         let container_uri = container.as_ref().map(|_| uri(data::CONTAINER_PREFIX));
         let uri = uri(data::PREFIX);
-        let (writers, files) = writers(&upstream, files, &subscriber, &clock).await?;
-        let saved = (state, &upstream, &session);
+        let (writers, files) =
+            writers(&upstream, files, (&subscriber, &clock), counters.as_ref()).await?;
+        let saved = (state, &upstream, &session, counters.as_ref());
         let state_writer = restore::restore(saved, &publisher, &subscriber, &clock).await?;
-        let (source, embedded_sts) = source::source(upstream, session, &clock).await?;
+        let (source, embedded_sts) =
+            source::source(upstream, session, &clock, counters.as_ref()).await?;
 
         let (refresh_requests, refresh_requested) = watch::channel(0);
         let (stop, stopping) = watch::channel(false);
@@ -172,6 +178,16 @@ impl App {
             .map(|options| metadata_endpoint(options, provider.clone(), source.as_ref()))
             .transpose()?;
         info!(%address, path = "/api/v1/credentials/<key>", "Requests for credentials are answered");
+        let connections = Arc::<AtomicUsize>::default();
+        let metrics = Exposition::of_daemon(
+            &counters.clone().unwrap_or_default(),
+            metrics::State {
+                health: health.clone(),
+                clock: clock.clone(),
+                connections: Arc::clone(&connections),
+            },
+        );
+        let source = source.map(|source| CountedSource::new(source, counters.as_ref()));
         let servers = listeners.serve(
             Services {
                 provider,
@@ -188,7 +204,10 @@ impl App {
                     caller_log: Arc::default(),
                     stop_callers: admin.stop_callers,
                     hosts: admin.hosts,
+                    metrics: Arc::new(metrics),
                 },
+                counters,
+                connections,
             },
             open_files,
             &closing,
@@ -231,7 +250,7 @@ impl App {
 /// Starts the refresher, if the job has a role.
 fn refresh(
     tasks: &mut TaskSet,
-    source: Option<Chain>,
+    source: Option<CountedSource<Chain>>,
     publisher: Publisher,
     clock: &Clock,
     refresh_requested: watch::Receiver<u64>,
@@ -279,16 +298,17 @@ fn role_name(source: Option<&Chain>) -> String {
 async fn writers(
     upstream: &Upstream,
     files: Vec<CredentialsFile>,
-    subscriber: &Subscriber,
-    clock: &Clock,
-) -> Result<(Vec<Writer>, Vec<OutputFile>), Error> {
+    (subscriber, clock): (&Subscriber, &Clock),
+    counters: Option<&Counters>,
+) -> Result<(Vec<Writer<CountedTarget<CredentialsFile>>>, Vec<OutputFile>), Error> {
     let (mut writers, mut outputs) = (Vec::new(), Vec::new());
     if matches!(upstream, Upstream::NoRole) {
         info!("This job has no role: the URI answers 404, and no file is written");
         return Ok((writers, outputs));
     }
     for options in files {
-        let writer = Writer::new(options.clone(), subscriber.clone(), clock.clone()).await;
+        let counted = CountedTarget::new(options.clone(), options.format.name(), counters);
+        let writer = Writer::new(counted, subscriber.clone(), clock.clone()).await;
         let writer = writer.map_err(Error::File)?;
         outputs.push(OutputFile {
             options,

@@ -10,6 +10,7 @@ use crate::daemon::source;
 use crate::files::state::{Restored, StateFile};
 use crate::files::target::Target as _;
 use crate::files::writer::Writer;
+use crate::metrics::{CountedTarget, Counters};
 use crate::refresh::store::{Publisher, Subscriber};
 use crate::time::clock::Clock;
 
@@ -20,16 +21,17 @@ use super::Error;
 ///
 /// A file that cannot be read or used does not prevent the start; a file that cannot be written does.
 pub(super) async fn restore(
-    (path, upstream, session): (Option<PathBuf>, &Upstream, &Session),
+    (path, upstream, session, counters): (Option<PathBuf>, &Upstream, &Session, Option<&Counters>),
     publisher: &Publisher,
     subscriber: &Subscriber,
     clock: &Clock,
-) -> Result<Option<Writer<StateFile>>, Error> {
+) -> Result<Option<Writer<CountedTarget<StateFile>>>, Error> {
     let (Some(path), Upstream::Cloud(cloud)) = (path, upstream) else {
         return Ok(None);
     };
     let store = source::store(cloud, session, path);
-    let writer = Writer::new(store.clone(), subscriber.clone(), clock.clone()).await;
+    let counted = CountedTarget::new(store.clone(), "state", counters);
+    let writer = Writer::new(counted, subscriber.clone(), clock.clone()).await;
     let writer = writer.map_err(Error::File)?;
     let path = store.path().display();
     match store.load(clock).await {

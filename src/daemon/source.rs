@@ -14,6 +14,7 @@ use crate::credentials::{RoleArn, RoleRequest};
 use crate::failure;
 use crate::files::state::{Binding, StateFile};
 use crate::http::client::{self, Client, Outbound};
+use crate::metrics::{Counters, TimedTransport};
 use crate::refresh::schedule;
 use crate::refresh::source::Chain;
 use crate::sts::endpoint::Endpoint;
@@ -77,7 +78,7 @@ fn digest(path: &Path) -> String {
     STANDARD.encode(Sha256::digest(&*content))
 }
 
-/// Builds the source of credentials; returns `None` for a job without a role.
+/// Builds the source of credentials, whose calls are counted if there are counters; returns `None` for a job without a role.
 #[cfg_attr(
     not(feature = "sandbox"),
     expect(clippy::unused_async, reason = "only a sandbox takes time to start")
@@ -86,10 +87,11 @@ pub async fn source(
     upstream: Upstream,
     session: Session,
     clock: &Clock,
+    counters: Option<&Counters>,
 ) -> Result<(Option<Chain>, Option<EmbeddedSts>), Error> {
     match upstream {
         Upstream::NoRole => Ok((None, None)),
-        Upstream::Cloud(cloud) => Ok((Some(chain(*cloud, &session, clock)?), None)),
+        Upstream::Cloud(cloud) => Ok((Some(chain(*cloud, &session, clock, counters)?), None)),
         #[cfg(feature = "sandbox")]
         Upstream::Sandbox { options, ignored } => {
             if !ignored.is_empty() {
@@ -97,12 +99,20 @@ pub async fn source(
                 warn!(ignored, "The sandbox replaces the configured role");
             }
             let (cloud, sandbox) = embedded(*options, clock).await?;
-            Ok((Some(chain(cloud, &session, clock)?), Some(sandbox)))
+            Ok((
+                Some(chain(cloud, &session, clock, counters)?),
+                Some(sandbox),
+            ))
         }
     }
 }
 
-fn chain(cloud: Cloud, session: &Session, clock: &Clock) -> Result<Chain, Error> {
+fn chain(
+    cloud: Cloud,
+    session: &Session,
+    clock: &Clock,
+    counters: Option<&Counters>,
+) -> Result<Chain, Error> {
     let roles = roles(&cloud, session);
     let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
     let (identity, endpoints) = (cloud.identity.kind(), endpoints.join(", "));
@@ -121,7 +131,7 @@ fn chain(cloud: Cloud, session: &Session, clock: &Clock) -> Result<Chain, Error>
             "Passing the identity's own credentials through: no role is set"
         );
     }
-    let endpoints = endpoint_states(cloud.endpoints, &cloud.outbound)?;
+    let endpoints = endpoint_states(cloud.endpoints, &cloud.outbound, counters)?;
     let sts = Sts::new(endpoints, cloud.signature, clock.clone());
     Ok(Chain::new(cloud.identity, sts, roles, clock.clone()))
 }
@@ -151,6 +161,7 @@ fn roles(cloud: &Cloud, session: &Session) -> Vec<RoleRequest> {
 fn endpoint_states(
     endpoints: Vec<Endpoint>,
     outbound: &Outbound,
+    counters: Option<&Counters>,
 ) -> Result<Vec<EndpointState>, client::Error> {
     let state = |endpoint: Endpoint| {
         let mut outbound = outbound.clone();
@@ -161,6 +172,7 @@ fn endpoint_states(
             outbound,
             ..client::Options::default()
         })?;
+        let client = TimedTransport::wrap(client, endpoint.host(), counters);
         Ok(EndpointState::new(endpoint, client))
     };
     endpoints.into_iter().map(state).collect()

@@ -35,6 +35,14 @@ impl Code {
         }
     }
 
+    /// Returns one of few names, which a service cannot choose: that of its entry in the table, or `other`.
+    pub fn label(&self) -> &'static str {
+        match self.entry().code.trim_end_matches(['*', '.']) {
+            "" => "other",
+            name => name,
+        }
+    }
+
     /// Returns its entry in the table, or the one for unknown codes.
     pub(super) fn entry(&self) -> &Entry {
         match self {

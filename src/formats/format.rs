@@ -35,6 +35,13 @@ impl Format {
         found.map(|(_, format)| *format)
     }
 
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        let mut all = FILES.iter().chain(&PRINTED);
+        let found = all.find(|(_, format)| *format == self);
+        found.map_or("", |(name, _)| name)
+    }
+
     /// Renders the content of a file; empty for the directory of ossfs.
     pub fn file(self, credentials: &Credentials) -> Bytes {
         match self {

@@ -75,6 +75,28 @@ pub enum Phase {
     Expired,
 }
 
+impl Phase {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::NoRole,
+        Self::Pending,
+        Self::Fresh,
+        Self::Failing,
+        Self::Expired,
+    ];
+
+    /// Returns its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoRole => "no role",
+            Self::Pending => "pending",
+            Self::Fresh => "fresh",
+            Self::Failing => "failing",
+            Self::Expired => "expired",
+        }
+    }
+}
+
 /// What a client can be given at one moment.
 #[derive(Clone, Debug)]
 pub enum Offer {
@@ -140,11 +162,13 @@ impl Snapshot {
             phase: self.phase(now),
             expires_at: lease.map(|lease| lease.credentials.expires_at),
             remaining: lease.map(|lease| now.until(lease.deadline)),
+            renewal_at: current.map(|current| current.renew_at.wall),
             generation: current.map_or(0, |current| current.generation),
             served_by: lease.map(|lease| lease.served_by.clone()),
             failure: self.failure.clone(),
             failures: self.failures,
             next_attempt_after: self.next_attempt.map(|next| now.until(next)),
+            next_attempt_at: self.next_attempt.map(|next| next.wall),
         }
     }
 }
@@ -275,6 +299,8 @@ pub struct Health {
     pub expires_at: Option<DateTime<Utc>>,
     /// How long they are still good; zero once they have expired.
     pub remaining: Option<Duration>,
+    /// When they are to be renewed, by the clock of this machine.
+    pub renewal_at: Option<DateTime<Utc>>,
     /// Counts the credentials, from 1; 0 while there are none.
     pub generation: u64,
     /// The host or source that granted the credentials.
@@ -285,6 +311,8 @@ pub struct Health {
     pub failures: u32,
     /// How long until the next attempt.
     pub next_attempt_after: Option<Duration>,
+    /// When the next attempt is made, by the clock of this machine.
+    pub next_attempt_at: Option<DateTime<Utc>>,
 }
 
 #[cfg(test)]

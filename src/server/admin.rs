@@ -1,11 +1,11 @@
-//! The admin listener: probes, and the request to stop. None of its types gives access to a secret.
+//! The admin listener: probes, metrics, and the request to stop. None of its types gives access to a secret.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 use crate::files::writer;
+use crate::metrics::Exposition;
 use crate::refresh::store::HealthReader;
 use crate::server::probe::ProbeResult;
 use crate::time::clock::Clock;
@@ -40,6 +41,8 @@ pub struct Admin {
     pub clock: Clock,
     /// Logs refusals.
     pub caller_log: Arc<CallerLog>,
+    /// The metrics.
+    pub metrics: Arc<Exposition>,
     /// Who may request the stop.
     pub stop_callers: StopCallers,
     /// The names, besides `localhost`, by which probes may call this machine.
@@ -78,6 +81,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/startup", get(startup))
+        .route("/metrics", get(metrics))
         .route("/stop", post(stop).fallback(not_post))
         .fallback(not_found)
         .method_not_allowed_fallback(not_get)
@@ -96,16 +100,23 @@ pub fn router(admin: Admin) -> Router {
 
 async fn not_found() -> Response {
     respond::not_found(
-        "the probes are /live, /ready and /startup; POST /stop shuts the process down",
+        "the probes are /live, /ready and /startup, and the metrics /metrics; POST /stop shuts the process down",
     )
 }
 
 async fn not_get() -> Response {
-    respond::method_not_allowed("GET, HEAD", "use GET for a probe")
+    respond::method_not_allowed("GET, HEAD", "use GET for a probe or the metrics")
 }
 
 async fn not_post() -> Response {
     respond::method_not_allowed("POST", "use POST to shut the process down")
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT);
+    let accept = accept.and_then(|value| value.to_str().ok());
+    let (content_type, body) = admin.metrics.render(accept.unwrap_or_default());
+    respond::with(StatusCode::OK, content_type, body)
 }
 
 async fn live() -> Response {

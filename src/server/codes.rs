@@ -1,5 +1,7 @@
 //! The codes of requests that are refused.
 
+use crate::failure::Code;
+
 /// The code of a response to a request that is refused, or that comes too early; every other code is that of a failure.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusalCode {
@@ -94,6 +96,12 @@ pub const REFUSAL_CODES: &[RefusalCode] = &[
         "fetch a metadata token first, or unset `metadata.v2_only`",
     ),
 ];
+
+/// Returns one of few names for the code of an error response: its own if a table has it, else `other`.
+pub(super) fn label(code: &str) -> &'static str {
+    let refusal = REFUSAL_CODES.iter().find(|refusal| refusal.code == code);
+    refusal.map_or_else(|| Code::remote(code).label(), |refusal| refusal.code)
+}
 
 const fn refusal_code(code: &'static str, status: u16, advice: &'static str) -> RefusalCode {
     RefusalCode {

@@ -76,10 +76,10 @@ pub struct Limit {
 }
 
 impl Limit {
-    /// Creates a limit for several listeners.
-    pub fn new(shared: usize, reserved: usize) -> Self {
+    /// Creates a limit for several listeners, whose connections are counted in `open`.
+    pub fn new(open: Arc<AtomicUsize>, shared: usize, reserved: usize) -> Self {
         Self {
-            open: Arc::default(),
+            open,
             shared,
             reserved,
         }
@@ -94,7 +94,7 @@ impl Limit {
 /// The limit of a single listener.
 impl From<usize> for Limit {
     fn from(limit: usize) -> Self {
-        Self::new(limit, 0)
+        Self::new(Arc::default(), limit, 0)
     }
 }
 
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_listener_has_its_own_connections_whatever_others_have() {
-        let limit = Limit::new(10, 2);
+        let limit = Limit::new(Arc::default(), 10, 2);
         for (open, own, is_reached) in [
             (9, 9, false),
             (10, 10, true),

@@ -85,7 +85,8 @@ pub fn router(
         .with_state(Arc::new(data))
 }
 
-fn dialect(path: &str) -> &'static str {
+/// Returns the name of the protocol that a path belongs to.
+pub(crate) fn dialect(path: &str) -> &'static str {
     if path.starts_with(CONTAINER_PREFIX) {
         "container"
     } else {

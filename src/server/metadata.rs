@@ -53,7 +53,7 @@ pub fn router(
         },
         allow_remote: false,
         allow_uids,
-        dialect: |_| "metadata",
+        dialect,
         caller_log,
     });
     Router::new()
@@ -62,6 +62,11 @@ pub fn router(
             Arc::clone(&access).check(request, next)
         }))
         .with_state(Arc::new(metadata))
+}
+
+/// Returns the name of the protocol, whatever the path.
+pub(crate) fn dialect(_: &str) -> &'static str {
+    "metadata"
 }
 
 async fn respond_to(State(metadata): State<Arc<Metadata>>, request: Request) -> Response {

@@ -40,6 +40,8 @@ use tracing::{Instrument as _, Span, debug};
 use self::caller::Addresses;
 use self::connections::Limit;
 use self::peek::MAX_HEAD_SIZE;
+use self::respond::ErrorCode;
+use crate::metrics::RequestCounter;
 
 /// Binds a listener with a backlog long enough for a burst of clients.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -65,15 +67,19 @@ pub fn loopback() -> IpAddr {
 
 /// Serves until `stop` completes, then finishes the requests in progress.
 ///
-/// At the limit, the oldest connection that has sent no request is closed.
+/// At the limit, the oldest connection that has sent no request is closed. The requests are counted if there is a counter.
 pub async fn run(
     listener: TcpListener,
     router: Router,
     limit: impl Into<Limit>,
+    counter: Option<RequestCounter>,
     stop: impl Future<Output = ()>,
 ) {
-    let span = Span::current();
-    let shared = Arc::new(Shared { router, span });
+    let shared = Arc::new(Shared {
+        router,
+        counter,
+        span: Span::current(),
+    });
     let open = |stream, busy| serve(stream, Arc::clone(&shared), busy);
     connections::run(listener, limit, stop, open).await;
 }
@@ -85,6 +91,7 @@ pub struct CloseWithoutResponse;
 /// State shared by a listener's connections, behind one `Arc` so that idle connections stay small.
 struct Shared {
     router: Router,
+    counter: Option<RequestCounter>,
     span: Span,
 }
 
@@ -115,7 +122,8 @@ fn prepare(
     opened: Instant,
 ) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
     let addresses = Addresses::new(stream.peer_addr()?, stream.local_addr()?);
-    let serving = serve_connection(stream, addresses, shared.router.clone(), busy, opened);
+    let (router, counter) = (shared.router.clone(), shared.counter.clone());
+    let serving = serve_connection(stream, addresses, router, counter, busy, opened);
     Ok(Box::pin(serving.instrument(shared.span.clone())))
 }
 
@@ -126,6 +134,7 @@ pub async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     addresses: Addresses,
     router: Router,
+    counter: Option<RequestCounter>,
     busy: Arc<AtomicBool>,
     opened: Instant,
 ) {
@@ -133,15 +142,21 @@ pub async fn serve_connection(
     let service = service_fn(move |mut request: Request<Incoming>| {
         busy.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(addresses);
+        let pending = counter
+            .as_ref()
+            .map(|counter| counter.arrived(request.uri().path()));
         let response = service.call(request);
         async move {
             let Ok(response) = response.await;
-            match response.extensions().get() {
-                Some(CloseWithoutResponse) => {
-                    Err(io::Error::from(io::ErrorKind::ConnectionAborted))
-                }
-                None => Ok(respond::isolated(response)),
+            let extensions = response.extensions();
+            if extensions.get::<CloseWithoutResponse>().is_some() {
+                return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
             }
+            if let Some(pending) = pending {
+                let code = extensions.get().map(|ErrorCode(code)| *code);
+                pending.answered(response.status().as_u16(), code);
+            }
+            Ok(respond::isolated(response))
         }
     });
     let connection = http1::Builder::new()

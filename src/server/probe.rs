@@ -82,13 +82,7 @@ fn result(
     let failure = health.failure.as_deref();
     let reported = Report {
         status: if passes { passing } else { failing },
-        phase: match health.phase {
-            Phase::NoRole => "no role",
-            Phase::Pending => "pending",
-            Phase::Fresh => "fresh",
-            Phase::Failing => "failing",
-            Phase::Expired => "expired",
-        },
+        phase: health.phase.name(),
         expires_at: health.expires_at.map(timestamp),
         remaining_seconds: health.remaining.map(|duration| duration.as_secs()),
         served_by: health.served_by.as_deref(),
@@ -147,11 +141,13 @@ mod tests {
             phase,
             expires_at: None,
             remaining: Some(Duration::from_secs(60)),
+            renewal_at: None,
             generation: u64::from(!matches!(phase, Phase::Pending | Phase::NoRole)),
             served_by: None,
             failure: failed.then(|| Arc::new(failure)),
             failures: u32::from(failed),
             next_attempt_after: None,
+            next_attempt_at: None,
         }
     }
 

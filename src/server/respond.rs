@@ -10,6 +10,8 @@ use serde::Serialize;
 use crate::refresh::store::{Current, Offer};
 use crate::system::display;
 
+use super::codes;
+
 pub(crate) fn json(status: StatusCode, body: Bytes) -> Response {
     with(status, "application/json", body)
 }
@@ -19,7 +21,7 @@ pub(super) fn text(body: Bytes) -> Response {
 }
 
 /// Builds a response, which must not be cached. .NET decodes nothing without a type and a length.
-fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+pub(super) fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let length = body.len();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -45,8 +47,16 @@ pub(super) fn isolated(mut response: Response) -> Response {
 /// secrets, because every SDK puts it into its exceptions.
 pub(crate) fn error(status: StatusCode, code: &str, message: &str) -> Response {
     let body = serde_json::json!({ "Code": code, "Message": message });
-    json(status, to_json(&body))
+    let mut response = json(status, to_json(&body));
+    response
+        .extensions_mut()
+        .insert(ErrorCode(codes::label(code)));
+    response
 }
+
+/// An extension of an error response: its code, or the name of its kind.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ErrorCode(pub(super) &'static str);
 
 /// Responds to a path that is unknown or not enabled.
 pub(crate) fn not_found(message: &str) -> Response {

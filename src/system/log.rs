@@ -3,6 +3,7 @@
 mod writer;
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::atomic::Ordering;
 
 use super::display;
 use tracing::level_filters::LevelFilter;
@@ -44,6 +45,11 @@ pub fn print_over(line: &str) {
         // Nothing can be done about a closed standard error.
         let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
     }
+}
+
+/// Returns how many lines were dropped since the start, because standard error was not read.
+pub fn dropped_lines() -> u64 {
+    writer::ALL_DROPPED.load(Ordering::Relaxed)
 }
 
 /// Starts logging, in colours if the format is text and `has_colour`. Does nothing if a subscriber is already installed.

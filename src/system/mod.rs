@@ -1,5 +1,6 @@
 //! The process and its surroundings.
 
+pub mod build;
 pub mod display;
 pub mod file;
 pub mod log;
@@ -10,3 +11,4 @@ pub mod random;
 pub mod remedy;
 pub mod resolve;
 pub mod signal;
+pub mod usage;

@@ -83,7 +83,7 @@ fn exchange(
                 slot.advance(Stage::Request);
                 // `serve_connection` sets its flag before the body has arrived; the router marks the slot after that.
                 let router = shared.router(Arc::new(slot));
-                serve_connection(stream, addresses, router, Arc::default(), opened).await;
+                serve_connection(stream, addresses, router, None, Arc::default(), opened).await;
             }
             Ok(Err(error)) => log_failure(&shared, &error),
             Err(_) => debug!("A TLS handshake timed out"),

@@ -107,6 +107,7 @@ impl Write for StderrWriter {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.dropped.fetch_add(1, Ordering::Relaxed);
+                    ALL_DROPPED.fetch_add(1, Ordering::Relaxed);
                     break;
                 }
                 Err(error) => return Err(error),
@@ -119,6 +120,9 @@ impl Write for StderrWriter {
         Ok(())
     }
 }
+
+/// The lines that were dropped since the start, also those that the log has told of.
+pub(super) static ALL_DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// How long a line waits for a full pipe, unless lines have been dropped already.
 pub(super) const TIMEOUT: Timespec = Timespec {

@@ -1,0 +1,131 @@
+//! The metrics: counters that decorate the source, the files and the servers, and gauges that are read from the state at
+//! each scrape.
+//!
+//! What is counted does not know of it. A label has one of few values that are known beforehand: a kind, a code of a table,
+//! or a host of the configuration. None holds a name, a path or an id that a caller or a service chose.
+
+mod common;
+mod requests;
+mod source;
+mod state;
+mod target;
+mod transport;
+
+use std::fmt;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, prometheus_text, text,
+};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::time::clock::Clock;
+
+use self::common::Common;
+use self::requests::Requests;
+pub use self::requests::{Pending, RequestCounter};
+pub use self::source::CountedSource;
+use self::source::Renewals;
+pub use self::state::State;
+pub use self::target::CountedTarget;
+use self::target::Writes;
+use self::transport::Calls;
+pub use self::transport::TimedTransport;
+
+/// What is counted in a daemon. Clones share their counts.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    renewals: Renewals,
+    calls: Calls,
+    writes: Writes,
+    requests: Requests,
+}
+
+/// All metrics of a process, as a scrape reads them.
+#[derive(Debug)]
+pub struct Exposition(Registry);
+
+impl Exposition {
+    /// Exposes what every process has, and what `register` adds.
+    pub fn new(register: impl FnOnce(&mut Registry)) -> Self {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Common::new(Clock::machine().now().wall)));
+        register(&mut registry);
+        Self(registry)
+    }
+
+    /// Exposes the counters and the state of a daemon.
+    pub fn of_daemon(counters: &Counters, state: State) -> Self {
+        Self::new(|registry| {
+            registry.register_collector(Box::new(state));
+            counters.renewals.register(registry);
+            counters.calls.register(registry);
+            counters.writes.register(registry);
+            counters.requests.register(registry);
+        })
+    }
+
+    /// Renders the metrics, and returns their `Content-Type`: OpenMetrics for a scraper that accepts it, else the older text.
+    pub fn render(&self, accept: &str) -> (&'static str, Bytes) {
+        let mut rendered = String::new();
+        let accepts_openmetrics = accept.contains("application/openmetrics-text");
+        // A string takes everything that is written.
+        if accepts_openmetrics {
+            let _ = text::encode(&mut rendered, &self.0);
+            (OPENMETRICS, rendered.into())
+        } else {
+            let _ = prometheus_text::encode(&mut rendered, &self.0);
+            (prometheus_text::CONTENT_TYPE, rendered.into())
+        }
+    }
+}
+
+/// Exposes a gauge that has no labels, if it has a value.
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    unit: Option<&Unit>,
+    value: Option<impl EncodeGaugeValue>,
+) -> fmt::Result {
+    let Some(value) = value else {
+        return Ok(());
+    };
+    let mut metric = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+    metric.encode_gauge(&value)
+}
+
+/// Exposes a gauge with a value for each of some labels.
+fn gauges<L: EncodeLabelSet>(
+    encoder: &mut DescriptorEncoder<'_>,
+    (name, help): (&str, &str),
+    values: impl IntoIterator<Item = (L, u64)>,
+) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in values {
+        metric.encode_family(&labels)?.encode_gauge(&value)?;
+    }
+    Ok(())
+}
+
+/// Returns a time as metrics have it: in seconds since 1970.
+fn seconds(at: DateTime<Utc>) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "52 bits of milliseconds are 142,000 years"
+    )]
+    let milliseconds = at.timestamp_millis() as f64;
+    milliseconds / 1000.0
+}
+
+/// Makes a histogram of the seconds that a call to another machine takes.
+fn of_calls() -> Histogram {
+    Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
+}
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[cfg(test)]
+mod tests;

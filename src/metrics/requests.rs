@@ -1,0 +1,136 @@
+//! Counts the requests of the servers.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use tokio::time::Instant;
+
+use super::Counters;
+
+/// What is counted.
+#[derive(Clone, Debug)]
+pub(super) struct Requests {
+    answered: Family<Answered, Counter>,
+    durations: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
+    refused: Family<[(&'static str, &'static str); 1], Counter>,
+    held: Gauge<u64, AtomicU64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    dialect: &'static str,
+    status: u16,
+}
+
+/// Counts the requests of a server.
+#[derive(Clone, Debug)]
+pub struct RequestCounter {
+    requests: Requests,
+    dialect: fn(&str) -> &'static str,
+}
+
+/// A request in progress. If it is dropped before [`Self::answered`], its client has left, or was closed.
+#[derive(Debug)]
+pub struct Pending {
+    requests: Requests,
+    dialect: &'static str,
+    started: Instant,
+    status: u16,
+}
+
+impl RequestCounter {
+    /// Counts the requests of a server, which knows the dialect of a path.
+    pub fn new(counters: &Counters, dialect: fn(&str) -> &'static str) -> Self {
+        Self {
+            requests: counters.requests.clone(),
+            dialect,
+        }
+    }
+
+    /// Begins to measure the request for a path.
+    pub fn arrived(&self, path: &str) -> Pending {
+        self.requests.held.inc();
+        Pending {
+            requests: self.requests.clone(),
+            dialect: (self.dialect)(path),
+            started: Instant::now(),
+            status: NOT_ANSWERED,
+        }
+    }
+}
+
+impl Pending {
+    /// Counts the answer: its status and, if it is an error, its code, which is one of a table.
+    pub fn answered(mut self, status: u16, code: Option<&'static str>) {
+        self.status = status;
+        if let Some(code) = code {
+            let refused = &self.requests.refused;
+            refused.get_or_create(&[("code", code)]).inc();
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let (requests, dialect) = (&self.requests, self.dialect);
+        requests.held.dec();
+        let answered = Answered {
+            dialect,
+            status: self.status,
+        };
+        requests.answered.get_or_create(&answered).inc();
+        let seconds = self.started.elapsed().as_secs_f64();
+        let durations = &requests.durations;
+        durations
+            .get_or_create(&[("dialect", dialect)])
+            .observe(seconds);
+    }
+}
+
+impl Requests {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "ram_sidecar_requests",
+            "Requests by the status of their response; 499 if the client left before it",
+            self.answered.clone(),
+        );
+        registry.register_with_unit(
+            "ram_sidecar_request_duration",
+            "How long requests took, the wait for credentials included",
+            Unit::Seconds,
+            self.durations.clone(),
+        );
+        registry.register(
+            "ram_sidecar_refused_requests",
+            "Requests that were answered with an error, by its code",
+            self.refused.clone(),
+        );
+        registry.register(
+            "ram_sidecar_held_requests",
+            "Requests that wait for their response",
+            self.held.clone(),
+        );
+    }
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self {
+            answered: Family::default(),
+            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            refused: Family::default(),
+            held: Gauge::default(),
+        }
+    }
+}
+
+/// As nginx logs it: the client has closed the connection.
+const NOT_ANSWERED: u16 = 499;
+
+/// In seconds: an answer takes a fraction of a millisecond, and waits for credentials at most 4 s.
+const BUCKETS: [f64; 9] = [0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 4.5];
