@@ -52,10 +52,16 @@ impl Rig {
     /// Returns the value of a metric, written as `name{label="value"}`.
     fn value(&self, metric: &str) -> Option<f64> {
         let text = self.text();
-        let mut lines = text.lines();
-        let value = lines.find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '))?;
+        let samples = text.lines().filter(|line| !line.starts_with('#'));
+        let mut samples = samples.filter_map(|line| line.rsplit_once(' '));
+        let value = samples.find(|(name, _)| parts(name) == parts(metric))?.1;
         Some(value.parse().unwrap())
     }
+}
+
+/// Returns the name of a sample and its labels, whose order has no meaning.
+fn parts(sample: &str) -> BTreeSet<&str> {
+    sample.split(['{', ',', '}']).collect()
 }
 
 /// Answers each call with the next of some outcomes; never after the last.
