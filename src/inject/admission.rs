@@ -35,9 +35,36 @@ pub struct Decision {
     pub outcome: Outcome,
     /// The role of its sidecar.
     pub role: Option<String>,
+    /// What keeps the pod from having the sidecar.
+    pub cause: Option<Cause>,
     /// Why the pod cannot have the sidecar.
     pub errors: Vec<String>,
     response: Map<String, Value>,
+}
+
+/// What keeps a pod from having the sidecar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The value of its label.
+    Label,
+    /// Its service account cannot be read.
+    ServiceAccount,
+    /// Annotations, or the flags of the webhook.
+    Settings,
+    /// The pod itself.
+    Pod,
+}
+
+impl Cause {
+    /// Returns the value of the label `reason` of the metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Label => "label",
+            Self::ServiceAccount => "service account",
+            Self::Settings => "settings",
+            Self::Pod => "pod",
+        }
+    }
 }
 
 /// What happens to a pod.
@@ -79,7 +106,7 @@ impl Review {
             };
             let error = messages::invalid_label(value);
             if self.called_for != CalledFor::Label {
-                return self.failed(&[error], policy);
+                return self.failed(Cause::Label, &[error], policy);
             }
             let mut decision = self.allowed(Outcome::LeftAlone);
             decision.warn([error].iter());
@@ -96,20 +123,23 @@ impl Review {
         }
         let injected = account
             .as_ref()
-            .map_err(|reason| vec![reason.clone()])
+            .map_err(|reason| (Cause::ServiceAccount, vec![reason.clone()]))
             .and_then(|account| {
                 let mut request = defaults.for_pod_and_account(pod, account);
                 let classic = request.get(Field::Classic);
                 let is_old = classic.is_some_and(|given| given.place == OLD_CLUSTER);
                 if is_old {
-                    check_old(pod)?;
+                    check_old(pod).map_err(of_pod)?;
                 }
                 if uses_host_network(pod) && request.get(Field::Port).is_none() {
                     request.set(Field::Port, self.port().to_string(), "hostNetwork");
                 }
-                let spec = request.check()?;
-                check_size(pod)?;
-                let mut injected = inject(pod, &spec).map_err(|error| vec![error.to_string()])?;
+                let spec = request
+                    .check()
+                    .map_err(|errors| (Cause::Settings, errors))?;
+                check_size(pod).map_err(of_pod)?;
+                let mut injected =
+                    inject(pod, &spec).map_err(|error| of_pod(vec![error.to_string()]))?;
                 if is_old {
                     let warning = format!("gets a classic sidecar, because {OLD_CLUSTER}");
                     injected.warnings.insert(0, warning);
@@ -118,7 +148,7 @@ impl Review {
             });
         let (injected, role) = match injected {
             Ok(injected) => injected,
-            Err(errors) => return self.failed(&errors, policy),
+            Err((cause, errors)) => return self.failed(cause, &errors, policy),
         };
         self.patched(injected, role)
     }
@@ -146,14 +176,15 @@ impl Review {
         let request = match account {
             Ok(account) => defaults.for_pod_and_account(pod, account),
             Err(reason) if completion::is_due(pod) => {
-                return self.failed(std::slice::from_ref(reason), policy);
+                let errors = std::slice::from_ref(reason);
+                return self.failed(Cause::ServiceAccount, errors, policy);
             }
             Err(_) => defaults.for_pod(pod),
         };
         match complete(pod, &request) {
             Ok(completed) if completed.operations.is_empty() => self.allowed(Outcome::LeftAlone),
             Ok(completed) => self.patched(completed, None),
-            Err(error) => self.failed(&[error.to_string()], policy),
+            Err(error) => self.failed(Cause::Pod, &[error.to_string()], policy),
         }
     }
 
@@ -185,12 +216,13 @@ impl Review {
         Decision {
             outcome,
             role: None,
+            cause: None,
             errors: Vec::new(),
             response,
         }
     }
 
-    fn failed(&self, errors: &[String], policy: Policy) -> Decision {
+    fn failed(&self, cause: Cause, errors: &[String], policy: Policy) -> Decision {
         let errors = errors
             .iter()
             .map(|text| single_line(text, MAX_MESSAGE_SIZE));
@@ -213,6 +245,7 @@ impl Review {
                 decision
             }
         };
+        decision.cause = Some(cause);
         decision.errors = errors;
         decision
     }
@@ -245,6 +278,10 @@ pub fn of_old_cluster() -> Request {
     let mut request = Request::default();
     request.set(Field::Classic, "true", OLD_CLUSTER);
     request
+}
+
+fn of_pod(errors: Vec<String>) -> (Cause, Vec<String>) {
+    (Cause::Pod, errors)
 }
 
 /// Rejects pods of jobs that could not stop a classic sidecar.

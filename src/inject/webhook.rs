@@ -6,6 +6,7 @@
 mod accounts;
 mod body;
 mod certificate;
+mod metrics;
 mod reviews;
 pub mod settings;
 mod slots;
@@ -34,6 +35,7 @@ pub use self::accounts::Accounts;
 pub use self::certificate::{Certificate, Error as CertificateError};
 
 use self::body::Budget;
+use self::metrics::Counters;
 use self::reviews::Shared;
 use self::slots::Slots;
 
@@ -63,7 +65,10 @@ pub async fn run(options: Options) -> Result<(), Error> {
         source,
     })?;
     let (listener, address) = bind(options.listen, "--listen")?;
-    let acceptor = tls::acceptor(Arc::new(options.certificate)).map_err(|error| Error::System {
+    let certificate = Arc::new(options.certificate);
+    let counters = Counters::default();
+    let metrics = counters.expose(Arc::clone(&certificate));
+    let acceptor = tls::acceptor(certificate).map_err(|error| Error::System {
         what: "set up TLS",
         source: std::io::Error::other(error),
     })?;
@@ -78,6 +83,8 @@ pub async fn run(options: Options) -> Result<(), Error> {
         stopping,
         slots: Arc::new(Slots::new(limit)),
         bodies: Budget::default(),
+        counters,
+        metrics,
         logged: Mutex::new(BTreeSet::new()),
     });
     read_version(&shared).await;

@@ -84,7 +84,7 @@ impl Exposition {
 }
 
 /// Exposes a gauge that has no labels, if it has a value.
-fn gauge(
+pub(crate) fn gauge(
     encoder: &mut DescriptorEncoder<'_>,
     (name, help): (&str, &str),
     unit: Option<&Unit>,
@@ -111,7 +111,7 @@ fn gauges<L: EncodeLabelSet>(
 }
 
 /// Returns a time as metrics have it: in seconds since 1970.
-fn seconds(at: DateTime<Utc>) -> f64 {
+pub(crate) fn seconds(at: DateTime<Utc>) -> f64 {
     #[expect(
         clippy::cast_precision_loss,
         reason = "52 bits of milliseconds are 142,000 years"
@@ -121,7 +121,7 @@ fn seconds(at: DateTime<Utc>) -> f64 {
 }
 
 /// Makes a histogram of the seconds that a call to another machine takes.
-fn of_calls() -> Histogram {
+pub(crate) fn of_calls() -> Histogram {
     Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
 }
 

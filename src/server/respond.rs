@@ -21,7 +21,7 @@ pub(super) fn text(body: Bytes) -> Response {
 }
 
 /// Builds a response, which must not be cached. .NET decodes nothing without a type and a length.
-pub(super) fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+pub(crate) fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let length = body.len();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;

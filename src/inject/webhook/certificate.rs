@@ -7,12 +7,17 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, RootCertStore};
 use tracing::{info, warn};
 use zeroize::Zeroizing;
 
@@ -79,6 +84,12 @@ impl Certificate {
                 errors: Vec::new(),
             }),
         })
+    }
+
+    /// Returns when the certificate ends that was read last.
+    pub(super) fn expires_at(&self) -> Option<DateTime<Utc>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        not_after(state.pair.cert.first()?)
     }
 
     /// Returns the pair in the files, or the last usable one if that is unusable.
@@ -161,6 +172,27 @@ impl Files {
     }
 }
 
+/// Returns the end of a certificate's validity. Only the verifier reads it, and tells it of one that has ended.
+fn not_after(certificate: &CertificateDer<'_>) -> Option<DateTime<Utc>> {
+    let any_root = webpki_roots::TLS_SERVER_ROOTS.iter().take(1).cloned();
+    let roots = RootCertStore::from_iter(any_root);
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(roots.into(), ring::default_provider().into());
+    let name = ServerName::try_from("any.invalid").ok()?;
+    let never = UnixTime::since_unix_epoch(Duration::from_secs(END_OF_TIME));
+    let verified = verifier
+        .build()
+        .ok()?
+        .verify_server_cert(certificate, &[], &name, &[], never);
+    match verified {
+        Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
+            not_after,
+            ..
+        })) => DateTime::from_timestamp(not_after.as_secs().try_into().ok()?, 0),
+        _ => None,
+    }
+}
+
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     pem::certificates(&read(path)?).map_err(|error| Error::Chain {
         path: path.to_owned(),
@@ -178,6 +210,9 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
         error,
     })
 }
+
+/// The last second of the year 9999, after which no certificate can end (RFC 5280).
+const END_OF_TIME: u64 = 253_402_300_800;
 
 /// Bytes: more than any certificate chain has.
 const MAX_SIZE: usize = 1024 * 1024;

@@ -10,16 +10,19 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use axum::response::Response;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tracing::{info, warn};
 
 use crate::failure::redact;
 use crate::inject::admission::{self, CalledFor, Decision, Malformed, Outcome, Policy, Review};
 use crate::inject::{self, Annotations};
+use crate::metrics::Exposition;
 use crate::server::respond::{self, method_not_allowed};
 
 use super::accounts::Accounts;
 use super::body::{Budget, Refusal};
+use super::metrics::Counters;
 use super::slots::{Slot, Slots};
 
 /// State shared by all connections.
@@ -32,6 +35,8 @@ pub(super) struct Shared {
     pub(super) is_old: AtomicBool,
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) slots: Arc<Slots>,
+    pub(super) counters: Counters,
+    pub(super) metrics: Exposition,
     /// The memory for bodies.
     pub(super) bodies: Budget,
     /// Events that are logged only once, because a client would repeat them with every request.
@@ -79,25 +84,33 @@ impl Shared {
         match path {
             "/live" if is_get => Ok(probe(true)),
             "/ready" if is_get => Ok(probe(!*self.stopping.borrow())),
-            "/live" | "/ready" => Ok(method_not_allowed(
+            "/metrics" if is_get => {
+                let accept = head.headers.get(header::ACCEPT);
+                let accept = accept.and_then(|value| value.to_str().ok());
+                let (content_type, body) = self.metrics.render(accept.unwrap_or_default());
+                Ok(respond::with(StatusCode::OK, content_type, body))
+            }
+            "/live" | "/ready" | "/metrics" => Ok(method_not_allowed(
                 "GET, HEAD",
-                "send a GET request to a probe",
+                "send a GET request to a probe or the metrics",
             )),
             _ => reject(
                 StatusCode::NOT_FOUND,
                 "NotFound",
-                "send reviews to /inject; the probes are /live and /ready",
+                "send reviews to /inject; the probes are /live and /ready, the metrics /metrics",
             ),
         }
     }
 
     async fn review(&self, text: &[u8], called_for: CalledFor) -> Result<Response, Rejection> {
+        let started = Instant::now();
         let mut account = Ok(Annotations::new());
         if let Some(accounts) = &self.accounts
             // The parsed review uses more memory than its text, so it is dropped before the API server is called.
             && let Some((namespace, name)) = account_of(&Review::read(text)?)
         {
             let annotations = accounts.annotations(&namespace, &name).await;
+            self.counters.looked_up(annotations.is_ok());
             account = annotations.map_err(|error| error.to_string());
         }
         let review = Review::read(text)?.called_for(called_for);
@@ -108,6 +121,7 @@ impl Shared {
         };
         let decision = review.decide(defaults, &account, self.policy);
         log(&review, &decision);
+        self.counters.reviewed(&decision, started.elapsed());
         let body = decision.review().to_string();
         Ok(respond::json(StatusCode::OK, Bytes::from(body)))
     }
@@ -120,6 +134,7 @@ async fn respond(
     match shared.respond(request, &slot).await {
         Ok(response) => response,
         Err(Rejection(status, Malformed { code, message })) => {
+            shared.counters.rejected(code);
             if shared.is_first(code) {
                 warn!(code, "A request was rejected: {message}");
             }
