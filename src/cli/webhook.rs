@@ -83,6 +83,6 @@ The flags of inject are the defaults, for what neither the pod nor its service a
 those of its service account, which override flags.
 
 POST /inject takes an AdmissionReview of admission.k8s.io/v1; so do /inject/ack, which admits pods without a role, and
-/inject/label, which only warns of labels that mean nothing. GET /live and /ready are the probes, also by https.
+/inject/label, which only warns of labels that mean nothing. GET /live and /ready are the probes, /metrics the metrics.
 SIGTERM shuts down after the drain.
 Exit codes: 0 shut down, 64 usage, 71 cannot bind, 78 configuration.";

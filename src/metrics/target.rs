@@ -42,7 +42,7 @@ impl<T> CountedTarget<T> {
         let labels = [("format", format)];
         let writes = counters.map(|counters| counters.writes.clone());
         if let Some(writes) = &writes {
-            // An alert on the increase of a counter needs its beginning.
+            // A rate needs the beginning of a counter.
             drop(writes.errors.get_or_create(&labels));
         }
         Self {

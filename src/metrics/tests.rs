@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::credentials::Lease;
-use crate::failure::{Code, Failure, Stage};
+use crate::failure::{Code, Failure, Stage, entries};
 use crate::http::client::{Call, Client, ResponseFuture, Transport};
 use crate::http::response::Response;
 use crate::refresh::source::Source;
@@ -252,4 +252,26 @@ fn both_formats_have_the_same_metrics() {
     ] {
         assert!(plain.contains(name), "{plain:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_code_of_a_service_becomes_a_label() {
+    let rig = start();
+    let known: Vec<&str> = entries().map(|entry| entry.code).collect();
+    let made_up = (0..2000).map(|number| {
+        let begin = known[number % known.len()].trim_end_matches('*');
+        Err(failure(&format!("{begin}planted{number}")))
+    });
+    let mut source = CountedSource::new(Scripted(made_up.collect()), Some(&rig.counters));
+    for _ in 0..2000 {
+        let _ = source.mint().await;
+    }
+    let text = rig.text();
+    let series = text
+        .lines()
+        .filter(|line| line.starts_with("ram_sidecar_renewals_total{"));
+    assert!(
+        !text.contains("planted") && series.count() < known.len(),
+        "{text}"
+    );
 }

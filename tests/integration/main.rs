@@ -51,6 +51,7 @@ mod load;
 mod manifests;
 #[cfg(test)]
 mod metadata;
+mod metrics;
 #[cfg(test)]
 mod names;
 #[cfg(test)]

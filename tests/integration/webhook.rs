@@ -3,6 +3,7 @@
 mod accounts;
 mod certificates;
 mod floods;
+pub(crate) mod metrics;
 mod requests;
 mod settings;
 

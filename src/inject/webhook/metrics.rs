@@ -76,11 +76,20 @@ impl Counters {
 
 impl Default for Counters {
     fn default() -> Self {
-        Self {
+        let counters = Self {
             reviews: Family::default(),
             durations: metrics::of_calls(),
             accounts: Family::default(),
+        };
+        // A rate needs the beginning of a counter.
+        for (outcome, reason) in [("injected", "none"), ("denied", Cause::Settings.name())] {
+            let labels = [("outcome", outcome), ("reason", reason)];
+            drop(counters.reviews.get_or_create(&labels));
         }
+        for result in ["success", "failure"] {
+            drop(counters.accounts.get_or_create(&[("result", result)]));
+        }
+        counters
     }
 }
 

@@ -1,6 +1,6 @@
 //! The reference pages of the book, which are generated from the program: `UPDATE_DOCS=1 cargo test reference` writes them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,9 @@ use ram_sidecar::server::data::{CONTAINER_PREFIX, PREFIX};
 
 use crate::clients::matrix;
 use crate::http;
+use crate::metrics::scrape;
 use crate::support::{Daemon, environment, run_command};
+use crate::webhook;
 
 #[test]
 fn reference_is_what_the_program_generates() {
@@ -26,6 +28,7 @@ fn reference_is_what_the_program_generates() {
         ("errors", errors()),
         ("faults", faults()),
         ("http", http()),
+        ("metrics", metrics()),
         ("clients", matrix::page()),
         ("controllers", controllers()),
     ] {
@@ -57,6 +60,56 @@ fn cell(text: &str) -> String {
 
 fn code(text: Option<&str>) -> String {
     text.map(|text| format!("`{text}`")).unwrap_or_default()
+}
+
+fn metrics() -> String {
+    let mut page = page(
+        "Metrics",
+        "`GET /metrics` on `admin.listen`, and on the address of the webhook, in OpenMetrics for a scraper that accepts it, else in the\n\
+         text format of Prometheus. Times are seconds since 1970. Labels have few values: a `code` is one of those in\n\
+         [Errors](errors.md), or `other`; an `endpoint` is a host of `sts.endpoint`. No label holds a role, a session, a path, a key or\n\
+         anything else that a caller or a service chose. Where `admin.listen` is `off`, nothing is counted.\n\n\
+         The daemon has the first table, the webhook the second; what both have stands in the first.",
+    );
+    let daemon = samples(&scrape());
+    let webhook = samples(&webhook::metrics::scrape());
+    for metrics in [&daemon, &webhook] {
+        page.push_str("\n| metric | type | labels | meaning |\n| --- | --- | --- | --- |\n");
+        let is_shown = |name: &String| metrics.len() == daemon.len() || !daemon.contains_key(name);
+        for (name, (kind, labels, meaning)) in metrics.iter().filter(|(name, _)| is_shown(name)) {
+            let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let labels = labels.join(", ");
+            writeln!(page, "| `{name}` | {kind} | {labels} | {} |", cell(meaning)).unwrap();
+        }
+    }
+    page
+}
+
+/// Returns the type, the labels and the meaning of each metric.
+fn samples(text: &str) -> BTreeMap<String, (String, BTreeSet<String>, String)> {
+    let mut found = BTreeMap::<String, (String, BTreeSet<String>, String)>::new();
+    for line in text.lines() {
+        let mut words = line.splitn(4, ' ');
+        if let (Some("#"), Some(what), Some(name), Some(told)) =
+            (words.next(), words.next(), words.next(), words.next())
+        {
+            let (kind, _, meaning) = found.entry(name.to_owned()).or_default();
+            *(if what == "HELP" { meaning } else { kind }) = told.to_owned();
+            continue;
+        }
+        let (sample, labels) = line.split_once('{').unwrap_or_default();
+        let metric = found
+            .iter_mut()
+            .find(|(name, _)| sample.starts_with(name.as_str()));
+        if let Some((_, (_, known, _))) = metric {
+            let labels = labels
+                .split("\",")
+                .filter_map(|label| label.split_once('='));
+            known.extend(labels.map(|(label, _)| label.to_owned()));
+            known.remove("le");
+        }
+    }
+    found
 }
 
 fn settings() -> String {
@@ -204,7 +257,7 @@ fn controllers() -> String {
 }
 
 /// The listener, method and path of a request; the status while credentials are current; what the response is.
-fn responses() -> [(&'static str, &'static str, String, u16, &'static str); 11] {
+fn responses() -> [(&'static str, &'static str, String, u16, &'static str); 12] {
     [
         (
             "serve.listen",
@@ -261,6 +314,13 @@ fn responses() -> [(&'static str, &'static str, String, u16, &'static str); 11] 
             "/live".to_owned(),
             200,
             "the process responds; independent of STS",
+        ),
+        (
+            "admin.listen",
+            "GET",
+            "/metrics".to_owned(),
+            200,
+            "the [metrics](metrics.md)",
         ),
         (
             "admin.listen",
