@@ -16,7 +16,7 @@ use crate::files::target::Target as _;
 use crate::files::writer;
 use crate::formats::format::Format;
 use crate::refresh::store::{Current, Health, Offer, Subscriber};
-use crate::server::metadata;
+use crate::server::{metadata, status};
 use crate::time::clock::Clock;
 
 /// The handle of a running [`App`](super::App).
@@ -43,6 +43,17 @@ pub(super) struct OutputFile {
     pub(super) options: CredentialsFile,
     pub(super) status: watch::Receiver<writer::Status>,
     pub(super) ownership: Ownership,
+}
+
+impl OutputFile {
+    /// Returns what the status page shows.
+    pub(super) fn shown(&self) -> status::Output {
+        status::Output {
+            path: self.options.path.clone(),
+            format: self.options.format.name(),
+            status: self.status.clone(),
+        }
+    }
 }
 
 impl Handle {

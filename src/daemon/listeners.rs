@@ -83,6 +83,15 @@ impl Listeners {
         self.metadata.as_ref().map(|(_, address)| *address)
     }
 
+    /// Returns the addresses, with the settings that they come from.
+    pub(super) fn addresses(&self) -> Vec<(&'static str, SocketAddr)> {
+        let named = |setting| move |(_, address): &Bound| (setting, *address);
+        let data = self.data.iter().map(named("serve.listen"));
+        let metadata = self.metadata.iter().map(named("metadata.listen"));
+        let admin = self.admin.iter().map(named("admin.listen"));
+        data.chain(metadata).chain(admin).collect()
+    }
+
     /// Serves on every address until `closing` is set. The listeners share the limit of open files.
     pub(super) fn serve(
         self,

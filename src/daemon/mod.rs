@@ -33,6 +33,7 @@ use crate::server::data;
 use crate::server::hold::Provider;
 use crate::server::imds_token::Tokens;
 use crate::server::metadata::Metadata;
+use crate::server::status::{About, Role};
 use crate::system::{random, remedy};
 use crate::time::clock::Clock;
 
@@ -178,6 +179,7 @@ impl App {
             .map(|options| metadata_endpoint(options, provider.clone(), source.as_ref()))
             .transpose()?;
         info!(%address, path = "/api/v1/credentials/<key>", "Requests for credentials are answered");
+        let about = about(source.as_ref(), &listeners, &clock);
         let connections = Arc::<AtomicUsize>::default();
         let metrics = Exposition::of_daemon(
             &counters.clone().unwrap_or_default(),
@@ -187,7 +189,8 @@ impl App {
                 connections: Arc::clone(&connections),
             },
         );
-        let source = source.map(|source| CountedSource::new(source, counters.as_ref()));
+        let source =
+            source.map(|source| CountedSource::new(source, clock.clone(), counters.as_ref()));
         let servers = listeners.serve(
             Services {
                 provider,
@@ -196,7 +199,8 @@ impl App {
                 metadata_uids,
                 admin: Admin {
                     health,
-                    files: files.iter().map(|file| file.status.clone()).collect(),
+                    about,
+                    files: files.iter().map(OutputFile::shown).collect(),
                     state: state_writer.as_ref().map(Writer::status),
                     stopping,
                     stop: Arc::new(stop_request),
@@ -204,6 +208,7 @@ impl App {
                     caller_log: Arc::default(),
                     stop_callers: admin.stop_callers,
                     hosts: admin.hosts,
+                    counters: counters.clone().unwrap_or_default(),
                     metrics: Arc::new(metrics),
                 },
                 counters,
@@ -244,6 +249,24 @@ impl App {
                 _embedded_sts: embedded_sts,
             },
         })
+    }
+}
+
+/// Describes what does not change while the daemon runs.
+fn about(source: Option<&Chain>, listeners: &Listeners, clock: &Clock) -> About {
+    let roles = source.iter().flat_map(|chain| &chain.roles);
+    let endpoints = source.iter().flat_map(|chain| chain.sts.hosts());
+    About {
+        started: clock.now(),
+        identity: source.map(|chain| chain.identity.kind()),
+        roles: roles
+            .map(|role| Role {
+                arn: role.arn.to_string(),
+                session_name: role.session_name.clone(),
+            })
+            .collect(),
+        endpoints: endpoints.map(str::to_owned).collect(),
+        listeners: listeners.addresses(),
     }
 }
 

@@ -27,8 +27,8 @@ use crate::time::clock::Clock;
 use self::common::Common;
 use self::requests::Requests;
 pub use self::requests::{Pending, RequestCounter};
-pub use self::source::CountedSource;
 use self::source::Renewals;
+pub use self::source::{Attempt, CountedSource};
 pub use self::state::State;
 pub use self::target::CountedTarget;
 use self::target::Writes;
@@ -42,6 +42,18 @@ pub struct Counters {
     calls: Calls,
     writes: Writes,
     requests: Requests,
+}
+
+impl Counters {
+    /// Returns the last attempts to obtain credentials, from the newest to the oldest.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        self.renewals.last()
+    }
+
+    /// Returns for each dialect how many requests got credentials, or another good answer, and how many did not.
+    pub fn served(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
+        self.requests.served()
+    }
 }
 
 /// All metrics of a process, as a scrape reads them.

@@ -93,6 +93,19 @@ impl Drop for Pending {
 }
 
 impl Requests {
+    /// Returns for each dialect how many requests were answered with status 200, and how many were not.
+    pub(super) fn served(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
+        let count = |dialect, status| {
+            let answered = self.answered.get(&Answered { dialect, status });
+            answered.map_or(0, |answered| answered.get())
+        };
+        DIALECTS.into_iter().filter_map(move |dialect| {
+            let others = STATUSES.iter().map(|status| count(dialect, *status)).sum();
+            let served = count(dialect, 200);
+            (served + others > 0).then_some((dialect, served, others))
+        })
+    }
+
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "ram_sidecar_requests",
@@ -128,6 +141,11 @@ impl Default for Requests {
         }
     }
 }
+
+const DIALECTS: [&str; 3] = ["credentials_uri", "container", "metadata"];
+
+/// Of responses that are not 200.
+const STATUSES: [u16; 7] = [400, 401, 403, 404, 405, NOT_ANSWERED, 503];
 
 /// As nginx logs it: the client has closed the connection.
 const NOT_ANSWERED: u16 = 499;

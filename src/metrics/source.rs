@@ -1,17 +1,20 @@
-//! Counts the attempts to obtain credentials.
+//! Counts the attempts to obtain credentials, and remembers the last.
 
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, Utc};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::credentials::Lease;
-use crate::failure::{Code, Failure, LocalCode};
+use crate::failure::Failure;
 use crate::refresh::source::Source;
+use crate::time::clock::Clock;
 
 use super::Counters;
 
@@ -20,26 +23,38 @@ use super::Counters;
 pub(super) struct Renewals {
     attempts: Family<[(&'static str, &'static str); 2], Counter>,
     skew: Gauge<f64, AtomicU64>,
+    last: Arc<Mutex<VecDeque<Attempt>>>,
+}
+
+/// An attempt to obtain credentials.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
 }
 
 /// A source whose attempts are counted.
 #[derive(Debug)]
 pub struct CountedSource<S> {
     source: S,
+    clock: Clock,
     renewals: Option<Renewals>,
 }
 
-/// An attempt. If it is dropped before its end, it took too long.
-struct Attempt<'a> {
+/// Counts an attempt when it ends, or is dropped because it takes too long.
+struct Pending<'a> {
     renewals: Option<&'a Renewals>,
-    code: &'static str,
+    attempt: Attempt,
 }
 
 impl<S> CountedSource<S> {
     /// Counts the attempts of a source, if there are counters.
-    pub fn new(source: S, counters: Option<&Counters>) -> Self {
+    pub fn new(source: S, clock: Clock, counters: Option<&Counters>) -> Self {
         Self {
             source,
+            clock,
             renewals: counters.map(|counters| counters.renewals.clone()),
         }
     }
@@ -47,18 +62,18 @@ impl<S> CountedSource<S> {
 
 impl<S: Source + Send> Source for CountedSource<S> {
     async fn mint(&mut self) -> Result<Lease, Failure> {
-        let mut attempt = Attempt {
+        let mut pending = Pending {
             renewals: self.renewals.as_ref(),
-            code: Code::from(LocalCode::TimedOut).label(),
+            attempt: Attempt {
+                at: self.clock.now().wall,
+                failure: Some(Failure::timed_out(self.source.timeout())),
+            },
         };
         let outcome = self.source.mint().await;
-        attempt.code = match &outcome {
-            Ok(lease) => {
-                attempt.skew(lease.skew);
-                SUCCESS
-            }
-            Err(failure) => failure.code.label(),
-        };
+        pending.attempt.failure = outcome.as_ref().err().cloned();
+        if let (Some(renewals), Ok(lease)) = (pending.renewals, &outcome) {
+            renewals.skew.set(lease.skew.as_seconds_f64());
+        }
         outcome
     }
 
@@ -71,29 +86,36 @@ impl<S: Source + Send> Source for CountedSource<S> {
     }
 }
 
-impl Attempt<'_> {
-    fn skew(&self, skew: TimeDelta) {
-        if let Some(renewals) = self.renewals {
-            renewals.skew.set(skew.as_seconds_f64());
-        }
-    }
-}
-
-impl Drop for Attempt<'_> {
+impl Drop for Pending<'_> {
     fn drop(&mut self) {
         if let Some(renewals) = self.renewals {
-            let result = if self.code == SUCCESS {
-                "success"
-            } else {
-                "failure"
-            };
-            let labels = [("result", result), ("code", self.code)];
-            renewals.attempts.get_or_create(&labels).inc();
+            renewals.add(self.attempt.clone());
         }
     }
 }
 
 impl Renewals {
+    fn add(&self, attempt: Attempt) {
+        let (result, code) = match &attempt.failure {
+            None => ("success", "none"),
+            Some(failure) => ("failure", failure.code.label()),
+        };
+        let labels = [("result", result), ("code", code)];
+        self.attempts.get_or_create(&labels).inc();
+        let mut last = self.remembered();
+        last.truncate(REMEMBERED - 1);
+        last.push_front(attempt);
+    }
+
+    /// Returns the last attempts, from the newest to the oldest.
+    pub(super) fn last(&self) -> Vec<Attempt> {
+        self.remembered().iter().cloned().collect()
+    }
+
+    fn remembered(&self) -> MutexGuard<'_, VecDeque<Attempt>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "ram_sidecar_renewals",
@@ -109,5 +131,5 @@ impl Renewals {
     }
 }
 
-/// The code of an attempt that obtained credentials.
-const SUCCESS: &str = "none";
+/// How many attempts are remembered.
+const REMEMBERED: usize = 20;

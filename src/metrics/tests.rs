@@ -80,6 +80,10 @@ impl Source for Scripted {
     }
 }
 
+fn clock() -> Clock {
+    Clock::simulated(noon(), true)
+}
+
 fn failure(code: &str) -> Failure {
     Failure::new(Stage::Sts, Code::remote(code), "STS refused")
 }
@@ -94,7 +98,7 @@ async fn every_attempt_is_counted_also_one_that_never_ends() {
         Err(failure("Throttling.User")),
         Ok(ahead),
     ];
-    let mut source = CountedSource::new(Scripted(outcomes), Some(&rig.counters));
+    let mut source = CountedSource::new(Scripted(outcomes), clock(), Some(&rig.counters));
     for _ in 0..4 {
         let _ = timeout(source.timeout(), source.mint()).await;
     }
@@ -262,7 +266,7 @@ async fn no_code_of_a_service_becomes_a_label() {
         let begin = known[number % known.len()].trim_end_matches('*');
         Err(failure(&format!("{begin}planted{number}")))
     });
-    let mut source = CountedSource::new(Scripted(made_up.collect()), Some(&rig.counters));
+    let mut source = CountedSource::new(Scripted(made_up.collect()), clock(), Some(&rig.counters));
     for _ in 0..2000 {
         let _ = source.mint().await;
     }

@@ -162,6 +162,7 @@ impl Snapshot {
             phase: self.phase(now),
             expires_at: lease.map(|lease| lease.credentials.expires_at),
             remaining: lease.map(|lease| now.until(lease.deadline)),
+            lifetime: lease.map(|lease| lease.lifetime),
             renewal_at: current.map(|current| current.renew_at.wall),
             generation: current.map_or(0, |current| current.generation),
             served_by: lease.map(|lease| lease.served_by.clone()),
@@ -299,6 +300,8 @@ pub struct Health {
     pub expires_at: Option<DateTime<Utc>>,
     /// How long they are still good; zero once they have expired.
     pub remaining: Option<Duration>,
+    /// How long they were good when they were obtained.
+    pub lifetime: Option<Duration>,
     /// When they are to be renewed, by the clock of this machine.
     pub renewal_at: Option<DateTime<Utc>>,
     /// Counts the credentials, from 1; 0 while there are none.

@@ -19,6 +19,7 @@ use tracing::{Instrument as _, debug, info, warn};
 use super::caller::{Addresses, Owner};
 use super::request_check::{self, Refusal, Rules};
 use super::respond;
+use super::status::Caller;
 
 /// The access rules of a listener.
 #[derive(Debug)]
@@ -46,8 +47,18 @@ pub struct CallerLog {
     refused: Recent<(&'static str, Option<u32>)>,
     wrong_keys: Recent<()>,
     is_proxy_known: AtomicBool,
+    /// The users who got an answer, with the dialect.
+    seen: Mutex<HashMap<(Option<u32>, &'static str), Seen>>,
     /// Limits the searches for a process to one at a time.
     lookup: tokio::sync::Mutex<()>,
+}
+
+/// When a user was seen, and with which program last.
+#[derive(Clone, Debug)]
+struct Seen {
+    first: Instant,
+    last: Instant,
+    program: Option<String>,
 }
 
 /// Marks the response to a request with a wrong key; has the variable with the right address.
@@ -164,6 +175,7 @@ impl CallerLog {
         let (uid, now) = (owner.map(|owner| owner.uid), Instant::now());
         let caller = (uid, key);
         let user = (uid, caller.1.dialect);
+        self.see(user, now, None);
         if !self.callers.contains(&caller)
             && self.users.note(&user, now, LOG_INTERVAL) == Noted::Now
         {
@@ -187,6 +199,8 @@ impl CallerLog {
         let pid = program.as_ref().map(|program| program.pid);
         // As text, which the log escapes: the caller may have chosen the name of the program.
         let executable = program.map(|program| program.executable.to_string_lossy().into_owned());
+        let user = (owner.map(|owner| owner.uid), caller.dialect);
+        self.see(user, Instant::now(), executable.clone());
         let from = caller.ip.map(display);
         info!(
             dialect = caller.dialect,
@@ -197,6 +211,40 @@ impl CallerLog {
             user_agent = caller.user_agent,
             "A new caller requested credentials"
         );
+    }
+
+    /// Remembers that a user was seen, and the program if it was looked up.
+    fn see(&self, user: (Option<u32>, &'static str), now: Instant, program: Option<String>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.len() == RECENT_LIMIT && !seen.contains_key(&user) {
+            return;
+        }
+        let entry = seen.entry(user).or_insert(Seen {
+            first: now,
+            last: now,
+            program: None,
+        });
+        entry.last = now;
+        if program.is_some() {
+            entry.program = program;
+        }
+    }
+
+    /// Returns who has got an answer, the last one first.
+    pub(super) fn seen(&self) -> Vec<Caller> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut callers: Vec<Caller> = seen
+            .iter()
+            .map(|((uid, dialect), seen)| Caller {
+                dialect: (*dialect).to_owned(),
+                uid: *uid,
+                program: seen.program.clone(),
+                first_seen_seconds: seen.first.elapsed().as_secs(),
+                last_seen_seconds: seen.last.elapsed().as_secs(),
+            })
+            .collect();
+        callers.sort_by_key(|caller| (caller.last_seen_seconds, caller.uid));
+        callers
     }
 
     /// Refuses a request because the kernel cannot be queried for its caller now.

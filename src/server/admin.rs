@@ -1,11 +1,11 @@
-//! The admin listener: probes, metrics, and the request to stop. None of its types gives access to a secret.
+//! The admin listener: probes, metrics, the status page, and the request to stop. None of its types gives access to a secret.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tracing::{debug, info};
 
 use crate::files::writer;
-use crate::metrics::Exposition;
+use crate::metrics::{Counters, Exposition};
 use crate::refresh::store::HealthReader;
 use crate::server::probe::ProbeResult;
 use crate::time::clock::Clock;
@@ -23,14 +23,17 @@ use super::access::CallerLog;
 use super::caller::Addresses;
 use super::request_check::{self, Refusal, Rules};
 use super::respond;
+use super::status::{self, About, Output, Parts, Report};
 
 /// What the admin router needs.
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// The health of the credentials.
     pub health: HealthReader,
-    /// The status of each file.
-    pub files: Vec<watch::Receiver<writer::Status>>,
+    /// What does not change.
+    pub about: About,
+    /// The files.
+    pub files: Vec<Output>,
     /// The status of the saved state, if one is configured.
     pub state: Option<watch::Receiver<writer::Status>>,
     /// Whether the process is shutting down.
@@ -41,6 +44,8 @@ pub struct Admin {
     pub clock: Clock,
     /// Logs refusals.
     pub caller_log: Arc<CallerLog>,
+    /// What is counted.
+    pub counters: Counters,
     /// The metrics.
     pub metrics: Arc<Exposition>,
     /// Who may request the stop.
@@ -82,6 +87,7 @@ pub fn router(admin: Admin) -> Router {
         .route("/ready", get(ready))
         .route("/startup", get(startup))
         .route("/metrics", get(metrics))
+        .route("/", get(status))
         .route("/stop", post(stop).fallback(not_post))
         .fallback(not_found)
         .method_not_allowed_fallback(not_get)
@@ -123,29 +129,83 @@ async fn live() -> Response {
     probe(super::probe::live())
 }
 
-async fn ready(State(admin): State<Arc<Admin>>) -> Response {
-    let health = admin.health.health(admin.clock.now());
-    let mut is_waiting = false;
-    let mut failed = None;
-    for file in &admin.files {
-        match &*file.borrow() {
-            writer::Status::Written => {}
-            writer::Status::Waiting => is_waiting = true,
-            writer::Status::Failed(failure) => failed = Some(Arc::clone(failure)),
+/// Tells a person or a program of this machine everything that may be told.
+async fn status(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+    let addresses = request.extensions().get::<Addresses>();
+    let bound = bound(addresses);
+    let checked = request_check::check_page(&request, bound);
+    let checked = checked.and_then(|()| {
+        if is_loopback(addresses) {
+            Ok(())
+        } else {
+            Err(REMOTE_STATUS)
         }
+    });
+    if let Err(refusal) = checked {
+        return admin.refuse(&refusal, None);
     }
-    let state = admin.state.as_ref().map(|state| state.borrow().clone());
-    let not_saved = match state {
-        Some(writer::Status::Failed(failure)) => Some(failure),
-        _ => None,
-    };
-    probe(super::probe::ready(
-        &health,
-        failed.as_deref(),
-        is_waiting,
-        not_saved.as_deref(),
-        *admin.stopping.borrow(),
-    ))
+    let report = admin.report();
+    let accept = request.headers().get(header::ACCEPT);
+    let accepts_json = accept.is_some_and(|accept| {
+        let accept = accept.to_str().unwrap_or_default();
+        accept.contains("application/json")
+    });
+    if accepts_json {
+        return respond::json(StatusCode::OK, respond::to_json_line(&report));
+    }
+    let page = status::page::render(&report);
+    let mut response = respond::with(StatusCode::OK, "text/html; charset=utf-8", page.into());
+    let headers = response.headers_mut();
+    if let Ok(policy) = status::page::policy().try_into() {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    let nobody = HeaderValue::from_static("no-referrer");
+    headers.insert(header::REFERRER_POLICY, nobody);
+    response
+}
+
+async fn ready(State(admin): State<Arc<Admin>>) -> Response {
+    probe(admin.ready())
+}
+
+impl Admin {
+    fn ready(&self) -> ProbeResult {
+        let health = self.health.health(self.clock.now());
+        let mut is_waiting = false;
+        let mut failed = None;
+        for file in &self.files {
+            match &*file.status.borrow() {
+                writer::Status::Written => {}
+                writer::Status::Waiting => is_waiting = true,
+                writer::Status::Failed(failure) => failed = Some(Arc::clone(failure)),
+            }
+        }
+        let state = self.state.as_ref().map(|state| state.borrow().clone());
+        let not_saved = match state {
+            Some(writer::Status::Failed(failure)) => Some(failure),
+            _ => None,
+        };
+        super::probe::ready(
+            &health,
+            failed.as_deref(),
+            is_waiting,
+            not_saved.as_deref(),
+            *self.stopping.borrow(),
+        )
+    }
+
+    fn report(&self) -> Report {
+        let now = self.clock.now();
+        let parts = Parts {
+            about: &self.about,
+            health: &self.health.health(now),
+            status: self.ready().status,
+            outputs: &self.files,
+            counters: &self.counters,
+            callers: &self.caller_log,
+        };
+        Report::new(&parts, now)
+    }
 }
 
 async fn startup(State(admin): State<Arc<Admin>>) -> Response {
@@ -162,27 +222,37 @@ fn probe(result: ProbeResult) -> Response {
     respond::json(status, result.body)
 }
 
+/// Whether a request is made on this machine.
+///
+/// Both addresses: a proxy of the pod's traffic may connect from a loopback address to the pod's own address.
+fn is_loopback(addresses: Option<&Addresses>) -> bool {
+    addresses.is_some_and(|addresses| {
+        addresses.peer.ip().is_loopback() && addresses.local.ip().is_loopback()
+    })
+}
+
+/// Returns the address to which a request was sent.
+fn bound(addresses: Option<&Addresses>) -> IpAddr {
+    addresses.map_or_else(
+        || Ipv4Addr::LOCALHOST.into(),
+        |addresses| addresses.local.ip(),
+    )
+}
+
 /// Begins the shutdown if a program of this pod requests it: over loopback, and not from a web page.
 async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     let addresses = request.extensions().get::<Addresses>();
-    // Both addresses: a proxy of the pod's traffic may connect from a loopback address to the pod's own address.
-    let is_loopback = addresses.is_some_and(|addresses| {
-        addresses.peer.ip().is_loopback() && addresses.local.ip().is_loopback()
-    });
     let owner = addresses.map(Addresses::owner).transpose();
     if let Err(error) = &owner {
         debug!("Cannot query the kernel for the owner of the connection: {error}");
     }
     let uid = owner.ok().flatten().flatten().map(|owner| owner.uid);
     let rules = Rules {
-        bound: addresses.map_or_else(
-            || Ipv4Addr::LOCALHOST.into(),
-            |addresses| addresses.local.ip(),
-        ),
+        bound: bound(addresses),
         methods: &[Method::POST],
     };
     let admitted = request_check::check(&request, rules).and_then(|()| {
-        if is_loopback {
+        if is_loopback(addresses) {
             admin.stop_callers.admit(uid, geteuid().as_raw())
         } else {
             Err(REMOTE_STOP)
@@ -221,6 +291,12 @@ const UNKNOWN_STOP: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     code: "StopRefused",
     message: "only root and the user that this process runs as may stop it, and the kernel does not tell which user requests this; use `ram-sidecar stop` or curl on this machine, or set admin.stop to anyone (RAM_SIDECAR_ADMIN_STOP)",
+};
+
+const REMOTE_STATUS: Refusal = Refusal {
+    status: StatusCode::FORBIDDEN,
+    code: "RemoteRefused",
+    message: "the status is only for this machine, by its loopback address; from elsewhere there are the probes /live, /ready and /startup, and /metrics",
 };
 
 const REMOTE_STOP: Refusal = Refusal {

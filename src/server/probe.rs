@@ -14,6 +14,8 @@ use super::respond;
 pub struct ProbeResult {
     /// Whether the probe passes.
     pub passes: bool,
+    /// The result in one word or two.
+    pub status: &'static str,
     /// The body.
     pub body: Bytes,
 }
@@ -22,6 +24,7 @@ pub struct ProbeResult {
 pub fn live() -> ProbeResult {
     ProbeResult {
         passes: true,
+        status: "live",
         body: respond::to_json_line(&serde_json::json!({ "status": "live" })),
     }
 }
@@ -49,10 +52,13 @@ pub fn ready(
         health,
         (file, state),
         passes,
-        "ready",
+        READY,
         if stopping { "stopping" } else { "not ready" },
     )
 }
+
+/// The status of a daemon that is ready.
+pub const READY: &str = "ready";
 
 /// Describes the health in one line for a person.
 pub fn status(health: &Health) -> String {
@@ -80,8 +86,9 @@ fn result(
     failing: &'static str,
 ) -> ProbeResult {
     let failure = health.failure.as_deref();
+    let status = if passes { passing } else { failing };
     let reported = Report {
-        status: if passes { passing } else { failing },
+        status,
         phase: health.phase.name(),
         expires_at: health.expires_at.map(timestamp),
         remaining_seconds: health.remaining.map(|duration| duration.as_secs()),
@@ -97,6 +104,7 @@ fn result(
     };
     ProbeResult {
         passes,
+        status,
         body: respond::to_json_line(&reported),
     }
 }
@@ -141,6 +149,7 @@ mod tests {
             phase,
             expires_at: None,
             remaining: Some(Duration::from_secs(60)),
+            lifetime: None,
             renewal_at: None,
             generation: u64::from(!matches!(phase, Phase::Pending | Phase::NoRole)),
             served_by: None,

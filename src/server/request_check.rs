@@ -65,6 +65,27 @@ pub fn check_probe<B>(request: &Request<B>, names: &[String]) -> Result<(), Refu
     }
 }
 
+/// Checks a request for the status page, which a browser may show to its user: by an address of this machine, and neither
+/// to another page nor through a proxy.
+///
+/// Browsers of before 2023 do not say for whom they ask. Those keep the answer from other pages by its own headers.
+pub fn check_page<B>(request: &Request<B>, bound: IpAddr) -> Result<(), Refusal> {
+    let headers = request.headers();
+    if headers.keys().any(|name| is_of_proxy(name.as_str())) {
+        return Err(FORWARDED);
+    }
+    if !has_host(request, false, |name| names_this_machine(name, bound)) {
+        return Err(HOST);
+    }
+    let mut sites = headers.get_all("sec-fetch-site").iter();
+    let is_own = sites.all(|site| ["none", "same-origin"].iter().any(|own| site == own));
+    if is_own && !headers.contains_key(header::ORIGIN) {
+        Ok(())
+    } else {
+        Err(BROWSER)
+    }
+}
+
 /// Checks the machine and the user of a caller. `uid` is `None` if the kernel does not know the owner of the connection.
 pub fn admit(
     is_local: bool,

@@ -83,6 +83,11 @@ impl Sts {
         client::TOTAL.saturating_mul(calls)
     }
 
+    /// Returns the hosts of the endpoints, in the order of preference.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.endpoints.iter().map(|state| state.endpoint.host())
+    }
+
     /// Returns the host of the last call, and how long it took, if it was answered.
     pub fn last_call(&self) -> Option<(&str, Option<Duration>)> {
         let (state, took) = self.last_call?;
