@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::ArgMatches;
 use reqwest::Method;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::error;
 use super::input::{input, unknown_variables};
@@ -13,6 +14,7 @@ use crate::config;
 use crate::failure::error_chain;
 use crate::http::client::{self, Call, Client};
 use crate::http::response::Response;
+use crate::server::status::Report;
 use crate::system::log;
 
 /// The admin listener of a daemon.
@@ -77,22 +79,44 @@ impl Admin {
 
     /// Makes one request. Succeeds if the daemon answers with a good status.
     pub(super) async fn ask(&self, method: Method, path: &str) -> Result<(), Error> {
-        let url = format!("http://{}{path}", self.address);
-        let call = Call {
-            method,
-            url: &url,
-            headers: &[],
-            form: None,
-        };
-        let answer = self.client.call(call).await;
-        let answer = answer.map_err(|failure| Error::Unanswered {
-            address: self.address,
-            reason: failure.message,
-        })?;
+        let answer = self.call(method, path, &[]).await?;
         match answer.status {
             404 | 405 => Err(Error::Foreign(self.address)),
             _ => read(&answer).map_err(Error::Refused),
         }
+    }
+
+    /// Asks for the status.
+    pub(super) async fn status(&self) -> Result<Report, Error> {
+        let json = ("accept", "application/json".to_owned().into());
+        let answer = self.call(Method::GET, "/", &[json]).await?;
+        let foreign = || Error::Foreign(self.address);
+        match answer.status {
+            200 => serde_json::from_slice(&answer.body).map_err(|_| foreign()),
+            404 | 405 => Err(foreign()),
+            _ => Err(Error::Refused(
+                read(&answer).err().unwrap_or_else(|| foreign().to_string()),
+            )),
+        }
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&'static str, Zeroizing<String>)],
+    ) -> Result<Response, Error> {
+        let call = Call {
+            method,
+            url: &format!("http://{}{path}", self.address),
+            headers,
+            form: None,
+        };
+        let answer = self.client.call(call).await;
+        answer.map_err(|failure| Error::Unanswered {
+            address: self.address,
+            reason: failure.message,
+        })
     }
 }
 

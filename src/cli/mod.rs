@@ -19,7 +19,9 @@ mod output;
 mod runtime;
 #[cfg(feature = "sandbox")]
 mod sandbox;
+mod sections;
 mod serve;
+mod status;
 mod stop;
 mod suggested;
 mod terminal;
@@ -103,6 +105,7 @@ const COMMANDS: &[Command] = &[
     get::COMMAND,
     wait::COMMAND,
     health::COMMAND,
+    status::COMMAND,
     check::COMMAND,
     stop::COMMAND,
     #[cfg(feature = "sandbox")]

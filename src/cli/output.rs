@@ -12,11 +12,12 @@ pub(super) fn print(text: &[u8], what: &str) -> Result<(), Error> {
     write(text).map_err(|error| failed(what, &error))
 }
 
-/// Prints a text whole like [`print`], but to a reader that has read enough and closed its end.
-pub(super) fn print_until_closed(text: &[u8], what: &str) -> Result<(), Error> {
+/// Prints a text whole like [`print`], unless the reader has read enough and closed its end; returns whether it is open.
+pub(super) fn print_until_closed(text: &[u8], what: &str) -> Result<bool, Error> {
     match write(text) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(failed(what, &error)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(failed(what, &error)),
     }
 }
 

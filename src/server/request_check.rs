@@ -82,7 +82,7 @@ pub fn check_page<B>(request: &Request<B>, bound: IpAddr) -> Result<(), Refusal>
     if is_own && !headers.contains_key(header::ORIGIN) {
         Ok(())
     } else {
-        Err(BROWSER)
+        Err(PAGE)
     }
 }
 
@@ -212,6 +212,12 @@ const BROWSER: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     code: "BrowserRefused",
     message: "the request is a browser's, by its Origin, its Sec-Fetch-Site or a User-Agent that begins with Mozilla/, and web pages get no credentials; a program must send another User-Agent (PowerShell: -UserAgent)",
+};
+
+const PAGE: Refusal = Refusal {
+    status: StatusCode::FORBIDDEN,
+    code: "BrowserRefused",
+    message: "another web page asks for this one, by its Origin or Sec-Fetch-Site; open the address itself",
 };
 
 const FORWARDED: Refusal = Refusal {
@@ -449,6 +455,52 @@ mod tests {
             }
             let checked = check_probe(&request.body(()).unwrap(), &names);
             assert_eq!(checked.is_ok(), is_accepted, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_browser_sees_the_status_by_its_own_address_only() {
+        for (host, header, code) in [
+            ("127.0.0.1:7003", None, "ok"),
+            ("localhost:7003", None, "ok"),
+            ("[::1]:7003", Some(("sec-fetch-site", "none")), "ok"),
+            (
+                "127.0.0.1:7003",
+                Some(("sec-fetch-site", "same-origin")),
+                "ok",
+            ),
+            ("127.0.0.1:7003", Some(("user-agent", "Mozilla/5.0")), "ok"),
+            (
+                "127.0.0.1:7003",
+                Some(("sec-fetch-site", "same-site")),
+                "BrowserRefused",
+            ),
+            (
+                "127.0.0.1:7003",
+                Some(("sec-fetch-site", "cross-site")),
+                "BrowserRefused",
+            ),
+            (
+                "127.0.0.1:7003",
+                Some(("sec-fetch-site", "")),
+                "BrowserRefused",
+            ),
+            ("127.0.0.1:7003", Some(("origin", "null")), "BrowserRefused"),
+            (
+                "127.0.0.1:7003",
+                Some(("x-forwarded-for", "10.0.0.1")),
+                "ForwardedRefused",
+            ),
+            ("rebound.example:7003", None, "HostRefused"),
+            ("10.0.0.7:7003", None, "HostRefused"),
+        ] {
+            let mut request = Request::builder().uri("/").header("host", host);
+            if let Some((name, value)) = header {
+                request = request.header(name, value);
+            }
+            let checked = check_page(&request.body(()).unwrap(), Ipv4Addr::LOCALHOST.into());
+            let found = checked.map_or_else(|refusal| refusal.code, |()| "ok");
+            assert_eq!(found, code, "{host} {header:?}");
         }
     }
 

@@ -2,6 +2,8 @@
 
 pub(super) mod page;
 
+pub use self::page::Span;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -223,6 +225,20 @@ impl Report {
             requests: parts.counters.served().map(Requests::from).collect(),
             callers: parts.callers.seen(),
         }
+    }
+
+    /// Returns the last attempts with their codes, and the sentence of each whose code is not that of the line above it.
+    pub fn told_attempts(&self) -> impl Iterator<Item = (&str, &str, Option<&str>)> {
+        let mut above = self.failure.as_ref();
+        self.attempts.iter().map(move |attempt| {
+            let failure = attempt.failure.as_ref();
+            let is_new = failure.map(|reason| &reason.code) != above.map(|reason| &reason.code);
+            above = failure;
+            let code = failure.map_or("ok", |reason| &reason.code);
+            let sentence = failure.filter(|_| is_new);
+            let sentence = sentence.map(|reason| reason.message.as_str());
+            (attempt.at.as_str(), code, sentence)
+        })
     }
 
     /// Whether the probe `/ready` passes.

@@ -261,9 +261,10 @@ try:
             f"http://[::1]:7002{paths[0]}",
             *(f"http://{METADATA}{path}" for path in roles[:2]),
             "http://127.0.0.1:7003/ready", "http://127.0.0.1:7003/stop", sts,
+            "http://127.0.0.1:7003/", "http://127.0.0.1:7003/metrics",
         ],
         "data.rebound.example": paths,
-        "admin.rebound.example": ["/ready", "/stop"],
+        "admin.rebound.example": ["/ready", "/stop", "/", "/metrics"],
         "metadata.rebound.example": roles,
     }
     names |= {name: address for name, (address, _) in REBOUND.items()}
@@ -271,16 +272,18 @@ try:
         web.wait("begun", begun, 20)
         web.wait("done", {"evil.example", *REBOUND}, 30)
     pages = [shown(profile, url) for url in (uri, f"http://{METADATA}{ROLE}sandbox-role")]
+    status_page = shown(profile, "http://127.0.0.1:7003/")
 finally:
     remove(profile)
 
-leak = re.compile(r'LOADED|AccessKey|SecurityToken|sandbox-role|"status":"|"Faults"')
+leak = re.compile(r'LOADED|AccessKey|SecurityToken|sandbox-role|"status":"|"Faults"|ram_sidecar_')
 reports = list(web.reports)
 leaks = [report for report in reports if leak.search(report["text"])]
 for report in leaks[:20]:
     print(f"   {report['how']} of {report['url']}: {report['text'][:200]}", file=sys.stderr)
 held(not leaks, f"a page reads from a listener, or learns that it exists ({len(reports)} reports)")
 held(not any(re.search("AccessKeySecret|SecurityToken", page) for page in pages), "a browser shows credentials")
+held(">fresh<" in status_page, "a browser shows the status to whoever opens its address")
 served = [line for line in daemon.output if "A new caller requested credentials" in line]
 held(not served, f"a browser's request is answered with credentials, if only a blind one: {served[:3]}")
 held(any("BrowserRefused" in line for line in daemon.output), "the pages reached the daemon")

@@ -51,6 +51,7 @@ mod load;
 mod manifests;
 #[cfg(test)]
 mod metadata;
+#[cfg(test)]
 mod metrics;
 #[cfg(test)]
 mod names;
@@ -68,6 +69,8 @@ mod serving;
 mod signing;
 #[cfg(test)]
 mod state;
+#[cfg(test)]
+mod status;
 #[cfg(test)]
 mod sts_sdk;
 #[cfg(test)]

@@ -117,18 +117,19 @@ fn fact(page: &mut String, name: &str, value: &str) -> fmt::Result {
 }
 
 fn attempts(page: &mut String, report: &Report) -> fmt::Result {
-    table(
-        page,
-        "Last attempts",
-        &["when", "code", "what was said"],
-        report.attempts.iter().map(|attempt| {
-            let (code, message) = match &attempt.failure {
-                Some(Reason { code, message }) => (code.as_str(), message.as_str()),
-                None => ("ok", ""),
-            };
-            vec![attempt.at.clone(), code.to_owned(), message.to_owned()]
-        }),
-    )
+    if report.attempts.is_empty() {
+        return Ok(());
+    }
+    page.push_str("<h2>Last attempts</h2>\n<ul>\n");
+    for (at, code, sentence) in report.told_attempts() {
+        write!(page, "<li>{} <code>{}</code>", Text(at), Text(code))?;
+        if let Some(sentence) = sentence {
+            write!(page, " {}", Text(sentence))?;
+        }
+        page.push_str("</li>\n");
+    }
+    page.push_str("</ul>\n");
+    Ok(())
 }
 
 fn files(page: &mut String, report: &Report) -> fmt::Result {
@@ -227,8 +228,9 @@ impl Display for Text<'_> {
     }
 }
 
-/// A time in words, in its two largest units.
-pub(super) struct Span(pub(super) u64);
+/// A number of seconds, in words of its two largest units.
+#[derive(Clone, Copy, Debug)]
+pub struct Span(pub u64);
 
 impl Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

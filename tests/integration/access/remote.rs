@@ -183,6 +183,15 @@ fn another_machine_may_probe_but_not_stop_the_daemon() {
         .0,
         "200"
     );
+    let get = |path: &str| {
+        curl(
+            |words| pair.remote(words),
+            &[&format!("http://{admin}{path}")],
+        )
+    };
+    assert_eq!(get("/metrics").0, "200");
+    let page = format!("http://{admin}/");
+    assert_refused_remotely(&pair, &[&page], "RemoteRefused");
     let stop = format!("http://{admin}/stop");
     assert_refused_remotely(&pair, &["-X", "POST", &stop], "RemoteRefused");
     let stop = ["stop", "--admin-listen", &admin];

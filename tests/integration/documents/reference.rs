@@ -257,7 +257,7 @@ fn controllers() -> String {
 }
 
 /// The listener, method and path of a request; the status while credentials are current; what the response is.
-fn responses() -> [(&'static str, &'static str, String, u16, &'static str); 12] {
+fn responses() -> [(&'static str, &'static str, String, u16, &'static str); 13] {
     [
         (
             "serve.listen",
@@ -314,6 +314,13 @@ fn responses() -> [(&'static str, &'static str, String, u16, &'static str); 12] 
             "/live".to_owned(),
             200,
             "the process responds; independent of STS",
+        ),
+        (
+            "admin.listen",
+            "GET",
+            "/".to_owned(),
+            200,
+            "the status of the daemon: a page, or JSON for `Accept: application/json`; on this machine only",
         ),
         (
             "admin.listen",

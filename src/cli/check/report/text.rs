@@ -3,8 +3,8 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::{Call, Found, Report};
+use crate::cli::sections::{self, Line, Mark, mark, printable};
 use crate::failure::diagnosis::deviation;
-use crate::system::display::one_line;
 
 /// Formats a report for people.
 pub(super) struct Text<'a> {
@@ -19,22 +19,6 @@ pub(in crate::cli::check) struct Style {
     pub(in crate::cli::check) has_colour: bool,
     /// Whether settings that have their defaults are listed.
     pub(in crate::cli::check) is_verbose: bool,
-}
-
-/// A finding.
-struct Line {
-    mark: Mark,
-    label: String,
-    text: String,
-}
-
-#[derive(Clone, Copy)]
-enum Mark {
-    /// Belongs to the line above, or could not be judged.
-    None,
-    Good,
-    Warning,
-    Failure,
 }
 
 impl Text<'_> {
@@ -180,29 +164,6 @@ impl Text<'_> {
             Mark::None
         }
     }
-
-    fn line(&self, f: &mut Formatter<'_>, line: &Line, width: usize) -> fmt::Result {
-        let (mark, label) = (self.mark(line.mark), &line.label);
-        writeln!(f, "  {mark} {label:width$}  {}", printable(&line.text))
-    }
-
-    fn mark(&self, mark: Mark) -> String {
-        let (sign, colour) = match mark {
-            Mark::None => return " ".to_owned(),
-            Mark::Good => ("✓", GREEN),
-            Mark::Warning => ("!", YELLOW),
-            Mark::Failure => ("✗", RED),
-        };
-        self.painted(sign, colour)
-    }
-
-    fn painted(&self, text: &str, colour: &str) -> String {
-        if self.style.has_colour {
-            format!("\x1b[{colour}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    }
 }
 
 impl Display for Text<'_> {
@@ -214,46 +175,24 @@ impl Display for Text<'_> {
             ("STS", self.sts()),
             ("Credentials", self.credentials()),
         ];
-        let lines = sections.iter().flat_map(|(_, lines)| lines);
-        let width = lines.map(|line| line.label.len()).max().unwrap_or(0);
-        for (heading, lines) in &sections {
-            if lines.is_empty() {
-                continue;
-            }
-            writeln!(f, "{}", self.painted(heading, BOLD))?;
-            for line in lines {
-                self.line(f, line, width)?;
-            }
-            writeln!(f)?;
-        }
+        let has_colour = self.style.has_colour;
+        sections::write(f, &sections, has_colour)?;
         for warning in &self.report.warnings {
-            writeln!(f, "{} {}", self.mark(Mark::Warning), printable(warning))?;
+            writeln!(
+                f,
+                "{} {}",
+                mark(Mark::Warning, has_colour),
+                printable(warning)
+            )?;
         }
-        let mark = if self.report.good {
+        let outcome = if self.report.good {
             Mark::Good
         } else {
             Mark::Failure
         };
         for verdict in &self.report.verdict {
-            writeln!(f, "{} {}", self.mark(mark), printable(verdict))?;
+            writeln!(f, "{} {}", mark(outcome, has_colour), printable(verdict))?;
         }
         Ok(())
     }
 }
-
-impl Line {
-    fn new(mark: Mark, label: &str, text: String) -> Self {
-        let label = label.to_owned();
-        Self { mark, label, text }
-    }
-}
-
-/// Replaces what a terminal would obey.
-fn printable(text: &str) -> String {
-    one_line(text).collect()
-}
-
-const BOLD: &str = "1";
-const RED: &str = "31";
-const GREEN: &str = "32";
-const YELLOW: &str = "33";

@@ -1,0 +1,80 @@
+//! Findings under headings, aligned, as `check` and `status` print them.
+
+use std::fmt::{self, Formatter};
+
+use crate::system::display::one_line;
+
+/// A finding.
+pub(super) struct Line {
+    mark: Mark,
+    label: String,
+    text: String,
+}
+
+/// How good a finding is.
+#[derive(Clone, Copy)]
+pub(super) enum Mark {
+    /// It belongs to the line above, or could not be judged.
+    None,
+    Good,
+    Warning,
+    Failure,
+}
+
+impl Line {
+    pub(super) fn new(mark: Mark, label: &str, text: String) -> Self {
+        let label = label.to_owned();
+        Self { mark, label, text }
+    }
+}
+
+/// Writes sections that have lines, each with its heading.
+pub(super) fn write(
+    f: &mut Formatter<'_>,
+    sections: &[(&str, Vec<Line>)],
+    has_colour: bool,
+) -> fmt::Result {
+    let lines = sections.iter().flat_map(|(_, lines)| lines);
+    let width = lines.map(|line| line.label.len()).max().unwrap_or(0);
+    for (heading, lines) in sections {
+        if lines.is_empty() {
+            continue;
+        }
+        writeln!(f, "{}", painted(heading, BOLD, has_colour))?;
+        for line in lines {
+            let (mark, label) = (mark(line.mark, has_colour), &line.label);
+            writeln!(f, "  {mark} {label:width$}  {}", printable(&line.text))?;
+        }
+        writeln!(f)?;
+    }
+    Ok(())
+}
+
+/// Returns the sign of a mark.
+pub(super) fn mark(mark: Mark, has_colour: bool) -> String {
+    let (sign, colour) = match mark {
+        Mark::None => return " ".to_owned(),
+        Mark::Good => ("✓", GREEN),
+        Mark::Warning => ("!", YELLOW),
+        Mark::Failure => ("✗", RED),
+    };
+    painted(sign, colour, has_colour)
+}
+
+/// Replaces what a terminal would obey.
+pub(super) fn printable(text: &str) -> String {
+    one_line(text).collect()
+}
+
+fn painted(text: &str, colour: &str, has_colour: bool) -> String {
+    if has_colour {
+        format!("\x1b[{colour}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+const BOLD: &str = "1";
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
