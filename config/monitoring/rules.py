@@ -199,7 +199,6 @@ and
 
 def webhook_alerts():
     reviews = "ram_sidecar_webhook_reviews_total"
-    delta = f"clamp_min(({reviews} - {reviews} offset ~10m) or {reviews}, 0)"
     lookups = "ram_sidecar_webhook_account_lookups_total"
     certificates = "ram_sidecar_webhook_certificate_expiration_timestamp_seconds"
     return [
@@ -208,19 +207,19 @@ def webhook_alerts():
             "critical",
             "~5m",
             f"""\
-sum by ({FLEET}) ({delta.replace(reviews, reviews + '{outcome=~"denied|admitted.*"}')})
+sum by ({FLEET}) (increase({reviews}{{outcome=~"denied|admitted without"}}[~10m]))
 /
-(sum by ({FLEET}) ({delta}) > 0)
+(sum by ({FLEET}) (increase({reviews}{{outcome=~"denied|admitted without|injected"}}[~10m])) > 0)
 > 0.5
 or
-sum by ({FLEET}) (increase({lookups}{{result!="success"}}[~10m]))
+sum by ({FLEET}) (increase({lookups}{{result="failure"}}[~10m]))
 /
 (sum by ({FLEET}) (increase({lookups}[~10m])) > 0)
 > 0.1""",
-            "The webhook {{ $labels.job }} does not add the sidecar to {{ $value | humanizePercentage }} of the pods that ask for it",
-            "Pods are denied or created without credentials. The log of the webhook has a line with the reason for each; where"
-            " all have the same, the cause is the webhook's own: missing rights to read service accounts, or an API server that"
-            " it cannot reach.",
+            "The webhook {{ $labels.job }} cannot add the sidecar to {{ $value | humanizePercentage }} of the pods that ask for it",
+            "They are denied, or created without credentials. The label reason of its reviews says why, its log has a line for"
+            " each pod. If it is the service account, the webhook lacks the right to read it or cannot reach the API server; if it"
+            " is the settings, correct the flags of the webhook or the annotations.",
         ),
         (
             "RamSidecarWebhookAbsent",
