@@ -76,11 +76,15 @@ fn every_field_is_known_and_every_pod_meets_the_restricted_standard() {
             "classic",
             "job",
             "native",
+            "native/metrics",
+            "native/pod-monitor",
             "pytorchjob",
             "webhook",
             "webhook/ack",
             "webhook/cert-manager",
-            "webhook/network-policy"
+            "webhook/metrics",
+            "webhook/network-policy",
+            "webhook/pod-monitor"
         ]
     );
 }
@@ -242,7 +246,7 @@ fn through_types(object: &Value) -> Result<(), String> {
             let mut templates = replicas.values().map(|replica| &replica["template"]);
             templates.try_for_each(through::<PodTemplateSpec>)
         }
-        "Certificate" | "Issuer" => Ok(()),
+        "Certificate" | "Issuer" | "PodMonitor" => Ok(()),
         _ => Err(format!("the kind {kind} is unknown")),
     }
 }

@@ -36,8 +36,9 @@ var known = map[string]func() any{
 
 // Those that have no pods and whose types are another project's.
 var foreign = map[string]bool{
-	"cert-manager.io/v1 Certificate": true,
-	"cert-manager.io/v1 Issuer":      true,
+	"cert-manager.io/v1 Certificate":      true,
+	"cert-manager.io/v1 Issuer":           true,
+	"monitoring.coreos.com/v1 PodMonitor": true,
 }
 
 func fresh[T any]() any {

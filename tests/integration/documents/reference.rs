@@ -7,7 +7,7 @@ use std::path::Path;
 
 use ram_sidecar::cli;
 use ram_sidecar::config::settings::SETTINGS;
-use ram_sidecar::failure;
+use ram_sidecar::failure::{self, FailureClass};
 use ram_sidecar::inject::controllers::{CONTROLLERS, Classic, Injection};
 use ram_sidecar::sandbox::FAULTS;
 use ram_sidecar::server::codes::REFUSAL_CODES;
@@ -167,10 +167,19 @@ fn commands() -> String {
 fn errors() -> String {
     let mut page = page(
         "Errors",
-        "The log, `/ready`, `check` and the body of a 503 name the code of a failure, and end with what to do. `*` stands for any suffix.",
+        "The log, `/ready`, `check` and the body of a 503 name the code of a failure, and end with what to do. `*` stands for any suffix;\n\
+         metrics have the code without it. What mends a failure decides [when it is tried again](../concepts/refreshing.md#when-it-fails).",
     );
-    let rows = failure::entries().map(|entry| (entry.code, entry.advice));
-    table(&mut page, "Failures", rows);
+    page.push_str("\n## Failures\n\n| code | mended by | what to do |\n| --- | --- | --- |\n");
+    for entry in failure::entries() {
+        let mended_by = match entry.class {
+            FailureClass::Transient => "time",
+            FailureClass::Throttled => "quota",
+            FailureClass::Persistent => "people",
+        };
+        let advice = cell(&sentence(entry.advice));
+        let _ = writeln!(page, "| `{}` | {mended_by} | {advice} |", entry.code);
+    }
     page.push_str("\n## Refused requests\n\n| code | HTTP | what to do |\n| --- | --- | --- |\n");
     for refusal in REFUSAL_CODES {
         let advice = cell(&sentence(refusal.advice));
@@ -181,16 +190,6 @@ fn errors() -> String {
         );
     }
     page
-}
-
-fn table<'a>(page: &mut String, title: &str, rows: impl Iterator<Item = (&'a str, &'a str)>) {
-    let _ = write!(
-        page,
-        "\n## {title}\n\n| code | what to do |\n| --- | --- |\n"
-    );
-    for (code, advice) in rows {
-        let _ = writeln!(page, "| `{code}` | {} |", cell(&sentence(advice)));
-    }
 }
 
 fn sentence(advice: &str) -> String {
