@@ -20,7 +20,6 @@ pub(super) const COMMAND: Command = Command {
     name: "status",
     about: "Shows what a running daemon does: its credentials, its attempts, its files and its callers",
     examples: &[
-        ("now", "ram-sidecar status"),
         ("until Ctrl-C", "ram-sidecar status --watch"),
         (
             "for a program",

@@ -12,6 +12,7 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 use tracing::field::display;
 use tracing::{Instrument as _, debug, info, warn};
@@ -19,7 +20,6 @@ use tracing::{Instrument as _, debug, info, warn};
 use super::caller::{Addresses, Owner};
 use super::request_check::{self, Refusal, Rules};
 use super::respond;
-use super::status::Caller;
 
 /// The access rules of a listener.
 #[derive(Debug)]
@@ -59,6 +59,21 @@ struct Seen {
     first: Instant,
     last: Instant,
     program: Option<String>,
+}
+
+/// A user, and the program of his that was seen last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The dialect.
+    pub dialect: String,
+    /// The user, if the kernel knows it.
+    pub uid: Option<u32>,
+    /// The program, if it is visible.
+    pub program: Option<String>,
+    /// When it first requested credentials.
+    pub first_seen_seconds: u64,
+    /// How long ago it was last seen, to a second.
+    pub last_seen_seconds: u64,
 }
 
 /// Marks the response to a request with a wrong key; has the variable with the right address.

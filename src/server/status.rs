@@ -19,7 +19,7 @@ use crate::refresh::store::Health;
 use crate::system::build;
 use crate::time::moment::Moment;
 
-use super::access::CallerLog;
+use super::access::{Caller, CallerLog};
 
 /// What does not change while a daemon runs.
 #[derive(Clone, Debug)]
@@ -161,21 +161,6 @@ pub struct Requests {
     pub served: u64,
     /// All others.
     pub others: u64,
-}
-
-/// A user, and the program of his that was seen last.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Caller {
-    /// The dialect.
-    pub dialect: String,
-    /// The user, if the kernel knows it.
-    pub uid: Option<u32>,
-    /// The program, if it is visible.
-    pub program: Option<String>,
-    /// When it first requested credentials.
-    pub first_seen_seconds: u64,
-    /// How long ago it was last seen, to a second.
-    pub last_seen_seconds: u64,
 }
 
 /// The parts of a daemon that a report is made of.
