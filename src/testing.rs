@@ -7,6 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+
+use crate::system::log::{self, Format};
 
 /// Makes a new, empty directory.
 pub(crate) fn directory(name: &str) -> PathBuf {
@@ -43,26 +48,31 @@ pub(crate) struct Log {
 impl Log {
     /// Records the log until the value is dropped.
     pub(crate) fn start() -> Self {
+        Self::start_as(Format::Text)
+    }
+
+    /// Records the log in a format until the value is dropped.
+    pub(crate) fn start_as(format: Format) -> Self {
         let written = Written::default();
         let writer = written.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_max_level(LevelFilter::DEBUG)
-            .with_target(false)
-            .without_time()
-            .with_writer(move || writer.clone())
-            .finish();
+        let lines = log::lines(format, false, move || writer.clone());
+        let filter = Targets::new().with_target("ram_sidecar", LevelFilter::DEBUG);
+        let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
         Self {
             written,
             _guard: tracing::subscriber::set_default(subscriber),
         }
     }
 
-    /// Returns the lines since the last call, trimmed.
+    /// Returns the lines since the last call, without their times.
     pub(crate) fn take(&self) -> Vec<String> {
         let bytes = std::mem::take(&mut *self.written.0.lock().unwrap());
         let text = String::from_utf8(bytes).unwrap();
-        text.lines().map(|line| line.trim().to_owned()).collect()
+        let without_time = |line: &str| match line.split_once("Z\",") {
+            Some((_, rest)) => format!("{{{rest}"),
+            None => line.split_once("Z ").unwrap().1.trim().to_owned(),
+        };
+        text.lines().map(without_time).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::error;
 use super::input::{input, unknown_variables};
+use super::progress::Attempt;
 use crate::config;
 use crate::failure::error_chain;
 use crate::http::client::{self, Call, Client};
@@ -40,9 +41,14 @@ pub(super) enum Error {
         "what answers at {0} is not the admin listener of a ram-sidecar; correct --admin-listen or RAM_SIDECAR_ADMIN_LISTEN"
     )]
     Foreign(SocketAddr),
-    /// The daemon says no, and why.
-    #[error("{0}")]
-    Refused(String),
+    /// The daemon says no.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+        /// The failed attempt that is the reason.
+        attempt: Option<Attempt>,
+    },
 }
 
 impl Admin {
@@ -91,7 +97,7 @@ impl Admin {
         })?;
         match answer.status {
             404 | 405 => Err(Error::Foreign(self.address)),
-            _ => read(&answer).map_err(Error::Refused),
+            _ => read(&answer),
         }
     }
 }
@@ -99,13 +105,18 @@ impl Admin {
 /// Reads the answer to a probe or to `POST /stop`.
 ///
 /// Fails with the reason that it gives.
-fn read(answer: &Response) -> Result<(), String> {
+fn read(answer: &Response) -> Result<(), Error> {
     #[derive(Default, Deserialize)]
     struct Body {
         status: Option<String>,
         #[serde(rename = "Message")]
         message: Option<String>,
         file_message: Option<String>,
+        #[serde(rename = "Code")]
+        code: Option<String>,
+        #[serde(default)]
+        failures: u32,
+        next_attempt_seconds: Option<u64>,
     }
     let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
     let status = body.status.as_deref().unwrap_or_default();
@@ -114,11 +125,20 @@ fn read(answer: &Response) -> Result<(), String> {
     if is_good && (200..300).contains(&answer.status) {
         return Ok(());
     }
+    let attempt = match (body.failures, body.code, body.next_attempt_seconds) {
+        (number @ 1.., Some(code), Some(seconds)) => Some(Attempt {
+            number,
+            code,
+            next: Duration::from_secs(seconds),
+        }),
+        _ => None,
+    };
     let reason = body.message.or(body.file_message).or(body.status);
-    Err(reason.unwrap_or_else(|| {
+    let reason = reason.unwrap_or_else(|| {
         let status = answer.status;
         format!("it answers HTTP {status} and not as a ram-sidecar does")
-    }))
+    });
+    Err(Error::Refused { reason, attempt })
 }
 
 /// Covers the connection and the whole answer: a process on this machine answers at once.

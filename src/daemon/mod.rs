@@ -171,7 +171,7 @@ impl App {
         let metadata = metadata
             .map(|options| metadata_endpoint(options, provider.clone(), source.as_ref()))
             .transpose()?;
-        info!(%address, path = "/api/v1/credentials/<key>", "Requests for credentials are answered");
+        info!(%address, path = "/api/v1/credentials/<key>", "Listening for requests for credentials");
         let servers = listeners.serve(
             Services {
                 provider,

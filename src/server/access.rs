@@ -225,7 +225,10 @@ impl CallerLog {
             warn!(
                 uid = uid(),
                 user_agent,
-                "A request has a wrong key in its path: let the program use {variable} as it is set for it, unless the pod or a script sets it itself, or change serve.key (in a pod, the annotation ram-sidecar/key)"
+                advice = format!(
+                    "let the program use {variable} as it is set for it, unless the pod or a script sets it itself, or change serve.key (in a pod, the annotation ram-sidecar/key)"
+                ),
+                "A request has a wrong key in its path"
             );
         }
     }
@@ -234,7 +237,10 @@ impl CallerLog {
     fn log_proxied(&self) {
         if !self.is_proxy_known.swap(true, Ordering::Relaxed) {
             warn!(
-                "A client sends its requests for credentials as if to a proxy (HTTP_PROXY is set in the job): the proxy would see the credentials; unset HTTP_PROXY and http_proxy for it, because Python's SDK ignores NO_PROXY"
+                error = "HTTP_PROXY is set in the job, and the proxy would see the credentials",
+                advice =
+                    "unset HTTP_PROXY and http_proxy for it, because Python's SDK ignores NO_PROXY",
+                "A client sends its requests for credentials as if to a proxy"
             );
         }
     }
@@ -246,7 +252,7 @@ impl CallerLog {
             .note(&(code, uid), Instant::now(), Duration::MAX)
             == Noted::Now
         {
-            warn!(code, uid, "A request was refused: {message}");
+            warn!(code, uid, error = message, "A request was refused");
         } else {
             debug!(code, uid, "A request was refused");
         }

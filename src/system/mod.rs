@@ -1,5 +1,6 @@
 //! The process and its surroundings.
 
+pub mod build;
 pub mod display;
 pub mod file;
 pub mod log;

@@ -121,7 +121,7 @@ async fn respond(
         Ok(response) => response,
         Err(Rejection(status, Malformed { code, message })) => {
             if shared.is_first(code) {
-                warn!(code, "A request was rejected: {message}");
+                warn!(code, error = message, "A request was rejected");
             }
             respond::error(status, code, &message)
         }
