@@ -1,7 +1,7 @@
 //! Helpers for unit tests.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -38,6 +38,26 @@ pub(crate) fn skipped(what: &str) {
     assert!(!is_ci, "CI must not skip: {what} not found");
 }
 
+/// Asserts that a text is that of a reviewed file in `tests/data`, which `UPDATE_GOLDEN=1` writes.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the environment shows whether the files are to be written"
+)]
+pub(crate) fn assert_golden(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data")
+        .join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    let reviewed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        text, reviewed,
+        "{name}: run UPDATE_GOLDEN=1, and read the changes"
+    );
+}
+
 /// The log of this thread, one line for each event.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -68,9 +88,9 @@ impl Log {
     pub(crate) fn take(&self) -> Vec<String> {
         let bytes = std::mem::take(&mut *self.written.0.lock().unwrap());
         let text = String::from_utf8(bytes).unwrap();
-        let without_time = |line: &str| match line.split_once("Z\",") {
-            Some((_, rest)) => format!("{{{rest}"),
-            None => line.split_once("Z ").unwrap().1.trim().to_owned(),
+        let without_time = |line: &str| match line.strip_prefix("{\"timestamp\":") {
+            Some(json) => format!("{{{}", json.split_once(',').unwrap().1),
+            None => line.split_once(' ').unwrap().1.trim().to_owned(),
         };
         text.lines().map(without_time).collect()
     }

@@ -86,7 +86,7 @@ impl Reporter {
                     failures = outage.failures,
                     code = %outage.code,
                     %access_key_id,
-                    "Renewals work again"
+                    "The outage is over"
                 );
             }
             self.renewal(&current.lease, is_same);
@@ -282,7 +282,7 @@ impl Reporter {
 /// the expiry on. `left` is how long the current credentials are good.
 ///
 /// No line is worth a wake-up, so the attempt that is nearest to its time is logged.
-fn is_due(since_logged: Duration, until_next: Duration, left: Option<Duration>) -> bool {
+pub(super) fn is_due(since_logged: Duration, until_next: Duration, left: Option<Duration>) -> bool {
     let is_urgent = left.is_none_or(|left| left <= LAST_MINUTES);
     let interval = if is_urgent { MINUTE } else { 5 * MINUTE };
     since_logged + until_next / 2 >= interval

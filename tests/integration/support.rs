@@ -80,12 +80,12 @@ impl Daemon {
 
     /// Returns the address of the data listener, which it logs before it has credentials.
     pub(crate) fn data(&self) -> SocketAddr {
-        self.address("Requests for credentials are answered")
+        self.address("Listening for requests for credentials")
     }
 
     /// Returns the address of the admin listener.
     pub(crate) fn admin(&self) -> SocketAddr {
-        self.address("Probes are served")
+        self.address("Listening for probes")
     }
 
     /// Returns the address of the metadata listener.
@@ -95,7 +95,7 @@ impl Daemon {
 
     /// Returns the name of the role that the metadata listener serves.
     pub(crate) fn metadata_role(&self) -> String {
-        self.field(METADATA_MESSAGE, "role")
+        self.field(METADATA_MESSAGE, "role_name")
     }
 
     fn address(&self, message: &str) -> SocketAddr {
@@ -333,7 +333,7 @@ pub(crate) fn under(starter: &[&str], inner: &Command) -> Command {
     outer
 }
 
-const METADATA_MESSAGE: &str = "The ECS metadata dialect is served";
+const METADATA_MESSAGE: &str = "Listening for the ECS metadata dialect";
 
 const URI_PREFIX: &str = "ALIBABA_CLOUD_CREDENTIALS_URI=";
 

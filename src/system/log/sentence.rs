@@ -82,3 +82,31 @@ impl Visit for Parts {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tracing::warn;
+
+    use crate::testing::Log;
+
+    #[test]
+    fn the_sentence_comes_first_and_nothing_in_it_is_obeyed() {
+        let log = Log::start();
+        warn!(
+            code = "NoPermission",
+            advice = "grant \"it\"",
+            request_id = "ABC",
+            none = Option::<u32>::None,
+            path = "a b",
+            count = 3,
+            error = "refused\u{1b}[31m\nERROR",
+            "No credentials"
+        );
+        assert_eq!(
+            log.take(),
+            [
+                r#"WARN No credentials: refused\u{1b}[31m\u{a}ERROR; grant "it" (RequestId ABC) code="NoPermission" path="a b" count=3"#
+            ]
+        );
+    }
+}
