@@ -129,7 +129,7 @@ async fn refusal_has_one_message_everywhere_and_recovery_needs_no_restart() {
         "{event}"
     );
     let first = daemon.stderr().lines().next().unwrap().to_owned();
-    let first: Value = serde_json::from_str(&first).unwrap();
+    let first: serde_json::Value = serde_json::from_str(&first).unwrap();
     assert_eq!(first["message"], "Starting");
     assert_eq!(first["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(first["identity"], "access_key");
