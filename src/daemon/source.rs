@@ -76,16 +76,18 @@ pub fn announce(config: &Config) {
         ),
     };
     let session_name = role.is_some().then(|| config.session.name.to_string());
-    info!(
-        version = build::VERSION,
-        revision = build::REVISION,
-        identity,
-        role,
-        session_name,
-        hops,
-        endpoints,
-        "Starting"
-    );
+    span(&config.upstream).in_scope(|| {
+        info!(
+            version = build::VERSION,
+            revision = build::REVISION,
+            identity,
+            role,
+            session_name,
+            hops,
+            endpoints,
+            "Starting"
+        );
+    });
 }
 
 /// Returns the span that marks every log line of a sandbox, at any level.

@@ -321,6 +321,20 @@ pub(crate) fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Comman
     command
 }
 
+/// Runs `ram-sidecar …arguments` on a terminal, which `script` provides, and returns all that it shows; nothing if there is no
+/// `script`.
+pub(crate) fn on_terminal(arguments: &str, env: &[(&str, &str)]) -> Option<String> {
+    let command = format!("{} {arguments}", env!("CARGO_BIN_EXE_ram-sidecar"));
+    let output = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("TERM", "xterm")
+        .envs(env.iter().copied())
+        .output();
+    required("script", output.is_ok()).then(|| String::from_utf8(output.unwrap().stdout).unwrap())
+}
+
 /// Returns a command that runs `inner`, through `starter` unless it is empty, with only the variables of `inner`.
 pub(crate) fn under(starter: &[&str], inner: &Command) -> Command {
     let starter = starter.iter().map(AsRef::as_ref);

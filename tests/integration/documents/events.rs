@@ -160,7 +160,7 @@ fn arguments(text: &str) -> Vec<String> {
 
 /// Returns the name of a field, of which `argument` is the shorthand or the assignment.
 fn field(argument: &str, place: &str) -> String {
-    let name = argument.split(" = ").next().unwrap();
+    let name = argument.split(" =").next().unwrap();
     let name = name.trim_start_matches(['%', '?']);
     let is_name = name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
     assert!(is_name, "{place}: a field needs a name: {argument}");
