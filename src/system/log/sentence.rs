@@ -66,10 +66,17 @@ impl Parts {
     }
 }
 
+/// Whether a value needs no quotes to be told from what stands around it.
+fn is_word(value: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._:/@+".contains(c);
+    !value.is_empty() && value.chars().all(is_plain)
+}
+
 impl Visit for Parts {
     fn record_str(&mut self, field: &Field, value: &str) {
         match self.part(field) {
             Some(part) => value.clone_into(part),
+            None if is_word(value) => self.others.push((field.name(), value.to_owned())),
             None => self.record_debug(field, &value),
         }
     }
@@ -105,7 +112,7 @@ mod tests {
         assert_eq!(
             log.take(),
             [
-                r#"WARN No credentials: refused\u{1b}[31m\u{a}ERROR; grant "it" (RequestId ABC) code="NoPermission" path="a b" count=3"#
+                r#"WARN No credentials: refused\u{1b}[31m\u{a}ERROR; grant "it" (RequestId ABC) code=NoPermission path="a b" count=3"#
             ]
         );
     }
