@@ -65,11 +65,8 @@ impl Diagnosis {
             let line = daemon.logged("No credentials");
             drop(daemon);
             let event: Value = serde_json::from_str(&line).expect("the log is JSON");
-            let text = |name: &str| event[name].as_str().expect("a text").to_owned();
-            let request_id = event["request_id"].as_str();
-            let request_id = request_id.map_or(String::new(), |id| format!(" (RequestId {id})"));
-            let sentence = format!("{}; {}{request_id}", text("error"), text("advice"));
-            Self::normal(text("code"), &sentence)
+            let code = event["code"].as_str().expect("a failure");
+            Self::normal(code.to_owned(), &crate::support::sentence(&line))
         })
     }
 

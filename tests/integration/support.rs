@@ -242,7 +242,7 @@ impl Drop for Daemon {
             );
         }
         assert!(
-            !output.contains("AccessKeySecret\""),
+            !output.contains("AccessKeySecret\":"),
             "credentials were printed\n{output}"
         );
     }
@@ -319,6 +319,15 @@ pub(crate) fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Comman
         .env("RAM_SIDECAR_LOG", "trace")
         .envs(env.iter().copied());
     command
+}
+
+/// Returns the failure that a JSON line of the log tells, in the words of responses: `error; advice (RequestId …)`.
+pub(crate) fn sentence(line: &str) -> String {
+    let event: Value = serde_json::from_str(line).expect("the log is JSON");
+    let text = |name: &str| event[name].as_str().expect("a failure").to_owned();
+    let id = event["request_id"].as_str();
+    let id = id.map_or(String::new(), |id| format!(" (RequestId {id})"));
+    format!("{}; {}{id}", text("error"), text("advice"))
 }
 
 /// Runs `ram-sidecar …arguments` on a terminal, which `script` provides, and returns all that it shows; nothing if there is no
