@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use super::error;
 use super::input::{input, unknown_variables};
+use super::progress::Attempt;
 use crate::config;
 use crate::failure::error_chain;
 use crate::http::client::{self, Call, Client};
@@ -42,9 +43,14 @@ pub(super) enum Error {
         "what answers at {0} is not the admin listener of a ram-sidecar; correct --admin-listen or RAM_SIDECAR_ADMIN_LISTEN"
     )]
     Foreign(SocketAddr),
-    /// The daemon says no, and why.
-    #[error("{0}")]
-    Refused(String),
+    /// The daemon says no.
+    #[error("{reason}")]
+    Refused {
+        /// Why.
+        reason: String,
+        /// The failed attempt that is the reason.
+        attempt: Option<Attempt>,
+    },
 }
 
 impl Admin {
@@ -82,7 +88,7 @@ impl Admin {
         let answer = self.call(method, path, &[]).await?;
         match answer.status {
             404 | 405 => Err(Error::Foreign(self.address)),
-            _ => read(&answer).map_err(Error::Refused),
+            _ => read(&answer),
         }
     }
 
@@ -90,13 +96,11 @@ impl Admin {
     pub(super) async fn status(&self) -> Result<Report, Error> {
         let json = ("accept", "application/json".to_owned().into());
         let answer = self.call(Method::GET, "/", &[json]).await?;
-        let foreign = || Error::Foreign(self.address);
-        match answer.status {
-            200 => serde_json::from_slice(&answer.body).map_err(|_| foreign()),
-            404 | 405 => Err(foreign()),
-            _ => Err(Error::Refused(
-                read(&answer).err().unwrap_or_else(|| foreign().to_string()),
-            )),
+        let report = serde_json::from_slice::<Report>(&answer.body).ok();
+        match (answer.status, report) {
+            (200, Some(report)) if !report.version.is_empty() => Ok(report),
+            (200 | 404 | 405, _) => Err(Error::Foreign(self.address)),
+            _ => Err(read(&answer).err().unwrap_or(Error::Foreign(self.address))),
         }
     }
 
@@ -123,13 +127,18 @@ impl Admin {
 /// Reads the answer to a probe or to `POST /stop`.
 ///
 /// Fails with the reason that it gives.
-fn read(answer: &Response) -> Result<(), String> {
+fn read(answer: &Response) -> Result<(), Error> {
     #[derive(Default, Deserialize)]
     struct Body {
         status: Option<String>,
         #[serde(rename = "Message")]
         message: Option<String>,
         file_message: Option<String>,
+        #[serde(rename = "Code")]
+        code: Option<String>,
+        #[serde(default)]
+        failures: u32,
+        next_attempt_seconds: Option<u64>,
     }
     let body: Body = serde_json::from_slice(&answer.body).unwrap_or_default();
     let status = body.status.as_deref().unwrap_or_default();
@@ -138,11 +147,20 @@ fn read(answer: &Response) -> Result<(), String> {
     if is_good && (200..300).contains(&answer.status) {
         return Ok(());
     }
+    let attempt = match (body.failures, body.code, body.next_attempt_seconds) {
+        (number @ 1.., Some(code), Some(seconds)) => Some(Attempt {
+            number,
+            code,
+            next: Duration::from_secs(seconds),
+        }),
+        _ => None,
+    };
     let reason = body.message.or(body.file_message).or(body.status);
-    Err(reason.unwrap_or_else(|| {
+    let reason = reason.unwrap_or_else(|| {
         let status = answer.status;
         format!("it answers HTTP {status} and not as a ram-sidecar does")
-    }))
+    });
+    Err(Error::Refused { reason, attempt })
 }
 
 /// Covers the connection and the whole answer: a process on this machine answers at once.

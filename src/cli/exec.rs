@@ -28,7 +28,7 @@ use super::definition::{
 use super::hint;
 use super::input::variable;
 use super::runtime::{self, block_on};
-use super::{Command, Error, exposure, terminal};
+use super::{Command, Error, progress, terminal};
 use crate::config::settings::{
     ADMIN_LISTEN, EXEC_ROLE, LOG_LEVEL, METADATA_LISTEN, METADATA_ROLE_NAME, SERVE_KEY,
     SERVE_LISTEN,
@@ -56,6 +56,8 @@ struct Options {
     exports_oss: bool,
     /// Whether the log contains every failure.
     logs_failures: bool,
+    /// Whether a person reads the log.
+    is_watched: bool,
     /// Whether the command inherits the variables of an HTTP proxy.
     keeps_http_proxy: bool,
     /// The role that the command finds by the metadata dialect; `None` without `--metadata`.
@@ -175,14 +177,12 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
         timeout: given_timeout(given),
         exports_oss: given.contains_id("env"),
         logs_failures: config.log.level >= LevelFilter::WARN,
+        is_watched: config.log.is_watched(),
         keeps_http_proxy: given.get_flag("keep-http-proxy"),
         metadata_role: metadata_role.filter(|_| has_metadata),
     };
     // Without `process::protect`: the command would inherit the limit, the umask and the ban on new privileges.
-    terminal::start_log(&config.log);
-    for warning in exposure::warnings(given, &config) {
-        warn!("{warning}");
-    }
+    terminal::start_daemon_log(given, &config);
     match block_on(Some(runtime::files(&config)), exec(config, options))?? {
         Ending::Code(code) => Ok(ExitCode::from(code)),
         Ending::Interrupted => {
@@ -234,20 +234,14 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     let token_file = token.as_ref().map(PlaceholderToken::path);
     let token_file = handle.container_token_file.as_deref().or(token_file);
     if environment::has_http_proxy() {
-        warn!(
-            "{}",
-            if options.keeps_http_proxy {
-                PROXY_KEPT
-            } else {
-                PROXY_HIDDEN
-            }
-        );
+        warn_of_proxy(options.keeps_http_proxy);
     }
     let preferred = environment::preferred_by_aws();
     if handle.container_uri.is_some() && !preferred.is_empty() {
-        let names = preferred.join(", ");
         warn!(
-            "AWS clients prefer {names}, which the environment sets, to the credentials of --container: unset what is not meant for this command"
+            variables = preferred.join(", "),
+            advice = "unset what is not meant for this command",
+            "AWS clients prefer variables of the environment to the credentials of --container"
         );
     }
     let waited = tokio::select! {
@@ -282,7 +276,7 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
         status = accompany(&mut child, &mut relay, &mut changed, &handle) => status,
         // The command goes on: its credentials are valid for a while.
         broken = tasks.ended() => {
-            error!("{broken}");
+            error!(error = %broken, "Serving has failed");
             accompany(&mut child, &mut relay, &mut changed, &handle).await
         }
     };
@@ -291,10 +285,27 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
         asked_to_end(&mut relay).await;
     };
     if let Err(error) = tasks.shut_down(handle.stop_requested(), cut_short).await {
-        error!("{error}");
+        error!(%error, "Serving has failed");
     }
     handle.remove_files().await;
     Ok(status.map_or(Ending::Code(u8::MAX), ending))
+}
+
+/// Says whether the command gets the HTTP proxy of the environment.
+fn warn_of_proxy(is_kept: bool) {
+    if is_kept {
+        warn!(
+            error = "Python's SDK sends its requests for credentials there, and the proxy sees the credentials",
+            advice = "unset HTTP_PROXY and http_proxy where that SDK is used",
+            "HTTP_PROXY is passed on (--keep-http-proxy)"
+        );
+    } else {
+        warn!(
+            error = "Python's SDK would send its requests for credentials there, whatever NO_PROXY says; HTTPS_PROXY is passed on",
+            advice = "if the command needs the proxy for plain HTTP, add --keep-http-proxy",
+            "HTTP_PROXY is not passed on"
+        );
+    }
 }
 
 /// Restricts the metadata dialect, which has no secret, to the user of this process unless others are configured.
@@ -320,7 +331,11 @@ fn provided_token(config: &Config) -> Option<PlaceholderToken> {
     let token = random_name().and_then(|name| PlaceholderToken::create(&name));
     token
         .inspect_err(|error| {
-            warn!("Cannot write a token file for AWS SDKs: {error}; polars, obstore and delta-rs need one: set TMPDIR to a directory that can be written, or container.token_file");
+            warn!(
+                %error,
+                advice = "set TMPDIR to a directory that can be written, or container.token_file: polars, obstore and delta-rs need one",
+                "Cannot write a token file for AWS SDKs"
+            );
         })
         .ok()
 }
@@ -334,7 +349,11 @@ async fn ready(handle: &Handle, options: &Options) -> Result<(), ExecError> {
             failure.to_string()
         }
     };
-    let reason = match timeout(options.timeout, handle.ready()).await {
+    let waited = tokio::select! {
+        waited = timeout(options.timeout, handle.ready()) => waited,
+        never = progress::show(handle, options.is_watched) => match never {},
+    };
+    let reason = match waited {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(failure)) => told(&failure),
         Err(_) => {
@@ -397,12 +416,6 @@ impl Options {
 
 /// Where the C library looks for programs if PATH is unset.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
-
-/// What is said if the command does not get the HTTP proxy of the environment.
-const PROXY_HIDDEN: &str = "HTTP_PROXY is not passed on, because Python's SDK would send its requests for credentials there, whatever NO_PROXY says; HTTPS_PROXY is; if the command needs the proxy for plain HTTP, add --keep-http-proxy";
-
-/// What is said if it does.
-const PROXY_KEPT: &str = "HTTP_PROXY is passed on (--keep-http-proxy): Python's SDK sends its requests for credentials there, and the proxy sees the credentials; unset HTTP_PROXY and http_proxy where that SDK is used";
 
 /// The code of shells for a command that was interrupted.
 const INTERRUPTED: u8 = 130;

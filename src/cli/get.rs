@@ -4,14 +4,13 @@ use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgMatches};
-use tracing::warn;
 
 use super::definition::{settings, with_default, with_settings};
 use super::hint::config;
 use super::input::variable;
 use super::output::print;
 use super::runtime::block_on;
-use super::{Command, Error, exposure, terminal};
+use super::{Command, Error, terminal};
 use crate::config::settings::LOG_LEVEL;
 use crate::config::{Config, Definition, Errors};
 use crate::credentials::Credentials;
@@ -108,10 +107,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let origin = origin(given)?;
     if let Origin::Settings(config) = &origin {
         process::protect(config.upstream.runs_programs());
-        terminal::start_log(&config.log);
-        for warning in exposure::warnings(given, config) {
-            warn!("{warning}");
-        }
+        terminal::start_daemon_log(given, config);
     } else {
         process::protect(false);
     }

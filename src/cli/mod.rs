@@ -16,6 +16,7 @@ mod input;
 mod manual;
 mod metadata_address;
 mod output;
+mod progress;
 mod runtime;
 #[cfg(feature = "sandbox")]
 mod sandbox;
@@ -32,11 +33,12 @@ mod webhook;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use clap::ArgMatches;
 
 pub use self::error::Error;
-use crate::system::random;
+use crate::system::{build, random};
 
 /// A command of the program.
 struct Command {
@@ -75,7 +77,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Er
 /// Returns the definition of the command line.
 pub fn command() -> clap::Command {
     clap::Command::new("ram-sidecar")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(build::VERSION)
+        .long_version(LONG_VERSION.as_str())
         .about("Serves temporary Alibaba Cloud RAM role credentials to the job beside it, where its tools already look")
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -97,6 +100,12 @@ impl Command {
         (self.define)(command)
     }
 }
+
+/// What `--version` prints after the name of the program.
+static LONG_VERSION: LazyLock<String> = LazyLock::new(|| {
+    let (version, revision, features) = (build::VERSION, build::REVISION, build::FEATURES);
+    format!("{version}\nrevision: {revision}\nfeatures: {features}")
+});
 
 /// The commands, in the order of the help.
 const COMMANDS: &[Command] = &[

@@ -24,7 +24,7 @@ pub(super) fn print_until_closed(text: &[u8], what: &str) -> Result<bool, Error>
 /// Prints a text if standard output is open. That it is closed is no reason to fail.
 pub(super) fn print_if_open(text: &[u8]) {
     if let Err(error) = write(text) {
-        debug!("Cannot print on standard output: {error}");
+        debug!(%error, "Cannot print on standard output");
     }
 }
 

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 use secrecy::ExposeSecret as _;
-use tracing::warn;
 
 use super::definition::with_section;
 use super::input::{input, unknown_variables};
@@ -55,9 +54,8 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     })?;
     process::protect(false);
     terminal::start_log(&alone.log);
-    for warning in unknown_variables() {
-        warn!("{warning}");
-    }
+    terminal::announce();
+    terminal::warn_of(unknown_variables());
     block_on(Some(0), serve(alone.sandbox))??;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,14 +6,13 @@ use std::process::ExitCode;
 
 use clap::ArgMatches;
 use secrecy::ExposeSecret as _;
-use tracing::warn;
 
 use super::definition::with_daemon;
 use super::hint::config;
 use super::input::variable;
 use super::output::print_if_open;
 use super::runtime::{self, block_on};
-use super::{Command, Error, exposure, terminal};
+use super::{Command, Error, progress, terminal};
 use crate::config::Config;
 use crate::daemon::{self, App, Handle};
 use crate::system::process;
@@ -40,10 +39,7 @@ pub(super) const COMMAND: Command = Command {
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let config = config(given, Vec::new())?;
     process::protect(config.upstream.runs_programs());
-    terminal::start_log(&config.log);
-    for warning in exposure::warnings(given, &config) {
-        warn!("{warning}");
-    }
+    terminal::start_daemon_log(given, &config);
     let is_service = variable("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty());
     block_on(Some(runtime::files(&config)), serve(config, is_service))??;
     Ok(ExitCode::SUCCESS)
@@ -56,6 +52,7 @@ async fn serve(config: Config, is_service: bool) -> Result<(), daemon::Error> {
         source,
     })?;
     let print_uri = config.serve.print_uri;
+    let is_watched = config.log.is_watched();
     let App { handle, mut tasks } = App::start(config, process::raise_open_files()).await?;
     let first = async {
         handle.credentials().await;
@@ -76,6 +73,7 @@ async fn serve(config: Config, is_service: bool) -> Result<(), daemon::Error> {
         () = handle.stop_requested() => {}
         ended = tasks.ended() => return Err(ended),
         () = first => {}
+        never = progress::show(&handle, is_watched) => match never {},
         () = notified => {}
     }
     if is_service {

@@ -1,9 +1,15 @@
-//! What the terminal can show.
+//! The log of a command, and what the terminal can show.
 
 use std::io::IsTerminal;
 
+use clap::ArgMatches;
+use tracing::{info, warn};
+
+use super::exposure;
 use super::input::variable;
-use crate::system::log;
+use crate::config::Config;
+use crate::daemon::source;
+use crate::system::{build, log};
 
 /// Returns whether text on `output` may be coloured: it is a terminal, and neither `TERM` nor
 /// [`NO_COLOR`](https://no-color.org) forbids it.
@@ -20,4 +26,28 @@ pub(super) fn has_cursor(output: &impl IsTerminal) -> bool {
 /// Starts the log, coloured where it may be.
 pub(super) fn start_log(options: &log::Options) {
     log::start(options, has_colour(&std::io::stderr()));
+}
+
+/// Starts the log of a process that obtains credentials, with a line about itself and what is doubtful in its configuration.
+pub(super) fn start_daemon_log(given: &ArgMatches, config: &Config) {
+    start_log(&config.log);
+    source::announce(config);
+    warn_of(exposure::warnings(given, config));
+}
+
+/// Logs the first line of a process that obtains no credentials.
+#[cfg(any(feature = "inject", feature = "sandbox"))]
+pub(super) fn announce() {
+    info!(
+        version = build::VERSION,
+        revision = build::REVISION,
+        "Starting"
+    );
+}
+
+/// Logs what is doubtful in the configuration.
+pub(super) fn warn_of(warnings: Vec<String>) {
+    for error in warnings {
+        warn!(error, "The configuration needs attention");
+    }
 }

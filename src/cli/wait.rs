@@ -1,5 +1,6 @@
 //! `wait`: returns when a daemon is ready, for entry points of jobs.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use clap::ArgMatches;
 use reqwest::Method;
 use tokio::time::{sleep, timeout};
 
-use super::admin::Admin;
+use super::admin::{self, Admin};
 use super::definition::{given_timeout, timeout_argument, with_admin};
 use super::runtime::block_on;
 use super::{Command, Error};
@@ -44,9 +45,21 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
 /// Asks until the daemon is ready, for `limit` at most.
 async fn wait(admin: &Admin, limit: Duration) -> Result<(), Error> {
     let mut reason = String::from("it does not answer");
+    let is_watched = std::io::stderr().is_terminal();
+    let mut shown = 0;
     let ready = async {
         while let Err(error) = admin.ask(Method::GET, "/ready").await {
             reason = error.to_string();
+            if let admin::Error::Refused {
+                attempt: Some(attempt),
+                ..
+            } = error
+                && is_watched
+                && attempt.number != shown
+            {
+                attempt.show();
+                shown = attempt.number;
+            }
             sleep(PAUSE).await;
         }
     };

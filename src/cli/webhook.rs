@@ -50,6 +50,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let options = settings::webhook(&input, defaults(given))?;
     process::protect(false);
     terminal::start_log(&options.log);
+    terminal::announce();
     block_on(None, webhook::run(options))??;
     Ok(ExitCode::SUCCESS)
 }

@@ -126,14 +126,14 @@ impl Listeners {
             start("the data server", listener, router, data::dialect);
         }
         if let (Some((listener, address)), Some(metadata)) = (self.metadata, services.metadata) {
-            let role = &metadata.role;
-            info!(%address, role, "The ECS metadata dialect is served");
+            let role_name = &metadata.role;
+            info!(%address, role_name, "Listening for the ECS metadata dialect");
             let uids = services.metadata_uids;
             let router = metadata::router(metadata, uids, caller_log);
             start("the metadata server", listener, router, metadata::dialect);
         }
         if let Some((listener, address)) = self.admin {
-            info!(%address, "Probes are served");
+            info!(%address, "Listening for probes");
             let router = admin::router(services.admin);
             start("the admin server", listener, router, |_| "admin");
         }
@@ -172,7 +172,7 @@ fn bind_data(listen: SocketAddr) -> Result<Vec<Bound>, Refused> {
         match try_bind(ipv6, setting) {
             Ok(second) => return Ok(vec![first, second]),
             Err(Refused { source, .. }) if source.kind() != io::ErrorKind::AddrInUse => {
-                debug!("Serving on 127.0.0.1 only, because [::1] is unavailable: {source}");
+                debug!(error = %source, "Listening on 127.0.0.1 only, because [::1] is unavailable");
                 return Ok(vec![first]);
             }
             // A port that is free in one family may be taken in the other.

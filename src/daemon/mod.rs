@@ -178,7 +178,7 @@ impl App {
         let metadata = metadata
             .map(|options| metadata_endpoint(options, provider.clone(), source.as_ref()))
             .transpose()?;
-        info!(%address, path = "/api/v1/credentials/<key>", "Requests for credentials are answered");
+        info!(%address, path = "/api/v1/credentials/<key>", "Listening for requests for credentials");
         let about = about(source.as_ref(), &listeners, &clock);
         let connections = Arc::<AtomicUsize>::default();
         let metrics = Exposition::of_daemon(

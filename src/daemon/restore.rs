@@ -48,16 +48,16 @@ pub(super) async fn restore(
                 %path,
                 access_key_id = %credentials.access_key_id,
                 expires_at = %timestamp(credentials.expires_at),
-                renewal_seconds = clock.now().until(renew_at).as_secs(),
+                next_attempt_seconds = clock.now().until(renew_at).as_secs(),
                 "Serving the credentials of the saved state"
             );
             publisher.renewed(lease, renew_at);
         }
         Err(refusal) if refusal.is_expected() => {
-            info!("The state in {path} is ignored: {refusal}; new credentials are obtained");
+            info!(%path, error = %refusal, "The saved state is ignored, and new credentials are obtained");
         }
         Err(refusal) => {
-            warn!("The state in {path} is ignored: {refusal}; new credentials are obtained");
+            warn!(%path, error = %refusal, "The saved state is ignored, and new credentials are obtained");
         }
     }
     Ok(Some(writer))

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
 use tracing::{Span, info, warn};
 
-use crate::config::{Cloud, Session, Upstream};
+use crate::config::{Cloud, Config, Session, Upstream};
 use crate::credentials::{RoleArn, RoleRequest};
 use crate::failure;
 use crate::files::state::{Binding, StateFile};
@@ -19,7 +19,7 @@ use crate::refresh::schedule;
 use crate::refresh::source::Chain;
 use crate::sts::endpoint::Endpoint;
 use crate::sts::{EndpointState, Sts};
-use crate::system::{file, remedy};
+use crate::system::{build, file, remedy};
 use crate::time::clock::Clock;
 
 /// Why the source cannot be built.
@@ -51,6 +51,45 @@ pub type EmbeddedSts = crate::sandbox::Sandbox;
 /// The embedded STS, which this build does not contain.
 #[cfg(not(feature = "sandbox"))]
 pub type EmbeddedSts = std::convert::Infallible;
+
+/// Logs, as the first line, which program starts, with which identity and for which role. Without a role, the credentials of
+/// the identity are passed through.
+pub fn announce(config: &Config) {
+    let (identity, role, hops, endpoints) = match &config.upstream {
+        Upstream::Cloud(cloud) => {
+            let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
+            let role = cloud.role.as_ref().map(ToString::to_string);
+            let hops = cloud.via.len() + usize::from(role.is_some());
+            (
+                Some(cloud.identity.kind()),
+                role,
+                hops,
+                Some(endpoints.join(", ")),
+            )
+        }
+        Upstream::NoRole => (None, None, 0, None),
+        #[cfg(feature = "sandbox")]
+        Upstream::Sandbox { .. } => (
+            Some("access_key"),
+            Some(crate::sandbox::role_arn()),
+            1,
+            None,
+        ),
+    };
+    let session_name = role.is_some().then(|| config.session.name.to_string());
+    span(&config.upstream).in_scope(|| {
+        info!(
+            version = build::VERSION,
+            revision = build::REVISION,
+            identity,
+            role,
+            session_name,
+            hops,
+            endpoints,
+            "Starting"
+        );
+    });
+}
 
 /// Returns the span that marks every log line of a sandbox, at any level.
 pub fn span(upstream: &Upstream) -> Span {
@@ -114,21 +153,14 @@ fn chain(
     counters: Option<&Counters>,
 ) -> Result<Chain, Error> {
     let roles = roles(&cloud, session);
-    let endpoints: Vec<String> = cloud.endpoints.iter().map(ToString::to_string).collect();
-    let (identity, endpoints) = (cloud.identity.kind(), endpoints.join(", "));
-    if let Some(role) = roles.last() {
-        let (session_name, hops) = (&role.session_name, roles.len());
-        info!(role = %role.arn, identity, %session_name, hops, endpoints, "Assuming the role");
-        if role.duration < schedule::COMFORTABLE {
-            warn!(
-                duration_seconds = role.duration.as_secs(),
-                "role.duration is below 34 minutes: some SDKs will request credentials on every call before each renewal; make it longer"
-            );
-        }
-    } else {
-        info!(
-            identity,
-            "Passing the identity's own credentials through: no role is set"
+    if let Some(role) = roles.last()
+        && role.duration < schedule::COMFORTABLE
+    {
+        warn!(
+            duration_seconds = role.duration.as_secs(),
+            error = "some SDKs will request credentials on every call before each renewal",
+            advice = "make it longer",
+            "role.duration is below 34 minutes"
         );
     }
     let endpoints = endpoint_states(cloud.endpoints, &cloud.outbound, counters)?;

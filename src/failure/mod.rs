@@ -31,6 +31,8 @@ pub struct Failure {
     pub class: FailureClass,
     /// The request id, which Alibaba Cloud's support requires.
     pub request_id: Option<String>,
+    /// The host that was called, followed by the port unless it is the default.
+    pub host: Option<String>,
     /// The `Retry-After` of the service.
     pub retry_after: Option<Duration>,
 }
@@ -87,6 +89,7 @@ impl Failure {
             advice: entry.advice.into(),
             class: entry.class,
             request_id: None,
+            host: None,
             retry_after: None,
             code,
         }

@@ -47,7 +47,8 @@ impl Ownership {
         if state.directory.is_some() && state.directory != directory {
             warn!(
                 path = %place.path().display(),
-                "The directory of the file was replaced, and the file is written into the new one; if no volume was mounted again, look who owns the directories of its path"
+                advice = "if no volume was mounted again, look who owns the directories of its path",
+                "The directory of the file was replaced, and the file is written into the new one"
             );
         }
         state.directory = directory;

@@ -234,7 +234,7 @@ impl Place {
             return;
         };
         if let Err(error) = directory.sync_all() {
-            debug!(path = %self.path.display(), "Cannot sync the directory of a file: {error}");
+            debug!(path = %self.path.display(), %error, "Cannot sync the directory of a file");
         }
         let is_alone = flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok();
         let Ok(entries) = Dir::read_from(&directory) else {

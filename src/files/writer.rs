@@ -135,7 +135,14 @@ impl<T: Target> Writer<T> {
         let is_logged =
             matches!(&*self.status.borrow(), Status::Failed(known) if **known == failure);
         if !is_logged {
-            warn!(path = %self.target.path().display(), "{failure}");
+            warn!(
+                path = %self.target.path().display(),
+                code = %failure.code,
+                stage = failure.stage.name(),
+                error = failure.message,
+                advice = %failure.advice,
+                "Cannot write a file"
+            );
         }
         self.status.send_replace(Status::Failed(Arc::new(failure)));
     }

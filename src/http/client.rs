@@ -144,7 +144,12 @@ impl Client {
 
     /// Sends a call and returns the whole response, whatever its status. Cancel safe.
     pub async fn call(&self, call: Call<'_>) -> Result<Response, Failure> {
-        self.transport.send(call).await
+        let url = call.url;
+        let sent = self.transport.send(call).await;
+        sent.map_err(|failure| Failure {
+            host: Some(host(url)),
+            ..failure
+        })
     }
 }
 

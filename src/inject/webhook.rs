@@ -88,11 +88,11 @@ pub async fn run(options: Options) -> Result<(), Error> {
         logged: Mutex::new(BTreeSet::new()),
     });
     read_version(&shared).await;
-    info!(%address, path = "/inject", "Answering reviews");
+    info!(%address, path = "/inject", "Listening for reviews");
     let stop = async {
         stop_requested(&mut signals).await;
         stop_sender.send_replace(true);
-        info!(drain = ?options.drain, "Stopping");
+        info!(drain_seconds = options.drain.as_secs(), "Stopping");
         tokio::select! {
             () = sleep(options.drain) => {}
             () = stop_requested(&mut signals) => {}
@@ -128,7 +128,9 @@ async fn read_version(shared: &Shared) {
             }
         }
         Err(reason) => warn!(
-            "The cluster's version is unknown: {reason}; before Kubernetes 1.29, run with --classic"
+            error = %reason,
+            advice = "before Kubernetes 1.29, run with --classic",
+            "The cluster's version is unknown"
         ),
     }
 }

@@ -1,19 +1,22 @@
 //! The log of the refresh loop.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 use tracing::{debug, error, info, warn};
 
-use crate::credentials::{Lease, timestamp};
+use crate::credentials::{Lease, RoleRequest, timestamp};
 use crate::failure::{Code, Failure};
-use crate::refresh::store::{Current, Phase, Snapshot};
+use crate::refresh::store::{Current, Health, Phase, Snapshot};
 use crate::time::moment::Moment;
 
-/// Logs each state transition once.
+/// Logs each state transition, and at intervals an outage that goes on.
 #[derive(Debug, Default)]
 pub(super) struct Reporter {
+    /// The ARN of the role, and the session name.
+    role: Option<(String, String)>,
     phase: Option<Phase>,
-    code: Option<Code>,
-    failures: u32,
+    outage: Option<Outage>,
     /// The generation last logged.
     generation: u64,
     /// Whether it was logged that a renewal was due and the credentials of the source were still the same.
@@ -26,7 +29,27 @@ pub(super) struct Reporter {
     pub(super) skew: TimeDelta,
 }
 
+/// Failed attempts in a row.
+#[derive(Debug)]
+struct Outage {
+    /// When the first attempt failed.
+    began: Moment,
+    /// When it was last logged.
+    logged: Moment,
+    /// The code last logged.
+    code: Code,
+    failures: u32,
+}
+
 impl Reporter {
+    /// Makes the reporter of a source that obtains credentials of `role`.
+    pub(super) fn of(role: Option<&RoleRequest>) -> Self {
+        Self {
+            role: role.map(|role| (role.arn.to_string(), role.session_name.clone())),
+            ..Self::default()
+        }
+    }
+
     /// Records that restored credentials have been logged already.
     pub(super) fn resumed(&mut self, current: &Current, phase: Phase) {
         self.generation = current.generation;
@@ -36,34 +59,56 @@ impl Reporter {
     /// Logs the outcome of an attempt.
     pub(super) fn attempted(&mut self, state: &Snapshot, now: Moment) {
         if let Some(failure) = state.failure() {
-            let is_new = self.enter(state, now) || self.code.as_ref() != Some(&failure.code);
-            self.code = Some(failure.code.clone());
-            self.failures = state.failures();
-            if is_new {
-                log_failure(state, failure, now);
-            }
+            self.failed(state, failure, now);
         } else if let Some(current) = state.current() {
             self.phase = Some(state.phase(now));
-            self.code = None;
-            let failures_before = std::mem::take(&mut self.failures);
             let access_key_id = &current.lease.credentials.access_key_id;
             // A pass-through source gives the same credentials for a while.
             let is_same =
                 std::mem::replace(&mut self.generation, current.generation) == current.generation;
-            if is_same && failures_before == 0 {
+            if is_same {
                 debug!(%access_key_id, "The credentials are still the same");
-            } else if is_same {
-                info!(%access_key_id, failures_before, "Renewals work again; the credentials are still the same");
             } else {
+                let (role, session_name) = self.role();
                 info!(
                     %access_key_id,
                     expires_at = %timestamp(current.lease.credentials.expires_at),
+                    remaining_seconds = now.until(current.lease.deadline).as_secs(),
                     served_by = %current.lease.served_by,
-                    failures_before,
+                    role,
+                    session_name,
                     "Credentials renewed"
                 );
             }
+            if let Some(outage) = self.outage.take() {
+                info!(
+                    outage_seconds = outage.began.elapsed(now).as_secs(),
+                    failures = outage.failures,
+                    code = %outage.code,
+                    %access_key_id,
+                    "The outage is over"
+                );
+            }
             self.renewal(&current.lease, is_same);
+        }
+    }
+
+    /// Logs a failed attempt if the phase or the code is new, or the last line is too long ago.
+    fn failed(&mut self, state: &Snapshot, failure: &Failure, now: Moment) {
+        let is_new = self.enter(state, now);
+        let outage = self.outage.get_or_insert_with(|| Outage {
+            began: now,
+            logged: now,
+            code: failure.code.clone(),
+            failures: 0,
+        });
+        let is_first = outage.failures == 0;
+        outage.failures = state.failures();
+        let health = state.health(now);
+        let until_next = health.next_attempt_after.unwrap_or_default();
+        let is_repeated = is_due(outage.logged.elapsed(now), until_next, health.remaining);
+        if is_new || is_first || is_repeated || outage.code != failure.code {
+            self.log_outage(&health, failure, now);
         }
     }
 
@@ -75,9 +120,9 @@ impl Reporter {
         let expires_at = timestamp(lease.credentials.expires_at);
         let is_logged = std::mem::replace(&mut self.is_stale_logged, is_same);
         if !is_same {
-            info!(%expires_at, "These credentials end, and nothing renews them by itself: {renewal}");
+            info!(%expires_at, advice = %renewal, "These credentials end, and nothing renews them by itself");
         } else if !is_logged {
-            warn!(%expires_at, "The credentials are due for renewal, and their source still has the same: {renewal}");
+            warn!(%expires_at, advice = %renewal, "The credentials are due for renewal, and their source still has the same");
         }
     }
 
@@ -91,7 +136,8 @@ impl Reporter {
         if skew.abs() > TOLERABLE_SKEW {
             warn!(
                 ahead_seconds,
-                "This machine's clock differs from that of STS; set it (NTP), because clients judge the expiry by it"
+                advice = "set it (NTP), because clients judge the expiry by it",
+                "This machine's clock differs from that of STS"
             );
         } else {
             info!(ahead_seconds, "This machine's clock is right again");
@@ -101,8 +147,11 @@ impl Reporter {
     /// Logs, once until the next replacement, that the new credentials are discarded.
     pub(super) fn unchanged(&mut self, new: &Lease) {
         if !std::mem::replace(&mut self.is_discard_logged, true) {
-            let ends_at = timestamp(new.credentials.expires_at);
-            warn!(%ends_at, "Keeping the current credentials: the new ones expire sooner");
+            warn!(
+                expires_at = %timestamp(new.credentials.expires_at),
+                error = "the new ones expire sooner",
+                "Keeping the current credentials"
+            );
         }
     }
 
@@ -118,8 +167,16 @@ impl Reporter {
             return;
         }
         for failure in failures {
-            let code = &failure.code;
-            warn!(%code, %served_by, "Failed over to {served_by}: {failure}");
+            warn!(
+                code = %failure.code,
+                stage = failure.stage.name(),
+                host = failure.host,
+                request_id = failure.request_id,
+                served_by,
+                error = failure.message,
+                advice = %failure.advice,
+                "Failed over to another endpoint"
+            );
         }
         self.failovers = codes;
     }
@@ -130,14 +187,15 @@ impl Reporter {
             return;
         }
         if let Some(failure) = state.failure() {
-            log_failure(state, failure, now);
+            self.log_outage(&state.health(now), failure, now);
         } else if state
             .current()
             .is_none_or(|current| current.lease.renewal.is_none())
         {
             // Otherwise the attempt that follows tells the reason.
             warn!(
-                "The credentials expired before they were renewed: they are short-lived, or this machine slept or its clock was set; renewing"
+                error = "they are short-lived, or this machine slept or its clock was set",
+                "The credentials expired before they were renewed"
             );
         }
     }
@@ -147,22 +205,93 @@ impl Reporter {
         let phase = Some(state.phase(now));
         std::mem::replace(&mut self.phase, phase) != phase
     }
-}
 
-fn log_failure(state: &Snapshot, failure: &Failure, now: Moment) {
-    let code = &failure.code;
-    match (state.phase(now), state.current()) {
-        (Phase::Fresh | Phase::Failing, Some(current)) => {
-            let expires_at = timestamp(current.lease.credentials.expires_at);
-            warn!(%code, %expires_at, "Cannot renew, still serving the current credentials: {failure}");
+    fn role(&self) -> (Option<&str>, Option<&str>) {
+        let role = self.role.as_ref();
+        (
+            role.map(|(arn, _)| arn.as_str()),
+            role.map(|(_, session_name)| session_name.as_str()),
+        )
+    }
+
+    /// Logs the last failure, and what it means at `now`.
+    fn log_outage(&mut self, health: &Health, failure: &Failure, now: Moment) {
+        if let Some(outage) = &mut self.outage {
+            outage.logged = now;
+            outage.code = failure.code.clone();
         }
-        (Phase::Expired, Some(current)) => {
-            let expires_at = timestamp(current.lease.credentials.expires_at);
-            error!(%code, %expires_at, "The credentials are at their end and cannot be renewed: {failure}");
+        let (role, session_name) = self.role();
+        let failures = health.failures;
+        let next_attempt_seconds = health.next_attempt_after.map(|next| next.as_secs());
+        let remaining_seconds = health.remaining.map(|left| left.as_secs());
+        let expires_at = health.expires_at.map(timestamp);
+        let code = failure.code.as_str();
+        let stage = failure.stage.name();
+        let host = failure.host.as_deref();
+        let request_id = failure.request_id.as_deref();
+        let (error, advice) = (failure.message.as_str(), &*failure.advice);
+        match health.phase {
+            Phase::Fresh | Phase::Failing => warn!(
+                code,
+                stage,
+                host,
+                request_id,
+                failures,
+                next_attempt_seconds,
+                remaining_seconds,
+                expires_at,
+                role,
+                session_name,
+                error,
+                advice,
+                "Cannot renew, still serving the current credentials"
+            ),
+            Phase::Expired => error!(
+                code,
+                stage,
+                host,
+                request_id,
+                failures,
+                next_attempt_seconds,
+                remaining_seconds,
+                expires_at,
+                role,
+                session_name,
+                error,
+                advice,
+                "The credentials are at their end and cannot be renewed"
+            ),
+            Phase::Pending | Phase::NoRole => error!(
+                code,
+                stage,
+                host,
+                request_id,
+                failures,
+                next_attempt_seconds,
+                role,
+                session_name,
+                error,
+                advice,
+                "No credentials"
+            ),
         }
-        _ => error!(%code, "No credentials: {failure}"),
     }
 }
+
+/// Whether an attempt is logged that failed like the one before: every five minutes, and every minute from ten minutes before
+/// the expiry on. `left` is how long the current credentials are good.
+///
+/// No line is worth a wake-up, so the attempt that is nearest to its time is logged.
+pub(super) fn is_due(since_logged: Duration, until_next: Duration, left: Option<Duration>) -> bool {
+    let is_urgent = left.is_none_or(|left| left <= LAST_MINUTES);
+    let interval = if is_urgent { MINUTE } else { 5 * MINUTE };
+    since_logged + until_next / 2 >= interval
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The time before the expiry in which somebody must act.
+const LAST_MINUTES: Duration = Duration::from_secs(600);
 
 /// A clock that differs by more is wrong, not merely imprecise.
 const TOLERABLE_SKEW: TimeDelta = TimeDelta::seconds(30);

@@ -41,7 +41,7 @@ pub struct Refresher<S> {
 impl<S: Source> Refresher<S> {
     /// Runs for ever. Credentials that were restored from a previous process are renewed when they are due.
     pub async fn run(mut self) -> Infallible {
-        let mut reporter = Reporter::default();
+        let mut reporter = Reporter::of(self.source.role());
         let mut is_requested = self.resume(&mut reporter).await;
         loop {
             // By a clock that cannot be set: neither many signals nor a changed wall clock cause a hot loop.
@@ -106,7 +106,12 @@ impl<S: Source> Refresher<S> {
                     .map(|current| now.until(current.lease.deadline));
                 let left = left.filter(|left| !left.is_zero());
                 let backoff = schedule::backoff(failures, &failure, left, jitter);
-                debug!(code = %failure.code, failures, ?backoff, "An attempt failed");
+                debug!(
+                    code = %failure.code,
+                    failures,
+                    next_attempt_seconds = backoff.as_secs(),
+                    "An attempt failed"
+                );
                 let next = now.after(backoff);
                 self.publisher.failed(failure, next);
                 next

@@ -21,6 +21,11 @@ pub trait Source {
         Vec::new()
     }
 
+    /// Returns the role whose credentials it obtains; `None` if it passes credentials through.
+    fn role(&self) -> Option<&RoleRequest> {
+        None
+    }
+
     /// Returns the longest time that an attempt may take.
     fn timeout(&self) -> Duration;
 }
@@ -47,6 +52,10 @@ impl Source for Chain {
 
     fn failovers(&mut self) -> Vec<Failure> {
         self.sts.start_over()
+    }
+
+    fn role(&self) -> Option<&RoleRequest> {
+        self.roles.last()
     }
 
     fn timeout(&self) -> Duration {

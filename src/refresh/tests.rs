@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use self::simulation::{Action, HOUR, MINUTE, Simulation, then_unreachable};
 use super::*;
-use crate::credentials::{Credentials, Lease};
+use crate::credentials::{Credentials, Lease, RoleArn, RoleRequest};
 use crate::failure::Stage;
 use crate::refresh::store::{self, HealthReader, Offer, Phase, Subscriber};
 

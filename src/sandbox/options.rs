@@ -17,6 +17,11 @@ use crate::sandbox::policy::trust::TrustPolicy;
 use crate::sandbox::random::Random;
 use crate::time::clock::Clock;
 
+/// Returns the ARN of the role of every sandbox.
+pub fn role_arn() -> String {
+    format!("acs:ram::{ACCOUNT_ID}:role/{ROLE_NAME}")
+}
+
 /// The options of a sandbox.
 #[derive(Clone, Debug)]
 pub struct Options {

@@ -245,7 +245,7 @@ impl CallerLog {
         }
     }
 
-    /// Returns who has got an answer, the last one first.
+    /// Returns who has got an answer lately, the last one first.
     pub(super) fn seen(&self) -> Vec<Caller> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let mut callers: Vec<Caller> = seen
@@ -259,6 +259,7 @@ impl CallerLog {
             })
             .collect();
         callers.sort_by_key(|caller| (caller.last_seen_seconds, caller.uid));
+        callers.truncate(SHOWN_LIMIT);
         callers
     }
 
@@ -288,7 +289,10 @@ impl CallerLog {
             warn!(
                 uid = uid(),
                 user_agent,
-                "A request has a wrong key in its path: let the program use {variable} as it is set for it, unless the pod or a script sets it itself, or change serve.key (in a pod, the annotation ram-sidecar/key)"
+                advice = format!(
+                    "let the program use {variable} as it is set for it, unless the pod or a script sets it itself, or change serve.key (in a pod, the annotation ram-sidecar/key)"
+                ),
+                "A request has a wrong key in its path"
             );
         }
     }
@@ -297,7 +301,10 @@ impl CallerLog {
     fn log_proxied(&self) {
         if !self.is_proxy_known.swap(true, Ordering::Relaxed) {
             warn!(
-                "A client sends its requests for credentials as if to a proxy (HTTP_PROXY is set in the job): the proxy would see the credentials; unset HTTP_PROXY and http_proxy for it, because Python's SDK ignores NO_PROXY"
+                error = "HTTP_PROXY is set in the job, and the proxy would see the credentials",
+                advice =
+                    "unset HTTP_PROXY and http_proxy for it, because Python's SDK ignores NO_PROXY",
+                "A client sends its requests for credentials as if to a proxy"
             );
         }
     }
@@ -309,7 +316,7 @@ impl CallerLog {
             .note(&(code, uid), Instant::now(), Duration::MAX)
             == Noted::Now
         {
-            warn!(code, uid, "A request was refused: {message}");
+            warn!(code, uid, error = message, "A request was refused");
         } else {
             debug!(code, uid, "A request was refused");
         }
@@ -363,6 +370,9 @@ fn user_agent(request: &Request) -> String {
 
 /// Far more than the number of users and programs of a job.
 const RECENT_LIMIT: usize = 256;
+
+/// More than the number of users of a job.
+const SHOWN_LIMIT: usize = 20;
 
 /// The minimum time between two lines about callers of one user in one dialect.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);

@@ -244,7 +244,7 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     let addresses = request.extensions().get::<Addresses>();
     let owner = addresses.map(Addresses::owner).transpose();
     if let Err(error) = &owner {
-        debug!("Cannot query the kernel for the owner of the connection: {error}");
+        debug!(%error, "Cannot query the kernel for the owner of the connection");
     }
     let uid = owner.ok().flatten().flatten().map(|owner| owner.uid);
     let rules = Rules {

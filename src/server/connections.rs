@@ -53,7 +53,7 @@ pub async fn run<F>(
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {
-                        warn!("Cannot accept connections: {}", remedy::told(&error));
+                        warn!(error = remedy::told(&error), "Cannot accept connections");
                     }
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                 }

@@ -171,7 +171,7 @@ pub async fn serve_connection(
         .serve_connection(TokioIo::new(stream), service);
     match timeout_at(opened + CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!("A connection ended early: {error}"),
+        Ok(Err(error)) => debug!(%error, "A connection ended early"),
         Err(_) => debug!("A connection exceeded its time limit and was closed"),
     }
 }

@@ -301,6 +301,8 @@ const PROXY_HEADERS: &[&str] = &[
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn outcome(

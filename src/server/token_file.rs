@@ -107,7 +107,11 @@ impl TokenFile {
             }
             Err(reason) => {
                 if warnings.is_due(&reason, Instant::now()) {
-                    warn!("container.token_file cannot be used: {reason}");
+                    warn!(
+                        path = %self.path.display(),
+                        error = reason,
+                        "container.token_file cannot be used"
+                    );
                 }
                 Err(Unusable)
             }

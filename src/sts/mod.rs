@@ -176,12 +176,13 @@ impl Sts {
         read: impl Fn(&Success<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         loop {
-            let failure = match self.call_one(request, &read).await {
+            let mut failure = match self.call_one(request, &read).await {
                 Ok(read) => return Ok(read),
                 Err(failure) => failure,
             };
             let now = self.clock.now();
             if let Some(state) = self.endpoints.get_mut(self.current) {
+                failure.host = Some(state.endpoint.host().to_owned());
                 state.backoff_until = backoff(&failure).map(|backoff| now.after(backoff));
             }
             let next = self.first_available(self.current + 1);

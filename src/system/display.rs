@@ -51,6 +51,11 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     shown
 }
 
+/// Returns a text with an escape for each character that is not shown.
+pub(super) fn plain(text: &str) -> Cow<'_, str> {
+    escape(text, |_| false, unicode)
+}
+
 /// Returns JSON text whose strings contain only characters that are shown; it has the same meaning.
 pub fn json(text: &str) -> Cow<'_, str> {
     escape(
@@ -70,9 +75,7 @@ pub(super) fn terminal(line: &str) -> String {
         Some(line) => (line, "\n"),
         None => (line, ""),
     };
-    let mut parts = line
-        .split('\u{1b}')
-        .map(|part| escape(part, |_| false, unicode));
+    let mut parts = line.split('\u{1b}').map(plain);
     let mut shown = parts.next().unwrap_or_default().into_owned();
     for part in parts {
         let is_colour = COLOURS.iter().any(|colour| part.starts_with(colour));

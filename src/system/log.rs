@@ -1,5 +1,6 @@
 //! The log: one line per event, on standard error.
 
+mod sentence;
 mod writer;
 
 use std::io::{IsTerminal as _, Write as _};
@@ -8,10 +9,11 @@ use std::sync::atomic::Ordering;
 use super::display;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::time::ChronoUtc;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer as _, fmt};
+use tracing_subscriber::{Layer, Registry, fmt};
 
 /// The options of the log.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,28 +54,55 @@ pub fn dropped_lines() -> u64 {
     writer::ALL_DROPPED.load(Ordering::Relaxed)
 }
 
+impl Options {
+    /// Returns the format of the log on standard error.
+    fn format(&self) -> Format {
+        self.format.unwrap_or(if std::io::stderr().is_terminal() {
+            Format::Text
+        } else {
+            Format::Json
+        })
+    }
+
+    /// Whether a person reads the log while it is written: on a terminal, as text.
+    pub fn is_watched(&self) -> bool {
+        std::io::stderr().is_terminal()
+            && self.format() == Format::Text
+            && self.level >= LevelFilter::WARN
+    }
+}
+
 /// Starts logging, in colours if the format is text and `has_colour`. Does nothing if a subscriber is already installed.
 pub fn start(options: &Options, has_colour: bool) {
-    let terminal = std::io::stderr().is_terminal();
-    let format = options
-        .format
-        .unwrap_or(if terminal { Format::Text } else { Format::Json });
-    let lines = fmt::layer()
-        .with_writer(writer::StderrWriter::of_stderr(format))
-        .with_timer(ChronoUtc::new("%Y-%m-%dT%H:%M:%S%.3fZ".to_owned()))
-        .with_ansi(has_colour && format == Format::Text)
-        .with_target(false);
-    let lines = match format {
-        Format::Text => lines.boxed(),
-        Format::Json => lines
-            .json()
-            .flatten_event(true)
-            .with_span_list(false)
-            .boxed(),
-    };
+    let format = options.format();
+    let lines = lines(format, has_colour, writer::StderrWriter::of_stderr(format));
     // Only events of this crate, because other crates might log the data that they process, such as secrets.
     let filter = Targets::new().with_target("ram_sidecar", options.level);
     let _ = tracing_subscriber::registry()
         .with(lines.with_filter(filter))
         .try_init();
+}
+
+/// Makes the lines of a format.
+pub(crate) fn lines<W>(
+    format: Format,
+    has_colour: bool,
+    writer: W,
+) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = fmt::layer()
+        .with_writer(writer)
+        .with_timer(ChronoUtc::new("%Y-%m-%dT%H:%M:%S%.3fZ".to_owned()))
+        .with_ansi(has_colour && format == Format::Text)
+        .with_target(false);
+    match format {
+        Format::Text => lines.fmt_fields(sentence::Sentence).boxed(),
+        Format::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .boxed(),
+    }
 }

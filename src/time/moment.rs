@@ -36,6 +36,11 @@ impl Moment {
         by_wall.min(deadline.boot.saturating_sub(self.boot))
     }
 
+    /// Returns the time from here to `now`, whatever the wall clock was set to meanwhile.
+    pub fn elapsed(self, now: Self) -> Duration {
+        now.boot.saturating_sub(self.boot)
+    }
+
     /// Whether `deadline` has passed on either clock.
     pub fn is_past(self, deadline: Self) -> bool {
         self.until(deadline).is_zero()

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
 use crate::serving::LISTEN;
-use crate::support::{Daemon, Scratch, check};
+use crate::support::{Daemon, Scratch, check, on_terminal};
 use crate::upstream::{beside, sts};
 
 /// Runs it beside `sts` with an AccessKey, where it may block.
@@ -280,20 +280,6 @@ fn clock_warns_beyond_30_seconds_and_fails_from_15_minutes_on() {
     }
 }
 
-/// Runs `check` on a terminal, which `script` provides; nothing if there is no `script`.
-fn on_terminal(arguments: &str, env: &[(&str, &str)]) -> Option<String> {
-    let command = format!("{} check {arguments}", env!("CARGO_BIN_EXE_ram-sidecar"));
-    let output = std::process::Command::new("script")
-        .args(["-qec", &command, "/dev/null"])
-        .env_clear()
-        .env("PATH", "/usr/bin:/bin")
-        .env("TERM", "xterm")
-        .envs(env.iter().copied())
-        .output();
-    crate::support::required("script", output.is_ok())
-        .then(|| String::from_utf8(output.unwrap().stdout).unwrap())
-}
-
 #[test]
 fn colours_are_for_terminals_that_allow_them() {
     for (env, has_colour) in [
@@ -302,7 +288,7 @@ fn colours_are_for_terminals_that_allow_them() {
         (&[("NO_COLOR", "1")], false),
         (&[("TERM", "dumb")], false),
     ] {
-        let Some(printed) = on_terminal("--role-preset none", env) else {
+        let Some(printed) = on_terminal("check --role-preset none", env) else {
             return;
         };
         assert_eq!(printed.contains('\u{1b}'), has_colour, "{env:?} {printed}");
@@ -313,7 +299,7 @@ fn colours_are_for_terminals_that_allow_them() {
 
 #[test]
 fn terminal_shows_that_the_attempt_is_under_way() {
-    let slow = "--sandbox --fault latency=2500ms";
+    let slow = "check --sandbox --fault latency=2500ms";
     let Some(printed) = on_terminal(slow, &[]) else {
         return;
     };

@@ -65,10 +65,8 @@ impl Diagnosis {
             let line = daemon.logged("No credentials");
             drop(daemon);
             let event: Value = serde_json::from_str(&line).expect("the log is JSON");
-            let text = |name: &str| event[name].as_str().expect("a text").to_owned();
-            let message = text("message");
-            let sentence = message.strip_prefix("No credentials: ").unwrap();
-            Self::normal(text("code"), sentence)
+            let code = event["code"].as_str().expect("a failure");
+            Self::normal(code.to_owned(), &crate::support::sentence(&line))
         })
     }
 

@@ -1,6 +1,7 @@
 //! The documents agree with the program.
 
 mod blocks;
+mod events;
 mod reference;
 
 use std::collections::BTreeSet;

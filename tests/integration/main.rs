@@ -58,6 +58,8 @@ mod names;
 #[cfg(test)]
 mod namespace;
 #[cfg(test)]
+mod progress;
+#[cfg(test)]
 mod randomness;
 #[cfg(test)]
 mod roles;

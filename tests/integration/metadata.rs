@@ -394,7 +394,7 @@ fn assert_refused(daemon: &Daemon, code: &str) -> String {
         message.contains(&format!("\"code\":\"{code}\"")),
         "{message}"
     );
-    assert!(message.contains(&sentence), "{message}\n{sentence}");
+    assert_eq!(crate::support::sentence(&message), sentence);
     let ready = daemon.probe("/ready");
     assert_eq!((ready.status, ready.text("Code")), (503, code.to_owned()));
     sentence

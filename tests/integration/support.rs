@@ -80,12 +80,12 @@ impl Daemon {
 
     /// Returns the address of the data listener, which it logs before it has credentials.
     pub(crate) fn data(&self) -> SocketAddr {
-        self.address("Requests for credentials are answered")
+        self.address("Listening for requests for credentials")
     }
 
     /// Returns the address of the admin listener.
     pub(crate) fn admin(&self) -> SocketAddr {
-        self.address("Probes are served")
+        self.address("Listening for probes")
     }
 
     /// Returns the address of the metadata listener.
@@ -95,7 +95,7 @@ impl Daemon {
 
     /// Returns the name of the role that the metadata listener serves.
     pub(crate) fn metadata_role(&self) -> String {
-        self.field(METADATA_MESSAGE, "role")
+        self.field(METADATA_MESSAGE, "role_name")
     }
 
     fn address(&self, message: &str) -> SocketAddr {
@@ -242,7 +242,7 @@ impl Drop for Daemon {
             );
         }
         assert!(
-            !output.contains("AccessKeySecret\""),
+            !output.contains("AccessKeySecret\":"),
             "credentials were printed\n{output}"
         );
     }
@@ -321,6 +321,29 @@ pub(crate) fn command(name: &str, args: &[&str], env: &[(&str, &str)]) -> Comman
     command
 }
 
+/// Returns the failure that a JSON line of the log tells, in the words of responses: `error; advice (RequestId …)`.
+pub(crate) fn sentence(line: &str) -> String {
+    let event: Value = serde_json::from_str(line).expect("the log is JSON");
+    let text = |name: &str| event[name].as_str().expect("a failure").to_owned();
+    let id = event["request_id"].as_str();
+    let id = id.map_or(String::new(), |id| format!(" (RequestId {id})"));
+    format!("{}; {}{id}", text("error"), text("advice"))
+}
+
+/// Runs `ram-sidecar …arguments` on a terminal, which `script` provides, and returns all that it shows; nothing if there is no
+/// `script`.
+pub(crate) fn on_terminal(arguments: &str, env: &[(&str, &str)]) -> Option<String> {
+    let command = format!("{} {arguments}", env!("CARGO_BIN_EXE_ram-sidecar"));
+    let output = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("TERM", "xterm")
+        .envs(env.iter().copied())
+        .output();
+    required("script", output.is_ok()).then(|| String::from_utf8(output.unwrap().stdout).unwrap())
+}
+
 /// Returns a command that runs `inner`, through `starter` unless it is empty, with only the variables of `inner`.
 pub(crate) fn under(starter: &[&str], inner: &Command) -> Command {
     let starter = starter.iter().map(AsRef::as_ref);
@@ -333,7 +356,7 @@ pub(crate) fn under(starter: &[&str], inner: &Command) -> Command {
     outer
 }
 
-const METADATA_MESSAGE: &str = "The ECS metadata dialect is served";
+const METADATA_MESSAGE: &str = "Listening for the ECS metadata dialect";
 
 const URI_PREFIX: &str = "ALIBABA_CLOUD_CREDENTIALS_URI=";
 

@@ -110,7 +110,31 @@ async fn refusal_has_one_message_everywhere_and_recovery_needs_no_restart() {
     }
     let message = daemon.logged("No credentials");
     let event: serde_json::Value = serde_json::from_str(&message).unwrap();
-    assert_eq!(event["message"], format!("No credentials: {sentence}"));
+    let text = |name: &str| event[name].as_str().unwrap().to_owned();
+    assert_eq!(crate::support::sentence(&message), sentence);
+    assert_eq!(
+        [text("message"), text("code"), text("stage"), text("host")],
+        [
+            "No credentials",
+            "NoPermission",
+            "sts",
+            sts.endpoint().strip_prefix("http://").unwrap()
+        ]
+    );
+    assert_eq!(event["failures"], 1);
+    assert!(
+        event["next_attempt_seconds"].as_u64() >= Some(50),
+        "{event}"
+    );
+    let first = daemon.stderr().lines().next().unwrap().to_owned();
+    let first: serde_json::Value = serde_json::from_str(&first).unwrap();
+    assert_eq!(first["message"], "Starting");
+    assert_eq!(first["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(first["identity"], "access_key");
+    for name in ["role", "session_name"] {
+        assert_eq!(event[name], first[name], "{name}");
+    }
+    assert_eq!(first["role"], sts.role_arn());
     let ready = daemon.probe("/ready");
     assert_eq!((ready.status, ready.text("Message")), (503, sentence));
     assert_eq!(daemon.probe("/live").status, 200);

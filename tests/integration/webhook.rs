@@ -74,7 +74,7 @@ impl Webhook {
     }
 
     fn address(&self) -> SocketAddr {
-        let line = self.logged("Answering reviews");
+        let line = self.logged("Listening for reviews");
         let event: Value = serde_json::from_str(&line).unwrap();
         event["address"].as_str().unwrap().parse().unwrap()
     }

@@ -97,7 +97,7 @@ fn has_terminal() -> bool {
 
 fn send(command: Pid, signal: Signal) {
     if let Err(error) = kill_process(command, signal) {
-        debug!(?signal, "Cannot pass a signal on: {error}");
+        debug!(?signal, %error, "Cannot pass a signal on");
     }
 }
 

@@ -126,7 +126,8 @@ fn export_oss(command: &mut Command, handle: &Handle) {
     let expires_at = timestamp(credentials.expires_at);
     warn!(
         expires_at,
-        "The variables of --env oss expire and are not renewed; a program that runs longer needs a provider of ALIBABA_CLOUD_CREDENTIALS_URI"
+        advice = "a program that runs longer needs a provider of ALIBABA_CLOUD_CREDENTIALS_URI",
+        "The variables of --env oss expire and are not renewed"
     );
 }
 

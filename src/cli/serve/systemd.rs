@@ -29,7 +29,7 @@ async fn send(message: String) {
     let sending = spawn_blocking(move || sd_notify::notify(&[NotifyState::Custom(&message)]));
     match timeout(TIMEOUT, sending).await {
         Ok(Ok(Ok(()))) => {}
-        outcome => debug!("Cannot notify systemd: {outcome:?}"),
+        outcome => debug!(error = ?outcome, "Cannot notify systemd"),
     }
 }
 

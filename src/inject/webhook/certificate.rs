@@ -114,8 +114,10 @@ impl Certificate {
                 state.version = None;
                 let reasons: Vec<String> = errors.iter().map(Error::to_string).collect();
                 if state.errors != reasons {
-                    let reason = reasons.join("; ");
-                    warn!("Keeping the current certificate: {reason}");
+                    warn!(
+                        error = reasons.join("; "),
+                        "Keeping the current certificate"
+                    );
                     state.errors = reasons;
                 }
             }

@@ -136,7 +136,7 @@ async fn respond(
         Err(Rejection(status, Malformed { code, message })) => {
             shared.counters.rejected(code);
             if shared.is_first(code) {
-                warn!(code, "A request was rejected: {message}");
+                warn!(code, error = message, "A request was rejected");
             }
             respond::error(status, code, &message)
         }

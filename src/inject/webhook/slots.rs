@@ -137,7 +137,14 @@ impl Slots {
         if let Some(host) = closed
             && !self.has_warned.swap(true, Ordering::Relaxed)
         {
-            warn!(%host, ?stage, "Closing connections of the host that has the most, because more than {limit} wait at this stage; let a NetworkPolicy admit only the API server");
+            warn!(
+                %host,
+                waits_for = ?stage,
+                limit,
+                error = "too many wait",
+                advice = "let a NetworkPolicy admit only the API server",
+                "Closing connections of the host that has the most"
+            );
         }
     }
 

@@ -99,11 +99,12 @@ fn log_failure(shared: &Shared, error: &io::Error) {
     {
         warn!(
             ?alert,
-            "A client rejected the certificate; if it is the API server, set caBundle in the webhook's configuration to the CA of the certificate, and issue the certificate for the service's name"
+            advice = "if it is the API server, set caBundle in the webhook's configuration to the CA of the certificate, and issue the certificate for the service's name",
+            "A client rejected the certificate"
         );
         return;
     }
-    debug!("A TLS handshake failed: {error}");
+    debug!(%error, "A TLS handshake failed");
 }
 
 /// Whether the first record of a client is an incomplete handshake; TLS rejects other or too long records.

@@ -1,8 +1,10 @@
 //! The log of the refresh loop.
 
 use super::*;
+use crate::refresh::log::is_due;
 use crate::refresh::store::tests::{lease, noon};
-use crate::testing::Log;
+use crate::system::log::Format;
+use crate::testing::{Log, assert_golden};
 
 /// A reporter, the state that it logs, and its log.
 struct Rig {
@@ -62,8 +64,9 @@ fn failure_and_success_are_logged_once_each() {
     assert_line(&rig.failed("NoPermission"), "ERROR", "No credentials: STS");
 
     let renewed = rig.renewed("a");
-    assert_line(&renewed, "INFO", "Credentials renewed");
-    assert_line(&renewed, "INFO", "failures_before=3");
+    assert_line(&renewed[..1], "INFO", "Credentials renewed");
+    assert_line(&renewed[1..], "INFO", "The outage is over");
+    assert_line(&renewed[1..], "INFO", "failures=3");
     assert_line(&rig.renewed("a"), "DEBUG", "still the same");
     assert_line(&rig.renewed("b"), "INFO", "Credentials renewed");
 
@@ -75,8 +78,9 @@ fn failure_and_success_are_logged_once_each() {
         "the same failure again"
     );
     let again = rig.renewed("b");
-    assert_line(&again, "INFO", "Renewals work again");
-    assert_line(&again, "INFO", "failures_before=2");
+    assert_line(&again[..1], "DEBUG", "still the same");
+    assert_line(&again[1..], "INFO", "The outage is over");
+    assert_line(&again[1..], "INFO", "failures=2");
     assert_line(&rig.failed("NoPermission"), "WARN", failing);
 }
 
@@ -179,7 +183,7 @@ fn failovers_and_discarded_credentials_are_logged_when_they_change() {
         rig.log.take()
     };
     assert_eq!(failovers(&[]), [""; 0]);
-    let line = "Failed over to sts.aliyuncs.com: STS refused";
+    let line = "Failed over to another endpoint: STS refused";
     assert_line(&failovers(&["TimedOut"]), "WARN", line);
     assert_eq!(failovers(&["TimedOut"]), [""; 0], "the same failure again");
     assert_eq!(failovers(&["TimedOut", "DnsFailed"]).len(), 2);
@@ -202,4 +206,98 @@ async fn expiry_is_logged_when_it_happens_and_not_at_the_next_attempt() {
     simulation.run(2).await;
     assert_line(&log.take(), "ERROR", "The credentials are at their end");
     assert_eq!(simulation.attempts().len(), 1);
+}
+
+#[test]
+fn outage_is_logged_again_every_five_minutes_and_at_the_end_every_minute() {
+    let seconds = Duration::from_secs;
+    for (since, until_next, left, expected) in [
+        (0, 60, Some(3600), false),
+        (269, 60, Some(3600), false),
+        (270, 60, Some(3600), true),
+        (300, 0, Some(601), true),
+        (60, 0, Some(601), false),
+        (60, 0, Some(600), true),
+        (29, 60, Some(600), false),
+        (30, 60, Some(600), true),
+        (54, 54, Some(1), true),
+        (59, 0, Some(0), false),
+        (60, 0, Some(0), true),
+        (59, 0, None, false),
+        (60, 0, None, true),
+        // A throttled attempt is followed by a long backoff.
+        (0, 300, Some(3600), false),
+        (150, 300, Some(3600), true),
+        (0, 300, Some(500), true),
+    ] {
+        let due = is_due(seconds(since), seconds(until_next), left.map(seconds));
+        assert_eq!(due, expected, "{since} s, {until_next} s, {left:?} s");
+    }
+}
+
+/// An outage before the first credentials, and one that lasts longer than those that are there.
+fn outages(second: u64) -> Action {
+    match second {
+        0..90 => Action::Fail("ConnectFailed"),
+        90..200 => Action::Fail("NoPermission"),
+        200..260 | 2100.. => Action::Grant(1800),
+        _ => Action::Fail("ConnectFailed"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn log_of_each_phase_change_matches_the_reviewed_text() {
+    for (format, name) in [(Format::Text, "phases.txt"), (Format::Json, "phases.json")] {
+        let log = Log::start_as(format);
+        let mut simulation = Simulation::start(outages);
+        let mut lines = String::new();
+        for _ in 0..2200 {
+            simulation.run(1).await;
+            let elapsed = simulation.started.elapsed().as_secs();
+            let time = format!("{:02}:{:02}", elapsed / 60, elapsed % 60);
+            for line in log.take() {
+                let is_debug = line.starts_with("DEBUG") || line.contains(r#""level":"DEBUG""#);
+                if !is_debug {
+                    lines.push_str(&format!("{time} {line}\n"));
+                }
+            }
+        }
+        assert_golden(&format!("logs/{name}"), &lines);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn messages_of_an_outage_are_as_many_as_its_kinds_of_events() {
+    let log = Log::start_as(Format::Json);
+    let mut simulation = Simulation::start(outages);
+    simulation.run(2200).await;
+    let events: Vec<serde_json::Value> = log
+        .take()
+        .iter()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(|event: &serde_json::Value| event["level"] != "DEBUG")
+        .collect();
+    let messages: std::collections::BTreeSet<_> = events
+        .iter()
+        .map(|event| event["message"].to_string())
+        .collect();
+    assert_eq!(messages.len(), 5, "{messages:?}");
+    assert!(events.len() > 20, "{}", events.len());
+    for event in events
+        .iter()
+        .filter(|event| event["code"].is_string() && event["error"].is_string())
+    {
+        for field in [
+            "stage",
+            "host",
+            "request_id",
+            "failures",
+            "next_attempt_seconds",
+            "role",
+            "session_name",
+            "advice",
+        ] {
+            assert!(!event[field].is_null(), "{field}: {event}");
+        }
+    }
 }

@@ -29,6 +29,7 @@ struct Script {
     clock: Clock,
     started: Instant,
     action: fn(u64) -> Action,
+    role: RoleRequest,
     log: Arc<Mutex<Log>>,
 }
 
@@ -72,7 +73,12 @@ impl Source for Script {
                 tokio::time::sleep(2 * SECOND).await;
                 Duration::from_secs(seconds)
             }
-            Action::Fail(code) => return Err(Failure::new(Stage::Sts, code, "scripted")),
+            Action::Fail(code) => {
+                let mut failure = Failure::new(Stage::Sts, code, "scripted");
+                failure.host = Some("sts.aliyuncs.com".to_owned());
+                failure.request_id = Some("scripted-id".to_owned());
+                return Err(failure);
+            }
             Action::Throttle(seconds) => {
                 let mut failure = Failure::new(Stage::Sts, "Throttling.User", "scripted");
                 failure.retry_after = Some(Duration::from_secs(seconds));
@@ -85,6 +91,10 @@ impl Source for Script {
             .lock()
             .unwrap()
             .grant(requested_at, elapsed, lifetime))
+    }
+
+    fn role(&self) -> Option<&RoleRequest> {
+        Some(&self.role)
     }
 
     fn timeout(&self) -> Duration {
@@ -120,6 +130,14 @@ impl Simulation {
             clock: clock.clone(),
             started,
             action,
+            role: RoleRequest {
+                arn: RoleArn::parse("acs:ram::1234567890123456:role/job").unwrap(),
+                session_name: "train-0".to_owned(),
+                duration: Duration::from_secs(HOUR),
+                policy: None,
+                external_id: None,
+                source_identity: None,
+            },
             log: Arc::clone(&log),
         };
         if let Some((lifetime, renew_after)) = restored {

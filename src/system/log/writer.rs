@@ -46,10 +46,12 @@ impl StderrWriter {
     }
 
     fn warning(&self, dropped: u64) -> String {
-        let message = format!("{dropped} log lines were dropped: standard error was not read");
+        let (message, error) = ("Log lines were dropped", "standard error was not read");
         match self.format {
-            Format::Text => format!("WARN {message}\n"),
-            Format::Json => format!("{{\"level\":\"WARN\",\"message\":\"{message}\"}}\n"),
+            Format::Text => format!("WARN {message}: {error} dropped={dropped}\n"),
+            Format::Json => format!(
+                "{{\"level\":\"WARN\",\"message\":\"{message}\",\"error\":\"{error}\",\"dropped\":{dropped}}}\n"
+            ),
         }
     }
 

@@ -36,7 +36,7 @@ def serve(directory, *arguments, names=()):
     arguments = ["--listen", "127.0.0.1:0", "--tls-cert", files[0], "--tls-key", files[1], *arguments]
     provider = "acs:ram::1234567890123456:oidc-provider/cluster"
     with common.Daemon("webhook", "--oidc-provider-arn", provider, "--role", "job", *arguments) as daemon:
-        port = daemon.line(r"Answering reviews.*127\.0\.0\.1:(\d+)").group(1)
+        port = daemon.line(r"Listening for reviews.*127\.0\.0\.1:(\d+)").group(1)
         yield daemon, ("127.0.0.1", int(port))
 
 

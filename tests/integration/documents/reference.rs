@@ -26,6 +26,7 @@ fn reference_is_what_the_program_generates() {
         ("settings", settings()),
         ("commands", commands()),
         ("errors", errors()),
+        ("events", super::events::events()),
         ("faults", faults()),
         ("http", http()),
         ("metrics", metrics()),
@@ -47,14 +48,14 @@ fn reference_is_what_the_program_generates() {
     );
 }
 
-fn page(title: &str, introduction: &str) -> String {
+pub(super) fn page(title: &str, introduction: &str) -> String {
     format!(
         "<!-- Generated from the program by tests/integration/documents/reference.rs. -->\n\n# {title}\n\n{introduction}\n"
     )
 }
 
 /// Escapes what Markdown would read as a column or as HTML.
-fn cell(text: &str) -> String {
+pub(super) fn cell(text: &str) -> String {
     text.replace('|', "\\|").replace('<', "\\<")
 }
 

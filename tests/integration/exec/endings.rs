@@ -236,7 +236,7 @@ fn what_only_a_person_can_mend_ends_exec_at_once() {
             "it is not the JSON of aliyun-cli",
         ),
     ] {
-        let mut command = exec(&["--timeout", "5m"], &["true"]);
+        let mut command = exec(&["--timeout", "5m", "--log-format", "text"], &["true"]);
         command.envs(variables.iter().copied());
         let (ended, _, complaint) = ended(command);
         assert_eq!(ended, Some(code), "{complaint}");

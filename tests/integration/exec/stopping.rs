@@ -13,7 +13,7 @@ pub(super) fn ask_to_stop(exec: &Process) {
         let log = exec.stderr();
         let line = log
             .lines()
-            .find(|line| line.contains("Probes are served"))?;
+            .find(|line| line.contains("Listening for probes"))?;
         let event: Value = serde_json::from_str(line).ok()?;
         event["address"].as_str()?.parse().ok()
     });

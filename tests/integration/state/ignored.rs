@@ -56,13 +56,11 @@ impl SavedState {
 
     /// Asserts that a daemon ignores the state for this reason, and obtains new credentials.
     fn assert_ignored(&self, daemon: &Daemon, requests_before: u64, reason: &str) {
-        let line = daemon.logged("The state in");
+        let line = daemon.logged("The saved state is ignored");
         let event: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let message = event["message"].as_str().unwrap();
-        let start = format!("The state in {} is ignored: ", self.path.display());
-        assert!(message.starts_with(&start), "{message}");
-        assert!(message.contains(reason), "{reason}: {message}");
-        assert!(message.ends_with("; new credentials are obtained"));
+        assert_eq!(event["path"].as_str(), self.path.to_str());
+        let error = event["error"].as_str().unwrap();
+        assert!(error.contains(reason), "{reason}: {error}");
         let reply = daemon.credentials();
         assert_eq!(reply.status, 200, "{reason}: {reply:?}");
         assert_ne!(reply.text("AccessKeyId"), self.id, "{reason}");
