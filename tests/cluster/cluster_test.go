@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -33,25 +34,32 @@ var (
 	node = flag.String("node", "", "an address of this machine")
 )
 
-// TestMain makes this program kubectl where it is started with the variable, so that both are of one version.
+// The first of the API server's addresses for services, by which pods reach it.
+const apiService = "10.0.0.1"
+
+// TestMain makes this program another one where the variable names it, so that all are of one version.
 func TestMain(m *testing.M) {
 	// The API server's package for tests has raised it.
 	if _, err := logs.GlogSetter("0"); err != nil {
 		panic(err)
 	}
-	if os.Getenv(asKubectl) == "" {
+	name := os.Getenv(asProgram)
+	if name == "" {
 		os.Exit(m.Run())
 	}
-	os.Args[0] = "kubectl"
-	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
+	os.Args[0] = name
+	if err := cli.RunNoErrOutput(programs[name]()); err != nil {
 		util.CheckErr(err)
 	}
 }
 
-const asKubectl = "CLUSTER_TEST_AS_KUBECTL"
+const asProgram = "CLUSTER_TEST_AS"
+
+var programs = map[string]func() *cobra.Command{"kubectl": kubectl.NewDefaultKubectlCommand}
 
 func TestCluster(t *testing.T) {
 	c := start(t)
+	c.install(t)
 	for _, claims := range []func(*testing.T, *cluster){
 		manifests,
 		selection,
@@ -68,7 +76,7 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// A cluster whose webhook runs.
+// A cluster.
 type cluster struct {
 	directory string
 	url       string
@@ -90,7 +98,7 @@ func start(t *testing.T) *cluster {
 	check(t, logging.Set("stderrthreshold", "FATAL"))
 	check(t, logging.Set("logtostderr", "false"))
 	klog.SetOutput(log)
-	certificate, key := c.authority.issue(t, "127.0.0.1")
+	certificate, key := c.authority.issue(t, "127.0.0.1", apiService)
 	c.write(t, "apiserver.crt", certificate)
 	c.write(t, "apiserver.key", key)
 	c.write(t, "ca.crt", c.authority.pem)
@@ -116,7 +124,6 @@ func start(t *testing.T) *cluster {
 	}, c.path("kubeconfig")))
 
 	c.apply(t, "", foreignKinds).succeeds(t)
-	c.install(t)
 	return c
 }
 
@@ -153,7 +160,7 @@ func (c *cluster) kubectl(t *testing.T, input string, args ...string) output {
 	self, err := os.Executable()
 	check(t, err)
 	command := exec.Command(self, args...)
-	command.Env = append(os.Environ(), asKubectl+"=true", "KUBECONFIG="+c.path("kubeconfig"), "HOME="+c.directory)
+	command.Env = append(os.Environ(), asProgram+"=kubectl", "KUBECONFIG="+c.path("kubeconfig"), "HOME="+c.directory)
 	return execute(t, command, input)
 }
 
@@ -228,6 +235,7 @@ func (c *cluster) path(name string) string {
 
 func (c *cluster) write(t *testing.T, name string, content []byte) {
 	t.Helper()
+	check(t, os.MkdirAll(filepath.Dir(c.path(name)), 0o700))
 	check(t, os.WriteFile(c.path(name), content, 0o600))
 }
 
