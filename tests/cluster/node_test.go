@@ -198,21 +198,3 @@ func forward(listener net.Listener, to string) {
 		}()
 	}
 }
-
-func TestNode(t *testing.T) {
-	c := start(t)
-	c.startNode(t)
-	namespace := c.namespace(t)
-	c.apply(t, namespace, inject(t, jobPod("job", "", "sleep 5"), "--identity", "sandbox")).succeeds(t)
-	time.Sleep(20 * time.Second)
-	t.Log(c.kubectl(t, "", "get", "pods,nodes", "-A", "-o", "wide").stdout)
-	t.Log(c.kubectl(t, "", "describe", "pod", "job", "--namespace", namespace).stdout)
-	t.Log(c.kubectl(t, "", "describe", "node").stdout)
-	t.Log(c.kubectl(t, "", "logs", "job", "-c", "ram-sidecar", "--namespace", namespace))
-	t.Fail()
-}
-
-// jobPod returns a pod whose container runs a script of busybox.
-func jobPod(name, metadata, script string) string {
-	return strings.Replace(podWith(name, metadata, fmt.Sprintf("command: [sh, -c, %q]", script)), "example.com/job:1", busybox, 1)
-}
