@@ -14,7 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spf13/cobra"
 	"k8s.io/apiserver/pkg/storage/storagebackend"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
@@ -37,25 +36,22 @@ var (
 // The first of the API server's addresses for services, by which pods reach it.
 const apiService = "10.0.0.1"
 
-// TestMain makes this program another one where the variable names it, so that all are of one version.
+// TestMain makes this program kubectl where it is started with the variable, so that both are of one version.
 func TestMain(m *testing.M) {
 	// The API server's package for tests has raised it.
 	if _, err := logs.GlogSetter("0"); err != nil {
 		panic(err)
 	}
-	name := os.Getenv(asProgram)
-	if name == "" {
+	if os.Getenv(asKubectl) == "" {
 		os.Exit(m.Run())
 	}
-	os.Args[0] = name
-	if err := cli.RunNoErrOutput(programs[name]()); err != nil {
+	os.Args[0] = "kubectl"
+	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 		util.CheckErr(err)
 	}
 }
 
-const asProgram = "CLUSTER_TEST_AS"
-
-var programs = map[string]func() *cobra.Command{"kubectl": kubectl.NewDefaultKubectlCommand}
+const asKubectl = "CLUSTER_TEST_AS_KUBECTL"
 
 func TestCluster(t *testing.T) {
 	c := start(t)
@@ -107,6 +103,7 @@ func start(t *testing.T) *cluster {
 		"--advertise-address=" + *node,
 		// Without kube-proxy no address of a service leads anywhere.
 		"--enable-aggregator-routing=true",
+		"--kubelet-preferred-address-types=InternalIP",
 		"--tls-cert-file=" + c.path("apiserver.crt"),
 		"--tls-private-key-file=" + c.path("apiserver.key"),
 	}, storage)
@@ -160,7 +157,7 @@ func (c *cluster) kubectl(t *testing.T, input string, args ...string) output {
 	self, err := os.Executable()
 	check(t, err)
 	command := exec.Command(self, args...)
-	command.Env = append(os.Environ(), asProgram+"=kubectl", "KUBECONFIG="+c.path("kubeconfig"), "HOME="+c.directory)
+	command.Env = append(os.Environ(), asKubectl+"=true", "KUBECONFIG="+c.path("kubeconfig"), "HOME="+c.directory)
 	return execute(t, command, input)
 }
 

@@ -1,5 +1,3 @@
-//go:build node
-
 package cluster
 
 import (
@@ -18,21 +16,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spf13/cobra"
 	core "k8s.io/api/core/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
-	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-func init() {
-	programs["kubelet"] = func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }
-	programs["kube-controller-manager"] = controllers.NewControllerManagerCommand
-	programs["kube-scheduler"] = func() *cobra.Command { return scheduler.NewSchedulerCommand() }
-}
-
-var cgroup = flag.String("cgroup", "", "the cgroup of all pods")
+var (
+	parts  = flag.String("parts", "", "the kubelet, the scheduler and the controllers, in one program")
+	cgroup = flag.String("cgroup", "", "the cgroup of all pods")
+)
 
 const nodeName = "node"
 
@@ -68,12 +59,8 @@ conf_dir = %q
 	c.importImage(t, busybox, map[string]string{"bin/busybox": "/bin/busybox"}, "/bin/busybox")
 	c.importImage(t, "localhost/pause:1", map[string]string{"busybox": "/bin/busybox"}, "/busybox", "sleep", "2147483647")
 
-	self, err := os.Executable()
-	check(t, err)
 	part := func(name string, args ...string) {
-		command := exec.Command(self, append(args, "--kubeconfig", c.path("kubeconfig"))...)
-		command.Env = append(os.Environ(), asProgram+"="+name)
-		c.run(t, name, command)
+		c.run(t, name, exec.Command(*parts, append([]string{name, "--kubeconfig", c.path("kubeconfig")}, args...)...))
 	}
 	part("kube-controller-manager", "--root-ca-file", c.path("ca.crt"), "--leader-elect=false",
 		"--cluster-signing-cert-file=", "--bind-address=127.0.0.1")

@@ -1,5 +1,3 @@
-//go:build node
-
 package cluster
 
 import (
@@ -109,6 +107,12 @@ func (c *cluster) installPods(t *testing.T, of sts) {
 		{"op": "replace", "path": %q, "value": %q}, {"op": "add", "path": %[3]q, "value": "--ca-config-map=sts"},
 		{"op": "add", "path": %[3]q, "value": "--env=ALIBABA_CLOUD_STS_ENDPOINT=%[4]s"}]`,
 		args+"2", "--oidc-provider-arn="+sandboxProvider, args+"-", of.url)).succeeds(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(c.kubectl(t, "", "logs", "deployment/"+webhookName, "--namespace", webhookNamespace, "--tail", "20"))
+			t.Log(c.kubectl(t, "", "describe", "pods", "--namespace", webhookNamespace).stdout)
+		}
+	})
 	c.kubectl(t, "", "rollout", "status", "deployment/"+webhookName, "--namespace", webhookNamespace, "--timeout", "2m").succeeds(t)
 }
 
@@ -299,13 +303,14 @@ var volatile = []struct {
 	by      string
 }{
 	{regexp.MustCompile(`test-\d+`), "<namespace>"},
+	{regexp.MustCompile(`/job-[a-z0-9]{5}\b`), "/job-<id>"},
 	{regexp.MustCompile(`(containerd://|sha256:)[0-9a-f]{64}`), "$1…"},
 	{regexp.MustCompile(`(198\.51\.100\.1):\d+`), "$1:<port>"},
 	{regexp.MustCompile(`RequestId [0-9A-F-]+`), "RequestId …"},
 	{regexp.MustCompile(`[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} [\d:]+ [+-]\d{4}`), "<time>"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\dT[\d:.]+Z`), "<time>"},
-	{regexp.MustCompile(`(?m)^(  \w+ +\w+ +)(\d+[smh])+( \(x\d+ over (\d+[smh])+\))? +`), "$1<age>  "},
-	{regexp.MustCompile(`(?m)^(  Type +Reason +)Age +`), "$1Age  "},
-	{regexp.MustCompile(`(?m)^(  ---- +------ +)---- +`), "$1----  "},
+	{regexp.MustCompile(`(?m)^(  \w+ +\w+ +)(\d+[smh])+( \(x\d+ over (\d+[smh])+\))? +`), "${1}<age>  "},
+	{regexp.MustCompile(`(?m)^(  Type +Reason +)Age +`), "${1}Age  "},
+	{regexp.MustCompile(`(?m)^(  ---- +------ +)---- +`), "${1}----  "},
 	{regexp.MustCompile(`[ \t]+\n`), "\n"},
 }
