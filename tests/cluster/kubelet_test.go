@@ -198,7 +198,7 @@ func mistake(t *testing.T, c *cluster) {
 // polls prints at each poll what was right: the file, and the URI or the seconds since it was.
 const polls = `gone=0; trap "exit 0" TERM; while true; do
 ` + isRight + ` && echo file || echo no file
-wget -q -T 2 -O /dev/null $ALIBABA_CLOUD_CREDENTIALS_URI && { [ $gone = 0 ] || echo gap $(($(date +%s)-gone)); gone=0; } || { [ $gone != 0 ] || gone=$(date +%s); }
+wget -q -O /dev/null $ALIBABA_CLOUD_CREDENTIALS_URI && { [ $gone = 0 ] || echo gap $(($(date +%s)-gone)); gone=0; } || { [ $gone != 0 ] || gone=$(date +%s); }
 sleep 0.5; done`
 
 func kills(t *testing.T, c *cluster) {
