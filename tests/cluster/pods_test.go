@@ -81,10 +81,14 @@ func (c *cluster) trustsCluster(t *testing.T) []string {
 	return []string{"--oidc-issuer", configuration.Issuer, "--oidc-keys", c.path("jwks.json")}
 }
 
-// fault replaces the faults of an STS.
+// fault replaces the faults of an STS; without a plan there are none.
 func (s sts) fault(t *testing.T, plan string) {
 	t.Helper()
-	request, err := http.NewRequest(http.MethodPut, s.control, strings.NewReader(plan))
+	method := http.MethodPut
+	if plan == "" {
+		method = http.MethodDelete
+	}
+	request, err := http.NewRequest(method, s.control, strings.NewReader(plan))
 	check(t, err)
 	response, err := http.DefaultClient.Do(request)
 	check(t, err)
@@ -316,4 +320,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`(?m)^(  Type +Reason +)Age +`), "${1}Age  "},
 	{regexp.MustCompile(`(?m)^(  ---- +------ +)---- +`), "${1}----  "},
 	{regexp.MustCompile(`[ \t]+\n`), "\n"},
+	// Columns are as wide as what is in them.
+	{regexp.MustCompile(`(\S) {2,}`), "${1}  "},
+	{regexp.MustCompile(`(?s)\{"timestamp".*\}\n`), "<the end of the log>\n"},
 }
