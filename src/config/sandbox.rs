@@ -125,8 +125,12 @@ fn options(checker: &mut Checker, given: &Sandbox) -> Result<sandbox::Options, R
 fn key_set(path: &Path) -> Result<String, String> {
     let text = fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    sandbox::check_key_set(&text)
-        .map_err(|reason| format!("{}: {reason}; save what the issuer publishes", path.display()))?;
+    sandbox::check_key_set(&text).map_err(|reason| {
+        format!(
+            "{}: {reason}; save what the issuer publishes",
+            path.display()
+        )
+    })?;
     Ok(text)
 }
 

@@ -1,7 +1,8 @@
 // Package cluster verifies the webhook, `inject` and config/kubernetes against a real API server, as users do: by kubectl.
 //
-// There are no controllers and no kubelet. Where a claim needs what they do, the test does it: it creates pods from templates,
-// runs the webhook's program with the arguments of its Deployment, and publishes its endpoint. `.ci/cluster` runs it.
+// TestCluster has no controllers and no kubelet. Where a claim needs what they do, the test does it: it creates pods from
+// templates, runs the webhook's program with the arguments of its Deployment, and publishes its endpoint. TestNode has both, and
+// verifies what only they show. `.ci/cluster` runs either.
 package cluster
 
 import (

@@ -232,7 +232,7 @@ func tokens(t *testing.T, c *cluster) {
 
 func later(t *testing.T, c *cluster) {
 	namespace := c.place(t)
-	c.neighbour(t, namespace, "z-last", fmt.Sprintf(`"image": %q, "command": ["sh", "-c", %q]`, busybox, asks))
+	c.neighbour(t, namespace, "z-last", fmt.Sprintf(`"image": %q, "command": ["busybox", "sh", "-c", %q]`, busybox, asks))
 	eventually(t, "the webhook is called", func() bool {
 		return strings.Contains(c.apply(t, namespace, jobPod("job", "", asks), "--dry-run=server", "--output=yaml").succeeds(t), "z-last")
 	})

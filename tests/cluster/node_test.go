@@ -29,7 +29,7 @@ const nodeName = "node"
 
 // startNode starts all that runs on the node: containerd, the kubelet, the scheduler and the controllers.
 func (c *cluster) startNode(t *testing.T) {
-	// There is no kube-proxy: the node itself has the address of the API server's service.
+	// By the address of its service, pods reach the API server.
 	listener, err := net.Listen("tcp", apiService+":443")
 	check(t, err)
 	t.Cleanup(func() { listener.Close() })
@@ -57,13 +57,12 @@ conf_dir = %q
 	})
 	c.importImage(t, "docker.io/library/ram-sidecar:0.1.0", map[string]string{"ram-sidecar": *program}, "/ram-sidecar")
 	c.importImage(t, busybox, map[string]string{"bin/busybox": "/bin/busybox"}, "/bin/busybox")
-	c.importImage(t, "localhost/pause:1", map[string]string{"busybox": "/bin/busybox"}, "/busybox", "sleep", "2147483647")
+	c.importImage(t, "localhost/pause:1", map[string]string{"bin/busybox": "/bin/busybox"}, "/bin/busybox", "sleep", "2147483647")
 
 	part := func(name string, args ...string) {
 		c.run(t, name, exec.Command(*parts, append([]string{name, "--kubeconfig", c.path("kubeconfig")}, args...)...))
 	}
-	part("kube-controller-manager", "--root-ca-file", c.path("ca.crt"), "--leader-elect=false",
-		"--cluster-signing-cert-file=", "--bind-address=127.0.0.1")
+	part("kube-controller-manager", "--root-ca-file", c.path("ca.crt"), "--leader-elect=false", "--bind-address=127.0.0.1")
 	part("kube-scheduler", "--leader-elect=false", "--bind-address=127.0.0.1")
 	c.write(t, "resolv.conf", nil)
 	c.write(t, "kubelet.yaml", fmt.Appendf(nil, `
@@ -131,11 +130,6 @@ func (c *cluster) importImage(t *testing.T, name string, files map[string]string
 		content, err := os.ReadFile(from)
 		check(t, err)
 		addFile(t, writer, to, content)
-	}
-	if name == busybox {
-		for _, applet := range []string{"sh", "sleep", "wget", "cat"} {
-			check(t, writer.WriteHeader(&tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}))
-		}
 	}
 	check(t, writer.Close())
 	config, err := json.Marshal(map[string]any{

@@ -145,7 +145,7 @@ func jobPod(name, metadata, script string) string {
 
 // jobPodWith returns the same pod with further lines for its container.
 func jobPodWith(name, metadata, script, container string) string {
-	lines := fmt.Sprintf("command: [sh, -c, %q]\n%s", script, container)
+	lines := fmt.Sprintf("command: [busybox, sh, -c, %q]\n%s", script, container)
 	return strings.Replace(podWith(name, metadata, lines), "example.com/job:1", busybox, 1)
 }
 
