@@ -44,6 +44,7 @@ fn define(command: clap::Command) -> clap::Command {
             .help("The address that it listens on, of loopback; port 0 picks a free one"),
         flags::fault(),
     ]);
+    let command = command.args(flags::provider());
     with_section(command, "log.")
 }
 

@@ -66,11 +66,13 @@ fn defaults(given: &ArgMatches) -> Request {
     request(given).or(&variables)
 }
 
-/// An empty variable is an absent one.
+/// An empty variable is an absent one; so is the address of a Service, which Kubernetes sets in the webhook's own pods: that of
+/// `ram-sidecar-webhook` has the name of `--port`.
 fn by_variable(flag: &str) -> Option<Given> {
     let place = name(flag);
     let text = variable(&place)?.to_string_lossy().into_owned();
-    (!text.is_empty()).then_some(Given { text, place })
+    let is_set = !text.is_empty() && !text.starts_with("tcp://");
+    is_set.then_some(Given { text, place })
 }
 
 /// Returns the variable of a flag.

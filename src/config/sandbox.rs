@@ -1,6 +1,8 @@
 //! The settings of the embedded STS, and which settings of a real role it replaces.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::checker::{Checker, Reported};
@@ -19,6 +21,10 @@ pub struct Sandbox {
     pub listen: Option<String>,
     /// The plan of its faults.
     pub faults: Option<String>,
+    /// The issuer of the tokens that it accepts.
+    pub oidc_issuer: Option<String>,
+    /// The file of the issuer's keys.
+    pub oidc_keys: Option<PathBuf>,
 }
 
 /// The settings of the command `sandbox`.
@@ -101,13 +107,31 @@ fn options(checker: &mut Checker, given: &Sandbox) -> Result<sandbox::Options, R
     let listen = listen.map_err(|reason| checker.report(format!("--{prefix}listen: {reason}")));
     let faults = given.faults.as_deref().map(Plan::parse).transpose();
     let faults = faults.map_err(|reasons| checker.report_all("--fault", &reasons));
+    let oidc_keys = given.oidc_keys.as_deref().map(key_set).transpose();
+    let oidc_keys =
+        oidc_keys.map_err(|reason| checker.report(format!("--{prefix}oidc-keys: {reason}")));
+    let oidc_issuer = given.oidc_issuer.clone();
     Ok(sandbox::Options {
         listen: listen?.unwrap_or_else(|| SocketAddr::new(server::loopback(), 0)),
         faults: faults?.unwrap_or_default(),
         // The longest that a role may allow, so that any duration can be tried.
         max_session: Duration::from_secs(43_200),
+        oidc_issuer: oidc_issuer.unwrap_or(defaults.oidc_issuer),
+        oidc_keys: oidc_keys?,
         ..defaults
     })
+}
+
+fn key_set(path: &Path) -> Result<String, String> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    sandbox::check_key_set(&text).map_err(|reason| {
+        format!(
+            "{}: {reason}; save what the issuer publishes",
+            path.display()
+        )
+    })?;
+    Ok(text)
 }
 
 fn loopback(text: &str) -> Result<SocketAddr, String> {

@@ -111,6 +111,7 @@ impl<'a> Checker<'a> {
             env,
             selection: Selection {
                 skip: skip.unwrap_or_default(),
+                is_skip_of_account: self.request.is_of_account(Field::SkipContainers),
                 only,
             },
         })

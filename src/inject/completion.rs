@@ -47,6 +47,7 @@ pub(super) fn run(
     let injected = Selection {
         skip: decided.skip,
         only: decided.only,
+        ..Selection::default()
     };
     let selections = [&injected, &annotated, today];
     for (path, name, title) in later {
@@ -208,5 +209,6 @@ pub(super) fn selection(request: &Request) -> Option<Selection> {
     Some(Selection {
         skip: list(Field::SkipContainers)?.unwrap_or_default(),
         only: list(Field::OnlyContainers)?,
+        ..Selection::default()
     })
 }

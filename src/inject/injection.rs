@@ -75,7 +75,9 @@ impl Injection<'_> {
         }
         let selection = &self.spec.selection;
         let only = selection.only.iter().flatten();
-        for name in selection.skip.iter().chain(only) {
+        let skip = selection.skip.iter();
+        let skip = skip.filter(|_| !selection.is_skip_of_account);
+        for name in skip.chain(only) {
             if !all.contains(name) {
                 self.warnings.push(format!(
                     "has no container {name}: correct the containers to skip or to select"

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::field::Field;
-use super::policy::AnnotationPolicy;
+use super::policy::{AnnotationPolicy, Holder};
 
 /// The text of a field, and where it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,12 @@ impl Request {
         self.fields
             .get(&field)
             .filter(|given| !given.text.is_empty())
+    }
+
+    /// Whether an annotation of the service account has set a field.
+    pub(super) fn is_of_account(&self, field: Field) -> bool {
+        self.get(field)
+            .is_some_and(|given| given.place.starts_with(Holder::Account.place()))
     }
 
     /// Adds the fields of another request that are unset in this one.

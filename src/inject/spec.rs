@@ -40,6 +40,8 @@ pub struct Spec {
 pub struct Selection {
     /// The names of containers that get none.
     pub skip: Vec<String>,
+    /// Whether these are for all pods of a service account, of which some lack a container, or get it later.
+    pub is_skip_of_account: bool,
     /// The names of the only containers that get some; all if `None`.
     pub only: Option<Vec<String>>,
 }

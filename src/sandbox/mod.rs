@@ -60,6 +60,7 @@ pub use self::auth::verify_signature;
 pub use self::faults::fault::{Fault, Times};
 pub use self::faults::plan::{FAULTS, Plan};
 pub use self::http::response::ApiError;
+pub use self::oidc::check_key_set;
 pub use self::oidc::token::TokenDefect;
 pub use self::options::{ACCOUNT_ID, Options, role_arn};
 pub use self::policy::trust::InvalidPolicy;

@@ -133,6 +133,14 @@ impl Provider {
     }
 }
 
+/// Whether a text is a JSON Web Key Set that [`Options::oidc_keys`] accepts.
+///
+/// [`Options::oidc_keys`]: crate::sandbox::Options::oidc_keys
+pub fn check_key_set(text: &str) -> Result<(), String> {
+    Keys::parse(text).map_err(|error| error.to_string())?;
+    Ok(())
+}
+
 impl Keys {
     /// Reads the RSA and P-256 keys of a JSON Web Key Set; other keys are ignored.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidKeySet> {

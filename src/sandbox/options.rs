@@ -35,6 +35,8 @@ pub struct Options {
     pub max_session: Duration,
     /// The `ExternalId` that the role requires of the RAM user.
     pub external_id: Option<String>,
+    /// The issuer whose tokens the OIDC provider accepts; by default that of the sandbox.
+    pub oidc_issuer: String,
     /// The public keys of the OIDC provider, a JSON Web Key Set of RSA (RS256) and P-256 (ES256) keys, as a cluster's issuer publishes it; by default
     /// the key that signs the tokens of the sandbox.
     pub oidc_keys: Option<String>,
@@ -48,6 +50,7 @@ impl Default for Options {
             faults: Plan::default(),
             max_session: Duration::from_secs(3600),
             external_id: None,
+            oidc_issuer: OIDC_ISSUER.to_owned(),
             oidc_keys: None,
         }
     }
@@ -71,7 +74,7 @@ impl Options {
             roles_created: 0,
             provider: Provider {
                 arn: format!("acs:ram::{ACCOUNT_ID}:oidc-provider/sandbox-provider"),
-                issuer: OIDC_ISSUER.to_owned(),
+                issuer: self.oidc_issuer.clone(),
                 client_ids: vec![OIDC_AUDIENCE.to_owned()],
                 keys,
             },
@@ -103,7 +106,7 @@ impl Options {
             "Principal": {"Federated": [account.provider.arn]},
             "Condition": {
                 "StringEquals": {
-                    "oidc:iss": OIDC_ISSUER,
+                    "oidc:iss": self.oidc_issuer,
                     "oidc:aud": OIDC_AUDIENCE,
                 },
                 "StringLike": {"oidc:sub": "*"},

@@ -1,7 +1,8 @@
 // Package cluster verifies the webhook, `inject` and config/kubernetes against a real API server, as users do: by kubectl.
 //
-// There are no controllers and no kubelet. Where a claim needs what they do, the test does it: it creates pods from templates,
-// runs the webhook's program with the arguments of its Deployment, and publishes its endpoint. `.ci/cluster` runs it.
+// TestCluster has no controllers and no kubelet. Where a claim needs what they do, the test does it: it creates pods from
+// templates, runs the webhook's program with the arguments of its Deployment, and publishes its endpoint. TestNode has both, and
+// verifies what only they show. `.ci/cluster` runs either.
 package cluster
 
 import (
@@ -33,6 +34,9 @@ var (
 	node = flag.String("node", "", "an address of this machine")
 )
 
+// The first of the API server's addresses for services, by which pods reach it.
+const apiService = "10.0.0.1"
+
 // TestMain makes this program kubectl where it is started with the variable, so that both are of one version.
 func TestMain(m *testing.M) {
 	// The API server's package for tests has raised it.
@@ -52,6 +56,7 @@ const asKubectl = "CLUSTER_TEST_AS_KUBECTL"
 
 func TestCluster(t *testing.T) {
 	c := start(t)
+	c.install(t)
 	for _, claims := range []func(*testing.T, *cluster){
 		manifests,
 		selection,
@@ -68,7 +73,7 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// A cluster whose webhook runs.
+// A cluster.
 type cluster struct {
 	directory string
 	url       string
@@ -90,7 +95,7 @@ func start(t *testing.T) *cluster {
 	check(t, logging.Set("stderrthreshold", "FATAL"))
 	check(t, logging.Set("logtostderr", "false"))
 	klog.SetOutput(log)
-	certificate, key := c.authority.issue(t, "127.0.0.1")
+	certificate, key := c.authority.issue(t, "127.0.0.1", apiService)
 	c.write(t, "apiserver.crt", certificate)
 	c.write(t, "apiserver.key", key)
 	c.write(t, "ca.crt", c.authority.pem)
@@ -99,6 +104,7 @@ func start(t *testing.T) *cluster {
 		"--advertise-address=" + *node,
 		// Without kube-proxy no address of a service leads anywhere.
 		"--enable-aggregator-routing=true",
+		"--kubelet-preferred-address-types=InternalIP",
 		"--tls-cert-file=" + c.path("apiserver.crt"),
 		"--tls-private-key-file=" + c.path("apiserver.key"),
 	}, storage)
@@ -116,7 +122,6 @@ func start(t *testing.T) *cluster {
 	}, c.path("kubeconfig")))
 
 	c.apply(t, "", foreignKinds).succeeds(t)
-	c.install(t)
 	return c
 }
 
@@ -228,6 +233,7 @@ func (c *cluster) path(name string) string {
 
 func (c *cluster) write(t *testing.T, name string, content []byte) {
 	t.Helper()
+	check(t, os.MkdirAll(filepath.Dir(c.path(name)), 0o700))
 	check(t, os.WriteFile(c.path(name), content, 0o600))
 }
 
@@ -270,7 +276,13 @@ func contains(t *testing.T, text, part string) {
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(50 * time.Millisecond) {
+	within(t, time.Minute, what, holds)
+}
+
+// within waits until a condition holds, for a limited time.
+func within(t *testing.T, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !holds(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in time: %s", what)
 		}

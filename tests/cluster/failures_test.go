@@ -181,7 +181,7 @@ func (l *load) stop(t *testing.T) {
 func (c *cluster) synchronized(t *testing.T, namespace string) {
 	t.Helper()
 	// Configurations are read from one cache, in order.
-	c.neighbour(t, namespace, "a-probe")
+	c.neighbour(t, namespace, "a-probe", `"image": "a"`)
 	eventually(t, "the API server obeys its configuration", func() bool {
 		shown := c.apply(t, namespace, pod("probe", ""), "--dry-run=server", "--output=yaml")
 		return strings.Contains(shown.succeeds(t), "name: a-probe")

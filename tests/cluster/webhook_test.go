@@ -217,16 +217,18 @@ func newAuthority(t *testing.T) *authority {
 	return &authority{certificate, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}
 }
 
-// issue returns a certificate for a name or an address, and its key.
-func (a *authority) issue(t *testing.T, name string) (certificate, key []byte) {
+// issue returns a certificate for names and addresses, and its key.
+func (a *authority) issue(t *testing.T, names ...string) (certificate, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	check(t, err)
-	template := certificateTemplate(name)
-	if address := net.ParseIP(name); address != nil {
-		template.IPAddresses = []net.IP{address}
-	} else {
-		template.DNSNames = []string{name}
+	template := certificateTemplate(names[0])
+	for _, name := range names {
+		if address := net.ParseIP(name); address != nil {
+			template.IPAddresses = append(template.IPAddresses, address)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, private.Public(), a.key)
 	check(t, err)

@@ -1,8 +1,9 @@
 //! The flags of the embedded STS, of `sandbox` and of the commands that embed it.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::cli::suggested::Suggested;
 use crate::config;
@@ -38,7 +39,11 @@ pub(in crate::cli) fn embedded(given: &ArgMatches) -> Option<config::Sandbox> {
 
 /// Returns the flags of the embedded STS of `sandbox`.
 pub(super) fn alone(given: &ArgMatches) -> config::Sandbox {
-    read(given, "")
+    config::Sandbox {
+        oidc_issuer: given.get_one("oidc-issuer").cloned(),
+        oidc_keys: given.get_one("oidc-keys").cloned(),
+        ..read(given, "")
+    }
 }
 
 fn read(given: &ArgMatches, prefix: &'static str) -> config::Sandbox {
@@ -48,11 +53,30 @@ fn read(given: &ArgMatches, prefix: &'static str) -> config::Sandbox {
         prefix,
         listen: text(&format!("{prefix}listen")),
         faults: faults.map(|faults| faults.cloned().collect::<Vec<_>>().join(",")),
+        oidc_issuer: None,
+        oidc_keys: None,
     }
 }
 
 pub(super) fn listen(flag: &'static str) -> Arg {
     Arg::new(flag).long(flag).value_name("ADDRESS")
+}
+
+/// Returns the flags of the OIDC provider, which are given together.
+pub(super) fn provider() -> [Arg; 2] {
+    [
+        Arg::new("oidc-issuer")
+            .long("oidc-issuer")
+            .value_name("URL")
+            .requires("oidc-keys")
+            .help("The issuer of a cluster, whose tokens the OIDC provider accepts instead of those of the sandbox"),
+        Arg::new("oidc-keys")
+            .long("oidc-keys")
+            .value_name("PATH")
+            .value_parser(value_parser!(PathBuf))
+            .requires("oidc-issuer")
+            .help("The file of its public keys, as `kubectl get --raw /openid/v1/jwks` prints them"),
+    ]
 }
 
 pub(super) fn fault() -> Arg {

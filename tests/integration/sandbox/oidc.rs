@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::access::has;
 use crate::clients::finished;
-use crate::support::{Scratch, required};
+use crate::support::{Scratch, check, required, run_command};
 use crate::upstream::with;
 
 const SUBJECT: &str = "system:serviceaccount:train:job";
@@ -95,6 +95,61 @@ async fn tokens_that_openssl_signs_assume_the_role_with_either_algorithm() {
         let id = daemon.credentials().text("AccessKeyId");
         let issued = sandbox.issued(&id).expect("the sandbox issued them");
         assert_eq!(issued.role_arn, sandbox.role_arn(), "{algorithm}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sandbox_trusts_the_issuer_and_the_keys_that_its_flags_name() {
+    let (issuer, scratch) = (
+        Sandbox::start(Options::default()).await.unwrap(),
+        Scratch::new(),
+    );
+    let (keys, token) = (scratch.join("keys"), scratch.join("token"));
+    fs::write(&keys, issuer.oidc_keys()).unwrap();
+    let text = issuer.oidc_token(SUBJECT, AUDIENCE, Duration::from_secs(3600));
+    fs::write(&token, text).unwrap();
+    let provider = issuer.oidc_provider_arn();
+    let checked = |url: &str| {
+        let keys = keys.to_str().unwrap();
+        let sandbox = super::Sandbox::start(&["--oidc-issuer", url, "--oidc-keys", keys]);
+        let env = sandbox.env();
+        let env = [
+            env[0],
+            env[1],
+            ("ALIBABA_CLOUD_OIDC_PROVIDER_ARN", provider.as_str()),
+            ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", token.to_str().unwrap()),
+        ];
+        check(&[], &env)
+    };
+    let (code, report) = checked("https://oidc.sandbox.invalid");
+    assert_eq!(code, Some(0), "{report}");
+    let (_, report) = checked("https://other.example.com");
+    assert!(report.contains("IssuerNotMatch"), "{report}");
+}
+
+#[test]
+fn keys_that_cannot_be_used_are_a_configuration_error() {
+    let scratch = Scratch::new();
+    let (missing, wrong) = (scratch.join("missing"), scratch.join("wrong"));
+    fs::write(&wrong, "{}").unwrap();
+    for (path, reason) in [
+        (missing, "cannot read"),
+        (wrong, "is not a JSON Web Key Set"),
+    ] {
+        let flags = [
+            "--oidc-issuer",
+            "https://a.example",
+            "--oidc-keys",
+            path.to_str().unwrap(),
+        ];
+        let ended = run_command("sandbox", &flags, &[]);
+        assert_eq!(ended.code, Some(78), "{}", ended.stderr);
+        assert!(ended.stderr.contains("--oidc-keys: "), "{}", ended.stderr);
+        assert!(ended.stderr.contains(reason), "{}", ended.stderr);
+    }
+    for flag in ["--oidc-issuer", "--oidc-keys"] {
+        let ended = run_command("sandbox", &[flag, "a"], &[]);
+        assert_eq!(ended.code, Some(64), "{}", ended.stderr);
     }
 }
 

@@ -100,6 +100,20 @@ fn the_api_server_url_is_https_from_the_cluster_or_a_flag() {
             "{reported}"
         );
     }
+    // Kubernetes describes the webhook's own Service too, by variables of which one has the name of a setting.
+    let service = [
+        ("KUBERNETES_SERVICE_HOST", "10.0.0.1"),
+        ("KUBERNETES_SERVICE_PORT", "443"),
+        ("RAM_SIDECAR_WEBHOOK_SERVICE_HOST", "10.0.0.2"),
+        ("RAM_SIDECAR_WEBHOOK_SERVICE_PORT", "443"),
+        ("RAM_SIDECAR_WEBHOOK_PORT", "tcp://10.0.0.2:443"),
+        ("RAM_SIDECAR_WEBHOOK_PORT_443_TCP", "tcp://10.0.0.2:443"),
+    ];
+    let reported = report(&[], &service);
+    assert!(
+        reported.starts_with("ram-sidecar: 1 configuration error:"),
+        "{reported}"
+    );
     let wrong = [
         ("KUBERNETES_SERVICE_HOST", "a b"),
         ("KUBERNETES_SERVICE_PORT", "443"),

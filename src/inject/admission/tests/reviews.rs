@@ -282,6 +282,22 @@ fn later_containers_are_skipped_by_the_flags_and_by_the_service_account_of_today
 }
 
 #[test]
+fn a_container_to_skip_that_a_pod_lacks_is_reported_only_where_the_pod_names_it() {
+    let skip = [("ram-sidecar/skip-containers", "istio-proxy")];
+    let warnings = |pod: &Value, account: Annotations| {
+        let decision = read(&request(pod)).decide(&defaults(), &Ok(account), Policy::Fail);
+        assert_eq!(decision.outcome, Outcome::Injected);
+        decision.review()["response"]["warnings"].to_string()
+    };
+    let mut naming = pod();
+    naming["metadata"]["annotations"] = annotations(&skip).into();
+    let reported = "has no container istio-proxy";
+    assert!(warnings(&naming, Annotations::new()).contains(reported));
+    // Another webhook may add it later.
+    assert!(!warnings(&pod(), annotations(&skip)).contains(reported));
+}
+
+#[test]
 fn pods_that_share_the_ports_of_a_node_get_ports_of_their_own() {
     let mut pod = pod();
     pod["spec"]["hostNetwork"] = true.into();
