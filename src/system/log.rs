@@ -51,11 +51,11 @@ pub fn print_over(line: &str) {
 impl Options {
     /// Returns the format of the log on standard error.
     fn format(&self) -> Format {
-        self.format.unwrap_or(if std::io::stderr().is_terminal() {
-            Format::Text
-        } else {
-            Format::Json
-        })
+        match self.format {
+            Some(format) => format,
+            None if std::io::stderr().is_terminal() => Format::Text,
+            None => Format::Json,
+        }
     }
 
     /// Whether a person reads the log while it is written: on a terminal, as text.
