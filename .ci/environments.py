@@ -677,12 +677,13 @@ def follow_row(directory, plan):
 
 
 def sentence(line):
-    """The message of a line of the log, which is JSON unless it could not be configured."""
+    """The sentence of a line of the log, which is JSON unless it could not be configured."""
     try:
         event = json.loads(line)
-        return event.get("message", line)
     except ValueError:
         return line
+    parts = [(": ", event.get("error")), ("; ", event.get("advice"))]
+    return event.get("message", line) + "".join(mark + part for mark, part in parts if part)
 
 
 def start_sts(directory, binary, address, dns):

@@ -37,6 +37,7 @@ use crate::config::{self, Config, Definition};
 use crate::daemon::{self, App, Handle};
 use crate::failure::Failure;
 use crate::server::caller;
+use crate::system::log;
 use crate::system::process::{self, AwaitedChild};
 use crate::system::program::{self, NotStarted};
 use crate::system::random;
@@ -54,10 +55,8 @@ struct Options {
     timeout: Duration,
     /// Whether the command gets the variables of OSS.
     exports_oss: bool,
-    /// Whether the log contains every failure.
-    logs_failures: bool,
-    /// Whether a person reads the log.
-    is_watched: bool,
+    /// The log.
+    log: log::Options,
     /// Whether the command inherits the variables of an HTTP proxy.
     keeps_http_proxy: bool,
     /// The role that the command finds by the metadata dialect; `None` without `--metadata`.
@@ -176,8 +175,7 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
         command: words.cloned().collect(),
         timeout: given_timeout(given),
         exports_oss: given.contains_id("env"),
-        logs_failures: config.log.level >= LevelFilter::WARN,
-        is_watched: config.log.is_watched(),
+        log: config.log.clone(),
         keeps_http_proxy: given.get_flag("keep-http-proxy"),
         metadata_role: metadata_role.filter(|_| has_metadata),
     };
@@ -343,7 +341,7 @@ fn provided_token(config: &Config) -> Option<PlaceholderToken> {
 /// Waits for credentials, and until every file holds them.
 async fn ready(handle: &Handle, options: &Options) -> Result<(), ExecError> {
     let told = |failure: &Failure| {
-        if options.logs_failures {
+        if options.log.level >= LevelFilter::WARN {
             "the log above says why".to_owned()
         } else {
             failure.to_string()
@@ -351,7 +349,7 @@ async fn ready(handle: &Handle, options: &Options) -> Result<(), ExecError> {
     };
     let waited = tokio::select! {
         waited = timeout(options.timeout, handle.ready()) => waited,
-        never = progress::show(handle, options.is_watched) => match never {},
+        never = progress::show(handle, options.log.is_watched()) => match never {},
     };
     let reason = match waited {
         Ok(Ok(())) => return Ok(()),

@@ -3,13 +3,13 @@
 use std::io::IsTerminal;
 
 use clap::ArgMatches;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::exposure;
 use super::input::variable;
 use crate::config::Config;
 use crate::daemon::source;
-use crate::system::{build, log};
+use crate::system::log;
 
 /// Returns whether text on `output` may be coloured: it is a terminal, and neither `TERM` nor
 /// [`NO_COLOR`](https://no-color.org) forbids it.
@@ -38,11 +38,9 @@ pub(super) fn start_daemon_log(given: &ArgMatches, config: &Config) {
 /// Logs the first line of a process that obtains no credentials.
 #[cfg(any(feature = "inject", feature = "sandbox"))]
 pub(super) fn announce() {
-    info!(
-        version = build::VERSION,
-        revision = build::REVISION,
-        "Starting"
-    );
+    use crate::system::build::{REVISION, VERSION};
+
+    tracing::info!(version = VERSION, revision = REVISION, "Starting");
 }
 
 /// Logs what is doubtful in the configuration.

@@ -32,7 +32,7 @@ pub struct Failure {
     /// The request id, which Alibaba Cloud's support requires.
     pub request_id: Option<String>,
     /// The host that was called, followed by the port unless it is the default.
-    pub host: Option<String>,
+    pub host: Option<Box<str>>,
     /// The `Retry-After` of the service.
     pub retry_after: Option<Duration>,
 }

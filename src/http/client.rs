@@ -147,7 +147,7 @@ impl Client {
         let url = call.url;
         let sent = self.transport.send(call).await;
         sent.map_err(|failure| Failure {
-            host: Some(host(url)),
+            host: Some(host(url).into()),
             ..failure
         })
     }

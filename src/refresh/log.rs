@@ -170,7 +170,7 @@ impl Reporter {
             warn!(
                 code = %failure.code,
                 stage = failure.stage.name(),
-                host = failure.host,
+                host = failure.host.as_deref(),
                 request_id = failure.request_id,
                 served_by,
                 error = failure.message,

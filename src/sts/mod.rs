@@ -182,7 +182,7 @@ impl Sts {
             };
             let now = self.clock.now();
             if let Some(state) = self.endpoints.get_mut(self.current) {
-                failure.host = Some(state.endpoint.host().to_owned());
+                failure.host = Some(state.endpoint.host().into());
                 state.backoff_until = backoff(&failure).map(|backoff| now.after(backoff));
             }
             let next = self.first_available(self.current + 1);

@@ -57,11 +57,11 @@ pub fn dropped_lines() -> u64 {
 impl Options {
     /// Returns the format of the log on standard error.
     fn format(&self) -> Format {
-        self.format.unwrap_or(if std::io::stderr().is_terminal() {
-            Format::Text
-        } else {
-            Format::Json
-        })
+        match self.format {
+            Some(format) => format,
+            None if std::io::stderr().is_terminal() => Format::Text,
+            None => Format::Json,
+        }
     }
 
     /// Whether a person reads the log while it is written: on a terminal, as text.

@@ -75,7 +75,7 @@ impl Source for Script {
             }
             Action::Fail(code) => {
                 let mut failure = Failure::new(Stage::Sts, code, "scripted");
-                failure.host = Some("sts.aliyuncs.com".to_owned());
+                failure.host = Some("sts.aliyuncs.com".into());
                 failure.request_id = Some("scripted-id".to_owned());
                 return Err(failure);
             }
