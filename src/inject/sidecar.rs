@@ -6,6 +6,7 @@ use crate::config::settings::INJECT_ROLE;
 use crate::time::duration;
 
 use super::check::PORT;
+use super::scraping;
 use super::spec::{Identity, Key, Metadata, Mode, Spec};
 use super::volumes::{ACCESS_KEY_PATH, CA_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, volumes};
 
@@ -25,9 +26,14 @@ pub(super) fn sidecar(
             "restartPolicy",
             (spec.mode == Mode::Native).then_some(restart),
         ),
+        (
+            "ports",
+            spec.metrics.then(|| scraping::ports(&spec.endpoints)),
+        ),
         ("env", Some(env(spec, grace))),
         ("resources", resources),
         ("startupProbe", Some(startup_probe())),
+        ("readinessProbe", spec.readiness.then(readiness_probe)),
         ("livenessProbe", Some(liveness_probe())),
         ("securityContext", Some(security_context())),
         ("terminationMessagePolicy", Some(json!(MESSAGE_POLICY))),
@@ -149,10 +155,20 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
         settings.push(("RAM_SIDECAR_DURATION", duration::format(duration)));
     }
     let endpoints = &spec.endpoints;
-    if endpoints.port != PORT {
-        let address = |port: u16| format!("127.0.0.1:{port}");
-        settings.push(("RAM_SIDECAR_LISTEN", address(endpoints.port)));
-        settings.push(("RAM_SIDECAR_ADMIN_LISTEN", address(endpoints.admin_port())));
+    let is_moved = endpoints.port != PORT;
+    if is_moved {
+        settings.push((
+            "RAM_SIDECAR_LISTEN",
+            format!("127.0.0.1:{}", endpoints.port),
+        ));
+    }
+    if is_moved || spec.metrics {
+        // On every address: the probes and the request to stop come over loopback.
+        let ip = if spec.metrics { "0.0.0.0" } else { "127.0.0.1" };
+        settings.push((
+            "RAM_SIDECAR_ADMIN_LISTEN",
+            format!("{ip}:{}", endpoints.admin_port()),
+        ));
     }
     if endpoints.container {
         settings.push(("RAM_SIDECAR_CONTAINER", text("true")));
@@ -192,6 +208,15 @@ fn startup_probe() -> Value {
         "failureThreshold": i32::MAX,
         "periodSeconds": 1,
         "timeoutSeconds": 30,
+    })
+}
+
+/// In the container, because the events then have what it prints; of a probe by http they have only the status.
+fn readiness_probe() -> Value {
+    json!({
+        "exec": { "command": [PROGRAM, "health", "ready"] },
+        "periodSeconds": 10,
+        "timeoutSeconds": 5,
     })
 }
 
