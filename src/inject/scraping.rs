@@ -1,16 +1,11 @@
 //! Tells Prometheus where the metrics of the sidecar are: by a named port and a label for a `PodMonitor`, and by annotations.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::edit::Edit;
 use super::json::{CONTAINER_LISTS, objects, text_of, title_of};
-use super::sidecar::NAME;
+use super::sidecar::{NAME, PORT_NAME};
 use super::{Endpoints, Error};
-
-/// Returns the ports of the sidecar's container.
-pub(super) fn ports(endpoints: &Endpoints) -> Value {
-    json!([{ "name": PORT_NAME, "containerPort": endpoints.admin_port() }])
-}
 
 /// Adds the label and the annotations to a pod; returns warnings of what scrapers could mistake.
 pub(super) fn announce(edit: &mut Edit, endpoints: &Endpoints) -> Result<Vec<String>, Error> {
@@ -55,9 +50,6 @@ fn same_port_names(spec: &Value) -> Vec<String> {
         .map(|title| format!("container {title} has a port {PORT_NAME} too: what selects ports by this name scrapes both, let it select the container too"))
         .collect()
 }
-
-/// The name of the container's port.
-const PORT_NAME: &str = "metrics";
 
 /// The label of pods whose sidecar can be scraped.
 const LABEL: &str = "ram-sidecar/metrics";

@@ -6,7 +6,6 @@ use crate::config::settings::INJECT_ROLE;
 use crate::time::duration;
 
 use super::check::PORT;
-use super::scraping;
 use super::spec::{Identity, Key, Metadata, Mode, Spec};
 use super::volumes::{ACCESS_KEY_PATH, CA_PATH, CREDENTIALS_PATH, STATE_PATH, TOKEN_PATH, volumes};
 
@@ -19,6 +18,7 @@ pub(super) fn sidecar(
 ) -> Value {
     let mut container = json!({ "name": NAME, "image": spec.image, "args": args(spec) });
     let restart = json!("Always");
+    let port = json!({ "name": PORT_NAME, "containerPort": spec.endpoints.admin_port() });
     let mounts = volumes(spec).into_iter().map(|(_, mount)| mount);
     let mounts = mounts.chain(mount).collect();
     let fields = [
@@ -26,10 +26,7 @@ pub(super) fn sidecar(
             "restartPolicy",
             (spec.mode == Mode::Native).then_some(restart),
         ),
-        (
-            "ports",
-            spec.metrics.then(|| scraping::ports(&spec.endpoints)),
-        ),
+        ("ports", spec.metrics.then(|| json!([port]))),
         ("env", Some(env(spec, grace))),
         ("resources", resources),
         ("startupProbe", Some(startup_probe())),
@@ -249,6 +246,9 @@ pub(super) const METADATA_ADDRESS: &str = "100.100.100.200:80";
 
 /// The name of the sidecar.
 pub(super) const NAME: &str = "ram-sidecar";
+
+/// The name of the port of its metrics.
+pub(super) const PORT_NAME: &str = "metrics";
 
 /// The annotation of pods that have it, with what the injection decided.
 pub(super) const MARKER: &str = "ram-sidecar/injected";

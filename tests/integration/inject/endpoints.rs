@@ -262,6 +262,7 @@ impl Pod {
         let directory = directory.path().to_str().unwrap();
         let text = text
             .replace("/mnt/.alibabacloud", directory)
+            .replace("/var/lib/ram-sidecar", directory)
             .replace("/var/run/secrets/ram-sidecar-container", directory);
         let document = yaml::read(text.as_bytes()).unwrap().swap_remove(0).value;
         Self(document.pointer(place).unwrap().clone())
