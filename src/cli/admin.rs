@@ -175,8 +175,7 @@ mod tests {
         ] {
             let response =
                 Response::new(status, &HeaderMap::new(), body.as_bytes().to_vec().into());
-            let found = read(&response).err().map(|error| error.to_string());
-            assert_eq!(found.as_deref(), reason, "{body}");
+            assert_eq!(read(&response).err().as_deref(), reason, "{body}");
         }
     }
 }
