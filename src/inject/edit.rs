@@ -1,6 +1,6 @@
 //! A pod that is being changed, with the JSON patch (RFC 6902) that makes the same changes.
 //!
-//! Every change adds a value. All paths consist of field names of the API, indexes, and names of annotations and labels.
+//! Every change adds a value. All paths consist of field names of the API, indexes, and names of annotations.
 
 use serde_json::{Value, json};
 
@@ -43,21 +43,12 @@ impl Edit {
 
     /// Sets an annotation that is absent; changes nothing if the annotations are not an object.
     pub(super) fn annotate(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        self.add_named("/metadata/annotations", name, value)
-    }
-
-    /// Sets a label that is absent; changes nothing if the labels are not an object.
-    pub(super) fn label(&mut self, name: &str, value: &str) -> Result<(), Error> {
-        self.add_named("/metadata/labels", name, value)
-    }
-
-    fn add_named(&mut self, path: &str, name: &str, value: &str) -> Result<(), Error> {
-        let fields = self.at(path);
-        if !fields.is_object() && !fields.is_null() {
+        let annotations = self.at("/metadata/annotations");
+        if !annotations.is_object() && !annotations.is_null() {
             return Ok(());
         }
         let escaped = name.replace('/', "~1");
-        self.add(&format!("{path}/{escaped}"), &value.into())
+        self.add(&format!("/metadata/annotations/{escaped}"), &value.into())
     }
 
     fn insert(&mut self, list: &str, index: &str, item: &Value) -> Result<(), Error> {

@@ -1,4 +1,4 @@
-//! Tells Prometheus where the metrics of the sidecar are: by a named port and a label for a `PodMonitor`, and by annotations.
+//! Tells Prometheus where the metrics of the sidecar are: by annotations, beside the named port.
 
 use serde_json::Value;
 
@@ -7,13 +7,10 @@ use super::json::{CONTAINER_LISTS, objects, text_of, title_of};
 use super::sidecar::{NAME, PORT_NAME};
 use super::{Endpoints, Error};
 
-/// Adds the label and the annotations to a pod; returns warnings of what scrapers could mistake.
+/// Adds the annotations to a pod; returns warnings of what scrapers could mistake.
 pub(super) fn announce(edit: &mut Edit, endpoints: &Endpoints) -> Result<Vec<String>, Error> {
     let port = endpoints.admin_port();
     let mut warnings = same_port_names(&edit.pod["spec"]);
-    if edit.pod["metadata"]["labels"][LABEL].is_null() {
-        edit.label(LABEL, "true")?;
-    }
     // One pod has one set of annotations, and half of another set would send scrapers to the wrong port.
     let annotations = edit.at("/metadata/annotations").as_object();
     let mut names = annotations.into_iter().flatten().map(|(name, _)| name);
@@ -50,9 +47,6 @@ fn same_port_names(spec: &Value) -> Vec<String> {
         .map(|title| format!("container {title} has a port {PORT_NAME} too: what selects ports by this name scrapes both, let it select the container too"))
         .collect()
 }
-
-/// The label of pods whose sidecar can be scraped.
-const LABEL: &str = "ram-sidecar/metrics";
 
 /// How the annotations begin that Prometheus' own example configuration reads.
 const ANNOTATIONS: &str = "prometheus.io/";

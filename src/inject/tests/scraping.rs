@@ -14,7 +14,7 @@ fn a_pod_opens_no_port_and_has_no_readiness_probe_unless_it_asks_for_them() {
     assert!(sidecar.get("ports").is_none() && sidecar.get("readinessProbe").is_none());
     assert!(!sidecar.to_string().contains("ADMIN_LISTEN"));
     let metadata = &pod["metadata"];
-    assert!(metadata.get("labels").is_none() && !metadata.to_string().contains("prometheus"));
+    assert!(!metadata.to_string().contains("prometheus"));
 }
 
 #[test]
@@ -39,7 +39,6 @@ fn metrics_are_on_the_address_of_the_pod_and_the_credentials_are_not() {
         let found = env.clone().find(|it| it["name"] == "RAM_SIDECAR_LISTEN");
         assert_eq!(found.and_then(|it| it["value"].as_str()), listen);
         let metadata = &pod["metadata"];
-        assert_eq!(metadata["labels"], json!({ "ram-sidecar/metrics": "true" }));
         let of_prometheus = ["scrape", "port", "path"]
             .map(|name| metadata["annotations"][format!("prometheus.io/{name}")].clone());
         assert_eq!(of_prometheus, ["true", &port.to_string(), "/metrics"]);
@@ -51,13 +50,11 @@ fn what_leads_scrapers_to_the_application_stays_unchanged() {
     let own = json!({ "prometheus.io/scrape": "false", "a": "b" });
     let mut before = pod();
     before["metadata"]["annotations"] = own;
-    before["metadata"]["labels"] = json!({ "ram-sidecar/metrics": "mine" });
     before["spec"]["containers"][0]["ports"] = json!([{ "name": "metrics", "containerPort": 9 }]);
     let Injected { pod, warnings, .. } = injected(&before, &flags());
     let annotations = pod["metadata"]["annotations"].as_object().unwrap();
     let names: Vec<&String> = annotations.keys().collect();
     assert_eq!(names, ["prometheus.io/scrape", "a", "ram-sidecar/injected"]);
-    assert_eq!(pod["metadata"]["labels"], before["metadata"]["labels"]);
     assert_eq!(
         warnings,
         [
@@ -68,9 +65,9 @@ fn what_leads_scrapers_to_the_application_stays_unchanged() {
 }
 
 #[test]
-fn annotations_and_labels_that_are_not_objects_stay_unchanged() {
+fn annotations_that_are_not_an_object_stay_unchanged() {
     let mut before = pod();
-    before["metadata"] = json!({ "annotations": "a", "labels": [] });
+    before["metadata"] = json!({ "annotations": "a" });
     assert_eq!(
         injected(&before, &flags()).pod["metadata"],
         before["metadata"]
