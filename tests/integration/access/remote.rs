@@ -235,7 +235,7 @@ fn another_machine_reads_metrics_and_probes_and_nothing_else_of_a_daemon_that_an
         ("live", "200"),
         ("ready", "200"),
         ("startup", "200"),
-        ("", "404"),
+        ("", "403"),
         ("api/v1/credentials/0", "404"),
         (ROLE, "404"),
     ] {
