@@ -23,7 +23,7 @@ pub(super) enum Mark {
 
 impl Line {
     pub(super) fn new(mark: Mark, label: &str, text: String) -> Self {
-        let label = label.to_owned();
+        let label = printable(label).chars().take(LABEL_LIMIT).collect();
         Self { mark, label, text }
     }
 }
@@ -35,7 +35,10 @@ pub(super) fn write(
     has_colour: bool,
 ) -> fmt::Result {
     let lines = sections.iter().flat_map(|(_, lines)| lines);
-    let width = lines.map(|line| line.label.len()).max().unwrap_or(0);
+    let width = lines
+        .map(|line| line.label.chars().count())
+        .max()
+        .unwrap_or(0);
     for (heading, lines) in sections {
         if lines.is_empty() {
             continue;
@@ -74,7 +77,47 @@ fn painted(text: &str, colour: &str, has_colour: bool) -> String {
     }
 }
 
+/// A label of ours is shorter; one of another program would push the texts out of sight.
+const LABEL_LIMIT: usize = 40;
+
 const BOLD: &str = "1";
 const RED: &str = "31";
 const GREEN: &str = "32";
 const YELLOW: &str = "33";
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Display;
+
+    use super::*;
+
+    struct Shown(Vec<Line>);
+
+    impl Display for Shown {
+        fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+            let lines = self
+                .0
+                .iter()
+                .map(|line| Line::new(line.mark, &line.label, line.text.clone()));
+            write(f, &[("Heading", lines.collect())], false)
+        }
+    }
+
+    #[test]
+    fn neither_a_label_nor_a_text_drives_the_terminal_or_fills_it() {
+        let hostile = format!("\x1b]0;title\x07\u{202e}{}\n", "x".repeat(70_000));
+        let shown = Shown(vec![Line::new(Mark::None, &hostile, hostile.clone())]).to_string();
+        assert!(!shown.contains(['\x1b', '\x07', '\u{202e}']), "{shown}");
+        assert_eq!(shown.lines().count(), 3);
+        let line = shown.lines().nth(1).unwrap();
+        assert_eq!(
+            line.chars()
+                .take(4 + 40)
+                .collect::<String>()
+                .trim_end()
+                .chars()
+                .count(),
+            44
+        );
+    }
+}

@@ -14,7 +14,9 @@ use super::output::{print, print_until_closed};
 use super::runtime::block_on;
 use super::sections::{self, Line, Mark};
 use super::{Command, Error, terminal};
-use crate::server::status::{Reason, Report, Span};
+use crate::server::status::{Reason, Report};
+use crate::system::{display, log};
+use crate::time::duration::Span;
 
 pub(super) const COMMAND: Command = Command {
     name: "status",
@@ -59,17 +61,18 @@ async fn watch(
     text: impl Fn(&Report) -> String,
     is_over: bool,
 ) -> Result<ExitCode, Error> {
-    let mut shown = text(&admin.status().await.map_err(unhealthy)?);
+    let mut answer = Ok(admin.status().await.map_err(unhealthy)?);
     loop {
         let place = if is_over { CLEAR } else { "" };
+        let shown = answer.as_ref().map(&text).unwrap_or_default();
         if !print_until_closed(format!("{place}{shown}").as_bytes(), "the status")? {
             return Ok(ExitCode::SUCCESS);
         }
+        if let Err(error) = answer {
+            log::print(&format!("ram-sidecar: {error}"));
+        }
         sleep(PERIOD).await;
-        shown = match admin.status().await {
-            Ok(report) => text(&report),
-            Err(error) => format!("{}\n", sections::printable(&error.to_string())),
-        };
+        answer = admin.status().await;
     }
 }
 
@@ -80,7 +83,8 @@ fn unhealthy(error: super::admin::Error) -> Error {
 fn render(report: &Report, is_json: bool) -> String {
     if is_json {
         // A struct of texts and numbers has a JSON form.
-        return serde_json::to_string(report).unwrap_or_default() + "\n";
+        let json = serde_json::to_string(report).unwrap_or_default();
+        return format!("{}\n", display::json(&json));
     }
     let has_colour = terminal::has_colour(&stdout());
     Text { report, has_colour }.to_string()
@@ -115,13 +119,19 @@ impl Text<'_> {
         if let Some(credentials) = &report.credentials {
             let left = Span(credentials.remaining_seconds);
             let of = Span(credentials.lifetime_seconds);
-            let text = format!("{left} of {of}, until {}", credentials.expires_at);
+            let text = format!(
+                "{left} of {of}, until {} by the clock of STS",
+                credentials.expires_at
+            );
             lines.push(Line::new(Mark::None, "left", text));
             lines.push(Line::new(
                 Mark::None,
                 "granted by",
                 credentials.served_by.clone(),
             ));
+        }
+        if let Some(clock) = report.wrong_clock() {
+            lines.push(Line::new(Mark::Warning, "clock", clock));
         }
         if let Some(Reason { code, message }) = &report.failure {
             let text = format!("{code}: {message}");
@@ -154,17 +164,17 @@ impl Text<'_> {
     }
 
     fn attempts(&self) -> Vec<Line> {
-        let attempts = self.report.told_attempts();
+        let attempts = self.report.attempts.iter();
         attempts
-            .map(|(at, code, sentence)| {
-                let mark = if code == "ok" {
-                    Mark::Good
-                } else {
-                    Mark::Failure
+            .map(|attempt| {
+                let (mark, code) = match &attempt.code {
+                    None => (Mark::Good, "ok"),
+                    Some(code) => (Mark::Failure, code.as_str()),
                 };
-                let sentence = sentence.map(|text| format!(": {text}"));
-                let text = format!("{code}{}", sentence.unwrap_or_default());
-                Line::new(mark, at, text)
+                let message = attempt.message.as_ref();
+                let message = message.map(|text| format!(": {text}"));
+                let text = format!("{code}{}", message.unwrap_or_default());
+                Line::new(mark, &attempt.at, text)
             })
             .collect()
     }
@@ -184,25 +194,33 @@ impl Text<'_> {
             .collect()
     }
 
+    fn requests(&self) -> Vec<Line> {
+        let requests = self.report.requests.iter();
+        requests
+            .map(|requests| {
+                let text = format!(
+                    "{} with credentials, {} without",
+                    requests.served, requests.others
+                );
+                Line::new(Mark::None, &requests.dialect, text)
+            })
+            .collect()
+    }
+
     fn callers(&self) -> Vec<Line> {
-        let mut lines = Vec::new();
-        for requests in &self.report.requests {
-            let text = format!("{} served, {} others", requests.served, requests.others);
-            lines.push(Line::new(Mark::None, &requests.dialect, text));
-        }
-        for caller in &self.report.callers {
-            let user = caller
-                .uid
-                .map_or_else(|| "unknown user".to_owned(), |uid| format!("user {uid}"));
-            let program = caller.program.as_deref().unwrap_or("unknown program");
-            let (first, last) = (
-                Span(caller.first_seen_seconds),
-                Span(caller.last_seen_seconds),
-            );
-            let text = format!("{program}, {user}, first seen {first} ago, last {last} ago");
-            lines.push(Line::new(Mark::None, &caller.dialect, text));
-        }
-        lines
+        let callers = self.report.callers.iter();
+        callers
+            .map(|caller| {
+                let user = caller
+                    .uid
+                    .map_or_else(|| "unknown user".to_owned(), |uid| format!("user {uid}"));
+                let program = caller.shown_program();
+                let first = Span(caller.first_seen_seconds);
+                let last = Span(caller.last_seen_seconds);
+                let text = format!("{program}, {user}, first seen {first} ago, last {last} ago");
+                Line::new(Mark::None, &caller.dialect, text)
+            })
+            .collect()
     }
 
     fn process(&self) -> Vec<Line> {
@@ -232,6 +250,7 @@ impl Display for Text<'_> {
             ("Identity", self.who()),
             ("Last attempts", self.attempts()),
             ("Files", self.files()),
+            ("Requests", self.requests()),
             ("Callers", self.callers()),
             ("Process", self.process()),
         ];
@@ -245,5 +264,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 const PERIOD: Duration = Duration::from_secs(2);
 
 const NOTES: &str = "\
-The same stands on a page for browsers, at the address of admin.listen, on this machine only. It holds no secret.
-Exit codes: 0 ready, 1 not ready, or no daemon answers, 64 usage, 78 configuration.";
+The same stands on a page for browsers, at the address of admin.listen, on this machine only. It holds no secret. With --watch, a
+daemon that has answered once may be restarted; what keeps it from answering goes to standard error.
+Exit codes: 0 ready, also while renewals fail and the credentials are still good, 1 not ready, or no daemon answers, 64 usage,
+78 configuration.";

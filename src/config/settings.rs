@@ -120,7 +120,7 @@ settings! {
     METADATA_INSTANCE_ID: String = Setting::new("metadata.instance_id", "ID", parse::metadata_value).without_flag();
     /// The value of owner-account-id in the ECS metadata dialect
     METADATA_OWNER_ACCOUNT_ID: String = Setting::new("metadata.owner_account_id", "ID", parse::metadata_value).without_flag();
-    /// The address that serves the probes /live, /ready and /startup, /metrics and /stop; or off
+    /// The address that serves the probes /live, /ready and /startup, /metrics, /stop and the status page; or off
     ADMIN_LISTEN: Option<SocketAddr> = Setting::new("admin.listen", "ADDRESS", parse::address_or_off).default("127.0.0.1:7003");
     /// Who may stop the daemon by /stop: owner (root, and the user it runs as) or anyone (on this machine, or in serve.allow_uids); for sidecars whose job has another user
     ADMIN_STOP: bool = Setting::new("admin.stop", "WHO", parse::may_anyone_stop).default("owner").one_of(&["owner", "anyone"]);

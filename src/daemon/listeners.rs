@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing::{Span, debug, info};
 
 use crate::config::{self, Serve};
-use crate::metrics::{Counters, RequestCounter};
+use crate::metrics::{self, Counters, RequestCounter};
 use crate::server;
 use crate::server::admin::{self, Admin};
 use crate::server::connections::Limit;
@@ -134,7 +134,7 @@ impl Listeners {
         if let Some((listener, address)) = self.admin {
             info!(%address, "Listening for probes");
             let router = admin::router(services.admin);
-            start("the admin server", listener, router, |_| "admin");
+            start("the admin server", listener, router, |_| metrics::ADMIN);
         }
         servers
     }

@@ -30,7 +30,7 @@ use crate::time::clock::Clock;
 
 use self::common::Common;
 use self::requests::Requests;
-pub use self::requests::{Pending, RequestCounter};
+pub use self::requests::{ADMIN, Pending, RequestCounter};
 use self::source::Renewals;
 pub use self::source::{Attempt, CountedSource};
 use self::state::State;
@@ -100,13 +100,11 @@ impl Exposition {
         })
     }
 
-    /// Renders the metrics, and returns their `Content-Type`: the format of `OpenMetrics` for a scraper that accepts it, else
-    /// the older text.
-    pub fn render(&self, accept: &str) -> (&'static str, Bytes) {
+    /// Renders the metrics in the format of `OpenMetrics`, or in the older text, and returns their `Content-Type`.
+    pub fn render(&self, is_openmetrics: bool) -> (&'static str, Bytes) {
         let mut rendered = String::new();
-        let accepts_openmetrics = accept.contains("application/openmetrics-text");
         // A string takes everything that is written.
-        if accepts_openmetrics {
+        if is_openmetrics {
             let _ = text::encode(&mut rendered, &self.0);
             (OPENMETRICS, rendered.into())
         } else {
@@ -157,6 +155,9 @@ pub(crate) fn seconds(at: DateTime<Utc>) -> f64 {
 pub(crate) fn of_calls() -> Histogram {
     Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0])
 }
+
+/// The media type of that format, in `Accept`.
+pub const OPENMETRICS_TYPE: &str = "application/openmetrics-text";
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

@@ -54,10 +54,13 @@ impl RequestCounter {
 
     /// Begins to measure the request for a path.
     pub fn arrived(&self, path: &str) -> Pending {
-        self.requests.held.inc();
+        let dialect = (self.dialect)(path);
+        if dialect != ADMIN {
+            self.requests.held.inc();
+        }
         Pending {
             requests: self.requests.clone(),
-            dialect: (self.dialect)(path),
+            dialect,
             started: Instant::now(),
             status: NOT_ANSWERED,
         }
@@ -78,7 +81,9 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         let (requests, dialect) = (&self.requests, self.dialect);
-        requests.held.dec();
+        if dialect != ADMIN {
+            requests.held.dec();
+        }
         let answered = Answered {
             dialect,
             status: self.status,
@@ -109,7 +114,7 @@ impl Requests {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register(
             "ram_sidecar_requests",
-            "Requests by the status of their response; 499 if the client left before it",
+            "Requests by the status of their response; 499 if there was none, because the connection was closed",
             self.answered.clone(),
         );
         registry.register_with_unit(
@@ -125,7 +130,7 @@ impl Requests {
         );
         registry.register(
             "ram_sidecar_held_requests",
-            "Requests that wait for their response",
+            "Requests for credentials that wait for their response",
             self.held.clone(),
         );
     }
@@ -146,6 +151,9 @@ const DIALECTS: [&str; 3] = ["credentials_uri", "container", "metadata"];
 
 /// Of responses that are not 200.
 const STATUSES: [u16; 7] = [400, 401, 403, 404, 405, NOT_ANSWERED, 503];
+
+/// The dialect of the admin listener, whose scrapes would count themselves among those that wait.
+pub const ADMIN: &str = "admin";
 
 /// As nginx logs it: the client has closed the connection.
 const NOT_ANSWERED: u16 = 499;

@@ -22,7 +22,8 @@ use super::{Counters, Labels};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Renewals {
     attempts: Family<Labels<2>, Counter>,
-    skew: Gauge<f64, AtomicU64>,
+    /// Without labels; absent until it has been measured.
+    skew: Family<Labels<0>, Gauge<f64, AtomicU64>>,
     last: Arc<Mutex<VecDeque<Attempt>>>,
 }
 
@@ -72,7 +73,8 @@ impl<S: Source + Send> Source for CountedSource<S> {
         let outcome = self.source.mint().await;
         pending.attempt.failure = outcome.as_ref().err().cloned();
         if let (Some(renewals), Ok(lease)) = (pending.renewals, &outcome) {
-            renewals.skew.set(lease.skew.as_seconds_f64());
+            let skew = renewals.skew.get_or_create(&[]);
+            skew.set(lease.skew.as_seconds_f64());
         }
         outcome
     }

@@ -36,14 +36,14 @@ impl Collector for State {
             (
                 (
                     "ram_sidecar_credentials_renewal_timestamp",
-                    "When the credentials are to be renewed.",
+                    "When the credentials are to be renewed, by the clock of STS.",
                 ),
                 health.renewal_at,
             ),
             (
                 (
                     "ram_sidecar_next_attempt_timestamp",
-                    "When the next attempt to obtain credentials is made.",
+                    "When the next attempt to obtain credentials is made, by the clock of this machine.",
                 ),
                 health.next_attempt_at,
             ),

@@ -103,7 +103,7 @@ impl Writes {
     pub(super) fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "ram_sidecar_file_last_write_timestamp",
-            "When a file of the format was last written",
+            "When a file of the format was last written; of several, the last",
             Unit::Seconds,
             self.last.clone(),
         );

@@ -1,5 +1,6 @@
 //! The log of the refresh loop.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -23,8 +24,8 @@ pub(super) struct Reporter {
     is_stale_logged: bool,
     /// Whether it was logged that new credentials were discarded.
     is_discard_logged: bool,
-    /// The codes of the failovers last logged.
-    failovers: Vec<Code>,
+    /// The kinds of codes of the failovers last logged.
+    failovers: Vec<&'static str>,
     /// The skew last logged.
     pub(super) skew: TimeDelta,
 }
@@ -36,8 +37,10 @@ struct Outage {
     began: Moment,
     /// When it was last logged.
     logged: Moment,
-    /// The code last logged.
+    /// The code of the last failure.
     code: Code,
+    /// The kinds of codes that were logged.
+    logged_codes: BTreeSet<&'static str>,
     failures: u32,
 }
 
@@ -100,14 +103,17 @@ impl Reporter {
             began: now,
             logged: now,
             code: failure.code.clone(),
+            logged_codes: BTreeSet::new(),
             failures: 0,
         });
-        let is_first = outage.failures == 0;
         outage.failures = state.failures();
+        outage.code = failure.code.clone();
+        // A service may alternate between codes, or make one up for each answer.
+        let is_new_code = !outage.logged_codes.contains(failure.code.label());
         let health = state.health(now);
         let until_next = health.next_attempt_after.unwrap_or_default();
         let is_repeated = is_due(outage.logged.elapsed(now), until_next, health.remaining);
-        if is_new || is_first || is_repeated || outage.code != failure.code {
+        if is_new || is_new_code || is_repeated {
             self.log_outage(&health, failure, now);
         }
     }
@@ -162,7 +168,7 @@ impl Reporter {
 
     /// Logs the failures that caused a failover, unless their codes are those of the last attempt.
     pub(super) fn failovers(&mut self, failures: &[Failure], served_by: &str) {
-        let codes: Vec<Code> = failures.iter().map(|f| f.code.clone()).collect();
+        let codes: Vec<&str> = failures.iter().map(|f| f.code.label()).collect();
         if codes == self.failovers {
             return;
         }
@@ -218,7 +224,7 @@ impl Reporter {
     fn log_outage(&mut self, health: &Health, failure: &Failure, now: Moment) {
         if let Some(outage) = &mut self.outage {
             outage.logged = now;
-            outage.code = failure.code.clone();
+            outage.logged_codes.insert(failure.code.label());
         }
         let (role, session_name) = self.role();
         let failures = health.failures;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{Notify, watch};
 
 use crate::credentials::{Credentials, Lease};
@@ -58,6 +58,15 @@ pub struct Current {
     pub document: Bytes,
     /// Counts the credentials, from 1: any change of them is a new generation.
     pub generation: u64,
+}
+
+impl Current {
+    /// Returns when the credentials are to be renewed, by the clock of STS: as long before their end as it is by the boot clock,
+    /// which nobody sets.
+    fn renewal_at(&self) -> DateTime<Utc> {
+        let before = self.lease.deadline.boot.saturating_sub(self.renew_at.boot);
+        self.lease.credentials.expires_at - before
+    }
 }
 
 /// The phase of a snapshot at one moment.
@@ -163,13 +172,14 @@ impl Snapshot {
             expires_at: lease.map(|lease| lease.credentials.expires_at),
             remaining: lease.map(|lease| now.until(lease.deadline)),
             lifetime: lease.map(|lease| lease.lifetime),
-            renewal_at: current.map(|current| current.renew_at.wall),
+            skew: lease.map(|lease| lease.skew),
+            renewal_at: current.map(|current| current.renewal_at()),
             generation: current.map_or(0, |current| current.generation),
             served_by: lease.map(|lease| lease.served_by.clone()),
             failure: self.failure.clone(),
             failures: self.failures,
             next_attempt_after: self.next_attempt.map(|next| now.until(next)),
-            next_attempt_at: self.next_attempt.map(|next| next.wall),
+            next_attempt_at: self.next_attempt.map(|next| now.wall + now.until(next)),
         }
     }
 }
@@ -302,7 +312,9 @@ pub struct Health {
     pub remaining: Option<Duration>,
     /// How long they were good when they were obtained.
     pub lifetime: Option<Duration>,
-    /// When they are to be renewed, by the clock of this machine.
+    /// How far the clock of this machine was ahead of that of STS when they were obtained.
+    pub skew: Option<TimeDelta>,
+    /// When they are to be renewed, by the clock of STS.
     pub renewal_at: Option<DateTime<Utc>>,
     /// Counts the credentials, from 1; 0 while there are none.
     pub generation: u64,
@@ -320,7 +332,6 @@ pub struct Health {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use chrono::TimeDelta;
     use tokio::time::timeout;
 
     use super::*;

@@ -20,6 +20,7 @@ use tracing::{Instrument as _, debug, info, warn};
 use super::caller::{Addresses, Owner};
 use super::request_check::{self, Refusal, Rules};
 use super::respond;
+use crate::time::duration::Span;
 
 /// The access rules of a listener.
 #[derive(Debug)]
@@ -58,21 +59,24 @@ pub struct CallerLog {
 struct Seen {
     first: Instant,
     last: Instant,
-    program: Option<String>,
+    /// The program that was looked up last, and when.
+    program: Option<(String, Instant)>,
 }
 
-/// A user, and the program of his that was seen last.
+/// A user who got credentials, or the reason why there are none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// The dialect.
     pub dialect: String,
     /// The user, if the kernel knows it.
     pub uid: Option<u32>,
-    /// The program, if it is visible.
+    /// The program of his that was looked up last, if it was visible. Others may have asked since.
     pub program: Option<String>,
-    /// When it first requested credentials.
+    /// How long ago that was.
+    pub program_seen_seconds: Option<u64>,
+    /// How long ago he first requested credentials.
     pub first_seen_seconds: u64,
-    /// How long ago it was last seen, to a second.
+    /// How long ago he was last seen, to a second.
     pub last_seen_seconds: u64,
 }
 
@@ -102,6 +106,19 @@ enum Noted {
     Now,
     /// Not within it, and there is no room to remember it now.
     NoRoom,
+}
+
+impl Caller {
+    /// Returns the program, and when it was looked up if the user has been seen since.
+    pub fn shown_program(&self) -> String {
+        let program = self.program.as_deref().unwrap_or("unknown program");
+        match self.program_seen_seconds {
+            Some(seconds) if seconds > self.last_seen_seconds => {
+                format!("{program} ({} ago)", Span(seconds))
+            }
+            _ => program.to_owned(),
+        }
+    }
 }
 
 impl Access {
@@ -232,7 +249,10 @@ impl CallerLog {
     fn see(&self, user: (Option<u32>, &'static str), now: Instant, program: Option<String>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.len() == RECENT_LIMIT && !seen.contains_key(&user) {
-            return;
+            let oldest = seen.iter().min_by_key(|(_, seen)| seen.last);
+            if let Some(oldest) = oldest.map(|(user, _)| *user) {
+                seen.remove(&oldest);
+            }
         }
         let entry = seen.entry(user).or_insert(Seen {
             first: now,
@@ -240,8 +260,8 @@ impl CallerLog {
             program: None,
         });
         entry.last = now;
-        if program.is_some() {
-            entry.program = program;
+        if let Some(program) = program {
+            entry.program = Some((program, now));
         }
     }
 
@@ -253,7 +273,8 @@ impl CallerLog {
             .map(|((uid, dialect), seen)| Caller {
                 dialect: (*dialect).to_owned(),
                 uid: *uid,
-                program: seen.program.clone(),
+                program: seen.program.as_ref().map(|(program, _)| program.clone()),
+                program_seen_seconds: seen.program.as_ref().map(|(_, at)| at.elapsed().as_secs()),
                 first_seen_seconds: seen.first.elapsed().as_secs(),
                 last_seen_seconds: seen.last.elapsed().as_secs(),
             })

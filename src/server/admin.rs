@@ -119,10 +119,7 @@ async fn not_post() -> Response {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
-    let accept = headers.get(header::ACCEPT);
-    let accept = accept.and_then(|value| value.to_str().ok());
-    let (content_type, body) = admin.metrics.render(accept.unwrap_or_default());
-    respond::with(StatusCode::OK, content_type, body)
+    respond::metrics(&admin.metrics, &headers)
 }
 
 async fn live() -> Response {
@@ -145,12 +142,7 @@ async fn status(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         return admin.refuse(&refusal, None);
     }
     let report = admin.report();
-    let accept = request.headers().get(header::ACCEPT);
-    let accepts_json = accept.is_some_and(|accept| {
-        let accept = accept.to_str().unwrap_or_default();
-        accept.contains("application/json")
-    });
-    if accepts_json {
+    if respond::accepts(request.headers(), "application/json") {
         return respond::json(StatusCode::OK, respond::to_json_line(&report));
     }
     let page = status::page::render(&report);
@@ -296,7 +288,7 @@ const UNKNOWN_STOP: Refusal = Refusal {
 const REMOTE_STATUS: Refusal = Refusal {
     status: StatusCode::FORBIDDEN,
     code: "RemoteRefused",
-    message: "the status is only for this machine, by its loopback address; from elsewhere there are the probes /live, /ready and /startup, and /metrics",
+    message: "the status is only for this machine, by its loopback address; from elsewhere there are the probes /live, /ready and /startup, and /metrics; to have both, let admin.listen be 0.0.0.0 and ask 127.0.0.1",
 };
 
 const REMOTE_STOP: Refusal = Refusal {

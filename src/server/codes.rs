@@ -1,6 +1,6 @@
 //! The codes of requests that are refused.
 
-use crate::failure::Code;
+use crate::failure::{self, Code};
 
 /// The code of a response to a request that is refused, or that comes too early; every other code is that of a failure.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +100,11 @@ pub const REFUSAL_CODES: &[RefusalCode] = &[
 /// Returns one of few names for the code of an error response: its own if a table has it, else `other`.
 pub(super) fn label(code: &str) -> &'static str {
     let refusal = REFUSAL_CODES.iter().find(|refusal| refusal.code == code);
-    refusal.map_or_else(|| Code::remote(code).label(), |refusal| refusal.code)
+    let known = || failure::entries().find(|entry| entry.code == code);
+    refusal
+        .map(|refusal| refusal.code)
+        .or_else(|| known().map(|entry| entry.code))
+        .unwrap_or_else(|| Code::remote(code).label())
 }
 
 const fn refusal_code(code: &'static str, status: u16, advice: &'static str) -> RefusalCode {
@@ -108,5 +112,23 @@ const fn refusal_code(code: &'static str, status: u16, advice: &'static str) -> 
         code,
         status,
         advice,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_of_a_table_is_its_own_label_and_every_other_is_none() {
+        for known in failure::entries().map(|entry| entry.code) {
+            if let Some(prefix) = known.strip_suffix('*') {
+                assert_eq!(label(&format!("{prefix}X")), prefix.trim_end_matches('.'));
+            } else {
+                assert_eq!(label(known), known);
+            }
+        }
+        assert_eq!(label("RemoteRefused"), "RemoteRefused");
+        assert_eq!(label("Made.Up"), "other");
     }
 }

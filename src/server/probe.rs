@@ -150,6 +150,7 @@ mod tests {
             expires_at: None,
             remaining: Some(Duration::from_secs(60)),
             lifetime: None,
+            skew: None,
             renewal_at: None,
             generation: u64::from(!matches!(phase, Phase::Pending | Phase::NoRole)),
             served_by: None,

@@ -2,11 +2,12 @@
 
 use axum::body::Body;
 use axum::http::header::{self, HeaderName};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::metrics::{self, Exposition};
 use crate::refresh::store::{Current, Offer};
 use crate::system::display;
 
@@ -20,8 +21,29 @@ pub(super) fn text(body: Bytes) -> Response {
     with(StatusCode::OK, "text/plain", body)
 }
 
+/// Responds with metrics, in a format that the scraper accepts.
+pub(crate) fn metrics(metrics: &Exposition, headers: &HeaderMap) -> Response {
+    let (content_type, body) = metrics.render(accepts(headers, metrics::OPENMETRICS_TYPE));
+    with(StatusCode::OK, content_type, body)
+}
+
+/// Whether a client names a media type among those that it accepts.
+pub(super) fn accepts(headers: &HeaderMap, media_type: &str) -> bool {
+    let values = headers.get_all(header::ACCEPT).iter();
+    let mut types = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    types.any(|given| {
+        let mut parts = given.split(';').map(str::trim);
+        let is_named = parts.next().is_some_and(|name| name.eq_ignore_ascii_case(media_type));
+        // A weight of zero forbids it.
+        let is_forbidden = parts.any(|part| matches!(part.split_once('='), Some(("q" | "Q", weight)) if weight.trim().parse() == Ok(0.0)));
+        is_named && !is_forbidden
+    })
+}
+
 /// Builds a response, which must not be cached. .NET decodes nothing without a type and a length.
-pub(crate) fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+pub(super) fn with(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let length = body.len();
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
@@ -140,6 +162,30 @@ mod tests {
 
     use super::*;
     use crate::failure::{Failure, Stage};
+
+    #[test]
+    fn a_media_type_is_accepted_where_it_is_named_and_not_forbidden() {
+        for (accept, is_accepted) in [
+            (&["application/json"][..], true),
+            (&["text/html, Application/JSON; charset=utf-8; q=0.5"], true),
+            (&["text/html", "application/json"], true),
+            (&["application/json;q=0"], false),
+            (&["application/json; q=0.0"], false),
+            (&["application/jsonp", "*/*"], false),
+            (&[""], false),
+            (&[], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in accept {
+                headers.append(header::ACCEPT, HeaderValue::from_static(value));
+            }
+            assert_eq!(
+                accepts(&headers, "application/json"),
+                is_accepted,
+                "{accept:?}"
+            );
+        }
+    }
 
     #[tokio::test]
     async fn every_error_has_a_code_and_a_message() {

@@ -2,10 +2,9 @@
 
 pub(super) mod page;
 
-pub use self::page::Span;
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::SecondsFormat;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::credentials::timestamp;
 use crate::failure::Failure;
+use crate::failure::diagnosis::deviation;
 use crate::files::writer;
 use crate::metrics::Counters;
 use crate::refresh::store::Health;
@@ -69,6 +69,8 @@ pub struct Report {
     pub endpoints: Vec<String>,
     /// The credentials, if there are any.
     pub credentials: Option<Validity>,
+    /// How far the clock of this machine was ahead of that of STS when the credentials were obtained.
+    pub clock_ahead_seconds: Option<i64>,
     /// How many attempts in a row have failed.
     pub failures: u32,
     /// Why the last attempt failed, if it did.
@@ -127,7 +129,9 @@ pub struct Attempt {
     /// When it began.
     pub at: String,
     /// Why it failed, if it did.
-    pub failure: Option<Reason>,
+    pub code: Option<String>,
+    /// The sentence, unless it is that of a newer attempt.
+    pub message: Option<String>,
 }
 
 /// A listener.
@@ -178,7 +182,6 @@ impl Report {
     /// Reports the status at `now`.
     pub(super) fn new(parts: &Parts<'_>, now: Moment) -> Self {
         let (about, health) = (parts.about, parts.health);
-        let attempts = parts.counters.attempts();
         let listeners = about.listeners.iter();
         Self {
             status: parts.status.to_owned(),
@@ -190,16 +193,11 @@ impl Report {
             roles: about.roles.clone(),
             endpoints: about.endpoints.clone(),
             credentials: validity(health),
+            clock_ahead_seconds: health.skew.map(|skew| skew.num_seconds()),
             failures: health.failures,
             failure: health.failure.as_deref().map(Reason::from),
             next_attempt_seconds: health.next_attempt_after.map(|after| after.as_secs()),
-            attempts: attempts
-                .into_iter()
-                .map(|attempt| Attempt {
-                    at: attempt.at.to_rfc3339_opts(SecondsFormat::Secs, true),
-                    failure: attempt.failure.as_ref().map(Reason::from),
-                })
-                .collect(),
+            attempts: attempts(parts),
             listeners: listeners
                 .map(|(setting, address)| Listener {
                     setting: (*setting).to_owned(),
@@ -212,24 +210,39 @@ impl Report {
         }
     }
 
-    /// Returns the last attempts with their codes, and the sentence of each whose code is not that of the line above it.
-    pub fn told_attempts(&self) -> impl Iterator<Item = (&str, &str, Option<&str>)> {
-        let mut above = self.failure.as_ref();
-        self.attempts.iter().map(move |attempt| {
-            let failure = attempt.failure.as_ref();
-            let is_new = failure.map(|reason| &reason.code) != above.map(|reason| &reason.code);
-            above = failure;
-            let code = failure.map_or("ok", |reason| &reason.code);
-            let sentence = failure.filter(|_| is_new);
-            let sentence = sentence.map(|reason| reason.message.as_str());
-            (attempt.at.as_str(), code, sentence)
-        })
+    /// Describes a clock of this machine that is wrong.
+    pub fn wrong_clock(&self) -> Option<String> {
+        let ahead = self.clock_ahead_seconds?;
+        let is_wrong = ahead.unsigned_abs() > TOLERABLE_SKEW;
+        is_wrong.then(|| format!("{} that of STS; set it (NTP)", deviation(ahead)))
     }
 
     /// Whether the probe `/ready` passes.
     pub fn is_ready(&self) -> bool {
         self.status == super::probe::READY
     }
+}
+
+/// Returns the last attempts. One of the same code as the attempt after it has nothing new to say.
+fn attempts(parts: &Parts<'_>) -> Vec<Attempt> {
+    let mut after = parts
+        .health
+        .failure
+        .as_ref()
+        .map(|failure| failure.code.clone());
+    let mut attempts = Vec::new();
+    for attempt in parts.counters.attempts() {
+        let failure = attempt.failure.as_ref();
+        let code = failure.map(|failure| failure.code.clone());
+        let told = failure.filter(|_| code != after);
+        attempts.push(Attempt {
+            at: attempt.at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            code: code.as_ref().map(ToString::to_string),
+            message: told.map(|failure| failure.to_string().chars().take(SENTENCE_LIMIT).collect()),
+        });
+        after = code;
+    }
+    attempts
 }
 
 fn validity(health: &Health) -> Option<Validity> {
@@ -242,7 +255,8 @@ fn validity(health: &Health) -> Option<Validity> {
     Some(Validity {
         expires_at: timestamp(expires_at),
         remaining_seconds: remaining.as_secs(),
-        lifetime_seconds: lifetime.as_secs(),
+        // Less than a second is missing for the way to STS and back.
+        lifetime_seconds: (lifetime + Duration::from_millis(500)).as_secs(),
         renewal_after_seconds: renewal.min(lifetime).as_secs(),
         served_by: health.served_by.clone().unwrap_or_default(),
         renewals: health.generation,
@@ -283,3 +297,9 @@ impl From<&Output> for File {
         }
     }
 }
+
+/// Seconds, as for the log.
+const TOLERABLE_SKEW: u64 = 30;
+
+/// In characters: more than our own sentences have. A service may say much more at every attempt.
+const SENTENCE_LIMIT: usize = 1000;

@@ -230,6 +230,13 @@ fn refused(action: &str, host: &str, response: &Response, secrets: &[&str]) -> F
         redact(&refusal.code, secrets)
     };
     let reason = redact(&refusal.message, secrets);
+    // Codes are counted and compared; a text is none.
+    if !is_word(&code) {
+        let message = format!(
+            "{action} at {host} was refused with the code {code:?} (HTTP {status}): {reason}"
+        );
+        return Failure::new(Stage::Answer, LocalCode::UnexpectedAnswer, message);
+    }
     let mut message = format!("{action} at {host} was refused with {code} (HTTP {status})");
     if !reason.is_empty() {
         message = format!("{message}: {reason}");
@@ -241,9 +248,18 @@ fn refused(action: &str, host: &str, response: &Response, secrets: &[&str]) -> F
         429 => failure.class = FailureClass::Throttled,
         _ => {}
     }
-    failure.request_id = refusal.request_id.map(|id| redact(&id, secrets));
+    let request_id = refusal.request_id.map(|id| redact(&id, secrets));
+    failure.request_id = request_id.filter(|id| is_word(id));
     failure
 }
+
+/// Whether a text looks like the codes and the ids of STS, also where a part of it was redacted.
+fn is_word(text: &str) -> bool {
+    (1..=MAX_WORD).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic() || c == '…')
+}
+
+/// Bytes: twice as many as the longest code that STS documents.
+const MAX_WORD: usize = 128;
 
 /// Whether the body looks like a web page, as a captive portal or a proxy sends.
 fn is_page(response: &Response) -> bool {
@@ -317,6 +333,26 @@ mod tests {
             assert_eq!(failure.code, Code::remote(expected), "{secret}");
             let is_known = failure.advice != Failure::new(Stage::Sts, "Odd", "").advice;
             assert_eq!(is_known, expected != "Odd.…", "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_no_code_and_no_request_id() {
+        let long = "x".repeat(129);
+        for code in [
+            "<script>alert(1)</script> of a page",
+            long.as_str(),
+            "a\\nb",
+        ] {
+            let body = format!(r#"{{"Code":"{code}","Message":"x","RequestId":"{code}"}}"#);
+            let failure = refused("AssumeRole", "host", &response(403, &body), &[]);
+            assert_eq!(failure.code, LocalCode::UnexpectedAnswer, "{code}");
+            let body = format!(r#"{{"Code":"NoPermission","Message":"x","RequestId":"{code}"}}"#);
+            let failure = refused("AssumeRole", "host", &response(403, &body), &[]);
+            assert_eq!(
+                (failure.code, failure.request_id),
+                (Code::remote("NoPermission"), None)
+            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! Durations as people write them: `30s`, `5m`, `1h30m`.
 
+use std::fmt;
 use std::time::Duration;
 
 /// Parses whole seconds: `30s`, `5m`, `1h`, or a sum such as `1h30m`.
@@ -61,6 +62,22 @@ fn split(text: &str, is_in_class: fn(&u8) -> bool) -> (&str, &str) {
     text.split_at(text.bytes().take_while(is_in_class).count())
 }
 
+/// A number of seconds, in words of its two largest units.
+#[derive(Clone, Copy, Debug)]
+pub struct Span(pub u64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (minutes, hours, days) = (self.0 / 60, self.0 / 3600, self.0 / 86400);
+        match (days, hours, minutes) {
+            (0, 0, 0) => write!(f, "{} s", self.0),
+            (0, 0, _) => write!(f, "{minutes} min {} s", self.0 % 60),
+            (0, _, _) => write!(f, "{hours} h {} min", minutes % 60),
+            _ => write!(f, "{days} d {} h", hours % 24),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +137,18 @@ mod tests {
             error,
             "`1d` is not a duration; write it like 200ms, 2s or 5m"
         );
+    }
+
+    #[test]
+    fn spans_have_two_units() {
+        for (seconds, expected) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (61, "1 min 1 s"),
+            (3600, "1 h 0 min"),
+            (90_061, "1 d 1 h"),
+        ] {
+            assert_eq!(Span(seconds).to_string(), expected);
+        }
     }
 }

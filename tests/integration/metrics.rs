@@ -100,8 +100,8 @@ fn a_scrape_tells_what_happened() {
         (r#"ram_sidecar_phase{phase="fresh"}"#, 1.0),
         (r#"ram_sidecar_phase{phase="pending"}"#, 0.0),
         (r#"ram_sidecar_file_write_errors_total{format="json"}"#, 0.0),
+        ("ram_sidecar_held_requests", 0.0),
         // The scrape itself.
-        ("ram_sidecar_held_requests", 1.0),
         ("ram_sidecar_open_connections", 1.0),
     ] {
         assert!(
@@ -174,4 +174,25 @@ fn a_scraper_gets_the_format_that_it_accepts() {
             (200, Some(content_type))
         );
     }
+}
+
+#[test]
+fn the_example_of_a_scrape_configuration_is_one() {
+    if !required("promtool", has("promtool")) {
+        return;
+    }
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/src/guides/monitoring.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let (_, rest) = guide.split_once("```yaml\nscrape_configs:").unwrap();
+    let (block, _) = rest.split_once("```").unwrap();
+    let scratch = Scratch::new();
+    let file = scratch.join("prometheus.yml");
+    std::fs::write(&file, format!("scrape_configs:{block}")).unwrap();
+    let judged = Command::new("promtool")
+        .args(["check", "config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&judged.stderr);
+    assert!(judged.status.success(), "{told}");
 }

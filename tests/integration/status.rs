@@ -123,7 +123,7 @@ fn a_daemon_that_is_refused_says_why_at_each_attempt() {
         assert!(shown.stdout.contains(told), "{told} in {}", shown.stdout);
     }
     let asked = report(&daemon);
-    assert_eq!(asked["attempts"][0]["failure"]["code"], "NoPermission");
+    assert_eq!(asked["attempts"][0]["code"], "NoPermission");
     assert_eq!(asked["credentials"], Value::Null);
 }
 

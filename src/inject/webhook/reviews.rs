@@ -84,12 +84,7 @@ impl Shared {
         match path {
             "/live" if is_get => Ok(probe(true)),
             "/ready" if is_get => Ok(probe(!*self.stopping.borrow())),
-            "/metrics" if is_get => {
-                let accept = head.headers.get(header::ACCEPT);
-                let accept = accept.and_then(|value| value.to_str().ok());
-                let (content_type, body) = self.metrics.render(accept.unwrap_or_default());
-                Ok(respond::with(StatusCode::OK, content_type, body))
-            }
+            "/metrics" if is_get => Ok(respond::metrics(&self.metrics, &head.headers)),
             "/live" | "/ready" | "/metrics" => Ok(method_not_allowed(
                 "GET, HEAD",
                 "send a GET request to a probe or the metrics",

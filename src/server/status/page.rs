@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Reason, Report, Validity};
 use crate::system::display::one_line;
+use crate::time::duration::Span;
 
 /// Renders the page.
 pub(in crate::server) fn render(report: &Report) -> String {
@@ -40,6 +41,13 @@ fn write(page: &mut String, report: &Report) -> fmt::Result {
     )?;
     if let Some(credentials) = &report.credentials {
         bar(page, credentials)?;
+    }
+    if let Some(clock) = report.wrong_clock() {
+        writeln!(
+            page,
+            "<p class=\"failure\">The clock of this machine is {}</p>",
+            Text(&clock)
+        )?;
     }
     if let Some(Reason { code, message }) = &report.failure {
         writeln!(
@@ -76,7 +84,7 @@ fn bar(page: &mut String, credentials: &Validity) -> fmt::Result {
         "<svg viewBox=\"0 0 1000 40\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"{left} left\">\
          <rect class=\"all\" width=\"1000\" height=\"40\"/><rect class=\"passed\" width=\"{}\" height=\"40\"/>\
          <rect class=\"renewal\" x=\"{}\" width=\"4\" height=\"40\"/></svg>\n\
-         <p>{left} left, until {}; renewed {renewal} after they were obtained (the mark).</p>\n",
+         <p>{left} left, until {} by the clock of STS; renewed {renewal} after they were obtained (the mark).</p>\n",
         per_mille(passed),
         per_mille(credentials.renewal_after_seconds).min(996),
         Text(&credentials.expires_at),
@@ -121,10 +129,16 @@ fn attempts(page: &mut String, report: &Report) -> fmt::Result {
         return Ok(());
     }
     page.push_str("<h2>Last attempts</h2>\n<ul>\n");
-    for (at, code, sentence) in report.told_attempts() {
-        write!(page, "<li>{} <code>{}</code>", Text(at), Text(code))?;
-        if let Some(sentence) = sentence {
-            write!(page, " {}", Text(sentence))?;
+    for attempt in &report.attempts {
+        let code = attempt.code.as_deref().unwrap_or("ok");
+        write!(
+            page,
+            "<li>{} <code>{}</code>",
+            Text(&attempt.at),
+            Text(code)
+        )?;
+        if let Some(message) = &attempt.message {
+            write!(page, " {}", Text(message))?;
         }
         page.push_str("</li>\n");
     }
@@ -154,7 +168,7 @@ fn callers(page: &mut String, report: &Report) -> fmt::Result {
     table(
         page,
         "Requests",
-        &["dialect", "served", "others"],
+        &["dialect", "with credentials", "without"],
         report.requests.iter().map(|requests| {
             vec![
                 requests.dialect.clone(),
@@ -171,7 +185,7 @@ fn callers(page: &mut String, report: &Report) -> fmt::Result {
             vec![
                 caller.dialect.clone(),
                 caller.uid.map(|uid| uid.to_string()).unwrap_or_default(),
-                caller.program.clone().unwrap_or_default(),
+                caller.shown_program(),
                 format!("{} ago", Span(caller.first_seen_seconds)),
                 format!("{} ago", Span(caller.last_seen_seconds)),
             ]
@@ -228,22 +242,6 @@ impl Display for Text<'_> {
     }
 }
 
-/// A number of seconds, in words of its two largest units.
-#[derive(Clone, Copy, Debug)]
-pub struct Span(pub u64);
-
-impl Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (minutes, hours, days) = (self.0 / 60, self.0 / 3600, self.0 / 86400);
-        match (days, hours, minutes) {
-            (0, 0, 0) => write!(f, "{} s", self.0),
-            (0, 0, _) => write!(f, "{minutes} min {} s", self.0 % 60),
-            (0, _, _) => write!(f, "{hours} h {} min", minutes % 60),
-            _ => write!(f, "{days} d {} h", hours % 24),
-        }
-    }
-}
-
 /// Often enough to watch an outage end.
 const REFRESH_SECONDS: u64 = 5;
 
@@ -260,18 +258,5 @@ mod tests {
             shown,
             "&lt;script src=&quot;x&quot;&gt;&#39;&amp; \u{fffd}&lt;/script&gt;"
         );
-    }
-
-    #[test]
-    fn spans_have_two_units() {
-        for (seconds, expected) in [
-            (0, "0 s"),
-            (59, "59 s"),
-            (61, "1 min 1 s"),
-            (3600, "1 h 0 min"),
-            (90_061, "1 d 1 h"),
-        ] {
-            assert_eq!(Span(seconds).to_string(), expected);
-        }
     }
 }
