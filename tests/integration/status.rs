@@ -86,7 +86,13 @@ fn the_command_shows_the_same_and_exits_like_the_probe() {
     daemon.credentials();
     let shown = status(&daemon, &[]);
     assert_eq!(shown.code, Some(0), "{}", shown.stderr);
-    for told in ["✓ phase", "fresh", "sandbox-role", "ok", "served"] {
+    for told in [
+        "✓ phase",
+        "fresh",
+        "sandbox-role",
+        "ok",
+        "1 with credentials",
+    ] {
         assert!(shown.stdout.contains(told), "{told} in {}", shown.stdout);
     }
     assert!(!shown.stdout.contains('\x1b'), "{}", shown.stdout);
