@@ -155,17 +155,23 @@ func (c *cluster) log(t *testing.T) string {
 	return string(log)
 }
 
-// certify replaces the certificate as the kubelet does it.
+// certify replaces the certificate of the webhook.
 func (c *cluster) certify(t *testing.T, by *authority) string {
 	t.Helper()
 	certificate, key := by.issue(t, webhookHost)
+	c.mount(t, certificate, key)
+	return string(certificate)
+}
+
+// mount replaces the files of the Secret as the kubelet does it.
+func (c *cluster) mount(t *testing.T, certificate, key []byte) {
+	t.Helper()
 	directory := fmt.Sprintf("tls/..%d", rotation.Add(1))
 	check(t, os.MkdirAll(c.path(directory), 0o700))
 	c.write(t, directory+"/tls.crt", certificate)
 	c.write(t, directory+"/tls.key", key)
 	check(t, os.Symlink(filepath.Base(directory), c.path("tls/..new")))
 	check(t, os.Rename(c.path("tls/..new"), c.path("tls/..data")))
-	return string(certificate)
 }
 
 var rotation atomic.Int64
