@@ -16,7 +16,8 @@ use axum::Router;
 use libfuzzer_sys::fuzz_target;
 use ram_sidecar::credentials::{Credentials, Lease};
 use ram_sidecar::formats::json;
-use ram_sidecar::refresh::store;
+use ram_sidecar::metrics::{Counters, Exposition};
+use ram_sidecar::refresh::store::{self, HealthReader};
 use ram_sidecar::server;
 use ram_sidecar::server::admin::{self, Admin, StopCallers};
 use ram_sidecar::server::caller::Addresses;
@@ -25,6 +26,7 @@ use ram_sidecar::server::hold::Provider;
 use ram_sidecar::server::imds_token::Tokens;
 use ram_sidecar::server::metadata::listing::{Key, StaticValues};
 use ram_sidecar::server::metadata::{self, Metadata};
+use ram_sidecar::server::status::About;
 use ram_sidecar::time::clock::Clock;
 use ram_sidecar_fuzz::http::{Request, has_body, is_cut, read};
 use ram_sidecar_fuzz::{PLANTED, clock, noon, run};
@@ -88,20 +90,10 @@ impl Scene {
         let stop = Arc::new(stop);
         let (local, router) = match self.listener {
             b'm' => (IpAddr::from(metadata::ADDRESS), self.metadata(provider)),
-            b'a' => {
-                let admin = Admin {
-                    health,
-                    files: Vec::new(),
-                    state: None,
-                    stopping: stopping.clone(),
-                    stop: Arc::clone(&stop),
-                    clock: clock.clone(),
-                    caller_log: Arc::default(),
-                    stop_callers: StopCallers::Anyone(None),
-                    hosts: Vec::new(),
-                };
-                (Ipv4Addr::LOCALHOST.into(), admin::router(admin))
-            }
+            b'a' => (
+                Ipv4Addr::LOCALHOST.into(),
+                admin(health, &clock, (&stop, &stopping)),
+            ),
             _ => (Ipv4Addr::LOCALHOST.into(), self.data(provider)),
         };
         let peer = if self.is_remote {
@@ -148,6 +140,11 @@ impl Scene {
             assert!(asked.as_ref().is_some_and(is_stop));
         } else {
             assert_ne!(answer.status, 202);
+        }
+        // The status is for this machine, and not for other pages.
+        let is_page = |asked: &Request| asked.path == b"/" && self.listener == b'a';
+        if asked.as_ref().is_some_and(is_page) && self.is_remote {
+            assert_ne!(answer.status, 200);
         }
         // And the other way round: a plain request of this kind is always answered with them.
         if let Some(plain) = Request::plain(request)
@@ -266,3 +263,32 @@ fn lease() -> Lease {
 
 /// No connection lives longer.
 const LIFE: Duration = Duration::from_secs(15);
+
+fn admin(
+    health: HealthReader,
+    clock: &Clock,
+    (stop, stopping): (&Arc<watch::Sender<bool>>, &watch::Receiver<bool>),
+) -> Router {
+    let counters = Counters::default();
+    let metrics = Exposition::of_daemon(&counters, health.clone(), clock.clone());
+    admin::router(Admin {
+        health,
+        about: About {
+            started: noon(),
+            identity: None,
+            roles: Vec::new(),
+            endpoints: Vec::new(),
+            listeners: Vec::new(),
+        },
+        files: Vec::new(),
+        state: None,
+        stopping: stopping.clone(),
+        stop: Arc::clone(stop),
+        clock: clock.clone(),
+        caller_log: Arc::default(),
+        counters,
+        metrics: Arc::new(metrics),
+        stop_callers: StopCallers::Anyone(None),
+        hosts: Vec::new(),
+    })
+}

@@ -131,6 +131,7 @@ fn read(answer: &Response) -> Result<(), Error> {
     #[derive(Default, Deserialize)]
     struct Body {
         status: Option<String>,
+        phase: Option<String>,
         #[serde(rename = "Message")]
         message: Option<String>,
         file_message: Option<String>,
@@ -155,7 +156,10 @@ fn read(answer: &Response) -> Result<(), Error> {
         }),
         _ => None,
     };
-    let reason = body.message.or(body.file_message).or(body.status);
+    // While the credentials are valid, a failed renewal is not the reason.
+    let is_valid = ["fresh", "failing"].contains(&body.phase.as_deref().unwrap_or_default());
+    let message = body.message.filter(|_| !is_valid);
+    let reason = message.or(body.file_message).or(body.status);
     let reason = reason.unwrap_or_else(|| {
         let status = answer.status;
         format!("it answers HTTP {status} and not as a ram-sidecar does")
@@ -165,3 +169,56 @@ fn read(answer: &Response) -> Result<(), Error> {
 
 /// Covers the connection and the whole answer: a process on this machine answers at once.
 const TIMEOUT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::HeaderMap;
+
+    use super::*;
+
+    #[test]
+    fn the_reason_is_what_keeps_the_daemon_from_being_ready() {
+        for (status, body, reason) in [
+            (
+                200,
+                r#"{"status":"ready","phase":"failing","Message":"sts"}"#,
+                None,
+            ),
+            (
+                503,
+                r#"{"status":"not ready","phase":"expired","Message":"sts","file_message":"file"}"#,
+                Some("sts"),
+            ),
+            (
+                503,
+                r#"{"status":"not ready","phase":"failing","Message":"sts","file_message":"file"}"#,
+                Some("file"),
+            ),
+            (
+                503,
+                r#"{"status":"stopping","phase":"failing","Message":"sts"}"#,
+                Some("stopping"),
+            ),
+            (
+                503,
+                r#"{"status":"not ready","phase":"fresh"}"#,
+                Some("not ready"),
+            ),
+            (
+                403,
+                r#"{"Code":"StopRefused","Message":"only root"}"#,
+                Some("only root"),
+            ),
+            (
+                200,
+                "<html>",
+                Some("it answers HTTP 200 and not as a ram-sidecar does"),
+            ),
+        ] {
+            let response =
+                Response::new(status, &HeaderMap::new(), body.as_bytes().to_vec().into());
+            let read = read(&response).err().map(|error| error.to_string());
+            assert_eq!(read.as_deref(), reason, "{body}");
+        }
+    }
+}

@@ -144,8 +144,9 @@ what was done to each pod, and warns, a line each; it names each object that run
 printed if there is any error. Comments are not retained.
 
 Annotations of a pod override the flags: ram-sidecar/role, /identity, /oidc-provider-arn, /secret, /image, /classic, /key,
-/port, /container, /metadata, /metadata-address, /ca-config-map, /duration, /request-cpu, /request-memory, /limit-cpu,
-/limit-memory, /skip-containers, /only-containers; so do those of ACK (pod-identity.alibabacloud.com/role-name, …),
-and what its webhook has added to the pod. A pod with the label ram-sidecar/inject: \"false\" stays unchanged.
+/port, /container, /metadata, /metadata-address, /metrics, /readiness, /ca-config-map, /duration, /request-cpu,
+/request-memory, /limit-cpu, /limit-memory, /skip-containers, /only-containers; so do those of ACK
+(pod-identity.alibabacloud.com/role-name, …), and what its webhook has added to the pod. A pod with the label
+ram-sidecar/inject: \"false\" stays unchanged.
 
 Exit codes: 0 printed, 64 usage, 65 a manifest that cannot be used, 71 cannot read or print.";

@@ -193,7 +193,7 @@ impl Text<'_> {
         for caller in &self.report.callers {
             let user = caller
                 .uid
-                .map_or("unknown user".to_owned(), |uid| format!("user {uid}"));
+                .map_or_else(|| "unknown user".to_owned(), |uid| format!("user {uid}"));
             let program = caller.program.as_deref().unwrap_or("unknown program");
             let (first, last) = (
                 Span(caller.first_seen_seconds),

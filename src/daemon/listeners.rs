@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -42,8 +41,6 @@ pub(super) struct Services {
     pub(super) metadata_uids: Option<Vec<u32>>,
     pub(super) admin: Admin,
     pub(super) counters: Option<Counters>,
-    /// Counts the open connections.
-    pub(super) connections: Arc<AtomicUsize>,
 }
 
 impl Listeners {
@@ -103,9 +100,11 @@ impl Listeners {
         let serve = services.serve;
         // A fifth for what is reserved for each of at most four listeners, and a fifth for everything else.
         let shared = (open_files / 5 * 3).clamp(16, CONNECTIONS);
-        let limit = Limit::new(services.connections, shared, shared / RESERVED_SHARE);
-        let mut servers = TaskSet::new(span);
         let counters = services.counters;
+        let open = counters.as_ref().map(Counters::open_connections);
+        let open = open.unwrap_or_default();
+        let limit = Limit::new(open, shared, shared / RESERVED_SHARE);
+        let mut servers = TaskSet::new(span);
         let mut start = |name, listener, router: Router, dialect| {
             let counter = counters
                 .as_ref()

@@ -10,7 +10,6 @@ mod tasks;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::watch;
@@ -20,9 +19,10 @@ use crate::config;
 use crate::config::{Config, Upstream};
 use crate::failure::Failure;
 use crate::files::credentials_file::CredentialsFile;
+use crate::files::state::StateFile;
 use crate::files::writer::Writer;
 use crate::formats;
-use crate::metrics::{self, CountedSource, CountedTarget, Counters, Exposition};
+use crate::metrics::{CountedSource, CountedTarget, Counters, Exposition};
 use crate::refresh::Refresher;
 use crate::refresh::schedule;
 use crate::refresh::source::Chain;
@@ -149,17 +149,12 @@ impl App {
         let (publisher, subscriber, health) = store::channel(formats::json::render);
         let listeners = Listeners::bind(serve.listen, metadata.as_ref(), admin.listen)?;
         let address = listeners.advertised(serve.listen);
-        let uri = |prefix: &str| {
-            let key = serve.key.expose_secret();
-            SecretString::from(format!("http://{address}{prefix}{key}"))
-        };
         let container = serve.container.clone();
         let metadata_address = listeners.metadata();
         let metadata_uids = metadata
             .as_ref()
             .and_then(|options| options.allow_uids.clone());
-        let container_uri = container.as_ref().map(|_| uri(data::CONTAINER_PREFIX));
-        let uri = uri(data::PREFIX);
+        let (uri, container_uri) = uris(address, &serve);
         let (writers, files) =
             writers(&upstream, files, (&subscriber, &clock), counters.as_ref()).await?;
         let saved = (state, &upstream, &session, counters.as_ref());
@@ -180,17 +175,10 @@ impl App {
             .transpose()?;
         info!(%address, path = "/api/v1/credentials/<key>", "Listening for requests for credentials");
         let about = about(source.as_ref(), &listeners, &clock);
-        let connections = Arc::<AtomicUsize>::default();
-        let metrics = Exposition::of_daemon(
-            &counters.clone().unwrap_or_default(),
-            metrics::State {
-                health: health.clone(),
-                clock: clock.clone(),
-                connections: Arc::clone(&connections),
-            },
-        );
         let source =
             source.map(|source| CountedSource::new(source, clock.clone(), counters.as_ref()));
+        let shown = counters.clone().unwrap_or_default();
+        let metrics = Exposition::of_daemon(&shown, health.clone(), clock.clone());
         let servers = listeners.serve(
             Services {
                 provider,
@@ -208,23 +196,17 @@ impl App {
                     caller_log: Arc::default(),
                     stop_callers: admin.stop_callers,
                     hosts: admin.hosts,
-                    counters: counters.clone().unwrap_or_default(),
+                    counters: shown,
                     metrics: Arc::new(metrics),
                 },
                 counters,
-                connections,
             },
             open_files,
             &closing,
             span.clone(),
         );
         let mut others = TaskSet::new(span);
-        for writer in writers {
-            others.spawn_endless("a file writer", writer.run());
-        }
-        if let Some(writer) = state_writer {
-            others.spawn_endless("the state writer", writer.run());
-        }
+        write(&mut others, writers, state_writer);
         refresh(&mut others, source, publisher, &clock, refresh_requested);
         Ok(Self {
             handle: Handle {
@@ -252,6 +234,17 @@ impl App {
     }
 }
 
+/// Returns the URI of the credentials, and that for AWS SDKs if they are served.
+fn uris(address: SocketAddr, serve: &config::Serve) -> (SecretString, Option<SecretString>) {
+    let uri = |prefix: &str| {
+        let key = serve.key.expose_secret();
+        SecretString::from(format!("http://{address}{prefix}{key}"))
+    };
+    let container = serve.container.as_ref();
+    let container = container.map(|_| uri(data::CONTAINER_PREFIX));
+    (uri(data::PREFIX), container)
+}
+
 /// Describes what does not change while the daemon runs.
 fn about(source: Option<&Chain>, listeners: &Listeners, clock: &Clock) -> About {
     let roles = source.iter().flat_map(|chain| &chain.roles);
@@ -267,6 +260,20 @@ fn about(source: Option<&Chain>, listeners: &Listeners, clock: &Clock) -> About 
             .collect(),
         endpoints: endpoints.map(str::to_owned).collect(),
         listeners: listeners.addresses(),
+    }
+}
+
+/// Starts the writers of the files and of the state.
+fn write(
+    tasks: &mut TaskSet,
+    files: Vec<Writer<CountedTarget<CredentialsFile>>>,
+    state: Option<Writer<CountedTarget<StateFile>>>,
+) {
+    for writer in files {
+        tasks.spawn_endless("a file writer", writer.run());
+    }
+    if let Some(writer) = state {
+        tasks.spawn_endless("the state writer", writer.run());
     }
 }
 

@@ -73,6 +73,8 @@ impl<'a> Checker<'a> {
         let image = self.value(Field::Image, image);
         let classic = self.flag(Field::Classic);
         let endpoints = self.endpoints();
+        let metrics = self.flag(Field::Metrics);
+        let readiness = self.flag(Field::Readiness);
         let ca_config_map = self.value(Field::CaConfigMap, config_map_name);
         let region = self.value(Field::Region, parse::region);
         let vpc = self.flag(Field::Vpc);
@@ -102,6 +104,8 @@ impl<'a> Checker<'a> {
             image: image.unwrap_or_else(|| IMAGE.to_owned()),
             mode: if classic { Mode::Classic } else { Mode::Native },
             endpoints,
+            metrics,
+            readiness,
             ca_config_map,
             region,
             vpc,

@@ -109,8 +109,8 @@ fn later(
 
 /// Returns what a request asks of the sidecar of a pod, which does not change any more.
 pub(super) fn unheeded(pod: &Value, request: &Request) -> Vec<String> {
-    let found = sidecar(pod).and_then(|(_, _, sidecar)| endpoints(pod, sidecar));
-    let Some(Endpoints { key, port, .. }) = found else {
+    let found = sidecar(pod).and_then(|(_, _, sidecar)| Some((sidecar, endpoints(pod, sidecar)?)));
+    let Some((sidecar, Endpoints { key, port, .. })) = found else {
         return Vec::new();
     };
     let by_port = request.get(Field::Port);
@@ -121,7 +121,16 @@ pub(super) fn unheeded(pod: &Value, request: &Request) -> Vec<String> {
     });
     let port = by_port.map(|given| messages::kept(&format!("port {port}"), &given.place));
     let key = by_key.map(|given| messages::kept("key", &given.place));
-    port.into_iter().chain(key).collect()
+    let flags = [
+        (Field::Metrics, "ports", "ports"),
+        (Field::Readiness, "readinessProbe", "probes"),
+    ];
+    let flags = flags.into_iter().filter_map(|(flag, field, what)| {
+        let given = request.get(flag)?;
+        let is_kept = parse::boolean(&given.text) != Ok(!sidecar[field].is_null());
+        is_kept.then(|| messages::kept(what, &given.place))
+    });
+    port.into_iter().chain(key).chain(flags).collect()
 }
 
 /// Returns the list, the index and the value of the sidecar.
@@ -184,10 +193,6 @@ fn decided(pod: &Value) -> Option<Decided> {
 
 /// Writes the decisions of an injection into the annotations of the pod, where later ones find them.
 pub(super) fn mark(edit: &mut Edit, selection: &Selection) -> Result<(), Error> {
-    let annotations = edit.at("/metadata/annotations");
-    if !annotations.is_object() && !annotations.is_null() {
-        return Ok(());
-    }
     let lists = CONTAINER_LISTS.iter();
     let names = lists.flat_map(|list| objects(&edit.pod["spec"], list));
     let names = names.map(|container| text_of(container, "name"));

@@ -41,8 +41,12 @@ impl Edit {
         self.add(path, value)
     }
 
-    /// Sets an annotation that is absent.
+    /// Sets an annotation that is absent; changes nothing if the annotations are not an object.
     pub(super) fn annotate(&mut self, name: &str, value: &str) -> Result<(), Error> {
+        let annotations = self.at("/metadata/annotations");
+        if !annotations.is_object() && !annotations.is_null() {
+            return Ok(());
+        }
         let escaped = name.replace('/', "~1");
         self.add(&format!("/metadata/annotations/{escaped}"), &value.into())
     }

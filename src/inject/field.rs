@@ -21,6 +21,10 @@ pub enum Field {
     Metadata,
     /// Whether the pod gets the address of the ECS metadata service.
     MetadataAddress,
+    /// Whether metrics and probes are served on the pod's address.
+    Metrics,
+    /// Whether the pod is ready only while it has credentials.
+    Readiness,
     /// The OIDC provider (RRSA).
     OidcProviderArn,
     /// The account of a role that is given by its name.
@@ -112,6 +116,10 @@ pub const FIELDS: &[FieldNames] = &[
         help: "Serve the ECS metadata dialect on loopback too, for tools that know ALIBABA_CLOUD_ECS_METADATA_SERVICE_ENDPOINT, such as opendal" },
     FieldNames { field: Field::MetadataAddress, flag: Some("metadata-address"), value: None, annotation: Some("ram-sidecar/metadata-address"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "Serve it at 100.100.100.200, the ECS metadata service's address, for tools that know no other; the pod needs the privileged Pod Security level" },
+    FieldNames { field: Field::Metrics, flag: Some("metrics"), value: None, annotation: Some("ram-sidecar/metrics"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "Let Prometheus scrape the sidecar: serve metrics and probes, and nothing else, on the pod's address too, at the port after --port" },
+    FieldNames { field: Field::Readiness, flag: Some("readiness"), value: None, annotation: Some("ram-sidecar/readiness"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
+        help: "Give the sidecar a readiness probe: while there are no valid credentials, the pod's events say why, and its Services leave it out" },
     FieldNames { field: Field::CaConfigMap, flag: Some("ca-config-map"), value: Some("NAME"), annotation: Some("ram-sidecar/ca-config-map"), ack_annotation: None, accepted_from: AcceptedFrom::Pod,
         help: "The ConfigMap whose ca.crt has the certificates to trust instead of the bundled roots; for a TLS-inspecting proxy" },
     FieldNames { field: Field::Region, flag: Some("region"), value: Some("REGION"), annotation: None, ack_annotation: None, accepted_from: AcceptedFrom::Neither,

@@ -7,7 +7,7 @@ use super::json::{CONTAINER_LISTS, CONTAINERS, INIT_CONTAINERS};
 use super::json::{has_container, has_named, objects, text_of, title_of, uses_host_network};
 use super::sidecar::{ADDRESS, MARKER};
 use super::{Error, Metadata, Mode, Spec};
-use super::{app_container, completion, messages, resources, sidecar, volumes};
+use super::{app_container, completion, messages, resources, scraping, sidecar, volumes};
 
 /// Adds the sidecar to a pod; returns the summary and the warnings.
 pub(super) fn run(edit: &mut Edit, spec: &Spec) -> Result<(String, Vec<String>), Error> {
@@ -21,6 +21,10 @@ pub(super) fn run(edit: &mut Edit, spec: &Spec) -> Result<(String, Vec<String>),
     injection.add_volumes()?;
     injection.add_containers()?;
     completion::mark(injection.edit, &spec.selection)?;
+    if spec.metrics {
+        let warnings = scraping::announce(injection.edit, &spec.endpoints)?;
+        injection.warnings.extend(warnings);
+    }
     if spec.endpoints.metadata == Some(Metadata::Address) {
         injection.allow_port_80()?;
     }

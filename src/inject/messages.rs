@@ -85,6 +85,11 @@ pub(super) fn warnings(pod: &Value, spec: &Spec) -> Vec<String> {
         warnings.push(format!(
             "shares the node's network: no other pod of this node may use the ports {port} and {admin}, choose them by --port (ram-sidecar/port)"
         ));
+        if spec.metrics {
+            warnings.push(format!(
+                "shares the node's network: whoever reaches the node reads the metrics and the probes at the port {admin}, limit who does, or leave out --metrics (ram-sidecar/metrics)"
+            ));
+        }
         if spec.endpoints.key != Key::PodUid {
             warnings.push("shares the node's network and has a key that its manifest shows: every program of the node that knows it gets the credentials".to_owned());
         }

@@ -20,6 +20,7 @@ mod mpi;
 pub mod policy;
 mod request;
 mod resources;
+mod scraping;
 mod sidecar;
 mod spec;
 mod values;

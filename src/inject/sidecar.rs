@@ -18,6 +18,7 @@ pub(super) fn sidecar(
 ) -> Value {
     let mut container = json!({ "name": NAME, "image": spec.image, "args": args(spec) });
     let restart = json!("Always");
+    let port = json!({ "name": PORT_NAME, "containerPort": spec.endpoints.admin_port() });
     let mounts = volumes(spec).into_iter().map(|(_, mount)| mount);
     let mounts = mounts.chain(mount).collect();
     let fields = [
@@ -25,9 +26,11 @@ pub(super) fn sidecar(
             "restartPolicy",
             (spec.mode == Mode::Native).then_some(restart),
         ),
+        ("ports", spec.metrics.then(|| json!([port]))),
         ("env", Some(env(spec, grace))),
         ("resources", resources),
         ("startupProbe", Some(startup_probe())),
+        ("readinessProbe", spec.readiness.then(readiness_probe)),
         ("livenessProbe", Some(liveness_probe())),
         ("securityContext", Some(security_context())),
         ("terminationMessagePolicy", Some(json!(MESSAGE_POLICY))),
@@ -149,10 +152,20 @@ fn settings(spec: &Spec, grace: u64) -> Vec<(&'static str, String)> {
         settings.push(("RAM_SIDECAR_DURATION", duration::format(duration)));
     }
     let endpoints = &spec.endpoints;
-    if endpoints.port != PORT {
-        let address = |port: u16| format!("127.0.0.1:{port}");
-        settings.push(("RAM_SIDECAR_LISTEN", address(endpoints.port)));
-        settings.push(("RAM_SIDECAR_ADMIN_LISTEN", address(endpoints.admin_port())));
+    let is_moved = endpoints.port != PORT;
+    if is_moved {
+        settings.push((
+            "RAM_SIDECAR_LISTEN",
+            format!("127.0.0.1:{}", endpoints.port),
+        ));
+    }
+    if is_moved || spec.metrics {
+        // On every address: the probes and the request to stop come over loopback.
+        let ip = if spec.metrics { "0.0.0.0" } else { "127.0.0.1" };
+        settings.push((
+            "RAM_SIDECAR_ADMIN_LISTEN",
+            format!("{ip}:{}", endpoints.admin_port()),
+        ));
     }
     if endpoints.container {
         settings.push(("RAM_SIDECAR_CONTAINER", text("true")));
@@ -195,6 +208,15 @@ fn startup_probe() -> Value {
     })
 }
 
+/// In the container, because the events then have what it prints; of a probe by http they have only the status.
+fn readiness_probe() -> Value {
+    json!({
+        "exec": { "command": [PROGRAM, "health", "ready"] },
+        "periodSeconds": 10,
+        "timeoutSeconds": 5,
+    })
+}
+
 /// A process that hangs is replaced after some 35 seconds: three probes fail, and it ignores the signal to stop.
 fn liveness_probe() -> Value {
     json!({
@@ -224,6 +246,9 @@ pub(super) const METADATA_ADDRESS: &str = "100.100.100.200:80";
 
 /// The name of the sidecar.
 pub(super) const NAME: &str = "ram-sidecar";
+
+/// The name of the port of its metrics.
+pub(super) const PORT_NAME: &str = "metrics";
 
 /// The annotation of pods that have it, with what the injection decided.
 pub(super) const MARKER: &str = "ram-sidecar/injected";

@@ -17,6 +17,10 @@ pub struct Spec {
     pub mode: Mode,
     /// Where the pod's containers find the sidecar.
     pub endpoints: Endpoints,
+    /// Whether metrics and probes are served on the pod's address.
+    pub metrics: bool,
+    /// Whether the pod is ready only while it has credentials.
+    pub readiness: bool,
     /// The `ConfigMap` with the certificates that the sidecar trusts.
     pub ca_config_map: Option<String>,
     /// The region whose STS is used.
@@ -141,7 +145,7 @@ pub enum Mode {
 }
 
 impl Endpoints {
-    /// The port of the probes.
+    /// The port of the probes and the metrics.
     pub(super) fn admin_port(&self) -> u16 {
         self.port + 1
     }

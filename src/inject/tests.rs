@@ -11,6 +11,7 @@ mod preserved;
 mod random;
 mod request;
 mod restricted;
+mod scraping;
 
 use serde_json::{Value, json};
 

@@ -40,14 +40,14 @@ impl Collector for Common {
                 "Lines of the log that were dropped, because standard error was not read.",
             ),
             None,
-            log::dropped_lines(),
+            &log::dropped_lines(),
         )?;
         let usage = Usage::now();
         counter(
             encoder,
             ("process_cpu", "The time of the processor."),
             Some(&Unit::Seconds),
-            usage.processor.as_secs_f64(),
+            &usage.processor.as_secs_f64(),
         )?;
         gauge(
             encoder,
@@ -86,8 +86,8 @@ fn counter(
     encoder: &mut DescriptorEncoder<'_>,
     (name, help): (&str, &str),
     unit: Option<&Unit>,
-    value: impl EncodeCounterValue,
+    value: &impl EncodeCounterValue,
 ) -> fmt::Result {
     let mut metric = encoder.encode_descriptor(name, help, unit, MetricType::Counter)?;
-    metric.encode_counter(&value, None::<&Exemplar<NoLabelSet, f64>>)
+    metric.encode_counter(value, None::<&Exemplar<NoLabelSet, f64>>)
 }

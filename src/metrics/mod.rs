@@ -12,6 +12,8 @@ mod target;
 mod transport;
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -19,9 +21,11 @@ use prometheus_client::encoding::{
     DescriptorEncoder, EncodeGaugeValue, EncodeLabelSet, prometheus_text, text,
 };
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::refresh::store::HealthReader;
 use crate::time::clock::Clock;
 
 use self::common::Common;
@@ -29,11 +33,16 @@ use self::requests::Requests;
 pub use self::requests::{Pending, RequestCounter};
 use self::source::Renewals;
 pub use self::source::{Attempt, CountedSource};
-pub use self::state::State;
+use self::state::State;
 pub use self::target::CountedTarget;
 use self::target::Writes;
 use self::transport::Calls;
 pub use self::transport::TimedTransport;
+
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+/// Histograms of times, by their labels.
+type Timings<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// What is counted in a daemon. Clones share their counts.
 #[derive(Clone, Debug, Default)]
@@ -42,12 +51,18 @@ pub struct Counters {
     calls: Calls,
     writes: Writes,
     requests: Requests,
+    open_connections: Arc<AtomicUsize>,
 }
 
 impl Counters {
     /// Returns the last attempts to obtain credentials, from the newest to the oldest.
     pub fn attempts(&self) -> Vec<Attempt> {
         self.renewals.last()
+    }
+
+    /// Returns the number of open connections to all listeners, which they count themselves.
+    pub fn open_connections(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.open_connections)
     }
 
     /// Returns for each dialect how many requests got credentials, or another good answer, and how many did not.
@@ -70,7 +85,12 @@ impl Exposition {
     }
 
     /// Exposes the counters and the state of a daemon.
-    pub fn of_daemon(counters: &Counters, state: State) -> Self {
+    pub fn of_daemon(counters: &Counters, health: HealthReader, clock: Clock) -> Self {
+        let state = State {
+            health,
+            clock,
+            open_connections: counters.open_connections(),
+        };
         Self::new(|registry| {
             registry.register_collector(Box::new(state));
             counters.renewals.register(registry);
@@ -80,7 +100,8 @@ impl Exposition {
         })
     }
 
-    /// Renders the metrics, and returns their `Content-Type`: OpenMetrics for a scraper that accepts it, else the older text.
+    /// Renders the metrics, and returns their `Content-Type`: the format of `OpenMetrics` for a scraper that accepts it, else
+    /// the older text.
     pub fn render(&self, accept: &str) -> (&'static str, Bytes) {
         let mut rendered = String::new();
         let accepts_openmetrics = accept.contains("application/openmetrics-text");

@@ -10,14 +10,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
-use super::Counters;
+use super::{Counters, Labels, Timings};
 
 /// What is counted.
 #[derive(Clone, Debug)]
 pub(super) struct Requests {
     answered: Family<Answered, Counter>,
-    durations: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
-    refused: Family<[(&'static str, &'static str); 1], Counter>,
+    durations: Timings<Labels<1>>,
+    refused: Family<Labels<1>, Counter>,
     held: Gauge<u64, AtomicU64>,
 }
 

@@ -11,17 +11,17 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::credentials::Lease;
+use crate::credentials::{Lease, RoleRequest};
 use crate::failure::Failure;
 use crate::refresh::source::Source;
 use crate::time::clock::Clock;
 
-use super::Counters;
+use super::{Counters, Labels};
 
 /// What is counted.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Renewals {
-    attempts: Family<[(&'static str, &'static str); 2], Counter>,
+    attempts: Family<Labels<2>, Counter>,
     skew: Gauge<f64, AtomicU64>,
     last: Arc<Mutex<VecDeque<Attempt>>>,
 }
@@ -79,6 +79,10 @@ impl<S: Source + Send> Source for CountedSource<S> {
 
     fn failovers(&mut self) -> Vec<Failure> {
         self.source.failovers()
+    }
+
+    fn role(&self) -> Option<&RoleRequest> {
+        self.source.role()
     }
 
     fn timeout(&self) -> Duration {

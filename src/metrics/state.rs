@@ -15,13 +15,10 @@ use super::{gauge, gauges, seconds};
 
 /// The state of a daemon, which has no secrets.
 #[derive(Debug)]
-pub struct State {
-    /// The health of the credentials.
-    pub health: HealthReader,
-    /// The clock.
-    pub clock: Clock,
-    /// The connections of all listeners.
-    pub connections: Arc<AtomicUsize>,
+pub(super) struct State {
+    pub(super) health: HealthReader,
+    pub(super) clock: Clock,
+    pub(super) open_connections: Arc<AtomicUsize>,
 }
 
 impl Collector for State {
@@ -76,7 +73,7 @@ impl Collector for State {
                 "Open connections to all listeners.",
             ),
             None,
-            Some(self.connections.load(Ordering::Relaxed)),
+            Some(self.open_connections.load(Ordering::Relaxed)),
         )
     }
 }

@@ -17,22 +17,20 @@ use crate::files::target::Target;
 use crate::refresh::store::Current;
 use crate::time::moment::Moment;
 
-use super::{Counters, seconds};
-
-type Labels = [(&'static str, &'static str); 1];
+use super::{Counters, Labels, seconds};
 
 /// What is counted, for all files of a format together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Writes {
-    last: Family<Labels, Gauge<f64, AtomicU64>>,
-    errors: Family<Labels, Counter>,
+    last: Family<Labels<1>, Gauge<f64, AtomicU64>>,
+    errors: Family<Labels<1>, Counter>,
 }
 
 /// A file whose writes are counted.
 #[derive(Clone, Debug)]
 pub struct CountedTarget<T> {
     target: T,
-    labels: Labels,
+    labels: Labels<1>,
     writes: Option<Writes>,
 }
 

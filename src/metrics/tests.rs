@@ -7,8 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use std::sync::Arc;
-
 use super::*;
 use crate::credentials::Lease;
 use crate::failure::{Code, Failure, Stage, entries};
@@ -29,12 +27,7 @@ struct Rig {
 fn start() -> Rig {
     let (publisher, _, health) = store::channel(|_| Bytes::new());
     let counters = Counters::default();
-    let state = State {
-        health,
-        clock: Clock::simulated(noon(), true),
-        connections: Arc::default(),
-    };
-    let exposition = Exposition::of_daemon(&counters, state);
+    let exposition = Exposition::of_daemon(&counters, health, clock());
     Rig {
         publisher,
         counters,
@@ -239,7 +232,7 @@ fn both_formats_have_the_same_metrics() {
     let names = |accept: &str| {
         let (_, body) = rig.exposition.render(accept);
         let text = String::from_utf8(body.to_vec()).unwrap();
-        assert_eq!(text.ends_with("# EOF\n"), accept != "");
+        assert_eq!(text.ends_with("# EOF\n"), !accept.is_empty());
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         samples
             .map(|line| line.split([' ', '{']).next().unwrap().to_owned())

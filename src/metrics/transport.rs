@@ -3,17 +3,16 @@
 use std::sync::Arc;
 
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use tokio::time::Instant;
 
 use crate::http::client::{Call, Client, ResponseFuture, Transport};
 
-use super::{Counters, of_calls};
+use super::{Counters, Timings, of_calls};
 
 /// What is measured.
 #[derive(Clone, Debug)]
-pub(super) struct Calls(Family<[(&'static str, Arc<str>); 2], Histogram, fn() -> Histogram>);
+pub(super) struct Calls(Timings<[(&'static str, Arc<str>); 2]>);
 
 /// The calls to one endpoint, which are measured.
 #[derive(Debug)]

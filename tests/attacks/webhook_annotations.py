@@ -37,6 +37,8 @@ def outcome(response):
 HOSTILE = {
     "image": "evil.example/image:1",
     "metadata": "true",
+    "metrics": "true",
+    "readiness": "true",
     "identity": "ecs_ram_role",
     "secret": "keys-of-others",
     "oidc-provider-arn": "acs:ram::6666666666666666:oidc-provider/evil",

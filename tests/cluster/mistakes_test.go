@@ -18,6 +18,8 @@ func mistakes(t *testing.T, c *cluster) {
 			`ram-sidecar/identity: oauth`:                              "ram-sidecar/identity: `oauth` is not an identity of a pod; choose oidc, access_key, ecs_ram_role, credentials_uri, sandbox\n",
 			`ram-sidecar/duration: 5m`:                                 "ram-sidecar/duration: `5m` is outside the limits of STS; choose 15m to 12h\n",
 			`ram-sidecar/metadata: maybe`:                              "ram-sidecar/metadata: `maybe` is neither true nor false\n",
+			`ram-sidecar/metrics: "on"`:                                "ram-sidecar/metrics: `on` is neither true nor false\n",
+			`ram-sidecar/readiness: httpGet`:                           "ram-sidecar/readiness: `httpGet` is neither true nor false\n",
 			`ram-sidecar/port: "80000"`:                                "ram-sidecar/port: `80000` is not a port of the sidecar; choose 1024 to 65533\n",
 			`ram-sidecar/secret: a/b`:                                  "ram-sidecar/secret: `a/b` is not a Secret's name; write lowercase letters, digits, `-` and `.`\n",
 			`ram-sidecar/limit-cpu: 100x`:                              "ram-sidecar/limit-cpu: `100x` is not a quantity; write it like 50m or 64Mi, or none\n",

@@ -10,7 +10,7 @@ use secrecy::ExposeSecret as _;
 
 use crate::http;
 use crate::serving::LISTEN;
-use crate::support::{Daemon, Scratch, eventually, unused_address};
+use crate::support::{Daemon, Scratch, eventually, run_command, unused_address};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -223,6 +223,14 @@ async fn credentials_expire_on_time_while_sts_is_unreachable() {
     );
     assert_eq!(daemon.probe("/ready").text("phase"), "expired");
     daemon.logged("The credentials are at their end");
+    // The kubelet shows what a failing probe prints.
+    let admin = daemon.admin().to_string();
+    eventually("the probe says why", || {
+        let sentence = daemon.probe("/ready").text("Message");
+        let probe = run_command("health", &["ready", "--admin-listen", &admin], &[]);
+        assert_eq!(probe.code, Some(1), "{}", probe.stderr);
+        (probe.stderr == format!("ram-sidecar: {sentence}")).then_some(())
+    });
 
     sts.clear_faults();
     eventually("it recovers", || {

@@ -190,6 +190,8 @@ pub(super) fn spec(random: &mut Random) -> Spec {
         _ => None,
     };
     spec.endpoints.container = random.one_in(3);
+    spec.metrics = random.one_in(2);
+    spec.readiness = random.one_in(2);
     if random.one_in(3) {
         spec.endpoints.key = Key::Text("0".to_owned());
     }

@@ -61,6 +61,8 @@ fn all_errors_are_reported_at_once_with_their_places() {
     ]);
     let annotations = json!({
         "ram-sidecar/classic": "maybe",
+        "ram-sidecar/metrics": "yes please",
+        "ram-sidecar/readiness": "httpGet",
         "pod-identity.alibabacloud.com/service-account-token-expiration": "60",
     });
     let errors = flags.for_pod(&annotated(&annotations)).check().unwrap_err();
@@ -81,6 +83,8 @@ fn all_errors_are_reported_at_once_with_their_places() {
         "--request-cpu: `a lot` is not a quantity; write it like 50m or 64Mi, or none",
         "--limit-memory: `64m` is less than the sidecar needs, 12M; m means thousandths, write 64Mi",
         "the annotation ram-sidecar/classic: `maybe` is neither true nor false",
+        "the annotation ram-sidecar/metrics: `yes please` is neither true nor false",
+        "the annotation ram-sidecar/readiness: `httpGet` is neither true nor false",
         "the annotation pod-identity.alibabacloud.com/service-account-token-expiration: `60` is not a token lifetime",
     ] {
         assert!(
@@ -88,7 +92,7 @@ fn all_errors_are_reported_at_once_with_their_places() {
             "{start}: {errors:#?}"
         );
     }
-    assert_eq!(errors.len(), 17, "{errors:#?}");
+    assert_eq!(errors.len(), 19, "{errors:#?}");
     assert_eq!(flags.errors().len(), 15);
 }
 

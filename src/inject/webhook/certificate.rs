@@ -177,16 +177,16 @@ impl Files {
 /// Returns the end of a certificate's validity. Only the verifier reads it, and tells it of one that has ended.
 fn not_after(certificate: &CertificateDer<'_>) -> Option<DateTime<Utc>> {
     let any_root = webpki_roots::TLS_SERVER_ROOTS.iter().take(1).cloned();
-    let roots = RootCertStore::from_iter(any_root);
+    let roots: RootCertStore = any_root.collect();
     let verifier =
         WebPkiServerVerifier::builder_with_provider(roots.into(), ring::default_provider().into());
     let name = ServerName::try_from("any.invalid").ok()?;
     let never = UnixTime::since_unix_epoch(Duration::from_secs(END_OF_TIME));
-    let verified = verifier
+    let outcome = verifier
         .build()
         .ok()?
         .verify_server_cert(certificate, &[], &name, &[], never);
-    match verified {
+    match outcome {
         Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
             not_after,
             ..

@@ -42,9 +42,9 @@ fn write(page: &mut String, report: &Report) -> fmt::Result {
         bar(page, credentials)?;
     }
     if let Some(Reason { code, message }) = &report.failure {
-        write!(
+        writeln!(
             page,
-            "<p class=\"failure\"><code>{}</code> {}</p>\n",
+            "<p class=\"failure\"><code>{}</code> {}</p>",
             Text(code),
             Text(message)
         )?;

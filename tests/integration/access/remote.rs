@@ -218,6 +218,56 @@ fn another_machine_may_probe_but_not_stop_the_daemon() {
     assert_eq!(daemon.ended(), Some(0));
 }
 
+#[test]
+fn another_machine_reads_metrics_and_probes_and_nothing_else_of_a_daemon_that_anyone_may_stop() {
+    let Some(pair) = Pair::new() else { return };
+    let mut daemon = pair.daemon(
+        &["--listen", "127.0.0.1:7002"],
+        &[
+            ("RAM_SIDECAR_KEY", KEY),
+            ("RAM_SIDECAR_ADMIN_STOP", "anyone"),
+        ],
+    );
+    let admin = format!("http://{LOCAL}:7003");
+    let mut of_others = vec![];
+    for (path, expected) in [
+        ("metrics", "200"),
+        ("live", "200"),
+        ("ready", "200"),
+        ("startup", "200"),
+        ("", "403"),
+        ("api/v1/credentials/0", "404"),
+        (ROLE, "404"),
+    ] {
+        let url = format!("{admin}/{path}");
+        let (status, body) = curl(|words| pair.remote(words), &[&url]);
+        assert_eq!(status, expected, "{path}: {body}");
+        assert!(
+            !body.contains(KEY) && !has_credentials(body.as_bytes()),
+            "{body}"
+        );
+        of_others.push(body);
+    }
+    assert!(
+        of_others[0].contains("ram_sidecar_build_info{"),
+        "{}",
+        of_others[0]
+    );
+    let stop = ["-X", "POST", &format!("{admin}/stop")];
+    assert_refused_remotely(&pair, &stop, "RemoteRefused");
+    // So it is for programs of the same pod that do not use its loopback address.
+    let (status, body) = curl(|words| pair.local(words), &stop);
+    assert!(status == "403" && body.contains("RemoteRefused"), "{body}");
+    let (status, _) = curl(
+        |words| pair.remote(words),
+        &[&format!("http://{LOCAL}:7002/api/v1/credentials/{KEY}")],
+    );
+    assert_eq!(status, "000");
+    let loopback = ["-X", "POST", "http://127.0.0.1:7003/stop"];
+    assert_eq!(curl(|words| pair.local(words), &loopback).0, "202");
+    assert_eq!(daemon.ended(), Some(0));
+}
+
 fn assert_refused_remotely(pair: &Pair, words: &[&str], code: &str) {
     let (status, body) = curl(|words| pair.remote(words), words);
     assert_eq!(status, "403", "{words:?}: {body}");

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
 use ram_sidecar::inject::yaml;
 use serde_json::Value;
@@ -24,6 +24,16 @@ fn ranks_of_an_mpi_job_are_served_at_the_address_of_their_launcher() {
 #[test]
 fn a_moved_sidecar_is_found_by_the_job_and_by_its_probes() {
     passes("a_moved_sidecar_is_found_by_the_job_and_by_its_probes");
+}
+
+#[test]
+fn a_scraper_reads_the_metrics_where_the_pod_says_and_cannot_stop_the_sidecar() {
+    passes("a_scraper_reads_the_metrics_where_the_pod_says_and_cannot_stop_the_sidecar");
+}
+
+#[test]
+fn the_readiness_probe_prints_why_there_are_no_credentials() {
+    passes("the_readiness_probe_prints_why_there_are_no_credentials");
 }
 
 fn passes(name: &str) {
@@ -52,6 +62,22 @@ mod in_own_network {
     fn a_moved_sidecar_is_found_by_the_job_and_by_its_probes() {
         if crate::namespace::is_here() {
             super::check_port();
+        }
+    }
+
+    #[test]
+    #[ignore = "needs the ports of a pod for itself: the test of the same name runs it in a network of its own"]
+    fn a_scraper_reads_the_metrics_where_the_pod_says_and_cannot_stop_the_sidecar() {
+        if crate::namespace::is_here() {
+            super::check_scraper();
+        }
+    }
+
+    #[test]
+    #[ignore = "needs the ports of a pod for itself: the test of the same name runs it in a network of its own"]
+    fn the_readiness_probe_prints_why_there_are_no_credentials() {
+        if crate::namespace::is_here() {
+            super::check_readiness();
         }
     }
 }
@@ -94,7 +120,7 @@ fn check_ranks() {
     );
     let [launcher, worker] = ["Launcher", "Worker"].map(|replica| {
         let place = format!("/spec/mpiReplicaSpecs/{replica}/template");
-        Pod::of(&job, &place, &[], &scratch)
+        Pod::of(&job, &place, &["--identity", "sandbox"], &scratch)
     });
     let _sidecar = worker.sidecar();
     assert_ready(&worker);
@@ -113,18 +139,107 @@ fn check_port() {
     assert_eq!(reply.status, 200, "{}", reply.body);
 }
 
+fn check_scraper() {
+    let scratch = Scratch::new();
+    for (flags, moved) in [
+        (&["--metrics", "--classic"][..], "7003"),
+        (&["--metrics", "--port", "7012", "--metadata"], "7013"),
+    ] {
+        let pod = Pod::new(flags, &scratch);
+        let mut sidecar = pod.sidecar();
+        assert_ready(&pod);
+        let annotations = &pod.0["metadata"]["annotations"];
+        let [port, path] = ["port", "path"].map(|name| {
+            annotations[format!("prometheus.io/{name}")]
+                .as_str()
+                .unwrap()
+        });
+        assert_eq!(port, moved);
+        // An address of the pod that is not loopback; the credentials are not there.
+        let pod_address = format!("http://{POD_IP}:{port}");
+        let metrics = request(&pod_address, path, "");
+        assert_eq!(metrics.status, 200, "{}", metrics.body);
+        assert!(
+            metrics
+                .body
+                .contains("ram_sidecar_phase{phase=\"fresh\"} 1"),
+            "{}",
+            metrics.body
+        );
+        let data: u16 = port.parse::<u16>().unwrap() - 1;
+        assert!(TcpStream::connect((POD_IP, data)).is_err());
+        let stop = |ip: &str| {
+            let text = format!("POST /stop HTTP/1.1\r\nHost: {ip}:{port}\r\n\r\n");
+            http::raw(format!("{ip}:{port}").parse().unwrap(), &text)
+        };
+        let refused = stop(POD_IP);
+        assert_eq!(
+            (refused.status, refused.text("Code").as_str()),
+            (403, "RemoteRefused")
+        );
+        assert_eq!(stop("127.0.0.1").status, 202);
+        assert_eq!(sidecar.ended(), Some(0));
+    }
+    let pod = Pod::new(&[], &scratch);
+    let _sidecar = pod.sidecar();
+    assert_ready(&pod);
+    assert!(TcpStream::connect((POD_IP, 7003)).is_err());
+}
+
+fn check_readiness() {
+    let scratch = Scratch::new();
+    let ready = Pod::new(&["--readiness", "--metrics"], &scratch);
+    let mut sidecar = ready.sidecar();
+    assert_ready(&ready);
+    assert_eq!(probe(&ready, "readinessProbe"), (Some(0), String::new()));
+    sidecar.signal("KILL");
+    sidecar.ended();
+
+    let unreachable = [
+        "--identity",
+        "credentials_uri",
+        "--credentials-uri",
+        "http://127.0.0.1:9/none",
+    ];
+    let pod = Pod::of(
+        POD,
+        "",
+        &[&unreachable[..], &["--readiness"]].concat(),
+        &scratch,
+    );
+    let sidecar = pod.sidecar();
+    sidecar.logged("No credentials");
+    let (code, printed) = probe(&pod, "readinessProbe");
+    assert_eq!(code, Some(1), "{printed}");
+    assert_eq!(printed.lines().count(), 1, "{printed}");
+    assert!(
+        printed.starts_with("ram-sidecar: ") && printed.contains("127.0.0.1:9"),
+        "{printed}"
+    );
+}
+
 /// Runs the startup probe as the kubelet does.
 fn assert_ready(pod: &Pod) {
+    assert_eq!(probe(pod, "startupProbe"), (Some(0), String::new()));
+}
+
+/// Runs a probe of the sidecar as the kubelet does; returns its exit code and what the events of the pod show.
+fn probe(pod: &Pod, name: &str) -> (Option<i32>, String) {
     let env = pod.environment("ram-sidecar");
     let env = env
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()));
-    let probe = &pod.container("ram-sidecar")["startupProbe"]["exec"]["command"];
-    let words = probe.as_array().unwrap().iter().skip(2);
+    let probe = &pod.container("ram-sidecar")[name]["exec"]["command"];
+    let words = probe.as_array().unwrap().iter().skip(1);
     let words: Vec<&str> = words.map(|word| word.as_str().unwrap()).collect();
-    let ready = run_command("wait", &words, &env.collect::<Vec<_>>());
-    assert_eq!(ready.code, Some(0), "{}", ready.stderr);
+    let ended = run_command(words[0], &words[1..], &env.collect::<Vec<_>>());
+    (ended.code, ended.stdout + &ended.stderr)
 }
+
+const POD: &str = "kind: Pod\nspec: {containers: [{name: job, image: job}]}\n";
+
+/// An address that the network has, and that is not loopback's.
+const POD_IP: &str = "100.100.100.200";
 
 const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
@@ -133,17 +248,21 @@ struct Pod(Value);
 
 impl Pod {
     fn new(flags: &[&str], directory: &Scratch) -> Self {
-        let pod = "kind: Pod\nspec: {containers: [{name: job, image: job}]}\n";
-        Self::of(pod, "", flags, directory)
+        Self::of(
+            POD,
+            "",
+            &[&["--identity", "sandbox"], flags].concat(),
+            directory,
+        )
     }
 
     /// Returns the pod, or the template, at a place of a manifest.
     fn of(manifest: &str, place: &str, flags: &[&str], directory: &Scratch) -> Self {
-        let flags = [&["--identity", "sandbox"], flags].concat();
-        let text = super::inject(&flags, manifest).stdout;
+        let text = super::inject(flags, manifest).stdout;
         let directory = directory.path().to_str().unwrap();
         let text = text
             .replace("/mnt/.alibabacloud", directory)
+            .replace("/var/lib/ram-sidecar", directory)
             .replace("/var/run/secrets/ram-sidecar-container", directory);
         let document = yaml::read(text.as_bytes()).unwrap().swap_remove(0).value;
         Self(document.pointer(place).unwrap().clone())

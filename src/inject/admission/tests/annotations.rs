@@ -74,7 +74,7 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
             .unwrap();
         token["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"].clone()
     };
-    let rows: [(&str, &str, Check<'_>); 22] = [
+    let rows: [(&str, &str, Check<'_>); 24] = [
         ("ram-sidecar/role", "r", &|pod| {
             variable(pod, "ALIBABA_CLOUD_ROLE_ARN").unwrap() == "acs:ram::1:role/r"
         }),
@@ -115,6 +115,12 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
         }),
         ("ram-sidecar/metadata-address", "true", &|pod| {
             sidecar(pod)["name"] == "ram-sidecar-address"
+        }),
+        ("ram-sidecar/metrics", "true", &|pod| {
+            sidecar(pod)["ports"][0]["containerPort"] == 7003
+        }),
+        ("ram-sidecar/readiness", "true", &|pod| {
+            sidecar(pod)["readinessProbe"]["exec"].is_object()
         }),
         ("ram-sidecar/skip-containers", "job", &|pod| {
             !is_configured(pod)
@@ -178,7 +184,7 @@ fn every_annotation_has_its_effect_on_a_pod_and_on_its_service_account() {
 const ACK_ROLE: &str = "pod-identity.alibabacloud.com/role-name";
 
 /// Every annotation with a valid value: whether it is accepted from a pod, and from a service account.
-const POLICY: [(&str, &str, bool, bool); 23] = [
+const POLICY: [(&str, &str, bool, bool); 25] = [
     ("ram-sidecar/role", "r", true, true),
     ("pod-identity.alibabacloud.com/role-name", "r", true, true),
     ("ram-sidecar/identity", "ecs_ram_role", true, false),
@@ -197,6 +203,8 @@ const POLICY: [(&str, &str, bool, bool); 23] = [
     ("ram-sidecar/container", "true", true, false),
     ("ram-sidecar/metadata", "true", true, false),
     ("ram-sidecar/metadata-address", "true", true, false),
+    ("ram-sidecar/metrics", "true", true, false),
+    ("ram-sidecar/readiness", "true", true, false),
     ("ram-sidecar/duration", "30m", true, true),
     ("ram-sidecar/request-cpu", "50m", true, false),
     ("ram-sidecar/request-memory", "32Mi", true, false),
