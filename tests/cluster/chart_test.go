@@ -64,6 +64,28 @@ func TestChart(t *testing.T) {
 		}
 	})
 
+	t.Run("the_guide_renders_and_names_values_that_exist", func(t *testing.T) {
+		text, err := os.ReadFile(filepath.Join(*repository, "docs/src/guides/helm.md"))
+		check(t, err)
+		guide := string(text)
+		_, err = render(t, regexp.MustCompile("(?s)```yaml\n(.*?)```").FindStringSubmatch(guide)[1])
+		check(t, err)
+		_, table, _ := strings.Cut(guide, "| value | effect |\n| --- | --- |\n")
+		table, _, _ = strings.Cut(table, "\n\n")
+		names := 0
+		for row := range strings.Lines(table) {
+			for _, name := range regexp.MustCompile("`(.+?)`").FindAllStringSubmatch(strings.Split(row, "|")[1], -1) {
+				_, exists, err := unstructured.NestedFieldNoCopy(loaded(t).Values, strings.Split(name[1], ".")...)
+				check(t, err)
+				if !exists {
+					t.Errorf("there is no value %s", name[1])
+				}
+				names++
+			}
+		}
+		equal(t, names > 10, true)
+	})
+
 	t.Run("it_makes_the_objects_of_the_kustomization_and_of_each_component", func(t *testing.T) {
 		c := &cluster{directory: t.TempDir()}
 		values := map[string]string{
@@ -159,6 +181,8 @@ func helm(t *testing.T, c *cluster) {
 	// A pod is reviewed by the webhook, which presents the certificate of the Secret.
 	works := func(t *testing.T) {
 		t.Helper()
+		// The service account may be another than before.
+		c.authenticate(t)
 		namespace := c.namespace(t, "ram-sidecar/inject=true")
 		eventually(t, "a pod gets the sidecar", func() bool {
 			found := c.apply(t, namespace, pod("job", ""), "--dry-run=server", "--output=yaml")

@@ -82,6 +82,8 @@ type cluster struct {
 	client    *kubernetes.Clientset
 	authority *authority
 	webhook   *webhook
+	// Those that the webhook has had.
+	tokens []string
 	// The port of the webhook.
 	port int32
 }
