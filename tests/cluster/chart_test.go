@@ -161,6 +161,13 @@ func helm(t *testing.T, c *cluster) {
 		check(t, err)
 		return secret
 	}
+	generation := func(t *testing.T) int64 {
+		t.Helper()
+		deployment, err := c.client.AppsV1().Deployments(webhookNamespace).Get(context.Background(), webhookName, meta.GetOptions{})
+		check(t, err)
+		return deployment.Generation
+	}
+	const refused = "cannot be imported into the current release: invalid ownership metadata"
 	install := func(t *testing.T, name string, takesOver bool) (*release.Release, error) {
 		install := action.NewInstall(c.helm(t))
 		install.ReleaseName, install.Namespace, install.TakeOwnership = name, webhookNamespace, takesOver
@@ -201,12 +208,27 @@ func helm(t *testing.T, c *cluster) {
 		}
 	})
 
-	t.Run("a_release_takes_over_what_kubectl_has_installed_only_when_asked", func(t *testing.T) {
+	t.Run("a_release_takes_over_what_kubectl_has_installed_only_when_asked_and_no_review_fails", func(t *testing.T) {
+		c.write(t, "authority.crt", c.authority.pem)
+		c.kubectl(t, "", "create", "secret", "generic", "ram-sidecar-webhook-tls", "--namespace", webhookNamespace,
+			"--type", "kubernetes.io/tls", "--from-file", "ca.crt="+c.path("authority.crt"),
+			"--from-file", c.path("tls/..data/tls.crt"), "--from-file", c.path("tls/..data/tls.key")).succeeds(t)
+		certificate, pods := secret(t).ResourceVersion, generation(t)
 		_, err := install(t, "ram-sidecar", false)
-		contains(t, fmt.Sprint(err), `cannot be imported into the current release: invalid ownership metadata`)
+		contains(t, fmt.Sprint(err), refused)
+		load := c.load(t, c.namespace(t, "ram-sidecar/inject=true"), 4)
+		load.wait(t, 20)
 		_, err = install(t, "ram-sidecar", true)
 		check(t, err)
-		// The API server and the webhook obey it.
+		load.wait(t, 50)
+		load.stop(t)
+		equal(t, secret(t).ResourceVersion, certificate)
+		equal(t, generation(t), pods)
+	})
+
+	t.Run("a_certificate_is_generated_that_the_API_server_trusts", func(t *testing.T) {
+		c.kubectl(t, "", "delete", "--namespace", webhookNamespace, "secret/ram-sidecar-webhook-tls").succeeds(t)
+		upgrade(t, values)
 		data := secret(t).Data
 		c.mount(t, data["tls.crt"], data["tls.key"])
 		c.stopWebhook()
@@ -215,7 +237,7 @@ func helm(t *testing.T, c *cluster) {
 		works(t)
 	})
 
-	t.Run("upgrades_change_nothing_and_keep_the_certificate", func(t *testing.T) {
+	t.Run("upgrades_change_nothing_and_keep_the_certificate_and_a_second_release_is_refused", func(t *testing.T) {
 		before := c.versions(t, objects...)
 		for range 2 {
 			upgrade(t, values)
@@ -226,6 +248,8 @@ func helm(t *testing.T, c *cluster) {
 		equal(t, strings.Contains(after, `"replicas":3`), true)
 		upgrade(t, values)
 		works(t)
+		_, err := install(t, "other", false)
+		contains(t, fmt.Sprint(err), refused)
 	})
 
 	t.Run("the_certificate_outlives_the_release_and_is_used_by_the_next", func(t *testing.T) {

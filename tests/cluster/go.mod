@@ -1,6 +1,6 @@
 // Kubernetes' own module names its parts by v0.0.0. The replacements give them the version of k8s.io/kubernetes, with 0 as its
-// first number: all are changed together, before `go mod tidy`. Helm is the latest whose requirements are no newer than those of
-// Kubernetes, except one, which is replaced.
+// first number: all are changed together, before `go mod tidy`. Helm's is the latest that
+// leaves the versions of what Kubernetes is compiled from as they are, with one replacement.
 module cluster
 
 go 1.25.0
