@@ -161,11 +161,13 @@ func helm(t *testing.T, c *cluster) {
 		check(t, err)
 		return secret
 	}
-	generation := func(t *testing.T) int64 {
+	spec := func(t *testing.T) string {
 		t.Helper()
 		deployment, err := c.client.AppsV1().Deployments(webhookNamespace).Get(context.Background(), webhookName, meta.GetOptions{})
 		check(t, err)
-		return deployment.Generation
+		text, err := json.Marshal(deployment.Spec)
+		check(t, err)
+		return string(text)
 	}
 	const refused = "cannot be imported into the current release: invalid ownership metadata"
 	install := func(t *testing.T, name string, takesOver bool) (*release.Release, error) {
@@ -213,7 +215,7 @@ func helm(t *testing.T, c *cluster) {
 		c.kubectl(t, "", "create", "secret", "generic", "ram-sidecar-webhook-tls", "--namespace", webhookNamespace,
 			"--type", "kubernetes.io/tls", "--from-file", "ca.crt="+c.path("authority.crt"),
 			"--from-file", c.path("tls/..data/tls.crt"), "--from-file", c.path("tls/..data/tls.key")).succeeds(t)
-		certificate, pods := secret(t).ResourceVersion, generation(t)
+		certificate, pods := secret(t).ResourceVersion, spec(t)
 		_, err := install(t, "ram-sidecar", false)
 		contains(t, fmt.Sprint(err), refused)
 		load := c.load(t, c.namespace(t, "ram-sidecar/inject=true"), 4)
@@ -223,7 +225,7 @@ func helm(t *testing.T, c *cluster) {
 		load.wait(t, 50)
 		load.stop(t)
 		equal(t, secret(t).ResourceVersion, certificate)
-		equal(t, generation(t), pods)
+		equal(t, spec(t), pods)
 	})
 
 	t.Run("a_certificate_is_generated_that_the_API_server_trusts", func(t *testing.T) {
@@ -290,6 +292,8 @@ func helm(t *testing.T, c *cluster) {
 	})
 
 	t.Run("an_upgrade_leaves_what_cert-manager_has_published", func(t *testing.T) {
+		// Those that kubectl has applied.
+		c.kubectl(t, "", "delete", "--all", "certificates,issuers", "--namespace", webhookNamespace).succeeds(t)
 		values := parsed(t, variants(t)["cert-manager"])
 		upgrade(t, values)
 		c.certify(t, c.authority)

@@ -27,7 +27,7 @@ fn schema() -> Value {
 #[test]
 fn the_values_of_the_chart_have_every_flag_of_the_webhook() {
     let help = run_command("webhook", &["--help"], &[]).stdout;
-    let lines = help.lines().map(|line| line.trim_start());
+    let lines = help.lines().map(str::trim_start);
     let flags = lines.filter_map(|line| line.trim_start_matches("-h, ").strip_prefix("--"));
     let kinds = flags.map(|flag| {
         let name = flag.split([' ', '[']).next().unwrap();
