@@ -2,7 +2,7 @@
 //
 // TestCluster has no controllers and no kubelet. Where a claim needs what they do, the test does it: it creates pods from
 // templates, runs the webhook's program with the arguments of its Deployment, and publishes its endpoint. TestNode has both, and
-// verifies what only they show. `.ci/cluster` runs either.
+// verifies what only they show. TestChart needs neither. `.ci/cluster` runs them.
 package cluster
 
 import (
@@ -68,6 +68,8 @@ func TestCluster(t *testing.T) {
 		neighbours,
 		failures,
 		repetition,
+		// Last, because it removes the webhook.
+		helm,
 	} {
 		claims(t, c)
 	}
@@ -80,6 +82,8 @@ type cluster struct {
 	client    *kubernetes.Clientset
 	authority *authority
 	webhook   *webhook
+	// Those that the webhook has had.
+	tokens []string
 	// The port of the webhook.
 	port int32
 }

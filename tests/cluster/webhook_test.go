@@ -48,16 +48,15 @@ func (c *cluster) install(t *testing.T) {
 	c.trust(t, c.authority.pem)
 	_, err := c.client.DiscoveryV1().EndpointSlices(webhookNamespace).Create(context.Background(), c.endpoint(), meta.CreateOptions{})
 	check(t, err)
-	token, err := c.client.CoreV1().ServiceAccounts(webhookNamespace).CreateToken(context.Background(), webhookName,
-		&authentication.TokenRequest{}, meta.CreateOptions{})
-	check(t, err)
-	c.write(t, "token", []byte(token.Status.Token))
+	c.authenticate(t)
 	c.startWebhook(t)
 	t.Cleanup(func() {
 		c.stopWebhook()
 		log := c.log(t)
-		if strings.Contains(log, token.Status.Token) {
-			t.Error("the webhook has logged its token")
+		for _, token := range c.tokens {
+			if strings.Contains(log, token) {
+				t.Error("the webhook has logged its token")
+			}
 		}
 		if t.Failed() {
 			t.Logf("the end of the webhook's log:\n%s", log[max(0, len(log)-4000):])
@@ -70,6 +69,16 @@ func (c *cluster) install(t *testing.T) {
 		found := c.apply(t, namespace, pod("job", ""), "--dry-run=server", "--output=yaml")
 		return found.isSuccess && strings.Contains(found.stdout, "name: ram-sidecar")
 	})
+}
+
+// authenticate gives the webhook a token of its service account.
+func (c *cluster) authenticate(t *testing.T) {
+	t.Helper()
+	token, err := c.client.CoreV1().ServiceAccounts(webhookNamespace).CreateToken(context.Background(), webhookName,
+		&authentication.TokenRequest{}, meta.CreateOptions{})
+	check(t, err)
+	c.tokens = append(c.tokens, token.Status.Token)
+	c.write(t, "token", []byte(token.Status.Token))
 }
 
 // endpoint returns the address of the webhook.
@@ -155,17 +164,23 @@ func (c *cluster) log(t *testing.T) string {
 	return string(log)
 }
 
-// certify replaces the certificate as the kubelet does it.
+// certify replaces the certificate of the webhook.
 func (c *cluster) certify(t *testing.T, by *authority) string {
 	t.Helper()
 	certificate, key := by.issue(t, webhookHost)
+	c.mount(t, certificate, key)
+	return string(certificate)
+}
+
+// mount replaces the files of the Secret as the kubelet does it.
+func (c *cluster) mount(t *testing.T, certificate, key []byte) {
+	t.Helper()
 	directory := fmt.Sprintf("tls/..%d", rotation.Add(1))
 	check(t, os.MkdirAll(c.path(directory), 0o700))
 	c.write(t, directory+"/tls.crt", certificate)
 	c.write(t, directory+"/tls.key", key)
 	check(t, os.Symlink(filepath.Base(directory), c.path("tls/..new")))
 	check(t, os.Rename(c.path("tls/..new"), c.path("tls/..data")))
-	return string(certificate)
 }
 
 var rotation atomic.Int64

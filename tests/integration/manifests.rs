@@ -21,6 +21,8 @@ use crate::support::Scratch;
 use crate::toolchains::Language;
 
 #[cfg(feature = "inject")]
+mod chart;
+#[cfg(feature = "inject")]
 mod inject;
 mod webhook;
 
