@@ -34,7 +34,9 @@ fn clients_do_not_notice_an_outage_of_half_the_lifetime() {
         eventually("half the lifetime passes", || {
             (now() > expires_at - TimeDelta::seconds(8)).then_some(())
         });
-        assert_eq!(daemon.probe("/ready").text("phase"), "failing");
+        eventually("the renewal fails", || {
+            (daemon.probe("/ready").text("phase") == "failing").then_some(())
+        });
         sandbox.set("lifetime=16s");
         wait_until_renewed(&daemon, &current.text("AccessKeyId"));
         eventually("the file is updated", || {
