@@ -199,7 +199,7 @@ impl Text<'_> {
         requests
             .map(|requests| {
                 let text = format!(
-                    "{} with credentials, {} without",
+                    "{} with status 200, {} with another",
                     requests.served, requests.others
                 );
                 Line::new(Mark::None, &requests.dialect, text)

@@ -65,7 +65,7 @@ impl Counters {
         Arc::clone(&self.open_connections)
     }
 
-    /// Returns for each dialect how many requests got credentials, or another good answer, and how many did not.
+    /// Returns for each dialect how many requests were answered with status 200, and how many were not.
     pub fn served(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
         self.requests.served()
     }

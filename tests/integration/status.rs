@@ -91,7 +91,7 @@ fn the_command_shows_the_same_and_exits_like_the_probe() {
         "fresh",
         "sandbox-role",
         "ok",
-        "1 with credentials",
+        "1 with status 200, 0 with another",
     ] {
         assert!(shown.stdout.contains(told), "{told} in {}", shown.stdout);
     }

@@ -168,7 +168,7 @@ fn callers(page: &mut String, report: &Report) -> fmt::Result {
     table(
         page,
         "Requests",
-        &["dialect", "with credentials", "without"],
+        &["dialect", "status 200", "another status"],
         report.requests.iter().map(|requests| {
             vec![
                 requests.dialect.clone(),

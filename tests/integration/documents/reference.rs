@@ -68,7 +68,7 @@ fn metrics() -> String {
         "Metrics",
         "`GET /metrics` on `admin.listen`, and on the address of the webhook, in OpenMetrics for a scraper that accepts it, else in the\n\
          text format of Prometheus. Times are seconds since 1970. Labels have few values: a `code` is one of those in\n\
-         [Errors](errors.md) without what follows its first words, `none` if there is none, or `other`; an `endpoint` is a host of `sts.endpoint`. No label holds a role, a session, a path, a key or\n\
+         [Errors](errors.md) (`Throttling` for every `Throttling.…`), `none` for a success, or `other`; an `endpoint` is a host of `sts.endpoint`. No label holds a role, a session, a path, a key or\n\
          anything else that a caller or a service chose. Where `admin.listen` is `off`, nothing is counted.\n\n\
          The daemon has the first table, the webhook the second; what both have stands in the first.",
     );
