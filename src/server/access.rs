@@ -12,7 +12,6 @@ use axum::extract::Request;
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
 use tracing::field::display;
 use tracing::{Instrument as _, debug, info, warn};
@@ -20,7 +19,7 @@ use tracing::{Instrument as _, debug, info, warn};
 use super::caller::{Addresses, Owner};
 use super::request_check::{self, Refusal, Rules};
 use super::respond;
-use crate::time::duration::Span;
+use super::seen::Seen;
 
 /// The access rules of a listener.
 #[derive(Debug)]
@@ -48,36 +47,10 @@ pub struct CallerLog {
     refused: Recent<(&'static str, Option<u32>)>,
     wrong_keys: Recent<()>,
     is_proxy_known: AtomicBool,
-    /// The users who got an answer, with the dialect.
-    seen: Mutex<HashMap<(Option<u32>, &'static str), Seen>>,
+    /// The users who got an answer.
+    pub(super) seen: Seen,
     /// Limits the searches for a process to one at a time.
     lookup: tokio::sync::Mutex<()>,
-}
-
-/// When a user was seen, and with which program last.
-#[derive(Clone, Debug)]
-struct Seen {
-    first: Instant,
-    last: Instant,
-    /// The program that was looked up last, and when.
-    program: Option<(String, Instant)>,
-}
-
-/// A user who got credentials, or the reason why there are none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Caller {
-    /// The dialect.
-    pub dialect: String,
-    /// The user, if the kernel knows it.
-    pub uid: Option<u32>,
-    /// The program of his that was looked up last, if it was visible. Others may have asked since.
-    pub program: Option<String>,
-    /// How long ago that was.
-    pub program_seen_seconds: Option<u64>,
-    /// How long ago he first requested credentials.
-    pub first_seen_seconds: u64,
-    /// How long ago he was last seen, to a second.
-    pub last_seen_seconds: u64,
 }
 
 /// Marks the response to a request with a wrong key; has the variable with the right address.
@@ -106,19 +79,6 @@ enum Noted {
     Now,
     /// Not within it, and there is no room to remember it now.
     NoRoom,
-}
-
-impl Caller {
-    /// Returns the program, and when it was looked up if the user has been seen since.
-    pub fn shown_program(&self) -> String {
-        let program = self.program.as_deref().unwrap_or("unknown program");
-        match self.program_seen_seconds {
-            Some(seconds) if seconds > self.last_seen_seconds => {
-                format!("{program} ({} ago)", Span(seconds))
-            }
-            _ => program.to_owned(),
-        }
-    }
 }
 
 impl Access {
@@ -207,7 +167,7 @@ impl CallerLog {
         let (uid, now) = (owner.map(|owner| owner.uid), Instant::now());
         let caller = (uid, key);
         let user = (uid, caller.1.dialect);
-        self.see(user, now, None);
+        self.seen.note(user, now, None);
         if !self.callers.contains(&caller)
             && self.users.note(&user, now, LOG_INTERVAL) == Noted::Now
         {
@@ -232,7 +192,7 @@ impl CallerLog {
         // As text, which the log escapes: the caller may have chosen the name of the program.
         let executable = program.map(|program| program.executable.to_string_lossy().into_owned());
         let user = (owner.map(|owner| owner.uid), caller.dialect);
-        self.see(user, Instant::now(), executable.clone());
+        self.seen.note(user, Instant::now(), executable.clone());
         let from = caller.ip.map(display);
         info!(
             dialect = caller.dialect,
@@ -243,45 +203,6 @@ impl CallerLog {
             user_agent = caller.user_agent,
             "A new caller requested credentials"
         );
-    }
-
-    /// Remembers that a user was seen, and the program if it was looked up.
-    fn see(&self, user: (Option<u32>, &'static str), now: Instant, program: Option<String>) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() == RECENT_LIMIT && !seen.contains_key(&user) {
-            let oldest = seen.iter().min_by_key(|(_, seen)| seen.last);
-            if let Some(oldest) = oldest.map(|(user, _)| *user) {
-                seen.remove(&oldest);
-            }
-        }
-        let entry = seen.entry(user).or_insert(Seen {
-            first: now,
-            last: now,
-            program: None,
-        });
-        entry.last = now;
-        if let Some(program) = program {
-            entry.program = Some((program, now));
-        }
-    }
-
-    /// Returns who has got an answer lately, the last one first.
-    pub(super) fn seen(&self) -> Vec<Caller> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut callers: Vec<Caller> = seen
-            .iter()
-            .map(|((uid, dialect), seen)| Caller {
-                dialect: (*dialect).to_owned(),
-                uid: *uid,
-                program: seen.program.as_ref().map(|(program, _)| program.clone()),
-                program_seen_seconds: seen.program.as_ref().map(|(_, at)| at.elapsed().as_secs()),
-                first_seen_seconds: seen.first.elapsed().as_secs(),
-                last_seen_seconds: seen.last.elapsed().as_secs(),
-            })
-            .collect();
-        callers.sort_by_key(|caller| (caller.last_seen_seconds, caller.uid));
-        callers.truncate(SHOWN_LIMIT);
-        callers
     }
 
     /// Refuses a request because the kernel cannot be queried for its caller now.
@@ -391,9 +312,6 @@ fn user_agent(request: &Request) -> String {
 
 /// Far more than the number of users and programs of a job.
 const RECENT_LIMIT: usize = 256;
-
-/// More than the number of users of a job.
-const SHOWN_LIMIT: usize = 20;
 
 /// The minimum time between two lines about callers of one user in one dialect.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);

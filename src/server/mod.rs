@@ -15,6 +15,7 @@ pub mod peek;
 pub mod probe;
 pub mod request_check;
 pub(crate) mod respond;
+pub mod seen;
 pub mod status;
 pub mod token_file;
 

@@ -19,7 +19,8 @@ use crate::refresh::store::Health;
 use crate::system::build;
 use crate::time::moment::Moment;
 
-use super::access::{Caller, CallerLog};
+use super::access::CallerLog;
+use super::seen::Caller;
 
 /// What does not change while a daemon runs.
 #[derive(Clone, Debug)]
@@ -206,7 +207,7 @@ impl Report {
                 .collect(),
             files: parts.outputs.iter().map(File::from).collect(),
             requests: parts.counters.served().map(Requests::from).collect(),
-            callers: parts.callers.seen(),
+            callers: parts.callers.seen.callers(),
         }
     }
 
