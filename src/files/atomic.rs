@@ -42,8 +42,7 @@ impl<A: Fn(&File) -> io::Result<()>> Replacement<'_, A> {
             self.place.remove_temporary(&temporary);
         }
         outcome?;
-        let in_use = [self.place.linked()];
-        self.place.finish(writing, &own?, self.owner, &in_use);
+        self.place.finish(writing, &own?, self.owner, None);
         Ok(())
     }
 }

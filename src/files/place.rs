@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{
     Access, AtFlags, Dir, FlockOperation, Mode, OFlags, accessat, flock, openat, readlinkat,
@@ -208,14 +210,24 @@ impl Place {
         }
     }
 
-    /// Begins a write. Best effort: a directory that cannot be read cannot be locked.
+    /// Begins a write, if necessary after the sweep of another process. Best effort: a directory that cannot be read cannot be
+    /// locked, and another user may hold its lock for ever.
     pub(super) fn writing(&self) -> Writing {
-        let locked = self.open_name(".".as_ref(), OFlags::DIRECTORY).ok();
-        Writing(locked.filter(|it| flock(it, FlockOperation::NonBlockingLockShared).is_ok()))
+        let Ok(directory) = self.open_name(".".as_ref(), OFlags::DIRECTORY) else {
+            return Writing(None);
+        };
+        for _ in 0..SWEEP_ENDS_WITHIN {
+            match flock(&directory, FlockOperation::NonBlockingLockShared) {
+                Ok(()) => return Writing(Some(directory)),
+                Err(Errno::WOULDBLOCK) => thread::sleep(Duration::from_millis(1)),
+                Err(_) => break,
+            }
+        }
+        Writing(None)
     }
 
     /// Ends a write: makes its rename durable, as far as the file system can, and removes the temporary files and directories
-    /// that killed processes left, except those in `in_use`. Best effort.
+    /// that killed processes left, except the `previous` directory and the one that is linked now. Best effort.
     ///
     /// They are known by name, kind, and owner: that of `own`, which this process has made there, or `owner`. They are abandoned
     /// if nobody else writes in this directory, or if they are far older than `own`: not every file system has locks, and
@@ -225,7 +237,7 @@ impl Place {
         writing: Writing,
         own: &Metadata,
         owner: Option<u32>,
-        in_use: &[Option<OsString>],
+        previous: Option<OsString>,
     ) {
         let Some(directory) = writing
             .0
@@ -237,6 +249,8 @@ impl Place {
             debug!(path = %self.path.display(), %error, "Cannot sync the directory of a file");
         }
         let is_alone = flock(&directory, FlockOperation::NonBlockingLockExclusive).is_ok();
+        // Only now: until this lock, another process may have linked a directory of its own.
+        let in_use = [self.linked(), previous];
         let Ok(entries) = Dir::read_from(&directory) else {
             return;
         };
@@ -275,3 +289,6 @@ impl Place {
 
 /// In seconds. Writing a file takes milliseconds, and seconds on a slow disk.
 const ABANDONED_AFTER: i64 = 60;
+
+/// In milliseconds. A sweep lists a directory and removes a few files.
+const SWEEP_ENDS_WITHIN: u32 = 100;

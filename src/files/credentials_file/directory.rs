@@ -30,8 +30,7 @@ pub(super) fn replace(
         // It may not exist; the first error is the one that matters.
         place.remove_temporary(&temporary);
     }
-    let in_use = [place.linked(), previous];
-    place.finish(writing, &outcome?, target.uid, &in_use);
+    place.finish(writing, &outcome?, target.uid, previous);
     Ok(())
 }
 
@@ -45,7 +44,7 @@ pub(super) fn remove(target: &CredentialsFile, place: &Place) -> io::Result<()> 
     place.remove()?;
     // Also the previous directory.
     if let Some(own) = own {
-        place.finish(writing, &own, target.uid, &[]);
+        place.finish(writing, &own, target.uid, None);
     }
     Ok(())
 }

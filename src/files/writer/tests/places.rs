@@ -1,6 +1,8 @@
 //! Directories that other users change, and what others put into them.
 
 use std::os::unix::fs::{PermissionsExt as _, chown, lchown, symlink};
+use std::sync::Barrier;
+use std::thread;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::geteuid;
@@ -221,4 +223,30 @@ fn a_place_stays_the_directory_that_was_opened() {
     assert_eq!(names(&roots), Vec::<String>::new());
     assert_eq!(names(&base.join("aside")), ["credentials"]);
     assert!(ownership.owns(&place));
+}
+
+#[test]
+fn writers_that_start_together_leave_what_the_others_have_written() {
+    for (name, format) in FILES {
+        for _ in 0..100 {
+            let directory = testing::directory("places");
+            let file = CredentialsFile {
+                format,
+                ..options(&directory.join("credentials"))
+            };
+            let starts = Barrier::new(4);
+            thread::scope(|scope| {
+                for writer in ["a", "b", "c", "d"] {
+                    let (file, starts) = (&file, &starts);
+                    scope.spawn(move || {
+                        let credentials = store::tests::credentials(writer);
+                        starts.wait();
+                        file.check().unwrap();
+                        file.write(&credentials, &Ownership::default()).unwrap();
+                        assert!(fs::exists(&file.path).unwrap(), "{name}");
+                    });
+                }
+            });
+        }
+    }
 }
