@@ -22,24 +22,35 @@ ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 FROM ${RUST_IMAGE} AS build
 # The features of the crate, separated by commas: `default` are those that Cargo.toml names, an empty value is none.
 ARG FEATURES=default
+# The commit of the sources, which `--version` prints.
+ARG REVISION=
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 # With an explicit --target the flags apply only to the binary; without it they would apply to procedural macros too, and a
 # static one cannot be loaded. The target is the builder's own, so that the same file serves x86-64 and
-# 64-bit Arm.
+# 64-bit Arm. Without the remapping, messages of a panic name the directory of the dependencies, and the same sources make
+# another binary elsewhere.
 RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
- && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --bin ram-sidecar --target "$target" \
+ && export RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
+ && RAM_SIDECAR_REVISION="$REVISION" cargo build --release --locked --bin ram-sidecar --target "$target" \
       --no-default-features --features "$FEATURES" \
  && install -D -m 0755 "target/$target/release/ram-sidecar" /out/ram-sidecar
 # A binary that needs a loader does not start in an empty image.
 RUN readelf --program-headers --wide /out/ram-sidecar >/tmp/headers && ! grep -w INTERP /tmp/headers
 
 FROM scratch
+# Where the sources are, which commit of them it is, and the time of that commit.
+ARG SOURCE=
+ARG REVISION=
+ARG CREATED=
 LABEL org.opencontainers.image.title="ram-sidecar" \
       org.opencontainers.image.description="Serves temporary Alibaba Cloud RAM role credentials to the job beside it, where its tools already look." \
       org.opencontainers.image.version="0.1.0" \
-      org.opencontainers.image.licenses="Apache-2.0"
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="$SOURCE" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.created="$CREATED"
 COPY --from=build /out/ram-sidecar /ram-sidecar
 # A number, because there is no /etc/passwd; Kubernetes checks runAsNonRoot against it.
 USER 65532:65532
