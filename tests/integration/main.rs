@@ -62,6 +62,8 @@ mod progress;
 #[cfg(test)]
 mod randomness;
 #[cfg(test)]
+mod release;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod sandbox;

@@ -1,0 +1,131 @@
+"""The documents of a release: .ci/release calls it.
+
+    release.py program WHEEL FILE               takes the program out of the wheel
+    release.py bills CREATED WHEEL CDX SPDX     takes the CycloneDX document out of the wheel, and makes the SPDX document of it
+    release.py provenance SOURCE REVISION FILE ARTEFACT...
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import uuid
+import zipfile
+
+
+def program(wheel, file):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".data/scripts/ram-sidecar"))
+        pathlib.Path(file).write_bytes(archive.read(name))
+
+
+def bills(created, wheel, cdx, spdx):
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith(".cyclonedx.json"))
+        document = json.loads(archive.read(name))
+    cyclone = cyclonedx(document, created)
+    write(cdx, cyclone)
+    write(spdx, spdx_of(cyclone, created))
+
+
+def cyclonedx(document, created):
+    """Removes what differs from one build to the next: the directory of the sources, the time and the number."""
+    root = document["metadata"]["component"]
+    # path+file:///DIRECTORY#ram-sidecar@VERSION, and the same with the name of a target.
+    directory = root["bom-ref"].split("#")[0]
+    text = json.dumps(document).replace(directory, "pkg:cargo/ram-sidecar").replace("?download_url=file://.", "")
+    document = json.loads(text)
+    document["metadata"]["timestamp"] = created
+    document["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, root['name'] + root['version'] + created)}"
+    return document
+
+
+def spdx_of(cyclone, created):
+    """An SPDX document of the same packages and dependencies."""
+    root = cyclone["metadata"]["component"]
+    components = [root, *cyclone["components"]]
+    identifiers = {component["bom-ref"]: f"SPDXRef-{index}" for index, component in enumerate(components)}
+    return {
+        "spdxVersion": "SPDX-2.3",
+        "dataLicense": "CC0-1.0",
+        "SPDXID": "SPDXRef-DOCUMENT",
+        "name": f"{root['name']}-{root['version']}",
+        "documentNamespace": f"https://spdx.org/spdxdocs/{root['name']}-{cyclone['serialNumber'].rsplit(':')[-1]}",
+        "creationInfo": {"created": created, "creators": ["Organization: the authors of ram-sidecar"]},
+        "documentDescribes": [identifiers[root["bom-ref"]]],
+        "packages": [package(component, identifiers[component["bom-ref"]]) for component in components],
+        "relationships": [
+            {
+                "spdxElementId": identifiers[dependency["ref"]],
+                "relationshipType": "DEPENDS_ON",
+                "relatedSpdxElement": identifiers[other],
+            }
+            for dependency in cyclone["dependencies"]
+            for other in dependency.get("dependsOn", [])
+        ],
+    }
+
+
+def package(component, identifier):
+    licences = [entry.get("expression") or entry["license"]["id"] for entry in component.get("licenses", [])]
+    result = {
+        "SPDXID": identifier,
+        "name": component["name"],
+        "versionInfo": component["version"],
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": False,
+        "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": " AND ".join(f"({text})" if " " in text else text for text in licences) or "NOASSERTION",
+        "copyrightText": "NOASSERTION",
+    }
+    if "purl" in component:
+        reference = {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl", "referenceLocator": component["purl"]}
+        result["externalRefs"] = [reference]
+    digests = {entry["alg"].replace("-", ""): entry["content"] for entry in component.get("hashes", [])}
+    if digests:
+        result["checksums"] = [{"algorithm": name, "checksumValue": value} for name, value in digests.items()]
+    return result
+
+
+def provenance(source, revision, file, *artefacts):
+    """A statement of in-toto, with the predicate of SLSA: which files were made of which commit, with which compiler."""
+    server = os.environ.get("GITHUB_SERVER_URL")
+    run = server and f"{server}/{os.environ['GITHUB_REPOSITORY']}/actions/runs/{os.environ['GITHUB_RUN_ID']}"
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": pathlib.Path(path).name, "digest": {"sha256": digest(path)}} for path in artefacts],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": f"{source}/blob/{revision}/.ci/release",
+                "externalParameters": {"source": source, "revision": revision},
+                "internalParameters": {
+                    "rustc": subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout.splitlines()
+                },
+                "resolvedDependencies": [
+                    {"uri": f"git+{source}@{revision}", "digest": {"gitCommit": revision}},
+                    {"name": "Cargo.lock", "digest": {"sha256": digest("Cargo.lock")}},
+                    {"name": ".ci/release.txt", "digest": {"sha256": digest(".ci/release.txt")}},
+                ],
+            },
+            "runDetails": {
+                "builder": {"id": f"{server}/{os.environ['GITHUB_WORKFLOW_REF']}" if server else f"{source}#a-machine-of-somebody"},
+                "metadata": {"invocationId": run} if run else {},
+            },
+        },
+    }
+    write(file, statement)
+
+
+def digest(path):
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+
+
+def write(path, document):
+    pathlib.Path(path).write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    {"program": program, "bills": bills, "provenance": provenance}[sys.argv[1]](*sys.argv[2:])
