@@ -63,6 +63,9 @@ mod progress;
 mod randomness;
 #[cfg(test)]
 mod release;
+#[cfg(feature = "inject")]
+#[cfg(test)]
+mod releases;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
