@@ -28,10 +28,10 @@ WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 # With an explicit --target the flags apply only to the binary; without it they would apply to procedural macros too, and a
-# static one cannot be loaded. The target is the builder's own, so that the same file serves x86-64 and
-# 64-bit Arm. Without the remapping, messages of a panic name the directory of the dependencies, and the same sources make
+# static one cannot be loaded. The target is the builder's own unless the base image names another one, so that the same file
+# serves x86-64 and 64-bit Arm. Without the remapping, messages of a panic name the directory of the dependencies, and the same sources make
 # another binary elsewhere.
-RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
+RUN target="${CARGO_BUILD_TARGET:-$(rustc -vV | sed -n 's/^host: //p')}" \
  && export RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
  && RAM_SIDECAR_REVISION="$REVISION" cargo build --release --locked --bin ram-sidecar --target "$target" \
       --no-default-features --features "$FEATURES" \
