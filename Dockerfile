@@ -14,9 +14,11 @@
 # credentials. config/kubernetes has manifests.
 #
 # For 64-bit Arm, build on such a machine, or with `docker buildx build --platform linux/arm64`, which emulates one where
-# QEMU is registered with the kernel (binfmt_misc). Nothing else differs: the base image must have that platform.
+# QEMU is registered with the kernel (binfmt_misc). Nothing else differs: the base image must have that platform. A base image
+# with a cross compiler names the target in CARGO_BUILD_TARGET.
 
-# Any image with this Rust, a C compiler, binutils and a glibc that includes its static archive.
+# Any image with this Rust, a C compiler, binutils and a glibc that includes its static archive. A tag can be moved:
+# `--build-arg RUST_IMAGE=docker.io/library/rust@sha256:…` is always the same compiler.
 ARG RUST_IMAGE=docker.io/library/rust:1.95-bookworm
 
 FROM ${RUST_IMAGE} AS build
@@ -54,7 +56,8 @@ LABEL org.opencontainers.image.title="ram-sidecar" \
 COPY --from=build /out/ram-sidecar /ram-sidecar
 # A number, because there is no /etc/passwd; Kubernetes checks runAsNonRoot against it.
 USER 65532:65532
-# Docker uses it, Kubernetes does not. Commands other than `serve` have no such probe: `--no-healthcheck`.
+# Docker uses it, Kubernetes does not. It asks the daemon, or the STS of `sandbox`; other commands end soon or have no such probe:
+# `--no-healthcheck`.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s CMD ["/ram-sidecar", "health", "live"]
 ENTRYPOINT ["/ram-sidecar"]
 CMD ["serve"]

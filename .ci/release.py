@@ -2,15 +2,19 @@
 
     release.py program WHEEL FILE               takes the program out of the wheel
     release.py bills CREATED WHEEL CDX SPDX     takes the CycloneDX document out of the wheel, and makes the SPDX document of it
-    release.py provenance SOURCE REVISION FILE ARTEFACT...
+    release.py image FILE VERSION ARCHIVE...    makes one archive of the images that podman has saved, one for each platform
+    release.py provenance SOURCE REVISION ARM64_ROOT FILE ARTEFACT...
 """
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import tarfile
 import uuid
 import zipfile
 
@@ -89,9 +93,47 @@ def package(component, identifier):
     return result
 
 
-def provenance(source, revision, file, *artefacts):
+def image(file, version, *archives):
+    """An archive in OCI's layout. The configurations stay as they are: buildah would drop the health check, which Docker alone
+    knows, as it changes their type."""
+    blobs = {}
+
+    def blob(content, kind, **more):
+        name = hashlib.sha256(content).hexdigest()
+        blobs[f"blobs/sha256/{name}"] = content
+        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{name}", "size": len(content), **more}
+
+    def document(kind, **more):
+        return json.dumps({"schemaVersion": 2, "mediaType": f"application/vnd.oci.image.{kind}", **more}).encode()
+
+    manifests = []
+    for path in archives:
+        with tarfile.open(path) as archive:
+            (entry,) = json.load(archive.extractfile("manifest.json"))
+            config = archive.extractfile(entry["Config"]).read()
+            layers = [gzip.compress(archive.extractfile(layer).read(), mtime=0) for layer in entry["Layers"]]
+        manifest = document(
+            "manifest.v1+json",
+            config=blob(config, "config.v1+json"),
+            layers=[blob(layer, "layer.v1.tar+gzip") for layer in layers],
+        )
+        platform = {key: json.loads(config)[key] for key in ("architecture", "os")}
+        manifests.append(blob(manifest, "manifest.v1+json", platform=platform))
+    index = document("index.v1+json", manifests=manifests)
+    name = {"org.opencontainers.image.ref.name": version}
+    blobs["index.json"] = document("index.v1+json", manifests=[blob(index, "index.v1+json", annotations=name)])
+    blobs["oci-layout"] = b'{"imageLayoutVersion": "1.0.0"}'
+    with tarfile.open(file, "w") as archive:
+        for name, content in sorted(blobs.items()):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def provenance(source, revision, arm64_root, file, *artefacts):
     """A statement of in-toto, with the predicate of SLSA: which files were made of which commit, with which compiler."""
     server = os.environ.get("GITHUB_SERVER_URL")
+    compilers = {"rustc": ["rustc"], "rustc for 64-bit Arm": ["chroot", arm64_root, "rustc"]}
     run = server and f"{server}/{os.environ['GITHUB_REPOSITORY']}/actions/runs/{os.environ['GITHUB_RUN_ID']}"
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
@@ -101,9 +143,7 @@ def provenance(source, revision, file, *artefacts):
             "buildDefinition": {
                 "buildType": f"{source}/blob/{revision}/.ci/release",
                 "externalParameters": {"source": source, "revision": revision},
-                "internalParameters": {
-                    "rustc": subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout.splitlines()
-                },
+                "internalParameters": {name: version(compiler) for name, compiler in compilers.items()},
                 "resolvedDependencies": [
                     {"uri": f"git+{source}@{revision}", "digest": {"gitCommit": revision}},
                     {"name": "Cargo.lock", "digest": {"sha256": digest("Cargo.lock")}},
@@ -119,6 +159,10 @@ def provenance(source, revision, file, *artefacts):
     write(file, statement)
 
 
+def version(compiler):
+    return subprocess.run([*compiler, "-vV"], check=True, capture_output=True, text=True).stdout.splitlines()
+
+
 def digest(path):
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
@@ -128,4 +172,4 @@ def write(path, document):
 
 
 if __name__ == "__main__":
-    {"program": program, "bills": bills, "provenance": provenance}[sys.argv[1]](*sys.argv[2:])
+    {"program": program, "bills": bills, "image": image, "provenance": provenance}[sys.argv[1]](*sys.argv[2:])
