@@ -2,17 +2,24 @@
 
     release.py program WHEEL FILE               takes the program out of the wheel
     release.py bills CREATED WHEEL CDX SPDX     takes the CycloneDX document out of the wheel, and makes the SPDX document of it
-    release.py provenance SOURCE REVISION FILE ARTEFACT...
+    release.py audited CDX PROGRAM...           verifies that the programs themselves list crates of that document
+    release.py image FILE VERSION ARCHIVE...    makes one archive of the images that podman has saved, one for each platform
+    release.py provenance SOURCE REVISION ARM64_ROOT FILE ARTEFACT...
 """
 
+import gzip
 import hashlib
+import io
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
+import tarfile
 import uuid
 import zipfile
+import zlib
 
 
 def program(wheel, file):
@@ -89,9 +96,61 @@ def package(component, identifier):
     return result
 
 
-def provenance(source, revision, file, *artefacts):
+def image(file, version, *archives):
+    """An archive in OCI's layout. The configurations stay as they are: buildah would drop the health check, which Docker alone
+    knows, as it changes their type."""
+    blobs = {}
+
+    def blob(content, kind, **more):
+        name = hashlib.sha256(content).hexdigest()
+        blobs[f"blobs/sha256/{name}"] = content
+        return {"mediaType": f"application/vnd.oci.image.{kind}", "digest": f"sha256:{name}", "size": len(content), **more}
+
+    def document(kind, **more):
+        return json.dumps({"schemaVersion": 2, "mediaType": f"application/vnd.oci.image.{kind}", **more}).encode()
+
+    manifests = []
+    for path in archives:
+        with tarfile.open(path) as archive:
+            (entry,) = json.load(archive.extractfile("manifest.json"))
+            config = archive.extractfile(entry["Config"]).read()
+            layers = [gzip.compress(archive.extractfile(layer).read(), mtime=0) for layer in entry["Layers"]]
+        manifest = document(
+            "manifest.v1+json",
+            config=blob(config, "config.v1+json"),
+            layers=[blob(layer, "layer.v1.tar+gzip") for layer in layers],
+        )
+        platform = {key: json.loads(config)[key] for key in ("architecture", "os")}
+        manifests.append(blob(manifest, "manifest.v1+json", platform=platform))
+    index = document("index.v1+json", manifests=manifests)
+    name = {"org.opencontainers.image.ref.name": version}
+    blobs["index.json"] = document("index.v1+json", manifests=[blob(index, "index.v1+json", annotations=name)])
+    blobs["oci-layout"] = b'{"imageLayoutVersion": "1.0.0"}'
+    with tarfile.open(file, "w") as archive:
+        for name, content in sorted(blobs.items()):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+def audited(cdx, *programs):
+    """The list that cargo-auditable has added: compressed JSON in a section of its own. It has the crates of one platform."""
+    document = json.loads(pathlib.Path(cdx).read_text())
+    known = {(entry["name"], entry["version"]) for entry in [document["metadata"]["component"], *document["components"]]}
+    for path in programs:
+        sections = subprocess.run(["readelf", "--sections", "--wide", path], check=True, capture_output=True, text=True).stdout
+        place = re.search(r"\.dep-v0 +PROGBITS +[0-9a-f]+ ([0-9a-f]+) ([0-9a-f]+)", sections)
+        offset, size = (int(number, 16) for number in place.groups())
+        packages = json.loads(zlib.decompress(pathlib.Path(path).read_bytes()[offset : offset + size]))["packages"]
+        listed = {(package["name"], package["version"]) for package in packages if package.get("kind") != "build"}
+        assert len(listed) > 50 and listed <= known, f"{path} lists crates that {cdx} has not: {sorted(listed - known)}"
+        print(f"ok: {pathlib.Path(path).name} lists {len(listed)} of the {len(known)} crates in the SBOM")
+
+
+def provenance(source, revision, arm64_root, file, *artefacts):
     """A statement of in-toto, with the predicate of SLSA: which files were made of which commit, with which compiler."""
     server = os.environ.get("GITHUB_SERVER_URL")
+    compilers = {"rustc": ["rustc"], "rustc for 64-bit Arm": ["chroot", arm64_root, "rustc"]}
     run = server and f"{server}/{os.environ['GITHUB_REPOSITORY']}/actions/runs/{os.environ['GITHUB_RUN_ID']}"
     statement = {
         "_type": "https://in-toto.io/Statement/v1",
@@ -101,9 +160,7 @@ def provenance(source, revision, file, *artefacts):
             "buildDefinition": {
                 "buildType": f"{source}/blob/{revision}/.ci/release",
                 "externalParameters": {"source": source, "revision": revision},
-                "internalParameters": {
-                    "rustc": subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout.splitlines()
-                },
+                "internalParameters": {name: version(compiler) for name, compiler in compilers.items()},
                 "resolvedDependencies": [
                     {"uri": f"git+{source}@{revision}", "digest": {"gitCommit": revision}},
                     {"name": "Cargo.lock", "digest": {"sha256": digest("Cargo.lock")}},
@@ -119,6 +176,10 @@ def provenance(source, revision, file, *artefacts):
     write(file, statement)
 
 
+def version(compiler):
+    return subprocess.run([*compiler, "-vV"], check=True, capture_output=True, text=True).stdout.splitlines()
+
+
 def digest(path):
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
@@ -128,4 +189,5 @@ def write(path, document):
 
 
 if __name__ == "__main__":
-    {"program": program, "bills": bills, "provenance": provenance}[sys.argv[1]](*sys.argv[2:])
+    commands = {"program": program, "bills": bills, "audited": audited, "image": image, "provenance": provenance}
+    commands[sys.argv[1]](*sys.argv[2:])

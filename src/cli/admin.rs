@@ -74,6 +74,11 @@ impl Admin {
                 IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
+        Self::at(address)
+    }
+
+    /// Prepares a client of an address.
+    pub(super) fn at(address: SocketAddr) -> Result<Self, error::Error> {
         let client = Client::new(client::Options {
             connect: TIMEOUT,
             total: TIMEOUT,
