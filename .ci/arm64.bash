@@ -11,15 +11,16 @@ arm64_variables=(
 make_arm64_root() {
   [[ ! -d $arm64_root ]] || return 0
   have mmdebstrap || fail "mmdebstrap is missing"
-  local mirror security packages=coreutils,dash,grep,sed,gcc-aarch64-linux-gnu,libc6-dev-arm64-cross,qemu-user-static
+  local mirror security keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+  local packages=coreutils,dash,grep,sed,gcc-aarch64-linux-gnu,libc6-dev-arm64-cross,qemu-user-static
   mirror=$(apt-get indextargets --format '$(REPO_URI)' 'ORIGIN: Debian' 'LABEL: Debian' | head -n 1)
   security=$(apt-get indextargets --format '$(REPO_URI)' 'ORIGIN: Debian' 'LABEL: Debian-Security' | head -n 1)
   rm -rf "$arm64_root.new"
   # Packages are unpacked and not configured: nothing of them is started.
   run mmdebstrap --quiet --variant=extract --architectures=amd64,arm64 --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
     --include="$packages,rustc-web,libstd-rust-web-dev:arm64" bookworm "$arm64_root.new" \
-    "deb ${mirror:-http://deb.debian.org/debian} bookworm main" \
-    "deb ${security:-http://deb.debian.org/debian-security} bookworm-security main"
+    "deb [signed-by=$keyring] ${mirror:-http://deb.debian.org/debian} bookworm main" \
+    "deb [signed-by=$keyring] ${security:-http://deb.debian.org/debian-security} bookworm-security main"
   ln -s gcc "$arm64_root.new/usr/bin/cc"
   mv "$arm64_root.new" "$arm64_root"
 }

@@ -1,8 +1,11 @@
 """The documents of a release: .ci/release calls it.
 
     release.py program WHEEL FILE               takes the program out of the wheel
-    release.py bills CREATED WHEEL CDX SPDX     takes the CycloneDX document out of the wheel, and makes the SPDX document of it
+    release.py bills CREATED WHEEL CDX SPDX PROGRAM...
+                                                takes the CycloneDX document out of the wheel, adds the C libraries of the
+                                                programs, and makes the SPDX document of it
     release.py audited CDX PROGRAM...           verifies that the programs themselves list crates of that document
+    release.py licences FILE PROGRAM...         collects the licences of the crates that the programs list
     release.py image FILE VERSION ARCHIVE...    makes one archive of the images that podman has saved, one for each platform
     release.py provenance SOURCE REVISION ARM64_ROOT FILE ARTEFACT...
 """
@@ -28,11 +31,19 @@ def program(wheel, file):
         pathlib.Path(file).write_bytes(archive.read(name))
 
 
-def bills(created, wheel, cdx, spdx):
+def bills(created, wheel, cdx, spdx, *programs):
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith(".cyclonedx.json"))
         document = json.loads(archive.read(name))
     cyclone = cyclonedx(document, created)
+    root = cyclone["metadata"]["component"]["bom-ref"]
+    (uses,) = (dependency for dependency in cyclone["dependencies"] if dependency["ref"] == root)
+    for version in sorted({c_library(path) for path in programs}):
+        reference = f"pkg:generic/glibc@{version}"
+        library = {"type": "library", "bom-ref": reference, "purl": reference, "name": "glibc", "version": version}
+        library["licenses"] = [{"license": {"id": "LGPL-2.1-or-later"}}]
+        cyclone["components"].append(library)
+        uses.setdefault("dependsOn", []).append(reference)
     write(cdx, cyclone)
     write(spdx, spdx_of(cyclone, created))
 
@@ -123,7 +134,7 @@ def image(file, version, *archives):
         platform = {key: json.loads(config)[key] for key in ("architecture", "os")}
         manifests.append(blob(manifest, "manifest.v1+json", platform=platform))
     index = document("index.v1+json", manifests=manifests)
-    name = {"org.opencontainers.image.ref.name": version}
+    name = {"org.opencontainers.image.ref.name": f"ram-sidecar:{version}"}
     blobs["index.json"] = document("index.v1+json", manifests=[blob(index, "index.v1+json", annotations=name)])
     blobs["oci-layout"] = b'{"imageLayoutVersion": "1.0.0"}'
     with tarfile.open(file, "w") as archive:
@@ -133,16 +144,47 @@ def image(file, version, *archives):
             archive.addfile(member, io.BytesIO(content))
 
 
-def audited(cdx, *programs):
+def c_library(path):
+    """The version of the C library that is linked into a program."""
+    return re.search(rb"GNU C Library \(\S+ GLIBC ([^)]+)\)", pathlib.Path(path).read_bytes())[1].decode()
+
+
+def crates(path):
     """The list that cargo-auditable has added: compressed JSON in a section of its own. It has the crates of one platform."""
+    sections = subprocess.run(["readelf", "--sections", "--wide", path], check=True, capture_output=True, text=True).stdout
+    place = re.search(r"\.dep-v0 +PROGBITS +[0-9a-f]+ ([0-9a-f]+) ([0-9a-f]+)", sections)
+    offset, size = (int(number, 16) for number in place.groups())
+    packages = json.loads(zlib.decompress(pathlib.Path(path).read_bytes()[offset : offset + size]))["packages"]
+    return {(package["name"], package["version"]) for package in packages if package.get("kind") != "build"}
+
+
+def licences(file, *programs):
+    """The texts that the crates bring, each once, with the crates that have it."""
+    metadata = subprocess.run(["cargo", "metadata", "--locked", "--format-version", "1"], check=True, capture_output=True, text=True)
+    texts = {}
+    missing = []
+    linked = set().union(*map(crates, programs))
+    for package in json.loads(metadata.stdout)["packages"]:
+        if (package["name"], package["version"]) not in linked:
+            continue
+        name = f"{package['name']} {package['version']} ({package['license']})"
+        directory = pathlib.Path(package["manifest_path"]).parent
+        found = [path for path in sorted(directory.iterdir()) if re.match("(?i)(license|licence|copying|notice)", path.name)]
+        for path in found:
+            if path.is_file():
+                texts.setdefault(path.read_text(errors="replace").strip(), []).append(name)
+        if not found:
+            missing.append(name)
+    parts = [f"{', '.join(names)}:\n\n{text}\n" for text, names in texts.items()]
+    parts.append(f"Without a text of their own: {', '.join(missing) or 'none'}.\n")
+    pathlib.Path(file).write_text(f"\n{'-' * 79}\n\n".join(parts))
+
+
+def audited(cdx, *programs):
     document = json.loads(pathlib.Path(cdx).read_text())
     known = {(entry["name"], entry["version"]) for entry in [document["metadata"]["component"], *document["components"]]}
     for path in programs:
-        sections = subprocess.run(["readelf", "--sections", "--wide", path], check=True, capture_output=True, text=True).stdout
-        place = re.search(r"\.dep-v0 +PROGBITS +[0-9a-f]+ ([0-9a-f]+) ([0-9a-f]+)", sections)
-        offset, size = (int(number, 16) for number in place.groups())
-        packages = json.loads(zlib.decompress(pathlib.Path(path).read_bytes()[offset : offset + size]))["packages"]
-        listed = {(package["name"], package["version"]) for package in packages if package.get("kind") != "build"}
+        listed = crates(path)
         assert len(listed) > 50 and listed <= known, f"{path} lists crates that {cdx} has not: {sorted(listed - known)}"
         print(f"ok: {pathlib.Path(path).name} lists {len(listed)} of the {len(known)} crates in the SBOM")
 
@@ -189,5 +231,5 @@ def write(path, document):
 
 
 if __name__ == "__main__":
-    commands = {"program": program, "bills": bills, "audited": audited, "image": image, "provenance": provenance}
-    commands[sys.argv[1]](*sys.argv[2:])
+    commands = [program, bills, audited, licences, image, provenance]
+    {command.__name__: command for command in commands}[sys.argv[1]](*sys.argv[2:])

@@ -19,6 +19,18 @@ fn the_changelog_begins_with_the_version_of_the_crate() {
 }
 
 #[test]
+fn the_wheel_describes_itself_as_the_crate_does() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/wheel/pyproject.toml");
+    let project = fs::read_to_string(project).unwrap();
+    for line in [
+        concat!("description = \"", env!("CARGO_PKG_DESCRIPTION"), "\""),
+        concat!("license = \"", env!("CARGO_PKG_LICENSE"), "\""),
+    ] {
+        assert!(project.lines().any(|it| it == line), "{line}");
+    }
+}
+
+#[test]
 fn the_module_of_the_wheel_passes_its_tests() {
     let Some(mut python) = tool("python3") else {
         return;

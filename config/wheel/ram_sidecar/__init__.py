@@ -25,7 +25,8 @@ def find_bin() -> Path:
 
 
 def _candidates() -> Iterator[Path]:
-    packages = Path(__file__).resolve().parent.parent
+    # Not where links of the files lead: some installers keep the files of all environments in one place.
+    packages = Path(__file__).parent.parent.resolve()
     # `pip install --target` puts it there, and records another path.
     yield packages / "bin" / _NAME
     # Debian's pip installs to /usr/local/bin, which is not the directory of scripts that Python names.
