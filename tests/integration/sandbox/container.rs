@@ -74,6 +74,18 @@ fn health_asks_the_daemon_beside_a_sandbox_that_is_process_1() {
     assert_eq!(code, Some(1));
 }
 
+#[test]
+fn health_says_that_a_sandbox_needs_a_fixed_port() {
+    let Some(container) = Container::start(&[], "127.0.0.1:0") else {
+        return;
+    };
+    let message = "ram-sidecar: the sandbox that is process 1 listens on a free port, where the health check does not find it; give it a fixed one by --listen\n";
+    assert_eq!(
+        container.health(&["live"], &[]),
+        (Some(1), message.to_owned())
+    );
+}
+
 /// A sandbox in a network and a PID namespace of its own, where the default addresses are free.
 struct Container {
     _process: Process,
