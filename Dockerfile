@@ -25,7 +25,7 @@ FROM ${RUST_IMAGE} AS build
 # The version of cargo-auditable that adds the list of the crates to the binary, for `cargo audit bin` and for scanners of images. An
 # empty value adds none.
 ARG CARGO_AUDITABLE=
-RUN [ -z "$CARGO_AUDITABLE" ] || env --unset=CARGO_BUILD_TARGET cargo install --quiet --locked --root /tools "cargo-auditable@$CARGO_AUDITABLE"
+RUN [ -z "$CARGO_AUDITABLE" ] || env --unset=CARGO_BUILD_TARGET cargo install --quiet --locked --root /mnt "cargo-auditable@$CARGO_AUDITABLE"
 # The features of the crate, separated by commas: `default` are those that Cargo.toml names, an empty value is none.
 ARG FEATURES=default
 # The commit of the sources, which `--version` prints.
@@ -39,7 +39,7 @@ COPY src src
 # another binary elsewhere.
 RUN target="${CARGO_BUILD_TARGET:-$(rustc -vV | sed -n 's/^host: //p')}" \
  && export RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo" \
- && export PATH="/tools/bin:$PATH" \
+ && export PATH="/mnt/bin:$PATH" \
  && RAM_SIDECAR_REVISION="$REVISION" cargo ${CARGO_AUDITABLE:+auditable} build --release --locked --bin ram-sidecar --target "$target" \
       --no-default-features --features "$FEATURES" \
  && install -D -m 0755 "target/$target/release/ram-sidecar" /out/ram-sidecar

@@ -25,7 +25,7 @@ make_arm64_root() {
   mv "$arm64_root.new" "$arm64_root"
 }
 
-# with_arm64_root COMMAND...: runs a command where /usr is that of the root.
-with_arm64_root() {
-  unshare --mount sh -euc 'mount --bind "$1" /usr; shift; exec env "$@"' sh "$arm64_root/usr" "${arm64_variables[@]}" "$@"
-}
+# Before a command, runs it where /usr is that of the root.
+with_arm64_root=(
+  unshare --mount sh -euc 'mount --bind "$1" /usr; shift; exec env "$@"' sh "$arm64_root/usr" "${arm64_variables[@]}"
+)
