@@ -29,8 +29,9 @@ use super::hint;
 use super::input::variable;
 use super::runtime::{self, block_on};
 use super::{Command, Error, progress, terminal};
+use crate::chains::EXEC_ROLE;
 use crate::config::settings::{
-    ADMIN_LISTEN, EXEC_ROLE, LOG_LEVEL, METADATA_LISTEN, METADATA_ROLE_NAME, SERVE_KEY,
+    ADMIN_LISTEN, LOG_LEVEL, METADATA_LISTEN, METADATA_ROLE_NAME, SERVE_KEY,
     SERVE_LISTEN,
 };
 use crate::config::{self, Config, Definition};
@@ -287,6 +288,13 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     }
     handle.remove_files().await;
     Ok(status.map_or(Ending::Code(u8::MAX), ending))
+}
+
+/// Returns a command with the environment that `exec` gives to one without further flags, for a server that is not there yet.
+pub(super) fn assumed_environment() -> std::process::Command {
+    let mut command = std::process::Command::new("");
+    environment::lead(&mut command, "http://127.0.0.1/", false);
+    command
 }
 
 /// Says whether the command gets the HTTP proxy of the environment.

@@ -9,11 +9,12 @@ use toml::{Table, Value as Toml};
 
 use crate::system::file;
 
+use crate::chains::{EXEC_ROLE, INJECT_ROLE};
 use super::Input;
 use super::parse::Fields;
 use super::setting::Definition;
 use super::settings::{
-    CREDENTIALS_URI, ECS_ROLE_NAME, EXEC_ROLE, FILE, INJECT_ROLE, SETTINGS, find,
+    CREDENTIALS_URI, ECS_ROLE_NAME, FILE, SETTINGS, find,
 };
 
 /// A configured text and its origin.

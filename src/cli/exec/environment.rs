@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
+use std::process;
 
 use secrecy::ExposeSecret as _;
 use tokio::process::Command;
@@ -24,11 +25,11 @@ pub(super) fn prepare(
     options: &Options,
     token_file: Option<&Path>,
 ) -> io::Result<()> {
-    for name in hidden() {
-        command.env_remove(name);
-    }
-    command.env("ALIBABA_CLOUD_CREDENTIALS_URI", handle.uri.expose_secret());
-    command.envs(CHOSEN);
+    lead(
+        command.as_std_mut(),
+        handle.uri.expose_secret(),
+        options.keeps_http_proxy,
+    );
     if handle.is_instance() {
         command.env_remove(METADATA_DISABLED);
     }
@@ -50,16 +51,25 @@ pub(super) fn prepare(
             command.env(name, std::path::absolute(file)?);
         }
     }
-    if !options.keeps_http_proxy {
+    if options.exports_oss {
+        export_oss(command, handle);
+    }
+    Ok(())
+}
+
+/// Leads the clients of a command to a server of credentials, and hides this process's own identity from it.
+pub(super) fn lead(command: &mut process::Command, uri: &str, keeps_http_proxy: bool) {
+    for name in hidden() {
+        command.env_remove(name);
+    }
+    command.env("ALIBABA_CLOUD_CREDENTIALS_URI", uri);
+    command.envs(CHOSEN);
+    if !keeps_http_proxy {
         for name in HTTP_PROXY {
             command.env_remove(name);
         }
     }
     bypass_proxies(command);
-    if options.exports_oss {
-        export_oss(command, handle);
-    }
-    Ok(())
 }
 
 /// Whether the environment sets a proxy for HTTP.
@@ -86,7 +96,7 @@ fn hidden() -> impl Iterator<Item = OsString> {
 }
 
 /// Keeps requests to loopback away from every proxy of the environment, by those clients that obey `NO_PROXY`.
-fn bypass_proxies(command: &mut Command) {
+fn bypass_proxies(command: &mut process::Command) {
     if !HTTP_PROXY.into_iter().chain(ANY_PROXY).any(is_set) {
         return;
     }
