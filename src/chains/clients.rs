@@ -12,16 +12,21 @@ const PYTHON: Client = Client {
     title: "Python, alibabacloud-credentials",
     version: "1.0.12",
     is_run: true,
+    goes_on: true,
     steps: &[
         env("alibabacloud_credentials/provider/env.py"),
-        oidc("oidc_role_arn", None, "alibabacloud_credentials/provider/oidc.py"),
+        oidc(
+            "oidc_role_arn",
+            None,
+            "alibabacloud_credentials/provider/oidc.py",
+        ),
         Step {
             provider: "cli_profile",
             rule: Rule::Profile(ProfileRule {
                 has_file_variable: false,
                 modes: ALL_MODES,
+                is_completed: true,
                 home: Home::Variable,
-                is_metadata_disabled: false,
             }),
             looks_at: CLI_AT,
             yields: CLI_YIELDS,
@@ -38,15 +43,21 @@ const PYTHON: Client = Client {
                 is_lenient: false,
                 types: ALL_TYPES,
                 home: Home::Variable,
-                is_metadata_disabled: false,
             }),
             looks_at: "`ALIBABA_CLOUD_CREDENTIALS_FILE`, `~/.alibabacloud/credentials.ini`; `ALIBABA_CLOUD_PROFILE` for the section",
             yields: INI_YIELDS,
             renewed: INI_RENEWED,
             source: "alibabacloud_credentials/provider/profile.py",
         },
-        metadata(Proxy::Always, "alibabacloud_credentials/provider/ecs_ram_role.py"),
-        uri("credential_uri", Proxy::Always, "alibabacloud_credentials/provider/uri.py"),
+        metadata(
+            Proxy::Always,
+            "alibabacloud_credentials/provider/ecs_ram_role.py",
+        ),
+        uri(
+            "credential_uri",
+            Proxy::Always,
+            "alibabacloud_credentials/provider/uri.py",
+        ),
     ],
     later: "The variables are read when the package is imported. The first provider that answered is asked for ever, and its failures are the caller's. A renewal is made by one thread, for which others wait for 5 s. With `HTTP_PROXY`, requests to loopback go to the proxy, whatever `NO_PROXY` says",
     otherwise: RUN,
@@ -57,6 +68,7 @@ const JAVA: Client = Client {
     title: "Java, credentials-java",
     version: "1.0.3",
     is_run: true,
+    goes_on: true,
     steps: &[
         Step {
             provider: "system",
@@ -67,14 +79,18 @@ const JAVA: Client = Client {
             source: "provider/SystemPropertiesCredentialsProvider",
         },
         env("provider/EnvironmentVariableCredentialsProvider"),
-        oidc("oidc_role_arn", None, "provider/OIDCRoleArnCredentialProvider"),
+        oidc(
+            "oidc_role_arn",
+            None,
+            "provider/OIDCRoleArnCredentialProvider",
+        ),
         Step {
             provider: "cli_profile",
             rule: Rule::Profile(ProfileRule {
                 has_file_variable: false,
                 modes: OLD_MODES,
+                is_completed: false,
                 home: Home::Java,
-                is_metadata_disabled: true,
             }),
             looks_at: "`.aliyun/config.json` in `user.home`, which is not `HOME`, unless `ALIBABA_CLOUD_CLI_PROFILE_DISABLED` is `true`; `ALIBABA_CLOUD_PROFILE` for the profile",
             yields: CLI_YIELDS,
@@ -91,7 +107,6 @@ const JAVA: Client = Client {
                 is_lenient: true,
                 types: ALL_TYPES,
                 home: Home::Java,
-                is_metadata_disabled: true,
             }),
             looks_at: "`ALIBABA_CLOUD_CREDENTIALS_FILE`, `.alibabacloud/credentials.ini` in `user.home`; the section `default`, if it has `enable = true`",
             yields: INI_YIELDS,
@@ -99,7 +114,11 @@ const JAVA: Client = Client {
             source: "provider/ProfileCredentialsProvider",
         },
         metadata(Proxy::Never, "provider/EcsRamRoleCredentialProvider"),
-        uri("credential_uri", Proxy::Never, "provider/URLCredentialProvider"),
+        uri(
+            "credential_uri",
+            Proxy::Never,
+            "provider/URLCredentialProvider",
+        ),
     ],
     later: "The first provider that answered is asked for ever. The file of aliyun-cli is read at every call, the ini file once for each process. A renewal is made by one thread, for which others wait for 5 s. The variables of a proxy are not read",
     otherwise: RUN,
@@ -110,6 +129,7 @@ const GO: Client = Client {
     title: "Go, credentials-go",
     version: "1.4.14",
     is_run: true,
+    goes_on: true,
     steps: &[
         env("credentials/providers/env.go"),
         oidc(
@@ -122,8 +142,8 @@ const GO: Client = Client {
             rule: Rule::Profile(ProfileRule {
                 has_file_variable: true,
                 modes: ALL_MODES,
+                is_completed: true,
                 home: Home::Variable,
-                is_metadata_disabled: true,
             }),
             looks_at: "`ALIBABA_CLOUD_CONFIG_FILE`, `~/.aliyun/config.json`, unless `ALIBABA_CLOUD_CLI_PROFILE_DISABLED` is `true`; `ALIBABA_CLOUD_PROFILE` for the profile",
             yields: CLI_YIELDS,
@@ -140,7 +160,6 @@ const GO: Client = Client {
                 is_lenient: false,
                 types: FEW_TYPES,
                 home: Home::Variable,
-                is_metadata_disabled: true,
             }),
             looks_at: INI_AT,
             yields: INI_YIELDS,
@@ -148,7 +167,11 @@ const GO: Client = Client {
             source: "credentials/providers/profile.go",
         },
         metadata(Proxy::Excluding, "credentials/providers/ecs_ram_role.go"),
-        uri("credential_uri", Proxy::Excluding, "credentials/providers/uri.go"),
+        uri(
+            "credential_uri",
+            Proxy::Excluding,
+            "credentials/providers/uri.go",
+        ),
     ],
     later: "A provider is remembered before it has answered: while the first call is under way, other calls ask only the one that is being tried, and fail; after a first call in which every provider failed, only the last one is asked again. Within 180 s of the end, every call renews, without a lock",
     otherwise: RUN,
@@ -159,6 +182,7 @@ const NODE: Client = Client {
     title: "Node.js, @alicloud/credentials",
     version: "2.4.7",
     is_run: true,
+    goes_on: true,
     steps: &[
         env("src/providers/env.ts"),
         oidc("oidc_role_arn", None, "src/providers/oidc_role_arn.ts"),
@@ -167,8 +191,8 @@ const NODE: Client = Client {
             rule: Rule::Profile(ProfileRule {
                 has_file_variable: false,
                 modes: ALL_MODES,
+                is_completed: true,
                 home: Home::Variable,
-                is_metadata_disabled: true,
             }),
             looks_at: CLI_AT,
             yields: CLI_YIELDS,
@@ -185,7 +209,6 @@ const NODE: Client = Client {
                 is_lenient: false,
                 types: FEW_TYPES,
                 home: Home::Variable,
-                is_metadata_disabled: true,
             }),
             looks_at: INI_AT,
             yields: INI_YIELDS,
@@ -204,16 +227,21 @@ const PHP: Client = Client {
     title: "PHP, alibabacloud/credentials",
     version: "1.2.3",
     is_run: false,
+    goes_on: true,
     steps: &[
         env("src/Providers/EnvironmentVariableCredentialsProvider.php"),
-        oidc("oidc_role_arn", None, "src/Providers/OIDCRoleArnCredentialsProvider.php"),
+        oidc(
+            "oidc_role_arn",
+            None,
+            "src/Providers/OIDCRoleArnCredentialsProvider.php",
+        ),
         Step {
             provider: "cli_profile",
             rule: Rule::Profile(ProfileRule {
                 has_file_variable: false,
                 modes: OLD_MODES,
+                is_completed: true,
                 home: Home::Variable,
-                is_metadata_disabled: true,
             }),
             looks_at: CLI_AT,
             yields: CLI_YIELDS,
@@ -230,15 +258,21 @@ const PHP: Client = Client {
                 is_lenient: false,
                 types: ALL_TYPES,
                 home: Home::Variable,
-                is_metadata_disabled: true,
             }),
             looks_at: "`~/.alibabacloud/credentials`: `ALIBABA_CLOUD_CREDENTIALS_FILE` only if it is the number 1, by mistake; `ALIBABA_CLOUD_PROFILE` for the section",
             yields: INI_YIELDS,
             renewed: INI_RENEWED,
             source: "src/Providers/ProfileCredentialsProvider.php",
         },
-        metadata(Proxy::Excluding, "src/Providers/EcsRamRoleCredentialsProvider.php"),
-        uri("credential_uri", Proxy::Excluding, "src/Providers/URLCredentialsProvider.php"),
+        metadata(
+            Proxy::Excluding,
+            "src/Providers/EcsRamRoleCredentialsProvider.php",
+        ),
+        uri(
+            "credential_uri",
+            Proxy::Excluding,
+            "src/Providers/URLCredentialsProvider.php",
+        ),
     ],
     later: "The first provider that answered is asked for as long as the object lives; what it has fetched is kept for each process, which under FPM ends with the request. A server that does not respond holds it for ever",
     otherwise: RUN,
@@ -249,6 +283,7 @@ const OSS2: Client = Client {
     title: "Python, oss2 with EnvironmentVariableCredentialsProvider",
     version: "2.19.1",
     is_run: true,
+    goes_on: false,
     steps: &[oss_variables("oss2/credentials.py")],
     later: "The variables are read at every request",
     otherwise: "let oss2 ask alibabacloud-credentials, which renews: docs/src/reference/clients.md has the lines",
@@ -259,7 +294,10 @@ const OSS_V2: Client = Client {
     title: "Python, alibabacloud-oss-v2 with EnvironmentVariableCredentialsProvider",
     version: "1.4.1",
     is_run: true,
-    steps: &[oss_variables("alibabacloud_oss_v2/credentials/provider_impl.py")],
+    goes_on: false,
+    steps: &[oss_variables(
+        "alibabacloud_oss_v2/credentials/provider_impl.py",
+    )],
     later: "The variables are read once, when the provider is made",
     otherwise: "let it ask alibabacloud-credentials, which renews: docs/src/reference/clients.md has the lines",
 };
@@ -269,10 +307,11 @@ const OSSUTIL: Client = Client {
     title: "ossutil 1",
     version: "1.7.19",
     is_run: true,
+    goes_on: false,
     steps: &[Step {
         provider: "config",
         rule: Rule::Ossutil,
-        looks_at: "`~/.ossutilconfig`; no variables",
+        looks_at: "`.ossutilconfig` in the home directory of the account, which is not `HOME`; no variables",
         yields: "its AccessKey, or what the address in `ecsAk` serves",
         renewed: "from `ecsAk`, 60 s before the end",
         source: "lib/command.go",
@@ -286,6 +325,7 @@ const ALIYUN_CLI: Client = Client {
     title: "aliyun-cli",
     version: "3.4.11",
     is_run: false,
+    goes_on: false,
     steps: &[Step {
         provider: "profile",
         rule: Rule::AliyunCli,
@@ -303,6 +343,7 @@ const PYODPS: Client = Client {
     title: "Python, pyodps without an account",
     version: "0.13.2",
     is_run: true,
+    goes_on: false,
     steps: &[
         Step {
             provider: "sts-file",
@@ -338,6 +379,7 @@ const BOTO3: Client = Client {
     title: "Python, boto3; other SDKs of AWS alike",
     version: "1.44.5",
     is_run: true,
+    goes_on: false,
     steps: &[
         Step {
             provider: "env",
@@ -352,7 +394,12 @@ const BOTO3: Client = Client {
             renewed: "no",
             source: "botocore/credentials.py",
         },
-        aws("assume-role", AwsPart::Role, "`role_arn` of the profile", "that role"),
+        aws(
+            "assume-role",
+            AwsPart::Role,
+            "`role_arn` of the profile",
+            "that role",
+        ),
         Step {
             provider: "assume-role-with-web-identity",
             rule: Rule::WebIdentity,
@@ -361,15 +408,30 @@ const BOTO3: Client = Client {
             renewed: "yes",
             source: "botocore/credentials.py",
         },
-        aws("sso", AwsPart::Sso, "`sso_account_id` of the profile", "that login"),
+        aws(
+            "sso",
+            AwsPart::Sso,
+            "`sso_account_id` of the profile",
+            "that login",
+        ),
         aws(
             "shared-credentials-file",
             AwsPart::SharedKeys,
             "`AWS_SHARED_CREDENTIALS_FILE`, `~/.aws/credentials`",
             "the AccessKey of the profile",
         ),
-        aws("custom-process", AwsPart::Process, "`credential_process` of the profile", "what it prints"),
-        aws("config-file", AwsPart::ConfigKeys, "`AWS_CONFIG_FILE`, `~/.aws/config`", "the AccessKey of the profile"),
+        aws(
+            "custom-process",
+            AwsPart::Process,
+            "`credential_process` of the profile",
+            "what it prints",
+        ),
+        aws(
+            "config-file",
+            AwsPart::ConfigKeys,
+            "`AWS_CONFIG_FILE`, `~/.aws/config`",
+            "the AccessKey of the profile",
+        ),
         Step {
             provider: "container-role",
             rule: Rule::Container,
@@ -412,8 +474,12 @@ const fn oidc(provider: &'static str, token: Option<&'static str>, source: &'sta
         provider,
         rule: Rule::Oidc { token },
         looks_at: match token {
-            None => "`ALIBABA_CLOUD_ROLE_ARN`, `ALIBABA_CLOUD_OIDC_PROVIDER_ARN` and `ALIBABA_CLOUD_OIDC_TOKEN_FILE`, all three; STS",
-            Some(_) => "`ALIBABA_CLOUD_ROLE_ARN`, `ALIBABA_CLOUD_OIDC_PROVIDER_ARN` and `ALIBABA_CLOUD_OIDC_TOKEN_FILE` or `ALIBABA_CLOUD_OIDC_TOKEN`, all three; STS",
+            None => {
+                "`ALIBABA_CLOUD_ROLE_ARN`, `ALIBABA_CLOUD_OIDC_PROVIDER_ARN` and `ALIBABA_CLOUD_OIDC_TOKEN_FILE`, all three; STS"
+            }
+            Some(_) => {
+                "`ALIBABA_CLOUD_ROLE_ARN`, `ALIBABA_CLOUD_OIDC_PROVIDER_ARN` and `ALIBABA_CLOUD_OIDC_TOKEN_FILE` or `ALIBABA_CLOUD_OIDC_TOKEN`, all three; STS"
+            }
         },
         yields: "that role, as RRSA sets it up",
         renewed: "yes",
@@ -482,7 +548,8 @@ const fn aws(
 const RUN: &str = "run it with `ram-sidecar exec -- CMD`, or set ALIBABA_CLOUD_CREDENTIALS_URI to the address that `serve` prints";
 
 const CLI_AT: &str = "`~/.aliyun/config.json`, unless `ALIBABA_CLOUD_CLI_PROFILE_DISABLED` is `true`; `ALIBABA_CLOUD_PROFILE` for the profile";
-const CLI_YIELDS: &str = "what the profile says; an unknown mode, such as `CredentialsURI`, is passed over";
+const CLI_YIELDS: &str =
+    "what the profile says; an unknown mode, such as `CredentialsURI`, is passed over";
 const CLI_RENEWED: &str = "roles, logins and programs; the file is not read again";
 const INI_AT: &str = "`ALIBABA_CLOUD_CREDENTIALS_FILE`, `~/.alibabacloud/credentials`; `ALIBABA_CLOUD_PROFILE` for the section";
 const INI_YIELDS: &str = "what the `type` of the section says";

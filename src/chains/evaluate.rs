@@ -1,5 +1,7 @@
 //! What becomes of each step of a chain.
 
+use std::net::IpAddr;
+
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value as Json;
 
@@ -109,7 +111,9 @@ fn keys(
     let parts = [
         text(&id_value),
         text(&secret_value),
-        found_token.as_ref().map(|(_, value)| text(value).unwrap_or_default()),
+        found_token
+            .as_ref()
+            .map(|(_, value)| text(value).unwrap_or_default()),
     ];
     let mut finding = of_keys(at, &names.join(", "), parts, Remedy::Unset(names.clone()));
     if id_value.text().is_none() {
@@ -226,7 +230,11 @@ fn uri(at: &Surroundings<'_>, proxy: Proxy) -> Outcome {
         return Outcome::Absent(format!("{URI} is not set"));
     };
     let Some(text) = value.text() else {
-        let finding = of_name(format!("the server of {URI}"), true, Remedy::Unset(vec![URI]));
+        let finding = of_name(
+            format!("the server of {URI}"),
+            true,
+            Remedy::Unset(vec![URI]),
+        );
         return Outcome::Depends(finding, On::Unseen);
     };
     let host = host(text);
@@ -236,13 +244,19 @@ fn uri(at: &Surroundings<'_>, proxy: Proxy) -> Outcome {
         ));
     }
     if proxy == Proxy::Always && host == "::1" {
-        return Outcome::Skipped(format!("{URI} has an IPv6 address, which the SDK cannot use"));
+        return Outcome::Skipped(format!(
+            "{URI} has an IPv6 address, which the SDK cannot use"
+        ));
     }
     served(at, text, URI)
 }
 
 /// Returns what a server of credentials yields.
 pub(super) fn served(at: &Surroundings<'_>, uri: &str, variable: &'static str) -> Outcome {
+    served_by(&at.served, uri, variable)
+}
+
+fn served_by(served: &Option<Served>, uri: &str, variable: &'static str) -> Outcome {
     let remedy = Remedy::Unset(vec![variable]);
     if !is_local(uri) {
         let finding = of_name(format!("the server of {variable}"), true, remedy);
@@ -252,10 +266,10 @@ pub(super) fn served(at: &Surroundings<'_>, uri: &str, variable: &'static str) -
         is_ours: true,
         ..of_name(format!("our credentials, by {variable}"), true, remedy)
     };
-    match &at.served {
-        Some(Served::Nothing(reason)) => {
-            Outcome::Skipped(format!("the server of {variable} has no credentials: {reason}"))
-        }
+    match served {
+        Some(Served::Nothing(reason)) => Outcome::Skipped(format!(
+            "the server of {variable} has no credentials: {reason}"
+        )),
         Some(Served::Credentials {
             access_key_id,
             expires_at,
@@ -271,7 +285,10 @@ pub(super) fn served(at: &Surroundings<'_>, uri: &str, variable: &'static str) -
 /// Whether an address is on loopback.
 pub(super) fn is_local(uri: &str) -> bool {
     let host = host(uri);
-    uri.starts_with("http://") && (host == "localhost" || host == "::1" || host.starts_with("127."))
+    let is_loopback = host
+        .parse()
+        .is_ok_and(|address: IpAddr| address.is_loopback());
+    uri.starts_with("http://") && (host == "localhost" || is_loopback)
 }
 
 /// Returns the host of an address, without a port.
@@ -330,7 +347,10 @@ fn aws_profile(at: &Surroundings<'_>, part: AwsPart) -> Outcome {
     };
     let (config_path, config_remedy, config) = read("AWS_CONFIG_FILE", "config");
     let (shared_path, shared_remedy, shared) = read("AWS_SHARED_CREDENTIALS_FILE", "credentials");
-    let is_config = matches!(part, AwsPart::Sso | AwsPart::ConfigKeys | AwsPart::Role | AwsPart::Process);
+    let is_config = matches!(
+        part,
+        AwsPart::Sso | AwsPart::ConfigKeys | AwsPart::Role | AwsPart::Process
+    );
     for (sections, path) in [(&config, &config_path), (&shared, &shared_path)] {
         if let Ok(None) = sections {
             return Outcome::Fails(format!("{path} is not an ini file"));
@@ -354,10 +374,16 @@ fn aws_profile(at: &Surroundings<'_>, part: AwsPart) -> Outcome {
         && in_shared.is_none()
         && config.is_ok() | shared.is_ok() | matches!(config, Err(Outcome::Absent(_)))
     {
-        return Outcome::Fails(format!("there is no profile `{name}`, which {variable} names"));
+        return Outcome::Fails(format!(
+            "there is no profile `{name}`, which {variable} names"
+        ));
     }
     let (section, path, remedy) = if is_config {
-        (in_config.or_else(|| in_shared.clone()), config_path, config_remedy)
+        (
+            in_config.or_else(|| in_shared.clone()),
+            config_path,
+            config_remedy,
+        )
     } else {
         (in_shared, shared_path, shared_remedy)
     };
@@ -426,11 +452,15 @@ fn container(at: &Surroundings<'_>) -> Outcome {
     {
         return Outcome::Fails(format!("{reason}, which {TOKEN} names"));
     }
-    match uri.text().map(|uri| served(at, uri, FULL)) {
+    match uri.text().map(|uri| served_by(&at.container, uri, FULL)) {
         Some(Outcome::Skipped(reason)) => Outcome::Fails(reason),
         Some(outcome) => outcome,
         None => {
-            let finding = of_name(format!("the server of {FULL}"), true, Remedy::Unset(vec![FULL]));
+            let finding = of_name(
+                format!("the server of {FULL}"),
+                true,
+                Remedy::Unset(vec![FULL]),
+            );
             Outcome::Depends(finding, On::Unseen)
         }
     }
@@ -451,7 +481,10 @@ fn odps_file(at: &Surroundings<'_>) -> Outcome {
     };
     let remedy = Remedy::Unset(vec![FILE]);
     let Some(path) = value.text() else {
-        return Outcome::Depends(of_name(format!("the file of {FILE}"), true, remedy), On::Unseen);
+        return Outcome::Depends(
+            of_name(format!("the file of {FILE}"), true, remedy),
+            On::Unseen,
+        );
     };
     let text = match files::read(at, path, remedy.clone()) {
         Ok(text) => text,
@@ -474,23 +507,33 @@ fn odps_file(at: &Surroundings<'_>) -> Outcome {
 }
 
 fn odps_variables(at: &Surroundings<'_>) -> Outcome {
-    let names = ["ODPS_STS_ACCESS_KEY_ID", "ODPS_STS_ACCESS_KEY_SECRET", "ODPS_STS_TOKEN"];
+    let names = [
+        "ODPS_STS_ACCESS_KEY_ID",
+        "ODPS_STS_ACCESS_KEY_SECRET",
+        "ODPS_STS_TOKEN",
+    ];
     let [id, secret, token] = names.map(|name| at.set(name));
     let (Some(token), true) = (token, (at.variable)(names[2]).is_some()) else {
         return Outcome::Absent(format!("{} is not set", names[2]));
     };
     let (Some(id), Some(secret)) = (id, secret) else {
-        return Outcome::Fails(format!("{} is set, but not the AccessKey with it", names[2]));
+        return Outcome::Fails(format!(
+            "{} is set, but not the AccessKey with it",
+            names[2]
+        ));
     };
     let parts = [id, secret, token].map(|value| Some(value.text().unwrap_or("?").to_owned()));
-    Outcome::Answers(of_keys(at, &names.join(", "), parts, Remedy::Unset(names.to_vec())))
+    Outcome::Answers(of_keys(
+        at,
+        &names.join(", "),
+        parts,
+        Remedy::Unset(names.to_vec()),
+    ))
 }
 
 fn odps_bearer(at: &Surroundings<'_>) -> Outcome {
     let names = ["ODPS_BEARER_TOKEN_FILE", "ODPS_BEARER_TOKEN"];
-    let set = names
-        .into_iter()
-        .find(|name| (at.variable)(name).is_some());
+    let set = names.into_iter().find(|name| (at.variable)(name).is_some());
     match set {
         None => Outcome::Absent("no ODPS_BEARER_TOKEN is set".to_owned()),
         Some(name) => Outcome::Answers(of_name(
@@ -502,7 +545,7 @@ fn odps_bearer(at: &Surroundings<'_>) -> Outcome {
 }
 
 fn ossutil(at: &Surroundings<'_>) -> Outcome {
-    let path = format!("{}/.ossutilconfig", at.home(Home::Variable));
+    let path = format!("{}/.ossutilconfig", at.home(Home::Account));
     let remedy = Remedy::Do(format!("remove the keys from {path}"));
     let text = match files::read(at, &path, remedy.clone()) {
         Ok(text) => text,
@@ -511,7 +554,9 @@ fn ossutil(at: &Surroundings<'_>) -> Outcome {
     let Some(sections) = ini::parse(text.expose_secret()) else {
         return Outcome::Fails(format!("{path} is not an ini file"));
     };
-    let credentials = ini::section(&sections, "Credentials").unwrap_or_default();
+    let Some(credentials) = ini::section(&sections, "Credentials") else {
+        return Outcome::Fails(format!("there is no [Credentials] in {path}"));
+    };
     let get = |key: &str| ini::get(credentials, key).map(str::to_owned);
     let mode = get("mode").unwrap_or_default().to_lowercase();
     let service = ini::section(&sections, "AkService").and_then(|pairs| ini::get(pairs, "ecsak"));
@@ -536,7 +581,12 @@ fn ossutil(at: &Surroundings<'_>) -> Outcome {
         let identity = format!("the role {role}, by the AccessKey {id} of {path}");
         return Outcome::Depends(of_name(identity, false, remedy), On::Sts);
     }
-    Outcome::Answers(of_keys(at, &path, [Some(id), Some(secret), get("ststoken")], remedy))
+    Outcome::Answers(of_keys(
+        at,
+        &path,
+        [Some(id), Some(secret), get("ststoken")],
+        remedy,
+    ))
 }
 
 /// The role that clients below `exec --metadata` find. SDKs that know only the fixed address ask a node's metadata service for

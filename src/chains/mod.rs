@@ -29,6 +29,8 @@ pub struct Client {
     pub version: &'static str,
     /// Whether tests run the client itself, or its source was read only.
     pub is_run: bool,
+    /// Whether it goes on to the next step where one has something that turns out not to work.
+    pub goes_on: bool,
     /// The steps, in order.
     pub steps: &'static [Step],
     /// What differs at later calls, and between concurrent ones.
@@ -110,10 +112,10 @@ pub struct ProfileRule {
     pub has_file_variable: bool,
     /// The modes that it knows.
     pub modes: &'static [&'static str],
+    /// Whether the variables of an AccessKey and a role complete what a profile lacks.
+    pub is_completed: bool,
     /// Where it looks for the home directory.
     pub home: Home,
-    /// Whether a profile of the mode `EcsRamRole` obeys `ALIBABA_CLOUD_ECS_METADATA_DISABLED`.
-    pub is_metadata_disabled: bool,
 }
 
 /// How a client reads the ini file of the SDKs.
@@ -133,8 +135,6 @@ pub struct IniRule {
     pub types: &'static [&'static str],
     /// Where it looks for the home directory.
     pub home: Home,
-    /// Whether a section of the type `ecs_ram_role` obeys `ALIBABA_CLOUD_ECS_METADATA_DISABLED`.
-    pub is_metadata_disabled: bool,
 }
 
 /// Where a client looks for the home directory.
@@ -142,7 +142,9 @@ pub struct IniRule {
 pub enum Home {
     /// In the variable `HOME`.
     Variable,
-    /// In the account of the user, unless a property of Java names another.
+    /// In the account of the user.
+    Account,
+    /// The same, unless a property of Java names another.
     Java,
 }
 
@@ -257,3 +259,6 @@ pub enum Remedy {
     /// Do what a sentence says.
     Do(String),
 }
+
+#[cfg(test)]
+mod tests;

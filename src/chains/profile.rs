@@ -3,7 +3,9 @@
 use secrecy::ExposeSecret as _;
 use serde_json::Value as Json;
 
-use super::evaluate::{METADATA_DISABLED, instance, is_local, is_readable, of_keys, of_name, served};
+use super::evaluate::{
+    METADATA_DISABLED, instance, is_local, is_readable, of_keys, of_name, served,
+};
 use super::surroundings::Surroundings;
 use super::{Finding, Home, IniRule, On, Outcome, ProfileRule, Proxy, Remedy};
 use super::{files, ini as format};
@@ -71,7 +73,10 @@ impl File<'_> {
                 "the profile `{name}` has the mode {mode}, which this client does not know"
             )));
         }
-        let or_variable = |key: &str, variable: &str| text(key).or_else(|| self.at.text(variable));
+        let or_variable = |key: &str, variable: &str| {
+            let set = || self.at.text(variable).filter(|_| self.rule.is_completed);
+            text(key).or_else(set)
+        };
         let missing = |what: &str| skipped(format!("the profile `{name}` lacks {what}"));
         let role = || {
             or_variable("ram_role_arn", "ALIBABA_CLOUD_ROLE_ARN")
@@ -119,7 +124,7 @@ impl File<'_> {
                 by_role(role()?, On::Sts)
             }
             "EcsRamRole" => {
-                if self.rule.is_metadata_disabled && self.at.is_true(METADATA_DISABLED) {
+                if self.at.is_true(METADATA_DISABLED) {
                     return Err(skipped(format!("{METADATA_DISABLED} is true")));
                 }
                 self.instance(text("ram_role_name"))?
@@ -133,7 +138,10 @@ impl File<'_> {
             }
             _ => {
                 let remedy = self.remedy.clone();
-                (of_name(format!("the login of {place}"), true, remedy), Some(On::Login))
+                (
+                    of_name(format!("the login of {place}"), true, remedy),
+                    Some(On::Login),
+                )
             }
         })
     }
@@ -152,8 +160,8 @@ impl File<'_> {
 pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
     let file = "ALIBABA_CLOUD_CREDENTIALS_FILE";
     let named = at.text(file).filter(|_| rule.has_file_variable);
-    let path = named
-        .unwrap_or_else(|| format!("{}/.alibabacloud/{}", at.home(rule.home), rule.file));
+    let path =
+        named.unwrap_or_else(|| format!("{}/.alibabacloud/{}", at.home(rule.home), rule.file));
     let remedy = if rule.has_file_variable {
         Remedy::Set(file, "/dev/null")
     } else {
@@ -183,7 +191,9 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
         return lacks("type");
     };
     if !rule.types.contains(&kind.as_str()) && !rule.is_lenient {
-        return Outcome::Skipped(format!("{place} has the type {kind}, which this client does not know"));
+        return Outcome::Skipped(format!(
+            "{place} has the type {kind}, which this client does not know"
+        ));
     }
     let has_keys = get("access_key_id").is_some() && get("access_key_secret").is_some();
     let by_role = |how: &str| match get("role_arn") {
@@ -201,7 +211,7 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
             let identity = format!("the key pair of {place}");
             Outcome::Depends(of_name(identity, true, remedy), On::Sts)
         }
-        "ecs_ram_role" if rule.is_metadata_disabled && at.is_true(METADATA_DISABLED) => {
+        "ecs_ram_role" if at.is_true(METADATA_DISABLED) => {
             Outcome::Skipped(format!("{METADATA_DISABLED} is true"))
         }
         "ecs_ram_role" => match instance(at, Proxy::Never, get("role_name")) {
@@ -257,8 +267,16 @@ pub(super) fn aliyun_cli(at: &Surroundings<'_>) -> Outcome {
         || used.join(", "),
         |name| format!("the profile `{name}` ({mode}) of {path}"),
     );
-    let remedy = if mode.is_empty() { Remedy::Unset(used) } else { remedy };
-    let unset = || Outcome::Absent(format!("there is neither a profile in {path} nor an AccessKey in variables"));
+    let remedy = if mode.is_empty() {
+        Remedy::Unset(used)
+    } else {
+        remedy
+    };
+    let unset = || {
+        Outcome::Absent(format!(
+            "there is neither a profile in {path} nor an AccessKey in variables"
+        ))
+    };
     match mode.as_str() {
         "" if has_keys => Outcome::Answers(of_keys(at, &place, parts, remedy)),
         "" => unset(),
@@ -295,7 +313,11 @@ pub(super) fn aliyun_cli(at: &Surroundings<'_>) -> Outcome {
 /// Returns the profile that aliyun-cli uses.
 fn chosen(at: &Surroundings<'_>, text: &str) -> Result<Json, String> {
     let config: Json = serde_json::from_str(text).map_err(|_| "it is not JSON".to_owned())?;
-    let variables = ["ALIBABACLOUD_PROFILE", "ALIBABA_CLOUD_PROFILE", "ALICLOUD_PROFILE"];
+    let variables = [
+        "ALIBABACLOUD_PROFILE",
+        "ALIBABA_CLOUD_PROFILE",
+        "ALICLOUD_PROFILE",
+    ];
     let named = variables.into_iter().find_map(|name| at.text(name));
     let current = || config["current"].as_str().unwrap_or("default").to_owned();
     let name = named.unwrap_or_else(current);

@@ -1,6 +1,7 @@
 //! What surrounds a client: its variables and files, and what is known of servers.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -18,6 +19,8 @@ pub struct Surroundings<'a> {
     pub metadata: Metadata,
     /// What the credentials URI has answered; `None` if it was not asked.
     pub served: Option<Served>,
+    /// The same of the credential service of a container.
+    pub container: Option<Served>,
 }
 
 /// The value of a variable.
@@ -106,6 +109,7 @@ impl Surroundings<'_> {
         let variable = || self.text("HOME");
         let found = match home {
             Home::Variable => variable().or_else(|| self.account_home.clone()),
+            Home::Account => self.account_home.clone().or_else(variable),
             Home::Java => self
                 .property("user.home")
                 .or_else(|| self.account_home.clone())
@@ -133,14 +137,19 @@ impl Surroundings<'_> {
         let variable = ["HTTP_PROXY", "http_proxy"]
             .into_iter()
             .find(|name| self.set(name).is_some())?;
-        let is_loopback = host == "localhost" || host.starts_with("127.") || host == "::1";
+        let is_loopback = host == "localhost"
+            || host
+                .parse()
+                .is_ok_and(|address: IpAddr| address.is_loopback());
         let is_excluded = || {
             let list = ["NO_PROXY", "no_proxy"]
                 .into_iter()
                 .find_map(|name| self.text(name));
             let list = list.unwrap_or_default();
             let mut hosts = list.split([',', ' ']);
-            hosts.any(|entry| entry == "*" || entry == host || entry.strip_suffix(":80") == Some(host))
+            hosts.any(|entry| {
+                entry == "*" || entry == host || entry.strip_suffix(":80") == Some(host)
+            })
         };
         let is_used = match proxy {
             super::Proxy::Never => false,

@@ -64,7 +64,11 @@ pub fn explain(client: &'static Client, at: &Surroundings<'_>) -> Explained {
     let mut steps = Vec::new();
     for step in client.steps {
         let outcome = evaluate(&step.rule, at);
-        let is_last = matches!(outcome, Outcome::Answers(_) | Outcome::Fails(_));
+        let is_last = match outcome {
+            Outcome::Answers(_) | Outcome::Fails(_) => true,
+            Outcome::Depends(..) => !client.goes_on,
+            Outcome::Absent(_) | Outcome::Skipped(_) => false,
+        };
         steps.push(StepResult {
             step,
             outcome,
@@ -72,7 +76,8 @@ pub fn explain(client: &'static Client, at: &Surroundings<'_>) -> Explained {
         });
         is_reached &= !is_last;
     }
-    let is_ours = |result: &StepResult| matches!(&result.outcome, Outcome::Answers(found) if found.is_ours);
+    let is_ours =
+        |result: &StepResult| matches!(&result.outcome, Outcome::Answers(found) if found.is_ours);
     let ours = steps.iter().position(is_ours);
     let before = steps.iter().take(ours.unwrap_or(steps.len()));
     let mut obstacles: Vec<(String, Remedy)> = Vec::new();
@@ -154,6 +159,19 @@ impl Explained {
         })
     }
 
+    /// Says what the client uses or fails with instead of ours.
+    pub fn instead(&self) -> String {
+        if let Some((what, _)) = self.obstacles.first() {
+            return format!("it will use {what}");
+        }
+        let mut reached = self.steps.iter().rev().filter(|result| result.is_reached);
+        let reason = reached.find_map(|result| match &result.outcome {
+            Outcome::Fails(reason) | Outcome::Skipped(reason) => Some(reason.clone()),
+            _ => None,
+        });
+        reason.unwrap_or_else(|| "it will find no credentials".to_owned())
+    }
+
     /// Returns the line that makes the client use ours.
     pub fn line(&self) -> Option<String> {
         if self.outlook == Outlook::Ours {
@@ -162,7 +180,10 @@ impl Explained {
         let remedies = self.obstacles.iter().map(|(_, remedy)| remedy);
         let line = line(remedies);
         let missing = self.missing.as_deref();
-        let parts = [missing.filter(|text| text.starts_with("unset ")), line.as_deref()];
+        let parts = [
+            missing.filter(|text| text.starts_with("unset ")),
+            line.as_deref(),
+        ];
         let then = missing.filter(|text| !text.starts_with("unset "));
         let parts: Vec<&str> = parts.into_iter().chain([then]).flatten().collect();
         (!parts.is_empty()).then(|| parts.join("; "))

@@ -17,11 +17,11 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use super::output::print_until_closed;
 use super::runtime::block_on;
 use super::{Command, Error, terminal};
-use crate::chains::{CLIENTS, Client, explain};
+use crate::chains::{CLIENTS, Client, Explained, Outlook, explain};
 use crate::system::process;
 
-pub(in crate::cli) use self::here::of_command;
 use self::here::Here;
+pub(in crate::cli) use self::here::of_command;
 use self::report::Report;
 
 pub(super) const COMMAND: Command = Command {
@@ -41,27 +41,25 @@ pub(super) const COMMAND: Command = Command {
 
 fn define(command: clap::Command) -> clap::Command {
     let names = CLIENTS.iter().map(|client| client.name);
-    let command = command
-        .arg(
-            Arg::new("client")
-                .long("client")
-                .value_name("NAME")
-                .action(ArgAction::Append)
-                .value_parser(PossibleValuesParser::new(names))
-                .help("Explain this client only; repeat the flag for more"),
-        )
-        .arg(
-            Arg::new("ask")
-                .long("ask")
-                .action(ArgAction::SetTrue)
-                .help("Ask STS whose the credentials are, and try the metadata service, for a second"),
-        )
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print the report as JSON"),
-        );
+    let command =
+        command
+            .arg(
+                Arg::new("client")
+                    .long("client")
+                    .value_name("NAME")
+                    .action(ArgAction::Append)
+                    .value_parser(PossibleValuesParser::new(names))
+                    .help("Explain this client only; repeat the flag for more"),
+            )
+            .arg(Arg::new("ask").long("ask").action(ArgAction::SetTrue).help(
+                "Ask STS whose the credentials are, and try the metadata service, for a second",
+            ))
+            .arg(
+                Arg::new("json")
+                    .long("json")
+                    .action(ArgAction::SetTrue)
+                    .help("Print the report as JSON"),
+            );
     #[cfg(feature = "inject")]
     let command = command.arg(
         Arg::new("filename")
@@ -135,6 +133,40 @@ fn here(
         report.add("", &explained, &callers);
         report
     })
+}
+
+/// Clients that will not use ours, and why.
+pub(super) struct Stray {
+    /// Their names.
+    pub(super) clients: String,
+    /// What keeps them from ours.
+    pub(super) what: String,
+    /// The line that corrects it.
+    pub(super) line: String,
+}
+
+/// Returns what keeps clients from ours whose chains lead there: to the URI, and to the service of a container if there is one.
+pub(super) fn strays(explained: &[Explained], has_container: bool) -> Vec<Stray> {
+    let is_led = |one: &&Explained| {
+        one.client.reads_uri() || (has_container && one.client.reads_container())
+    };
+    let mut strays: Vec<Stray> = Vec::new();
+    for one in explained.iter().filter(is_led) {
+        let line = one.line().filter(|_| one.outlook != Outlook::Ours);
+        let Some(line) = line else { continue };
+        match strays.iter_mut().find(|stray| stray.line == line) {
+            Some(stray) => {
+                stray.clients.push_str(", ");
+                stray.clients.push_str(one.client.name);
+            }
+            None => strays.push(Stray {
+                clients: one.client.name.to_owned(),
+                what: one.instead(),
+                line,
+            }),
+        }
+    }
+    strays
 }
 
 const NOTES: &str = "\

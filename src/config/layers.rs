@@ -9,13 +9,11 @@ use toml::{Table, Value as Toml};
 
 use crate::system::file;
 
-use crate::chains::{EXEC_ROLE, INJECT_ROLE};
 use super::Input;
 use super::parse::Fields;
 use super::setting::Definition;
-use super::settings::{
-    CREDENTIALS_URI, ECS_ROLE_NAME, FILE, SETTINGS, find,
-};
+use super::settings::{CREDENTIALS_URI, ECS_ROLE_NAME, FILE, SETTINGS, find};
+use crate::chains::{EXEC_ROLE, INJECT_ROLE};
 
 /// A configured text and its origin.
 #[derive(Clone)]

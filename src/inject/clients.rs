@@ -3,7 +3,8 @@
 use serde_json::Value as Json;
 
 use crate::chains::{
-    CLIENTS, Client, Explained, FileState, Metadata as Service, Remedy, Surroundings, Value, explain,
+    CLIENTS, Client, Explained, FileState, INJECT_ROLE, Metadata as Service, Outlook, Remedy,
+    Surroundings, Value, explain,
 };
 
 use super::json::{CONTAINER_LISTS, has_container, objects, text_of, title_of};
@@ -56,16 +57,19 @@ pub(super) fn preferred(container: &Json, endpoints: &Endpoints) -> Vec<String> 
     const SIDECAR: &str = "http://127.0.0.1/";
     let service = match endpoints.metadata {
         Some(Metadata::Address) => Service::Ours,
-        _ => Service::Unreachable,
+        _ => Service::Unknown,
     };
-    let ours = |name: &str| match name {
-        "ALIBABA_CLOUD_CREDENTIALS_URI" => true,
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI" => endpoints.container,
-        _ => false,
+    // As the injection adds them.
+    let added = |name: &str| match (name, endpoints.metadata) {
+        ("ALIBABA_CLOUD_CREDENTIALS_URI", _) => Some(SIDECAR),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", _) => Some(SIDECAR).filter(|_| endpoints.container),
+        ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", None) => Some("true"),
+        ("ALIBABA_CLOUD_ECS_METADATA", Some(Metadata::Loopback)) => Some(INJECT_ROLE),
+        _ => None,
     };
     let variable = |name: &str| {
         let own = variable(container, name);
-        own.or_else(|| ours(name).then(|| Value::known(SIDECAR)))
+        own.or_else(|| added(name).map(Value::known))
     };
     let explained: Vec<Explained> = with_surroundings(container, &variable, service, |at| {
         let led = CLIENTS.iter().filter(|client| {
@@ -94,7 +98,14 @@ pub(super) fn preferred(container: &Json, endpoints: &Endpoints) -> Vec<String> 
             Remedy::Do(text) => format!("has {what}, which the default chains of {names} prefer to the sidecar's credentials: {text}"),
         }
     });
-    warnings.collect()
+    let failing = explained
+        .iter()
+        .filter(|one| one.outlook == Outlook::Fails && one.obstacles.is_empty());
+    let failing = failing.map(|one| {
+        let (name, reason) = (one.client.name, one.instead());
+        format!("keeps {name} from the sidecar's credentials: {reason}")
+    });
+    warnings.chain(failing).collect()
 }
 
 /// Returns a variable of a container.
@@ -147,6 +158,7 @@ fn with_surroundings<T>(
         account_home: None,
         metadata,
         served: None,
+        container: None,
     })
 }
 

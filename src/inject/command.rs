@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::chains::Client;
 use crate::inject::workload::{Report, explain_all, inject_into};
-use crate::inject::{Container, Request};
 use crate::inject::yaml;
+use crate::inject::{Container, Request};
 
 /// The files to read, and the sidecar to add.
 #[derive(Debug)]

@@ -9,12 +9,14 @@ use secrecy::ExposeSecret as _;
 use tokio::process::Command;
 use tracing::warn;
 
+use crate::chains::Metadata;
+use crate::cli::explain;
 use crate::cli::input::variable;
 use crate::config::settings::{ECS_ROLE_NAME, SETTINGS};
 use crate::credentials::timestamp;
 use crate::daemon::Handle;
+use crate::formats::env;
 use crate::formats::format::Format;
-use crate::formats::{container, env};
 
 use super::Options;
 
@@ -54,7 +56,26 @@ pub(super) fn prepare(
     if options.exports_oss {
         export_oss(command, handle);
     }
+    warn_of_strays(command.as_std(), handle);
     Ok(())
+}
+
+/// Warns once of what the command's clients would use instead of these credentials.
+fn warn_of_strays(command: &process::Command, handle: &Handle) {
+    let metadata = if handle.is_instance() {
+        Metadata::Ours
+    } else {
+        Metadata::Unknown
+    };
+    let explained = explain::of_command(command, metadata);
+    for stray in explain::strays(&explained, handle.container_uri.is_some()) {
+        warn!(
+            clients = stray.clients,
+            error = stray.what,
+            advice = stray.line,
+            "Clients of the command will not use these credentials"
+        );
+    }
 }
 
 /// Leads the clients of a command to a server of credentials, and hides this process's own identity from it.
@@ -75,12 +96,6 @@ pub(super) fn lead(command: &mut process::Command, uri: &str, keeps_http_proxy: 
 /// Whether the environment sets a proxy for HTTP.
 pub(super) fn has_http_proxy() -> bool {
     HTTP_PROXY.into_iter().any(is_set)
-}
-
-/// Returns the variables of the environment that AWS SDKs prefer to what `--container` serves.
-pub(super) fn preferred_by_aws() -> Vec<&'static str> {
-    let preferred = container::PREFERRED.into_iter();
-    preferred.filter(|name| is_set(name)).collect()
 }
 
 /// Returns the variables that configure this process and its identity, which are not the command's business.

@@ -17,7 +17,9 @@ pub(super) async fn callers(explained: &[Explained]) -> Vec<Option<String>> {
     let mut known: Vec<(String, String)> = Vec::new();
     let mut callers = Vec::new();
     for client in explained {
-        let keys = client.first().and_then(|(_, finding, _)| finding.keys.as_ref());
+        let keys = client
+            .first()
+            .and_then(|(_, finding, _)| finding.keys.as_ref());
         let Some(keys) = keys else {
             callers.push(None);
             continue;
@@ -42,7 +44,9 @@ async fn caller(keys: &Keys) -> String {
     let of_keys = |name: &str| match name {
         "RAM_SIDECAR_IDENTITY_TYPE" => Some("access_key".to_owned()),
         "ALIBABA_CLOUD_ACCESS_KEY_ID" => Some(keys.access_key_id.clone()),
-        "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => Some(keys.access_key_secret.expose_secret().to_owned()),
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => {
+            Some(keys.access_key_secret.expose_secret().to_owned())
+        }
         "ALIBABA_CLOUD_SECURITY_TOKEN" => {
             let token = keys.security_token.as_ref()?;
             Some(token.expose_secret().to_owned())
@@ -52,7 +56,11 @@ async fn caller(keys: &Keys) -> String {
         _ => None,
     };
     let is_of_sts = |name: &str| {
-        let starts = ["ALIBABA_CLOUD_STS_", "ALIBABA_CLOUD_VPC_", "RAM_SIDECAR_STS_"];
+        let starts = [
+            "ALIBABA_CLOUD_STS_",
+            "ALIBABA_CLOUD_VPC_",
+            "RAM_SIDECAR_STS_",
+        ];
         starts.iter().any(|start| name.starts_with(start))
             || name.to_ascii_uppercase().ends_with("_PROXY")
     };

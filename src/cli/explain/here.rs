@@ -1,7 +1,7 @@
 //! The surroundings of this process, or of a command that `exec` would run.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +9,9 @@ use rustix::process::geteuid;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::chains::{CLIENTS, Explained, FileState, Metadata, Served, Surroundings, Value, explain};
+use crate::chains::{
+    CLIENTS, Explained, FileState, Metadata, Served, Surroundings, Value, explain,
+};
 use crate::cli::exec;
 use crate::credentials::timestamp;
 use crate::identity::{CredentialsUri, Proof};
@@ -23,6 +25,7 @@ pub(super) struct Here {
     account_home: Option<String>,
     metadata: Metadata,
     served: Option<Served>,
+    container: Option<Served>,
 }
 
 impl Here {
@@ -33,11 +36,17 @@ impl Here {
             account_home: account_home(),
             metadata: Metadata::Unknown,
             served: None,
+            container: None,
         };
         if is_for_command {
             here.overlay(&exec::assumed_environment());
         } else if let Some(uri) = here.variables.get("ALIBABA_CLOUD_CREDENTIALS_URI") {
             here.served = ask(uri).await;
+        }
+        if !is_for_command
+            && let Some(uri) = here.variables.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        {
+            here.container = try_container(uri, here.served.as_ref()).await;
         }
         here.metadata = metadata(asks).await;
         here
@@ -66,17 +75,22 @@ impl Here {
             account_home: self.account_home.clone(),
             metadata: self.metadata,
             served: self.served.clone(),
+            container: self.container.clone(),
         })
     }
 }
 
 /// Explains every client of a command that `exec` runs, in the environment that it has prepared. Blocks.
-pub(in crate::cli) fn of_command(command: &std::process::Command) -> Vec<Explained> {
+pub(in crate::cli) fn of_command(
+    command: &std::process::Command,
+    metadata: Metadata,
+) -> Vec<Explained> {
     let mut here = Here {
         variables: variables(),
         account_home: account_home(),
-        metadata: Metadata::Unknown,
+        metadata,
         served: None,
+        container: None,
     };
     here.overlay(command);
     here.with_surroundings(|at| CLIENTS.iter().map(|client| explain(client, at)).collect())
@@ -107,7 +121,9 @@ fn read(path: &str) -> FileState {
     match file::read_text(path, MAX_FILE_SIZE) {
         Ok(text) => FileState::Text(text.as_str().into()),
         Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => FileState::Missing,
-        Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::NotADirectory => FileState::Missing,
+        Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            FileState::Missing
+        }
         Err(_) if path == Path::new("/dev/null") => FileState::Missing,
         Err(error) => FileState::Unreadable(one_line(&error.to_string()).collect()),
     }
@@ -127,17 +143,36 @@ async fn ask(uri: &str) -> Option<Served> {
     })
 }
 
+/// Tries the credential service of a container, if it is on loopback. It has what the credentials URI serves.
+async fn try_container(uri: &str, served: Option<&Served>) -> Option<Served> {
+    let port = CredentialsUri::parse(uri).ok()?.loopback_port()?;
+    let mut reason = String::new();
+    for host in [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ] {
+        match timeout(TRIAL, TcpStream::connect(SocketAddr::new(host, port))).await {
+            Ok(Ok(_)) => {
+                let is_served = |served: &&Served| matches!(served, Served::Credentials { .. });
+                return served.filter(is_served).cloned();
+            }
+            Ok(Err(error)) if reason.is_empty() => reason = error.to_string(),
+            _ => {}
+        }
+    }
+    Some(Served::Nothing(reason))
+}
+
 /// Tells whether the address of the metadata service is this machine, and tries it if that is asked for.
 async fn metadata(asks: bool) -> Metadata {
     let address = IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200));
-    // Only an address of this machine can be bound.
-    if UdpSocket::bind(SocketAddr::new(address, 0)).is_ok() {
-        return Metadata::Ours;
-    }
-    if !asks {
+    // Only an address of this machine can be bound; then a connection does not leave it.
+    let is_here = UdpSocket::bind(SocketAddr::new(address, 0)).is_ok();
+    if !is_here && !asks {
         return Metadata::Unknown;
     }
     match timeout(TRIAL, TcpStream::connect(SocketAddr::new(address, 80))).await {
+        Ok(Ok(_)) if is_here => Metadata::Ours,
         Ok(Ok(_)) => Metadata::Reachable,
         _ => Metadata::Unreachable,
     }

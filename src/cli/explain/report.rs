@@ -117,10 +117,13 @@ impl Client {
         let first = explained.first();
         let finding = first.map(|(_, finding, _)| finding);
         let condition = first.and_then(|(_, _, on)| on);
-        let failure = explained.steps.iter().find_map(|result| match &result.outcome {
-            Outcome::Fails(reason) if result.is_reached => Some(reason.clone()),
-            _ => None,
-        });
+        let failure = explained
+            .steps
+            .iter()
+            .find_map(|result| match &result.outcome {
+                Outcome::Fails(reason) if result.is_reached => Some(reason.clone()),
+                _ => None,
+            });
         let obstacles = explained.obstacles.iter();
         Self {
             name: explained.client.name,
@@ -175,7 +178,10 @@ impl Client {
             }
             _ => {}
         }
-        let skipped = self.steps.iter().filter(|step| step.reached && step.state == "skipped");
+        let skipped = self
+            .steps
+            .iter()
+            .filter(|step| step.reached && step.state == "skipped");
         for step in skipped {
             add(format!("passes over {}: {}", step.provider, step.detail));
         }
@@ -246,7 +252,11 @@ impl Display for Text<'_> {
                 }
             }
             let names = names.join(", ");
-            write(f, Mark::Failure, &format!("Not all will use ours: {names}."))
+            write(
+                f,
+                Mark::Failure,
+                &format!("Not all will use ours: {names}."),
+            )
         }
     }
 }
