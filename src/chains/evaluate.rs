@@ -58,10 +58,12 @@ pub(super) fn of_keys(
     Finding {
         identity: format!("the {kind} {id} of {place}"),
         ends,
-        keys: secret.map(|secret| Keys {
-            access_key_id: id,
-            access_key_secret: secret.into(),
-            security_token: token.map(SecretString::from),
+        keys: secret.map(|secret| {
+            Box::new(Keys {
+                access_key_id: id,
+                access_key_secret: secret.into(),
+                security_token: token.map(SecretString::from),
+            })
         }),
         is_ours,
         is_renewed: false,
@@ -253,10 +255,10 @@ fn uri(at: &Surroundings<'_>, proxy: Proxy) -> Outcome {
 
 /// Returns what a server of credentials yields.
 pub(super) fn served(at: &Surroundings<'_>, uri: &str, variable: &'static str) -> Outcome {
-    served_by(&at.served, uri, variable)
+    served_by(at.served.as_ref(), uri, variable)
 }
 
-fn served_by(served: &Option<Served>, uri: &str, variable: &'static str) -> Outcome {
+fn served_by(served: Option<&Served>, uri: &str, variable: &'static str) -> Outcome {
     let remedy = Remedy::Unset(vec![variable]);
     if !is_local(uri) {
         let finding = of_name(format!("the server of {variable}"), true, remedy);
@@ -347,7 +349,7 @@ fn aws_profile(at: &Surroundings<'_>, part: AwsPart) -> Outcome {
     };
     let (config_path, config_remedy, config) = read("AWS_CONFIG_FILE", "config");
     let (shared_path, shared_remedy, shared) = read("AWS_SHARED_CREDENTIALS_FILE", "credentials");
-    let is_config = matches!(
+    let prefers_config = matches!(
         part,
         AwsPart::Sso | AwsPart::ConfigKeys | AwsPart::Role | AwsPart::Process
     );
@@ -378,7 +380,7 @@ fn aws_profile(at: &Surroundings<'_>, part: AwsPart) -> Outcome {
             "there is no profile `{name}`, which {variable} names"
         ));
     }
-    let (section, path, remedy) = if is_config {
+    let (section, path, remedy) = if prefers_config {
         (
             in_config.or_else(|| in_shared.clone()),
             config_path,
@@ -452,7 +454,10 @@ fn container(at: &Surroundings<'_>) -> Outcome {
     {
         return Outcome::Fails(format!("{reason}, which {TOKEN} names"));
     }
-    match uri.text().map(|uri| served_by(&at.container, uri, FULL)) {
+    match uri
+        .text()
+        .map(|uri| served_by(at.container.as_ref(), uri, FULL))
+    {
         Some(Outcome::Skipped(reason)) => Outcome::Fails(reason),
         Some(outcome) => outcome,
         None => {

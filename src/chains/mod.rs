@@ -125,12 +125,8 @@ pub struct IniRule {
     pub file: &'static str,
     /// Whether `ALIBABA_CLOUD_CREDENTIALS_FILE` names the file.
     pub has_file_variable: bool,
-    /// Whether `ALIBABA_CLOUD_PROFILE` names the section.
-    pub has_profile_variable: bool,
-    /// Whether a section counts only with `enable = true`.
-    pub needs_enable: bool,
-    /// Whether a section of an unknown type is one of keys.
-    pub is_lenient: bool,
+    /// Whether the section is always `default`, counts only with `enable = true`, and is one of keys if its type is unknown.
+    pub is_of_java: bool,
     /// The types that it knows.
     pub types: &'static [&'static str],
     /// Where it looks for the home directory.
@@ -238,7 +234,7 @@ pub struct Finding {
     /// Whose they are, as far as it can be told without asking.
     pub identity: String,
     /// The keys, if they are known. Only `--ask` uses them.
-    pub keys: Option<Keys>,
+    pub keys: Option<Box<Keys>>,
     /// Whether they are ours.
     pub is_ours: bool,
     /// When they end, if that is known.

@@ -175,14 +175,14 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
         return Outcome::Skipped(format!("{path} is not an ini file"));
     };
     let name = at.text("ALIBABA_CLOUD_PROFILE");
-    let name = name.filter(|_| rule.has_profile_variable);
+    let name = name.filter(|_| !rule.is_of_java);
     let name = name.unwrap_or_else(|| "default".to_owned());
     let Some(section) = format::section(&sections, &name) else {
         return Outcome::Absent(format!("there is no section [{name}] in {path}"));
     };
     let get = |key: &str| format::get(section, key).map(str::to_owned);
     let is_enabled = get("enable").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    if rule.needs_enable && !is_enabled {
+    if rule.is_of_java && !is_enabled {
         return Outcome::Absent(format!("[{name}] in {path} has no enable = true"));
     }
     let place = format!("[{name}] of {path}");
@@ -190,15 +190,15 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
     let Some(kind) = get("type") else {
         return lacks("type");
     };
-    if !rule.types.contains(&kind.as_str()) && !rule.is_lenient {
+    if !rule.types.contains(&kind.as_str()) && !rule.is_of_java {
         return Outcome::Skipped(format!(
             "{place} has the type {kind}, which this client does not know"
         ));
     }
     let has_keys = get("access_key_id").is_some() && get("access_key_secret").is_some();
     let by_role = |how: &str| match get("role_arn") {
-        Some(role) => {
-            let identity = format!("the role {role} of {place}{how}");
+        Some(arn) => {
+            let identity = format!("the role {arn} of {place}{how}");
             Outcome::Depends(of_name(identity, true, remedy.clone()), On::Sts)
         }
         None => lacks("role_arn"),

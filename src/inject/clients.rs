@@ -118,8 +118,8 @@ fn variable(container: &Json, name: &str) -> Option<Value> {
     })
 }
 
-/// Calls `judge` with the surroundings of a container: files of its image are taken for missing, those of its volumes are out of
-/// sight.
+/// Calls `judge` with the surroundings of a container: hidden files of its image are taken for missing, other
+/// files are out of sight.
 fn with_surroundings<T>(
     container: &Json,
     variable: &dyn Fn(&str) -> Option<Value>,
@@ -129,7 +129,7 @@ fn with_surroundings<T>(
     let mounts = objects(container, "volumeMounts").map(|mount| text_of(mount, "mountPath"));
     let mounts: Vec<&str> = mounts
         .map(|path| path.trim_end_matches('/'))
-        .filter(|path| *path != CREDENTIALS_PATH && !path.is_empty())
+        .filter(|path| !path.starts_with(CREDENTIALS_PATH) && !path.is_empty())
         .collect();
     let file = |path: &str| {
         // The home directory is not known.
@@ -146,7 +146,9 @@ fn with_surroundings<T>(
             };
             is_inside || ends(directory) || ends(tail)
         });
-        if is_mounted {
+        // A variable that names a file has a reason to.
+        let is_named = !path.contains("/.") && path != "/dev/null";
+        if is_mounted || is_named {
             FileState::Unseen
         } else {
             FileState::Missing

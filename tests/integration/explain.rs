@@ -1,6 +1,7 @@
 //! `explain`, and whether the real clients do what it says, environment by environment.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -56,13 +57,13 @@ mod in_own_network {
     #[ignore = "needs 100.100.100.200 for itself: the test of the same name runs it in a network of its own"]
     async fn every_client_does_what_explain_says() {
         if crate::namespace::is_here() {
-            super::compare().await;
+            super::compare();
         }
     }
 }
 
 /// Runs every client in every environment, and compares with what `explain` says.
-async fn compare() {
+fn compare() {
     let daemon = Daemon::spawn(
         &[
             "--sandbox",
@@ -322,7 +323,7 @@ fn judge(found: &[BTreeMap<String, Option<String>>], said: &[Value], ours: &str)
             }
             cells.push(shown(predicted.as_deref(), ours));
         }
-        table.push_str(&format!("| {} | {} |\n", row.name, cells.join(" | ")));
+        let _ = writeln!(table, "| {} | {} |", row.name, cells.join(" | "));
     }
     assert!(
         wrong.is_empty(),

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use secrecy::ExposeSecret as _;
+
 use crate::chains::Explained;
 use crate::cli::input::variable;
 use crate::config::{self, Input};
@@ -10,7 +12,6 @@ use crate::credentials::Keys;
 use crate::daemon::source;
 use crate::system::process;
 use crate::time::clock::Clock;
-use secrecy::ExposeSecret as _;
 
 /// Returns, for each client, the ARN of the keys that it uses first, or why it is not known; nothing without such keys.
 pub(super) async fn callers(explained: &[Explained]) -> Vec<Option<String>> {
@@ -19,20 +20,20 @@ pub(super) async fn callers(explained: &[Explained]) -> Vec<Option<String>> {
     for client in explained {
         let keys = client
             .first()
-            .and_then(|(_, finding, _)| finding.keys.as_ref());
+            .and_then(|(_, finding, _)| finding.keys.as_deref());
         let Some(keys) = keys else {
             callers.push(None);
             continue;
         };
-        let mut found = known.iter();
-        let found = found.find(|(id, _)| *id == keys.access_key_id);
-        let answer = match found {
-            Some((_, answer)) => answer.clone(),
-            None => {
-                let answer = caller(keys).await;
-                known.push((keys.access_key_id.clone(), answer.clone()));
-                answer
-            }
+        let mut known_ids = known.iter();
+        let found = known_ids.find(|(id, _)| *id == keys.access_key_id);
+        let found = found.map(|(_, answer)| answer.clone());
+        let answer = if let Some(answer) = found {
+            answer
+        } else {
+            let answer = caller(keys).await;
+            known.push((keys.access_key_id.clone(), answer.clone()));
+            answer
         };
         callers.push(Some(answer));
     }

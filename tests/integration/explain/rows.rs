@@ -2,6 +2,7 @@
 
 /// An environment. In values and files, `{uri}` is the address of our credentials, `{container}` that for AWS, `{home}` the home
 /// directory.
+#[derive(Clone, Copy)]
 pub(super) struct Row {
     pub(super) name: &'static str,
     pub(super) variables: &'static [(&'static str, &'static str)],
