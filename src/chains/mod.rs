@@ -3,10 +3,13 @@
 //! [`CLIENTS`] is the knowledge: a chain for each client, with the version and the source of every step. [`explain`] judges a chain
 //! without any effect: whoever asks provides the variables, the files, and what is known of servers.
 
+mod aws;
 mod clients;
 mod evaluate;
 mod files;
+mod found;
 mod ini;
+mod odps;
 mod profile;
 mod surroundings;
 mod verdict;

@@ -3,9 +3,7 @@
 use secrecy::ExposeSecret as _;
 use serde_json::Value as Json;
 
-use super::evaluate::{
-    METADATA_DISABLED, instance, is_local, is_readable, of_keys, of_name, served,
-};
+use super::found::{METADATA_DISABLED, instance, is_local, is_readable, of_keys, of_name, served};
 use super::surroundings::Surroundings;
 use super::{Finding, Home, IniRule, On, Outcome, ProfileRule, Proxy, Remedy};
 use super::{files, ini as format};
