@@ -118,6 +118,7 @@ fn oidc(at: &Surroundings<'_>, token: Option<&'static str>) -> Outcome {
     let mut names = OIDC.to_vec();
     names.extend(token.filter(|_| has_token));
     let role = at.text("ALIBABA_CLOUD_ROLE_ARN");
+    let role = role.filter(|role| role.starts_with("acs:ram::"));
     let role = role.unwrap_or_else(|| "of ALIBABA_CLOUD_ROLE_ARN".to_owned());
     if !has_token
         && let Some(path) = at.text(OIDC_FILE)

@@ -27,7 +27,7 @@ pub(super) fn of_keys(
         Some(_) => None,
     };
     Finding {
-        identity: format!("the {kind} {id} of {place}"),
+        identity: format!("the {kind} {} of {place}", shown(&id)),
         ends,
         keys: secret.map(|secret| {
             Box::new(Keys {
@@ -41,6 +41,21 @@ pub(super) fn of_keys(
         remedy,
     }
 }
+
+/// Returns an AccessKey ID as it may be shown: what is longer without its beginning may be a secret in the wrong place.
+fn shown(id: &str) -> &str {
+    let is_id = ["LTAI", "STS.", "TMP.", "AKIA", "ASIA"]
+        .iter()
+        .any(|start| id.starts_with(start));
+    if is_id || id.len() <= LONGEST_ID {
+        id
+    } else {
+        "…"
+    }
+}
+
+/// Bytes of an AccessKey ID. A secret has 30, that of AWS 40.
+const LONGEST_ID: usize = 24;
 
 /// Describes what is known by its name only.
 pub(super) fn of_name(identity: String, is_renewed: bool, remedy: Remedy) -> Finding {

@@ -113,6 +113,19 @@ fn java_looks_in_the_home_directory_of_the_account() {
 }
 
 #[test]
+fn secret_in_the_place_of_an_id_is_not_shown() {
+    let secret = "x".repeat(30);
+    let variables = [
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", &*secret),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "LTAIx"),
+    ];
+    let one = explained("go", &variables, &[], Metadata::Unreachable);
+    let (_, finding, _) = one.first().unwrap();
+    assert_eq!(one.outlook, Outlook::Others);
+    assert!(!finding.identity.contains(&secret), "{finding:?}");
+}
+
+#[test]
 fn cycle_of_profiles_ends() {
     let text = r#"{"current":"a","profiles":[{"name":"a","mode":"ChainableRamRoleArn","ram_role_arn":"r","source_profile":"a"}]}"#;
     let files = [("/home/job/.aliyun/config.json", text)];
