@@ -181,3 +181,28 @@ async fn sts_says_whose_a_key_is_only_if_it_is_asked() {
     assert!(!silent.contains("STS:"), "{silent}");
     assert!(asked.contains("STS: acs:ram::"), "{asked}");
 }
+
+/// The table says so of Node and Go. A newer release that does better is to be told there.
+#[test]
+fn of_concurrent_first_calls_of_node_one_succeeds_as_the_table_says() {
+    let home = Scratch::new();
+    let Some(mut command) = Language::Node.program("together", home.path()) else {
+        return;
+    };
+    let daemon = Daemon::spawn(
+        &[
+            "--sandbox",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "off",
+        ],
+        &[],
+    );
+    command
+        .env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+        .env("ALIBABA_CLOUD_CREDENTIALS_URI", daemon.uri());
+    let output = command.output().expect("node runs");
+    let succeeded: Vec<bool> = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(succeeded, [true, false, false, false, true], "{output:?}");
+}
