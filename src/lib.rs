@@ -36,6 +36,9 @@ pub mod time;
 pub mod credentials;
 pub mod failure;
 
+// Where clients look.
+pub mod chains;
+
 // In: who we are, and what STS grants us.
 pub mod http;
 pub mod identity;
