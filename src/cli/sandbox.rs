@@ -82,6 +82,11 @@ pub(super) fn probe_process_1() -> Option<Result<ExitCode, Error>> {
 }
 
 fn probe(address: SocketAddr) -> Result<ExitCode, Error> {
+    if address.port() == 0 {
+        return Err(Error::Unhealthy(
+            "the sandbox that is process 1 listens on a free port, where the health check does not find it; give it a fixed one by --listen".into(),
+        ));
+    }
     let asked = block_on(None, Admin::at(address)?.ask(Method::GET, LIVE))?;
     asked.map_err(|error| {
         Error::Unhealthy(match error {

@@ -141,6 +141,7 @@ func TestChart(t *testing.T) {
 			{"flags: {identity: oidc, rol: job}", "flags: Additional property rol is not allowed"},
 			{"flags: {identity: rrsa}", `flags.identity: flags.identity must be one of the following: "", "oidc", "access_key"`},
 			{"flags: {identity: oidc, account-id: 1234567890123456}", "flags.account-id: Invalid type. Expected: string, given: integer"},
+			{"flags: {identity: oidc, skip-containers: [12345678]}", "flags.skip-containers.0: Invalid type. Expected: string, given: integer"},
 			{"flags: {identity: oidc, listen: '127.0.0.1:1'}", "flags: Additional property listen is not allowed"},
 			{right + "replica: 1", "(root): Additional property replica is not allowed"},
 			{right + "replicas: 0", "replicas: Must be greater than or equal to 1"},
