@@ -36,13 +36,13 @@ pub mod time;
 pub mod credentials;
 pub mod failure;
 
-// Where clients look.
-pub mod chains;
-
 // In: who we are, and what STS grants us.
 pub mod http;
 pub mod identity;
 pub mod sts;
+
+// Where clients look.
+pub mod chains;
 
 // Keep fresh.
 pub mod refresh;

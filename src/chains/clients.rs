@@ -1,6 +1,6 @@
 //! The knowledge: what each client looks at, in order. The tests run most of them, in environments of every kind.
 
-use super::{AwsPart, Client, Home, IniRule, ProfileRule, Proxy, Rule, Step};
+use super::{AwsPart, Client, Home, IniRule, ProfileRule, Proxy, Rule, Step, Syntax};
 
 /// The clients, in the order in which they are shown.
 pub const CLIENTS: &[Client] = &[
@@ -39,6 +39,7 @@ const PYTHON: Client = Client {
                 file: "credentials.ini",
                 has_file_variable: true,
                 is_of_java: false,
+                syntax: Syntax::Python,
                 types: ALL_TYPES,
                 home: Home::Variable,
             }),
@@ -101,6 +102,7 @@ const JAVA: Client = Client {
                 file: "credentials.ini",
                 has_file_variable: true,
                 is_of_java: true,
+                syntax: Syntax::Other,
                 types: ALL_TYPES,
                 home: Home::Java,
             }),
@@ -152,6 +154,7 @@ const GO: Client = Client {
                 file: "credentials",
                 has_file_variable: true,
                 is_of_java: false,
+                syntax: Syntax::Go,
                 types: FEW_TYPES,
                 home: Home::Variable,
             }),
@@ -199,6 +202,7 @@ const NODE: Client = Client {
                 file: "credentials",
                 has_file_variable: true,
                 is_of_java: false,
+                syntax: Syntax::Other,
                 types: FEW_TYPES,
                 home: Home::Variable,
             }),
@@ -246,6 +250,7 @@ const PHP: Client = Client {
                 file: "credentials",
                 has_file_variable: false,
                 is_of_java: false,
+                syntax: Syntax::Other,
                 types: ALL_TYPES,
                 home: Home::Variable,
             }),
@@ -546,7 +551,7 @@ const INI_YIELDS: &str = "what the `type` of the section says";
 const INI_RENEWED: &str = "roles; the file is not read again";
 
 /// The modes of profiles that SDKs know since 2026.
-const ALL_MODES: &[&str] = &[
+pub(super) const ALL_MODES: &[&str] = &[
     "AK",
     "StsToken",
     "RamRoleArn",
@@ -568,7 +573,8 @@ const OLD_MODES: &[&str] = &[
     "ChainableRamRoleArn",
 ];
 
-const ALL_TYPES: &[&str] = &[
+/// The types of sections that SDKs know.
+pub(super) const ALL_TYPES: &[&str] = &[
     "access_key",
     "ecs_ram_role",
     "ram_role_arn",

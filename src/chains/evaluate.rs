@@ -2,12 +2,14 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::found::{
-    METADATA_DISABLED, host, instance, is_local, is_readable, of_keys, of_name, served,
-};
+use super::address::Address;
+use super::files::{self, Path, is_readable};
+use super::found::{METADATA_DISABLED, URI, instance, of_keys, of_name, served};
+use super::ini::{self, Syntax};
+use super::shown::{Form, shown};
 use super::surroundings::{Metadata, Surroundings, Value};
 use super::{Home, On, Outcome, Proxy, Remedy, Rule};
-use super::{aws, files, ini, odps, profile};
+use super::{aws, odps, profile};
 
 /// Judges a step.
 pub(super) fn evaluate(rule: &Rule, at: &Surroundings<'_>) -> Outcome {
@@ -52,7 +54,9 @@ fn keys(
     let Some((secret_name, secret_value)) = found_secret else {
         let reason = format!("{id_name} is set, but {} is not", or(secret));
         return if fails_if_partial {
-            Outcome::Fails(reason)
+            let token = found_token.map(|(name, _)| name);
+            let names = [Some(id_name), token].into_iter().flatten();
+            Outcome::Fails(reason, Remedy::Unset(names.collect()))
         } else {
             Outcome::Skipped(reason)
         };
@@ -110,19 +114,21 @@ fn oidc(at: &Surroundings<'_>, token: Option<&'static str>) -> Outcome {
         .filter(|name| at.set(name).is_none() && !(has_token && *name == OIDC_FILE))
         .collect();
     if missing.len() == OIDC.len() {
-        return Outcome::Absent(format!("{} is not set", missing.join(", ")));
+        return Outcome::Absent(format!("{} are not set", missing.join(", ")));
     }
     if !missing.is_empty() {
-        return Outcome::Absent(format!("{} is missing", missing.join(" and ")));
+        let verb = if missing.len() == 1 { "is" } else { "are" };
+        return Outcome::Absent(format!("{} {verb} not set", missing.join(" and ")));
     }
     let mut names = OIDC.to_vec();
     names.extend(token.filter(|_| has_token));
     let role = at.text("ALIBABA_CLOUD_ROLE_ARN");
-    let role = role.filter(|role| role.starts_with("acs:ram::"));
-    let role = role.unwrap_or_else(|| "of ALIBABA_CLOUD_ROLE_ARN".to_owned());
+    let role = role.as_deref().map_or("of ALIBABA_CLOUD_ROLE_ARN", |role| {
+        shown(role, Form::RoleArn)
+    });
     if !has_token
         && let Some(path) = at.text(OIDC_FILE)
-        && let Err(reason) = is_readable(at, &path)
+        && let Err(reason) = is_readable(at, &Path::named(path, OIDC_FILE))
     {
         return Outcome::Skipped(reason);
     }
@@ -131,89 +137,89 @@ fn oidc(at: &Surroundings<'_>, token: Option<&'static str>) -> Outcome {
 }
 
 fn metadata(at: &Surroundings<'_>, proxy: Proxy) -> Outcome {
+    const ROLE: &str = "ALIBABA_CLOUD_ECS_METADATA";
     if at.is_true(METADATA_DISABLED) {
         return Outcome::Absent(format!("{METADATA_DISABLED} is true"));
     }
-    let role = at.text("ALIBABA_CLOUD_ECS_METADATA");
-    if let Some(role) = &role
+    if let Some(role) = at.text(ROLE)
         && [EXEC_ROLE, INJECT_ROLE].contains(&role.as_str())
         && at.metadata != Metadata::Ours
     {
-        return Outcome::Skipped(format!(
-            "no ECS instance has the role {role} of ALIBABA_CLOUD_ECS_METADATA"
-        ));
+        return Outcome::Skipped(format!("no ECS instance has the role {role} of {ROLE}"));
     }
-    instance(at, proxy, role)
+    let setting = at.set(ROLE).map(|_| ROLE);
+    instance(at, proxy, setting, Remedy::Set(METADATA_DISABLED, "true"))
 }
 
 fn uri(at: &Surroundings<'_>, proxy: Proxy) -> Outcome {
     let Some(value) = at.set(URI) else {
         return Outcome::Absent(format!("{URI} is not set"));
     };
+    let remedy = Remedy::Unset(vec![URI]);
     let Some(text) = value.text() else {
         let finding = of_name(
-            format!("the server of {URI}"),
+            format!("the credentials of the server of {URI}"),
             true,
-            Remedy::Unset(vec![URI]),
+            remedy,
         );
         return Outcome::Depends(finding, On::Unseen);
     };
-    let host = host(text);
-    if let Some(variable) = at.proxy(proxy, host) {
-        return Outcome::Skipped(format!(
-            "the request goes to the proxy of {variable}, whatever NO_PROXY says"
-        ));
+    if let Ok(address) = Address::parse(text) {
+        if let Some(variable) = at.proxy(proxy, address.host(), address.is_local()) {
+            return Outcome::Skipped(format!(
+                "the request goes to the proxy of {variable}, whatever NO_PROXY says"
+            ));
+        }
+        if proxy == Proxy::Always && address.host() == "::1" {
+            return Outcome::Skipped(format!(
+                "{URI} has an IPv6 address, which the SDK cannot use"
+            ));
+        }
     }
-    if proxy == Proxy::Always && host == "::1" {
-        return Outcome::Skipped(format!(
-            "{URI} has an IPv6 address, which the SDK cannot use"
-        ));
-    }
-    served(at, text, URI)
+    served(at, text, URI, remedy)
 }
 
 fn ossutil(at: &Surroundings<'_>) -> Outcome {
-    let path = format!("{}/.ossutilconfig", at.home(Home::Account));
-    let remedy = Remedy::Do(format!("remove the keys from {path}"));
-    let text = match files::read(at, &path, remedy.clone()) {
+    let path = Path::at(format!("{}/.ossutilconfig", at.home(Home::Account)));
+    let remove = |what: &str| Remedy::Do(format!("remove {what} from {path}"));
+    let text = match files::read(at, &path, remove("the keys")) {
         Ok(text) => text,
         Err(outcome) => return outcome,
     };
-    let Some(sections) = ini::parse(text.expose_secret()) else {
-        return Outcome::Fails(format!("{path} is not an ini file"));
+    let fails =
+        |reason: &str| Outcome::Fails(reason.to_owned(), Remedy::Do(format!("correct {path}")));
+    let Some(sections) = ini::parse(text.expose_secret(), Syntax::Other) else {
+        return fails(&format!("{path} is not an ini file"));
     };
     let Some(credentials) = ini::section(&sections, "Credentials") else {
-        return Outcome::Fails(format!("there is no [Credentials] in {path}"));
+        return fails(&format!("there is no [Credentials] in {path}"));
     };
     let get = |key: &str| ini::get(credentials, key).map(str::to_owned);
     let mode = get("mode").unwrap_or_default().to_lowercase();
     let service = ini::section(&sections, "AkService").and_then(|pairs| ini::get(pairs, "ecsak"));
     if mode == "ecsramrole" && get("ecsrolename").is_some() {
-        return instance(at, Proxy::Excluding, get("ecsrolename"));
+        let remedy = remove("mode and ecsRoleName");
+        return instance(at, Proxy::Excluding, Some("ecsRoleName"), remedy);
     }
     if (mode == "ecsramrole" || mode.is_empty() && get("accesskeyid").is_none())
         && let Some(uri) = service
     {
-        return if is_local(uri) {
-            served(at, uri, "ecsAk")
-        } else {
-            let finding = of_name(format!("the server of ecsAk in {path}"), true, remedy);
-            Outcome::Depends(finding, On::Server)
-        };
+        return served(at, uri, "ecsAk", remove("this ecsAk"));
     }
     let (Some(id), Some(secret)) = (get("accesskeyid"), get("accesskeysecret")) else {
-        return Outcome::Fails(format!("{path} has neither keys nor ecsAk"));
+        return fails(&format!("{path} has neither keys nor ecsAk"));
     };
     if mode == "ramrolearn" {
         let role = get("ramrolearn").unwrap_or_default();
+        let (role, id) = (shown(&role, Form::RoleArn), shown(&id, Form::Id));
         let identity = format!("the role {role}, by the AccessKey {id} of {path}");
-        return Outcome::Depends(of_name(identity, false, remedy), On::Sts);
+        return Outcome::Depends(of_name(identity, false, remove("mode")), On::Sts);
     }
     Outcome::Answers(of_keys(
         at,
-        &path,
+        &path.to_string(),
         [Some(id), Some(secret), get("ststoken")],
-        remedy,
+        remove("the keys"),
     ))
 }
 
@@ -223,8 +229,6 @@ pub(crate) const EXEC_ROLE: &str = "ram-sidecar-exec";
 
 /// The same in a pod with the sidecar of `inject --metadata`.
 pub(crate) const INJECT_ROLE: &str = "ram-sidecar-inject";
-
-const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
 const OIDC_FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 

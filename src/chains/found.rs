@@ -1,10 +1,10 @@
 //! What steps of several clients find: keys, the metadata service, a server of credentials.
 
-use std::net::IpAddr;
-
 use secrecy::SecretString;
 
-use super::surroundings::{FileState, Metadata, Served, Surroundings};
+use super::address::Address;
+use super::shown::{Form, is_id, shown};
+use super::surroundings::{Metadata, Served, Surroundings};
 use super::{Finding, On, Outcome, Proxy, Remedy};
 use crate::credentials::Keys;
 
@@ -15,7 +15,7 @@ pub(super) fn of_keys(
     [id, secret, token]: [Option<String>; 3],
     remedy: Remedy,
 ) -> Finding {
-    let id = id.unwrap_or_else(|| "?".to_owned());
+    let id = id.unwrap_or_default();
     let is_ours = matches!(&at.served, Some(Served::Credentials { access_key_id, .. }) if *access_key_id == id);
     let kind = if token.is_some() {
         "temporary AccessKey"
@@ -27,9 +27,10 @@ pub(super) fn of_keys(
         Some(_) => None,
     };
     Finding {
-        identity: format!("the {kind} {} of {place}", shown(&id)),
+        identity: format!("the {kind} {} of {place}", shown(&id, Form::Id)),
         ends,
-        keys: secret.map(|secret| {
+        // STS is not asked with what may be a secret in the place of an ID.
+        keys: secret.filter(|_| is_id(&id)).map(|secret| {
             Box::new(Keys {
                 access_key_id: id,
                 access_key_secret: secret.into(),
@@ -41,21 +42,6 @@ pub(super) fn of_keys(
         remedy,
     }
 }
-
-/// Returns an AccessKey ID as it may be shown: what is longer without its beginning may be a secret in the wrong place.
-fn shown(id: &str) -> &str {
-    let is_id = ["LTAI", "STS.", "TMP.", "AKIA", "ASIA"]
-        .iter()
-        .any(|start| id.starts_with(start));
-    if is_id || id.len() <= LONGEST_ID {
-        id
-    } else {
-        "…"
-    }
-}
-
-/// Bytes of an AccessKey ID. A secret has 30, that of AWS 40.
-const LONGEST_ID: usize = 24;
 
 /// Describes what is known by its name only.
 pub(super) fn of_name(identity: String, is_renewed: bool, remedy: Remedy) -> Finding {
@@ -69,23 +55,18 @@ pub(super) fn of_name(identity: String, is_renewed: bool, remedy: Remedy) -> Fin
     }
 }
 
-/// Whether a file can be read, which may also be out of sight.
-pub(super) fn is_readable(at: &Surroundings<'_>, path: &str) -> Result<(), String> {
-    match (at.file)(path) {
-        FileState::Text(_) | FileState::Unseen => Ok(()),
-        FileState::Missing => Err(format!("there is no {path}")),
-        FileState::Unreadable(reason) => Err(format!("cannot read {path}: {reason}")),
-    }
-}
-
-/// Returns what the metadata service yields for a role, or for the only one.
-pub(super) fn instance(at: &Surroundings<'_>, proxy: Proxy, role: Option<String>) -> Outcome {
-    let whose = role.map_or_else(
+/// Returns what the metadata service yields: for the role that a setting names, or for the only one.
+pub(super) fn instance(
+    at: &Surroundings<'_>,
+    proxy: Proxy,
+    setting: Option<&str>,
+    remedy: Remedy,
+) -> Outcome {
+    let whose = setting.map_or_else(
         || "the role of the ECS instance".to_owned(),
-        |role| format!("the role {role} of the ECS instance"),
+        |setting| format!("the role of the ECS instance that {setting} names"),
     );
-    let remedy = Remedy::Set(METADATA_DISABLED, "true");
-    if let Some(variable) = at.proxy(proxy, "100.100.100.200") {
+    if let Some(variable) = at.proxy(proxy, "100.100.100.200", false) {
         let whose = format!("{whose}, asked for by the proxy of {variable}");
         return Outcome::Depends(of_name(whose, true, remedy), On::Metadata);
     }
@@ -104,55 +85,45 @@ pub(super) fn instance(at: &Surroundings<'_>, proxy: Proxy, role: Option<String>
     }
 }
 
-/// Returns what a server of credentials yields.
-pub(super) fn served(at: &Surroundings<'_>, uri: &str, variable: &'static str) -> Outcome {
-    served_by(at.served.as_ref(), uri, variable)
+/// Returns what the server yields whose address a setting has. Only that of the credentials URI is ours.
+pub(super) fn served(at: &Surroundings<'_>, uri: &str, setting: &str, remedy: Remedy) -> Outcome {
+    match Address::parse(uri) {
+        Err(reason) => Outcome::Skipped(format!("{setting} cannot be used: {reason}")),
+        Ok(address) if address.is_local() && at.uri() == Some(address) => ours(at, setting, remedy),
+        Ok(_) => {
+            let identity = format!("the credentials of the server of {setting}");
+            Outcome::Depends(of_name(identity, true, remedy), On::Server)
+        }
+    }
 }
 
-pub(super) fn served_by(served: Option<&Served>, uri: &str, variable: &'static str) -> Outcome {
-    let remedy = Remedy::Unset(vec![variable]);
-    if !is_local(uri) {
-        let finding = of_name(format!("the server of {variable}"), true, remedy);
-        return Outcome::Depends(finding, On::Server);
-    }
-    let finding = Finding {
-        is_ours: true,
-        ..of_name(format!("our credentials, by {variable}"), true, remedy)
-    };
-    match served {
-        Some(Served::Nothing(reason)) => Outcome::Skipped(format!(
-            "the server of {variable} has no credentials: {reason}"
-        )),
+/// Returns what the server of the credentials URI yields to a client that a setting leads there.
+pub(super) fn ours(at: &Surroundings<'_>, setting: &str, remedy: Remedy) -> Outcome {
+    let identity = format!("our credentials, by {setting}");
+    let (identity, ends) = match &at.served {
+        Some(Served::Nothing(reason)) => {
+            return Outcome::Skipped(format!(
+                "the server of {setting} has no credentials: {reason}"
+            ));
+        }
         Some(Served::Credentials {
             access_key_id,
             expires_at,
-        }) => Outcome::Answers(Finding {
-            identity: format!("our credentials, by {variable}: {access_key_id}"),
-            ends: Some(expires_at.clone()),
-            ..finding
-        }),
-        None => Outcome::Answers(finding),
-    }
+        }) => (
+            format!("{identity}: {}", shown(access_key_id, Form::Id)),
+            Some(expires_at.clone()),
+        ),
+        None => (identity, None),
+    };
+    Outcome::Answers(Finding {
+        is_ours: true,
+        ends,
+        ..of_name(identity, true, remedy)
+    })
 }
 
-/// Whether an address is on loopback.
-pub(super) fn is_local(uri: &str) -> bool {
-    let host = host(uri);
-    let is_loopback = host
-        .parse()
-        .is_ok_and(|address: IpAddr| address.is_loopback());
-    uri.starts_with("http://") && (host == "localhost" || is_loopback)
-}
-
-/// Returns the host of an address, without a port.
-pub(super) fn host(uri: &str) -> &str {
-    let rest = uri.split_once("://").map_or(uri, |(_, rest)| rest);
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    match authority.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => authority.split(':').next().unwrap_or_default(),
-    }
-}
+/// The credentials URI.
+pub(super) const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
 /// Switches off the SDKs' providers of the metadata service.
 pub(super) const METADATA_DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";

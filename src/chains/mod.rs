@@ -3,6 +3,7 @@
 //! [`CLIENTS`] is the knowledge: a chain for each client, with the version and the source of every step. [`explain`] judges a chain
 //! without any effect: whoever asks provides the variables, the files, and what is known of servers.
 
+mod address;
 mod aws;
 mod clients;
 mod evaluate;
@@ -11,13 +12,17 @@ mod found;
 mod ini;
 mod odps;
 mod profile;
+mod shown;
 mod surroundings;
 mod verdict;
 
 pub use self::clients::CLIENTS;
 pub(crate) use self::evaluate::{EXEC_ROLE, INJECT_ROLE};
+pub use self::ini::Syntax;
 pub use self::surroundings::{FileState, Metadata, Served, Surroundings, Value};
-pub use self::verdict::{Explained, Outlook, StepResult, explain};
+pub use self::verdict::{
+    Environment, Explained, Fix, Outlook, StepResult, default_chains, explain,
+};
 
 use crate::credentials::Keys;
 
@@ -130,6 +135,8 @@ pub struct IniRule {
     pub has_file_variable: bool,
     /// Whether the section is always `default`, counts only with `enable = true`, and is one of keys if its type is unknown.
     pub is_of_java: bool,
+    /// What it takes for an ini file.
+    pub syntax: Syntax,
     /// The types that it knows.
     pub types: &'static [&'static str],
     /// Where it looks for the home directory.
@@ -180,8 +187,8 @@ pub enum Outcome {
     Absent(String),
     /// There is something that cannot be used, and the client goes on: why.
     Skipped(String),
-    /// There is something that cannot be used, and the client fails: why.
-    Fails(String),
+    /// There is something that cannot be used, and the client fails: why, and what to do.
+    Fails(String, Remedy),
     /// It answers.
     Answers(Finding),
     /// It answers if something outside does.
@@ -236,7 +243,7 @@ impl On {
 pub struct Finding {
     /// Whose they are, as far as it can be told without asking.
     pub identity: String,
-    /// The keys, if they are known. Only `--ask` uses them.
+    /// The keys, if they are known and the ID has the form of one. Only `--ask` uses them.
     pub keys: Option<Box<Keys>>,
     /// Whether they are ours.
     pub is_ours: bool,

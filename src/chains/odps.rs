@@ -3,9 +3,11 @@
 use secrecy::ExposeSecret as _;
 use serde_json::Value as Json;
 
+use super::files::{self, Path};
 use super::found::{of_keys, of_name};
+use super::shown::{Form, shown};
 use super::surroundings::Surroundings;
-use super::{Finding, On, Outcome, Remedy, files};
+use super::{Finding, On, Outcome, Remedy};
 
 pub(super) fn file(at: &Surroundings<'_>) -> Outcome {
     const FILE: &str = "ODPS_STS_ACCOUNT_FILE";
@@ -15,27 +17,34 @@ pub(super) fn file(at: &Surroundings<'_>) -> Outcome {
     let remedy = Remedy::Unset(vec![FILE]);
     let Some(path) = value.text() else {
         return Outcome::Depends(
-            of_name(format!("the file of {FILE}"), true, remedy),
+            of_name(
+                format!("the credentials in the file that {FILE} names"),
+                true,
+                remedy,
+            ),
             On::Unseen,
         );
     };
-    let text = match files::read(at, path, remedy.clone()) {
+    let path = Path::named(path, FILE);
+    let text = match files::read(at, &path, remedy.clone()) {
         Ok(text) => text,
-        Err(Outcome::Absent(reason) | Outcome::Skipped(reason)) => return Outcome::Fails(reason),
+        Err(Outcome::Absent(reason) | Outcome::Skipped(reason)) => {
+            return Outcome::Fails(reason, remedy);
+        }
         Err(outcome) => return outcome,
     };
     let parsed: Option<Json> = serde_json::from_str(text.expose_secret()).ok();
     let part = |name: &str| Some(parsed.as_ref()?[name].as_str()?.to_owned());
     let parts = ["accessKeyId", "accessKeySecret", "securityToken"].map(part);
     if parts.iter().any(Option::is_none) {
-        return Outcome::Fails(format!(
-            "{path} is not the JSON with accessKeyId, accessKeySecret and securityToken"
-        ));
+        let reason =
+            format!("{path} is not the JSON with accessKeyId, accessKeySecret and securityToken");
+        return Outcome::Fails(reason, remedy);
     }
     Outcome::Answers(Finding {
-        ends: part("expiration"),
+        ends: part("expiration").map(|time| shown(&time, Form::Time).to_owned()),
         is_renewed: true,
-        ..of_keys(at, path, parts, remedy)
+        ..of_keys(at, &path.to_string(), parts, remedy)
     })
 }
 
@@ -50,12 +59,10 @@ pub(super) fn variables(at: &Surroundings<'_>) -> Outcome {
         return Outcome::Absent(format!("{} is not set", names[2]));
     };
     let (Some(id), Some(secret)) = (id, secret) else {
-        return Outcome::Fails(format!(
-            "{} is set, but not the AccessKey with it",
-            names[2]
-        ));
+        let reason = format!("{} is set, but not the AccessKey with it", names[2]);
+        return Outcome::Fails(reason, Remedy::Unset(vec![names[2]]));
     };
-    let parts = [id, secret, token].map(|value| Some(value.text().unwrap_or("?").to_owned()));
+    let parts = [id, secret, token].map(|value| Some(value.text().unwrap_or_default().to_owned()));
     Outcome::Answers(of_keys(
         at,
         &names.join(", "),

@@ -3,19 +3,23 @@
 use secrecy::ExposeSecret as _;
 use serde_json::Value as Json;
 
-use super::found::{METADATA_DISABLED, instance, is_local, is_readable, of_keys, of_name, served};
+use super::clients::{ALL_MODES, ALL_TYPES};
+use super::files::{self, Path, is_readable};
+use super::found::{METADATA_DISABLED, URI, instance, of_keys, of_name, served};
+use super::shown::{Form, shown};
 use super::surroundings::Surroundings;
-use super::{Finding, Home, IniRule, On, Outcome, ProfileRule, Proxy, Remedy};
-use super::{files, ini as format};
+use super::{Finding, Home, IniRule, On, Outcome, ProfileRule, Proxy, Remedy, ini as format};
 
 /// Judges the step of a profile of aliyun-cli.
 pub(super) fn cli(at: &Surroundings<'_>, rule: &ProfileRule) -> Outcome {
     if at.is_true(DISABLED) {
         return Outcome::Absent(format!("{DISABLED} is true"));
     }
-    let named = at.text("ALIBABA_CLOUD_CONFIG_FILE");
-    let path = named.filter(|_| rule.has_file_variable);
-    let path = path.unwrap_or_else(|| format!("{}/.aliyun/config.json", at.home(rule.home)));
+    let named = at.text(CONFIG_FILE).filter(|_| rule.has_file_variable);
+    let path = named.map_or_else(
+        || Path::at(format!("{}/.aliyun/config.json", at.home(rule.home))),
+        |path| Path::named(path, CONFIG_FILE),
+    );
     let remedy = Remedy::Set(DISABLED, "true");
     let text = match files::read(at, &path, remedy.clone()) {
         Ok(text) => text,
@@ -24,8 +28,13 @@ pub(super) fn cli(at: &Surroundings<'_>, rule: &ProfileRule) -> Outcome {
     let Ok(config) = serde_json::from_str::<Json>(text.expose_secret()) else {
         return Outcome::Skipped(format!("{path} is not JSON"));
     };
-    let current = config["current"].as_str().unwrap_or_default().to_owned();
-    let name = at.text("ALIBABA_CLOUD_PROFILE").unwrap_or(current);
+    let (name, setting) = match at.text(PROFILE) {
+        Some(name) => (name, PROFILE),
+        None => {
+            let current = config["current"].as_str().unwrap_or_default();
+            (current.to_owned(), "current")
+        }
+    };
     let file = File {
         at,
         rule,
@@ -33,7 +42,7 @@ pub(super) fn cli(at: &Surroundings<'_>, rule: &ProfileRule) -> Outcome {
         config: &config,
         remedy,
     };
-    match file.resolve(&name, 0) {
+    match file.resolve(&name, setting, 0) {
         Ok((finding, None)) => Outcome::Answers(finding),
         Ok((finding, Some(on))) => Outcome::Depends(finding, on),
         Err(reason) => reason,
@@ -44,13 +53,19 @@ pub(super) fn cli(at: &Surroundings<'_>, rule: &ProfileRule) -> Outcome {
 struct File<'a> {
     at: &'a Surroundings<'a>,
     rule: &'a ProfileRule,
-    path: &'a str,
+    path: &'a Path,
     config: &'a Json,
     remedy: Remedy,
 }
 
 impl File<'_> {
-    fn resolve(&self, name: &str, depth: usize) -> Result<(Finding, Option<On>), Outcome> {
+    /// Judges the profile that a setting names.
+    fn resolve(
+        &self,
+        name: &str,
+        setting: &str,
+        depth: usize,
+    ) -> Result<(Finding, Option<On>), Outcome> {
         let skipped = |reason: String| Outcome::Skipped(format!("{}: {reason}", self.path));
         if depth > MAX_DEPTH {
             return Err(skipped("its source profiles form a cycle".to_owned()));
@@ -59,18 +74,19 @@ impl File<'_> {
         let mut profiles = profiles.into_iter().flatten();
         let entry = profiles
             .find(|entry| !name.is_empty() && entry["name"] == name)
-            .ok_or_else(|| skipped(format!("there is no profile `{name}`")))?;
+            .ok_or_else(|| skipped(format!("there is no profile that {setting} names")))?;
         let text = |key: &str| {
             let value = entry[key].as_str().filter(|value| !value.is_empty());
             value.map(str::to_owned)
         };
         let mode = text("mode").unwrap_or_default();
-        let place = format!("the profile `{name}` ({mode}) of {}", self.path);
         if !self.rule.modes.contains(&mode.as_str()) {
+            let mode = shown_mode(&mode);
             return Err(skipped(format!(
                 "the profile `{name}` has the mode {mode}, which this client does not know"
             )));
         }
+        let place = format!("the profile `{name}` ({mode}) of {}", self.path);
         let or_variable = |key: &str, variable: &str| {
             let set = || self.at.text(variable).filter(|_| self.rule.is_completed);
             text(key).or_else(set)
@@ -81,6 +97,7 @@ impl File<'_> {
                 .ok_or_else(|| missing("ram_role_arn"))
         };
         let by_role = |role: String, on| {
+            let role = shown(&role, Form::RoleArn);
             let identity = format!("the role {role} of {place}");
             (of_name(identity, true, self.remedy.clone()), Some(on))
         };
@@ -110,7 +127,7 @@ impl File<'_> {
             }
             "ChainableRamRoleArn" => {
                 let source = text("source_profile").unwrap_or_default();
-                let (_, on) = self.resolve(&source, depth + 1)?;
+                let (_, on) = self.resolve(&source, "source_profile", depth + 1)?;
                 by_role(role()?, on.unwrap_or(On::Sts))
             }
             "OIDC" => {
@@ -118,6 +135,7 @@ impl File<'_> {
                 provider.ok_or_else(|| missing("oidc_provider_arn"))?;
                 let file = or_variable("oidc_token_file", "ALIBABA_CLOUD_OIDC_TOKEN_FILE");
                 let file = file.ok_or_else(|| missing("oidc_token_file"))?;
+                let file = Path::named(file, "oidc_token_file");
                 is_readable(self.at, &file).map_err(skipped)?;
                 by_role(role()?, On::Sts)
             }
@@ -125,7 +143,12 @@ impl File<'_> {
                 if self.at.is_true(METADATA_DISABLED) {
                     return Err(skipped(format!("{METADATA_DISABLED} is true")));
                 }
-                self.instance(text("ram_role_name"))?
+                let setting = text("ram_role_name").map(|_| "ram_role_name");
+                match instance(self.at, Proxy::Never, setting, self.remedy.clone()) {
+                    Outcome::Answers(finding) => (finding, None),
+                    Outcome::Depends(finding, on) => (finding, Some(on)),
+                    outcome => return Err(outcome),
+                }
             }
             "External" => {
                 // The command may contain a secret.
@@ -143,25 +166,23 @@ impl File<'_> {
             }
         })
     }
-
-    fn instance(&self, role: Option<String>) -> Result<(Finding, Option<On>), Outcome> {
-        let remedy = self.remedy.clone();
-        match instance(self.at, Proxy::Never, role) {
-            Outcome::Answers(finding) => Ok((Finding { remedy, ..finding }, None)),
-            Outcome::Depends(finding, on) => Ok((Finding { remedy, ..finding }, Some(on))),
-            outcome => Err(outcome),
-        }
-    }
 }
 
 /// Judges the step of an ini file of the SDKs.
 pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
-    let file = "ALIBABA_CLOUD_CREDENTIALS_FILE";
-    let named = at.text(file).filter(|_| rule.has_file_variable);
-    let path =
-        named.unwrap_or_else(|| format!("{}/.alibabacloud/{}", at.home(rule.home), rule.file));
+    let named = at.text(INI_FILE).filter(|_| rule.has_file_variable);
+    let path = named.map_or_else(
+        || {
+            Path::at(format!(
+                "{}/.alibabacloud/{}",
+                at.home(rule.home),
+                rule.file
+            ))
+        },
+        |path| Path::named(path, INI_FILE),
+    );
     let remedy = if rule.has_file_variable {
-        Remedy::Set(file, "/dev/null")
+        Remedy::Set(INI_FILE, "/dev/null")
     } else {
         Remedy::Do(format!("remove {path}, which no variable replaces"))
     };
@@ -169,14 +190,17 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
         Ok(text) => text,
         Err(outcome) => return outcome,
     };
-    let Some(sections) = format::parse(text.expose_secret()) else {
+    let Some(sections) = format::parse(text.expose_secret(), rule.syntax) else {
         return Outcome::Skipped(format!("{path} is not an ini file"));
     };
-    let name = at.text("ALIBABA_CLOUD_PROFILE");
-    let name = name.filter(|_| !rule.is_of_java);
-    let name = name.unwrap_or_else(|| "default".to_owned());
-    let Some(section) = format::section(&sections, &name) else {
-        return Outcome::Absent(format!("there is no section [{name}] in {path}"));
+    let named = at.text(PROFILE).filter(|_| !rule.is_of_java);
+    let name = named.as_deref().unwrap_or("default");
+    let Some(section) = format::section(&sections, name) else {
+        return Outcome::Absent(if named.is_some() {
+            format!("there is no section in {path} that {PROFILE} names")
+        } else {
+            format!("there is no section [default] in {path}")
+        });
     };
     let get = |key: &str| format::get(section, key).map(str::to_owned);
     let is_enabled = get("enable").is_some_and(|text| text.eq_ignore_ascii_case("true"));
@@ -189,6 +213,7 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
         return lacks("type");
     };
     if !rule.types.contains(&kind.as_str()) && !rule.is_of_java {
+        let kind = shown(&kind, Form::OneOf(ALL_TYPES));
         return Outcome::Skipped(format!(
             "{place} has the type {kind}, which this client does not know"
         ));
@@ -196,6 +221,7 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
     let has_keys = get("access_key_id").is_some() && get("access_key_secret").is_some();
     let by_role = |how: &str| match get("role_arn") {
         Some(arn) => {
+            let arn = shown(&arn, Form::RoleArn);
             let identity = format!("the role {arn} of {place}{how}");
             Outcome::Depends(of_name(identity, true, remedy.clone()), On::Sts)
         }
@@ -212,10 +238,10 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
         "ecs_ram_role" if at.is_true(METADATA_DISABLED) => {
             Outcome::Skipped(format!("{METADATA_DISABLED} is true"))
         }
-        "ecs_ram_role" => match instance(at, Proxy::Never, get("role_name")) {
-            Outcome::Depends(finding, on) => Outcome::Depends(Finding { remedy, ..finding }, on),
-            outcome => outcome,
-        },
+        "ecs_ram_role" => {
+            let setting = get("role_name").map(|_| "role_name");
+            instance(at, Proxy::Never, setting, remedy)
+        }
         _ if !has_keys => lacks("access_key_id or access_key_secret"),
         _ => {
             let parts = [get("access_key_id"), get("access_key_secret"), None];
@@ -230,7 +256,7 @@ pub(super) fn aliyun_cli(at: &Surroundings<'_>) -> Outcome {
         let mut names = names.iter();
         names.find_map(|name| Some((*name, at.set(name)?)))
     };
-    let path = format!("{}/.aliyun/config.json", at.home(Home::Variable));
+    let path = Path::at(format!("{}/.aliyun/config.json", at.home(Home::Variable)));
     let ignored = at.text("ALIBABA_CLOUD_IGNORE_PROFILE").as_deref() == Some("TRUE");
     let remedy = Remedy::Do("choose another profile with --profile or --config-path".to_owned());
     let entry = if ignored {
@@ -239,7 +265,7 @@ pub(super) fn aliyun_cli(at: &Surroundings<'_>) -> Outcome {
         match files::read(at, &path, remedy.clone()) {
             Ok(text) => match chosen(at, text.expose_secret()) {
                 Ok(entry) => entry,
-                Err(reason) => return Outcome::Fails(format!("{path}: {reason}")),
+                Err(reason) => return Outcome::Fails(format!("{path}: {reason}"), remedy),
             },
             Err(Outcome::Absent(_)) => Json::Null,
             Err(outcome) => return outcome,
@@ -256,14 +282,14 @@ pub(super) fn aliyun_cli(at: &Surroundings<'_>) -> Outcome {
     for (part, variable) in parts.iter_mut().zip(variables) {
         if let (None, Some((name, value))) = (&part, variable) {
             used.push(name);
-            *part = Some(value.text().unwrap_or("?").to_owned());
+            *part = Some(value.text().unwrap_or_default().to_owned());
         }
     }
     let has_keys = parts.iter().take(2).all(Option::is_some);
     let mode = text("mode").unwrap_or_default();
     let place = text("name").map_or_else(
         || used.join(", "),
-        |name| format!("the profile `{name}` ({mode}) of {path}"),
+        |name| format!("the profile `{name}` ({}) of {path}", shown_mode(&mode)),
     );
     let remedy = if mode.is_empty() {
         Remedy::Unset(used)
@@ -284,19 +310,18 @@ pub(super) fn aliyun_cli(at: &Surroundings<'_>) -> Outcome {
             }
             Outcome::Answers(of_keys(at, &place, parts, remedy))
         }
-        "AK" | "StsToken" => Outcome::Fails(format!("{place} lacks its AccessKey")),
-        "EcsRamRole" => instance(at, Proxy::Excluding, text("ram_role_name")),
-        "CredentialsURI" => {
-            let uri = text("credentials_uri");
-            match uri.or_else(|| at.text("ALIBABA_CLOUD_CREDENTIALS_URI")) {
-                Some(uri) if is_local(&uri) => served(at, &uri, "ALIBABA_CLOUD_CREDENTIALS_URI"),
-                Some(_) => {
-                    let identity = format!("the server of {place}");
-                    Outcome::Depends(of_name(identity, true, remedy), On::Server)
-                }
-                None => Outcome::Fails(format!("{place} has no URI, and no variable has")),
-            }
+        "AK" | "StsToken" => Outcome::Fails(format!("{place} lacks its AccessKey"), remedy),
+        "EcsRamRole" => {
+            let setting = text("ram_role_name").map(|_| "ram_role_name");
+            instance(at, Proxy::Excluding, setting, remedy)
         }
+        "CredentialsURI" => match (text("credentials_uri"), at.text(URI)) {
+            (Some(uri), _) => served(at, &uri, &format!("credentials_uri in {place}"), remedy),
+            (None, Some(uri)) => served(at, &uri, URI, Remedy::Unset(vec![URI])),
+            (None, None) => {
+                Outcome::Fails(format!("{place} has no URI, and {URI} is not set"), remedy)
+            }
+        },
         other => {
             let on = match other {
                 "External" => On::Program,
@@ -316,16 +341,41 @@ fn chosen(at: &Surroundings<'_>, text: &str) -> Result<Json, String> {
         "ALIBABA_CLOUD_PROFILE",
         "ALICLOUD_PROFILE",
     ];
-    let named = variables.into_iter().find_map(|name| at.text(name));
-    let current = || config["current"].as_str().unwrap_or("default").to_owned();
-    let name = named.unwrap_or_else(current);
+    let mut variables = variables.into_iter();
+    let named = variables.find_map(|variable| Some((at.text(variable)?, variable)));
+    let (name, setting) = named.unwrap_or_else(|| {
+        let current = config["current"].as_str().unwrap_or("default");
+        (current.to_owned(), "current")
+    });
     let profiles = config["profiles"].as_array();
     let mut profiles = profiles.into_iter().flatten();
     let found = profiles.find(|entry| entry["name"] == name.as_str());
     found
         .cloned()
-        .ok_or_else(|| format!("there is no profile `{name}`"))
+        .ok_or_else(|| format!("there is no profile that {setting} names"))
 }
+
+/// Returns a mode as it may be shown.
+fn shown_mode(mode: &str) -> &str {
+    let of_sdks = shown(mode, Form::OneOf(ALL_MODES));
+    if of_sdks == mode {
+        mode
+    } else {
+        shown(
+            mode,
+            Form::OneOf(&[
+                "CredentialsURI",
+                "BearerToken",
+                "RsaKeyPair",
+                "RamRoleArnWithEcs",
+            ]),
+        )
+    }
+}
+
+const CONFIG_FILE: &str = "ALIBABA_CLOUD_CONFIG_FILE";
+const PROFILE: &str = "ALIBABA_CLOUD_PROFILE";
+const INI_FILE: &str = "ALIBABA_CLOUD_CREDENTIALS_FILE";
 
 /// Switches off the SDKs' providers of aliyun-cli's profiles.
 const DISABLED: &str = "ALIBABA_CLOUD_CLI_PROFILE_DISABLED";

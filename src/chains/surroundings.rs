@@ -1,11 +1,12 @@
 //! What surrounds a client: its variables and files, and what is known of servers.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Home;
+use super::address::Address;
+use super::found::URI;
 
 /// The surroundings of a client.
 pub struct Surroundings<'a> {
@@ -19,8 +20,8 @@ pub struct Surroundings<'a> {
     pub metadata: Metadata,
     /// What the credentials URI has answered; `None` if it was not asked.
     pub served: Option<Served>,
-    /// The same of the credential service of a container.
-    pub container: Option<Served>,
+    /// Why the credential service of a container accepts no connection, if it was tried.
+    pub container_failure: Option<String>,
 }
 
 /// The value of a variable.
@@ -104,6 +105,11 @@ impl Surroundings<'_> {
             .is_some_and(|text| text.eq_ignore_ascii_case("true"))
     }
 
+    /// Returns the address of the credentials URI.
+    pub(super) fn uri(&self) -> Option<Address> {
+        Address::parse(&self.text(URI)?).ok()
+    }
+
     /// Returns the home directory.
     pub(super) fn home(&self, home: Home) -> String {
         let variable = || self.text("HOME");
@@ -132,15 +138,16 @@ impl Surroundings<'_> {
         found.filter(|value| !value.is_empty())
     }
 
-    /// Returns the variable whose proxy takes a request to `host`.
-    pub(super) fn proxy(&self, proxy: super::Proxy, host: &str) -> Option<&'static str> {
+    /// Returns the variable whose proxy takes a request to `host`, which may be on this machine.
+    pub(super) fn proxy(
+        &self,
+        proxy: super::Proxy,
+        host: &str,
+        is_local: bool,
+    ) -> Option<&'static str> {
         let variable = ["HTTP_PROXY", "http_proxy"]
             .into_iter()
             .find(|name| self.set(name).is_some())?;
-        let is_loopback = host == "localhost"
-            || host
-                .parse()
-                .is_ok_and(|address: IpAddr| address.is_loopback());
         let is_excluded = || {
             let list = ["NO_PROXY", "no_proxy"]
                 .into_iter()
@@ -154,7 +161,7 @@ impl Surroundings<'_> {
         let is_used = match proxy {
             super::Proxy::Never => false,
             super::Proxy::Always => true,
-            super::Proxy::Excluding => !is_loopback && !is_excluded(),
+            super::Proxy::Excluding => !is_local && !is_excluded(),
         };
         is_used.then_some(variable)
     }

@@ -1,6 +1,9 @@
 //! Whose credentials a client will use, and what stands in the way of ours.
 
+use std::fmt::{self, Display, Formatter};
+
 use super::evaluate::evaluate;
+use super::found::URI;
 use super::surroundings::{Served, Surroundings};
 use super::{Client, Finding, On, Outcome, Remedy, Rule, Step};
 
@@ -15,8 +18,10 @@ pub struct Explained {
     pub outlook: Outlook,
     /// What it prefers to ours: whose it is, and how to keep the client from it.
     pub obstacles: Vec<(String, Remedy)>,
-    /// Why it does not get ours, apart from that.
-    pub missing: Option<String>,
+    /// Where it fails before it gets to ours: why, and what to do.
+    pub failures: Vec<(String, Remedy)>,
+    /// What leads it to ours, if its chain does not.
+    pub lead: Option<Remedy>,
 }
 
 /// A step and its outcome.
@@ -65,7 +70,7 @@ pub fn explain(client: &'static Client, at: &Surroundings<'_>) -> Explained {
     for step in client.steps {
         let outcome = evaluate(&step.rule, at);
         let is_last = match outcome {
-            Outcome::Answers(_) | Outcome::Fails(_) => true,
+            Outcome::Answers(_) | Outcome::Fails(..) => true,
             Outcome::Depends(..) => !client.goes_on,
             Outcome::Absent(_) | Outcome::Skipped(_) => false,
         };
@@ -81,11 +86,16 @@ pub fn explain(client: &'static Client, at: &Surroundings<'_>) -> Explained {
     let ours = steps.iter().position(is_ours);
     let before = steps.iter().take(ours.unwrap_or(steps.len()));
     let mut obstacles: Vec<(String, Remedy)> = Vec::new();
+    let mut failures: Vec<(String, Remedy)> = Vec::new();
     for result in before {
         let (finding, condition) = match &result.outcome {
             Outcome::Answers(finding) => (finding, String::new()),
             Outcome::Depends(finding, on) => (finding, format!(", {}", on.condition())),
-            _ => continue,
+            Outcome::Fails(reason, remedy) => {
+                failures.push((reason.clone(), remedy.clone()));
+                continue;
+            }
+            Outcome::Absent(_) | Outcome::Skipped(_) => continue,
         };
         obstacles.push((
             format!("{}{condition}", finding.identity),
@@ -93,16 +103,17 @@ pub fn explain(client: &'static Client, at: &Surroundings<'_>) -> Explained {
         ));
     }
     let outlook = outlook(&steps);
-    let missing = match ours {
+    let lead = match ours {
         Some(_) => None,
-        None => Some(missing(client, at)),
+        None => Some(lead(client, at)),
     };
     Explained {
         client,
         steps,
         outlook,
         obstacles,
-        missing,
+        failures,
+        lead,
     }
 }
 
@@ -112,7 +123,7 @@ fn outlook(steps: &[StepResult]) -> Outlook {
     let decisive = reached().find_map(|result| match &result.outcome {
         Outcome::Answers(finding) if finding.is_ours => Some(Outlook::Ours),
         Outcome::Answers(_) => Some(Outlook::Others),
-        Outcome::Fails(_) => Some(Outlook::Fails),
+        Outcome::Fails(..) => Some(Outlook::Fails),
         _ => None,
     });
     match decisive {
@@ -123,24 +134,23 @@ fn outlook(steps: &[StepResult]) -> Outlook {
     }
 }
 
-/// Says why a client does not get ours, apart from what it prefers.
-fn missing(client: &Client, at: &Surroundings<'_>) -> String {
-    const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
-    let rules = client.steps.iter().map(|step| &step.rule);
-    let proxy = rules.clone().find_map(|rule| match rule {
+/// Returns what leads a client to ours, apart from what stands in the way.
+fn lead(client: &Client, at: &Surroundings<'_>) -> Remedy {
+    let mut rules = client.steps.iter().map(|step| &step.rule);
+    let proxy = rules.find_map(|rule| match rule {
         Rule::Uri(proxy) => Some(*proxy),
         _ => None,
     });
     let Some(proxy) = proxy.filter(|_| at.set(URI).is_some()) else {
-        return client.otherwise.to_owned();
+        return Remedy::Do(client.otherwise.to_owned());
     };
-    if at.proxy(proxy, "127.0.0.1").is_some() {
-        return "unset HTTP_PROXY http_proxy".to_owned();
+    if at.proxy(proxy, "127.0.0.1", true).is_some() {
+        return Remedy::Unset(vec!["HTTP_PROXY", "http_proxy"]);
     }
-    if let Some(Served::Nothing(_)) = &at.served {
-        return format!("start the server of {URI}, or correct the variable");
-    }
-    format!("set {URI} to the address that `serve` prints, which is on loopback")
+    Remedy::Do(match &at.served {
+        Some(Served::Nothing(_)) => format!("start the server of {URI}, or correct the variable"),
+        _ => format!("set {URI} to the address that `serve` prints, which is on loopback"),
+    })
 }
 
 impl Explained {
@@ -159,34 +169,44 @@ impl Explained {
         })
     }
 
+    /// Returns why the client fails, if it does.
+    pub fn failure(&self) -> Option<&str> {
+        let mut reached = self.steps.iter().filter(|result| result.is_reached);
+        reached.find_map(|result| match &result.outcome {
+            Outcome::Fails(reason, _) => Some(&**reason),
+            _ => None,
+        })
+    }
+
     /// Says what the client uses or fails with instead of ours.
     pub fn instead(&self) -> String {
+        if let Some(reason) = self.failure() {
+            return reason.to_owned();
+        }
         if let Some((what, _)) = self.obstacles.first() {
             return format!("it will use {what}");
         }
         let mut reached = self.steps.iter().rev().filter(|result| result.is_reached);
         let reason = reached.find_map(|result| match &result.outcome {
-            Outcome::Fails(reason) | Outcome::Skipped(reason) => Some(reason.clone()),
+            Outcome::Skipped(reason) => Some(reason.clone()),
             _ => None,
         });
         reason.unwrap_or_else(|| "it will find no credentials".to_owned())
     }
 
-    /// Returns the line that makes the client use ours.
-    pub fn line(&self) -> Option<String> {
+    /// Returns what makes the client use ours, if it does not.
+    pub fn fix(&self, environment: Environment) -> Option<Fix> {
         if self.outlook == Outlook::Ours {
             return None;
         }
-        let remedies = self.obstacles.iter().map(|(_, remedy)| remedy);
-        let line = line(remedies);
-        let missing = self.missing.as_deref();
-        let parts = [
-            missing.filter(|text| text.starts_with("unset ")),
-            line.as_deref(),
-        ];
-        let then = missing.filter(|text| !text.starts_with("unset "));
-        let parts: Vec<&str> = parts.into_iter().chain([then]).flatten().collect();
-        (!parts.is_empty()).then(|| parts.join("; "))
+        let lead = self.lead.as_ref().map(|lead| match environment {
+            Environment::Process => lead.clone(),
+            Environment::Manifest => self.client.injected(lead),
+        });
+        let obstacles = self.failures.iter().chain(&self.obstacles);
+        let remedies = obstacles.map(|(_, remedy)| remedy).chain(&lead);
+        let fix = Fix::new(remedies, environment);
+        (fix.line.is_some() || fix.then.is_some()).then_some(fix)
     }
 }
 
@@ -202,40 +222,102 @@ impl Client {
         let mut rules = self.steps.iter().map(|step| &step.rule);
         rules.any(|rule| matches!(rule, Rule::Container))
     }
-}
 
-/// Joins remedies to one line for a shell.
-pub(super) fn line<'a>(remedies: impl Iterator<Item = &'a Remedy> + Clone) -> Option<String> {
-    let mut unset: Vec<&str> = Vec::new();
-    let mut export: Vec<String> = Vec::new();
-    let mut rest: Vec<String> = Vec::new();
-    for remedy in remedies {
-        match remedy {
-            Remedy::Unset(names) => {
-                let new = names.iter().filter(|name| !unset.contains(*name));
-                let new: Vec<&str> = new.copied().collect();
-                unset.extend(new);
-            }
-            Remedy::Set(name, value) => {
-                let text = format!("{name}={value}");
-                if !export.contains(&text) {
-                    export.push(text);
-                }
-            }
-            Remedy::Do(text) => {
-                if !rest.contains(text) {
-                    rest.push(text.clone());
-                }
-            }
+    /// Returns what leads it to ours in a pod.
+    fn injected(&self, lead: &Remedy) -> Remedy {
+        let command = if self.reads_uri() {
+            "ram-sidecar inject"
+        } else if self.reads_container() {
+            "ram-sidecar inject --container"
+        } else {
+            return lead.clone();
+        };
+        match lead {
+            Remedy::Do(_) => Remedy::Do(format!("add the sidecar by `{command}`")),
+            _ => lead.clone(),
         }
     }
-    let mut parts = Vec::new();
-    if !unset.is_empty() {
-        parts.push(format!("unset {}", unset.join(" ")));
+}
+
+/// Where a client runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// In this environment, or that of a command.
+    Process,
+    /// In a container of a manifest.
+    Manifest,
+}
+
+/// What makes a client use ours; displayed, in one sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fix {
+    /// A line for a shell, or the changes of a manifest.
+    pub line: Option<String>,
+    /// What else is to be done, in words.
+    pub then: Option<String>,
+}
+
+impl Fix {
+    fn new<'a>(remedies: impl Iterator<Item = &'a Remedy>, environment: Environment) -> Self {
+        let mut unset: Vec<&str> = Vec::new();
+        let mut set: Vec<String> = Vec::new();
+        let mut rest: Vec<&str> = Vec::new();
+        for remedy in remedies {
+            match remedy {
+                Remedy::Unset(names) => {
+                    for name in names {
+                        add(&mut unset, *name);
+                    }
+                }
+                Remedy::Set(name, value) => add(&mut set, format!("{name}={value}")),
+                Remedy::Do(text) => add(&mut rest, &**text),
+            }
+        }
+        let then = (!rest.is_empty()).then(|| rest.join("; "));
+        let parts = match environment {
+            Environment::Process => {
+                // What a sentence says to start or to correct stays.
+                unset.retain(|name| !rest.iter().any(|text| text.contains(name)));
+                [
+                    (!unset.is_empty()).then(|| format!("unset {}", unset.join(" "))),
+                    (!set.is_empty()).then(|| format!("export {}", set.join(" "))),
+                ]
+            }
+            Environment::Manifest => [
+                (!unset.is_empty()).then(|| format!("remove from env: {}", unset.join(", "))),
+                (!set.is_empty()).then(|| format!("add to env: {}", set.join(", "))),
+            ],
+        };
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        Self {
+            line: (!parts.is_empty()).then(|| parts.join("; ")),
+            then,
+        }
     }
-    if !export.is_empty() {
-        parts.push(format!("export {}", export.join(" ")));
+}
+
+impl Display for Fix {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match (&self.line, &self.then) {
+            (Some(line), Some(then)) => write!(f, "{line}; then: {then}"),
+            (line, then) => f.write_str(line.as_ref().or(then.as_ref()).map_or("", String::as_str)),
+        }
     }
-    parts.extend(rest);
-    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// Adds what is not there yet.
+fn add<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
+}
+
+/// Names the chains of clients, as in a sentence.
+pub fn default_chains(clients: &[&str]) -> String {
+    let names = clients.join(", ");
+    if clients.len() == 1 {
+        format!("the default chain of {names}")
+    } else {
+        format!("the default chains of {names}")
+    }
 }

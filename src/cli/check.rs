@@ -13,7 +13,7 @@ use super::definition::with_daemon;
 use super::output::print_until_closed;
 use super::runtime::block_on;
 use super::{Command, Error, exec, explain, exposure, hint, terminal};
-use crate::chains::Metadata;
+use crate::chains::{Metadata, default_chains};
 use crate::config::{Checked, Config, Errors, Upstream};
 use crate::credentials::{Lease, timestamp};
 use crate::daemon::source;
@@ -138,12 +138,9 @@ fn strays() -> impl Iterator<Item = String> {
     let explained = explain::of_command(&command, Metadata::Unknown);
     let strays = explain::strays(&explained, false);
     strays.into_iter().map(|stray| {
-        let explain::Stray {
-            clients,
-            what,
-            line,
-        } = stray;
-        format!("A command of exec would not get these credentials by the default chains of {clients}: {what}; {line}")
+        let (what, fix) = (&stray.what, &stray.fix);
+        let chains = default_chains(&stray.clients);
+        format!("A command of exec would not get these credentials by {chains}: {what}; {fix}")
     })
 }
 

@@ -17,7 +17,7 @@ use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use super::output::print_until_closed;
 use super::runtime::block_on;
 use super::{Command, Error, terminal};
-use crate::chains::{CLIENTS, Client, Explained, Outlook, explain};
+use crate::chains::{CLIENTS, Client, Environment, Explained, explain};
 use crate::system::process;
 
 use self::here::Here;
@@ -124,7 +124,7 @@ fn here(
             let explained = clients.iter().map(|client| explain(client, at));
             explained.collect::<Vec<_>>()
         });
-        let mut report = Report::new(is_selected);
+        let mut report = Report::new(is_selected, Environment::Process);
         let callers = if asks {
             ask::callers(&explained).await
         } else {
@@ -138,40 +138,42 @@ fn here(
 /// Clients that will not use ours, and why.
 pub(super) struct Stray {
     /// Their names.
-    pub(super) clients: String,
+    pub(super) clients: Vec<&'static str>,
     /// What keeps them from ours.
     pub(super) what: String,
-    /// The line that corrects it.
-    pub(super) line: String,
+    /// What corrects it.
+    pub(super) fix: String,
 }
 
 /// Returns what keeps clients from ours whose chains lead there: to the URI, and to the service of a container if there is one.
+/// What concerns the SDK of PHP alone is left out: no variable of a job corrects it, and few jobs have it.
 pub(super) fn strays(explained: &[Explained], has_container: bool) -> Vec<Stray> {
     let is_led = |one: &&Explained| {
         one.client.reads_uri() || (has_container && one.client.reads_container())
     };
     let mut strays: Vec<Stray> = Vec::new();
     for one in explained.iter().filter(is_led) {
-        let line = one.line().filter(|_| one.outlook != Outlook::Ours);
-        let Some(line) = line else { continue };
-        match strays.iter_mut().find(|stray| stray.line == line) {
-            Some(stray) => {
-                stray.clients.push_str(", ");
-                stray.clients.push_str(one.client.name);
-            }
+        let Some(fix) = one.fix(Environment::Process) else {
+            continue;
+        };
+        let fix = fix.to_string();
+        match strays.iter_mut().find(|stray| stray.fix == fix) {
+            Some(stray) => stray.clients.push(one.client.name),
             None => strays.push(Stray {
-                clients: one.client.name.to_owned(),
+                clients: vec![one.client.name],
                 what: one.instead(),
-                line,
+                fix,
             }),
         }
     }
+    strays.retain(|stray| stray.clients != ["php"]);
     strays
 }
 
 const NOTES: &str = "\
 It reads variables and the files that the clients read, and asks nobody but the server of ALIBABA_CLOUD_CREDENTIALS_URI, if
-that is on loopback. \"Ours\" are the credentials of that server. A client whose chain cannot lead to it counts only if it
-finds others; those chosen with --client always count. The reference has the chains, with their sources.
+that is on loopback; to the port of AWS_CONTAINER_CREDENTIALS_FULL_URI there it only connects. \"Ours\" are the credentials of
+the server of ALIBABA_CLOUD_CREDENTIALS_URI. A client whose chain cannot lead to it counts only if it finds others; those
+chosen with --client always count. The reference has the chains, with their sources.
 Exit codes: 0 every client that counts will use ours, 1 one of them will not, 64 usage, 65 a manifest that cannot be used,
 71 cannot read or print.";

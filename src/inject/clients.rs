@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use crate::chains::{
     CLIENTS, Client, Explained, FileState, INJECT_ROLE, Metadata as Service, Outlook, Remedy,
-    Surroundings, Value, explain,
+    Surroundings, Value, default_chains, explain,
 };
 
 use super::json::{CONTAINER_LISTS, has_container, objects, text_of, title_of};
@@ -82,39 +82,51 @@ pub(super) fn preferred(container: &Json, endpoints: &Endpoints) -> Vec<String> 
     for one in &explained {
         for (what, remedy) in &one.obstacles {
             match groups.iter_mut().find(|(_, other, _)| *other == remedy) {
+                Some((_, _, names)) if names.contains(&one.client.name) => {}
                 Some((_, _, names)) => names.push(one.client.name),
                 None => groups.push((what, remedy, vec![one.client.name])),
             }
         }
     }
     let warnings = groups.into_iter().map(|(what, remedy, names)| {
-        let names = names.join(", ");
+        let verb = if names.len() == 1 {
+            "prefers"
+        } else {
+            "prefer"
+        };
+        let chains = default_chains(&names);
+        let prefer = format!("which {chains} {verb} to the sidecar's credentials");
         match remedy {
             Remedy::Unset(variables) => {
                 let variables = variables.join(", ");
-                format!("sets {variables}, which the default chains of {names} prefer to the sidecar's credentials: remove unintended variables")
+                format!("sets {variables}, {prefer}: remove unintended variables")
             }
-            Remedy::Set(variable, value) => format!("may have {what}, which the default chains of {names} prefer to the sidecar's credentials: set {variable} to {value}"),
-            Remedy::Do(text) => format!("has {what}, which the default chains of {names} prefer to the sidecar's credentials: {text}"),
+            Remedy::Set(variable, value) => {
+                format!("may have {what}, {prefer}: set {variable} to {value}")
+            }
+            Remedy::Do(text) => format!("may have {what}, {prefer}: {text}"),
         }
     });
     let failing = explained
         .iter()
-        .filter(|one| one.outlook == Outlook::Fails && one.obstacles.is_empty());
-    let failing = failing.map(|one| {
-        let (name, reason) = (one.client.name, one.instead());
-        format!("keeps {name} from the sidecar's credentials: {reason}")
-    });
+        .filter(|one| one.outlook == Outlook::Fails)
+        .map(|one| {
+            let (name, reason) = (one.client.name, one.instead());
+            format!("keeps {name} from the sidecar's credentials: {reason}")
+        });
     warnings.chain(failing).collect()
 }
 
-/// Returns a variable of a container.
+/// Returns a variable of a container. One whose beginning refers to another variable is not known.
 fn variable(container: &Json, name: &str) -> Option<Value> {
     let mut entries = objects(container, "env");
     let entry = entries.find(|entry| text_of(entry, "name") == name)?;
+    let text = text_of(entry, "value");
     Some(match entry.get("valueFrom") {
         Some(source) if !source.is_null() => Value::Unseen,
-        _ => Value::known(text_of(entry, "value")),
+        // The path of an address may refer to the UID of the pod.
+        _ if text.split('/').take(3).any(|part| part.contains("$(")) => Value::Unseen,
+        _ => Value::known(text),
     })
 }
 
@@ -144,7 +156,7 @@ fn with_surroundings<T>(
                 let before = mount.strip_suffix(end);
                 !end.is_empty() && before.is_some_and(|before| before.ends_with('/'))
             };
-            is_inside || ends(directory) || ends(tail)
+            is_inside || ends(directory) || ends(tail) || (!tail.is_empty() && is_home(mount))
         });
         // A variable that names a file has a reason to.
         let is_named = !path.contains("/.") && path != "/dev/null";
@@ -160,8 +172,14 @@ fn with_surroundings<T>(
         account_home: None,
         metadata,
         served: None,
-        container: None,
+        container_failure: None,
     })
+}
+
+/// Whether a path is that of a home directory, or holds them.
+fn is_home(path: &str) -> bool {
+    let user = path.strip_prefix("/home/");
+    ["/root", "/home"].contains(&path) || user.is_some_and(|user| !user.contains('/'))
 }
 
 /// Says what a manifest does not show of a container.

@@ -70,9 +70,9 @@ fn warn_of_strays(command: &process::Command, handle: &Handle) {
     let explained = explain::of_command(command, metadata);
     for stray in explain::strays(&explained, handle.container_uri.is_some()) {
         warn!(
-            clients = stray.clients,
+            clients = stray.clients.join(", "),
             error = stray.what,
-            advice = stray.line,
+            advice = stray.fix,
             "Clients of the command will not use these credentials"
         );
     }

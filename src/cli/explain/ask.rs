@@ -14,12 +14,14 @@ use crate::system::process;
 use crate::time::clock::Clock;
 
 /// Returns, for each client, the ARN of the keys that it uses first, or why it is not known; nothing without such keys.
+/// Those of an SDK of AWS may be of AWS, which STS must not get.
 pub(super) async fn callers(explained: &[Explained]) -> Vec<Option<String>> {
     let mut known: Vec<(String, String)> = Vec::new();
     let mut callers = Vec::new();
     for client in explained {
         let keys = client
             .first()
+            .filter(|_| !client.client.reads_container())
             .and_then(|(_, finding, _)| finding.keys.as_deref());
         let Some(keys) = keys else {
             callers.push(None);
@@ -90,8 +92,8 @@ async fn caller(keys: &Keys) -> String {
     };
     match tokio::time::timeout(TIMEOUT, chain.sts.caller(keys)).await {
         Ok(Ok(caller)) => caller.arn,
-        Ok(Err(failure)) => format!("STS does not say: {}", failure.message),
-        Err(_) => "STS does not respond".to_owned(),
+        Ok(Err(failure)) => format!("no answer: {}", failure.message),
+        Err(_) => "no answer within 10 s".to_owned(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The surroundings of this process, or of a command that `exec` would run.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(super) struct Here {
     account_home: Option<String>,
     metadata: Metadata,
     served: Option<Served>,
-    container: Option<Served>,
+    container_failure: Option<String>,
 }
 
 impl Here {
@@ -36,7 +36,7 @@ impl Here {
             account_home: account_home(),
             metadata: Metadata::Unknown,
             served: None,
-            container: None,
+            container_failure: None,
         };
         if is_for_command {
             here.overlay(&exec::assumed_environment());
@@ -46,7 +46,7 @@ impl Here {
         if !is_for_command
             && let Some(uri) = here.variables.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
         {
-            here.container = try_container(uri, here.served.as_ref()).await;
+            here.container_failure = try_container(uri).await;
         }
         here.metadata = metadata(asks).await;
         here
@@ -75,7 +75,7 @@ impl Here {
             account_home: self.account_home.clone(),
             metadata: self.metadata,
             served: self.served.clone(),
-            container: self.container.clone(),
+            container_failure: self.container_failure.clone(),
         })
     }
 }
@@ -90,7 +90,7 @@ pub(in crate::cli) fn of_command(
         account_home: account_home(),
         metadata,
         served: None,
-        container: None,
+        container_failure: None,
     };
     here.overlay(command);
     here.with_surroundings(|at| CLIENTS.iter().map(|client| explain(client, at)).collect())
@@ -125,6 +125,11 @@ fn read(path: &str) -> FileState {
             FileState::Missing
         }
         Err(_) if path == Path::new("/dev/null") => FileState::Missing,
+        // A client may read it nevertheless.
+        Err(Error::TooLarge(_)) => FileState::Unseen,
+        Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
+            FileState::Unseen
+        }
         Err(error) => FileState::Unreadable(one_line(&error.to_string()).collect()),
     }
 }
@@ -139,44 +144,57 @@ async fn ask(uri: &str) -> Option<Served> {
             expires_at: timestamp(lease.credentials.expires_at),
         },
         Ok(_) => Served::Nothing("they are not temporary".to_owned()),
-        Err(failure) => Served::Nothing(failure.message),
+        // The text of a server may be anything.
+        Err(failure) => Served::Nothing(match failure.code.as_str() {
+            "CredentialsUriRefused" => "it refuses".to_owned(),
+            "CredentialsUriUnusable" => "its answer cannot be used".to_owned(),
+            _ => failure.message,
+        }),
     })
 }
 
-/// Tries the credential service of a container, if it is on loopback. It has what the credentials URI serves.
-async fn try_container(uri: &str, served: Option<&Served>) -> Option<Served> {
+/// Tries the credential service of a container, if it is on loopback: returns why it accepts no connection.
+async fn try_container(uri: &str) -> Option<String> {
     let port = CredentialsUri::parse(uri).ok()?.loopback_port()?;
-    let mut reason = String::new();
+    let mut failure = None;
     for host in [
         IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(Ipv6Addr::LOCALHOST),
     ] {
-        match timeout(TRIAL, TcpStream::connect(SocketAddr::new(host, port))).await {
-            Ok(Ok(_)) => {
-                let is_served = |served: &&Served| matches!(served, Served::Credentials { .. });
-                return served.filter(is_served).cloned();
-            }
-            Ok(Err(error)) if reason.is_empty() => reason = error.to_string(),
-            _ => {}
-        }
+        let error = match timeout(TRIAL, TcpStream::connect(SocketAddr::new(host, port))).await {
+            Ok(Ok(_)) => return None,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "it accepts no connection".to_owned(),
+        };
+        failure.get_or_insert(error);
     }
-    Some(Served::Nothing(reason))
+    failure
 }
 
 /// Tells whether the address of the metadata service is this machine, and tries it if that is asked for.
 async fn metadata(asks: bool) -> Metadata {
-    let address = IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200));
-    // Only an address of this machine can be bound; then a connection does not leave it.
-    let is_here = UdpSocket::bind(SocketAddr::new(address, 0)).is_ok();
+    let is_here = is_own(METADATA);
     if !is_here && !asks {
         return Metadata::Unknown;
     }
-    match timeout(TRIAL, TcpStream::connect(SocketAddr::new(address, 80))).await {
+    match timeout(TRIAL, TcpStream::connect(METADATA)).await {
         Ok(Ok(_)) if is_here => Metadata::Ours,
         Ok(Ok(_)) => Metadata::Reachable,
         _ => Metadata::Unreachable,
     }
 }
+
+/// Whether an address is of this machine: then the route to it begins there. Sends nothing.
+fn is_own(address: SocketAddrV4) -> bool {
+    let route = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        socket.connect(address)?;
+        socket.local_addr()
+    };
+    route().is_ok_and(|own| own.ip() == IpAddr::V4(*address.ip()))
+}
+
+const METADATA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(100, 100, 100, 200), 80);
 
 /// As long as the SDKs wait.
 const TRIAL: Duration = Duration::from_secs(1);

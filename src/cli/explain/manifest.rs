@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::chains::Client;
+use crate::chains::{Client, Environment};
 use crate::cli::Error;
 use crate::inject::command;
 
@@ -28,7 +28,7 @@ pub(super) fn report<'a>(
         let reason = "the input has neither a pod nor a pod template; give the output of kubectl get pod -o yaml";
         return Err(Error::Data(reason.into()));
     }
-    let mut report = Report::new(is_selected);
+    let mut report = Report::new(is_selected, Environment::Manifest);
     for container in found {
         report.add(&container.title, &container.explained, &[]);
         report.notes.extend(container.notes);

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
 
-use crate::chains::{Explained, Outcome, Outlook, StepResult};
+use crate::chains::{Environment, Explained, Outcome, Outlook, StepResult};
 use crate::cli::sections::{self, Line, Mark};
 use crate::system::display;
 
@@ -18,6 +18,8 @@ pub(super) struct Report {
     pub(super) notes: Vec<String>,
     #[serde(skip)]
     is_selected: bool,
+    #[serde(skip)]
+    environment: Environment,
 }
 
 /// A process or a container.
@@ -47,8 +49,10 @@ struct Client {
     steps: Vec<Step>,
     /// What it prefers to ours.
     obstacles: Vec<String>,
-    /// The line that makes it use ours.
+    /// The line of a shell that makes it use ours; in a manifest, what to change.
     line: Option<String>,
+    /// What else is to be done, in words.
+    then: Option<String>,
     #[serde(skip)]
     failure: Option<String>,
 }
@@ -66,12 +70,13 @@ struct Step {
 }
 
 impl Report {
-    pub(super) fn new(is_selected: bool) -> Self {
+    pub(super) fn new(is_selected: bool, environment: Environment) -> Self {
         Self {
             good: true,
             places: Vec::new(),
             notes: Vec::new(),
             is_selected,
+            environment,
         }
     }
 
@@ -80,7 +85,7 @@ impl Report {
         let clients = explained.iter().enumerate().map(|(index, one)| {
             let counts = one.counts() || self.is_selected;
             let caller = callers.get(index).cloned().flatten();
-            Client::of(one, counts, caller)
+            Client::of(one, counts, caller, self.environment)
         });
         let clients: Vec<Client> = clients.collect();
         let ours = Outlook::Ours.name();
@@ -113,17 +118,16 @@ impl Report {
 }
 
 impl Client {
-    fn of(explained: &Explained, counts: bool, caller: Option<String>) -> Self {
+    fn of(
+        explained: &Explained,
+        counts: bool,
+        caller: Option<String>,
+        environment: Environment,
+    ) -> Self {
         let first = explained.first();
         let finding = first.map(|(_, finding, _)| finding);
         let condition = first.and_then(|(_, _, on)| on);
-        let failure = explained
-            .steps
-            .iter()
-            .find_map(|result| match &result.outcome {
-                Outcome::Fails(reason) if result.is_reached => Some(reason.clone()),
-                _ => None,
-            });
+        let fix = explained.fix(environment).filter(|_| counts);
         let obstacles = explained.obstacles.iter();
         Self {
             name: explained.client.name,
@@ -141,8 +145,9 @@ impl Client {
             renewed: finding.map(|finding| finding.is_renewed),
             steps: explained.steps.iter().map(Step::of).collect(),
             obstacles: obstacles.map(|(what, _)| what.clone()).collect(),
-            line: explained.line().filter(|_| counts),
-            failure,
+            line: fix.as_ref().and_then(|fix| fix.line.clone()),
+            then: fix.and_then(|fix| fix.then),
+            failure: explained.failure().map(str::to_owned),
         }
     }
 
@@ -185,8 +190,9 @@ impl Client {
         for step in skipped {
             add(format!("passes over {}: {}", step.provider, step.detail));
         }
-        if let Some(line) = &self.line {
-            add(format!("for ours: {line}"));
+        let fix = [&self.line, &self.then].into_iter().flatten();
+        for (text, label) in fix.zip(["for ours", "then"]) {
+            add(format!("{label}: {text}"));
         }
         lines
     }
@@ -197,7 +203,7 @@ impl Step {
         let (state, on, detail) = match &result.outcome {
             Outcome::Absent(reason) => ("absent", None, reason),
             Outcome::Skipped(reason) => ("skipped", None, reason),
-            Outcome::Fails(reason) => ("fails", None, reason),
+            Outcome::Fails(reason, _) => ("fails", None, reason),
             Outcome::Answers(finding) => ("answers", None, &finding.identity),
             Outcome::Depends(finding, on) => ("depends", Some(on.name()), &finding.identity),
         };

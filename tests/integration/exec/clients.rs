@@ -184,6 +184,36 @@ fn variables_that_aws_clients_prefer_are_told_where_they_are_served() {
     }
 }
 
+#[test]
+fn client_that_would_fail_is_told_with_the_variable() {
+    let mut command = exec(&["--sandbox", "--container"], &["true"]);
+    command.env("AWS_ACCESS_KEY_ID", "planted");
+    let (code, _, complaint) = ended(command);
+    assert_eq!(code, Some(0), "{complaint}");
+    for expected in [
+        "boto3",
+        "AWS_ACCESS_KEY_ID is set, but",
+        "unset AWS_ACCESS_KEY_ID",
+    ] {
+        assert!(complaint.contains(expected), "{complaint}");
+    }
+    assert!(!complaint.contains("planted"), "{complaint}");
+}
+
+#[test]
+fn file_that_only_the_sdk_of_php_would_take_is_not_told() {
+    let home = Scratch::new();
+    furnish(&home);
+    let mut command = exec(&["--sandbox"], &["true"]);
+    command.env("HOME", home.path());
+    let (code, _, complaint) = ended(command);
+    assert_eq!(code, Some(0), "{complaint}");
+    assert!(
+        !complaint.contains("will not use these credentials"),
+        "{complaint}"
+    );
+}
+
 #[tokio::test]
 async fn opendal_lists_a_bucket_with_the_metadata_dialect_of_exec() {
     let sts = sts().await;
