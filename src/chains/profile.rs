@@ -28,13 +28,11 @@ pub(super) fn cli(at: &Surroundings<'_>, rule: &ProfileRule) -> Outcome {
     let Ok(config) = serde_json::from_str::<Json>(text.expose_secret()) else {
         return Outcome::Skipped(format!("{path} is not JSON"));
     };
-    let (name, setting) = match at.text(PROFILE) {
-        Some(name) => (name, PROFILE),
-        None => {
-            let current = config["current"].as_str().unwrap_or_default();
-            (current.to_owned(), "current")
-        }
-    };
+    let named = at.text(PROFILE).map(|name| (name, PROFILE));
+    let (name, setting) = named.unwrap_or_else(|| {
+        let current = config["current"].as_str().unwrap_or_default();
+        (current.to_owned(), "current")
+    });
     let file = File {
         at,
         rule,
