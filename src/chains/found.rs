@@ -89,7 +89,9 @@ pub(super) fn instance(
 pub(super) fn served(at: &Surroundings<'_>, uri: &str, setting: &str, remedy: Remedy) -> Outcome {
     match Address::parse(uri) {
         Err(reason) => Outcome::Skipped(format!("{setting} cannot be used: {reason}")),
-        Ok(address) if address.is_local() && at.uri() == Some(address) => ours(at, setting, remedy),
+        Ok(address) if address.is_local() && at.uri().as_ref() == Some(&address) => {
+            ours(at, setting, remedy)
+        }
         Ok(_) => {
             let identity = format!("the credentials of the server of {setting}");
             Outcome::Depends(of_name(identity, true, remedy), On::Server)
