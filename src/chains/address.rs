@@ -38,6 +38,9 @@ impl Address {
     }
 }
 
+/// The variable of the credentials URI.
+pub(super) const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
+
 #[cfg(test)]
 mod tests {
     use super::*;

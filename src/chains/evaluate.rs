@@ -2,9 +2,9 @@
 
 use secrecy::ExposeSecret as _;
 
-use super::address::Address;
+use super::address::{Address, URI};
 use super::files::{self, Path, is_readable};
-use super::found::{METADATA_DISABLED, URI, instance, of_keys, of_name, served};
+use super::found::{METADATA_DISABLED, instance, of_keys, of_name, served};
 use super::ini::{self, Syntax};
 use super::shown::{Form, shown};
 use super::surroundings::{Metadata, Surroundings, Value};

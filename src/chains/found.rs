@@ -124,8 +124,5 @@ pub(super) fn ours(at: &Surroundings<'_>, setting: &str, remedy: Remedy) -> Outc
     })
 }
 
-/// The credentials URI.
-pub(super) const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
-
 /// Switches off the SDKs' providers of the metadata service.
 pub(super) const METADATA_DISABLED: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";

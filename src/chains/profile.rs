@@ -3,9 +3,10 @@
 use secrecy::ExposeSecret as _;
 use serde_json::Value as Json;
 
+use super::address::URI;
 use super::clients::{ALL_MODES, ALL_TYPES};
 use super::files::{self, Path, is_readable};
-use super::found::{METADATA_DISABLED, URI, instance, of_keys, of_name, served};
+use super::found::{METADATA_DISABLED, instance, of_keys, of_name, served};
 use super::shown::{Form, shown};
 use super::surroundings::Surroundings;
 use super::{Finding, Home, IniRule, On, Outcome, ProfileRule, Proxy, Remedy, ini as format};

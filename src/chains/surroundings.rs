@@ -5,8 +5,7 @@ use std::fmt;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::Home;
-use super::address::Address;
-use super::found::URI;
+use super::address::{Address, URI};
 
 /// The surroundings of a client.
 pub struct Surroundings<'a> {

@@ -2,8 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::address::URI;
 use super::evaluate::evaluate;
-use super::found::URI;
 use super::surroundings::{Served, Surroundings};
 use super::{Client, Finding, On, Outcome, Remedy, Rule, Step};
 
