@@ -41,6 +41,9 @@ pub mod http;
 pub mod identity;
 pub mod sts;
 
+// Where clients look.
+pub mod chains;
+
 // Keep fresh.
 pub mod refresh;
 

@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::definition::with_daemon;
 use super::output::print_until_closed;
 use super::runtime::block_on;
-use super::{Command, Error, exposure, hint, terminal};
+use super::{Command, Error, exec, explain, exposure, hint, terminal};
+use crate::chains::{Metadata, default_chains};
 use crate::config::{Checked, Config, Errors, Upstream};
 use crate::credentials::{Lease, timestamp};
 use crate::daemon::source;
@@ -110,6 +111,7 @@ async fn report(given: &ArgMatches, hint: Option<String>, checked: Checked) -> R
     match outcome {
         Ok(config) => {
             report.warnings = exposure::warnings(given, &config);
+            report.warnings.extend(strays());
             report.unused_because = match &config.upstream {
                 Upstream::Cloud(_) => None,
                 Upstream::NoRole => Some("this job has no role"),
@@ -128,6 +130,18 @@ async fn report(given: &ArgMatches, hint: Option<String>, checked: Checked) -> R
         }
     }
     report
+}
+
+/// Says which clients of a command of `exec` would not use its credentials.
+fn strays() -> impl Iterator<Item = String> {
+    let command = exec::assumed_environment();
+    let explained = explain::of_command(&command, Metadata::Unknown);
+    let strays = explain::strays(&explained, false);
+    strays.into_iter().map(|stray| {
+        let (what, fix) = (&stray.what, &stray.fix);
+        let chains = default_chains(&stray.clients);
+        format!("A command of exec would not get these credentials by {chains}: {what}; {fix}")
+    })
 }
 
 async fn attempt(config: Config, report: &mut Report) {

@@ -17,6 +17,9 @@ pub enum Error {
     /// The probe of a daemon fails.
     #[error("{0}")]
     Unhealthy(Reason),
+    /// A client would not use our credentials, as the report of `explain` says, which is printed.
+    #[error("a client will not use the credentials of ram-sidecar")]
+    NotOurs,
     /// The input has errors.
     #[error("{0}")]
     Data(Reason),
@@ -47,12 +50,12 @@ pub enum Error {
 type Reason = Box<dyn std::error::Error + Send + Sync>;
 
 impl Error {
-    /// Returns the exit code: those of `sysexits.h` but for `health`, whose callers expect 1, and for the command of `exec`, where
+    /// Returns the exit code: those of `sysexits.h` but for `health` and `explain`, whose callers expect 1, and for the command of `exec`, where
     /// shells use 126 and 127.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::CommandLine(error) if !error.use_stderr() => 0,
-            Self::Unhealthy(_) => 1,
+            Self::Unhealthy(_) | Self::NotOurs => 1,
             Self::CommandLine(_) | Self::Usage(_) => 64,
             Self::Data(_) => 65,
             Self::Unavailable(_) | Self::Reported => 69,
@@ -76,7 +79,7 @@ impl Error {
                     log::print(text.trim_end());
                 }
             }
-            Self::Reported => {}
+            Self::Reported | Self::NotOurs => {}
             error => log::print(&format!("ram-sidecar: {error}")),
         }
     }
@@ -107,7 +110,10 @@ impl From<daemon::Error> for Error {
 /// The exit codes of all commands, and what they mean.
 pub(super) const EXIT_CODES: [(u8, &str); 11] = [
     (0, "The command succeeded, or the daemon was shut down."),
-    (1, "The probe of health failed."),
+    (
+        1,
+        "The probe of health failed, or a client that explain judges will not use ours.",
+    ),
     (64, "Usage: the command line is wrong."),
     (65, "A manifest cannot be used."),
     (

@@ -29,9 +29,9 @@ use super::hint;
 use super::input::variable;
 use super::runtime::{self, block_on};
 use super::{Command, Error, progress, terminal};
+use crate::chains::EXEC_ROLE;
 use crate::config::settings::{
-    ADMIN_LISTEN, EXEC_ROLE, LOG_LEVEL, METADATA_LISTEN, METADATA_ROLE_NAME, SERVE_KEY,
-    SERVE_LISTEN,
+    ADMIN_LISTEN, LOG_LEVEL, METADATA_LISTEN, METADATA_ROLE_NAME, SERVE_KEY, SERVE_LISTEN,
 };
 use crate::config::{self, Config, Definition};
 use crate::daemon::{self, App, Handle};
@@ -231,15 +231,11 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     let App { handle, mut tasks } = App::start(config, process::open_files()).await?;
     let token_file = token.as_ref().map(PlaceholderToken::path);
     let token_file = handle.container_token_file.as_deref().or(token_file);
-    if environment::has_http_proxy() {
-        warn_of_proxy(options.keeps_http_proxy);
-    }
-    let preferred = environment::preferred_by_aws();
-    if handle.container_uri.is_some() && !preferred.is_empty() {
+    if environment::has_http_proxy() && !options.keeps_http_proxy {
         warn!(
-            variables = preferred.join(", "),
-            advice = "unset what is not meant for this command",
-            "AWS clients prefer variables of the environment to the credentials of --container"
+            error = "Python's SDK would send its requests for credentials there, whatever NO_PROXY says; HTTPS_PROXY is passed on",
+            advice = "if the command needs the proxy for plain HTTP, add --keep-http-proxy",
+            "HTTP_PROXY is not passed on"
         );
     }
     let waited = tokio::select! {
@@ -289,21 +285,11 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     Ok(status.map_or(Ending::Code(u8::MAX), ending))
 }
 
-/// Says whether the command gets the HTTP proxy of the environment.
-fn warn_of_proxy(is_kept: bool) {
-    if is_kept {
-        warn!(
-            error = "Python's SDK sends its requests for credentials there, and the proxy sees the credentials",
-            advice = "unset HTTP_PROXY and http_proxy where that SDK is used",
-            "HTTP_PROXY is passed on (--keep-http-proxy)"
-        );
-    } else {
-        warn!(
-            error = "Python's SDK would send its requests for credentials there, whatever NO_PROXY says; HTTPS_PROXY is passed on",
-            advice = "if the command needs the proxy for plain HTTP, add --keep-http-proxy",
-            "HTTP_PROXY is not passed on"
-        );
-    }
+/// Returns a command with the environment that `exec` gives to one without further flags, for a server that is not there yet.
+pub(super) fn assumed_environment() -> std::process::Command {
+    let mut command = std::process::Command::new("");
+    environment::lead(&mut command, "http://127.0.0.1/", false);
+    command
 }
 
 /// Restricts the metadata dialect, which has no secret, to the user of this process unless others are configured.

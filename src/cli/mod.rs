@@ -6,6 +6,7 @@ mod completions;
 mod definition;
 mod error;
 mod exec;
+mod explain;
 mod exposure;
 mod get;
 mod health;
@@ -116,6 +117,7 @@ const COMMANDS: &[Command] = &[
     health::COMMAND,
     status::COMMAND,
     check::COMMAND,
+    explain::COMMAND,
     stop::COMMAND,
     #[cfg(feature = "sandbox")]
     sandbox::COMMAND,

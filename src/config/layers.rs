@@ -12,9 +12,8 @@ use crate::system::file;
 use super::Input;
 use super::parse::Fields;
 use super::setting::Definition;
-use super::settings::{
-    CREDENTIALS_URI, ECS_ROLE_NAME, EXEC_ROLE, FILE, INJECT_ROLE, SETTINGS, find,
-};
+use super::settings::{CREDENTIALS_URI, ECS_ROLE_NAME, FILE, SETTINGS, find};
+use crate::chains::{EXEC_ROLE, INJECT_ROLE};
 
 /// A configured text and its origin.
 #[derive(Clone)]

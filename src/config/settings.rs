@@ -138,13 +138,6 @@ settings! {
     LOG_FORMAT: log::Format = Setting::new("log.format", "FORMAT", parse::format).common().one_of(&["text", "json"]);
 }
 
-/// The role that clients below `exec --metadata` find. SDKs that know only the fixed address ask a node's metadata service for
-/// this name and not for the role of the node, which does not have this name: so they go on to the URI.
-pub(crate) const EXEC_ROLE: &str = "ram-sidecar-exec";
-
-/// The same in a pod with the sidecar of `inject --metadata`.
-pub(crate) const INJECT_ROLE: &str = "ram-sidecar-inject";
-
 /// Returns the setting of a key.
 pub fn find(key: &str) -> Option<&'static Definition> {
     SETTINGS.iter().copied().find(|setting| setting.key == key)

@@ -19,14 +19,6 @@ pub fn render(credentials: &Credentials) -> Bytes {
     super::secret_object(credentials, &fields)
 }
 
-/// Variables that AWS SDKs prefer to these credentials.
-pub const PREFERRED: [&str; 4] = [
-    "AWS_ACCESS_KEY_ID",
-    "AWS_PROFILE",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -43,6 +43,11 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Whether the host is this machine: a loopback IP address, or `localhost`, which clients do not resolve otherwise.
+pub fn is_local(url: &Url) -> bool {
+    is_loopback(url) || url.host_str() == Some("localhost")
+}
+
 /// Returns the host, followed by the port unless it is the default of the scheme.
 pub fn host_and_port(url: &Url) -> Option<String> {
     let host = url.host_str()?;

@@ -40,7 +40,7 @@ impl CredentialsUri {
         let url = Url::parse(text).map_err(|error| {
             format!("it is not a URL ({error}); write it like http://127.0.0.1:7002/api/v1/credentials/0")
         })?;
-        let loopback = address::is_loopback(&url) || url.host_str() == Some("localhost");
+        let loopback = address::is_local(&url);
         address::check(&url, loopback).map_err(|error| error.to_string())?;
         Ok(Self {
             host: address::host_and_port(&url).unwrap_or_default(),

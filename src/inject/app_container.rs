@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::config::settings::INJECT_ROLE;
-use crate::formats::container::PREFERRED;
+use crate::chains::INJECT_ROLE;
 
+use super::clients;
 use super::edit::Edit;
 use super::json::{has_named, objects, text_of};
 use super::volumes::{CONTAINER_TOKEN, CONTAINER_TOKEN_PATH, CREDENTIALS, CREDENTIALS_PATH};
@@ -76,12 +76,7 @@ fn warn_of_others(container: &Value, endpoints: &Endpoints, warnings: &mut Vec<S
             .collect();
         (!set.is_empty()).then(|| set.join(", "))
     };
-    let by_aws: &[&str] = if endpoints.container { &PREFERRED } else { &[] };
-    for names in [PREFERRED_BY_SDKS, by_aws] {
-        if let Some(set) = set(names) {
-            warnings.push(format!("sets {set}, which SDKs prefer to the sidecar's credentials: remove unintended variables"));
-        }
-    }
+    warnings.extend(clients::preferred(container, endpoints));
     if let Some(set) = set(&["HTTP_PROXY", "http_proxy"]) {
         warnings.push(format!("sets {set}: clients send their requests for credentials to that proxy, Python's SDKs whatever NO_PROXY says; they fail, or the proxy sees the credentials: remove it, HTTPS_PROXY may stay"));
     }
@@ -334,11 +329,3 @@ const POD_UID: &str = "RAM_SIDECAR_POD_UID";
 pub(super) const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
 const NO_METADATA: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
-
-/// Variables that the SDKs' default chains prefer to a credentials URI.
-const PREFERRED_BY_SDKS: &[&str] = &[
-    "ALIBABA_CLOUD_ACCESS_KEY_ID",
-    "ALIBABA_CLOUD_ROLE_ARN",
-    "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
-    "ALIBABA_CLOUD_OIDC_TOKEN_FILE",
-];

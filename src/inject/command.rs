@@ -4,9 +4,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 
-use crate::inject::Request;
-use crate::inject::workload::{Report, inject_into};
+use serde_json::Value;
+
+use crate::chains::Client;
+use crate::inject::workload::{Report, explain_all, inject_into};
 use crate::inject::yaml;
+use crate::inject::{Container, Request};
 
 /// The files to read, and the sidecar to add.
 #[derive(Debug)]
@@ -41,9 +44,53 @@ pub enum Error {
 pub fn run(options: &Options) -> Result<Output, Error> {
     let mut report = Report::default();
     let mut errors = Vec::new();
-    let mut is_unreadable = false;
     let mut manifest = String::new();
-    for path in &options.files {
+    let is_readable = each_document(&options.files, &mut errors, |mut document| {
+        inject_into(&mut document, &options.request, &mut report);
+        if !manifest.is_empty() {
+            manifest.push_str("---\n");
+        }
+        manifest.push_str(&yaml::write(&document));
+    });
+    errors.append(&mut report.errors);
+    outcome(is_readable, errors)?;
+    let mut messages = report.messages;
+    if report.pods == 0 {
+        messages
+            .push("the input has neither a pod nor a pod template: nothing was added".to_owned());
+    }
+    Ok(Output { manifest, messages })
+}
+
+/// Reads all files, and explains what the clients of every container in them will use.
+pub fn explain(
+    files: &[Option<PathBuf>],
+    clients: &[&'static Client],
+) -> Result<Vec<Container>, Error> {
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    let is_readable = each_document(files, &mut errors, |document| {
+        found.extend(explain_all(&document, clients));
+    });
+    outcome(is_readable, errors)?;
+    Ok(found)
+}
+
+fn outcome(is_readable: bool, errors: Vec<String>) -> Result<(), Error> {
+    match (is_readable, errors.is_empty()) {
+        (false, _) => Err(Error::Read(errors)),
+        (true, false) => Err(Error::Manifest(errors)),
+        (true, true) => Ok(()),
+    }
+}
+
+/// Calls `take` with each object in the files, and adds an error for what is none; returns whether all could be read.
+fn each_document(
+    files: &[Option<PathBuf>],
+    errors: &mut Vec<String>,
+    mut take: impl FnMut(Value),
+) -> bool {
+    let mut is_readable = true;
+    for path in files {
         let name = path.as_ref().map_or_else(
             || "standard input".to_owned(),
             |path| path.display().to_string(),
@@ -51,7 +98,7 @@ pub fn run(options: &Options) -> Result<Output, Error> {
         let bytes = match read(path.as_ref()) {
             Ok(bytes) => bytes,
             Err(error) => {
-                is_unreadable = true;
+                is_readable = false;
                 errors.push(format!("cannot read {name}: {error}"));
                 continue;
             }
@@ -60,34 +107,18 @@ pub fn run(options: &Options) -> Result<Output, Error> {
             errors.push(format!("{name}, {error}"));
             Vec::new()
         });
-        for mut document in documents {
-            if !document.value.is_object() {
-                let line = document.line;
-                errors.push(format!(
-                    "{name}, line {line}: the document is not an object; write a Kubernetes object, or remove the document"
-                ));
+        for document in documents {
+            if document.value.is_object() {
+                take(document.value);
                 continue;
             }
-            inject_into(&mut document.value, &options.request, &mut report);
-            if !manifest.is_empty() {
-                manifest.push_str("---\n");
-            }
-            manifest.push_str(&yaml::write(&document.value));
+            let line = document.line;
+            errors.push(format!(
+                "{name}, line {line}: the document is not an object; write a Kubernetes object, or remove the document"
+            ));
         }
     }
-    errors.append(&mut report.errors);
-    if is_unreadable {
-        return Err(Error::Read(errors));
-    }
-    if !errors.is_empty() {
-        return Err(Error::Manifest(errors));
-    }
-    let mut messages = report.messages;
-    if report.pods == 0 {
-        messages
-            .push("the input has neither a pod nor a pod template: nothing was added".to_owned());
-    }
-    Ok(Output { manifest, messages })
+    is_readable
 }
 
 /// Returns one error unchanged, and several as a list.

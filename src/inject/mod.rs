@@ -7,6 +7,7 @@ pub mod admission;
 mod annotations;
 mod app_container;
 mod check;
+mod clients;
 pub mod command;
 mod completion;
 pub mod controllers;
@@ -36,6 +37,7 @@ use self::json::has_container;
 use self::sidecar::NAME;
 
 pub use self::annotations::{Annotations, OptIn, opt_in};
+pub use self::clients::Container;
 pub use self::error::Error;
 pub use self::field::{AcceptedFrom, FIELDS, Field, FieldNames};
 pub use self::request::{Given, Request};

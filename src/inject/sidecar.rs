@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::config::settings::INJECT_ROLE;
+use crate::chains::INJECT_ROLE;
 use crate::time::duration;
 
 use super::check::PORT;

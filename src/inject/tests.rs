@@ -172,6 +172,7 @@ fn existing_settings_stay_unchanged_and_are_reported() {
                 "env": [
                     { "name": "ALIBABA_CLOUD_CREDENTIALS_URI", "value": "http://localhost:1/" },
                     { "name": "ALIBABA_CLOUD_ACCESS_KEY_ID", "value": "LTAI" },
+                    { "name": "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "value": "x" },
                 ],
                 "volumeMounts": [{ "name": "x", "mountPath": "/mnt/.alibabacloud/" }],
             },
@@ -207,7 +208,7 @@ fn existing_settings_stay_unchanged_and_are_reported() {
     assert_eq!(
         warnings,
         [
-            "container main sets ALIBABA_CLOUD_ACCESS_KEY_ID, which SDKs prefer to the sidecar's credentials: remove unintended variables",
+            "container main sets ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET, which the default chains of python, java, go, node, php prefer to the sidecar's credentials: remove unintended variables",
             "container main already sets ALIBABA_CLOUD_CREDENTIALS_URI: unchanged",
             "container main already has a mount at /mnt/.alibabacloud: unchanged",
             "container below gets no credentials file, because /mnt/.alibabacloud is inside its read-only mount /mnt",

@@ -5,7 +5,10 @@
 
 use serde_json::Value;
 
+use crate::chains::Client;
+
 use super::annotations::{OptIn, invalid_label, opt_in};
+use super::clients::{self, Container};
 use super::controllers::{self, Classic, Controller, When};
 use super::field::Field;
 use super::json::{MAX_LINE_SIZE, single_line, text_of};
@@ -41,6 +44,41 @@ pub fn inject_into(document: &mut Value, request: &Request, report: &mut Report)
         return;
     }
     inject_all(document, &kind, request, report);
+}
+
+/// Explains what clients will use in every container of every pod and pod template in a document.
+pub fn explain_all(document: &Value, clients: &[&'static Client]) -> Vec<Container> {
+    let kind = text_of(document, "kind");
+    if kind.ends_with("List")
+        && let Some(Value::Array(items)) = document.get("items")
+    {
+        let is_pod = |item: &Value| kind == "PodList" && item.get("kind").is_none();
+        let found = items.iter().map(|item| {
+            if is_pod(item) {
+                clients::of_pod(&title(item), item, clients)
+            } else {
+                explain_all(item, clients)
+            }
+        });
+        return found.flatten().collect();
+    }
+    let object = title(document);
+    if kind == "Pod" {
+        return clients::of_pod(&object, document, clients);
+    }
+    let mut found = Vec::new();
+    templates(document, "", "", &mut found);
+    let is_single = found.len() == 1;
+    let explained = found.iter().filter_map(|(path, pointer)| {
+        let title = if is_single {
+            object.clone()
+        } else {
+            format!("{object}: {path}")
+        };
+        let pod = document.pointer(pointer)?;
+        Some(clients::of_pod(&title, pod, clients))
+    });
+    explained.flatten().collect()
 }
 
 fn inject_all(document: &mut Value, kind: &str, request: &Request, report: &mut Report) {

@@ -24,6 +24,8 @@ mod endurance;
 #[cfg(test)]
 mod exec;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod foreign_text;

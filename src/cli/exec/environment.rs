@@ -3,17 +3,20 @@
 use std::ffi::OsString;
 use std::io;
 use std::path::Path;
+use std::process;
 
 use secrecy::ExposeSecret as _;
 use tokio::process::Command;
 use tracing::warn;
 
+use crate::chains::Metadata;
+use crate::cli::explain;
 use crate::cli::input::variable;
 use crate::config::settings::{ECS_ROLE_NAME, SETTINGS};
 use crate::credentials::timestamp;
 use crate::daemon::Handle;
+use crate::formats::env;
 use crate::formats::format::Format;
-use crate::formats::{container, env};
 
 use super::Options;
 
@@ -24,11 +27,11 @@ pub(super) fn prepare(
     options: &Options,
     token_file: Option<&Path>,
 ) -> io::Result<()> {
-    for name in hidden() {
-        command.env_remove(name);
-    }
-    command.env("ALIBABA_CLOUD_CREDENTIALS_URI", handle.uri.expose_secret());
-    command.envs(CHOSEN);
+    lead(
+        command.as_std_mut(),
+        handle.uri.expose_secret(),
+        options.keeps_http_proxy,
+    );
     if handle.is_instance() {
         command.env_remove(METADATA_DISABLED);
     }
@@ -50,27 +53,49 @@ pub(super) fn prepare(
             command.env(name, std::path::absolute(file)?);
         }
     }
-    if !options.keeps_http_proxy {
+    if options.exports_oss {
+        export_oss(command, handle);
+    }
+    warn_of_strays(command.as_std(), handle);
+    Ok(())
+}
+
+/// Warns once of what the command's clients would use instead of these credentials.
+fn warn_of_strays(command: &process::Command, handle: &Handle) {
+    let metadata = if handle.is_instance() {
+        Metadata::Ours
+    } else {
+        Metadata::Unknown
+    };
+    let explained = explain::of_command(command, metadata);
+    for stray in explain::strays(&explained, handle.container_uri.is_some()) {
+        warn!(
+            clients = stray.clients.join(", "),
+            error = stray.what,
+            advice = stray.fix,
+            "Clients of the command will not use these credentials"
+        );
+    }
+}
+
+/// Leads the clients of a command to a server of credentials, and hides this process's own identity from it.
+pub(super) fn lead(command: &mut process::Command, uri: &str, keeps_http_proxy: bool) {
+    for name in hidden() {
+        command.env_remove(name);
+    }
+    command.env("ALIBABA_CLOUD_CREDENTIALS_URI", uri);
+    command.envs(CHOSEN);
+    if !keeps_http_proxy {
         for name in HTTP_PROXY {
             command.env_remove(name);
         }
     }
     bypass_proxies(command);
-    if options.exports_oss {
-        export_oss(command, handle);
-    }
-    Ok(())
 }
 
 /// Whether the environment sets a proxy for HTTP.
 pub(super) fn has_http_proxy() -> bool {
     HTTP_PROXY.into_iter().any(is_set)
-}
-
-/// Returns the variables of the environment that AWS SDKs prefer to what `--container` serves.
-pub(super) fn preferred_by_aws() -> Vec<&'static str> {
-    let preferred = container::PREFERRED.into_iter();
-    preferred.filter(|name| is_set(name)).collect()
 }
 
 /// Returns the variables that configure this process and its identity, which are not the command's business.
@@ -86,7 +111,7 @@ fn hidden() -> impl Iterator<Item = OsString> {
 }
 
 /// Keeps requests to loopback away from every proxy of the environment, by those clients that obey `NO_PROXY`.
-fn bypass_proxies(command: &mut Command) {
+fn bypass_proxies(command: &mut process::Command) {
     if !HTTP_PROXY.into_iter().chain(ANY_PROXY).any(is_set) {
         return;
     }

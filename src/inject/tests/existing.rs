@@ -139,6 +139,37 @@ fn variables_and_proxies_that_take_precedence_are_reported() {
 }
 
 #[test]
+fn a_mount_of_a_home_directory_may_hold_what_clients_prefer() {
+    let told = |path: &str, variables: Value| {
+        let fields = json!({
+            "volumeMounts": [{"name": "v", "mountPath": path}],
+            "env": variables,
+        });
+        let (_, warnings) = with(&fields, &json!([{"name": "v", "emptyDir": {}}]));
+        warnings.join("\n")
+    };
+    let of_cli = "may have the credentials in ~/.aliyun/config.json";
+    for (path, is_told) in [
+        ("/root", true),
+        ("/home", true),
+        ("/home/job/", true),
+        ("/root/.aliyun", true),
+        ("/home/job/data", false),
+        ("/data", false),
+    ] {
+        let warnings = told(path, json!([]));
+        assert_eq!(warnings.contains(of_cli), is_told, "{path}: {warnings}");
+    }
+    let warnings = told("/root", json!([]));
+    assert!(
+        warnings.contains("which the default chain of php prefers to"),
+        "{warnings}"
+    );
+    let key = json!([{"name": "ALIBABA_CLOUD_ECS_METADATA_DISABLED", "value": "false"}, {"name": "ALIBABA_CLOUD_ECS_METADATA", "value": "planted"}]);
+    assert!(!told("/data", key).contains("planted"));
+}
+
+#[test]
 fn a_proxy_for_everything_is_reported_unless_no_proxy_has_loopback() {
     for (variables, is_told) in [
         (&[("ALL_PROXY", "http://p:1")][..], true),

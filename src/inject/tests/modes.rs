@@ -220,7 +220,7 @@ fn aws_clients_get_their_address_a_token_and_no_checksums() {
     assert_eq!(
         warnings,
         [
-            "container main sets AWS_PROFILE, which SDKs prefer to the sidecar's credentials: remove unintended variables",
+            "container main keeps boto3 from the sidecar's credentials: there is no profile that AWS_PROFILE names",
             "container main gets no token, because /var/run/secrets/ram-sidecar-container is inside its read-only mount /var/run",
         ]
     );

@@ -395,12 +395,8 @@ const EVENTS: &[(&str, &[(&str, &str)])] = &[
                 "The command of `exec` does not get it.",
             ),
             (
-                "HTTP_PROXY is passed on (--keep-http-proxy)",
-                "The command of `exec` gets it.",
-            ),
-            (
-                "AWS clients prefer variables of the environment to the credentials of --container",
-                "The command of `exec` inherits them.",
+                "Clients of the command will not use these credentials",
+                "The default chains of these clients find something else first, or fail, in the environment of the command of `exec`, as `explain` says too.",
             ),
             (
                 "Cannot write a token file for AWS SDKs",
@@ -520,6 +516,10 @@ const FIELDS: &[(&str, &str)] = &[
     ("alert", "The alert of TLS that the client sent."),
     ("caller", "The AccessKey ID of the call."),
     (
+        "clients",
+        "The names of clients, as in [Chains](chains.md).",
+    ),
+    (
         "code",
         "The stable name of the failure or refusal: see [Errors](errors.md).",
     ),
@@ -597,7 +597,6 @@ const FIELDS: &[(&str, &str)] = &[
     ("status", "The HTTP status of the response."),
     ("uid", "The user of the caller."),
     ("user_agent", "The `User-Agent` of the caller."),
-    ("variables", "The names of the variables."),
     ("version", "The version of the program."),
     ("waits_for", "What the connections wait for."),
 ];

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use ram_sidecar::chains::CLIENTS;
 use ram_sidecar::cli;
 use ram_sidecar::config::settings::SETTINGS;
 use ram_sidecar::failure::{self, FailureClass};
@@ -32,6 +33,7 @@ fn reference_is_what_the_program_generates() {
         ("metrics", metrics()),
         ("clients", matrix::page()),
         ("controllers", controllers()),
+        ("chains", chains()),
     ] {
         let name = format!("docs/src/reference/{name}.md");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
@@ -62,6 +64,52 @@ pub(super) fn cell(text: &str) -> String {
 fn code(text: Option<&str>) -> String {
     text.map(|text| format!("`{text}`")).unwrap_or_default()
 }
+
+fn chains() -> String {
+    let mut page = page("Chains", CHAINS);
+    for client in CLIENTS {
+        let read = if client.is_run {
+            "tests run it"
+        } else {
+            "its source was read"
+        };
+        let _ = write!(
+            page,
+            "\n## {}\n\nVersion {}: {read}. {}.\n\n| step | looks at | yields | renewed | source |\n| --- | --- | --- | --- | --- |\n",
+            client.name, client.version, client.later
+        );
+        for step in client.steps {
+            let cells = [step.looks_at, step.yields, step.renewed]
+                .map(cell)
+                .join(" | ");
+            let _ = writeln!(
+                page,
+                "| `{}` | {cells} | `{}` |",
+                step.provider, step.source
+            );
+        }
+        let end = if client.goes_on {
+            "A step that fails is passed over."
+        } else {
+            "A step that has something and fails is the end."
+        };
+        let _ = writeln!(page, "\n{end} For ours: {}.", client.otherwise);
+    }
+    page.push_str("\n## Environment by environment\n\n");
+    page.push_str(MATRIX);
+    page.push('\n');
+    page.push_str(include_str!("../../data/chains.md"));
+    page
+}
+
+const CHAINS: &str = "\
+Where each client looks for credentials, in order: the first step that has some counts. `ram-sidecar explain` judges an environment\n\
+by these tables. A test runs the clients in the environments at the end, and compares what each takes with what `explain` says.";
+
+const MATRIX: &str = "\
+`ours` are the credentials of `ALIBABA_CLOUD_CREDENTIALS_URI`, which every environment sets unless it says otherwise; `instance` are those of\n\
+the metadata service, which responds where the environment says \"metadata\"; other words name what has the AccessKey that was taken; – is\n\
+a failure, or none found. STS cannot be reached. php and aliyun-cli are not run: theirs is what `explain` says.\n";
 
 fn metrics() -> String {
     let mut page = page(

@@ -170,13 +170,48 @@ fn variables_that_aws_clients_prefer_are_told_where_they_are_served() {
         let mut command = exec(flags, &["true"]);
         command
             .env("AWS_ACCESS_KEY_ID", "key")
-            .env("AWS_PROFILE", "oss");
+            .env("AWS_SECRET_ACCESS_KEY", "planted");
         let (code, _, complaint) = ended(command);
         assert_eq!(code, Some(0), "{complaint}");
-        for expected in ["AWS clients prefer", "AWS_ACCESS_KEY_ID, AWS_PROFILE"] {
+        assert!(!complaint.contains("planted"), "{complaint}");
+        for expected in [
+            "Clients of the command will not use these credentials",
+            "boto3",
+            "unset AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY",
+        ] {
             assert_eq!(complaint.contains(expected), is_told, "{complaint}");
         }
     }
+}
+
+#[test]
+fn client_that_would_fail_is_told_with_the_variable() {
+    let mut command = exec(&["--sandbox", "--container"], &["true"]);
+    command.env("AWS_ACCESS_KEY_ID", "planted");
+    let (code, _, complaint) = ended(command);
+    assert_eq!(code, Some(0), "{complaint}");
+    for expected in [
+        "boto3",
+        "AWS_ACCESS_KEY_ID is set, but",
+        "unset AWS_ACCESS_KEY_ID",
+    ] {
+        assert!(complaint.contains(expected), "{complaint}");
+    }
+    assert!(!complaint.contains("planted"), "{complaint}");
+}
+
+#[test]
+fn file_that_only_the_sdk_of_php_would_take_is_not_told() {
+    let home = Scratch::new();
+    furnish(&home);
+    let mut command = exec(&["--sandbox"], &["true"]);
+    command.env("HOME", home.path());
+    let (code, _, complaint) = ended(command);
+    assert_eq!(code, Some(0), "{complaint}");
+    assert!(
+        !complaint.contains("will not use these credentials"),
+        "{complaint}"
+    );
 }
 
 #[tokio::test]

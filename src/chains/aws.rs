@@ -1,0 +1,226 @@
+//! The steps of SDKs of AWS.
+
+use secrecy::ExposeSecret as _;
+
+use super::address::Address;
+use super::files::{self, Path, is_readable};
+use super::found::{of_keys, of_name, ours};
+use super::ini::{self, Syntax};
+use super::shown::{Form, shown};
+use super::surroundings::{Served, Surroundings};
+use super::{AwsPart, Home, On, Outcome, Remedy};
+
+pub(super) fn web_identity(at: &Surroundings<'_>) -> Outcome {
+    const FILE: &str = "AWS_WEB_IDENTITY_TOKEN_FILE";
+    const ROLE: &str = "AWS_ROLE_ARN";
+    let Some(file) = at.set(FILE) else {
+        return Outcome::Absent(format!("{FILE} is not set"));
+    };
+    let Some(role) = at.set(ROLE) else {
+        let reason = format!("{FILE} is set, but {ROLE} is not");
+        return Outcome::Fails(reason, Remedy::Unset(vec![FILE]));
+    };
+    let remedy = Remedy::Unset(vec![FILE, ROLE]);
+    if let Some(path) = file.text()
+        && let Err(reason) = is_readable(at, &Path::named(path, FILE))
+    {
+        return Outcome::Fails(reason, remedy);
+    }
+    let role = role
+        .text()
+        .map_or("of AWS_ROLE_ARN", |role| shown(role, Form::RoleArn));
+    let identity = format!("the role {role} of AWS, by a token");
+    Outcome::Depends(of_name(identity, true, remedy), On::Sts)
+}
+
+/// A file of profiles, as a client reads it.
+struct File {
+    path: Path,
+    remedy: Remedy,
+    /// Its sections, or what becomes of the step without them.
+    sections: Result<ini::Sections, Outcome>,
+}
+
+impl File {
+    fn read(at: &Surroundings<'_>, variable: &'static str, name: &str) -> Self {
+        let path = at.text(variable).map_or_else(
+            || Path::at(format!("{}/.aws/{name}", at.home(Home::Variable))),
+            |path| Path::named(path, variable),
+        );
+        let remedy = Remedy::Set(variable, "/dev/null");
+        let sections = files::read(at, &path, remedy.clone()).and_then(|text| {
+            ini::parse(text.expose_secret(), Syntax::Botocore)
+                .ok_or_else(|| Outcome::Fails(format!("{path} is not an ini file"), remedy.clone()))
+        });
+        Self {
+            path,
+            remedy,
+            sections,
+        }
+    }
+
+    fn section(&self, name: &str) -> Option<&[(String, String)]> {
+        ini::section(self.sections.as_ref().ok()?, name)
+    }
+}
+
+pub(super) fn profile(at: &Surroundings<'_>, part: AwsPart) -> Outcome {
+    let variable = ["AWS_DEFAULT_PROFILE", "AWS_PROFILE"]
+        .into_iter()
+        .find_map(|name| Some((name, at.text(name)?)));
+    let name = variable.as_ref().map_or("default", |(_, name)| name);
+    let config = File::read(at, "AWS_CONFIG_FILE", "config");
+    let shared = File::read(at, "AWS_SHARED_CREDENTIALS_FILE", "credentials");
+    for file in [&config, &shared] {
+        if let Err(failure @ Outcome::Fails(..)) = &file.sections {
+            return failure.clone();
+        }
+    }
+    let in_config = if name == "default" {
+        config.section(name)
+    } else {
+        config.section(&format!("profile {name}"))
+    };
+    let in_shared = shared.section(name);
+    let is_seen = |file: &File| !matches!(&file.sections, Err(Outcome::Depends(..)));
+    if let Some((variable, _)) = &variable
+        && in_config.is_none()
+        && in_shared.is_none()
+        && is_seen(&config)
+        && is_seen(&shared)
+    {
+        let reason = format!("there is no profile that {variable} names");
+        return Outcome::Fails(reason, Remedy::Unset(vec![*variable]));
+    }
+    let (section, file) = match part {
+        AwsPart::SharedKeys => (in_shared, &shared),
+        AwsPart::Sso | AwsPart::ConfigKeys | AwsPart::Role | AwsPart::Process => {
+            (in_config.or(in_shared), &config)
+        }
+    };
+    if let (None, Err(unseen @ Outcome::Depends(..))) = (section, &file.sections) {
+        return unseen.clone();
+    }
+    let path = &file.path;
+    let Some(section) = section else {
+        let whose = variable.as_ref().map_or_else(
+            || "the profile `default`".to_owned(),
+            |(variable, _)| format!("the profile that {variable} names"),
+        );
+        return Outcome::Absent(format!("{whose} is not in {path}"));
+    };
+    let place = format!("the profile `{name}` of {path}");
+    of_section(at, part, section, &place, file.remedy.clone())
+}
+
+fn of_section(
+    at: &Surroundings<'_>,
+    part: AwsPart,
+    section: &[(String, String)],
+    place: &str,
+    remedy: Remedy,
+) -> Outcome {
+    let get = |key: &str| ini::get(section, key).map(str::to_owned);
+    let lacks = |key: &str| Outcome::Absent(format!("there is no {key} in {place}"));
+    let (identity, on) = match part {
+        AwsPart::Role => match get("role_arn") {
+            None => return lacks("role_arn"),
+            Some(role) => {
+                let role = shown(&role, Form::RoleArn);
+                (format!("the role {role} of {place}"), On::Sts)
+            }
+        },
+        AwsPart::Sso => match get("sso_account_id") {
+            None => return lacks("sso_account_id"),
+            Some(_) => (format!("the login of {place}"), On::Login),
+        },
+        // A command may contain a secret.
+        AwsPart::Process => match get("credential_process") {
+            None => return lacks("credential_process"),
+            Some(_) => (
+                format!("what the credential_process of {place} prints"),
+                On::Program,
+            ),
+        },
+        AwsPart::SharedKeys | AwsPart::ConfigKeys => {
+            let Some(id) = get("aws_access_key_id") else {
+                return lacks("aws_access_key_id");
+            };
+            let Some(secret) = get("aws_secret_access_key") else {
+                let reason = format!("there is no aws_secret_access_key in {place}");
+                return Outcome::Fails(reason, remedy);
+            };
+            let token = get("aws_session_token").or_else(|| get("aws_security_token"));
+            let parts = [Some(id), Some(secret), token];
+            return Outcome::Answers(of_keys(at, place, parts, remedy));
+        }
+    };
+    Outcome::Depends(of_name(identity, true, remedy), on)
+}
+
+pub(super) fn container(at: &Surroundings<'_>) -> Outcome {
+    const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
+    const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
+    const TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+    if at.set(RELATIVE).is_some() {
+        let finding = of_name(
+            format!("the task role of {RELATIVE}"),
+            true,
+            Remedy::Unset(vec![RELATIVE]),
+        );
+        return Outcome::Depends(finding, On::Server);
+    }
+    let Some(uri) = at.set(FULL) else {
+        return Outcome::Absent(format!("{FULL} is not set"));
+    };
+    if let Some(path) = at.text(TOKEN)
+        && let Err(reason) = is_readable(at, &Path::named(path, TOKEN))
+    {
+        return Outcome::Fails(reason, Remedy::Unset(vec![TOKEN]));
+    }
+    let remedy = Remedy::Unset(vec![FULL]);
+    let others = || {
+        of_name(
+            format!("the credentials of the server of {FULL}"),
+            true,
+            remedy.clone(),
+        )
+    };
+    let Some(uri) = uri.text() else {
+        return Outcome::Depends(others(), On::Unseen);
+    };
+    let address = match Address::parse(uri) {
+        Ok(address) => address,
+        Err(reason) => {
+            return Outcome::Fails(format!("{FULL} cannot be used: {reason}"), remedy);
+        }
+    };
+    if let (Some(reason), true) = (&at.container_failure, address.is_local()) {
+        let remedy = Remedy::Do(format!(
+            "start the server of {FULL}, or correct the variable"
+        ));
+        return Outcome::Fails(
+            format!("the server of {FULL} does not respond: {reason}"),
+            remedy,
+        );
+    }
+    // Ours serves both at one port.
+    let is_beside_ours = address.is_local()
+        && !matches!(at.served, Some(Served::Nothing(_)))
+        && at
+            .uri()
+            .is_some_and(|uri| uri.is_local() && uri.port() == address.port());
+    if is_beside_ours {
+        ours(at, FULL, remedy)
+    } else {
+        Outcome::Depends(others(), On::Server)
+    }
+}
+
+pub(super) fn ec2(at: &Surroundings<'_>) -> Outcome {
+    const DISABLED: &str = "AWS_EC2_METADATA_DISABLED";
+    if at.is_true(DISABLED) {
+        return Outcome::Absent(format!("{DISABLED} is true"));
+    }
+    Outcome::Absent("169.254.169.254 is of AWS, and does not respond elsewhere".to_owned())
+}

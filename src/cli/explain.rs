@@ -1,0 +1,179 @@
+//! `explain`: which credentials each client will use in this environment, and why. It reads only, and prints no secret.
+
+mod ask;
+mod here;
+#[cfg(feature = "inject")]
+mod manifest;
+mod report;
+
+use std::ffi::OsString;
+#[cfg(feature = "inject")]
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, value_parser};
+
+use super::output::print_until_closed;
+use super::runtime::block_on;
+use super::{Command, Error, terminal};
+use crate::chains::{CLIENTS, Client, Environment, Explained, explain};
+use crate::system::process;
+
+use self::here::Here;
+pub(in crate::cli) use self::here::of_command;
+use self::report::Report;
+
+pub(super) const COMMAND: Command = Command {
+    name: "explain",
+    about: "Says which credentials each SDK and tool will use in this environment, and what stands in the way of ours",
+    examples: &[
+        ("in the shell of a job", "ram-sidecar explain"),
+        (
+            "what train.py would find as a command of exec",
+            "ram-sidecar explain --client python -- python train.py",
+        ),
+    ],
+    notes: NOTES,
+    define,
+    run,
+};
+
+fn define(command: clap::Command) -> clap::Command {
+    let names = CLIENTS.iter().map(|client| client.name);
+    let command =
+        command
+            .arg(
+                Arg::new("client")
+                    .long("client")
+                    .value_name("NAME")
+                    .action(ArgAction::Append)
+                    .value_parser(PossibleValuesParser::new(names))
+                    .help("Explain this client only; repeat the flag for more"),
+            )
+            .arg(Arg::new("ask").long("ask").action(ArgAction::SetTrue).help(
+                "Ask STS whose the credentials are, and try the metadata service, for a second",
+            ))
+            .arg(
+                Arg::new("json")
+                    .long("json")
+                    .action(ArgAction::SetTrue)
+                    .help("Print the report as JSON"),
+            );
+    #[cfg(feature = "inject")]
+    let command = command.arg(
+        Arg::new("filename")
+            .short('f')
+            .long("filename")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .action(ArgAction::Append)
+            .conflicts_with_all(["ask", "command"])
+            .help("Explain the containers of a manifest instead, or - for standard input; repeat the flag for more"),
+    );
+    command.arg(
+        Arg::new("command")
+            .value_name("CMD")
+            .value_parser(value_parser!(OsString))
+            .num_args(1..)
+            .last(true)
+            .help("Explain what exec would give this command, after --"),
+    )
+}
+
+fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
+    process::protect(false);
+    let names: Option<Vec<&String>> = given.get_many("client").map(Iterator::collect);
+    let is_chosen = |client: &&Client| {
+        let names = names.as_ref();
+        names.is_none_or(|names| names.iter().any(|name| *name == client.name))
+    };
+    let clients: Vec<&'static Client> = CLIENTS.iter().filter(is_chosen).collect();
+    let is_selected = names.is_some();
+    #[cfg(feature = "inject")]
+    let report = match given.get_many::<PathBuf>("filename") {
+        Some(files) => manifest::report(files, &clients, is_selected)?,
+        None => here(given, &clients, is_selected)?,
+    };
+    #[cfg(not(feature = "inject"))]
+    let report = here(given, &clients, is_selected)?;
+    let text = if given.get_flag("json") {
+        report.json()
+    } else {
+        report.text(terminal::has_colour(&std::io::stdout()))
+    };
+    print_until_closed(format!("{}\n", text.trim_end()).as_bytes(), "the report")?;
+    if report.good {
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Err(Error::NotOurs)
+    }
+}
+
+/// Explains the environment of this process, or of a command of `exec`.
+fn here(
+    given: &ArgMatches,
+    clients: &[&'static Client],
+    is_selected: bool,
+) -> Result<Report, Error> {
+    let asks = given.get_flag("ask");
+    let is_for_command = given.contains_id("command");
+    block_on(Some(0), async {
+        let here = Here::look(is_for_command, asks).await;
+        let explained = here.with_surroundings(|at| {
+            let explained = clients.iter().map(|client| explain(client, at));
+            explained.collect::<Vec<_>>()
+        });
+        let mut report = Report::new(is_selected, Environment::Process);
+        let callers = if asks {
+            ask::callers(&explained).await
+        } else {
+            Vec::new()
+        };
+        report.add("", &explained, &callers);
+        report
+    })
+}
+
+/// Clients that will not use ours, and why.
+pub(super) struct Stray {
+    /// Their names.
+    pub(super) clients: Vec<&'static str>,
+    /// What keeps them from ours.
+    pub(super) what: String,
+    /// What corrects it.
+    pub(super) fix: String,
+}
+
+/// Returns what keeps clients from ours whose chains lead there: to the URI, and to the service of a container if there is one.
+/// What concerns the SDK of PHP alone is left out: no variable of a job corrects it, and few jobs have it.
+pub(super) fn strays(explained: &[Explained], has_container: bool) -> Vec<Stray> {
+    let is_led = |one: &&Explained| {
+        one.client.reads_uri() || (has_container && one.client.reads_container())
+    };
+    let mut strays: Vec<Stray> = Vec::new();
+    for one in explained.iter().filter(is_led) {
+        let Some(fix) = one.fix(Environment::Process) else {
+            continue;
+        };
+        let fix = fix.to_string();
+        match strays.iter_mut().find(|stray| stray.fix == fix) {
+            Some(stray) => stray.clients.push(one.client.name),
+            None => strays.push(Stray {
+                clients: vec![one.client.name],
+                what: one.instead(),
+                fix,
+            }),
+        }
+    }
+    strays.retain(|stray| stray.clients != ["php"]);
+    strays
+}
+
+const NOTES: &str = "\
+It reads variables and the files that the clients read, and asks nobody but the server of ALIBABA_CLOUD_CREDENTIALS_URI, if
+that is on loopback; to the port of AWS_CONTAINER_CREDENTIALS_FULL_URI there it only connects. \"Ours\" are the credentials of
+the server of ALIBABA_CLOUD_CREDENTIALS_URI. A client whose chain cannot lead to it counts only if it finds others; those
+chosen with --client always count. The reference has the chains, with their sources.
+Exit codes: 0 every client that counts will use ours, 1 one of them will not, 64 usage, 65 a manifest that cannot be used,
+71 cannot read or print.";

@@ -1,0 +1,306 @@
+//! The command itself: its text, its exit codes, its mistakes.
+
+use super::*;
+use crate::support::required;
+
+/// Runs `explain` with variables in a home of its own; returns the exit code, standard output and standard error.
+fn explained(
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+    input: &str,
+) -> (Option<i32>, String, String) {
+    use std::io::Write as _;
+    use std::process::Stdio;
+
+    let home = Scratch::new();
+    let mut command = Command::new(PROGRAM);
+    command
+        .arg("explain")
+        .args(arguments)
+        .env_clear()
+        .env("HOME", home.path())
+        .envs(variables.iter().copied())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    for text in [&out, &err] {
+        assert!(!text.contains("planted"), "{text}");
+    }
+    (output.status.code(), out, err)
+}
+
+const KEY: [(&str, &str); 2] = [
+    ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIx"),
+    ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted"),
+];
+
+#[test]
+fn exit_code_is_zero_only_if_every_client_that_counts_uses_ours() {
+    let daemon = Daemon::spawn(
+        &[
+            "--sandbox",
+            "--key",
+            "planted-key",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "off",
+        ],
+        &[],
+    );
+    let uri = daemon.uri();
+    let ours = [
+        ("ALIBABA_CLOUD_CREDENTIALS_URI", &*uri),
+        ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true"),
+    ];
+    let (code, out, err) = explained(&[], &ours, "");
+    assert_eq!((code, &*err), (Some(0), ""), "{out}");
+    assert!(
+        out.contains("our credentials, by ALIBABA_CLOUD_CREDENTIALS_URI: STS.Sandbox"),
+        "{out}"
+    );
+
+    let (code, out, _) = explained(&["--client", "boto3"], &ours, "");
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("exec --container"), "{out}");
+
+    let (code, out, _) = explained(&["--client", "go"], &[&ours[..], &KEY].concat(), "");
+    assert_eq!(code, Some(1), "{out}");
+    let line = "for ours: unset ALIBABA_CLOUD_ACCESS_KEY_ID ALIBABA_CLOUD_ACCESS_KEY_SECRET\n";
+    assert!(out.contains(line), "{out}");
+
+    // Whatever listens elsewhere is not ours.
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = format!("http://{}/", other.local_addr().unwrap());
+    for (address, code) in [(&*other, Some(1)), (&uri, Some(0))] {
+        let container = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", address);
+        let variables = [&ours[..], &[container]].concat();
+        let (got, out, _) = explained(&["--client", "boto3"], &variables, "");
+        assert_eq!(got, code, "{out}");
+    }
+}
+
+#[test]
+fn file_that_cannot_be_judged_is_named() {
+    let directory = Scratch::new();
+    let path = directory.join("config.json");
+    for content in [vec![b' '; (1 << 20) + 1], b"\xe9".to_vec()] {
+        fs::write(&path, content).unwrap();
+        let path = path.display().to_string();
+        let variables = [("ALIBABA_CLOUD_CONFIG_FILE", &*path)];
+        let (_, out, _) = explained(&["--client", "go"], &variables, "");
+        let expected = "cli_profile: the credentials in the file that ALIBABA_CLOUD_CONFIG_FILE names, if what cannot be seen";
+        assert!(out.contains(expected) && !out.contains(&path), "{out}");
+    }
+}
+
+#[test]
+fn metadata_service_is_ours_only_at_an_address_of_this_machine() {
+    const OTHERS: &str = "ecs_ram_role: the role of the ECS instance, if";
+    const UP: &str = "ip link set lo up";
+    for (network, expected) in [
+        ("true", OTHERS),
+        (UP, OTHERS),
+        // Any address can be bound.
+        (
+            &*format!("{UP} && echo 1 > /proc/sys/net/ipv4/ip_nonlocal_bind"),
+            OTHERS,
+        ),
+        (
+            &*format!("{UP} && ip addr add 100.100.100.200/32 dev lo"),
+            "passes over ecs_ram_role: 100.100.100.200 does not respond",
+        ),
+    ] {
+        let script =
+            format!("PATH=$PATH:/usr/sbin:/sbin && {network} && exec \"$0\" explain --client go");
+        let home = Scratch::new();
+        let mut command = Command::new("unshare");
+        command
+            .args(["--map-root-user", "--net", "sh", "-c", &script, PROGRAM])
+            .env_clear()
+            .envs(environment("PATH").map(|path| ("PATH", path)))
+            .env("HOME", home.path());
+        let output = command.output();
+        let is_run = output
+            .as_ref()
+            .is_ok_and(|output| !output.stdout.is_empty());
+        let what =
+            "a network namespace (unshare of util-linux, ip of iproute2, the right to use them)";
+        if !required(what, is_run) {
+            return;
+        }
+        let out = String::from_utf8_lossy(&output.unwrap().stdout).into_owned();
+        assert!(out.contains(expected), "{network}: {out}");
+    }
+}
+
+#[test]
+fn a_command_is_explained_in_the_environment_of_exec() {
+    let proxy = ("HTTP_PROXY", "http://proxy.invalid:3128");
+    let variables = [&KEY[..], &[proxy]].concat();
+    let (code, out, _) = explained(&["--", "true"], &variables, "");
+    assert_eq!(code, Some(0), "{out}");
+    let property = (
+        "JAVA_TOOL_OPTIONS",
+        "-Dalibabacloud.accessKeyId=LTAIp -Dalibabacloud.accessKeySecret=planted",
+    );
+    let (code, out, _) = explained(&["--", "true"], &[property], "");
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains("Not all will use ours: java."), "{out}");
+}
+
+#[cfg(feature = "inject")]
+#[test]
+fn a_manifest_is_explained_container_by_container() {
+    let manifest = "\
+apiVersion: batch/v1
+kind: Job
+metadata: {name: train}
+spec:
+  template:
+    spec:
+      containers:
+      - name: main
+        envFrom: [{secretRef: {name: more}}]
+        env:
+        - {name: ALIBABA_CLOUD_ACCESS_KEY_ID, valueFrom: {secretKeyRef: {name: k, key: id}}}
+        - {name: ALIBABA_CLOUD_ACCESS_KEY_SECRET, valueFrom: {secretKeyRef: {name: k, key: secret}}}
+        - {name: ALIBABA_CLOUD_CREDENTIALS_URI, value: \"http://127.0.0.1:7002/api/v1/credentials/$(RAM_SIDECAR_POD_UID)\"}
+        - {name: ALIBABA_CLOUD_ECS_METADATA_DISABLED, value: \"true\"}
+      - name: side
+        volumeMounts: [{name: keys, mountPath: /root/.aliyun}]
+      - name: home
+        volumeMounts: [{name: home, mountPath: /home/job}]
+      - name: ram-sidecar
+";
+    let (code, out, err) = explained(&["-f", "-", "--client", "python"], &[], manifest);
+    assert_eq!((code, &*err), (Some(1), ""), "{out}");
+    for expected in [
+        "Job/train: container main\n",
+        "env: the AccessKey of ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET\n",
+        "for ours: remove from env: ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET\n",
+        "then: add the sidecar by `ram-sidecar inject`\n",
+        "envFrom takes variables from the secretRef more",
+        "Job/train: container side\n",
+        "Job/train: container home\n  ✗ python  cli_profile: the credentials in ~/.aliyun/config.json",
+        "the credentials in ~/.aliyun/config.json",
+    ] {
+        assert!(out.contains(expected), "{expected}: {out}");
+    }
+    assert!(!out.contains("container ram-sidecar"), "{out}");
+}
+
+#[test]
+fn mistakes_are_answered_with_one_sentence() {
+    let (code, _, err) = explained(&["--client", "ruby"], &[], "");
+    assert_eq!(code, Some(64));
+    assert!(
+        err.contains("ruby") && err.contains("python, java"),
+        "{err}"
+    );
+    #[cfg(feature = "inject")]
+    for (arguments, input, code, expected) in [
+        (&["-f", "-"][..], "a: [", 65, "standard input, line 1"),
+        (
+            &["-f", "-"],
+            "kind: Service",
+            65,
+            "neither a pod nor a pod template",
+        ),
+        (&["-f", "missing.yaml"], "", 71, "cannot read missing.yaml"),
+        (&["-f", "-", "-f", "-"], "", 64, "can be read once"),
+        (&["-f", "-", "--ask"], "", 64, "--ask"),
+    ] {
+        let (got, out, err) = explained(arguments, &[], input);
+        assert_eq!((got, &*out), (Some(code), ""), "{err}");
+        assert!(err.contains(expected), "{err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sts_says_whose_a_key_is_only_if_it_is_asked() {
+    let sts = ram_sidecar::sandbox::Sandbox::start(ram_sidecar::sandbox::Options::default());
+    let sts = sts.await.unwrap();
+    let (id, secret) = (sts.access_key_id(), sts.access_key_secret());
+    let endpoint = sts.endpoint();
+    let secret = secrecy::ExposeSecret::expose_secret(&secret).to_owned();
+    let answers = tokio::task::spawn_blocking(move || {
+        let variables = [
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID", &*id),
+            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", &*secret),
+            ("ALIBABA_CLOUD_STS_ENDPOINT", &*endpoint),
+            ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true"),
+        ];
+        [&["--client", "go"][..], &["--client", "go", "--ask"]].map(|arguments| {
+            let (_, out, err) = explained(arguments, &variables, "");
+            assert!(!out.contains(&secret) && err.is_empty(), "{out}{err}");
+            out
+        })
+    });
+    let [silent, asked] = answers.await.unwrap();
+    assert!(!silent.contains("STS:"), "{silent}");
+    assert!(asked.contains("STS: acs:ram::"), "{asked}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sts_gets_neither_keys_of_aws_nor_what_may_be_a_secret() {
+    let sts = ram_sidecar::sandbox::Sandbox::start(ram_sidecar::sandbox::Options::default());
+    let sts = sts.await.unwrap();
+    let endpoint = sts.endpoint();
+    let answers = tokio::task::spawn_blocking(move || {
+        let names = [
+            ("go", "ALIBABA_CLOUD_ACCESS_KEY_ID", "planted-id"),
+            ("boto3", "AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE"),
+        ];
+        names.map(|(client, id, value)| {
+            let secret = match client {
+                "go" => "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+                _ => "AWS_SECRET_ACCESS_KEY",
+            };
+            let variables = [
+                (id, value),
+                (secret, "planted"),
+                ("ALIBABA_CLOUD_STS_ENDPOINT", &*endpoint),
+            ];
+            explained(&["--client", client, "--ask"], &variables, "").1
+        })
+    });
+    for out in answers.await.unwrap() {
+        assert!(out.contains("AccessKey") && !out.contains("STS:"), "{out}");
+    }
+    assert!(sts.requests().is_empty());
+}
+
+/// The table says so of Node and Go. A newer release that does better is to be told there.
+#[test]
+fn of_concurrent_first_calls_of_node_one_succeeds_as_the_table_says() {
+    let home = Scratch::new();
+    let Some(mut command) = Language::Node.program("together", home.path()) else {
+        return;
+    };
+    let daemon = Daemon::spawn(
+        &[
+            "--sandbox",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "off",
+        ],
+        &[],
+    );
+    command
+        .env("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+        .env("ALIBABA_CLOUD_CREDENTIALS_URI", daemon.uri());
+    let output = command.output().expect("node runs");
+    let succeeded: Vec<bool> = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(succeeded, [true, false, false, false, true], "{output:?}");
+}
