@@ -3,6 +3,7 @@
 pub mod relay;
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use signal_hook::consts::{SIGALRM, SIGIO, SIGPROF, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU, SIGXFSZ};
@@ -17,9 +18,15 @@ pub fn survive_file_size_limit() {
 
 /// Lets signals pass that have no meaning here and would end the process. Errors are ignored.
 fn survive_others() {
-    for signal in [
-        SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGIO,
-    ] {
+    // As the kernel numbers them on x86-64 and 64-bit Arm; the C library keeps the first two real-time signals to itself.
+    const SIGSTKFLT: i32 = 16;
+    const SIGPWR: i32 = 30;
+    const REAL_TIME: RangeInclusive<i32> = 34..=64;
+
+    let named = [
+        SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGIO, SIGSTKFLT, SIGPWR,
+    ];
+    for signal in named.into_iter().chain(REAL_TIME) {
         let _ = signal_hook::flag::register(signal, Arc::default());
     }
 }
@@ -42,7 +49,7 @@ pub enum Request {
 }
 
 impl Signals {
-    /// Starts listening, and lets timers and user-defined signals pass. QUIT still ends the process. Must be called within a runtime.
+    /// Starts listening, and lets signals without a meaning pass. QUIT still ends the process. Must be called within a runtime.
     pub fn new() -> io::Result<Self> {
         survive_others();
         Ok(Self {

@@ -316,6 +316,15 @@ fn signals_without_a_meaning_do_not_end_the_daemon() {
         daemon.signal(name);
         assert_eq!(daemon.credentials().status, 200, "{name}");
     }
+    // Real-time signals among them, which have no names here.
+    for number in [16, 30, 34, 37, 64] {
+        let pid = daemon.id().to_string();
+        let sent = Command::new("sh")
+            .args(["-c", &format!("kill -{number} {pid}")])
+            .status();
+        assert!(sent.unwrap().success());
+        assert_eq!(daemon.credentials().status, 200, "{number}");
+    }
 }
 
 #[test]
