@@ -63,8 +63,8 @@ impl Admin {
         for warning in unknown_variables() {
             log::print(&format!("ram-sidecar: {warning}"));
         }
-        let (listen, is_default) = config::admin(&input(given, Vec::new()))?;
-        let mut address = listen.ok_or_else(|| {
+        let listen = config::admin_listen(&input(given, Vec::new()))?;
+        let mut address = listen.address.ok_or_else(|| {
             error::Error::Configuration(
                 "admin.listen is off, so the daemon cannot be asked; give it an address there"
                     .into(),
@@ -78,7 +78,7 @@ impl Admin {
             });
         }
         Ok(Self {
-            is_default,
+            is_default: listen.is_default,
             ..Self::at(address)?
         })
     }

@@ -4,6 +4,7 @@
 
 pub(crate) mod checker;
 mod errors;
+mod hints;
 mod identity;
 pub(crate) mod layers;
 pub(crate) mod parse;
@@ -42,7 +43,7 @@ use self::checker::{Checker, Reported};
 use self::settings::{ADMIN_LISTEN, LOG_FORMAT, LOG_LEVEL, SHUTDOWN_DRAIN};
 
 pub use self::errors::Errors;
-pub(crate) use self::layers::unknown_variables;
+pub(crate) use self::hints::unknown_variables;
 pub use self::parse::Kind;
 pub use self::setting::Definition;
 
@@ -257,17 +258,29 @@ pub fn check(input: &Input<'_>) -> Checked {
     }
 }
 
-/// Checks only `admin.listen`, for the commands that call a running daemon. Returns also whether it is not set.
+/// Where a running daemon is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AdminListen {
+    /// The address of `admin.listen`; `None` if it is off.
+    pub address: Option<SocketAddr>,
+    /// Whether that is the default, because nothing sets it.
+    pub is_default: bool,
+}
+
+/// Checks only `admin.listen`, for the commands that call a running daemon.
 ///
 /// Other errors do not fail a probe, because the daemon runs; but a file that cannot be read may set the address.
-pub fn admin(input: &Input<'_>) -> Result<(Option<SocketAddr>, bool), Errors> {
+pub fn admin_listen(input: &Input<'_>) -> Result<AdminListen, Errors> {
     let mut checker = Checker::new(input, &[]);
-    let admin = checker.value(&ADMIN_LISTEN);
+    let address = checker.value(&ADMIN_LISTEN);
     let is_default = checker.given(&ADMIN_LISTEN).is_none();
     if checker.layers.is_file_unreadable && is_default {
         checker.report_layer_problems();
     }
-    checker.finish(admin.map(|admin| (admin, is_default)))
+    checker.finish(address.map(|address| AdminListen {
+        address,
+        is_default,
+    }))
 }
 
 fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Config, Reported> {
