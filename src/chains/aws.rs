@@ -45,13 +45,10 @@ impl File {
     fn read(at: &Surroundings<'_>, variable: &'static str, name: &str) -> Self {
         let path = at.text(variable).map_or_else(
             || Path::at(format!("{}/.aws/{name}", at.home(Home::Variable))),
-            |path| Path::named(path, variable),
+            |path| Path::named(expanded(at, &path), variable),
         );
         let remedy = Remedy::Set(variable, "/dev/null");
-        let sections = files::read(at, &path, remedy.clone()).and_then(|text| {
-            ini::parse(text.expose_secret(), Syntax::Botocore)
-                .ok_or_else(|| Outcome::Fails(format!("{path} is not an ini file"), remedy.clone()))
-        });
+        let sections = sections(at, &path, remedy.clone());
         Self {
             path,
             remedy,
@@ -62,6 +59,17 @@ impl File {
     fn section(&self, name: &str) -> Option<&[(String, String)]> {
         ini::section(self.sections.as_ref().ok()?, name)
     }
+}
+
+/// Returns the sections of a file, or what becomes of the step without them.
+fn sections(at: &Surroundings<'_>, path: &Path, remedy: Remedy) -> Result<ini::Sections, Outcome> {
+    let text = files::read(at, path, remedy.clone())?;
+    let sections = match files::decoding_failure(at, path) {
+        Some(reason) => Err(reason),
+        None => ini::parse(text.expose_secret(), Syntax::Botocore)
+            .ok_or_else(|| format!("{path} is not an ini file")),
+    };
+    sections.map_err(|reason| Outcome::Fails(reason, remedy))
 }
 
 pub(super) fn profile(at: &Surroundings<'_>, part: AwsPart) -> Outcome {
@@ -110,7 +118,107 @@ pub(super) fn profile(at: &Surroundings<'_>, part: AwsPart) -> Outcome {
         return Outcome::Absent(format!("{whose} is not in {path}"));
     };
     let place = format!("the profile `{name}` of {path}");
-    of_section(at, part, section, &place, file.remedy.clone())
+    let remedy = match variable {
+        // Without the file, the name of the profile would be a failure.
+        Some((variable, _)) => Remedy::Unset(vec![variable]),
+        None => file.remedy.clone(),
+    };
+    of_section(at, part, section, &place, remedy)
+}
+
+/// Returns a path as botocore expands it.
+fn expanded(at: &Surroundings<'_>, path: &str) -> String {
+    let rest = ["~/", "$HOME/", "${HOME}/"]
+        .iter()
+        .find_map(|start| path.strip_prefix(start));
+    rest.map_or_else(
+        || path.to_owned(),
+        |rest| format!("{}/{rest}", at.home(Home::Variable)),
+    )
+}
+
+/// Judges the file of the first tools of EC2.
+pub(super) fn key_file(at: &Surroundings<'_>) -> Outcome {
+    const FILE: &str = "AWS_CREDENTIAL_FILE";
+    let Some(value) = (at.variable)(FILE) else {
+        return Outcome::Absent(format!("{FILE} is not set"));
+    };
+    let remedy = Remedy::Unset(vec![FILE]);
+    let Some(path) = value.text() else {
+        let identity = format!("the credentials in the file that {FILE} names");
+        return Outcome::Depends(of_name(identity, false, remedy), On::Unseen);
+    };
+    let path = Path::named(expanded(at, path), FILE);
+    let text = match files::read(at, &path, remedy.clone()) {
+        Ok(text) => text,
+        Err(Outcome::Absent(reason) | Outcome::Skipped(reason)) => {
+            return Outcome::Fails(reason, remedy);
+        }
+        Err(outcome) => return outcome,
+    };
+    let pair = |line: &str| {
+        let (key, value) = line.split_once('=')?;
+        Some((key.trim().to_owned(), value.trim().to_owned()))
+    };
+    let pairs: Option<Vec<(String, String)>> = text.expose_secret().lines().map(pair).collect();
+    let Some(pairs) = pairs else {
+        return Outcome::Fails(format!("{path} has a line without a value"), remedy);
+    };
+    of_keys_in(
+        at,
+        &pairs,
+        ["AWSAccessKeyId", "AWSSecretKey"],
+        &path.to_string(),
+        remedy,
+    )
+}
+
+/// Judges the files of boto 2.
+pub(super) fn boto_config(at: &Surroundings<'_>) -> Outcome {
+    const FILE: &str = "BOTO_CONFIG";
+    let home = at.home(Home::Variable);
+    let paths = match (at.variable)(FILE) {
+        Some(value) => vec![Path::named(
+            expanded(at, value.text().unwrap_or_default()),
+            FILE,
+        )],
+        None => vec![
+            Path::at("/etc/boto.cfg".to_owned()),
+            Path::at(format!("{home}/.boto")),
+        ],
+    };
+    let remedy = Remedy::Set(FILE, "/dev/null");
+    for path in paths {
+        let sections = match sections(at, &path, remedy.clone()) {
+            Ok(sections) => sections,
+            Err(Outcome::Absent(_) | Outcome::Skipped(_)) => continue,
+            Err(outcome) => return outcome,
+        };
+        let names = ["aws_access_key_id", "aws_secret_access_key"];
+        let pairs = ini::section(&sections, "Credentials").unwrap_or_default();
+        let place = format!("[Credentials] of {path}");
+        match of_keys_in(at, pairs, names, &place, remedy.clone()) {
+            Outcome::Absent(_) => {}
+            outcome => return outcome,
+        }
+    }
+    Outcome::Absent("no file of boto 2 has an AccessKey".to_owned())
+}
+
+/// Judges the AccessKey in pairs of a file.
+fn of_keys_in(
+    at: &Surroundings<'_>,
+    pairs: &[(String, String)],
+    [id, secret]: [&str; 2],
+    place: &str,
+    remedy: Remedy,
+) -> Outcome {
+    let get = |key: &str| ini::get(pairs, key).map(str::to_owned);
+    match (get(id), get(secret)) {
+        (None, _) => Outcome::Absent(format!("there is no {id} in {place}")),
+        (_, None) => Outcome::Fails(format!("there is no {secret} in {place}"), remedy),
+        (id, secret) => Outcome::Answers(of_keys(at, place, [id, secret, None], remedy)),
+    }
 }
 
 fn of_section(
@@ -206,6 +314,7 @@ pub(super) fn container(at: &Surroundings<'_>) -> Outcome {
     }
     // Ours serves both at one port.
     let is_beside_ours = address.is_local()
+        && address.path().starts_with(CONTAINER_PREFIX)
         && !matches!(at.served, Some(Served::Nothing(_)))
         && at
             .uri()
@@ -224,3 +333,6 @@ pub(super) fn ec2(at: &Surroundings<'_>) -> Outcome {
     }
     Outcome::Absent("169.254.169.254 is of AWS, and does not respond elsewhere".to_owned())
 }
+
+/// Where ours serves the credential service of a container.
+const CONTAINER_PREFIX: &str = "/api/v1/container/";

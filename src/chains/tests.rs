@@ -109,6 +109,39 @@ fn what_cannot_be_seen_is_a_condition() {
 }
 
 #[test]
+fn what_is_nearly_json_is_a_condition() {
+    let path = "/home/job/.aliyun/config.json";
+    for (text, expected) in [
+        (r#"{"x": NaN}"#, Outlook::OursUnless),
+        (r#"{"x": 1e999}"#, Outlook::OursUnless),
+        ("\u{feff}{}\n", Outlook::OursUnless),
+        (r#"{"current":"#, Outlook::Ours),
+        ("", Outlook::Ours),
+    ] {
+        let one = explained(
+            "python",
+            &[URI, HOME],
+            &[(path, text)],
+            Metadata::Unreachable,
+        );
+        assert_eq!(one.outlook, expected, "{text}");
+    }
+}
+
+#[test]
+fn a_profile_of_aws_that_a_variable_names_is_not_left_without_its_file() {
+    let variables = [HOME, ("AWS_PROFILE", "p")];
+    let text = "[profile p]\naws_access_key_id = AKIAx\naws_secret_access_key = planted\n";
+    let files = [("/home/job/.aws/config", text)];
+    let one = explained("boto3", &variables, &files, Metadata::Unknown);
+    assert!(
+        fix(&one).unwrap().starts_with("unset AWS_PROFILE;"),
+        "{:?}",
+        fix(&one)
+    );
+}
+
+#[test]
 fn java_looks_in_the_home_directory_of_the_account() {
     let here = [("/home/account/.aliyun/config.json", PROFILE)];
     let there = [("/home/job/.aliyun/config.json", PROFILE)];

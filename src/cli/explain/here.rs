@@ -118,8 +118,11 @@ fn account_home() -> Option<String> {
 /// Reads a file for a client. A device, such as /dev/null, is an empty file.
 fn read(path: &str) -> FileState {
     let path = Path::new(path);
-    match file::read_text(path, MAX_FILE_SIZE) {
-        Ok(text) => FileState::Text(text.as_str().into()),
+    match file::read_regular(path, MAX_FILE_SIZE) {
+        Ok(bytes) => match std::str::from_utf8(&bytes) {
+            Ok(text) => FileState::Text(text.into()),
+            Err(_) => FileState::Garbled(String::from_utf8_lossy(&bytes).into_owned().into()),
+        },
         Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => FileState::Missing,
         Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::NotADirectory => {
             FileState::Missing
@@ -127,9 +130,6 @@ fn read(path: &str) -> FileState {
         Err(_) if path == Path::new("/dev/null") => FileState::Missing,
         // A client may read it nevertheless.
         Err(Error::TooLarge(_)) => FileState::Unseen,
-        Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
-            FileState::Unseen
-        }
         Err(error) => FileState::Unreadable(one_line(&error.to_string()).collect()),
     }
 }

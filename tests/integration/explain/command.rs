@@ -93,13 +93,21 @@ fn exit_code_is_zero_only_if_every_client_that_counts_uses_ours() {
 fn file_that_cannot_be_judged_is_named() {
     let directory = Scratch::new();
     let path = directory.join("config.json");
-    for content in [vec![b' '; (1 << 20) + 1], b"\xe9".to_vec()] {
+    for (content, condition) in [
+        (vec![b' '; (1 << 20) + 1], ", if what cannot be seen"),
+        (
+            b"{\"x\": 1e999}".to_vec(),
+            ", which is not strict JSON, if the client can read it",
+        ),
+    ] {
         fs::write(&path, content).unwrap();
         let path = path.display().to_string();
         let variables = [("ALIBABA_CLOUD_CONFIG_FILE", &*path)];
         let (_, out, _) = explained(&["--client", "go"], &variables, "");
-        let expected = "cli_profile: the credentials in the file that ALIBABA_CLOUD_CONFIG_FILE names, if what cannot be seen";
-        assert!(out.contains(expected) && !out.contains(&path), "{out}");
+        let expected = format!(
+            "cli_profile: the credentials in the file that ALIBABA_CLOUD_CONFIG_FILE names{condition}"
+        );
+        assert!(out.contains(&expected) && !out.contains(&path), "{out}");
     }
 }
 
@@ -207,6 +215,9 @@ fn mistakes_are_answered_with_one_sentence() {
         err.contains("ruby") && err.contains("python, java"),
         "{err}"
     );
+    let (code, out, err) = explained(&["--json", "--"], &[], "");
+    assert_eq!((code, &*out), (Some(64), ""), "{err}");
+    assert!(err.contains("no command follows --"), "{err}");
     #[cfg(feature = "inject")]
     for (arguments, input, code, expected) in [
         (&["-f", "-"][..], "a: [", 65, "standard input, line 1"),
