@@ -85,7 +85,9 @@ pub(super) fn profile(at: &Surroundings<'_>, part: AwsPart) -> Outcome {
         }
     }
     let in_config = if name == "default" {
-        config.section(name)
+        config
+            .section(name)
+            .or_else(|| config.section("profile default"))
     } else {
         config.section(&format!("profile {name}"))
     };
@@ -102,9 +104,7 @@ pub(super) fn profile(at: &Surroundings<'_>, part: AwsPart) -> Outcome {
     }
     let (section, file) = match part {
         AwsPart::SharedKeys => (in_shared, &shared),
-        AwsPart::Sso | AwsPart::ConfigKeys | AwsPart::Role | AwsPart::Process => {
-            (in_config.or(in_shared), &config)
-        }
+        _ => (in_config.or(in_shared), &config),
     };
     if let (None, Err(unseen @ Outcome::Depends(..))) = (section, &file.sections) {
         return unseen.clone();
@@ -118,10 +118,12 @@ pub(super) fn profile(at: &Surroundings<'_>, part: AwsPart) -> Outcome {
         return Outcome::Absent(format!("{whose} is not in {path}"));
     };
     let place = format!("the profile `{name}` of {path}");
-    let remedy = match variable {
+    let remedy = match (part, variable) {
         // Without the file, the name of the profile would be a failure.
-        Some((variable, _)) => Remedy::Unset(vec![variable]),
-        None => file.remedy.clone(),
+        (AwsPart::SharedKeys, Some((variable, _))) => Remedy::Unset(vec![variable]),
+        (AwsPart::SharedKeys, None) => file.remedy.clone(),
+        // The file has other settings too.
+        _ => Remedy::Do(format!("remove {} from {place}", key(part))),
     };
     of_section(at, part, section, &place, remedy)
 }
@@ -221,6 +223,17 @@ fn of_keys_in(
     }
 }
 
+/// Returns the key of a profile that a step looks for.
+fn key(part: AwsPart) -> &'static str {
+    match part {
+        AwsPart::Role => "role_arn",
+        AwsPart::Sso => "sso_account_id",
+        AwsPart::Login => "login_session",
+        AwsPart::Process => "credential_process",
+        AwsPart::SharedKeys | AwsPart::ConfigKeys => "aws_access_key_id",
+    }
+}
+
 fn of_section(
     at: &Surroundings<'_>,
     part: AwsPart,
@@ -229,37 +242,27 @@ fn of_section(
     remedy: Remedy,
 ) -> Outcome {
     let get = |key: &str| ini::get(section, key).map(str::to_owned);
-    let lacks = |key: &str| Outcome::Absent(format!("there is no {key} in {place}"));
+    let Some(value) = get(key(part)) else {
+        return Outcome::Absent(format!("there is no {} in {place}", key(part)));
+    };
     let (identity, on) = match part {
-        AwsPart::Role => match get("role_arn") {
-            None => return lacks("role_arn"),
-            Some(role) => {
-                let role = shown(&role, Form::RoleArn);
-                (format!("the role {role} of {place}"), On::Sts)
-            }
-        },
-        AwsPart::Sso => match get("sso_account_id") {
-            None => return lacks("sso_account_id"),
-            Some(_) => (format!("the login of {place}"), On::Login),
-        },
+        AwsPart::Role => {
+            let role = shown(&value, Form::RoleArn);
+            (format!("the role {role} of {place}"), On::Sts)
+        }
+        AwsPart::Sso | AwsPart::Login => (format!("the login of {place}"), On::Login),
         // A command may contain a secret.
-        AwsPart::Process => match get("credential_process") {
-            None => return lacks("credential_process"),
-            Some(_) => (
-                format!("what the credential_process of {place} prints"),
-                On::Program,
-            ),
-        },
+        AwsPart::Process => (
+            format!("what the credential_process of {place} prints"),
+            On::Program,
+        ),
         AwsPart::SharedKeys | AwsPart::ConfigKeys => {
-            let Some(id) = get("aws_access_key_id") else {
-                return lacks("aws_access_key_id");
-            };
             let Some(secret) = get("aws_secret_access_key") else {
                 let reason = format!("there is no aws_secret_access_key in {place}");
                 return Outcome::Fails(reason, remedy);
             };
             let token = get("aws_session_token").or_else(|| get("aws_security_token"));
-            let parts = [Some(id), Some(secret), token];
+            let parts = [Some(value), Some(secret), token];
             return Outcome::Answers(of_keys(at, place, parts, remedy));
         }
     };
@@ -269,8 +272,8 @@ fn of_section(
 pub(super) fn container(at: &Surroundings<'_>) -> Outcome {
     const RELATIVE: &str = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI";
     const FULL: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
-    const TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
-    if at.set(RELATIVE).is_some() {
+    // Each counts even if it is empty.
+    if (at.variable)(RELATIVE).is_some() {
         let finding = of_name(
             format!("the task role of {RELATIVE}"),
             true,
@@ -281,10 +284,8 @@ pub(super) fn container(at: &Surroundings<'_>) -> Outcome {
     let Some(uri) = at.set(FULL) else {
         return Outcome::Absent(format!("{FULL} is not set"));
     };
-    if let Some(path) = at.text(TOKEN)
-        && let Err(reason) = is_readable(at, &Path::named(path, TOKEN))
-    {
-        return Outcome::Fails(reason, Remedy::Unset(vec![TOKEN]));
+    if let Some((name, reason)) = token_failure(at) {
+        return Outcome::Fails(reason, Remedy::Unset(vec![name]));
     }
     let remedy = Remedy::Unset(vec![FULL]);
     let others = || {
@@ -314,6 +315,7 @@ pub(super) fn container(at: &Surroundings<'_>) -> Outcome {
     }
     // Ours serves both at one port.
     let is_beside_ours = address.is_local()
+        && ["127.0.0.1", "localhost", "::1"].contains(&address.host())
         && address.path().starts_with(CONTAINER_PREFIX)
         && !matches!(at.served, Some(Served::Nothing(_)))
         && at
@@ -332,6 +334,25 @@ pub(super) fn ec2(at: &Surroundings<'_>) -> Outcome {
         return Outcome::Absent(format!("{DISABLED} is true"));
     }
     Outcome::Absent("169.254.169.254 is of AWS, and does not respond elsewhere".to_owned())
+}
+
+/// Why the token for the service of a container cannot be sent, and the variable that holds or names it.
+fn token_failure(at: &Surroundings<'_>) -> Option<(&'static str, String)> {
+    const FILE: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE";
+    const TOKEN: &str = "AWS_CONTAINER_AUTHORIZATION_TOKEN";
+    let has_break = |text: &str| text.contains(['\r', '\n']);
+    if let Some(path) = (at.variable)(FILE) {
+        let path = Path::named(path.text()?, FILE);
+        let reason = match files::read(at, &path, Remedy::Unset(vec![FILE])) {
+            Ok(text) if !has_break(text.expose_secret()) => return None,
+            Ok(_) => format!("{path} has a line break"),
+            Err(Outcome::Absent(reason) | Outcome::Skipped(reason)) => reason,
+            Err(_) => return None,
+        };
+        return Some((FILE, reason));
+    }
+    let is_broken = at.text(TOKEN).is_some_and(|text| has_break(&text));
+    is_broken.then(|| (TOKEN, format!("{TOKEN} has a line break")))
 }
 
 /// Where ours serves the credential service of a container.

@@ -416,6 +416,12 @@ const BOTO3: Client = Client {
             "the AccessKey of the profile",
         ),
         aws(
+            "login",
+            AwsPart::Login,
+            "`login_session` of the profile",
+            "that login",
+        ),
+        aws(
             "custom-process",
             AwsPart::Process,
             "`credential_process` of the profile",
@@ -544,7 +550,7 @@ const fn aws(
 ) -> Step {
     let renewed = match part {
         AwsPart::SharedKeys | AwsPart::ConfigKeys => "no",
-        AwsPart::Role | AwsPart::Sso | AwsPart::Process => "yes",
+        AwsPart::Role | AwsPart::Sso | AwsPart::Login | AwsPart::Process => "yes",
     };
     Step {
         provider,

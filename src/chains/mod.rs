@@ -175,8 +175,10 @@ pub enum Proxy {
 pub enum AwsPart {
     /// A role to assume.
     Role,
-    /// A login by a browser.
+    /// A login by the access portal of AWS.
     Sso,
+    /// A login by a browser.
+    Login,
     /// Keys in the file of credentials.
     SharedKeys,
     /// A program.
@@ -241,7 +243,7 @@ impl On {
             Self::Program => "if the program succeeds",
             Self::Login => "if the login is still valid",
             Self::Syntax => "if the client can read it",
-            Self::Unseen => "if what cannot be seen from here is complete",
+            Self::Unseen => "if it is complete, which cannot be seen from here",
             Self::Server => "if that server responds",
         }
     }

@@ -77,7 +77,7 @@ fn define(command: clap::Command) -> clap::Command {
             .value_parser(value_parser!(OsString))
             .num_args(1..)
             .last(true)
-            .help("Explain what exec would give this command, after --"),
+            .help("Explain what exec would give this command without flags of its own, after --"),
     )
 }
 

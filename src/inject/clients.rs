@@ -4,9 +4,11 @@ use serde_json::Value as Json;
 
 use crate::chains::{
     CLIENTS, Client, Explained, FileState, INJECT_ROLE, Metadata as Service, Outlook, Remedy,
-    Surroundings, Value, default_chains, explain,
+    Served, Surroundings, Value, default_chains, explain,
 };
 
+use super::app_container::unserved;
+use super::completion;
 use super::json::{CONTAINER_LISTS, has_container, objects, text_of, title_of};
 use super::sidecar::{ADDRESS, NAME};
 use super::volumes::CREDENTIALS_PATH;
@@ -39,9 +41,14 @@ pub(super) fn of_pod(title: &str, pod: &Json, clients: &[&'static Client]) -> Ve
             }
             let title = format!("{title}: container {}", title_of(name, index));
             let variable = |name: &str| variable(container, name);
-            let explained = with_surroundings(container, &variable, service, |at| {
-                clients.iter().map(|client| explain(client, at)).collect()
-            });
+            let served = unserved_uri(pod, container).map(Served::Nothing);
+            let mut explained: Vec<Explained> =
+                with_surroundings(container, &variable, service, served, |at| {
+                    clients.iter().map(|client| explain(client, at)).collect()
+                });
+            if objects(container, "envFrom").next().is_some() {
+                explained.iter_mut().for_each(doubt);
+            }
             found.push(Container {
                 notes: notes(&title, pod, container),
                 title,
@@ -52,26 +59,61 @@ pub(super) fn of_pod(title: &str, pod: &Json, clients: &[&'static Client]) -> Ve
     found
 }
 
+/// Why nothing in the pod serves the credentials URI of a container, if it is that of the pod.
+fn unserved_uri(pod: &Json, container: &Json) -> Option<String> {
+    let uri = variable(container, URI)?;
+    let uri = uri
+        .text()
+        .filter(|uri| uri.starts_with("http://127.0.0.1"))?;
+    let is_sidecar = |container: &Json| {
+        text_of(container, "name") == NAME || text_of(container, "image").contains(NAME)
+    };
+    let mut lists = CONTAINER_LISTS.into_iter();
+    if !lists.any(|list| objects(&pod["spec"], list).any(is_sidecar)) {
+        return Some(format!("the pod has no container {NAME}"));
+    }
+    let endpoints = completion::reached(pod)?;
+    let mut unserved = unserved(&endpoints, uri);
+    unserved.next().map(|_| {
+        let port = endpoints.port;
+        format!("the sidecar serves another port or key (its port is {port})")
+    })
+}
+
+/// Marks a client as uncertain, because variables that cannot be seen may come before ours.
+fn doubt(one: &mut Explained) {
+    if one.outlook == Outlook::Ours {
+        one.outlook = Outlook::OursUnless;
+        let what = "what envFrom adds, if it has credentials".to_owned();
+        let remedy = Remedy::Do("see that envFrom adds no credentials".to_owned());
+        one.obstacles.push((what, remedy));
+    }
+}
+
 /// Warns of what a container sets or mounts that its clients prefer to the sidecar.
 pub(super) fn preferred(container: &Json, endpoints: &Endpoints) -> Vec<String> {
     const SIDECAR: &str = "http://127.0.0.1/";
+    const CONTAINER: &str = "http://127.0.0.1/api/v1/container/";
     let service = match endpoints.metadata {
         Some(Metadata::Address) => Service::Ours,
         _ => Service::Unknown,
     };
     // As the injection adds them.
     let added = |name: &str| match (name, endpoints.metadata) {
-        ("ALIBABA_CLOUD_CREDENTIALS_URI", _) => Some(SIDECAR),
-        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", _) => Some(SIDECAR).filter(|_| endpoints.container),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", _) => {
+            Some(CONTAINER).filter(|_| endpoints.container)
+        }
         ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", None) => Some("true"),
         ("ALIBABA_CLOUD_ECS_METADATA", Some(Metadata::Loopback)) => Some(INJECT_ROLE),
         _ => None,
     };
     let variable = |name: &str| {
-        let own = variable(container, name);
-        own.or_else(|| added(name).map(Value::known))
+        // Another address than the sidecar's has a warning of its own.
+        let own = variable(container, name).filter(|own| name != URI || own.text().is_none());
+        let uri = Some(SIDECAR).filter(|_| name == URI);
+        own.or_else(|| uri.or_else(|| added(name)).map(Value::known))
     };
-    let explained: Vec<Explained> = with_surroundings(container, &variable, service, |at| {
+    let explained: Vec<Explained> = with_surroundings(container, &variable, service, None, |at| {
         let led = CLIENTS.iter().filter(|client| {
             client.reads_uri() || (endpoints.container && client.reads_container())
         });
@@ -119,8 +161,11 @@ pub(super) fn preferred(container: &Json, endpoints: &Endpoints) -> Vec<String> 
 
 /// Returns a variable of a container. One whose beginning refers to another variable is not known.
 fn variable(container: &Json, name: &str) -> Option<Value> {
-    let mut entries = objects(container, "env");
-    let entry = entries.find(|entry| text_of(entry, "name") == name)?;
+    let entries = objects(container, "env");
+    // Of several with the same name, the last one counts.
+    let entry = entries
+        .filter(|entry| text_of(entry, "name") == name)
+        .last()?;
     let text = text_of(entry, "value");
     Some(match entry.get("valueFrom") {
         Some(source) if !source.is_null() => Value::Unseen,
@@ -136,6 +181,7 @@ fn with_surroundings<T>(
     container: &Json,
     variable: &dyn Fn(&str) -> Option<Value>,
     metadata: Service,
+    served: Option<Served>,
     judge: impl FnOnce(&Surroundings<'_>) -> T,
 ) -> T {
     let mounts = objects(container, "volumeMounts").map(|mount| text_of(mount, "mountPath"));
@@ -171,7 +217,7 @@ fn with_surroundings<T>(
         file: &file,
         account_home: None,
         metadata,
-        served: None,
+        served,
         container_failure: None,
     })
 }
@@ -202,6 +248,8 @@ fn notes(title: &str, pod: &Json, container: &Json) -> Vec<String> {
     }
     notes
 }
+
+const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
 const ACK_LABEL: &str = "pod-identity.alibabacloud.com/injection";
 

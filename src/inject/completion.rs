@@ -133,6 +133,12 @@ pub(super) fn unheeded(pod: &Value, request: &Request) -> Vec<String> {
     port.into_iter().chain(key).chain(flags).collect()
 }
 
+/// Returns how the sidecar of a pod is reached; `None` if there is none, or it is not as this program writes it.
+pub(super) fn reached(pod: &Value) -> Option<Endpoints> {
+    let (_, _, sidecar) = sidecar(pod)?;
+    endpoints(pod, sidecar)
+}
+
 /// Returns the list, the index and the value of the sidecar.
 fn sidecar(pod: &Value) -> Option<(&'static str, usize, &Value)> {
     CONTAINER_LISTS.into_iter().find_map(|list| {

@@ -14,7 +14,7 @@ use crate::chains::{
 };
 use crate::cli::exec;
 use crate::credentials::timestamp;
-use crate::identity::{CredentialsUri, Proof};
+use crate::identity::{CredentialsUri, EcsRamRole, Metadata as Service, Proof};
 use crate::system::display::one_line;
 use crate::system::file::{self, Error};
 use crate::time::clock::Clock;
@@ -48,7 +48,7 @@ impl Here {
         {
             here.container_failure = try_container(uri).await;
         }
-        here.metadata = metadata(asks).await;
+        here.metadata = metadata(asks, here.served.as_ref()).await;
         here
     }
 
@@ -172,16 +172,31 @@ async fn try_container(uri: &str) -> Option<String> {
 }
 
 /// Tells whether the address of the metadata service is this machine, and tries it if that is asked for.
-async fn metadata(asks: bool) -> Metadata {
+async fn metadata(asks: bool, served: Option<&Served>) -> Metadata {
     let is_here = is_own(METADATA);
     if !is_here && !asks {
         return Metadata::Unknown;
     }
     match timeout(TRIAL, TcpStream::connect(METADATA)).await {
-        Ok(Ok(_)) if is_here => Metadata::Ours,
+        Ok(Ok(_)) if is_here && has_key_of(served).await => Metadata::Ours,
         Ok(Ok(_)) => Metadata::Reachable,
         _ => Metadata::Unreachable,
     }
+}
+
+/// Whether the metadata service has the credentials of the credentials URI.
+async fn has_key_of(served: Option<&Served>) -> bool {
+    let Some(Served::Credentials { access_key_id, .. }) = served else {
+        return false;
+    };
+    let service = Service {
+        url: format!("http://{}", METADATA.ip()),
+        allow_v1: true,
+        disabled: false,
+    };
+    let mut role = EcsRamRole::new(service, None);
+    let proof = timeout(TRIAL, role.proof(&Clock::machine())).await;
+    matches!(proof, Ok(Ok(Proof::Lease(lease))) if lease.credentials.access_key_id == *access_key_id)
 }
 
 /// Whether an address is of this machine: then the route to it begins there. Sends nothing.

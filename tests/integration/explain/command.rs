@@ -94,7 +94,10 @@ fn file_that_cannot_be_judged_is_named() {
     let directory = Scratch::new();
     let path = directory.join("config.json");
     for (content, condition) in [
-        (vec![b' '; (1 << 20) + 1], ", if what cannot be seen"),
+        (
+            vec![b' '; (1 << 20) + 1],
+            ", if it is complete, which cannot be seen from here",
+        ),
         (
             b"{\"x\": 1e999}".to_vec(),
             ", which is not strict JSON, if the client can read it",
@@ -188,7 +191,23 @@ spec:
         volumeMounts: [{name: keys, mountPath: /root/.aliyun}]
       - name: home
         volumeMounts: [{name: home, mountPath: /home/job}]
+      - name: more
+        envFrom: [{secretRef: {name: more}}]
+        env:
+        - {name: ALIBABA_CLOUD_ACCESS_KEY_ID, value: LTAIfirst}
+        - {name: ALIBABA_CLOUD_ACCESS_KEY_ID, value: \"\"}
+        - {name: ALIBABA_CLOUD_CREDENTIALS_URI, value: \"http://127.0.0.1:7002/api/v1/credentials/$(RAM_SIDECAR_POD_UID)\"}
+        - {name: ALIBABA_CLOUD_ECS_METADATA_DISABLED, value: \"true\"}
       - name: ram-sidecar
+---
+kind: Pod
+metadata: {name: \"alone\\e[31m\"}
+spec:
+  containers:
+  - name: main
+    env:
+    - {name: ALIBABA_CLOUD_CREDENTIALS_URI, value: \"http://127.0.0.1:7002/api/v1/credentials/0\"}
+    - {name: ALIBABA_CLOUD_ECS_METADATA_DISABLED, value: \"true\"}
 ";
     let (code, out, err) = explained(&["-f", "-", "--client", "python"], &[], manifest);
     assert_eq!((code, &*err), (Some(1), ""), "{out}");
@@ -201,10 +220,15 @@ spec:
         "Job/train: container side\n",
         "Job/train: container home\n  ✗ python  cli_profile: the credentials in ~/.aliyun/config.json",
         "the credentials in ~/.aliyun/config.json",
+        "Job/train: container more\n  ! python",
+        "see that envFrom adds no credentials",
+        "Pod/alone",
+        "the server of ALIBABA_CLOUD_CREDENTIALS_URI has no credentials: the pod has no container ram-sidecar",
     ] {
         assert!(out.contains(expected), "{expected}: {out}");
     }
-    assert!(!out.contains("container ram-sidecar"), "{out}");
+    assert!(!out.contains("container ram-sidecar\n"), "{out}");
+    assert!(!out.contains('\u{1b}'), "{out}");
 }
 
 #[test]

@@ -585,6 +585,40 @@ pub(super) const ROWS: &[Row] = &[
         )],
     ),
     row(
+        "AWS container, token with a line break",
+        &[
+            URI,
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}"),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "{home}/token"),
+        ],
+        &[("token", "planted\n")],
+    ),
+    row(
+        "AWS container, relative address",
+        &[
+            URI,
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}"),
+            ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", ""),
+        ],
+        &[],
+    ),
+    row(
+        "AWS settings in [profile default]",
+        &[URI, ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}")],
+        &[(
+            ".aws/config",
+            "[profile default]\naws_access_key_id = LTAIshared\naws_secret_access_key = planted\n",
+        )],
+    ),
+    row(
+        "AWS login",
+        &[URI, ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}")],
+        &[(
+            ".aws/config",
+            "[default]\nregion = cn-hangzhou\nlogin_session = arn:aws:iam::1:user/u\n",
+        )],
+    ),
+    row(
         "AWS file of boto 2",
         &[URI, ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}")],
         &[(
