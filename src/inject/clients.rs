@@ -205,7 +205,7 @@ fn with_surroundings<T>(
             is_inside || ends(directory) || ends(tail) || (!tail.is_empty() && is_home(mount))
         });
         // A variable that names a file has a reason to.
-        let is_named = !path.contains("/.") && path != "/dev/null";
+        let is_named = !path.contains("/.") && !["/dev/null", "/etc/boto.cfg"].contains(&path);
         if is_mounted || is_named {
             FileState::Unseen
         } else {

@@ -125,11 +125,6 @@ pub(super) const ROWS: &[Row] = &[
         &[URI, ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "1")],
         &[],
     )),
-    row(
-        "our URI with a blank",
-        &[("ALIBABA_CLOUD_CREDENTIALS_URI", "{uri} "), NO_METADATA],
-        &[],
-    ),
     row("no server at the URI", &[NO_SERVER, NO_METADATA], &[]),
     with_metadata(row("no server at the URI, metadata", &[NO_SERVER], &[])),
     row("AccessKey", &[URI, ID, SECRET], &[]),
