@@ -18,7 +18,16 @@ impl Address {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("it contains a user name or password");
         }
+        let host = url.host_str().unwrap_or_default();
+        if text.contains(char::is_whitespace) || !has_host(text, host) {
+            return Err("not every client reads its host or its blanks alike");
+        }
         Ok(Self(url))
+    }
+
+    /// Returns the path.
+    pub(super) fn path(&self) -> &str {
+        self.0.path()
     }
 
     /// Returns the host, an IPv6 address without brackets.
@@ -38,6 +47,14 @@ impl Address {
     }
 }
 
+/// Whether a URL has this host as it is, apart from capitals.
+fn has_host(text: &str, host: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let rest = lower.split_once("://").map(|(_, rest)| rest);
+    let rest = rest.and_then(|rest| rest.strip_prefix(host));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/', '?', '#']))
+}
+
 /// The variable of the credentials URI.
 pub(super) const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
@@ -45,13 +62,14 @@ pub(super) const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 mod tests {
     use super::*;
 
+    const UNLIKE: &str = "not every client reads its host or its blanks alike";
+
     #[test]
     fn address_is_local_as_the_client_of_a_credentials_uri_takes_it() {
         for (text, is_local) in [
             ("http://127.0.0.1:7002/x", Ok(true)),
             ("HTTP://127.0.0.1/x", Ok(true)),
             ("http://LOCALHOST/x", Ok(true)),
-            ("http://127.1/x", Ok(true)),
             ("http://[::1]:7002/x", Ok(true)),
             ("http://10.0.0.1/x", Ok(false)),
             ("http://127.0.0.1.example.com/x", Ok(false)),
@@ -61,6 +79,11 @@ mod tests {
                 Err("it contains a user name or password"),
             ),
             ("http://localhost:bad/x", Err("it is not a URL")),
+            ("http://127.1/x", Err(UNLIKE)),
+            ("http://2130706433/x", Err(UNLIKE)),
+            ("http://127.0.0.1./x", Err(UNLIKE)),
+            ("http://127.0.0.1/x ", Err(UNLIKE)),
+            ("\nhttp://127.0.0.1/x", Err(UNLIKE)),
             ("127.0.0.1:7002", Err("it is not a URL")),
             ("file:///x", Err("its scheme is neither http nor https")),
         ] {

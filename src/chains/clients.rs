@@ -25,6 +25,7 @@ const PYTHON: Client = Client {
             rule: Rule::Profile(ProfileRule {
                 has_file_variable: false,
                 modes: ALL_MODES,
+                is_of_python: true,
                 is_completed: true,
                 home: Home::Variable,
             }),
@@ -38,7 +39,6 @@ const PYTHON: Client = Client {
             rule: Rule::Ini(IniRule {
                 file: "credentials.ini",
                 has_file_variable: true,
-                is_of_java: false,
                 syntax: Syntax::Python,
                 types: ALL_TYPES,
                 home: Home::Variable,
@@ -88,6 +88,7 @@ const JAVA: Client = Client {
             rule: Rule::Profile(ProfileRule {
                 has_file_variable: false,
                 modes: OLD_MODES,
+                is_of_python: false,
                 is_completed: false,
                 home: Home::Java,
             }),
@@ -101,8 +102,7 @@ const JAVA: Client = Client {
             rule: Rule::Ini(IniRule {
                 file: "credentials.ini",
                 has_file_variable: true,
-                is_of_java: true,
-                syntax: Syntax::Other,
+                syntax: Syntax::Java,
                 types: ALL_TYPES,
                 home: Home::Java,
             }),
@@ -140,6 +140,7 @@ const GO: Client = Client {
             rule: Rule::Profile(ProfileRule {
                 has_file_variable: true,
                 modes: ALL_MODES,
+                is_of_python: false,
                 is_completed: true,
                 home: Home::Variable,
             }),
@@ -153,7 +154,6 @@ const GO: Client = Client {
             rule: Rule::Ini(IniRule {
                 file: "credentials",
                 has_file_variable: true,
-                is_of_java: false,
                 syntax: Syntax::Go,
                 types: FEW_TYPES,
                 home: Home::Variable,
@@ -188,6 +188,7 @@ const NODE: Client = Client {
             rule: Rule::Profile(ProfileRule {
                 has_file_variable: false,
                 modes: ALL_MODES,
+                is_of_python: false,
                 is_completed: true,
                 home: Home::Variable,
             }),
@@ -201,8 +202,7 @@ const NODE: Client = Client {
             rule: Rule::Ini(IniRule {
                 file: "credentials",
                 has_file_variable: true,
-                is_of_java: false,
-                syntax: Syntax::Other,
+                syntax: Syntax::Node,
                 types: FEW_TYPES,
                 home: Home::Variable,
             }),
@@ -236,6 +236,7 @@ const PHP: Client = Client {
             rule: Rule::Profile(ProfileRule {
                 has_file_variable: false,
                 modes: OLD_MODES,
+                is_of_python: false,
                 is_completed: true,
                 home: Home::Variable,
             }),
@@ -249,8 +250,7 @@ const PHP: Client = Client {
             rule: Rule::Ini(IniRule {
                 file: "credentials",
                 has_file_variable: false,
-                is_of_java: false,
-                syntax: Syntax::Other,
+                syntax: Syntax::Php,
                 types: ALL_TYPES,
                 home: Home::Variable,
             }),
@@ -416,6 +416,12 @@ const BOTO3: Client = Client {
             "the AccessKey of the profile",
         ),
         aws(
+            "login",
+            AwsPart::Login,
+            "`login_session` of the profile",
+            "that login",
+        ),
+        aws(
             "custom-process",
             AwsPart::Process,
             "`credential_process` of the profile",
@@ -427,6 +433,22 @@ const BOTO3: Client = Client {
             "`AWS_CONFIG_FILE`, `~/.aws/config`",
             "the AccessKey of the profile",
         ),
+        Step {
+            provider: "ec2-credentials-file",
+            rule: Rule::AwsKeyFile,
+            looks_at: "`AWS_CREDENTIAL_FILE`; fails if it cannot be read",
+            yields: "its AccessKey",
+            renewed: "no",
+            source: "botocore/credentials.py",
+        },
+        Step {
+            provider: "boto-config",
+            rule: Rule::BotoConfig,
+            looks_at: "`BOTO_CONFIG`, or `/etc/boto.cfg` and `~/.boto`",
+            yields: "the AccessKey in `[Credentials]`",
+            renewed: "no",
+            source: "botocore/credentials.py",
+        },
         Step {
             provider: "container-role",
             rule: Rule::Container,
@@ -528,7 +550,7 @@ const fn aws(
 ) -> Step {
     let renewed = match part {
         AwsPart::SharedKeys | AwsPart::ConfigKeys => "no",
-        AwsPart::Role | AwsPart::Sso | AwsPart::Process => "yes",
+        AwsPart::Role | AwsPart::Sso | AwsPart::Login | AwsPart::Process => "yes",
     };
     Step {
         provider,

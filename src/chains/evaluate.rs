@@ -28,6 +28,8 @@ pub(super) fn evaluate(rule: &Rule, at: &Surroundings<'_>) -> Outcome {
         Rule::Uri(proxy) => uri(at, *proxy),
         Rule::WebIdentity => aws::web_identity(at),
         Rule::AwsProfile(part) => aws::profile(at, *part),
+        Rule::AwsKeyFile => aws::key_file(at),
+        Rule::BotoConfig => aws::boto_config(at),
         Rule::Container => aws::container(at),
         Rule::Ec2 => aws::ec2(at),
         Rule::OdpsFile => odps::file(at),
@@ -188,7 +190,7 @@ fn ossutil(at: &Surroundings<'_>) -> Outcome {
     };
     let fails =
         |reason: &str| Outcome::Fails(reason.to_owned(), Remedy::Do(format!("correct {path}")));
-    let Some(sections) = ini::parse(text.expose_secret(), Syntax::Other) else {
+    let Some(sections) = ini::parse(text.expose_secret(), Syntax::Ossutil) else {
         return fails(&format!("{path} is not an ini file"));
     };
     let Some(credentials) = ini::section(&sections, "Credentials") else {

@@ -45,7 +45,7 @@ pub(super) fn read(
     remedy: Remedy,
 ) -> Result<SecretString, Outcome> {
     match (at.file)(&path.path) {
-        FileState::Text(text) => Ok(text),
+        FileState::Text(text) | FileState::Garbled(text) => Ok(text),
         FileState::Missing => Err(Outcome::Absent(format!("{path} does not exist"))),
         FileState::Unreadable(reason) => {
             Err(Outcome::Skipped(format!("cannot read {path}: {reason}")))
@@ -60,10 +60,16 @@ pub(super) fn read(
     }
 }
 
+/// Why a client in Python cannot use the bytes of a file, if it cannot.
+pub(super) fn decoding_failure(at: &Surroundings<'_>, path: &Path) -> Option<String> {
+    let is_garbled = matches!((at.file)(&path.path), FileState::Garbled(_));
+    is_garbled.then(|| format!("{path} is not UTF-8 text"))
+}
+
 /// Whether a file can be read, which may also be out of sight.
 pub(super) fn is_readable(at: &Surroundings<'_>, path: &Path) -> Result<(), String> {
     match (at.file)(&path.path) {
-        FileState::Text(_) | FileState::Unseen => Ok(()),
+        FileState::Text(_) | FileState::Garbled(_) | FileState::Unseen => Ok(()),
         FileState::Missing => Err(format!("{path} does not exist")),
         FileState::Unreadable(reason) => Err(format!("cannot read {path}: {reason}")),
     }

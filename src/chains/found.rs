@@ -73,7 +73,7 @@ pub(super) fn instance(
     match at.metadata {
         Metadata::Ours => Outcome::Answers(Finding {
             is_ours: true,
-            identity: "the credentials of 100.100.100.200, which is this machine".to_owned(),
+            identity: "our credentials, by 100.100.100.200, which is this machine".to_owned(),
             ..of_name(String::new(), true, remedy)
         }),
         Metadata::Unreachable => {

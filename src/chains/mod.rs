@@ -97,6 +97,10 @@ pub enum Rule {
     WebIdentity,
     /// A profile of AWS in one of its two files.
     AwsProfile(AwsPart),
+    /// The file of keys of the first tools of EC2.
+    AwsKeyFile,
+    /// The files of boto 2.
+    BotoConfig,
     /// The credential service of a container.
     Container,
     /// The metadata service of EC2.
@@ -120,6 +124,8 @@ pub struct ProfileRule {
     pub has_file_variable: bool,
     /// The modes that it knows.
     pub modes: &'static [&'static str],
+    /// Whether a file that is not UTF-8 is refused.
+    pub is_of_python: bool,
     /// Whether the variables of an AccessKey and a role complete what a profile lacks.
     pub is_completed: bool,
     /// Where it looks for the home directory.
@@ -133,9 +139,8 @@ pub struct IniRule {
     pub file: &'static str,
     /// Whether `ALIBABA_CLOUD_CREDENTIALS_FILE` names the file.
     pub has_file_variable: bool,
-    /// Whether the section is always `default`, counts only with `enable = true`, and is one of keys if its type is unknown.
-    pub is_of_java: bool,
-    /// What it takes for an ini file.
+    /// What it takes for an ini file. For Java, the section is always `default`, counts only with `enable = true`, and is one of
+    /// keys if its type is unknown.
     pub syntax: Syntax,
     /// The types that it knows.
     pub types: &'static [&'static str],
@@ -170,8 +175,10 @@ pub enum Proxy {
 pub enum AwsPart {
     /// A role to assume.
     Role,
-    /// A login by a browser.
+    /// A login by the access portal of AWS.
     Sso,
+    /// A login by a browser.
+    Login,
     /// Keys in the file of credentials.
     SharedKeys,
     /// A program.
@@ -208,6 +215,8 @@ pub enum On {
     Login,
     /// A value or a file that cannot be seen from here.
     Unseen,
+    /// The client reads a file that does not keep to its format.
+    Syntax,
     /// A server other than ours responds.
     Server,
 }
@@ -221,6 +230,7 @@ impl On {
             Self::Program => "program",
             Self::Login => "login",
             Self::Unseen => "unseen",
+            Self::Syntax => "syntax",
             Self::Server => "server",
         }
     }
@@ -232,7 +242,8 @@ impl On {
             Self::Metadata => "if the metadata service responds",
             Self::Program => "if the program succeeds",
             Self::Login => "if the login is still valid",
-            Self::Unseen => "if what cannot be seen from here is complete",
+            Self::Syntax => "if the client can read it",
+            Self::Unseen => "if it is complete, which cannot be seen from here",
             Self::Server => "if that server responds",
         }
     }

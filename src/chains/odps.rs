@@ -33,6 +33,9 @@ pub(super) fn file(at: &Surroundings<'_>) -> Outcome {
         }
         Err(outcome) => return outcome,
     };
+    if let Some(reason) = files::decoding_failure(at, &path) {
+        return Outcome::Fails(reason, remedy);
+    }
     let parsed: Option<Json> = serde_json::from_str(text.expose_secret()).ok();
     let part = |name: &str| Some(parsed.as_ref()?[name].as_str()?.to_owned());
     let parts = ["accessKeyId", "accessKeySecret", "securityToken"].map(part);

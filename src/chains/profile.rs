@@ -9,7 +9,9 @@ use super::files::{self, Path, is_readable};
 use super::found::{METADATA_DISABLED, instance, of_keys, of_name, served};
 use super::shown::{Form, shown};
 use super::surroundings::Surroundings;
-use super::{Finding, Home, IniRule, On, Outcome, ProfileRule, Proxy, Remedy, ini as format};
+use super::{
+    Finding, Home, IniRule, On, Outcome, ProfileRule, Proxy, Remedy, Syntax, ini as format,
+};
 
 /// Judges the step of a profile of aliyun-cli.
 pub(super) fn cli(at: &Surroundings<'_>, rule: &ProfileRule) -> Outcome {
@@ -26,7 +28,18 @@ pub(super) fn cli(at: &Surroundings<'_>, rule: &ProfileRule) -> Outcome {
         Ok(text) => text,
         Err(outcome) => return outcome,
     };
-    let Ok(config) = serde_json::from_str::<Json>(text.expose_secret()) else {
+    if rule.is_of_python
+        && let Some(reason) = files::decoding_failure(at, &path)
+    {
+        return Outcome::Skipped(reason);
+    }
+    let text = text.expose_secret().trim();
+    let Ok(config) = serde_json::from_str::<Json>(text) else {
+        // Some clients take numbers, marks and comments that JSON does not have.
+        if text.trim_start_matches('\u{feff}').starts_with('{') && text.ends_with('}') {
+            let identity = format!("the credentials in {path}, which is not strict JSON");
+            return Outcome::Depends(of_name(identity, false, remedy), On::Syntax);
+        }
         return Outcome::Skipped(format!("{path} is not JSON"));
     };
     let named = at.text(PROFILE).map(|name| (name, PROFILE));
@@ -189,10 +202,15 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
         Ok(text) => text,
         Err(outcome) => return outcome,
     };
+    if rule.syntax == Syntax::Python
+        && let Some(reason) = files::decoding_failure(at, &path)
+    {
+        return Outcome::Skipped(reason);
+    }
     let Some(sections) = format::parse(text.expose_secret(), rule.syntax) else {
         return Outcome::Skipped(format!("{path} is not an ini file"));
     };
-    let named = at.text(PROFILE).filter(|_| !rule.is_of_java);
+    let named = at.text(PROFILE).filter(|_| rule.syntax != Syntax::Java);
     let name = named.as_deref().unwrap_or("default");
     let Some(section) = format::section(&sections, name) else {
         return Outcome::Absent(if named.is_some() {
@@ -203,7 +221,7 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
     };
     let get = |key: &str| format::get(section, key).map(str::to_owned);
     let is_enabled = get("enable").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    if rule.is_of_java && !is_enabled {
+    if rule.syntax == Syntax::Java && !is_enabled {
         return Outcome::Absent(format!("[{name}] in {path} has no enable = true"));
     }
     let place = format!("[{name}] of {path}");
@@ -211,12 +229,14 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
     let Some(kind) = get("type") else {
         return lacks("type");
     };
-    if !rule.types.contains(&kind.as_str()) && !rule.is_of_java {
+    if !rule.types.contains(&kind.as_str()) && rule.syntax != Syntax::Java {
         let kind = shown(&kind, Form::OneOf(ALL_TYPES));
         return Outcome::Skipped(format!(
             "{place} has the type {kind}, which this client does not know"
         ));
     }
+    // The others have defaults for names.
+    let is_strict = matches!(rule.syntax, Syntax::Java | Syntax::Go);
     let has_keys = get("access_key_id").is_some() && get("access_key_secret").is_some();
     let by_role = |how: &str| match get("role_arn") {
         Some(arn) => {
@@ -228,6 +248,9 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
     };
     match kind.as_str() {
         "ram_role_arn" if !has_keys => lacks("access_key_id or access_key_secret"),
+        "ram_role_arn" if is_strict && get("role_session_name").is_none() => {
+            lacks("role_session_name")
+        }
         "ram_role_arn" => by_role(""),
         "oidc_role_arn" => by_role(", by an OIDC token"),
         "rsa_key_pair" => {
@@ -237,6 +260,7 @@ pub(super) fn ini(at: &Surroundings<'_>, rule: &IniRule) -> Outcome {
         "ecs_ram_role" if at.is_true(METADATA_DISABLED) => {
             Outcome::Skipped(format!("{METADATA_DISABLED} is true"))
         }
+        "ecs_ram_role" if is_strict && get("role_name").is_none() => lacks("role_name"),
         "ecs_ram_role" => {
             let setting = get("role_name").map(|_| "role_name");
             instance(at, Proxy::Never, setting, remedy)

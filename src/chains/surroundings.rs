@@ -52,6 +52,8 @@ impl Value {
 pub enum FileState {
     /// Its text, which may contain secrets.
     Text(SecretString),
+    /// It is not UTF-8: its text with marks in the place of what is not.
+    Garbled(SecretString),
     /// There is none.
     Missing,
     /// It cannot be read: why.

@@ -109,6 +109,39 @@ fn what_cannot_be_seen_is_a_condition() {
 }
 
 #[test]
+fn what_is_nearly_json_is_a_condition() {
+    let path = "/home/job/.aliyun/config.json";
+    for (text, expected) in [
+        (r#"{"x": NaN}"#, Outlook::OursUnless),
+        (r#"{"x": 1e999}"#, Outlook::OursUnless),
+        ("\u{feff}{}\n", Outlook::OursUnless),
+        (r#"{"current":"#, Outlook::Ours),
+        ("", Outlook::Ours),
+    ] {
+        let one = explained(
+            "python",
+            &[URI, HOME],
+            &[(path, text)],
+            Metadata::Unreachable,
+        );
+        assert_eq!(one.outlook, expected, "{text}");
+    }
+}
+
+#[test]
+fn a_profile_of_aws_that_a_variable_names_is_not_left_without_its_file() {
+    let variables = [HOME, ("AWS_PROFILE", "p")];
+    let text = "[p]\naws_access_key_id = AKIAx\naws_secret_access_key = planted\n";
+    let files = [("/home/job/.aws/credentials", text)];
+    let one = explained("boto3", &variables, &files, Metadata::Unknown);
+    assert!(
+        fix(&one).unwrap().starts_with("unset AWS_PROFILE;"),
+        "{:?}",
+        fix(&one)
+    );
+}
+
+#[test]
 fn java_looks_in_the_home_directory_of_the_account() {
     let here = [("/home/account/.aliyun/config.json", PROFILE)];
     let there = [("/home/job/.aliyun/config.json", PROFILE)];
@@ -365,12 +398,13 @@ fn only_the_server_of_the_credentials_uri_is_ours() {
         (OTHER, &refused, Outlook::Others),
     ] {
         let (profile, util) = (profile(uri), util(uri));
+        let container = uri.replace("/x", "/api/v1/container/x");
         let cli = [("/home/job/.aliyun/config.json", &*profile)];
         let util = [("/home/account/.ossutilconfig", &*util)];
         for (client, variables, files) in [
             ("aliyun-cli", &[URI, HOME][..], &cli[..]),
             ("ossutil", &[URI, HOME], &util),
-            ("boto3", &[URI, HOME, (FULL, uri)], &[]),
+            ("boto3", &[URI, HOME, (FULL, &container)], &[]),
         ] {
             let one = with_server(
                 client,
@@ -384,7 +418,15 @@ fn only_the_server_of_the_credentials_uri_is_ours() {
     }
     for (variables, served) in [
         (&[(FULL, OTHER)][..], &None),
-        (&[URI, (FULL, URI.1)], &refused),
+        (&[URI, (FULL, URI.1)], &served),
+        (
+            &[URI, (FULL, "http://127.0.0.1:7002/api/v1/container/x")],
+            &refused,
+        ),
+        (
+            &[URI, (FULL, "http://127.0.0.2:7002/api/v1/container/x")],
+            &served,
+        ),
     ] {
         let one = with_server("boto3", variables, &[], Metadata::Unknown, served.clone());
         assert_eq!(one.outlook, Outlook::Others, "{variables:?}");
@@ -507,7 +549,8 @@ fn address_that_is_not_on_loopback_is_not_ours() {
         ("https://example.com/x", Outlook::Others),
         ("HTTP://127.0.0.1/x", Outlook::Ours),
         ("http://LOCALHOST/x", Outlook::Ours),
-        ("http://127.1/x", Outlook::Ours),
+        ("http://127.1/x", Outlook::Nothing),
+        ("http://127.0.0.1:7002/x\n", Outlook::Nothing),
         ("http://127.0.0.1:7002@evil.example/x", Outlook::Nothing),
         ("http://localhost:bad/x", Outlook::Nothing),
     ] {

@@ -77,12 +77,21 @@ fn define(command: clap::Command) -> clap::Command {
             .value_parser(value_parser!(OsString))
             .num_args(1..)
             .last(true)
-            .help("Explain what exec would give this command, after --"),
+            .help("Explain what exec would give this command without flags of its own, after --"),
     )
 }
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     process::protect(false);
+    // Such as `-- $CMD` with nothing in CMD.
+    let ends_early = std::env::args_os()
+        .next_back()
+        .is_some_and(|last| last == "--");
+    if ends_early && !given.contains_id("command") {
+        let reason =
+            "no command follows --; name one, or leave -- away to explain this environment";
+        return Err(Error::Usage(reason.into()));
+    }
     let names: Option<Vec<&String>> = given.get_many("client").map(Iterator::collect);
     let is_chosen = |client: &&Client| {
         let names = names.as_ref();

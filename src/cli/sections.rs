@@ -43,7 +43,7 @@ pub(super) fn write(
         if lines.is_empty() {
             continue;
         }
-        writeln!(f, "{}", painted(heading, BOLD, has_colour))?;
+        writeln!(f, "{}", painted(&printable(heading), BOLD, has_colour))?;
         for line in lines {
             let (mark, label) = (mark(line.mark, has_colour), &line.label);
             writeln!(f, "  {mark} {label:width$}  {}", printable(&line.text))?;

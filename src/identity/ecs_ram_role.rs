@@ -73,7 +73,8 @@ impl EcsRamRole {
         self.role == other.role && self.metadata == other.metadata
     }
 
-    pub(super) async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
+    /// Asks the service for the credentials of the role.
+    pub async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
         if self.metadata.disabled {
             let message = "ALIBABA_CLOUD_ECS_METADATA_DISABLED forbids the ECS metadata service";
             return Err(refusal(LocalCode::MetadataDisabled, message));

@@ -172,7 +172,7 @@ fn local_uris(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the credentials URIs on loopback in a text that the sidecar does not serve.
-fn unserved<'a>(endpoints: &Endpoints, text: &'a str) -> impl Iterator<Item = &'a str> {
+pub(super) fn unserved<'a>(endpoints: &Endpoints, text: &'a str) -> impl Iterator<Item = &'a str> {
     local_uris(text).filter(|address| !serves(endpoints, address))
 }
 

@@ -1,77 +1,40 @@
-//! What the clients in a container will use, by its manifest.
+//! What surrounds the clients in a container, by its manifest, and what they prefer to the sidecar.
 
 use serde_json::Value as Json;
 
 use crate::chains::{
-    CLIENTS, Client, Explained, FileState, INJECT_ROLE, Metadata as Service, Outlook, Remedy,
+    CLIENTS, Explained, FileState, INJECT_ROLE, Metadata as Service, Outlook, Remedy, Served,
     Surroundings, Value, default_chains, explain,
 };
 
-use super::json::{CONTAINER_LISTS, has_container, objects, text_of, title_of};
-use super::sidecar::{ADDRESS, NAME};
+use super::json::{objects, text_of};
 use super::volumes::CREDENTIALS_PATH;
 use super::{Endpoints, Metadata};
-
-/// A container, and what its clients will use.
-#[derive(Debug)]
-pub struct Container {
-    /// The object, the path of the template if there are several, and the container.
-    pub title: String,
-    /// Its clients.
-    pub explained: Vec<Explained>,
-    /// What cannot be seen in the manifest, a sentence each.
-    pub notes: Vec<String>,
-}
-
-/// Explains the clients of every container of a pod or pod template, except the sidecar's own.
-pub(super) fn of_pod(title: &str, pod: &Json, clients: &[&'static Client]) -> Vec<Container> {
-    let service = if has_container(pod, ADDRESS) {
-        Service::Ours
-    } else {
-        Service::Unknown
-    };
-    let mut found = Vec::new();
-    for list in CONTAINER_LISTS {
-        for (index, container) in objects(&pod["spec"], list).enumerate() {
-            let name = text_of(container, "name");
-            if [NAME, ADDRESS].contains(&name) {
-                continue;
-            }
-            let title = format!("{title}: container {}", title_of(name, index));
-            let variable = |name: &str| variable(container, name);
-            let explained = with_surroundings(container, &variable, service, |at| {
-                clients.iter().map(|client| explain(client, at)).collect()
-            });
-            found.push(Container {
-                notes: notes(&title, pod, container),
-                title,
-                explained,
-            });
-        }
-    }
-    found
-}
 
 /// Warns of what a container sets or mounts that its clients prefer to the sidecar.
 pub(super) fn preferred(container: &Json, endpoints: &Endpoints) -> Vec<String> {
     const SIDECAR: &str = "http://127.0.0.1/";
+    const CONTAINER: &str = "http://127.0.0.1/api/v1/container/";
     let service = match endpoints.metadata {
         Some(Metadata::Address) => Service::Ours,
         _ => Service::Unknown,
     };
     // As the injection adds them.
     let added = |name: &str| match (name, endpoints.metadata) {
-        ("ALIBABA_CLOUD_CREDENTIALS_URI", _) => Some(SIDECAR),
-        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", _) => Some(SIDECAR).filter(|_| endpoints.container),
+        ("AWS_CONTAINER_CREDENTIALS_FULL_URI", _) => {
+            Some(CONTAINER).filter(|_| endpoints.container)
+        }
         ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", None) => Some("true"),
         ("ALIBABA_CLOUD_ECS_METADATA", Some(Metadata::Loopback)) => Some(INJECT_ROLE),
         _ => None,
     };
     let variable = |name: &str| {
-        let own = variable(container, name);
-        own.or_else(|| added(name).map(Value::known))
+        // Another address than the sidecar's has a warning of its own.
+        let own = variable(container, name).filter(|own| name != URI || own.text().is_none());
+        let uri = Some(SIDECAR).filter(|_| name == URI);
+        own.or_else(|| uri.or_else(|| added(name)).map(Value::known))
     };
-    let explained: Vec<Explained> = with_surroundings(container, &variable, service, |at| {
+    let explained: Vec<Explained> = with_surroundings(container, &variable, service, None, |at| {
         let led = CLIENTS.iter().filter(|client| {
             client.reads_uri() || (endpoints.container && client.reads_container())
         });
@@ -118,9 +81,12 @@ pub(super) fn preferred(container: &Json, endpoints: &Endpoints) -> Vec<String> 
 }
 
 /// Returns a variable of a container. One whose beginning refers to another variable is not known.
-fn variable(container: &Json, name: &str) -> Option<Value> {
-    let mut entries = objects(container, "env");
-    let entry = entries.find(|entry| text_of(entry, "name") == name)?;
+pub(super) fn variable(container: &Json, name: &str) -> Option<Value> {
+    let entries = objects(container, "env");
+    // Of several with the same name, the last one counts.
+    let entry = entries
+        .filter(|entry| text_of(entry, "name") == name)
+        .last()?;
     let text = text_of(entry, "value");
     Some(match entry.get("valueFrom") {
         Some(source) if !source.is_null() => Value::Unseen,
@@ -132,10 +98,11 @@ fn variable(container: &Json, name: &str) -> Option<Value> {
 
 /// Calls `judge` with the surroundings of a container: hidden files of its image are taken for missing, other
 /// files are out of sight.
-fn with_surroundings<T>(
+pub(super) fn with_surroundings<T>(
     container: &Json,
     variable: &dyn Fn(&str) -> Option<Value>,
     metadata: Service,
+    served: Option<Served>,
     judge: impl FnOnce(&Surroundings<'_>) -> T,
 ) -> T {
     let mounts = objects(container, "volumeMounts").map(|mount| text_of(mount, "mountPath"));
@@ -159,7 +126,7 @@ fn with_surroundings<T>(
             is_inside || ends(directory) || ends(tail) || (!tail.is_empty() && is_home(mount))
         });
         // A variable that names a file has a reason to.
-        let is_named = !path.contains("/.") && path != "/dev/null";
+        let is_named = !path.contains("/.") && !["/dev/null", "/etc/boto.cfg"].contains(&path);
         if is_mounted || is_named {
             FileState::Unseen
         } else {
@@ -171,7 +138,7 @@ fn with_surroundings<T>(
         file: &file,
         account_home: None,
         metadata,
-        served: None,
+        served,
         container_failure: None,
     })
 }
@@ -182,27 +149,4 @@ fn is_home(path: &str) -> bool {
     ["/root", "/home"].contains(&path) || user.is_some_and(|user| !user.contains('/'))
 }
 
-/// Says what a manifest does not show of a container.
-fn notes(title: &str, pod: &Json, container: &Json) -> Vec<String> {
-    let mut notes = Vec::new();
-    for source in objects(container, "envFrom") {
-        let sources = source.as_object().into_iter().flatten();
-        for (kind, reference) in sources.filter(|(_, reference)| reference.is_object()) {
-            let name = text_of(reference, "name");
-            notes.push(format!(
-                "{title}: envFrom takes variables from the {kind} {name}, which cannot be seen here"
-            ));
-        }
-    }
-    let labels = &pod["metadata"]["labels"];
-    if text_of(labels, ACK_LABEL) == "on" && variable(container, ROLE).is_none() {
-        notes.push(format!(
-            "{title}: with the label {ACK_LABEL}, ACK's webhook adds {ROLE} and the like, which the default chains of SDKs prefer"
-        ));
-    }
-    notes
-}
-
-const ACK_LABEL: &str = "pod-identity.alibabacloud.com/injection";
-
-const ROLE: &str = "ALIBABA_CLOUD_ROLE_ARN";
+pub(super) const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";

@@ -1,27 +1,27 @@
 //! `explain`, and whether the real clients do what it says, environment by environment.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use chrono::TimeDelta;
 use ram_sidecar::chains::CLIENTS;
-use ram_sidecar::sandbox::Issued;
 use serde_json::{Value, json};
 
-use crate::namespace::{self, METADATA};
-use crate::stub_metadata::{Metadata, Mode};
-use crate::stubs::{Reply, Stub, now};
+use crate::namespace;
+use crate::stubs::{Reply, Stub};
 use crate::support::{Daemon, Process, Scratch, environment};
 use crate::toolchains::Language;
 
 mod command;
+mod outside;
 mod rows;
 
+use self::outside::{ASSUMED, INSTANCE, REFUSED, Sts, instance, over};
 use self::rows::{ROWS, Row};
 
 const LANGUAGES: [(Language, &str); 3] = [
@@ -31,9 +31,6 @@ const LANGUAGES: [(Language, &str); 3] = [
 ];
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ram-sidecar");
-
-/// The AccessKey ID of the metadata service.
-const INSTANCE: &str = "STS.instance";
 
 #[test]
 fn every_client_does_what_explain_says() {
@@ -57,13 +54,13 @@ mod in_own_network {
     #[ignore = "needs 100.100.100.200 for itself: the test of the same name runs it in a network of its own"]
     async fn every_client_does_what_explain_says() {
         if crate::namespace::is_here() {
-            super::compare();
+            super::compare().await;
         }
     }
 }
 
 /// Runs every client in every environment, and compares with what `explain` says.
-fn compare() {
+async fn compare() {
     let daemon = Daemon::spawn(
         &[
             "--sandbox",
@@ -91,6 +88,7 @@ fn compare() {
         }
     });
     let at = oss.endpoint();
+    let sts = Sts::start().await;
     let mut found: Vec<BTreeMap<String, Option<String>>> = vec![BTreeMap::new(); ROWS.len()];
     let mut said: Vec<Value> = vec![Value::Null; ROWS.len()];
     for has_metadata in [false, true] {
@@ -100,12 +98,15 @@ fn compare() {
         let numbers: Vec<usize> = numbers.map(|(number, _)| number).collect();
         let places: Vec<Place> = numbers
             .iter()
-            .map(|number| Place::new(&ROWS[*number], &uri))
+            .map(|number| Place::new(&ROWS[*number], &uri, &sts))
             .collect();
         let (answers, explained) = tokio::task::block_in_place(|| {
-            let answers = run_all(&places, &at, asked);
-            let explained: Vec<Value> = places.iter().map(Place::explain).collect();
-            (answers, explained)
+            std::thread::scope(|scope| {
+                let explained = scope.spawn(|| places.iter().map(Place::explain).collect());
+                let answers = run_all(&places, &at, asked);
+                let explained: Vec<Value> = explained.join().expect("it is explained");
+                (answers, explained)
+            })
         });
         for ((number, answer), one) in numbers.iter().zip(answers).zip(explained) {
             found[*number] = answer;
@@ -115,31 +116,17 @@ fn compare() {
     judge(&found, &said, &ours);
 }
 
-/// Starts a metadata service with a role of its own.
-fn instance() -> Metadata {
-    let service = Metadata::start_at(METADATA, Mode::Normal);
-    service.attach(Issued {
-        access_key_id: INSTANCE.to_owned(),
-        access_key_secret: "planted".to_owned().into(),
-        security_token: "planted-token".to_owned().into(),
-        issued_at: now(),
-        expires_at: now() + TimeDelta::hours(6),
-        role_arn: "acs:ram::1:role/node".to_owned(),
-        session_name: "node".to_owned(),
-        policy: None,
-        source_identity: None,
-    });
-    service
-}
-
 /// An environment with its files.
 struct Place {
     home: Scratch,
     variables: Vec<(String, String)>,
+    has_sts: bool,
+    /// The files that stand in the places of those of this machine.
+    mounts: Vec<(PathBuf, PathBuf)>,
 }
 
 impl Place {
-    fn new(row: &Row, uri: &str) -> Self {
+    fn new(row: &Row, uri: &str, sts: &Sts) -> Self {
         let home = Scratch::new();
         let path = home.path().display().to_string();
         let container = uri.replace("/credentials/", "/container/");
@@ -152,22 +139,32 @@ impl Place {
         for (name, text) in row.files {
             let file = home.join(name);
             fs::create_dir_all(file.parent().expect("a parent")).expect("a directory");
-            fs::write(file, filled(text)).expect("a file");
+            let text = filled(text);
+            let parts: Vec<&[u8]> = text.split("{byte}").map(str::as_bytes).collect();
+            fs::write(file, parts.join(&0xe9)).expect("a file");
         }
         let account = format!("root:x:0:0:root:{path}:/bin/sh\n");
         fs::write(home.join("passwd"), account).expect("a file");
+        let mut mounts = vec![(home.join("passwd"), "/etc/passwd".into())];
+        let mut variables: BTreeMap<String, String> = BTreeMap::new();
         // Java looks for the home directory elsewhere.
-        let java = ("JAVA_TOOL_OPTIONS", "-Duser.home={home}");
-        let java = [java].into_iter().filter(|(name, _)| {
-            let mut variables = row.variables.iter();
-            !variables.any(|(other, _)| other == name)
-        });
-        let variables = java.chain(row.variables.iter().copied());
-        let mut variables: Vec<(String, String)> = variables
-            .map(|(name, value)| (name.to_owned(), filled(value)))
-            .collect();
-        variables.push(("HOME".to_owned(), path));
-        Self { home, variables }
+        let mut java = filled("-Duser.home={home}");
+        if row.has_sts {
+            let (trust, option) = sts.variables();
+            variables.extend(trust.map(|(name, value)| (name.to_owned(), value)));
+            java += &option;
+            mounts.extend(sts.mounts());
+        }
+        variables.insert("JAVA_TOOL_OPTIONS".to_owned(), java);
+        let own = row.variables.iter();
+        variables.extend(own.map(|(name, value)| ((*name).to_owned(), filled(value))));
+        variables.insert("HOME".to_owned(), path);
+        Self {
+            home,
+            variables: variables.into_iter().collect(),
+            has_sts: row.has_sts,
+            mounts,
+        }
     }
 
     fn apply(&self, command: &mut Command) {
@@ -180,15 +177,7 @@ impl Place {
 
     /// Returns a command in the environment, whose home directory is also that of the account.
     fn command(&self, program: &Path) -> Command {
-        let mut command = Command::new("unshare");
-        command
-            .args([
-                "--mount",
-                "sh",
-                "-c",
-                "mount --bind \"$HOME/passwd\" /etc/passwd && exec \"$0\" \"$@\"",
-            ])
-            .arg(program);
+        let mut command = over(&self.mounts, program);
         self.apply(&mut command);
         command
     }
@@ -219,7 +208,10 @@ fn run_all(
         .collect();
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        scope.spawn(|| python(places, &answers));
+        for has_sts in [false, true] {
+            let answers = &answers;
+            scope.spawn(move || python(places, has_sts, answers));
+        }
         for _ in 0..3 {
             scope.spawn(|| {
                 while let Some((place, language, name)) =
@@ -251,14 +243,22 @@ fn run_all(
     answers.map(|answer| answer.into_inner().unwrap()).collect()
 }
 
-/// Asks the clients in Python, in one process with a child for each place.
-fn python(places: &[Place], answers: &[Mutex<BTreeMap<String, Option<String>>>]) {
-    let home = Scratch::new();
-    let command = Language::Python
-        .program("chains", home.path())
-        .expect("it is installed");
+/// Asks the clients in Python, in one process with a child for each place that has STS, or for each that has not.
+fn python(places: &[Place], has_sts: bool, answers: &[Mutex<BTreeMap<String, Option<String>>>]) {
+    let chosen = || {
+        let places = places.iter().zip(answers);
+        places.filter(|(place, _)| place.has_sts == has_sts)
+    };
+    let Some((first, _)) = chosen().next() else {
+        return;
+    };
+    let python = Language::Python.program("chains", first.home.path());
+    let python = python.expect("it is installed");
+    // The children have homes of their own by their variables.
+    let mut command = over(&first.mounts, Path::new(python.get_program()));
+    command.args(python.get_args());
     let mut program = Process::start(command);
-    for (place, answer) in places.iter().zip(answers) {
+    for (place, answer) in chosen() {
         let mut variables: BTreeMap<&str, &str> = BTreeMap::new();
         variables.extend(
             place
@@ -277,16 +277,16 @@ fn python(places: &[Place], answers: &[Mutex<BTreeMap<String, Option<String>>>])
 
 /// Runs the program `follow` of a language, which must answer twice alike.
 fn follow(place: &Place, language: Language) -> Option<String> {
-    let mut command = language
+    let program = language
         .program("follow", place.home.path())
         .expect("it is installed");
-    let kept: Vec<(std::ffi::OsString, std::ffi::OsString)> = command
+    let kept: Vec<(OsString, OsString)> = program
         .get_envs()
         .filter(|(name, _)| *name == "NODE_PATH")
         .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
         .collect();
-    place.apply(&mut command);
-    command.envs(kept).arg("default");
+    let mut command = place.command(Path::new(program.get_program()));
+    command.args(program.get_args()).arg("default").envs(kept);
     let mut program = Process::start(command);
     let mut key = || {
         let line = program.ask("fetch");
@@ -314,6 +314,7 @@ fn judge(found: &[BTreeMap<String, Option<String>>], said: &[Value], ours: &str)
             let predicted = predicted(one, row, client.goes_on);
             if client.is_run {
                 let actual = found.get(client.name).cloned().flatten();
+                let actual = actual.map(|key| key_in(&key));
                 if actual != predicted {
                     wrong.push(format!(
                         "{}: {} takes {actual:?}, not {predicted:?}: {}",
@@ -349,6 +350,7 @@ fn predicted(client: &Value, row: &Row, goes_on: bool) -> Option<String> {
             "depends" => match on {
                 "metadata" => row.has_metadata && !detail.contains("by the proxy"),
                 "program" => row.files.iter().any(|(name, _)| *name == "printed"),
+                "sts" => row.has_sts && !row.contains(REFUSED),
                 // Nothing else can be reached in this network.
                 _ => false,
             },
@@ -358,7 +360,8 @@ fn predicted(client: &Value, row: &Row, goes_on: bool) -> Option<String> {
         if answer {
             return Some(match on {
                 "program" => "LTAIprogram".to_owned(),
-                _ if on == "metadata" || detail.contains("100.100.100.200") => INSTANCE.to_owned(),
+                "sts" => ASSUMED.to_owned(),
+                "metadata" => INSTANCE.to_owned(),
                 _ => key_in(detail),
             });
         }
@@ -369,11 +372,11 @@ fn predicted(client: &Value, row: &Row, goes_on: bool) -> Option<String> {
     None
 }
 
-/// Returns the AccessKey ID in a sentence.
+/// Returns the AccessKey ID in a sentence, `…` for what does not have that form.
 fn key_in(detail: &str) -> String {
     let mut words = detail.split([' ', ':', ',']);
     let found = words.find(|word| word.starts_with("LTAI") || word.starts_with("STS."));
-    found.unwrap_or(detail).to_owned()
+    found.unwrap_or("…").to_owned()
 }
 
 fn shown(key: Option<&str>, ours: &str) -> String {
@@ -381,6 +384,7 @@ fn shown(key: Option<&str>, ours: &str) -> String {
         None => "–".to_owned(),
         Some(key) if key == ours => "ours".to_owned(),
         Some(INSTANCE) => "instance".to_owned(),
+        Some(ASSUMED) => "role".to_owned(),
         Some(key) => key.trim_start_matches("LTAI").to_owned(),
     }
 }

@@ -37,6 +37,15 @@ impl Front {
 
     /// Starts a server that forwards to `behind`, with the given certificate.
     pub(crate) async fn certified(behind: &str, certificate: CertificateParams) -> Self {
+        Self::start_at("127.0.0.1:0", behind, certificate).await
+    }
+
+    /// Starts such a server at an address.
+    pub(crate) async fn start_at(
+        address: &str,
+        behind: &str,
+        certificate: CertificateParams,
+    ) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let ca_key = KeyPair::generate().unwrap();
@@ -54,7 +63,7 @@ impl Front {
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let behind = behind.to_owned();
         tokio::spawn(async move {

@@ -65,7 +65,9 @@ impl Language {
                 class_path.push(":");
                 class_path.push(prepared.join("libraries/*"));
                 let mut java = Command::new("java");
-                java.arg(option)
+                // It lives briefly: compiling better takes longer than it saves.
+                java.args(["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+                    .arg(option)
                     .arg("-classpath")
                     .arg(class_path)
                     .arg(capitalized(program));

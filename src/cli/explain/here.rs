@@ -14,7 +14,7 @@ use crate::chains::{
 };
 use crate::cli::exec;
 use crate::credentials::timestamp;
-use crate::identity::{CredentialsUri, Proof};
+use crate::identity::{CredentialsUri, EcsRamRole, Metadata as Service, Proof};
 use crate::system::display::one_line;
 use crate::system::file::{self, Error};
 use crate::time::clock::Clock;
@@ -48,7 +48,7 @@ impl Here {
         {
             here.container_failure = try_container(uri).await;
         }
-        here.metadata = metadata(asks).await;
+        here.metadata = metadata(asks, here.served.as_ref()).await;
         here
     }
 
@@ -118,8 +118,11 @@ fn account_home() -> Option<String> {
 /// Reads a file for a client. A device, such as /dev/null, is an empty file.
 fn read(path: &str) -> FileState {
     let path = Path::new(path);
-    match file::read_text(path, MAX_FILE_SIZE) {
-        Ok(text) => FileState::Text(text.as_str().into()),
+    match file::read_regular(path, MAX_FILE_SIZE) {
+        Ok(bytes) => match std::str::from_utf8(&bytes) {
+            Ok(text) => FileState::Text(text.into()),
+            Err(_) => FileState::Garbled(String::from_utf8_lossy(&bytes).into_owned().into()),
+        },
         Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => FileState::Missing,
         Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::NotADirectory => {
             FileState::Missing
@@ -127,9 +130,6 @@ fn read(path: &str) -> FileState {
         Err(_) if path == Path::new("/dev/null") => FileState::Missing,
         // A client may read it nevertheless.
         Err(Error::TooLarge(_)) => FileState::Unseen,
-        Err(Error::Io(error)) if error.kind() == std::io::ErrorKind::InvalidData => {
-            FileState::Unseen
-        }
         Err(error) => FileState::Unreadable(one_line(&error.to_string()).collect()),
     }
 }
@@ -172,16 +172,31 @@ async fn try_container(uri: &str) -> Option<String> {
 }
 
 /// Tells whether the address of the metadata service is this machine, and tries it if that is asked for.
-async fn metadata(asks: bool) -> Metadata {
+async fn metadata(asks: bool, served: Option<&Served>) -> Metadata {
     let is_here = is_own(METADATA);
     if !is_here && !asks {
         return Metadata::Unknown;
     }
     match timeout(TRIAL, TcpStream::connect(METADATA)).await {
-        Ok(Ok(_)) if is_here => Metadata::Ours,
+        Ok(Ok(_)) if is_here && has_key_of(served).await => Metadata::Ours,
         Ok(Ok(_)) => Metadata::Reachable,
         _ => Metadata::Unreachable,
     }
+}
+
+/// Whether the metadata service has the credentials of the credentials URI.
+async fn has_key_of(served: Option<&Served>) -> bool {
+    let Some(Served::Credentials { access_key_id, .. }) = served else {
+        return false;
+    };
+    let service = Service {
+        url: format!("http://{}", METADATA.ip()),
+        allow_v1: true,
+        disabled: false,
+    };
+    let mut role = EcsRamRole::new(service, None);
+    let proof = timeout(TRIAL, role.proof(&Clock::machine())).await;
+    matches!(proof, Ok(Ok(Proof::Lease(lease))) if lease.credentials.access_key_id == *access_key_id)
 }
 
 /// Whether an address is of this machine: then the route to it begins there. Sends nothing.

@@ -190,9 +190,16 @@ impl Client {
         for step in skipped {
             add(format!("passes over {}: {}", step.provider, step.detail));
         }
-        let fix = [&self.line, &self.then].into_iter().flatten();
-        for (text, label) in fix.zip(["for ours", "then"]) {
-            add(format!("{label}: {text}"));
+        if let Some(line) = &self.line {
+            add(format!("for ours: {line}"));
+        }
+        if let Some(then) = &self.then {
+            let label = if self.line.is_some() {
+                "then"
+            } else {
+                "for ours, in words"
+            };
+            add(format!("{label}: {then}"));
         }
         lines
     }

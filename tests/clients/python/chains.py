@@ -5,16 +5,21 @@ finds none. Every environment has a process of its own, because the clients read
 have in common is imported once.
 """
 
+import gc
 import json
 import os
 import sys
 
-import aiohttp  # noqa: F401
+import alibabacloud_credentials.client  # noqa: F401
+import boto3
 import botocore.session  # noqa: F401
 import oss2.credentials
-import requests  # noqa: F401
 from alibabacloud_oss_v2.credentials import EnvironmentVariableCredentialsProvider
 from odps import ODPS
+
+# It reads variables when it is imported, which every child does anew. What it imports itself stays.
+for name in [name for name in sys.modules if name.partition(".")[0] == "alibabacloud_credentials"]:
+    del sys.modules[name]
 
 
 def python():
@@ -41,9 +46,7 @@ def pyodps():
     return getattr(account, "access_id", None) or getattr(account, "token", None)
 
 
-def boto3():
-    import boto3
-
+def aws():
     return boto3.Session().get_credentials().get_frozen_credentials().access_key
 
 
@@ -52,7 +55,7 @@ CLIENTS = {
     "oss2": oss2_variables,
     "oss-v2": oss_v2_variables,
     "pyodps": pyodps,
-    "boto3": boto3,
+    "boto3": aws,
 }
 
 
@@ -65,6 +68,8 @@ def answer(client):
 
 
 def main():
+    # What is imported is not collected again in every child.
+    gc.freeze()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

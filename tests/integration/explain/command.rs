@@ -81,7 +81,8 @@ fn exit_code_is_zero_only_if_every_client_that_counts_uses_ours() {
     // Whatever listens elsewhere is not ours.
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let other = format!("http://{}/", other.local_addr().unwrap());
-    for (address, code) in [(&*other, Some(1)), (&uri, Some(0))] {
+    let container = uri.replace("/credentials/", "/container/");
+    for (address, code) in [(&*other, Some(1)), (&*uri, Some(1)), (&*container, Some(0))] {
         let container = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", address);
         let variables = [&ours[..], &[container]].concat();
         let (got, out, _) = explained(&["--client", "boto3"], &variables, "");
@@ -93,13 +94,24 @@ fn exit_code_is_zero_only_if_every_client_that_counts_uses_ours() {
 fn file_that_cannot_be_judged_is_named() {
     let directory = Scratch::new();
     let path = directory.join("config.json");
-    for content in [vec![b' '; (1 << 20) + 1], b"\xe9".to_vec()] {
+    for (content, condition) in [
+        (
+            vec![b' '; (1 << 20) + 1],
+            ", if it is complete, which cannot be seen from here",
+        ),
+        (
+            b"{\"x\": 1e999}".to_vec(),
+            ", which is not strict JSON, if the client can read it",
+        ),
+    ] {
         fs::write(&path, content).unwrap();
         let path = path.display().to_string();
         let variables = [("ALIBABA_CLOUD_CONFIG_FILE", &*path)];
         let (_, out, _) = explained(&["--client", "go"], &variables, "");
-        let expected = "cli_profile: the credentials in the file that ALIBABA_CLOUD_CONFIG_FILE names, if what cannot be seen";
-        assert!(out.contains(expected) && !out.contains(&path), "{out}");
+        let expected = format!(
+            "cli_profile: the credentials in the file that ALIBABA_CLOUD_CONFIG_FILE names{condition}"
+        );
+        assert!(out.contains(&expected) && !out.contains(&path), "{out}");
     }
 }
 
@@ -180,7 +192,23 @@ spec:
         volumeMounts: [{name: keys, mountPath: /root/.aliyun}]
       - name: home
         volumeMounts: [{name: home, mountPath: /home/job}]
+      - name: more
+        envFrom: [{secretRef: {name: more}}]
+        env:
+        - {name: ALIBABA_CLOUD_ACCESS_KEY_ID, value: LTAIfirst}
+        - {name: ALIBABA_CLOUD_ACCESS_KEY_ID, value: \"\"}
+        - {name: ALIBABA_CLOUD_CREDENTIALS_URI, value: \"http://127.0.0.1:7002/api/v1/credentials/$(RAM_SIDECAR_POD_UID)\"}
+        - {name: ALIBABA_CLOUD_ECS_METADATA_DISABLED, value: \"true\"}
       - name: ram-sidecar
+---
+kind: Pod
+metadata: {name: \"alone\\e[31m\"}
+spec:
+  containers:
+  - name: main
+    env:
+    - {name: ALIBABA_CLOUD_CREDENTIALS_URI, value: \"http://127.0.0.1:7002/api/v1/credentials/0\"}
+    - {name: ALIBABA_CLOUD_ECS_METADATA_DISABLED, value: \"true\"}
 ";
     let (code, out, err) = explained(&["-f", "-", "--client", "python"], &[], manifest);
     assert_eq!((code, &*err), (Some(1), ""), "{out}");
@@ -193,10 +221,15 @@ spec:
         "Job/train: container side\n",
         "Job/train: container home\n  ✗ python  cli_profile: the credentials in ~/.aliyun/config.json",
         "the credentials in ~/.aliyun/config.json",
+        "Job/train: container more\n  ! python",
+        "see that envFrom adds no credentials",
+        "Pod/alone",
+        "the server of ALIBABA_CLOUD_CREDENTIALS_URI has no credentials: the pod has no container ram-sidecar",
     ] {
         assert!(out.contains(expected), "{expected}: {out}");
     }
-    assert!(!out.contains("container ram-sidecar"), "{out}");
+    assert!(!out.contains("Job/train: container ram-sidecar"), "{out}");
+    assert!(!out.contains('\u{1b}'), "{out}");
 }
 
 #[test]
@@ -207,6 +240,9 @@ fn mistakes_are_answered_with_one_sentence() {
         err.contains("ruby") && err.contains("python, java"),
         "{err}"
     );
+    let (code, out, err) = explained(&["--json", "--"], &[], "");
+    assert_eq!((code, &*out), (Some(64), ""), "{err}");
+    assert!(err.contains("no command follows --"), "{err}");
     #[cfg(feature = "inject")]
     for (arguments, input, code, expected) in [
         (&["-f", "-"][..], "a: [", 65, "standard input, line 1"),

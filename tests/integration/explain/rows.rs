@@ -1,7 +1,7 @@
 //! The environments in which the clients are run.
 
 /// An environment. In values and files, `{uri}` is the address of our credentials, `{container}` that for AWS, `{home}` the home
-/// directory.
+/// directory; in files `{byte}` is one that is not UTF-8.
 #[derive(Clone, Copy)]
 pub(super) struct Row {
     pub(super) name: &'static str,
@@ -9,6 +9,16 @@ pub(super) struct Row {
     pub(super) files: &'static [(&'static str, &'static str)],
     /// Whether the metadata service responds.
     pub(super) has_metadata: bool,
+    /// Whether STS does.
+    pub(super) has_sts: bool,
+}
+
+impl Row {
+    /// Whether a value or a file contains a text.
+    pub(super) fn contains(&self, text: &str) -> bool {
+        let mut all = self.variables.iter().chain(self.files);
+        all.any(|(_, value)| value.contains(text))
+    }
 }
 
 const fn row(
@@ -21,12 +31,20 @@ const fn row(
         variables,
         files,
         has_metadata: false,
+        has_sts: false,
     }
 }
 
 const fn with_metadata(row: Row) -> Row {
     Row {
         has_metadata: true,
+        ..row
+    }
+}
+
+const fn with_sts(row: Row) -> Row {
+    Row {
+        has_sts: true,
         ..row
     }
 }
@@ -40,11 +58,13 @@ const ID: (&str, &str) = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIvariable");
 const SECRET: (&str, &str) = ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted");
 const TOKEN: (&str, &str) = ("ALIBABA_CLOUD_SECURITY_TOKEN", "planted-token");
 const ROLE: (&str, &str) = ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/job");
+const REFUSED: (&str, &str) = ("ALIBABA_CLOUD_ROLE_ARN", "acs:ram::1:role/refused");
 const PROVIDER: (&str, &str) = (
     "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
     "acs:ram::1:oidc-provider/p",
 );
 const OIDC_FILE: (&str, &str) = ("ALIBABA_CLOUD_OIDC_TOKEN_FILE", "{home}/token");
+const OIDC_TOKEN: (&str, &str) = ("token", "planted-oidc-token");
 const PROXY: (&str, &str) = ("HTTP_PROXY", "http://127.0.0.1:9");
 
 const CLI: &str = ".aliyun/config.json";
@@ -55,21 +75,35 @@ const NO_SECRET: &str =
     r#"{"current":"a","profiles":[{"name":"a","mode":"AK","access_key_id":"LTAIprofile"}]}"#;
 const INSTANCE: &str = r#"{"current":"a","profiles":[{"name":"a","mode":"EcsRamRole"}]}"#;
 const BY_ROLE: &str = r#"{"current":"a","profiles":[{"name":"a","mode":"RamRoleArn","access_key_id":"LTAIprofile","access_key_secret":"planted","ram_role_arn":"acs:ram::1:role/a","ram_session_name":"s"}]}"#;
+const BY_REFUSED: &str = r#"{"current":"a","profiles":[{"name":"a","mode":"RamRoleArn","access_key_id":"LTAIprofile","access_key_secret":"planted","ram_role_arn":"acs:ram::1:role/refused","ram_session_name":"s"}]}"#;
+const BY_OIDC: &str = r#"{"current":"a","profiles":[{"name":"a","mode":"OIDC","oidc_provider_arn":"acs:ram::1:oidc-provider/p","oidc_token_file":"{home}/token","ram_role_arn":"acs:ram::1:role/a","ram_session_name":"s"}]}"#;
 const CHAINED: &str = r#"{"current":"c","profiles":[{"name":"c","mode":"ChainableRamRoleArn","source_profile":"a","ram_role_arn":"acs:ram::1:role/c","ram_session_name":"s"},{"name":"a","mode":"AK","access_key_id":"LTAIprofile","access_key_secret":"planted"}]}"#;
 const EXTERNAL: &str = r#"{"current":"a","profiles":[{"name":"a","mode":"External","process_command":"cat {home}/printed"}]}"#;
 const OF_URI: &str = r#"{"current":"a","profiles":[{"name":"a","mode":"CredentialsURI","region_id":"cn-hangzhou"}]}"#;
 const PRINTED: &str = r#"{"mode":"StsToken","access_key_id":"LTAIprogram","access_key_secret":"planted","sts_token":"planted-token","expiration":"2099-01-01T00:00:00Z"}"#;
 
+const FOREIGN: &str = r#"{"x":"{byte}","current":"a","profiles":[{"name":"a","mode":"AK","access_key_id":"LTAIprofile","access_key_secret":"planted"}]}"#;
+
 const INI: &str = ".alibabacloud/credentials";
 const DOT_INI: &str = ".alibabacloud/credentials.ini";
 const PLAIN: &str = "[default]\ntype = access_key\naccess_key_id = LTAIini\naccess_key_secret = planted\n[b]\ntype = access_key\naccess_key_id = LTAIsection\naccess_key_secret = planted\n";
 const ENABLED: &str = "[default]\nenable = true\ntype = access_key\naccess_key_id = LTAIini\naccess_key_secret = planted\n";
+const INI_ROLE: &str = "[default]\nenable = true\ntype = ram_role_arn\naccess_key_id = LTAIini\naccess_key_secret = planted\nrole_arn = acs:ram::1:role/a\nrole_session_name = s\n";
+const INI_ROLE_WITHOUT_NAME: &str = "[default]\nenable = true\ntype = ram_role_arn\naccess_key_id = LTAIini\naccess_key_secret = planted\nrole_arn = acs:ram::1:role/a\n";
+const INI_OIDC: &str = "[default]\nenable = true\ntype = oidc_role_arn\noidc_provider_arn = acs:ram::1:oidc-provider/p\noidc_token_file_path = {home}/token\nrole_arn = acs:ram::1:role/a\nrole_session_name = s\n";
 const ODD: &str =
     "[default]\nenable = true\ntype = odd\naccess_key_id = LTAIini\naccess_key_secret = planted\n";
 const INI_INSTANCE: &str = "[default]\nenable = true\ntype = ecs_ram_role\nrole_name = {role}\n";
 
 const ODPS_FILE: &str =
     r#"{"accessKeyId":"LTAIodps","accessKeySecret":"planted","securityToken":"planted-token"}"#;
+
+/// A row with a text in both places of the ini file.
+macro_rules! ini {
+    ($name:literal, $text:literal) => {
+        row($name, &[URI], &[(INI, $text), (DOT_INI, $text)])
+    };
+}
 
 pub(super) const ROWS: &[Row] = &[
     row("nothing", &[], &[]),
@@ -105,7 +139,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "OIDC, STS out of reach",
         &[URI, ROLE, PROVIDER, OIDC_FILE],
-        &[("token", "planted-oidc-token")],
+        &[OIDC_TOKEN],
     ),
     row(
         "OIDC without its file",
@@ -115,7 +149,7 @@ pub(super) const ROWS: &[Row] = &[
     row(
         "OIDC without provider",
         &[URI, ROLE, OIDC_FILE],
-        &[("token", "planted-oidc-token")],
+        &[OIDC_TOKEN],
     ),
     row(
         "OIDC by a variable",
@@ -127,6 +161,62 @@ pub(super) const ROWS: &[Row] = &[
         ],
         &[],
     ),
+    with_sts(row(
+        "OIDC, STS accepts",
+        &[URI, ROLE, PROVIDER, OIDC_FILE],
+        &[OIDC_TOKEN],
+    )),
+    with_sts(row(
+        "OIDC, STS refuses",
+        &[URI, REFUSED, PROVIDER, OIDC_FILE],
+        &[OIDC_TOKEN],
+    )),
+    with_metadata(with_sts(row(
+        "OIDC, STS accepts, metadata",
+        &[URI, ROLE, PROVIDER, OIDC_FILE],
+        &[OIDC_TOKEN],
+    ))),
+    with_metadata(with_sts(row(
+        "OIDC, STS refuses, metadata",
+        &[URI, REFUSED, PROVIDER, OIDC_FILE],
+        &[OIDC_TOKEN],
+    ))),
+    with_sts(row(
+        "OIDC, STS of a region accepts",
+        &[
+            ROLE,
+            PROVIDER,
+            OIDC_FILE,
+            ("ALIBABA_CLOUD_STS_REGION", "cn-hangzhou"),
+            ("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "true"),
+        ],
+        &[OIDC_TOKEN],
+    )),
+    with_sts(row(
+        "OIDC by a variable, STS accepts",
+        &[
+            URI,
+            ROLE,
+            PROVIDER,
+            ("ALIBABA_CLOUD_OIDC_TOKEN", "planted-oidc-token"),
+        ],
+        &[],
+    )),
+    with_sts(row(
+        "OIDC, AccessKey, profile and ini, STS accepts",
+        &[URI, ROLE, PROVIDER, OIDC_FILE, ID, SECRET],
+        &[OIDC_TOKEN, (CLI, AK), (INI, ENABLED), (DOT_INI, ENABLED)],
+    )),
+    with_sts(row(
+        "OIDC, profile and ini, STS accepts",
+        &[URI, ROLE, PROVIDER, OIDC_FILE],
+        &[OIDC_TOKEN, (CLI, AK), (INI, ENABLED), (DOT_INI, ENABLED)],
+    )),
+    with_sts(row(
+        "OIDC, profile and ini, STS refuses",
+        &[URI, REFUSED, PROVIDER, OIDC_FILE],
+        &[OIDC_TOKEN, (CLI, AK), (INI, ENABLED), (DOT_INI, ENABLED)],
+    )),
     row("profile AK", &[URI], &[(CLI, AK)]),
     row("profile AK, disabled", &[URI, NO_PROFILE], &[(CLI, AK)]),
     row(
@@ -172,6 +262,26 @@ pub(super) const ROWS: &[Row] = &[
         &[URI],
         &[(CLI, CHAINED)],
     ),
+    with_sts(row(
+        "profile RamRoleArn, STS accepts",
+        &[URI],
+        &[(CLI, BY_ROLE)],
+    )),
+    with_sts(row(
+        "profile RamRoleArn, STS refuses",
+        &[URI],
+        &[(CLI, BY_REFUSED)],
+    )),
+    with_sts(row(
+        "profile ChainableRamRoleArn, STS accepts",
+        &[URI],
+        &[(CLI, CHAINED)],
+    )),
+    with_sts(row(
+        "profile OIDC, STS accepts",
+        &[URI],
+        &[OIDC_TOKEN, (CLI, BY_OIDC)],
+    )),
     row(
         "profile External",
         &[URI],
@@ -180,6 +290,7 @@ pub(super) const ROWS: &[Row] = &[
     row("profile External that fails", &[URI], &[(CLI, EXTERNAL)]),
     row("profile CredentialsURI", &[URI], &[(CLI, OF_URI)]),
     row("profile that is no JSON", &[URI], &[(CLI, "{\"current\":")]),
+    row("profile, not UTF-8", &[URI], &[(CLI, FOREIGN)]),
     row(
         "profile in a directory",
         &[URI],
@@ -207,11 +318,109 @@ pub(super) const ROWS: &[Row] = &[
         &[URI],
         &[(INI, ODD), (DOT_INI, ODD)],
     ),
+    ini!(
+        "ini, colons",
+        "[default]\nenable: true\ntype: access_key\naccess_key_id: LTAIini\naccess_key_secret: planted\n"
+    ),
+    ini!(
+        "ini, number signs after values",
+        "[default]\nenable = true # c\ntype = access_key # c\naccess_key_id = LTAIini # c\naccess_key_secret = planted # c\n"
+    ),
+    ini!(
+        "ini, semicolons after values",
+        "[default]\nenable = true ; c\ntype = access_key ; c\naccess_key_id = LTAIini ; c\naccess_key_secret = planted ; c\n"
+    ),
+    ini!(
+        "ini, a comment after the section",
+        "[default] # c\nenable = true\ntype = access_key\naccess_key_id = LTAIini\naccess_key_secret = planted\n"
+    ),
+    ini!(
+        "ini, an indented comment",
+        "[default]\n  # c\nenable = true\ntype = access_key\naccess_key_id = LTAIini\naccess_key_secret = planted\n"
+    ),
+    ini!(
+        "ini, quotes",
+        "[default]\nenable = true\ntype = \"access_key\"\naccess_key_id = 'LTAIini'\naccess_key_secret = \"planted\"\n"
+    ),
+    ini!(
+        "ini, upper case",
+        "[default]\nENABLE = true\nTYPE = access_key\nACCESS_KEY_ID = LTAIini\nACCESS_KEY_SECRET = planted\n"
+    ),
+    ini!(
+        "ini, indented keys",
+        "[default]\nenable = true\n type = access_key\n access_key_id = LTAIini\n access_key_secret = planted\n"
+    ),
+    ini!(
+        "ini, keys after tabs",
+        "[default]\n\tenable = true\n\ttype = access_key\n\taccess_key_id = LTAIini\n\taccess_key_secret = planted\n"
+    ),
+    ini!(
+        "ini, spaces in the section",
+        "[ default ]\nenable = true\ntype = access_key\naccess_key_id = LTAIini\naccess_key_secret = planted\n"
+    ),
+    ini!(
+        "ini, a section twice",
+        "[default]\nenable = true\ntype = access_key\naccess_key_id = LTAIfirst\n[default]\naccess_key_id = LTAIini\naccess_key_secret = planted\n"
+    ),
+    ini!(
+        "ini, a key twice",
+        "[default]\nenable = true\ntype = access_key\naccess_key_id = LTAIfirst\naccess_key_id = LTAIini\naccess_key_secret = planted\n"
+    ),
+    ini!(
+        "ini, a line without a value",
+        "[default]\nenable = true\ntype = access_key\naccess_key_id = LTAIini\naccess_key_secret = planted\nword\n"
+    ),
+    ini!(
+        "ini, a key before the sections",
+        "word = x\n[default]\nenable = true\ntype = access_key\naccess_key_id = LTAIini\naccess_key_secret = planted\n"
+    ),
+    ini!(
+        "ini, keys in [DEFAULT]",
+        "[DEFAULT]\nenable = true\ntype = access_key\naccess_key_secret = planted\n[default]\naccess_key_id = LTAIini\n"
+    ),
+    ini!(
+        "ini, a percent sign",
+        "[default]\nenable = true\ntype = access_key\naccess_key_id = LTAIini\naccess_key_secret = planted%\n"
+    ),
+    ini!(
+        "ini, lines end in CRLF",
+        "[default]\r\nenable = true\r\ntype = access_key\r\naccess_key_id = LTAIini\r\naccess_key_secret = planted\r\n"
+    ),
+    ini!(
+        "ini, byte order mark",
+        "\u{feff}[default]\nenable = true\ntype = access_key\naccess_key_id = LTAIini\naccess_key_secret = planted\n"
+    ),
+    ini!(
+        "ini, not UTF-8",
+        "# {byte}\n[default]\nenable = true\ntype = access_key\naccess_key_id = LTAIini\naccess_key_secret = planted\n"
+    ),
     row("ini that is none", &[URI], &[(INI, "{}"), (DOT_INI, "{}")]),
+    with_sts(row(
+        "ini ram_role_arn, STS accepts",
+        &[URI],
+        &[(INI, INI_ROLE), (DOT_INI, INI_ROLE)],
+    )),
+    with_sts(row(
+        "ini ram_role_arn without session name, STS accepts",
+        &[URI],
+        &[
+            (INI, INI_ROLE_WITHOUT_NAME),
+            (DOT_INI, INI_ROLE_WITHOUT_NAME),
+        ],
+    )),
+    with_sts(row(
+        "ini oidc_role_arn, STS accepts",
+        &[URI],
+        &[OIDC_TOKEN, (INI, INI_OIDC), (DOT_INI, INI_OIDC)],
+    )),
     with_metadata(row(
         "ini ecs_ram_role",
         &[URI],
         &[(INI, INI_INSTANCE), (DOT_INI, INI_INSTANCE)],
+    )),
+    with_metadata(ini!(
+        "ini ecs_ram_role without name",
+        "[default]\nenable = true\ntype = ecs_ram_role\n"
     )),
     row(
         "profile and ini",
@@ -276,6 +485,14 @@ pub(super) const ROWS: &[Row] = &[
         &[("odps", ODPS_FILE)],
     ),
     row(
+        "pyodps, file that is not UTF-8",
+        &[URI, ("ODPS_STS_ACCOUNT_FILE", "{home}/odps")],
+        &[(
+            "odps",
+            r#"{"x":"{byte}","accessKeyId":"LTAIodps","accessKeySecret":"planted","securityToken":"planted-token"}"#,
+        )],
+    ),
+    row(
         "pyodps, no file",
         &[URI, ("ODPS_STS_ACCOUNT_FILE", "{home}/odps")],
         &[],
@@ -334,9 +551,84 @@ pub(super) const ROWS: &[Row] = &[
         )],
     ),
     row(
+        "AWS shared file, not UTF-8",
+        &[("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}")],
+        &[(
+            ".aws/credentials",
+            "# {byte}\n[default]\naws_access_key_id = LTAIshared\naws_secret_access_key = planted\n",
+        )],
+    ),
+    row(
         "AWS container",
         &[URI, ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}")],
         &[],
+    ),
+    row(
+        "AWS container with the address of the SDKs",
+        &[URI, ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{uri}")],
+        &[],
+    ),
+    row(
+        "AWS file by a path with ~",
+        &[
+            ("AWS_SHARED_CREDENTIALS_FILE", "~/other"),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}"),
+        ],
+        &[(
+            "other",
+            "[default]\naws_access_key_id = LTAIshared\naws_secret_access_key = planted\n",
+        )],
+    ),
+    row(
+        "AWS container, token with a line break",
+        &[
+            URI,
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}"),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "{home}/token"),
+        ],
+        &[("token", "planted\n")],
+    ),
+    row(
+        "AWS container, relative address",
+        &[
+            URI,
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}"),
+            ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", ""),
+        ],
+        &[],
+    ),
+    row(
+        "AWS settings in [profile default]",
+        &[URI, ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}")],
+        &[(
+            ".aws/config",
+            "[profile default]\naws_access_key_id = LTAIshared\naws_secret_access_key = planted\n",
+        )],
+    ),
+    row(
+        "AWS login",
+        &[URI, ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}")],
+        &[(
+            ".aws/config",
+            "[default]\nregion = cn-hangzhou\nlogin_session = arn:aws:iam::1:user/u\n",
+        )],
+    ),
+    row(
+        "AWS file of boto 2",
+        &[URI, ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}")],
+        &[(
+            ".boto",
+            "[Credentials]\naws_access_key_id = LTAIboto\naws_secret_access_key = planted\n",
+        )],
+    ),
+    row(
+        "AWS file of EC2's tools",
+        &[
+            URI,
+            ("AWS_CREDENTIAL_FILE", "{home}/keys"),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}"),
+        ],
+        &[("keys", "AWSAccessKeyId=LTAIkeys\nAWSSecretKey=planted\n")],
     ),
     row(
         "AWS container that fails",
@@ -351,6 +643,23 @@ pub(super) const ROWS: &[Row] = &[
         ],
         &[("token", "planted-token")],
     ),
+    with_sts(row(
+        "AWS token and role, STS of AWS accepts",
+        &[
+            ("AWS_WEB_IDENTITY_TOKEN_FILE", "{home}/token"),
+            ("AWS_ROLE_ARN", "arn:aws:iam::1:role/a"),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{container}"),
+        ],
+        &[OIDC_TOKEN],
+    )),
+    with_sts(row(
+        "ossutil, RamRoleArn, STS accepts",
+        &[URI],
+        &[(
+            ".ossutilconfig",
+            "[Credentials]\nlanguage=EN\nmode=RamRoleArn\naccessKeyID=LTAIutil\naccessKeySecret=planted\nramRoleArn=acs:ram::1:role/a\n",
+        )],
+    )),
     row(
         "ossutil, AccessKey",
         &[URI],
@@ -373,6 +682,22 @@ pub(super) const ROWS: &[Row] = &[
         &[(
             ".ossutilconfig",
             "[Credentials]\nlanguage=EN\naccessKeyID=LTAIutil\naccessKeySecret=planted\n[AkService]\necsAk={uri}\n",
+        )],
+    ),
+    row(
+        "ossutil, colons, a section twice, a comment",
+        &[URI],
+        &[(
+            ".ossutilconfig",
+            "[Credentials]\n# c\nlanguage=EN\naccessKeyID: LTAIutil\naccessKeySecret: planted\n[Credentials]\naccessKeyID=LTAIother\n",
+        )],
+    ),
+    row(
+        "ossutil, byte order mark",
+        &[URI],
+        &[(
+            ".ossutilconfig",
+            "\u{feff}[Credentials]\nlanguage=EN\naccessKeyID=LTAIutil\naccessKeySecret=planted\n",
         )],
     ),
 ];
