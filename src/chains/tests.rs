@@ -390,7 +390,10 @@ fn only_the_server_of_the_credentials_uri_is_ours() {
         access_key_id: "STS.x".to_owned(),
         expires_at: "2099-01-01T00:00:00Z".to_owned(),
     });
-    let refused = Some(Served::Nothing("it refuses".to_owned()));
+    let refused = Some(Served::Nothing {
+        reason: "it refuses".to_owned(),
+        remedy: "permit it".to_owned(),
+    });
     for (uri, served, expected) in [
         (URI.1, &served, Outlook::Ours),
         (URI.1, &None, Outlook::Ours),
