@@ -27,12 +27,13 @@ pub(super) fn of_keys(
     } else {
         "AccessKey"
     };
+    let whose = if is_ours { "our" } else { "the" };
     let ends = match &token {
         None => Some("never".to_owned()),
         Some(_) => None,
     };
     Finding {
-        identity: format!("the {kind} {} of {place}", shown(&id, Form::Id)),
+        identity: format!("{whose} {kind} {} of {place}", shown(&id, Form::Id)),
         ends,
         // STS is not asked with what may be a secret in the place of an ID.
         keys: secret.filter(|_| is_id(&id)).map(|secret| {
@@ -81,9 +82,9 @@ pub(super) fn instance(
             identity: "our credentials, by 100.100.100.200, which is this machine".to_owned(),
             ..of_name(String::new(), true, remedy)
         }),
-        Metadata::Unreachable => {
-            Outcome::Skipped("100.100.100.200 does not respond, for which the client waits".to_owned())
-        }
+        Metadata::Unreachable => Outcome::Skipped(
+            "100.100.100.200 does not respond, for which the client waits".to_owned(),
+        ),
         Metadata::Others => Outcome::Answers(of_name(
             format!("{whose}, whose metadata service, 100.100.100.200, responds"),
             true,

@@ -9,9 +9,7 @@ use crate::chains::{
 
 use super::app_container::{LOOPBACK, is_served};
 use super::completion;
-use super::json::{
-    CONTAINER_LISTS, has_container, objects, text_of, title_of, uses_host_network,
-};
+use super::json::{CONTAINER_LISTS, has_container, objects, text_of, title_of, uses_host_network};
 use super::sidecar::{ADDRESS, NAME};
 use super::volumes::CREDENTIALS_PATH;
 use super::{Endpoints, Key, Metadata};
@@ -50,7 +48,11 @@ pub(super) fn of_pod(title: &str, pod: &Json, clients: &[&'static Client]) -> Ve
                 });
             if objects(container, "envFrom").next().is_some() {
                 let remedy = "see that envFrom adds no credentials";
-                doubt(&mut explained, "what envFrom adds, if it has credentials", remedy);
+                doubt(
+                    &mut explained,
+                    "what envFrom adds, if it has credentials",
+                    remedy,
+                );
             }
             if !has_valid_env(container) {
                 let what = "what an env means that the API server refuses";
@@ -58,7 +60,11 @@ pub(super) fn of_pod(title: &str, pod: &Json, clients: &[&'static Client]) -> Ve
             }
             if server == Server::Unknown {
                 let what = "whether anything serves that address cannot be seen here";
-                doubt(&mut explained, what, "see that a server of ours has that port and that key");
+                doubt(
+                    &mut explained,
+                    what,
+                    "see that a server of ours has that port and that key",
+                );
             }
             found.push(Container {
                 notes: notes(&title, pod, container),
@@ -147,7 +153,8 @@ fn doubt(explained: &mut [Explained], what: &str, remedy: &str) {
     for one in explained {
         if [Outlook::Ours, Outlook::OursUnless].contains(&one.outlook) {
             one.outlook = Outlook::OursUnless;
-            one.obstacles.push((what.to_owned(), Remedy::Do(remedy.to_owned())));
+            one.obstacles
+                .push((what.to_owned(), Remedy::Do(remedy.to_owned())));
         }
     }
 }
@@ -267,7 +274,7 @@ fn with_surroundings<T>(
             is_inside || ends(directory) || ends(tail) || (!tail.is_empty() && is_home(mount))
         });
         // A variable that names a file has a reason to.
-        let is_named = !path.contains("/.") && path != "/dev/null";
+        let is_named = !path.contains("/.") && !OF_IMAGE.contains(&path);
         if is_mounted || is_named {
             FileState::Unseen
         } else {
@@ -317,6 +324,9 @@ fn notes(title: &str, pod: &Json, container: &Json) -> Vec<String> {
 }
 
 const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
+
+/// Files at places that clients know by themselves.
+const OF_IMAGE: [&str; 2] = ["/dev/null", "/etc/boto.cfg"];
 
 const ACK_LABEL: &str = "pod-identity.alibabacloud.com/injection";
 

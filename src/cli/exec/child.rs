@@ -73,7 +73,8 @@ fn prepare(
         match credentials {
             Some(credentials) => warn!(
                 expires_at = timestamp(credentials.expires_at),
-                advice = "a program that runs longer needs a provider of ALIBABA_CLOUD_CREDENTIALS_URI",
+                advice =
+                    "a program that runs longer needs a provider of ALIBABA_CLOUD_CREDENTIALS_URI",
                 "The variables of --env oss expire and are not renewed"
             ),
             None => warn!("--env oss sets nothing, because there are no credentials"),

@@ -174,8 +174,12 @@ async fn ask(uri: &str) -> Option<Served> {
                 reason,
                 match status {
                     200 => "set ALIBABA_CLOUD_CREDENTIALS_URI to the address that `serve` prints",
-                    403 => "write the host as 127.0.0.1, and see in the server's log whom it refuses",
-                    404 => "correct the path of ALIBABA_CLOUD_CREDENTIALS_URI, which ends with the key of the server: `serve` prints the address",
+                    403 => {
+                        "write the host as 127.0.0.1, and see in the server's log whom it refuses"
+                    }
+                    404 => {
+                        "correct the path of ALIBABA_CLOUD_CREDENTIALS_URI, which ends with the key of the server: `serve` prints the address"
+                    }
                     _ => "see in the server's log, or by `ram-sidecar status`, why it has none",
                 },
             )
@@ -216,7 +220,10 @@ async fn metadata(asks: bool, served: Option<&Served>) -> Metadata {
     if !is_here && !asks {
         return Metadata::Unknown;
     }
-    if !matches!(timeout(TRIAL, TcpStream::connect(METADATA)).await, Ok(Ok(_))) {
+    if !matches!(
+        timeout(TRIAL, TcpStream::connect(METADATA)).await,
+        Ok(Ok(_))
+    ) {
         return Metadata::Unreachable;
     }
     let service = Service {

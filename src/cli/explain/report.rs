@@ -336,7 +336,7 @@ impl Display for Text<'_> {
             writeln!(f, "{}", self.marked(Mark::Warning, &text, 0))?;
         }
         if self.report.good {
-            let names = self.names(|_| true).unwrap_or_else(|| "none".to_owned());
+            let names = self.names(|_| true).unwrap_or_default();
             let text = format!("Will use ours, and no client uses others: {names}.");
             writeln!(f, "{}", self.marked(Mark::Good, &text, 0))?;
         }
