@@ -34,10 +34,6 @@ pub(super) const COMMAND: Command = Command {
             "what train.py would find as a command of exec",
             "ram-sidecar explain --client python -- python train.py",
         ),
-        (
-            "the same of boto3, which exec serves with --container only",
-            "ram-sidecar explain --client boto3 --container -- python train.py",
-        ),
     ],
     notes: NOTES,
     define,

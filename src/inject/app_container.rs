@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::chains::INJECT_ROLE;
 
-use super::clients;
+use super::clients::{self, URI};
 use super::edit::Edit;
 use super::json::{has_named, objects, text_of};
 use super::volumes::{CONTAINER_TOKEN, CONTAINER_TOKEN_PATH, CREDENTIALS, CREDENTIALS_PATH};
@@ -331,8 +331,5 @@ const READ_ONLY_KINDS: &[&str] = &["configMap", "downwardAPI", "image", "project
 
 /// The variable with the pod's UID, which is the key that the sidecar requires.
 const POD_UID: &str = "RAM_SIDECAR_POD_UID";
-
-/// The variable with the address of the credentials.
-pub(super) const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
 const NO_METADATA: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";

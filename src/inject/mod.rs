@@ -13,6 +13,7 @@ mod completion;
 pub mod controllers;
 mod edit;
 mod error;
+mod explain;
 mod field;
 mod injection;
 mod json;
@@ -37,8 +38,8 @@ use self::json::has_container;
 use self::sidecar::NAME;
 
 pub use self::annotations::{Annotations, OptIn, opt_in};
-pub use self::clients::Container;
 pub use self::error::Error;
+pub use self::explain::Container;
 pub use self::field::{AcceptedFrom, FIELDS, Field, FieldNames};
 pub use self::request::{Given, Request};
 pub use self::spec::{Amount, Endpoints, Identity, Key, Metadata, Mode, Resources};

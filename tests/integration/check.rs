@@ -403,7 +403,7 @@ fn clients_that_a_command_of_exec_would_lead_elsewhere_are_told() {
         (&["--sandbox"][..], &aws[..0], None),
         (&["--sandbox"], &aws, None),
         (&["--sandbox", "--container"], &aws, Some("boto3")),
-        (&["--sandbox"], &oss, Some("oss2, oss-v2")),
+        (&["--sandbox"], &oss, Some("oss2")),
     ] {
         let (code, report) = check(args, &[&[("HOME", home)], env].concat());
         assert_eq!(code, Some(0), "{report}");

@@ -207,7 +207,7 @@ fn client_that_would_use_keys_of_others_is_told_also_if_its_chain_does_not_lead_
     for (flags, clients) in [
         (
             &["--sandbox"][..],
-            &["php", "aliyun-cli", "oss2, oss-v2"][..],
+            &["php", "aliyun-cli", "oss2", "oss-v2"][..],
         ),
         (&["--sandbox", "--env", "oss"], &["php", "aliyun-cli"]),
     ] {

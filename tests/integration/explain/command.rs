@@ -90,7 +90,8 @@ fn exit_code_is_zero_only_if_every_client_that_counts_uses_ours() {
     // Whatever listens elsewhere is not ours.
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let other = format!("http://{}/", other.local_addr().unwrap());
-    for (address, code) in [(&*other, Some(1)), (&uri, Some(0))] {
+    let container = uri.replace("/credentials/", "/container/");
+    for (address, code) in [(&*other, Some(1)), (&uri, Some(1)), (&container, Some(0))] {
         let container = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", address);
         let variables = [&ours[..], &[container]].concat();
         let (got, out, _) = explained(&["--client", "boto3"], &variables, "");
