@@ -13,7 +13,7 @@ mod completion;
 pub mod controllers;
 mod edit;
 mod error;
-mod explain;
+mod explanation;
 mod field;
 mod injection;
 mod json;
@@ -39,7 +39,7 @@ use self::sidecar::NAME;
 
 pub use self::annotations::{Annotations, OptIn, opt_in};
 pub use self::error::Error;
-pub use self::explain::Container;
+pub use self::explanation::Container;
 pub use self::field::{AcceptedFrom, FIELDS, Field, FieldNames};
 pub use self::request::{Given, Request};
 pub use self::spec::{Amount, Endpoints, Identity, Key, Metadata, Mode, Resources};
