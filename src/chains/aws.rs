@@ -317,7 +317,7 @@ pub(super) fn container(at: &Surroundings<'_>) -> Outcome {
     let is_beside_ours = address.is_local()
         && ["127.0.0.1", "localhost", "::1"].contains(&address.host())
         && address.path().starts_with(CONTAINER_PREFIX)
-        && !matches!(at.served, Some(Served::Nothing(_)))
+        && !matches!(at.served, Some(Served::Nothing { .. }))
         && at
             .uri()
             .is_some_and(|uri| uri.is_local() && uri.port() == address.port());

@@ -16,18 +16,24 @@ pub(super) fn of_keys(
     remedy: Remedy,
 ) -> Finding {
     let id = id.unwrap_or_default();
-    let is_ours = matches!(&at.served, Some(Served::Credentials { access_key_id, .. }) if *access_key_id == id);
+    let is_ours = match &at.served {
+        Some(Served::Credentials { access_key_id, .. } | Served::Later { access_key_id }) => {
+            *access_key_id == id
+        }
+        _ => false,
+    };
     let kind = if token.is_some() {
         "temporary AccessKey"
     } else {
         "AccessKey"
     };
+    let whose = if is_ours { "our" } else { "the" };
     let ends = match &token {
         None => Some("never".to_owned()),
         Some(_) => None,
     };
     Finding {
-        identity: format!("the {kind} {} of {place}", shown(&id, Form::Id)),
+        identity: format!("{whose} {kind} {} of {place}", shown(&id, Form::Id)),
         ends,
         // STS is not asked with what may be a secret in the place of an ID.
         keys: secret.filter(|_| is_id(&id)).map(|secret| {
@@ -76,9 +82,14 @@ pub(super) fn instance(
             identity: "our credentials, by 100.100.100.200, which is this machine".to_owned(),
             ..of_name(String::new(), true, remedy)
         }),
-        Metadata::Unreachable => {
-            Outcome::Skipped("100.100.100.200 does not respond, which costs time".to_owned())
-        }
+        Metadata::Unreachable => Outcome::Skipped(
+            "100.100.100.200 does not respond, for which the client waits".to_owned(),
+        ),
+        Metadata::Others => Outcome::Answers(of_name(
+            format!("{whose}, whose metadata service, 100.100.100.200, responds"),
+            true,
+            remedy,
+        )),
         Metadata::Reachable | Metadata::Unknown => {
             Outcome::Depends(of_name(whose, true, remedy), On::Metadata)
         }
@@ -103,7 +114,7 @@ pub(super) fn served(at: &Surroundings<'_>, uri: &str, setting: &str, remedy: Re
 pub(super) fn ours(at: &Surroundings<'_>, setting: &str, remedy: Remedy) -> Outcome {
     let identity = format!("our credentials, by {setting}");
     let (identity, ends) = match &at.served {
-        Some(Served::Nothing(reason)) => {
+        Some(Served::Nothing { reason, .. }) => {
             return Outcome::Skipped(format!(
                 "the server of {setting} has no credentials: {reason}"
             ));
@@ -115,7 +126,7 @@ pub(super) fn ours(at: &Surroundings<'_>, setting: &str, remedy: Remedy) -> Outc
             format!("{identity}: {}", shown(access_key_id, Form::Id)),
             Some(expires_at.clone()),
         ),
-        None => (identity, None),
+        Some(Served::Later { .. }) | None => (identity, None),
     };
     Outcome::Answers(Finding {
         is_ours: true,

@@ -202,6 +202,38 @@ pub enum Outcome {
     Depends(Finding, On),
 }
 
+impl Outcome {
+    /// Returns its name in JSON.
+    pub fn name(&self) -> &'static str {
+        let [absent, skipped, fails, answers, depends] = OUTCOMES.map(|(name, _)| name);
+        match self {
+            Self::Absent(_) => absent,
+            Self::Skipped(_) => skipped,
+            Self::Fails(..) => fails,
+            Self::Answers(_) => answers,
+            Self::Depends(..) => depends,
+        }
+    }
+}
+
+/// The names of outcomes, and what they mean.
+pub const OUTCOMES: [(&str, &str); 5] = [
+    ("absent", "there is nothing for it"),
+    (
+        "skipped",
+        "there is something that cannot be used, and the client goes on",
+    ),
+    (
+        "fails",
+        "there is something that cannot be used, and the client fails",
+    ),
+    ("answers", "it has credentials"),
+    (
+        "depends",
+        "it has credentials, on the condition that `on` names",
+    ),
+];
+
 /// What an answer depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum On {
@@ -222,6 +254,17 @@ pub enum On {
 }
 
 impl On {
+    /// All conditions.
+    pub const ALL: [Self; 7] = [
+        Self::Sts,
+        Self::Metadata,
+        Self::Program,
+        Self::Login,
+        Self::Unseen,
+        Self::Syntax,
+        Self::Server,
+    ];
+
     /// Returns its name in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -275,6 +318,8 @@ pub enum Remedy {
     Set(&'static str, &'static str),
     /// Do what a sentence says.
     Do(String),
+    /// Have the server of the credentials URI serve the client, as a sentence says.
+    Serve(String),
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Profiles of aliyun-cli and the ini file of the SDKs, as the clients read them.
 
+use chrono::DateTime;
 use secrecy::ExposeSecret as _;
 use serde_json::Value as Json;
 
@@ -12,6 +13,7 @@ use super::surroundings::Surroundings;
 use super::{
     Finding, Home, IniRule, On, Outcome, ProfileRule, Proxy, Remedy, Syntax, ini as format,
 };
+use crate::credentials::timestamp;
 
 /// Judges the step of a profile of aliyun-cli.
 pub(super) fn cli(at: &Surroundings<'_>, rule: &ProfileRule) -> Outcome {
@@ -131,7 +133,13 @@ impl File<'_> {
                 let token = or_variable("sts_token", "ALIBABA_CLOUD_SECURITY_TOKEN");
                 let token = Some(token.ok_or_else(|| missing("sts_token"))?);
                 let remedy = self.remedy.clone();
-                (of_keys(self.at, &place, [id, secret, token], remedy), None)
+                let end = entry["sts_expiration"].as_i64().unwrap_or_default();
+                let end = DateTime::from_timestamp(end, 0).filter(|_| end > 0);
+                let finding = Finding {
+                    ends: end.map(timestamp),
+                    ..of_keys(self.at, &place, [id, secret, token], remedy)
+                };
+                (finding, None)
             }
             "RamRoleArn" => {
                 keys()?;

@@ -67,6 +67,8 @@ pub enum FileState {
 pub enum Metadata {
     /// Its address is this machine: it is ours.
     Ours,
+    /// It has credentials, which are not ours.
+    Others,
     /// It accepts connections.
     Reachable,
     /// It does not.
@@ -85,8 +87,18 @@ pub enum Served {
         /// When they expire.
         expires_at: String,
     },
-    /// Nothing that can be used: why.
-    Nothing(String),
+    /// Credentials that are not there yet.
+    Later {
+        /// What variables have in the place of their AccessKey ID.
+        access_key_id: String,
+    },
+    /// Nothing that can be used.
+    Nothing {
+        /// Why.
+        reason: String,
+        /// What to do.
+        remedy: String,
+    },
 }
 
 impl Surroundings<'_> {

@@ -390,7 +390,10 @@ fn only_the_server_of_the_credentials_uri_is_ours() {
         access_key_id: "STS.x".to_owned(),
         expires_at: "2099-01-01T00:00:00Z".to_owned(),
     });
-    let refused = Some(Served::Nothing("it refuses".to_owned()));
+    let refused = Some(Served::Nothing {
+        reason: "it refuses".to_owned(),
+        remedy: "permit it".to_owned(),
+    });
     for (uri, served, expected) in [
         (URI.1, &served, Outlook::Ours),
         (URI.1, &None, Outlook::Ours),
@@ -567,5 +570,46 @@ fn every_client_has_a_name_of_its_own_a_version_and_a_source_for_each_step() {
     for client in CLIENTS {
         assert!(!client.version.is_empty() && !client.steps.is_empty());
         assert!(client.steps.iter().all(|step| !step.source.is_empty()));
+    }
+}
+
+#[test]
+fn a_metadata_service_with_credentials_of_others_is_no_condition() {
+    let one = explained("go", &[URI, HOME], &[], Metadata::Others);
+    assert_eq!(one.outlook, Outlook::Others);
+    let (_, finding, on) = one.first().unwrap();
+    assert!(on.is_none() && finding.identity.ends_with(" responds"));
+}
+
+#[test]
+fn a_switch_counts_only_as_true_and_its_other_value_is_told() {
+    const SWITCH: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";
+    for (value, ignored) in [
+        (Some("1"), &[SWITCH][..]),
+        (Some("true "), &[SWITCH]),
+        (Some("TRUE"), &[]),
+        (None, &[]),
+    ] {
+        let switch = value.map(|value| (SWITCH, value));
+        let variables: Vec<_> = [URI, HOME].into_iter().chain(switch).collect();
+        let one = explained("go", &variables, &[], Metadata::Unknown);
+        assert_eq!(one.ignored, ignored, "{value:?}");
+    }
+}
+
+#[test]
+fn the_end_of_a_token_in_a_profile_is_told() {
+    for (expiration, ends) in [
+        ("1767225600", Some("2026-01-01T00:00:00Z")),
+        ("0", None),
+        ("\"planted\"", None),
+    ] {
+        let text = format!(
+            r#"{{"current":"a","profiles":[{{"name":"a","mode":"StsToken","access_key_id":"STS.x","access_key_secret":"s","sts_token":"t","sts_expiration":{expiration}}}]}}"#
+        );
+        let files = [("/home/job/.aliyun/config.json", &*text)];
+        let one = explained("go", &[HOME], &files, Metadata::Unknown);
+        let (_, finding, _) = one.first().unwrap();
+        assert_eq!(finding.ends.as_deref(), ends);
     }
 }

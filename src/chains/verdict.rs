@@ -22,6 +22,8 @@ pub struct Explained {
     pub failures: Vec<(String, Remedy)>,
     /// What leads it to ours, if its chain does not.
     pub lead: Option<Remedy>,
+    /// Variables that would keep it from something, if they were `true`: they have another value.
+    pub ignored: Vec<&'static str>,
 }
 
 /// A step and its outcome.
@@ -51,6 +53,21 @@ pub enum Outlook {
 }
 
 impl Outlook {
+    /// All of them, and what each means.
+    pub const ALL: [(Self, &str); 5] = [
+        (Self::Ours, "it will use ours"),
+        (
+            Self::OursUnless,
+            "it will use ours, unless something that it asks first has an answer",
+        ),
+        (
+            Self::Others,
+            "it will use others, or may and has no way to ours",
+        ),
+        (Self::Nothing, "it finds no credentials"),
+        (Self::Fails, "it fails"),
+    ];
+
     /// Returns its name in JSON.
     pub fn name(self) -> &'static str {
         match self {
@@ -87,6 +104,7 @@ pub fn explain(client: &'static Client, at: &Surroundings<'_>) -> Explained {
     let before = steps.iter().take(ours.unwrap_or(steps.len()));
     let mut obstacles: Vec<(String, Remedy)> = Vec::new();
     let mut failures: Vec<(String, Remedy)> = Vec::new();
+    let mut ignored = Vec::new();
     for result in before {
         let (finding, condition) = match &result.outcome {
             Outcome::Answers(finding) => (finding, String::new()),
@@ -97,6 +115,11 @@ pub fn explain(client: &'static Client, at: &Surroundings<'_>) -> Explained {
             }
             Outcome::Absent(_) | Outcome::Skipped(_) => continue,
         };
+        if let Remedy::Set(switch, "true") = finding.remedy
+            && at.text(switch).is_some()
+        {
+            add(&mut ignored, switch);
+        }
         obstacles.push((
             format!("{}{condition}", finding.identity),
             finding.remedy.clone(),
@@ -114,6 +137,7 @@ pub fn explain(client: &'static Client, at: &Surroundings<'_>) -> Explained {
         obstacles,
         failures,
         lead,
+        ignored,
     }
 }
 
@@ -147,10 +171,12 @@ fn lead(client: &Client, at: &Surroundings<'_>) -> Remedy {
     if at.proxy(proxy, "127.0.0.1", true).is_some() {
         return Remedy::Unset(vec!["HTTP_PROXY", "http_proxy"]);
     }
-    Remedy::Do(match &at.served {
-        Some(Served::Nothing(_)) => format!("start the server of {URI}, or correct the variable"),
-        _ => format!("set {URI} to the address that `serve` prints, which is on loopback"),
-    })
+    match &at.served {
+        Some(Served::Nothing { remedy, .. }) => Remedy::Serve(remedy.clone()),
+        _ => Remedy::Do(format!(
+            "set {URI} to the address that `serve` prints, which is on loopback"
+        )),
+    }
 }
 
 impl Explained {
@@ -270,7 +296,7 @@ impl Fix {
                     }
                 }
                 Remedy::Set(name, value) => add(&mut set, format!("{name}={value}")),
-                Remedy::Do(text) => add(&mut rest, &**text),
+                Remedy::Do(text) | Remedy::Serve(text) => add(&mut rest, &**text),
             }
         }
         let then = (!rest.is_empty()).then(|| rest.join("; "));

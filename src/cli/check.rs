@@ -9,11 +9,12 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches};
 use tokio::time::Instant;
 
+use super::command_environment::assumed;
 use super::definition::with_daemon;
 use super::output::print_until_closed;
 use super::runtime::block_on;
-use super::{Command, Error, exec, explain, exposure, hint, terminal};
-use crate::chains::{Metadata, default_chains};
+use super::{Command, Error, explain, exposure, hint, terminal};
+use crate::chains::default_chains;
 use crate::config::{Checked, Config, Errors, Upstream};
 use crate::credentials::{Lease, timestamp};
 use crate::daemon::source;
@@ -111,7 +112,7 @@ async fn report(given: &ArgMatches, hint: Option<String>, checked: Checked) -> R
     match outcome {
         Ok(config) => {
             report.warnings = exposure::warnings(given, &config);
-            report.warnings.extend(strays());
+            report.warnings.extend(strays(given));
             report.unused_because = match &config.upstream {
                 Upstream::Cloud(_) => None,
                 Upstream::NoRole => Some("this job has no role"),
@@ -133,15 +134,17 @@ async fn report(given: &ArgMatches, hint: Option<String>, checked: Checked) -> R
 }
 
 /// Says which clients of a command of `exec` would not use its credentials.
-fn strays() -> impl Iterator<Item = String> {
-    let command = exec::assumed_environment();
-    let explained = explain::of_command(&command, Metadata::Unknown);
-    let strays = explain::strays(&explained, false);
-    strays.into_iter().map(|stray| {
+fn strays(given: &ArgMatches) -> Vec<String> {
+    let Ok(assumed) = assumed(given) else {
+        return Vec::new();
+    };
+    let strays = explain::strays(&assumed.command, &assumed.server, None).into_iter();
+    let sentences = strays.map(|stray| {
         let (what, fix) = (&stray.what, &stray.fix);
         let chains = default_chains(&stray.clients);
         format!("A command of exec would not get these credentials by {chains}: {what}; {fix}")
-    })
+    });
+    sentences.collect()
 }
 
 async fn attempt(config: Config, report: &mut Report) {

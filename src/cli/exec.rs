@@ -4,7 +4,6 @@
 //! signals that this process receives, and its exit code is the exit code of this process.
 
 mod child;
-mod environment;
 mod token;
 
 use std::ffi::OsString;
@@ -14,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, value_parser};
+use clap::{Arg, ArgMatches, value_parser};
 use rustix::process::{Signal, geteuid};
 use signal_hook::consts::SIGINT;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,17 +21,15 @@ use tokio::time::timeout;
 use tracing::level_filters::LevelFilter;
 use tracing::{error, info, warn};
 
+use super::command_environment::Flags;
 use super::definition::{
     given_timeout, timeout_argument, with_default, with_sandbox, with_settings,
 };
 use super::hint;
 use super::input::variable;
 use super::runtime::{self, block_on};
-use super::{Command, Error, progress, terminal};
-use crate::chains::EXEC_ROLE;
-use crate::config::settings::{
-    ADMIN_LISTEN, LOG_LEVEL, METADATA_LISTEN, METADATA_ROLE_NAME, SERVE_KEY, SERVE_LISTEN,
-};
+use super::{Command, Error, command_environment, progress, terminal};
+use crate::config::settings::{ADMIN_LISTEN, LOG_LEVEL, SERVE_KEY, SERVE_LISTEN};
 use crate::config::{self, Config, Definition};
 use crate::daemon::{self, App, Handle};
 use crate::failure::Failure;
@@ -53,13 +50,11 @@ struct Options {
     command: Vec<OsString>,
     /// How long the first credentials may take.
     timeout: Duration,
-    /// Whether the command gets the variables of OSS.
-    exports_oss: bool,
+    /// What changes the environment of the command.
+    flags: Flags,
     /// The log.
     log: log::Options,
-    /// Whether the command inherits the variables of an HTTP proxy.
-    keeps_http_proxy: bool,
-    /// The role that the command finds by the metadata dialect; `None` without `--metadata`.
+    /// The role of the metadata dialect.
     metadata_role: Option<String>,
 }
 
@@ -115,28 +110,11 @@ pub(super) const COMMAND: Command = Command {
 };
 
 fn define(command: clap::Command) -> clap::Command {
-    let command = command
-        .arg(timeout_argument("30s", "How long the first credentials may take"))
-        .arg(
-            Arg::new("env")
-                .long("env")
-                .value_name("NAMES")
-                .value_parser(["oss"])
-                .help("Also set OSS_ACCESS_KEY_ID, OSS_ACCESS_KEY_SECRET and OSS_SESSION_TOKEN, which are not renewed"),
-        );
-    let command = command
-        .arg(
-            Arg::new("metadata")
-                .long("metadata")
-                .action(ArgAction::SetTrue)
-                .help("Also serve the ECS metadata dialect on a free port of loopback, to this user only, for clients that know no URI, such as opendal"),
-        )
-        .arg(
-            Arg::new("keep-http-proxy")
-                .long("keep-http-proxy")
-                .action(ArgAction::SetTrue)
-                .help("Pass HTTP_PROXY on to the command, although Python's SDK would send its requests for credentials there"),
-        );
+    let command = command.arg(timeout_argument(
+        "30s",
+        "How long the first credentials may take",
+    ));
+    let command = command_environment::with_flags(command);
     let mut command = with_settings(command, &OBEYED);
     for (setting, default) in DEFAULTS {
         command = with_default(command, setting, default);
@@ -158,13 +136,8 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
         .map_err(|error| Error::System(format!("cannot make a secret path: {error}").into()))?;
     let mut defaults = vec![(&SERVE_KEY.definition, key)];
     defaults.extend(DEFAULTS.map(|(setting, default)| (setting, default.to_owned())));
-    let has_metadata = given.get_flag("metadata");
-    if has_metadata {
-        defaults.extend([
-            (&METADATA_LISTEN.definition, "127.0.0.1:0".to_owned()),
-            (&METADATA_ROLE_NAME.definition, EXEC_ROLE.to_owned()),
-        ]);
-    }
+    let flags = Flags::of(given);
+    defaults.extend(flags.defaults());
     let config = hint::config(given, defaults)?;
     let metadata_role = config
         .metadata
@@ -174,10 +147,9 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let options = Options {
         command: words.cloned().collect(),
         timeout: given_timeout(given),
-        exports_oss: given.contains_id("env"),
+        flags,
         log: config.log.clone(),
-        keeps_http_proxy: given.get_flag("keep-http-proxy"),
-        metadata_role: metadata_role.filter(|_| has_metadata),
+        metadata_role,
     };
     // Without `process::protect`: the command would inherit the limit, the umask and the ban on new privileges.
     terminal::start_daemon_log(given, &config);
@@ -231,7 +203,7 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     let App { handle, mut tasks } = App::start(config, process::open_files()).await?;
     let token_file = token.as_ref().map(PlaceholderToken::path);
     let token_file = handle.container_token_file.as_deref().or(token_file);
-    if environment::has_http_proxy() && !options.keeps_http_proxy {
+    if command_environment::has_http_proxy() && !options.flags.keeps_http_proxy {
         warn!(
             error = "Python's SDK would send its requests for credentials there, whatever NO_PROXY says; HTTPS_PROXY is passed on",
             advice = "if the command needs the proxy for plain HTTP, add --keep-http-proxy",
@@ -283,13 +255,6 @@ async fn exec(mut config: Config, options: Options) -> Result<Ending, ExecError>
     }
     handle.remove_files().await;
     Ok(status.map_or(Ending::Code(u8::MAX), ending))
-}
-
-/// Returns a command with the environment that `exec` gives to one without further flags, for a server that is not there yet.
-pub(super) fn assumed_environment() -> std::process::Command {
-    let mut command = std::process::Command::new("");
-    environment::lead(&mut command, "http://127.0.0.1/", false);
-    command
 }
 
 /// Restricts the metadata dialect, which has no secret, to the user of this process unless others are configured.

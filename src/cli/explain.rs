@@ -14,14 +14,15 @@ use std::process::ExitCode;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
+use super::command_environment::{self, Server, assumed};
+use super::definition::with_settings;
 use super::output::print_until_closed;
 use super::runtime::block_on;
 use super::{Command, Error, terminal};
-use crate::chains::{CLIENTS, Client, Environment, Explained, explain};
+use crate::chains::{CLIENTS, Client, Environment, Explained, Outlook, Served, explain};
 use crate::system::process;
 
 use self::here::Here;
-pub(in crate::cli) use self::here::of_command;
 use self::report::Report;
 
 pub(super) const COMMAND: Command = Command {
@@ -71,13 +72,20 @@ fn define(command: clap::Command) -> clap::Command {
             .conflicts_with_all(["ask", "command"])
             .help("Explain the containers of a manifest instead, or - for standard input; repeat the flag for more"),
     );
-    command.arg(
+    // The flags of exec that change what clients find.
+    let environment = command_environment::with_flags(with_settings(
+        clap::Command::new(""),
+        &["container.", "metadata.", "file"],
+    ));
+    let environment = environment.get_arguments().cloned();
+    let environment = environment.map(|flag| flag.requires("command"));
+    command.args(environment).arg(
         Arg::new("command")
             .value_name("CMD")
             .value_parser(value_parser!(OsString))
             .num_args(1..)
             .last(true)
-            .help("Explain what exec would give this command without flags of its own, after --"),
+            .help("Explain what exec would give this command with the same flags, after --"),
     )
 }
 
@@ -109,7 +117,8 @@ fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
     let text = if given.get_flag("json") {
         report.json()
     } else {
-        report.text(terminal::has_colour(&std::io::stdout()))
+        let output = std::io::stdout();
+        report.text(terminal::has_colour(&output), terminal::columns(&output))
     };
     print_until_closed(format!("{}\n", text.trim_end()).as_bytes(), "the report")?;
     if report.good {
@@ -126,9 +135,15 @@ fn here(
     is_selected: bool,
 ) -> Result<Report, Error> {
     let asks = given.get_flag("ask");
-    let is_for_command = given.contains_id("command");
+    let assumed = match given.contains_id("command") {
+        true => Some(assumed(given)?),
+        false => None,
+    };
     block_on(Some(0), async {
-        let here = Here::look(is_for_command, asks).await;
+        let here = match assumed {
+            Some(assumed) => Here::below(&assumed, asks).await,
+            None => Here::look(asks).await,
+        };
         let explained = here.with_surroundings(|at| {
             let explained = clients.iter().map(|client| explain(client, at));
             explained.collect::<Vec<_>>()
@@ -154,14 +169,28 @@ pub(super) struct Stray {
     pub(super) fix: String,
 }
 
-/// Returns what keeps clients from ours whose chains lead there: to the URI, and to the service of a container if there is one.
-/// What concerns the SDK of PHP alone is left out: no variable of a job corrects it, and few jobs have it.
-pub(super) fn strays(explained: &[Explained], has_container: bool) -> Vec<Stray> {
-    let is_led = |one: &&Explained| {
-        one.client.reads_uri() || (has_container && one.client.reads_container())
+/// Returns what keeps clients of a command from the credentials of its server: those whose chains lead there, and others that would
+/// use credentials of somebody else. An SDK of AWS that is not served may have keys of AWS. Blocks.
+pub(super) fn strays(
+    command: &std::process::Command,
+    server: &Server,
+    served: Option<Served>,
+) -> Vec<Stray> {
+    let here = Here::of_command(command, server, served);
+    let explained = here.with_surroundings(|at| {
+        let explained = CLIENTS.iter().map(|client| explain(client, at));
+        explained.collect::<Vec<_>>()
+    });
+    let is_stray = |one: &Explained| {
+        let reads_container = one.client.reads_container();
+        match server.container_uri {
+            _ if one.client.reads_uri() => true,
+            Some(_) if reads_container => true,
+            _ => one.outlook == Outlook::Others && !reads_container,
+        }
     };
     let mut strays: Vec<Stray> = Vec::new();
-    for one in explained.iter().filter(is_led) {
+    for one in explained.iter().filter(|one| is_stray(one)) {
         let Some(fix) = one.fix(Environment::Process) else {
             continue;
         };
@@ -175,7 +204,6 @@ pub(super) fn strays(explained: &[Explained], has_container: bool) -> Vec<Stray>
             }),
         }
     }
-    strays.retain(|stray| stray.clients != ["php"]);
     strays
 }
 
@@ -183,6 +211,7 @@ const NOTES: &str = "\
 It reads variables and the files that the clients read, and asks nobody but the server of ALIBABA_CLOUD_CREDENTIALS_URI, if
 that is on loopback; to the port of AWS_CONTAINER_CREDENTIALS_FULL_URI there it only connects. \"Ours\" are the credentials of
 the server of ALIBABA_CLOUD_CREDENTIALS_URI. A client whose chain cannot lead to it counts only if it finds others; those
-chosen with --client always count. The reference has the chains, with their sources.
+chosen with --client always count. The reference has the chains, with their sources, and the JSON of the report.
+Lines fit COLUMNS, or the terminal, or 80 columns, except those for a shell.
 Exit codes: 0 every client that counts will use ours, 1 one of them will not, 64 usage, 65 a manifest that cannot be used,
-71 cannot read or print.";
+71 cannot read or print, 78 the settings of exec cannot be used.";

@@ -2,6 +2,7 @@
 
 mod admin;
 mod check;
+mod command_environment;
 mod completions;
 mod definition;
 mod error;

@@ -12,7 +12,7 @@ pub(super) struct Line {
 }
 
 /// How good a finding is.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
     /// It belongs to the line above, or could not be judged.
     None,
@@ -43,7 +43,7 @@ pub(super) fn write(
         if lines.is_empty() {
             continue;
         }
-        writeln!(f, "{}", painted(&printable(heading), BOLD, has_colour))?;
+        writeln!(f, "{}", self::heading(heading, has_colour))?;
         for line in lines {
             let (mark, label) = (mark(line.mark, has_colour), &line.label);
             writeln!(f, "  {mark} {label:width$}  {}", printable(&line.text))?;
@@ -51,6 +51,11 @@ pub(super) fn write(
         writeln!(f)?;
     }
     Ok(())
+}
+
+/// Returns a heading.
+pub(super) fn heading(text: &str, has_colour: bool) -> String {
+    painted(&printable(text), BOLD, has_colour)
 }
 
 /// Returns the sign of a mark.
@@ -62,6 +67,27 @@ pub(super) fn mark(mark: Mark, has_colour: bool) -> String {
         Mark::Failure => ("✗", RED),
     };
     painted(sign, colour, has_colour)
+}
+
+/// Breaks a text into lines that are at most `width` wide with an indent before them, two columns deeper after the first.
+pub(super) fn wrapped(text: &str, indent: usize, width: usize) -> String {
+    let mut lines = " ".repeat(indent);
+    let mut column = indent;
+    for (index, word) in printable(text).split_whitespace().enumerate() {
+        let length = word.chars().count();
+        if index > 0 && column + 1 + length > width {
+            let deeper = indent + 2;
+            lines.push('\n');
+            lines.push_str(&" ".repeat(deeper));
+            column = deeper;
+        } else if index > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += length;
+    }
+    lines
 }
 
 /// Replaces what a terminal would obey.
@@ -100,6 +126,18 @@ mod tests {
                 .iter()
                 .map(|line| Line::new(line.mark, &line.label, line.text.clone()));
             write(f, &[("Heading", lines.collect())], false)
+        }
+    }
+
+    #[test]
+    fn text_is_broken_between_words_only() {
+        for (text, expected) in [
+            ("aa bb cc", "  aa bb\n    cc"),
+            ("aaaaaaaaaaaa bb\x1b", "  aaaaaaaaaaaa\n    bb"),
+            ("ää öö", "  ää öö"),
+            ("", "  "),
+        ] {
+            assert_eq!(wrapped(text, 2, 8), expected);
         }
     }
 

@@ -1,8 +1,10 @@
 //! The log of a command, and what the terminal can show.
 
 use std::io::IsTerminal;
+use std::os::fd::AsFd;
 
 use clap::ArgMatches;
+use rustix::termios::tcgetwinsize;
 use tracing::warn;
 
 use super::exposure;
@@ -22,6 +24,22 @@ pub(super) fn has_colour(output: &impl IsTerminal) -> bool {
 pub(super) fn has_cursor(output: &impl IsTerminal) -> bool {
     output.is_terminal() && variable("TERM").is_some_and(|term| term != "dumb")
 }
+
+/// Returns the columns of lines for people: those of `COLUMNS` or of the terminal, or else 80.
+pub(super) fn columns(output: &(impl IsTerminal + AsFd)) -> usize {
+    let given = variable("COLUMNS").and_then(|value| value.to_str()?.parse().ok());
+    let of_terminal = || {
+        let size = tcgetwinsize(output).ok()?;
+        Some(usize::from(size.ws_col))
+    };
+    let columns: Option<usize> = given.or_else(of_terminal);
+    columns
+        .filter(|columns| *columns >= LEAST_COLUMNS)
+        .unwrap_or(80)
+}
+
+/// Fewer are not worth breaking lines for.
+const LEAST_COLUMNS: usize = 40;
 
 /// Starts the log, coloured where it may be.
 pub(super) fn start_log(options: &log::Options) {

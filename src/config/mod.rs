@@ -40,7 +40,9 @@ use crate::system;
 pub use self::sandbox::{Sandbox, Standalone, standalone};
 
 use self::checker::{Checker, Reported};
-use self::settings::{ADMIN_LISTEN, LOG_FORMAT, LOG_LEVEL, SHUTDOWN_DRAIN};
+use self::settings::{
+    ADMIN_LISTEN, LOG_FORMAT, LOG_LEVEL, METADATA_LISTEN, METADATA_ROLE_NAME, SHUTDOWN_DRAIN,
+};
 
 pub use self::errors::Errors;
 pub(crate) use self::hints::unknown_variables;
@@ -283,6 +285,38 @@ pub fn admin_listen(input: &Input<'_>) -> Result<AdminListen, Errors> {
     }))
 }
 
+/// What the clients of a daemon find.
+#[derive(Debug)]
+pub struct Served {
+    /// `container.*`, if the dialect is enabled.
+    pub container: Option<Container>,
+    /// `metadata.listen`.
+    pub metadata: Option<SocketAddr>,
+    /// `metadata.role_name`.
+    pub metadata_role: Option<String>,
+    /// `file`.
+    pub files: Vec<CredentialsFile>,
+}
+
+/// Checks only what the clients of a daemon find, which needs neither an identity nor a role.
+pub fn served(input: &Input<'_>) -> Result<Served, Errors> {
+    let mut checker = Checker::new(input, &[]);
+    checker.report_layer_problems();
+    let container = serve::container(&mut checker);
+    let metadata = checker.optional(&METADATA_LISTEN);
+    let metadata_role = checker.optional(&METADATA_ROLE_NAME);
+    let files = serve::files(&mut checker);
+    let served = || {
+        Ok(Served {
+            container: container?,
+            metadata: metadata?,
+            metadata_role: metadata_role?,
+            files,
+        })
+    };
+    checker.finish(served())
+}
+
 fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Config, Reported> {
     let upstream = upstream::read(checker, input);
     let is_real = matches!(upstream, Ok(Upstream::Cloud(_)));
@@ -300,7 +334,7 @@ fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Config, Reported> {
             admin.as_ref().ok().and_then(|admin| admin.listen),
         ),
         (
-            settings::METADATA_LISTEN.key,
+            METADATA_LISTEN.key,
             metadata
                 .as_ref()
                 .ok()

@@ -49,7 +49,7 @@ pub(super) fn read(checker: &mut Checker) -> Result<Serve, Reported> {
 }
 
 /// Reads how AWS SDKs are served; `None` if the dialect is disabled.
-fn container(checker: &mut Checker) -> Result<Option<Container>, Reported> {
+pub(super) fn container(checker: &mut Checker) -> Result<Option<Container>, Reported> {
     let enabled = checker.value(&settings::CONTAINER_ENABLED);
     let token_file = checker.optional(&settings::CONTAINER_TOKEN_FILE);
     let enabled = enabled?;

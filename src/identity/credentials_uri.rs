@@ -30,6 +30,8 @@ pub struct CredentialsUri {
     /// How the server is called.
     pub outbound: Outbound,
     client: Option<Client>,
+    /// The status and the code of the last answer.
+    answer: Option<(u16, Option<String>)>,
 }
 
 impl CredentialsUri {
@@ -48,6 +50,7 @@ impl CredentialsUri {
             url: String::from(url).into(),
             outbound: Outbound::default(),
             client: None,
+            answer: None,
         })
     }
 
@@ -63,6 +66,12 @@ impl CredentialsUri {
         self
     }
 
+    /// Returns the HTTP status of the last answer, and the code of its error, which may be any text.
+    pub fn answer(&self) -> Option<(u16, Option<&str>)> {
+        let (status, code) = self.answer.as_ref()?;
+        Some((*status, code.as_deref()))
+    }
+
     /// Returns the URL, whose path may be a secret.
     pub fn url(&self) -> &str {
         self.url.expose_secret()
@@ -71,8 +80,11 @@ impl CredentialsUri {
     /// Calls the server once. Cancel safe.
     pub async fn proof(&mut self, clock: &Clock) -> Result<Proof, Failure> {
         let requested_at = clock.now();
+        self.answer = None;
         let response = self.call().await?;
         let refusal = Refusal::read(&response.body);
+        let code = refusal.as_ref().map(|refusal| refusal.code.clone());
+        self.answer = Some((response.status, code));
         if response.status != 200 || refusal.is_some() {
             return Err(self.refused(&response, refusal));
         }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::chains::INJECT_ROLE;
 
-use super::clients;
+use super::clients::{self, URI};
 use super::edit::Edit;
 use super::json::{has_named, objects, text_of};
 use super::volumes::{CONTAINER_TOKEN, CONTAINER_TOKEN_PATH, CREDENTIALS, CREDENTIALS_PATH};
@@ -172,8 +172,15 @@ fn local_uris(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the credentials URIs on loopback in a text that the sidecar does not serve.
-pub(super) fn unserved<'a>(endpoints: &Endpoints, text: &'a str) -> impl Iterator<Item = &'a str> {
+fn unserved<'a>(endpoints: &Endpoints, text: &'a str) -> impl Iterator<Item = &'a str> {
     local_uris(text).filter(|address| !serves(endpoints, address))
+}
+
+/// Whether the sidecar serves a credentials URI on loopback.
+pub(super) fn is_served(endpoints: &Endpoints, uri: &str) -> bool {
+    let address = uri.strip_prefix("http://");
+    let mut found = local_uris(uri);
+    address.is_some_and(|address| found.next() == Some(address) && serves(endpoints, address))
 }
 
 /// Whether the sidecar serves an address, as far as it is known: a shell or the kubelet may expand a variable in it.
@@ -307,7 +314,7 @@ fn mount(
 }
 
 /// Where clients of the same pod find the sidecar.
-const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
+pub(super) const LOOPBACK: [&str; 3] = ["127.0.0.1", "localhost", "[::1]"];
 
 /// The path of the credentials, without the key.
 const PATH: &str = "/api/v1/credentials/";
@@ -324,8 +331,5 @@ const READ_ONLY_KINDS: &[&str] = &["configMap", "downwardAPI", "image", "project
 
 /// The variable with the pod's UID, which is the key that the sidecar requires.
 const POD_UID: &str = "RAM_SIDECAR_POD_UID";
-
-/// The variable with the address of the credentials.
-pub(super) const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";
 
 const NO_METADATA: &str = "ALIBABA_CLOUD_ECS_METADATA_DISABLED";

@@ -1,4 +1,4 @@
-//! What surrounds the clients in a container, by its manifest, and what they prefer to the sidecar.
+//! What the clients in a container find, by its manifest.
 
 use serde_json::Value as Json;
 
@@ -67,7 +67,7 @@ pub(super) fn preferred(container: &Json, endpoints: &Endpoints) -> Vec<String> 
             Remedy::Set(variable, value) => {
                 format!("may have {what}, {prefer}: set {variable} to {value}")
             }
-            Remedy::Do(text) => format!("may have {what}, {prefer}: {text}"),
+            Remedy::Do(text) | Remedy::Serve(text) => format!("may have {what}, {prefer}: {text}"),
         }
     });
     let failing = explained
@@ -126,7 +126,7 @@ pub(super) fn with_surroundings<T>(
             is_inside || ends(directory) || ends(tail) || (!tail.is_empty() && is_home(mount))
         });
         // A variable that names a file has a reason to.
-        let is_named = !path.contains("/.") && !["/dev/null", "/etc/boto.cfg"].contains(&path);
+        let is_named = !path.contains("/.") && !OF_IMAGE.contains(&path);
         if is_mounted || is_named {
             FileState::Unseen
         } else {
@@ -149,4 +149,8 @@ fn is_home(path: &str) -> bool {
     ["/root", "/home"].contains(&path) || user.is_some_and(|user| !user.contains('/'))
 }
 
+/// Files at places that clients know by themselves.
+const OF_IMAGE: [&str; 2] = ["/dev/null", "/etc/boto.cfg"];
+
+/// The variable of the credentials URI.
 pub(super) const URI: &str = "ALIBABA_CLOUD_CREDENTIALS_URI";

@@ -17,7 +17,7 @@ use super::json::{has_named, objects, text_of, title_of};
 use super::reached::{endpoints, sidecar};
 use super::sidecar::{ADDRESS, MARKER, NAME};
 use super::spec::{Endpoints, Selection};
-use super::{Error, Request, app_container, messages, mpi, values};
+use super::{Error, Request, app_container, clients, messages, mpi, values};
 
 /// Configures the later containers that are selected today and were by the injection; returns the summary and the warnings.
 ///
@@ -95,7 +95,7 @@ fn later(
             let is_too_early = list == INIT_CONTAINERS && (place == CONTAINERS || at < index);
             let is_known = [NAME, ADDRESS].contains(&name)
                 || known.contains(name)
-                || has_named(container, "env", app_container::URI);
+                || has_named(container, "env", clients::URI);
             if !is_too_early && !is_known {
                 let path = format!("/spec/{list}/{at}");
                 later.push((path, name.to_owned(), title_of(name, at)));

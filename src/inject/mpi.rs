@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::app_container::URI;
+use super::clients::URI;
 use super::field::Field;
 use super::is_injected;
 use super::json::{text_of, uses_host_network};

@@ -9,7 +9,7 @@ use crate::chains::Client;
 
 use super::annotations::{OptIn, invalid_label, opt_in};
 use super::controllers::{self, Classic, Controller, When};
-use super::explanation::{Container, of_pod};
+use super::explanation::{self, Container};
 use super::field::Field;
 use super::json::{MAX_LINE_SIZE, single_line, text_of};
 use super::request::Request;
@@ -55,7 +55,7 @@ pub fn explain_all(document: &Value, clients: &[&'static Client]) -> Vec<Contain
         let is_pod = |item: &Value| kind == "PodList" && item.get("kind").is_none();
         let found = items.iter().map(|item| {
             if is_pod(item) {
-                of_pod(&title(item), item, clients)
+                explanation::of_pod(&title(item), item, clients)
             } else {
                 explain_all(item, clients)
             }
@@ -64,7 +64,7 @@ pub fn explain_all(document: &Value, clients: &[&'static Client]) -> Vec<Contain
     }
     let object = title(document);
     if kind == "Pod" {
-        return of_pod(&object, document, clients);
+        return explanation::of_pod(&object, document, clients);
     }
     let mut found = Vec::new();
     templates(document, "", "", &mut found);
@@ -76,7 +76,7 @@ pub fn explain_all(document: &Value, clients: &[&'static Client]) -> Vec<Contain
             format!("{object}: {path}")
         };
         let pod = document.pointer(pointer)?;
-        Some(of_pod(&title, pod, clients))
+        Some(explanation::of_pod(&title, pod, clients))
     });
     explained.flatten().collect()
 }

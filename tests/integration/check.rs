@@ -386,3 +386,32 @@ fn a_proxy_that_no_credentials_need_is_a_warning() {
     assert_eq!(code, Some(69), "{report}");
     assert!(report.contains("✗ ALL_PROXY: its scheme"), "{report}");
 }
+
+#[test]
+fn clients_that_a_command_of_exec_would_lead_elsewhere_are_told() {
+    let home = Scratch::new();
+    let home = home.path().to_str().unwrap();
+    let aws = [
+        ("AWS_ACCESS_KEY_ID", "AKIAx"),
+        ("AWS_SECRET_ACCESS_KEY", "planted"),
+    ];
+    let oss = [
+        ("OSS_ACCESS_KEY_ID", "LTAIx"),
+        ("OSS_ACCESS_KEY_SECRET", "planted"),
+    ];
+    for (args, env, client) in [
+        (&["--sandbox"][..], &aws[..0], None),
+        (&["--sandbox"], &aws, None),
+        (&["--sandbox", "--container"], &aws, Some("boto3")),
+        (&["--sandbox"], &oss, Some("oss2")),
+    ] {
+        let (code, report) = check(args, &[&[("HOME", home)], env].concat());
+        assert_eq!(code, Some(0), "{report}");
+        let told = "A command of exec would not get these credentials by";
+        assert_eq!(report.contains(told), client.is_some(), "{report}");
+        assert!(
+            client.is_none_or(|client| report.contains(client)),
+            "{report}"
+        );
+    }
+}

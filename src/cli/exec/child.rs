@@ -6,14 +6,19 @@ use std::path::Path;
 use std::process::ExitStatus;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getpid, kill_process, waitid};
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::process::{Child, Command};
-use tracing::debug;
+use tracing::{debug, warn};
 
+use crate::chains::Served;
+use crate::cli::command_environment::{FILES, Server, export_oss};
+use crate::cli::explain;
+use crate::credentials::timestamp;
 use crate::daemon::Handle;
 use crate::system::process;
 use crate::system::signal::relay::Relay;
 
-use super::{Options, environment};
+use super::Options;
 
 /// How this process is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +41,58 @@ pub(super) fn start(
         .ok_or(io::ErrorKind::NotFound)?;
     let mut command = Command::new(program);
     command.args(arguments);
-    environment::prepare(&mut command, handle, options, token_file)?;
+    prepare(command.as_std_mut(), handle, options, token_file)?;
     command.spawn()
+}
+
+/// Sets up the environment of a command that `handle` serves, and warns of what its clients would use instead. AWS SDKs send the
+/// token in `token_file`.
+fn prepare(
+    command: &mut std::process::Command,
+    handle: &Handle,
+    options: &Options,
+    token_file: Option<&Path>,
+) -> io::Result<()> {
+    let uri = |uri: &SecretString| uri.expose_secret().to_owned();
+    let server = Server {
+        uri: uri(&handle.uri),
+        container_uri: handle.container_uri.as_ref().map(uri),
+        token_file: token_file.map(Path::to_owned),
+        metadata: handle.metadata,
+        metadata_role: options.metadata_role.clone(),
+        files: FILES
+            .iter()
+            .filter_map(|(format, _)| Some((*format, handle.file(*format)?.to_owned())))
+            .collect(),
+    };
+    server.lead(command, options.flags)?;
+    let current = handle.current();
+    let credentials = current.as_ref().map(|current| &current.lease.credentials);
+    if options.flags.exports_oss {
+        export_oss(command, credentials);
+        match credentials {
+            Some(credentials) => warn!(
+                expires_at = timestamp(credentials.expires_at),
+                advice =
+                    "a program that runs longer needs a provider of ALIBABA_CLOUD_CREDENTIALS_URI",
+                "The variables of --env oss expire and are not renewed"
+            ),
+            None => warn!("--env oss sets nothing, because there are no credentials"),
+        }
+    }
+    let served = credentials.map(|credentials| Served::Credentials {
+        access_key_id: credentials.access_key_id.clone(),
+        expires_at: timestamp(credentials.expires_at),
+    });
+    for stray in explain::strays(command, &server, served) {
+        warn!(
+            clients = stray.clients.join(", "),
+            error = stray.what,
+            advice = stray.fix,
+            "Clients of the command will not use these credentials"
+        );
+    }
+    Ok(())
 }
 
 /// Waits for the end of the command, and meanwhile passes on signals.

@@ -9,10 +9,8 @@ use rustix::process::geteuid;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::chains::{
-    CLIENTS, Explained, FileState, Metadata, Served, Surroundings, Value, explain,
-};
-use crate::cli::exec;
+use crate::chains::{FileState, Metadata, Served, Surroundings, Value};
+use crate::cli::command_environment::{Assumed, Server};
 use crate::credentials::timestamp;
 use crate::identity::{CredentialsUri, EcsRamRole, Metadata as Service, Proof};
 use crate::system::display::one_line;
@@ -29,27 +27,54 @@ pub(super) struct Here {
 }
 
 impl Here {
-    /// Looks around: for the clients of this process, or of a command that `exec` would run.
-    pub(super) async fn look(is_for_command: bool, asks: bool) -> Self {
-        let mut here = Self {
+    /// Looks around for the clients of this process.
+    pub(super) async fn look(asks: bool) -> Self {
+        let mut here = Self::new();
+        if let Some(uri) = here.variables.get("ALIBABA_CLOUD_CREDENTIALS_URI") {
+            here.served = ask(uri).await;
+        }
+        if let Some(uri) = here.variables.get("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
+            here.container_failure = try_container(uri).await;
+        }
+        here.metadata = metadata(asks, here.served.as_ref()).await;
+        here
+    }
+
+    /// Looks around for the clients of a command that `exec` would run.
+    pub(super) async fn below(assumed: &Assumed, asks: bool) -> Self {
+        let served = assumed.access_key_id.map(|id| Served::Later {
+            access_key_id: id.to_owned(),
+        });
+        let mut here = Self::of_command(&assumed.command, &assumed.server, served);
+        if here.metadata != Metadata::Ours {
+            here.metadata = metadata(asks, None).await;
+        }
+        here
+    }
+
+    /// Returns what is known without looking of a command that `exec` runs. Blocks.
+    pub(super) fn of_command(
+        command: &std::process::Command,
+        server: &Server,
+        served: Option<Served>,
+    ) -> Self {
+        let mut here = Self::new();
+        here.overlay(command);
+        here.served = served;
+        if server.is_instance() {
+            here.metadata = Metadata::Ours;
+        }
+        here
+    }
+
+    fn new() -> Self {
+        Self {
             variables: variables(),
             account_home: account_home(),
             metadata: Metadata::Unknown,
             served: None,
             container_failure: None,
-        };
-        if is_for_command {
-            here.overlay(&exec::assumed_environment());
-        } else if let Some(uri) = here.variables.get("ALIBABA_CLOUD_CREDENTIALS_URI") {
-            here.served = ask(uri).await;
         }
-        if !is_for_command
-            && let Some(uri) = here.variables.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-        {
-            here.container_failure = try_container(uri).await;
-        }
-        here.metadata = metadata(asks, here.served.as_ref()).await;
-        here
     }
 
     /// Changes variables as a command sets and removes them.
@@ -78,22 +103,6 @@ impl Here {
             container_failure: self.container_failure.clone(),
         })
     }
-}
-
-/// Explains every client of a command that `exec` runs, in the environment that it has prepared. Blocks.
-pub(in crate::cli) fn of_command(
-    command: &std::process::Command,
-    metadata: Metadata,
-) -> Vec<Explained> {
-    let mut here = Here {
-        variables: variables(),
-        account_home: account_home(),
-        metadata,
-        served: None,
-        container_failure: None,
-    };
-    here.overlay(command);
-    here.with_surroundings(|at| CLIENTS.iter().map(|client| explain(client, at)).collect())
 }
 
 fn variables() -> BTreeMap<String, String> {
@@ -138,19 +147,53 @@ fn read(path: &str) -> FileState {
 async fn ask(uri: &str) -> Option<Served> {
     let mut server = CredentialsUri::parse(uri).ok()?;
     server.loopback_port()?;
-    Some(match server.proof(&Clock::machine()).await {
-        Ok(Proof::Lease(lease)) => Served::Credentials {
+    let proof = server.proof(&Clock::machine()).await;
+    let nothing = |reason: String, remedy: &str| Served::Nothing {
+        reason,
+        remedy: remedy.to_owned(),
+    };
+    Some(match (proof, server.answer()) {
+        (Ok(Proof::Lease(lease)), _) => Served::Credentials {
             access_key_id: lease.credentials.access_key_id,
             expires_at: timestamp(lease.credentials.expires_at),
         },
-        Ok(_) => Served::Nothing("they are not temporary".to_owned()),
+        (Ok(_), _) => nothing(
+            "they are not temporary".to_owned(),
+            "set ALIBABA_CLOUD_CREDENTIALS_URI to the address that `serve` prints",
+        ),
+        (Err(failure), None) => nothing(
+            failure.message,
+            "start the server of ALIBABA_CLOUD_CREDENTIALS_URI, or correct the host and the port",
+        ),
         // The text of a server may be anything.
-        Err(failure) => Served::Nothing(match failure.code.as_str() {
-            "CredentialsUriRefused" => "it refuses".to_owned(),
-            "CredentialsUriUnusable" => "its answer cannot be used".to_owned(),
-            _ => failure.message,
-        }),
+        (Err(_), Some((status, code))) => {
+            let code = code.filter(|code| is_code(code));
+            let code = code.map(|code| format!(" with the code {code}"));
+            let reason = format!("it answers HTTP {status}{}", code.unwrap_or_default());
+            nothing(
+                reason,
+                match status {
+                    200 => "set ALIBABA_CLOUD_CREDENTIALS_URI to the address that `serve` prints",
+                    403 => {
+                        "write the host as 127.0.0.1, and see in the server's log whom it refuses"
+                    }
+                    404 => {
+                        "correct the path of ALIBABA_CLOUD_CREDENTIALS_URI, which ends with the key of the server: `serve` prints the address"
+                    }
+                    _ => "see in the server's log, or by `ram-sidecar status`, why it has none",
+                },
+            )
+        }
     })
+}
+
+/// Whether a text has the form of an error code. A secret may stand anywhere else.
+fn is_code(text: &str) -> bool {
+    let is_word = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_uppercase())
+            && word.chars().all(|c| c.is_ascii_alphabetic())
+    };
+    text.len() <= LONGEST_CODE && text.split('.').all(is_word)
 }
 
 /// Tries the credential service of a container, if it is on loopback: returns why it accepts no connection.
@@ -171,24 +214,18 @@ async fn try_container(uri: &str) -> Option<String> {
     failure
 }
 
-/// Tells whether the address of the metadata service is this machine, and tries it if that is asked for.
+/// Tells whether the address of the metadata service is this machine, or tries it if that is asked for; whose its credentials are.
 async fn metadata(asks: bool, served: Option<&Served>) -> Metadata {
     let is_here = is_own(METADATA);
     if !is_here && !asks {
         return Metadata::Unknown;
     }
-    match timeout(TRIAL, TcpStream::connect(METADATA)).await {
-        Ok(Ok(_)) if is_here && has_key_of(served).await => Metadata::Ours,
-        Ok(Ok(_)) => Metadata::Reachable,
-        _ => Metadata::Unreachable,
+    if !matches!(
+        timeout(TRIAL, TcpStream::connect(METADATA)).await,
+        Ok(Ok(_))
+    ) {
+        return Metadata::Unreachable;
     }
-}
-
-/// Whether the metadata service has the credentials of the credentials URI.
-async fn has_key_of(served: Option<&Served>) -> bool {
-    let Some(Served::Credentials { access_key_id, .. }) = served else {
-        return false;
-    };
     let service = Service {
         url: format!("http://{}", METADATA.ip()),
         allow_v1: true,
@@ -196,7 +233,15 @@ async fn has_key_of(served: Option<&Served>) -> bool {
     };
     let mut role = EcsRamRole::new(service, None);
     let proof = timeout(TRIAL, role.proof(&Clock::machine())).await;
-    matches!(proof, Ok(Ok(Proof::Lease(lease))) if lease.credentials.access_key_id == *access_key_id)
+    match (proof, served) {
+        (Ok(Ok(Proof::Lease(lease))), Some(Served::Credentials { access_key_id, .. }))
+            if is_here && lease.credentials.access_key_id == *access_key_id =>
+        {
+            Metadata::Ours
+        }
+        (Ok(Ok(_)), _) => Metadata::Others,
+        _ => Metadata::Reachable,
+    }
 }
 
 /// Whether an address is of this machine: then the route to it begins there. Sends nothing.
@@ -213,6 +258,9 @@ const METADATA: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(100, 100, 100, 20
 
 /// As long as the SDKs wait.
 const TRIAL: Duration = Duration::from_secs(1);
+
+/// Bytes of an error code, with some to spare.
+const LONGEST_CODE: usize = 64;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE_SIZE: usize = 1 << 20;

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use serde::Serialize;
 
 use crate::chains::{Environment, Explained, Outcome, Outlook, StepResult};
-use crate::cli::sections::{self, Line, Mark};
+use crate::cli::sections::{self, Mark};
 use crate::system::display;
 
 /// The findings. They contain no secret.
@@ -53,6 +53,8 @@ struct Client {
     line: Option<String>,
     /// What else is to be done, in words.
     then: Option<String>,
+    /// Variables that have no effect, because only `true` has.
+    ignored: Vec<&'static str>,
     #[serde(skip)]
     failure: Option<String>,
 }
@@ -108,10 +110,11 @@ impl Report {
     }
 
     /// Returns the form for people.
-    pub(super) fn text(&self, has_colour: bool) -> String {
+    pub(super) fn text(&self, has_colour: bool, columns: usize) -> String {
         Text {
             report: self,
             has_colour,
+            columns,
         }
         .to_string()
     }
@@ -147,27 +150,33 @@ impl Client {
             obstacles: obstacles.map(|(what, _)| what.clone()).collect(),
             line: fix.as_ref().and_then(|fix| fix.line.clone()),
             then: fix.and_then(|fix| fix.then),
+            ignored: explained.ignored.clone(),
             failure: explained.failure().map(str::to_owned),
         }
     }
 
-    fn lines(&self) -> Vec<Line> {
-        let mark = match self.outlook {
+    fn mark(&self) -> Mark {
+        match self.outlook {
             "ours" => Mark::Good,
             "ours-unless" => Mark::Warning,
             "nothing" if !self.counts => Mark::None,
             _ => Mark::Failure,
-        };
-        let whose = match (&self.identity, &self.failure) {
+        }
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let mut add = |text: String| lines.push(Line::Text(text));
+        match (&self.identity, &self.failure) {
             (Some(identity), _) => {
-                let provider = self.provider.unwrap_or_default();
-                format!("{provider}: {identity}")
+                add(format!("{}: {identity}", self.provider.unwrap_or_default()));
             }
-            (None, Some(failure)) => format!("fails: {failure}"),
-            (None, None) => "finds no credentials".to_owned(),
-        };
-        let mut lines = vec![Line::new(mark, self.name, whose)];
-        let mut add = |text: String| lines.push(Line::new(Mark::None, "", text));
+            (None, Some(failure)) => add(format!("fails: {failure}")),
+            (None, None) if self.counts => add("finds no credentials".to_owned()),
+            (None, None) => {
+                add("finds no credentials; it is not counted, because its chain does not lead to ours".to_owned());
+            }
+        }
         if let Some(caller) = &self.caller {
             add(format!("STS: {caller}"));
         }
@@ -183,6 +192,12 @@ impl Client {
             }
             _ => {}
         }
+        let is_first = |what: &&String| Some(*what) == self.identity.as_ref();
+        if self.outlook == Outlook::OursUnless.name() {
+            for what in self.obstacles.iter().filter(|what| !is_first(what)) {
+                add(format!("may prefer: {what}"));
+            }
+        }
         let skipped = self
             .steps
             .iter()
@@ -190,33 +205,69 @@ impl Client {
         for step in skipped {
             add(format!("passes over {}: {}", step.provider, step.detail));
         }
-        if let Some(line) = &self.line {
-            add(format!("for ours: {line}"));
+        for name in &self.ignored {
+            add(format!("{name} is set, but has no effect: only `true` has"));
         }
-        if let Some(then) = &self.then {
-            let label = if self.line.is_some() {
-                "then"
-            } else {
-                "for ours, in words"
-            };
-            add(format!("{label}: {then}"));
+        match (&self.line, &self.then) {
+            (Some(line), Some(then)) => {
+                lines.push(Line::Shell(format!("for ours, first: {line}")));
+                lines.push(Line::Text(format!("then: {then}")));
+            }
+            (Some(line), None) => lines.push(Line::Shell(format!("for ours: {line}"))),
+            (None, Some(then)) => lines.push(Line::Text(format!("for ours, in words: {then}"))),
+            (None, None) => {}
         }
         lines
     }
 }
 
+/// A line about clients.
+#[derive(PartialEq, Eq)]
+enum Line {
+    /// Words.
+    Text(String),
+    /// What may be copied into a shell, and is not broken.
+    Shell(String),
+}
+
+/// Clients of which the same is said.
+struct Group {
+    names: Vec<&'static str>,
+    mark: Mark,
+    lines: Vec<Line>,
+}
+
+impl Place {
+    fn groups(&self) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        for client in &self.clients {
+            let (mark, lines) = (client.mark(), client.lines());
+            let mut same = groups.iter_mut();
+            match same.find(|group| group.mark == mark && group.lines == lines) {
+                Some(group) => group.names.push(client.name),
+                None => groups.push(Group {
+                    names: vec![client.name],
+                    mark,
+                    lines,
+                }),
+            }
+        }
+        groups
+    }
+}
+
 impl Step {
     fn of(result: &StepResult) -> Self {
-        let (state, on, detail) = match &result.outcome {
-            Outcome::Absent(reason) => ("absent", None, reason),
-            Outcome::Skipped(reason) => ("skipped", None, reason),
-            Outcome::Fails(reason, _) => ("fails", None, reason),
-            Outcome::Answers(finding) => ("answers", None, &finding.identity),
-            Outcome::Depends(finding, on) => ("depends", Some(on.name()), &finding.identity),
+        let (on, detail) = match &result.outcome {
+            Outcome::Absent(reason) | Outcome::Skipped(reason) | Outcome::Fails(reason, _) => {
+                (None, reason)
+            }
+            Outcome::Answers(finding) => (None, &finding.identity),
+            Outcome::Depends(finding, on) => (Some(on.name()), &finding.identity),
         };
         Self {
             provider: result.step.provider,
-            state,
+            state: result.outcome.name(),
             on,
             detail: detail.clone(),
             reached: result.is_reached,
@@ -228,48 +279,67 @@ impl Step {
 struct Text<'a> {
     report: &'a Report,
     has_colour: bool,
+    columns: usize,
+}
+
+impl Text<'_> {
+    /// Returns a text after a mark.
+    fn marked(&self, mark: Mark, text: &str, indent: usize) -> String {
+        let sign = sections::mark(mark, self.has_colour);
+        let text = sections::wrapped(text, indent + 2, self.columns);
+        format!("{:indent$}{sign} {}", "", text.trim_start())
+    }
+
+    /// Returns the names of the clients that count, each once, for which something holds.
+    fn names(&self, holds: impl Fn(&Client) -> bool) -> Option<String> {
+        let clients = self.report.places.iter().flat_map(|place| &place.clients);
+        let mut names: Vec<&str> = Vec::new();
+        for client in clients.filter(|client| client.counts && holds(client)) {
+            if !names.contains(&client.name) {
+                names.push(client.name);
+            }
+        }
+        (!names.is_empty()).then(|| names.join(", "))
+    }
 }
 
 impl Display for Text<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let sections: Vec<(&str, Vec<Line>)> = self
-            .report
-            .places
-            .iter()
-            .map(|place| {
-                let heading = if place.name.is_empty() {
-                    "Credentials"
-                } else {
-                    &place.name
-                };
-                let lines = place.clients.iter().flat_map(Client::lines);
-                (heading, lines.collect())
-            })
-            .collect();
-        sections::write(f, &sections, self.has_colour)?;
-        let write = |f: &mut Formatter<'_>, mark, text: &str| {
-            let mark = sections::mark(mark, self.has_colour);
-            writeln!(f, "{mark} {}", sections::printable(text))
-        };
-        for note in &self.report.notes {
-            write(f, Mark::Warning, note)?;
-        }
-        if self.report.good {
-            write(f, Mark::Good, "Every client that counts will use ours.")
-        } else {
-            let clients = self.report.places.iter().flat_map(|place| &place.clients);
-            let mut names: Vec<&str> = Vec::new();
-            for client in clients.filter(|client| client.counts && client.outlook != "ours") {
-                if !names.contains(&client.name) {
-                    names.push(client.name);
+        for place in &self.report.places {
+            let heading = if place.name.is_empty() {
+                "Credentials"
+            } else {
+                &place.name
+            };
+            writeln!(f, "{}", sections::heading(heading, self.has_colour))?;
+            for Group { names, mark, lines } in place.groups() {
+                writeln!(f, "{}", self.marked(mark, &names.join(", "), 2))?;
+                for line in lines {
+                    let (text, columns) = match &line {
+                        Line::Text(text) => (text, self.columns),
+                        Line::Shell(text) => (text, usize::MAX),
+                    };
+                    writeln!(f, "{}", sections::wrapped(text, 6, columns))?;
                 }
             }
-            let names = names.join(", ");
-            write(
-                f,
-                Mark::Failure,
-                &format!("Not all will use ours: {names}."),
-            )
+            writeln!(f)?;
         }
+        for note in &self.report.notes {
+            writeln!(f, "{}", self.marked(Mark::Warning, note, 0))?;
+        }
+        if let Some(names) = self.names(|client| client.mark() == Mark::Failure) {
+            let text = format!("Will not use ours: {names}.");
+            writeln!(f, "{}", self.marked(Mark::Failure, &text, 0))?;
+        }
+        if let Some(names) = self.names(|client| client.mark() == Mark::Warning) {
+            let text = format!("May not use ours: {names}.");
+            writeln!(f, "{}", self.marked(Mark::Warning, &text, 0))?;
+        }
+        if self.report.good {
+            let names = self.names(|_| true).unwrap_or_default();
+            let text = format!("Will use ours, and no client uses others: {names}.");
+            writeln!(f, "{}", self.marked(Mark::Good, &text, 0))?;
+        }
+        Ok(())
     }
 }

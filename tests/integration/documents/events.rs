@@ -396,7 +396,7 @@ const EVENTS: &[(&str, &[(&str, &str)])] = &[
             ),
             (
                 "Clients of the command will not use these credentials",
-                "The default chains of these clients find something else first, or fail, in the environment of the command of `exec`, as `explain` says too.",
+                "The default chains of these clients find something else first, or fail, in the environment of the command of `exec`, as `explain` says too, or do not lead here and find keys of others.",
             ),
             (
                 "Cannot write a token file for AWS SDKs",

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use ram_sidecar::chains::CLIENTS;
+use ram_sidecar::chains::{CLIENTS, OUTCOMES, On, Outlook};
 use ram_sidecar::cli;
 use ram_sidecar::config::settings::SETTINGS;
 use ram_sidecar::failure::{self, FailureClass};
@@ -13,11 +13,12 @@ use ram_sidecar::inject::controllers::{CONTROLLERS, Classic, Injection};
 use ram_sidecar::sandbox::FAULTS;
 use ram_sidecar::server::codes::REFUSAL_CODES;
 use ram_sidecar::server::data::{CONTAINER_PREFIX, PREFIX};
+use serde_json::Value;
 
 use crate::clients::matrix;
 use crate::http;
 use crate::metrics::scrape;
-use crate::support::{Daemon, environment, run_command};
+use crate::support::{Daemon, Scratch, environment, run_command};
 use crate::webhook;
 
 #[test]
@@ -34,6 +35,7 @@ fn reference_is_what_the_program_generates() {
         ("clients", matrix::page()),
         ("controllers", controllers()),
         ("chains", chains()),
+        ("explain", explain()),
     ] {
         let name = format!("docs/src/reference/{name}.md");
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
@@ -100,6 +102,148 @@ fn chains() -> String {
     page.push('\n');
     page.push_str(include_str!("../../data/chains.md"));
     page
+}
+
+/// The keys of the report, by the object in which they stand.
+const KEYS: [(&str, &[(&str, &str)]); 4] = [
+    (
+        "the report",
+        &[
+            (
+                "good",
+                "whether every client that counts has the outlook `ours`: then the exit code is 0",
+            ),
+            ("places", "a list of places"),
+            ("notes", "sentences about what could not be explained"),
+        ],
+    ),
+    (
+        "a place",
+        &[
+            ("name", "the container; empty for this process or a command"),
+            ("clients", "a list of clients, each once"),
+        ],
+    ),
+    (
+        "a client",
+        &[
+            ("name", "as in `--client`"),
+            ("title", "its language and package"),
+            ("version", "the version of which the chain is known"),
+            ("outlook", "whose credentials it will use"),
+            ("counts", "whether it counts for `good`"),
+            (
+                "provider",
+                "the step that answers first; `null` if none does",
+            ),
+            (
+                "identity",
+                "whose its credentials are, in words, with their condition; or `null`",
+            ),
+            (
+                "caller",
+                "what STS says, in words; only with `--ask`, and if a key was asked for",
+            ),
+            (
+                "ends",
+                "when the credentials end, in RFC 3339; `never`; or `null` if that is unknown",
+            ),
+            ("renewed", "whether the client renews them; or `null`"),
+            ("steps", "the steps of its chain, in order"),
+            ("obstacles", "what it prefers to ours, in words"),
+            (
+                "line",
+                "what to run in the shell, or in words what to change in `env` of a manifest; or `null`",
+            ),
+            ("then", "what else is to be done, in words; or `null`"),
+            (
+                "ignored",
+                "variables that are set, but count only as `true`",
+            ),
+        ],
+    ),
+    (
+        "a step",
+        &[
+            ("provider", "its name in [Chains](chains.md)"),
+            ("state", "what becomes of it"),
+            (
+                "on",
+                "what an answer depends on; only with the state `depends`",
+            ),
+            ("detail", "why, or whose the credentials are, in words"),
+            ("reached", "whether the client gets that far"),
+        ],
+    ),
+];
+
+const EXPLAIN: &str = "\
+The JSON of `ram-sidecar explain --json`, for programs. Keys and the values below stay as the guide of\n\
+[upgrades](../guides/upgrade-and-remove.md#what-stays) says; a later version may have more of both. What is \"in words\" may change\n\
+in any version. No value is a secret.";
+
+fn explain() -> String {
+    let home = Scratch::new();
+    let home = home.path().display().to_string();
+    let variables = [
+        ("HOME", &*home),
+        ("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAIx"),
+        ("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted"),
+    ];
+    let printed = run_command("explain", &["--json"], &variables).stdout;
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    let place = &report["places"][0];
+    let clients = place["clients"].as_array().unwrap();
+    let steps = clients
+        .iter()
+        .flat_map(|client| client["steps"].as_array().unwrap());
+    let objects = [
+        vec![&report],
+        vec![place],
+        clients.iter().collect(),
+        steps.collect(),
+    ];
+    let mut page = page("Explain", EXPLAIN);
+    for ((what, keys), objects) in KEYS.iter().zip(objects) {
+        let objects = objects
+            .into_iter()
+            .flat_map(|object| object.as_object().unwrap().keys());
+        let found: BTreeSet<&str> = objects.map(String::as_str).collect();
+        // STS is not asked here.
+        let keys_found = keys.iter().filter(|(key, _)| *key != "caller");
+        let documented: BTreeSet<&str> = keys_found.map(|(key, _)| *key).collect();
+        assert_eq!(found, documented, "the keys of {what}");
+        let rows = keys
+            .iter()
+            .map(|(key, meaning)| (*key, (*meaning).to_owned()));
+        table(&mut page, &format!("the key of {what}"), rows);
+    }
+    let outlooks = Outlook::ALL
+        .iter()
+        .map(|(outlook, meaning)| (outlook.name(), (*meaning).to_owned()));
+    table(&mut page, "`outlook`", outlooks);
+    table(
+        &mut page,
+        "`state`",
+        OUTCOMES
+            .map(|(name, meaning)| (name, meaning.to_owned()))
+            .into_iter(),
+    );
+    table(
+        &mut page,
+        "`on`",
+        On::ALL
+            .iter()
+            .map(|on| (on.name(), format!("it answers {}", on.condition()))),
+    );
+    page
+}
+
+fn table<'a>(page: &mut String, what: &str, rows: impl Iterator<Item = (&'a str, String)>) {
+    let _ = write!(page, "\n| {what} | meaning |\n| --- | --- |\n");
+    for (name, meaning) in rows {
+        let _ = writeln!(page, "| `{name}` | {meaning} |");
+    }
 }
 
 const CHAINS: &str = "\

@@ -201,17 +201,30 @@ fn client_that_would_fail_is_told_with_the_variable() {
 }
 
 #[test]
-fn file_that_only_the_sdk_of_php_would_take_is_not_told() {
+fn client_that_would_use_keys_of_others_is_told_also_if_its_chain_does_not_lead_here() {
     let home = Scratch::new();
     furnish(&home);
-    let mut command = exec(&["--sandbox"], &["true"]);
-    command.env("HOME", home.path());
-    let (code, _, complaint) = ended(command);
-    assert_eq!(code, Some(0), "{complaint}");
-    assert!(
-        !complaint.contains("will not use these credentials"),
-        "{complaint}"
-    );
+    for (flags, clients) in [
+        (
+            &["--sandbox"][..],
+            &["php", "aliyun-cli", "oss2", "oss-v2"][..],
+        ),
+        (&["--sandbox", "--env", "oss"], &["php", "aliyun-cli"]),
+    ] {
+        let mut command = exec(flags, &["true"]);
+        command
+            .env("HOME", home.path())
+            .env("OSS_ACCESS_KEY_ID", "LTAIofOss")
+            .env("OSS_ACCESS_KEY_SECRET", "planted");
+        let (code, _, complaint) = ended(command);
+        assert_eq!(code, Some(0), "{complaint}");
+        let told = complaint.matches("will not use these credentials").count();
+        assert_eq!(told, clients.len(), "{complaint}");
+        for client in clients {
+            assert!(complaint.contains(client), "{complaint}");
+        }
+        assert!(!complaint.contains("planted"), "{complaint}");
+    }
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ fn explained(
         .args(arguments)
         .env_clear()
         .env("HOME", home.path())
+        .env("COLUMNS", "1000")
         .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -72,6 +73,14 @@ fn exit_code_is_zero_only_if_every_client_that_counts_uses_ours() {
     let (code, out, _) = explained(&["--client", "boto3"], &ours, "");
     assert_eq!(code, Some(1), "{out}");
     assert!(out.contains("exec --container"), "{out}");
+
+    let wrong = uri.replace("planted-key", "another");
+    let variables = [("ALIBABA_CLOUD_CREDENTIALS_URI", &*wrong), ours[1]];
+    let (code, out, _) = explained(&["--client", "go"], &variables, "");
+    assert_eq!(code, Some(1), "{out}");
+    for expected in ["HTTP 404 with the code NotFound", "correct the path"] {
+        assert!(out.contains(expected), "{out}");
+    }
 
     let (code, out, _) = explained(&["--client", "go"], &[&ours[..], &KEY].concat(), "");
     assert_eq!(code, Some(1), "{out}");
@@ -167,7 +176,150 @@ fn a_command_is_explained_in_the_environment_of_exec() {
     );
     let (code, out, _) = explained(&["--", "true"], &[property], "");
     assert_eq!(code, Some(1), "{out}");
-    assert!(out.contains("Not all will use ours: java."), "{out}");
+    assert!(out.contains("Will not use ours: java."), "{out}");
+}
+
+#[test]
+fn flags_and_settings_of_exec_change_what_its_command_finds() {
+    let proxy = ("HTTP_PROXY", "http://proxy.invalid:3128");
+    let container = ("RAM_SIDECAR_CONTAINER", "true");
+    for (client, flags, variables, expected) in [
+        ("boto3", &[][..], &[][..], 1),
+        ("boto3", &["--container"], &[], 0),
+        ("boto3", &[], &[container], 0),
+        ("boto3", &["--container=false"], &[container], 1),
+        ("oss2", &[], &[], 1),
+        ("oss2", &["--env", "oss"], &[], 0),
+        ("python", &[], &[proxy], 0),
+        ("python", &["--keep-http-proxy"], &[proxy], 1),
+        ("go", &["--metadata"], &[], 0),
+        ("pyodps", &["--file", "/f,format=none"], &[], 78),
+    ] {
+        let arguments = [&["--client", client], flags, &["--", "true"]].concat();
+        let (code, out, err) = explained(&arguments, variables, "");
+        assert_eq!(code, Some(expected), "{arguments:?}: {out}{err}");
+    }
+}
+
+#[test]
+fn clients_with_the_same_answer_share_lines_that_fit() {
+    let disabled = ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "1");
+    for (columns, width) in [("", 80), ("x", 80), ("60", 60)] {
+        let variables = [&KEY[..], &[disabled, ("COLUMNS", columns)]].concat();
+        let (_, out, _) = explained(&[], &variables, "");
+        assert!(
+            out.contains("\n  ✗ python, java, go, node, php\n      env: the AccessKey LTAIx "),
+            "{out}"
+        );
+        let mut lines = out
+            .lines()
+            .filter(|line| !line.starts_with("      for ours"));
+        assert!(lines.all(|line| line.chars().count() <= width), "{out}");
+        let shell = "      for ours, first: unset ALIBABA_CLOUD_ACCESS_KEY_ID ALIBABA_CLOUD_ACCESS_KEY_SECRET; export ALIBABA_CLOUD_ECS_METADATA_DISABLED=true\n";
+        assert!(out.contains(shell), "{out}");
+        let words: Vec<&str> = out.split_whitespace().collect();
+        let words = words.join(" ");
+        assert!(
+            words.contains(
+                "ALIBABA_CLOUD_ECS_METADATA_DISABLED is set, but has no effect: only `true` has"
+            ),
+            "{out}"
+        );
+        assert!(
+            words.ends_with("✗ Will not use ours: python, java, go, node, php, aliyun-cli."),
+            "{out}"
+        );
+    }
+}
+
+#[cfg(feature = "inject")]
+#[test]
+fn a_credentials_uri_of_a_pod_is_compared_with_its_sidecar() {
+    const INJECT: [&str; 2] = ["--identity", "sandbox"];
+    let pod = |fields: &str, uri: &str| {
+        let uri = format!("{{name: ALIBABA_CLOUD_CREDENTIALS_URI, value: \"{uri}\"}}");
+        let disabled = "{name: ALIBABA_CLOUD_ECS_METADATA_DISABLED, value: \"true\"}";
+        format!(
+            "kind: Pod\nmetadata: {{name: p}}\nspec:\n  {fields}\n  containers:\n  - name: main\n    env: [{uri}, {disabled}]\n"
+        )
+    };
+    let side = |container: &str| format!("initContainers: [{container}]");
+    let at = |rest: &str| format!("http://127.0.0.1:{rest}");
+    let right = at("7002/api/v1/credentials/k");
+    for (flags, fields, uri, mark) in [
+        (&[][..], String::new(), right.clone(), '✗'),
+        (&[], "hostNetwork: true".to_owned(), right.clone(), '!'),
+        (&[], side("{name: ram-sidecar}"), right.clone(), '!'),
+        (
+            &[],
+            side("{name: ram-sidecar}"),
+            "http://10.0.0.1/".to_owned(),
+            '✗',
+        ),
+        (&["--key", "k"], String::new(), right.clone(), '✓'),
+        (
+            &["--key", "k"],
+            String::new(),
+            right.replace("127.0.0.1", "localhost"),
+            '✓',
+        ),
+        (
+            &["--key", "k"],
+            String::new(),
+            at("7003/api/v1/credentials/k"),
+            '✗',
+        ),
+        (
+            &["--key", "k"],
+            String::new(),
+            at("7002/api/v1/credentials/other"),
+            '✗',
+        ),
+        (&["--key", "k"], String::new(), at("7002/k"), '✗'),
+        (
+            &["--key", "k", "--port", "9000"],
+            String::new(),
+            right.clone(),
+            '✗',
+        ),
+        (&[], String::new(), at("7002/api/v1/credentials/0"), '✗'),
+        (
+            &[],
+            String::new(),
+            at("7002/api/v1/credentials/$(RAM_SIDECAR_POD_UID)"),
+            '✓',
+        ),
+    ] {
+        let mut manifest = pod(&fields, &uri);
+        let is_injected = fields.is_empty() && (!flags.is_empty() || uri != right);
+        if is_injected {
+            manifest = crate::inject::inject(&[&INJECT[..], flags].concat(), &manifest).stdout;
+        }
+        let (code, out, err) = explained(&["-f", "-", "--client", "go"], &[], &manifest);
+        assert_eq!(code, Some(i32::from(mark != '✓')), "{manifest}{out}{err}");
+        assert!(out.contains(&format!("\n  {mark} go\n")), "{uri}: {out}");
+        let remedy = match (mark, is_injected) {
+            ('✗', false) => "`ram-sidecar inject`",
+            ('✗', true) => "set ALIBABA_CLOUD_CREDENTIALS_URI to http://127.0.0.1:",
+            ('!', _) => "see that a server of ours has that port and that key",
+            _ => "our credentials",
+        };
+        assert!(out.contains(remedy), "{uri}: {out}");
+    }
+}
+
+#[cfg(feature = "inject")]
+#[test]
+fn an_env_that_the_api_server_refuses_is_told() {
+    for env in ["{A: b}", "[A=b]", "[{name: A, value: 1}]"] {
+        let manifest = format!("kind: Pod\nspec: {{containers: [{{name: main, env: {env}}}]}}\n");
+        let (code, out, _) = explained(&["-f", "-", "--client", "go"], &[], &manifest);
+        assert_eq!(code, Some(1), "{out}");
+        assert!(
+            out.contains("the API server refuses its env"),
+            "{env}: {out}"
+        );
+    }
 }
 
 #[cfg(feature = "inject")]
@@ -219,12 +371,12 @@ spec:
         "then: add the sidecar by `ram-sidecar inject`\n",
         "envFrom takes variables from the secretRef more",
         "Job/train: container side\n",
-        "Job/train: container home\n  ✗ python  cli_profile: the credentials in ~/.aliyun/config.json",
+        "Job/train: container home\n  ✗ python\n      cli_profile: the credentials in ~/.aliyun/config.json",
         "the credentials in ~/.aliyun/config.json",
         "Job/train: container more\n  ! python",
         "see that envFrom adds no credentials",
         "Pod/alone",
-        "the server of ALIBABA_CLOUD_CREDENTIALS_URI has no credentials: the pod has no container ram-sidecar",
+        "the server of ALIBABA_CLOUD_CREDENTIALS_URI has no credentials: no container of the pod serves that address",
     ] {
         assert!(out.contains(expected), "{expected}: {out}");
     }
