@@ -85,13 +85,9 @@ impl Access {
     /// Serves a request with `next`, or refuses it.
     pub async fn check(self: Arc<Self>, request: Request, next: Next) -> Response {
         let addresses = request.extensions().get::<Addresses>().copied();
-        let owner = || match &addresses {
-            Some(addresses) => addresses.owner(),
-            None => Ok(None),
-        };
         // Otherwise only what is logged depends on it, and a lack of file descriptors is not a reason to refuse.
         let restricted = match self.allow_uids {
-            Some(_) => match owner() {
+            Some(_) => match owner(addresses).await {
                 Ok(owner) => owner,
                 Err(error) => return self.caller_log.refuse_unknown(&error),
             },
@@ -103,7 +99,10 @@ impl Access {
             request_check::admit(is_local, uid, self.allow_remote, self.allow_uids.as_deref())
                 .and_then(|()| request_check::check(&request, self.rules));
         if let Err(refusal) = admitted {
-            let owner = restricted.or_else(|| owner().unwrap_or_default());
+            let owner = match restricted {
+                Some(owner) => Some(owner),
+                None => owner(addresses).await.unwrap_or_default(),
+            };
             return self.refuse(&refusal, owner.map(|owner| owner.uid));
         }
         let is_proxied = request.uri().authority().is_some();
@@ -116,8 +115,9 @@ impl Access {
         };
         let response = next.run(request).await;
         if let Some(WrongKey(variable)) = response.extensions().get() {
-            let uid = || Some(owner().unwrap_or_default()?.uid);
-            self.caller_log.log_wrong_key(variable, &key, uid);
+            self.caller_log
+                .log_wrong_key(variable, &key, addresses)
+                .await;
         }
         // A caller with a wrong path or key is not logged.
         let is_admitted =
@@ -127,7 +127,10 @@ impl Access {
                 self.caller_log.log_proxied();
             }
             if restricted.is_some() || self.caller_log.needs_lookup(&key) {
-                let owner = restricted.or_else(|| owner().unwrap_or_default());
+                let owner = match restricted {
+                    Some(owner) => Some(owner),
+                    None => owner(addresses).await.unwrap_or_default(),
+                };
                 self.caller_log.log_admitted(key, owner).await;
             }
         }
@@ -220,16 +223,17 @@ impl CallerLog {
     }
 
     /// Warns of a caller with a wrong key, once a minute, whoever it is.
-    fn log_wrong_key(
+    async fn log_wrong_key(
         &self,
         variable: &'static str,
         caller: &RequestKey,
-        uid: impl FnOnce() -> Option<u32>,
+        addresses: Option<Addresses>,
     ) {
         if self.wrong_keys.note(&(), Instant::now(), LOG_INTERVAL) == Noted::Now {
+            let owner = owner(addresses).await.unwrap_or_default();
             let user_agent = &caller.user_agent;
             warn!(
-                uid = uid(),
+                uid = owner.map(|owner| owner.uid),
                 user_agent,
                 advice = format!(
                     "let the program use {variable} as it is set for it, unless the pod or a script sets it itself, or change serve.key (in a pod, the annotation ram-sidecar/key)"
@@ -298,6 +302,14 @@ impl<T: Clone + Eq + Hash> Recent<T> {
         }
         entries.insert(entry.clone(), now);
         Noted::Now
+    }
+}
+
+/// Finds the owner of the other end of a connection, if the connection has addresses.
+async fn owner(addresses: Option<Addresses>) -> io::Result<Option<Owner>> {
+    match addresses {
+        Some(addresses) => addresses.owner().await,
+        None => Ok(None),
     }
 }
 

@@ -234,11 +234,14 @@ fn bound(addresses: Option<&Addresses>) -> IpAddr {
 /// Begins the shutdown if a program of this pod requests it: over loopback, and not from a web page.
 async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     let addresses = request.extensions().get::<Addresses>();
-    let owner = addresses.map(Addresses::owner).transpose();
+    let owner = match addresses {
+        Some(addresses) => addresses.owner().await,
+        None => Ok(None),
+    };
     if let Err(error) = &owner {
         debug!(%error, "Cannot query the kernel for the owner of the connection");
     }
-    let uid = owner.ok().flatten().flatten().map(|owner| owner.uid);
+    let uid = owner.unwrap_or_default().map(|owner| owner.uid);
     let rules = Rules {
         bound: bound(addresses),
         methods: &[Method::POST],
