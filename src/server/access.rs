@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::{Instant, timeout};
@@ -17,7 +17,7 @@ use tracing::field::display;
 use tracing::{Instrument as _, debug, info, warn};
 
 use super::caller::{Addresses, Owner};
-use super::request_check::{self, Refusal, Rules};
+use super::request_check::{self, Head, Headers, Refusal, Rules};
 use super::respond;
 use super::seen::Seen;
 
@@ -95,10 +95,7 @@ impl Access {
         };
         let uid = restricted.map(|owner| owner.uid);
         let is_local = addresses.is_some_and(|addresses| addresses.is_local());
-        let admitted =
-            request_check::admit(is_local, uid, self.allow_remote, self.allow_uids.as_deref())
-                .and_then(|()| request_check::check(&request, self.rules));
-        if let Err(refusal) = admitted {
+        if let Err(refusal) = self.admit(&Head::of(&request), is_local, uid) {
             let owner = match restricted {
                 Some(owner) => Some(owner),
                 None => owner(addresses).await.unwrap_or_default(),
@@ -106,13 +103,9 @@ impl Access {
             return self.refuse(&refusal, owner.map(|owner| owner.uid));
         }
         let is_proxied = request.uri().authority().is_some();
-        let key = RequestKey {
-            dialect: (self.dialect)(request.uri().path()),
-            ip: addresses
-                .filter(|_| !is_local)
-                .map(|addresses| addresses.peer.ip()),
-            user_agent: user_agent(&request),
-        };
+        let ip = addresses.map(|addresses| addresses.peer.ip());
+        let ip = ip.filter(|_| !is_local);
+        let key = self.key(request.uri().path(), ip, request.headers());
         let response = next.run(request).await;
         if let Some(WrongKey(variable)) = response.extensions().get() {
             self.caller_log
@@ -135,6 +128,40 @@ impl Access {
             }
         }
         response
+    }
+
+    /// Whether [`Self::check`] would serve a request with nothing to look up and nothing to log.
+    pub(super) fn is_known<H: Headers + ?Sized>(
+        &self,
+        head: &Head<'_, H>,
+        path: &str,
+        addresses: &Addresses,
+    ) -> bool {
+        let is_local = addresses.peer.ip().is_loopback();
+        self.allow_uids.is_none()
+            && is_local
+            && self.admit(head, is_local, None).is_ok()
+            && self
+                .caller_log
+                .is_looked_up(&self.key(path, None, head.headers))
+    }
+
+    fn admit<H: Headers + ?Sized>(
+        &self,
+        head: &Head<'_, H>,
+        is_local: bool,
+        uid: Option<u32>,
+    ) -> Result<(), Refusal> {
+        request_check::admit(is_local, uid, self.allow_remote, self.allow_uids.as_deref())?;
+        request_check::check(head, self.rules)
+    }
+
+    fn key<H: Headers + ?Sized>(&self, path: &str, ip: Option<IpAddr>, headers: &H) -> RequestKey {
+        RequestKey {
+            dialect: (self.dialect)(path),
+            ip,
+            user_agent: user_agent(headers),
+        }
     }
 
     fn refuse(&self, refusal: &Refusal, uid: Option<u32>) -> Response {
@@ -162,6 +189,12 @@ impl CallerLog {
     /// Not if that of another request of the same kind was found a moment ago: it was logged then if it was to be.
     fn needs_lookup(&self, key: &RequestKey) -> bool {
         self.looked_up.note(key, Instant::now(), LOOKUP_INTERVAL) != Noted::Recently
+    }
+
+    /// Whether the caller of a request is not looked up again yet.
+    fn is_looked_up(&self, key: &RequestKey) -> bool {
+        let is_recent = |at: &Instant| at.elapsed() < LOOKUP_INTERVAL;
+        self.looked_up.entries().get(key).is_some_and(is_recent)
     }
 
     /// Logs a caller that is new, unless another of the same user and dialect was logged within a minute. The response waits
@@ -314,12 +347,10 @@ async fn owner(addresses: Option<Addresses>) -> io::Result<Option<Owner>> {
 }
 
 /// Returns the beginning of the `User-Agent`, if it is text.
-fn user_agent(request: &Request) -> String {
-    let value = request.headers().get(header::USER_AGENT);
-    let text = value
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    text.chars().take(USER_AGENT_LIMIT).collect()
+fn user_agent<H: Headers + ?Sized>(headers: &H) -> String {
+    let value = headers.named("user-agent").next();
+    let text = value.map(request_check::text).unwrap_or_default();
+    text.get(..USER_AGENT_LIMIT).unwrap_or(text).to_owned()
 }
 
 /// Far more than the number of users and programs of a job.

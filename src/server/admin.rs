@@ -21,7 +21,7 @@ use crate::time::clock::Clock;
 
 use super::access::CallerLog;
 use super::caller::Addresses;
-use super::request_check::{self, Refusal, Rules};
+use super::request_check::{self, Head, Refusal, Rules};
 use super::respond;
 use super::status::{self, About, Output, Parts, Report};
 
@@ -246,7 +246,7 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         bound: bound(addresses),
         methods: &[Method::POST],
     };
-    let admitted = request_check::check(&request, rules).and_then(|()| {
+    let admitted = request_check::check(&Head::of(&request), rules).and_then(|()| {
         if is_loopback(addresses) {
             admin.stop_callers.admit(uid, geteuid().as_raw())
         } else {

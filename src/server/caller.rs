@@ -67,7 +67,7 @@ impl Addresses {
     /// Without `sock_diag` another thread reads the table of connections, which takes up to a fraction of a second. One reads at a
     /// time, so that others have threads left.
     pub async fn owner(&self) -> io::Result<Option<Owner>> {
-        let found = if let Some(found) = self.owner_by_diag() {
+        let found = if let Ok(found) = self.owner_by_diag() {
             found
         } else {
             let _permit = READING.lock().await;
@@ -78,23 +78,23 @@ impl Addresses {
         Ok(found.filter(Owner::is_mapped))
     }
 
-    /// Returns what `sock_diag` says, which takes some microseconds; `None` if the table of connections must be read instead.
-    fn owner_by_diag(&self) -> Option<Option<Owner>> {
+    /// Returns what `sock_diag` says, which takes some microseconds. If it fails, the table of connections must be read instead.
+    fn owner_by_diag(&self) -> io::Result<Option<Owner>> {
         if IS_DIAG_REFUSED.load(Ordering::Relaxed) {
-            return None;
+            return Err(io::ErrorKind::Unsupported.into());
         }
-        let error = match diag::owner(self) {
-            Ok(found) => return Some(found),
-            Err(error) => error,
-        };
-        if is_refusal(&error) && !IS_DIAG_REFUSED.swap(true, Ordering::Relaxed) {
+        let found = diag::owner(self);
+        if let Err(error) = &found
+            && is_refusal(error)
+            && !IS_DIAG_REFUSED.swap(true, Ordering::Relaxed)
+        {
             info!(
                 %error,
                 advice = "let the seccomp profile allow sockets of AF_NETLINK",
                 "The kernel's sock_diag is unavailable, so that each look-up of a caller reads the table of all connections"
             );
         }
-        None
+        found
     }
 }
 

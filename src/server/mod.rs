@@ -8,6 +8,7 @@ pub mod caller;
 pub mod codes;
 pub mod connections;
 pub mod data;
+pub mod direct;
 pub mod hold;
 pub mod imds_token;
 pub mod metadata;
@@ -25,10 +26,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -41,9 +43,10 @@ use tracing::{Instrument as _, Span, debug};
 
 use self::caller::Addresses;
 use self::connections::Limit;
+use self::direct::{Direct, Sent};
 use self::peek::MAX_HEAD_SIZE;
 use self::respond::ErrorCode;
-use crate::metrics::RequestCounter;
+use crate::metrics::{Pending, RequestCounter};
 
 /// Binds a listener with a backlog long enough for a burst of clients.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -69,21 +72,42 @@ pub fn loopback() -> IpAddr {
 
 /// Serves until `stop` completes, then finishes the requests in progress.
 ///
-/// At the limit, the oldest connection that has sent no request is closed. The requests are counted if there is a counter.
+/// At the limit, the oldest connection that has sent no request is closed.
 pub async fn run(
     listener: TcpListener,
-    router: Router,
+    service: impl Into<Service>,
     limit: impl Into<Limit>,
-    counter: Option<RequestCounter>,
     stop: impl Future<Output = ()>,
 ) {
+    let bound = listener.local_addr().ok();
     let shared = Arc::new(Shared {
-        router,
-        counter,
+        service: service.into(),
+        bound: bound.filter(|bound| !bound.ip().is_unspecified()),
         span: Span::current(),
     });
-    let open = |stream, busy| serve(stream, Arc::clone(&shared), busy);
+    let open = |stream, peer, busy| serve(stream, peer, Arc::clone(&shared), busy);
     connections::run(listener, limit, stop, open).await;
+}
+
+/// What answers the requests of a listener.
+#[derive(Debug)]
+pub struct Service {
+    /// Answers all requests.
+    pub router: Router,
+    /// Answers most requests of the listener for credentials before the router.
+    pub direct: Option<Direct>,
+    /// Counts the requests.
+    pub counter: Option<RequestCounter>,
+}
+
+impl From<Router> for Service {
+    fn from(router: Router) -> Self {
+        Self {
+            router,
+            direct: None,
+            counter: None,
+        }
+    }
 }
 
 /// An extension of a response that must not be sent: the connection is closed instead.
@@ -92,9 +116,30 @@ pub struct CloseWithoutResponse;
 
 /// State shared by a listener's connections, behind one `Arc` so that idle connections stay small.
 struct Shared {
-    router: Router,
-    counter: Option<RequestCounter>,
+    service: Service,
+    /// The address to which all clients connect, unless there are several.
+    bound: Option<SocketAddr>,
     span: Span,
+}
+
+impl Shared {
+    fn addresses(&self, stream: &TcpStream, peer: SocketAddr) -> io::Result<Addresses> {
+        let local = self.bound.map_or_else(|| stream.local_addr(), Ok)?;
+        Ok(Addresses::new(peer, local))
+    }
+
+    /// Returns the answer to a request that needs no router. Pends if the request may be incomplete.
+    fn answer(
+        &self,
+        data: &[u8],
+        stream: &TcpStream,
+        peer: SocketAddr,
+    ) -> Poll<Option<direct::Answer>> {
+        match &self.service.direct {
+            Some(direct) => direct.read(data, || self.addresses(stream, peer).ok()),
+            None => peek::parse(data, |_| None),
+        }
+    }
 }
 
 /// Waits for a request, and serves it.
@@ -102,29 +147,76 @@ struct Shared {
 /// Not an `async fn`, whose future would store its arguments twice: there may be thousands of idle connections.
 fn serve(
     stream: TcpStream,
+    peer: SocketAddr,
     shared: Arc<Shared>,
     busy: Arc<AtomicBool>,
 ) -> impl Future<Output = ()> + Send {
     let opened = Instant::now();
     async move {
-        if !peek::has_arrived(&stream, opened + HEADER_TIMEOUT, peek::is_partial).await {
+        let read = |data: &[u8]| shared.answer(data, &stream, peer);
+        let Some(answer) = peek::arrived(&stream, opened + HEADER_TIMEOUT, read).await else {
             return;
-        }
-        if let Ok(serving) = prepare(stream, &shared, busy, opened) {
-            serving.await;
+        };
+        let rest = match answer {
+            Some(answer) => {
+                busy.store(true, Ordering::Relaxed);
+                send(stream, answer, shared.service.counter.as_ref(), opened)
+            }
+            None => prepare(stream, peer, &shared, busy, opened).ok(),
+        };
+        if let Some(rest) = rest {
+            rest.await;
         }
     }
 }
 
-/// Prepares to serve a connection. Boxed, so that the futures of idle connections do not reserve space for it.
+/// Sends an answer, and returns what is left to do if the client reads it slowly.
+fn send(
+    mut stream: TcpStream,
+    answer: direct::Answer,
+    counter: Option<&RequestCounter>,
+    opened: Instant,
+) -> Option<Task> {
+    let pending = counter.map(|counter| counter.arrived(data::PREFIX));
+    let answered = |pending: Option<Pending>| {
+        if let Some(pending) = pending {
+            pending.answered(StatusCode::OK.as_u16(), None);
+        }
+    };
+    match answer.send(&stream) {
+        Ok(Sent::All) => answered(pending),
+        Ok(Sent::Part(sent)) => {
+            return Some(Box::pin(async move {
+                let rest = answer.send_rest(&mut stream, sent);
+                if matches!(
+                    timeout_at(opened + CONNECTION_TIMEOUT, rest).await,
+                    Ok(Ok(()))
+                ) {
+                    answered(pending);
+                }
+            }));
+        }
+        // The client has gone.
+        Err(_) => {}
+    }
+    None
+}
+
+/// What a connection does once its request has arrived. Boxed, so that the futures of idle connections do not reserve space
+/// for it.
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Prepares to serve a connection.
 fn prepare(
     stream: TcpStream,
+    peer: SocketAddr,
     shared: &Shared,
     busy: Arc<AtomicBool>,
     opened: Instant,
-) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
-    let addresses = Addresses::new(stream.peer_addr()?, stream.local_addr()?);
-    let (router, counter) = (shared.router.clone(), shared.counter.clone());
+) -> io::Result<Task> {
+    let addresses = shared.addresses(&stream, peer)?;
+    let service = &shared.service;
+    let (router, counter) = (service.router.clone(), service.counter.clone());
     let serving = serve_connection(stream, addresses, router, counter, busy, opened);
     Ok(Box::pin(serving.instrument(shared.span.clone())))
 }
