@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tracing::{Instrument as _, Span, info};
 
 use crate::config;
@@ -20,6 +21,7 @@ use crate::config::{Config, Upstream};
 use crate::failure::Failure;
 use crate::files::credentials_file::CredentialsFile;
 use crate::files::state::StateFile;
+use crate::files::target::Target as _;
 use crate::files::writer::Writer;
 use crate::formats;
 use crate::metrics::{CountedSource, CountedTarget, Counters, Exposition};
@@ -123,7 +125,8 @@ pub struct App {
 impl App {
     /// Builds and starts everything, within a limit of `open_files` open files.
     ///
-    /// Returns errors of addresses and files before the first attempt to obtain credentials.
+    /// Returns errors of addresses and of the state before the first attempt to obtain credentials, and errors of files before
+    /// it serves any: they are tried beside the first attempt, because a network volume may take seconds.
     pub async fn start(config: Config, open_files: usize) -> Result<Self, Error> {
         let span = source::span(&config.upstream);
         Self::start_within(config, open_files, span.clone())
@@ -155,8 +158,7 @@ impl App {
             .as_ref()
             .and_then(|options| options.allow_uids.clone());
         let (uri, container_uri) = uris(address, &serve);
-        let (writers, files) =
-            writers(&upstream, files, (&subscriber, &clock), counters.as_ref()).await?;
+        let tried = try_files(&upstream, files, (&subscriber, &clock), counters.as_ref());
         let saved = (state, &upstream, &session, counters.as_ref());
         let state_writer = restore::restore(saved, &publisher, &subscriber, &clock).await?;
         let (source, embedded_sts) =
@@ -173,10 +175,13 @@ impl App {
         let metadata = metadata
             .map(|options| metadata_endpoint(options, provider.clone(), source.as_ref()))
             .transpose()?;
-        info!(%address, path = "/api/v1/credentials/<key>", "Listening for requests for credentials");
         let about = about(source.as_ref(), &listeners, &clock);
         let source =
             source.map(|source| CountedSource::new(source, clock.clone(), counters.as_ref()));
+        let mut others = TaskSet::new(span.clone());
+        refresh(&mut others, source, publisher, &clock, refresh_requested);
+        let (writers, files) = writers(tried).await?;
+        info!(%address, path = "/api/v1/credentials/<key>", "Listening for requests for credentials");
         let shown = counters.clone().unwrap_or_default();
         let metrics = Exposition::of_daemon(&shown, health.clone(), clock.clone());
         let servers = listeners.serve(
@@ -203,11 +208,9 @@ impl App {
             },
             open_files,
             &closing,
-            span.clone(),
+            span,
         );
-        let mut others = TaskSet::new(span);
         write(&mut others, writers, state_writer);
-        refresh(&mut others, source, publisher, &clock, refresh_requested);
         Ok(Self {
             handle: Handle {
                 uri,
@@ -325,21 +328,39 @@ fn role_name(source: Option<&Chain>) -> String {
     name.unwrap_or("ram-sidecar").to_owned()
 }
 
-async fn writers(
+/// A file, and the writer that is returned once it was found to be writable.
+type Tried = (
+    CredentialsFile,
+    JoinHandle<Result<Writer<CountedTarget<CredentialsFile>>, Failure>>,
+);
+
+/// Begins to try whether the files can be written, all at the same time.
+fn try_files(
     upstream: &Upstream,
     files: Vec<CredentialsFile>,
     (subscriber, clock): (&Subscriber, &Clock),
     counters: Option<&Counters>,
-) -> Result<(Vec<Writer<CountedTarget<CredentialsFile>>>, Vec<OutputFile>), Error> {
-    let (mut writers, mut outputs) = (Vec::new(), Vec::new());
+) -> Vec<Tried> {
     if matches!(upstream, Upstream::NoRole) {
         info!("This job has no role: the URI answers 404, and no file is written");
-        return Ok((writers, outputs));
+        return Vec::new();
     }
-    for options in files {
+    let tried = |options: CredentialsFile| {
         let counted = CountedTarget::new(options.clone(), options.format.name(), counters);
-        let writer = Writer::new(counted, subscriber.clone(), clock.clone()).await;
-        let writer = writer.map_err(Error::File)?;
+        let writer = Writer::new(counted, subscriber.clone(), clock.clone());
+        (options, tokio::spawn(writer.in_current_span()))
+    };
+    files.into_iter().map(tried).collect()
+}
+
+/// Returns the writers of the files, or the error of the first that cannot be written.
+async fn writers(
+    tried: Vec<Tried>,
+) -> Result<(Vec<Writer<CountedTarget<CredentialsFile>>>, Vec<OutputFile>), Error> {
+    let (mut writers, mut outputs) = (Vec::new(), Vec::new());
+    for (options, writer) in tried {
+        let ended = |error| Err(options.failure(&io::Error::other(error)));
+        let writer = writer.await.unwrap_or_else(ended).map_err(Error::File)?;
         outputs.push(OutputFile {
             options,
             status: writer.status(),
