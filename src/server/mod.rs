@@ -154,7 +154,7 @@ fn serve(
     let opened = Instant::now();
     async move {
         let read = |data: &[u8]| shared.answer(data, &stream, peer);
-        let Some(answer) = peek::arrived(&stream, opened + HEADER_TIMEOUT, read).await else {
+        let Some(answer) = peek::arrived(&stream, opened + HEADER_TIMEOUT, &read).await else {
             return;
         };
         let rest = match answer {

@@ -15,11 +15,12 @@ use tokio::time::{Instant, timeout_at};
 /// Waits until the first message of a client has arrived in full, and returns what `read` makes of it; `None` if it has not
 /// arrived before `deadline`. The data stays in the socket.
 ///
-/// `read` pends while the data needs more to be complete.
+/// `read` pends while the data needs more to be complete. It is borrowed, because the futures of idle connections would store it
+/// several times.
 pub async fn arrived<T>(
     stream: &TcpStream,
     deadline: Instant,
-    read: impl Fn(&[u8]) -> Poll<T>,
+    read: &impl Fn(&[u8]) -> Poll<T>,
 ) -> Option<T> {
     if let Ok(Ok(message)) = timeout_at(deadline, complete(stream, read)).await {
         return Some(message);
@@ -48,11 +49,11 @@ pub(super) fn parse<T>(
     }
 }
 
-async fn complete<T>(stream: &TcpStream, read: impl Fn(&[u8]) -> Poll<T>) -> io::Result<T> {
+async fn complete<T>(stream: &TcpStream, read: &impl Fn(&[u8]) -> Poll<T>) -> io::Result<T> {
     loop {
         // Tokio assumes that an accepted socket is readable until a read returns `WouldBlock`.
         let ready = stream.ready(Interest::READABLE).await?;
-        match stream.try_io(Interest::READABLE, || peek(stream, &read)) {
+        match stream.try_io(Interest::READABLE, || peek(stream, read)) {
             // Incomplete: wait for more, unless the client has closed its half, which stays readable.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && !ready.is_read_closed() => {}
             outcome => return outcome,

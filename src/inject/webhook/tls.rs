@@ -60,7 +60,7 @@ pub(super) fn serve(
                     Poll::Ready(())
                 }
             };
-            let arrived = arrived(&stream, opened + HANDSHAKE_TIMEOUT, is_complete).await;
+            let arrived = arrived(&stream, opened + HANDSHAKE_TIMEOUT, &is_complete).await;
             if arrived.is_some()
                 && let Ok(exchange) = exchange(stream, peer, shared, slot, opened)
             {
