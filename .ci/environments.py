@@ -4,6 +4,7 @@
     environments.py row DIRECTORY PLAN     one row, in namespaces of its own
     environments.py clock DIRECTORY YEAR   the row of a virtual machine
     environments.py launch PLAN            the daemon of a row, below strace
+    environments.py sts DIRECTORY PROGRAM  STS and its name server alone; prints the variables of a daemon that calls it
 
 DIRECTORY has the roots, and the kernel and the initial file system of the virtual machine.
 """
@@ -910,6 +911,16 @@ def main(command, directory, *arguments):
         sys.stdout.flush()
         # Without waiting for the threads and processes of the row.
         os._exit(0)
+    elif command == "sts":
+        certificates(directory)
+        loopback(ORDINARY["loopback"])
+        dns = Dns(ORDINARY)
+        dns.set("up")
+        variables = start_sts(directory, arguments[0], "127.0.0.1", dns)
+        for variable in ("ALIBABA_CLOUD_STS_ENDPOINT", f"https://{STS}"), *variables.items():
+            print("=".join(variable))
+        sys.stdout.flush()
+        threading.Event().wait()
     elif command == "run":
         workers, selected, mode, static, *dynamic = arguments
         certificates(directory)

@@ -40,3 +40,26 @@ until_true() {
     sleep 0.1
   done
 }
+
+# The commit of the sources, with -dirty if they differ from it; nothing where there is no repository.
+revision() {
+  local commit
+  commit=$(git rev-parse --verify --quiet HEAD 2>/dev/null) || return 0
+  [[ -z $(git status --porcelain) ]] || commit+=-dirty
+  printf '%s\n' "$commit"
+}
+
+# The time of that commit, as RFC 3339 writes it.
+commit_time() {
+  TZ=UTC git log -1 --format=%cd --date=format-local:%Y-%m-%dT%H:%M:%SZ 2>/dev/null || true
+}
+
+# Where the sources are, which only a hosted workflow knows.
+source_address() {
+  printf '%s/%s\n' "${GITHUB_SERVER_URL-https://example.com}" "${GITHUB_REPOSITORY-ram-sidecar}"
+}
+
+# package KEY: the value of a key of the first table of Cargo.toml.
+package() {
+  sed -n "/^\[package\]/,/^\[features\]/s/^$1 = \"\(.*\)\"$/\1/p" Cargo.toml
+}

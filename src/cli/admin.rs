@@ -12,7 +12,7 @@ use super::error;
 use super::input::{input, unknown_variables};
 use super::progress::Attempt;
 use crate::config;
-use crate::failure::error_chain;
+use crate::failure::{LocalCode, error_chain};
 use crate::http::client::{self, Call, Client};
 use crate::http::response::Response;
 use crate::server::status::Report;
@@ -22,6 +22,7 @@ use crate::system::log;
 #[derive(Debug)]
 pub(super) struct Admin {
     address: SocketAddr,
+    is_default: bool,
     client: Client,
 }
 
@@ -37,6 +38,8 @@ pub(super) enum Error {
         address: SocketAddr,
         /// Why not.
         reason: String,
+        /// Whether nothing listens there, and that is the default.
+        is_nowhere: bool,
     },
     /// Another program answers.
     #[error(
@@ -60,7 +63,7 @@ impl Admin {
         for warning in unknown_variables() {
             log::print(&format!("ram-sidecar: {warning}"));
         }
-        let listen = config::admin(&input(given, Vec::new()))?;
+        let (listen, is_default) = config::admin(&input(given, Vec::new()))?;
         let mut address = listen.ok_or_else(|| {
             error::Error::Configuration(
                 "admin.listen is off, so the daemon cannot be asked; give it an address there"
@@ -74,13 +77,25 @@ impl Admin {
                 IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
             });
         }
+        Ok(Self {
+            is_default,
+            ..Self::at(address)?
+        })
+    }
+
+    /// Prepares a client of an address.
+    pub(super) fn at(address: SocketAddr) -> Result<Self, error::Error> {
         let client = Client::new(client::Options {
             connect: TIMEOUT,
             total: TIMEOUT,
             ..client::Options::default()
         });
         let client = client.map_err(|error| error::Error::System(error_chain(&error).into()))?;
-        Ok(Self { address, client })
+        Ok(Self {
+            address,
+            is_default: false,
+            client,
+        })
     }
 
     /// Makes one request. Succeeds if the daemon answers with a good status.
@@ -119,6 +134,7 @@ impl Admin {
         let answer = self.client.call(call).await;
         answer.map_err(|failure| Error::Unanswered {
             address: self.address,
+            is_nowhere: self.is_default && failure.code == LocalCode::ConnectionRefused,
             reason: failure.message,
         })
     }

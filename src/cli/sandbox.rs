@@ -2,20 +2,24 @@
 
 pub(super) mod flags;
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
+use reqwest::Method;
 use secrecy::ExposeSecret as _;
 
+use super::admin::{self, Admin};
 use super::definition::with_section;
 use super::input::{input, unknown_variables};
 use super::output::print_if_open;
 use super::runtime::block_on;
 use super::{Command, Error, terminal};
-use crate::config::{self, Input};
+use crate::config::{self, Input, Standalone};
 use crate::daemon;
 use crate::daemon::refused::Refused;
-use crate::sandbox::{Options, Sandbox};
+use crate::sandbox::{LIVE, Options, Sandbox};
 use crate::system::process;
 use crate::system::signal::{Request, Signals};
 
@@ -49,15 +53,50 @@ fn define(command: clap::Command) -> clap::Command {
 }
 
 fn run(given: &ArgMatches) -> Result<ExitCode, Error> {
-    let alone = config::standalone(&Input {
-        sandbox: Some(flags::alone(given)),
-        ..input(given, Vec::new())
-    })?;
+    let alone = standalone(given)?;
     process::protect(false);
     terminal::start_log(&alone.log);
     terminal::announce();
     terminal::warn_of(unknown_variables());
     block_on(Some(0), serve(alone.sandbox))??;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn standalone(given: &ArgMatches) -> Result<Standalone, config::Errors> {
+    config::standalone(&Input {
+        sandbox: Some(flags::alone(given)),
+        ..input(given, Vec::new())
+    })
+}
+
+/// Calls the probe of the sandbox that is process 1, as in a container of it; `None` if that is another program or command.
+pub(super) fn probe_process_1() -> Option<Result<ExitCode, Error>> {
+    let arguments = process::first_command_line();
+    // Docker's --init puts another program before it.
+    let own = arguments
+        .into_iter()
+        .skip_while(|argument| Path::new(argument).file_name() != Some("ram-sidecar".as_ref()));
+    let matches = super::command().try_get_matches_from(own).ok()?;
+    let given = matches.subcommand_matches(COMMAND.name)?;
+    Some(probe(standalone(given).ok()?.sandbox.listen))
+}
+
+fn probe(address: SocketAddr) -> Result<ExitCode, Error> {
+    if address.port() == 0 {
+        return Err(Error::Unhealthy(
+            "the sandbox that is process 1 listens on a free port, where the health check does not find it; give it a fixed one by --listen".into(),
+        ));
+    }
+    let asked = block_on(None, Admin::at(address)?.ask(Method::GET, LIVE))?;
+    asked.map_err(|error| {
+        Error::Unhealthy(match error {
+            admin::Error::Unanswered { reason, .. } => format!(
+                "the sandbox that is process 1 does not answer at {address}: {reason}; start its container again"
+            )
+            .into(),
+            error => error.into(),
+        })
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -257,16 +257,17 @@ pub fn check(input: &Input<'_>) -> Checked {
     }
 }
 
-/// Checks only `admin.listen`, for the commands that call a running daemon.
+/// Checks only `admin.listen`, for the commands that call a running daemon. Returns also whether it is not set.
 ///
 /// Other errors do not fail a probe, because the daemon runs; but a file that cannot be read may set the address.
-pub fn admin(input: &Input<'_>) -> Result<Option<SocketAddr>, Errors> {
+pub fn admin(input: &Input<'_>) -> Result<(Option<SocketAddr>, bool), Errors> {
     let mut checker = Checker::new(input, &[]);
     let admin = checker.value(&ADMIN_LISTEN);
-    if checker.layers.is_file_unreadable && checker.given(&ADMIN_LISTEN).is_none() {
+    let is_default = checker.given(&ADMIN_LISTEN).is_none();
+    if checker.layers.is_file_unreadable && is_default {
         checker.report_layer_problems();
     }
-    checker.finish(admin)
+    checker.finish(admin.map(|admin| (admin, is_default)))
 }
 
 fn read(checker: &mut Checker, input: &Input<'_>) -> Result<Config, Reported> {

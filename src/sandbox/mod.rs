@@ -64,6 +64,7 @@ pub use self::oidc::check_key_set;
 pub use self::oidc::token::TokenDefect;
 pub use self::options::{ACCOUNT_ID, Options, role_arn};
 pub use self::policy::trust::InvalidPolicy;
+pub(crate) use self::server::control::LIVE;
 pub use self::server::record::RecordedRequest;
 
 use self::faults::Faults;

@@ -1,6 +1,9 @@
 //! The limits and protection of this process, its host name, and its orphaned children.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rustix::fs::Mode;
@@ -83,6 +86,18 @@ pub fn host_name() -> String {
         .into_owned()
 }
 
+/// Returns the command line of process 1, which is that of the container within one; nothing if it cannot be read.
+pub fn first_command_line() -> Vec<OsString> {
+    let line = fs::read("/proc/1/cmdline").unwrap_or_default();
+    let arguments = line.split(|byte| *byte == 0);
+    let mut arguments: Vec<_> = arguments
+        .map(|argument| OsString::from_vec(argument.to_vec()))
+        .collect();
+    // Each ends with the byte.
+    arguments.pop();
+    arguments
+}
+
 /// Protects a child from [`reap_orphans`] until its exit status has been read.
 #[derive(Debug)]
 pub struct AwaitedChild(i32);
@@ -110,7 +125,7 @@ pub fn reap_orphans() {
         return;
     }
     // The parent of orphans is the first thread, which also starts all children of this process.
-    let listed = std::fs::read_to_string("/proc/1/task/1/children").unwrap_or_default();
+    let listed = fs::read_to_string("/proc/1/task/1/children").unwrap_or_default();
     let ids = listed.split_ascii_whitespace();
     for id in ids.filter_map(|id| id.parse().ok()) {
         if !awaited().contains(&id) {

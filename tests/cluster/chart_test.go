@@ -64,6 +64,22 @@ func TestChart(t *testing.T) {
 		}
 	})
 
+	t.Run("the_values_of_every_release_render", func(t *testing.T) {
+		// Within it nothing may change, as docs/src/guides/upgrade-and-remove.md says.
+		series := regexp.MustCompile(`^(0\.)?\d+\.`)
+		version := series.FindString(loaded(t).Metadata.Version)
+		paths, err := filepath.Glob(filepath.Join(*repository, "tests/data/releases", version+"*/chart/*.yaml"))
+		check(t, err)
+		equal(t, len(paths) > 0, true)
+		for _, path := range paths {
+			values, err := os.ReadFile(path)
+			check(t, err)
+			if _, err := render(t, string(values)); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+	})
+
 	t.Run("the_guide_renders_and_names_values_that_exist", func(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join(*repository, "docs/src/guides/helm.md"))
 		check(t, err)
@@ -125,6 +141,7 @@ func TestChart(t *testing.T) {
 			{"flags: {identity: oidc, rol: job}", "flags: Additional property rol is not allowed"},
 			{"flags: {identity: rrsa}", `flags.identity: flags.identity must be one of the following: "", "oidc", "access_key"`},
 			{"flags: {identity: oidc, account-id: 1234567890123456}", "flags.account-id: Invalid type. Expected: string, given: integer"},
+			{"flags: {identity: oidc, skip-containers: [12345678]}", "flags.skip-containers.0: Invalid type. Expected: string, given: integer"},
 			{"flags: {identity: oidc, listen: '127.0.0.1:1'}", "flags: Additional property listen is not allowed"},
 			{right + "replica: 1", "(root): Additional property replica is not allowed"},
 			{right + "replicas: 0", "replicas: Must be greater than or equal to 1"},
@@ -239,7 +256,7 @@ func helm(t *testing.T, c *cluster) {
 		works(t)
 	})
 
-	t.Run("upgrades_change_nothing_and_keep_the_certificate_and_a_second_release_is_refused", func(t *testing.T) {
+	t.Run("upgrades_and_rollbacks_keep_the_certificate_and_a_second_release_is_refused", func(t *testing.T) {
 		before := c.versions(t, objects...)
 		for range 2 {
 			upgrade(t, values)
@@ -248,7 +265,10 @@ func helm(t *testing.T, c *cluster) {
 		upgrade(t, parsed(t, variants(t)["default"]+"replicas: 3"))
 		after := c.versions(t, objects...)
 		equal(t, strings.Contains(after, `"replicas":3`), true)
-		upgrade(t, values)
+		certificate := secret(t).ResourceVersion
+		check(t, action.NewRollback(c.helm(t)).Run("ram-sidecar"))
+		equal(t, strings.Contains(c.versions(t, objects...), `"replicas":2`), true)
+		equal(t, secret(t).ResourceVersion, certificate)
 		works(t)
 		_, err := install(t, "other", false)
 		contains(t, fmt.Sprint(err), refused)

@@ -12,7 +12,7 @@ use ram_sidecar::config::settings::SETTINGS;
 
 use crate::support::{Scratch, run};
 
-fn document(name: &str) -> String {
+pub(crate) fn document(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 

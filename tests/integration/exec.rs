@@ -13,7 +13,7 @@ use crate::toolchains::tool;
 
 pub(crate) mod clients;
 mod endings;
-mod init;
+pub(crate) mod init;
 mod leftovers;
 mod sight;
 mod signals;

@@ -74,7 +74,7 @@ fn daemon(sts: &Sandbox, args: &[&str], env: &[(&str, &str)]) -> Daemon {
 }
 
 /// Adds a role that the first role of the sandbox may assume.
-fn second_role(sts: &Sandbox) -> String {
+pub(crate) fn second_role(sts: &Sandbox) -> String {
     let trust = json!({"Version": "1", "Statement": [{
         "Effect": "Allow",
         "Action": "sts:AssumeRole",

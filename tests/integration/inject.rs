@@ -19,7 +19,7 @@ const RRSA: [&str; 4] = [
 ];
 
 /// Runs `ram-sidecar inject …args` to its end with a standard input.
-fn inject(args: &[&str], input: &str) -> Ended {
+pub(crate) fn inject(args: &[&str], input: &str) -> Ended {
     inject_under(&[], args, input)
 }
 
@@ -59,7 +59,7 @@ fn manifests() -> Vec<PathBuf> {
 }
 
 /// Returns the flags in the first line of a manifest.
-fn flags(manifest: &str) -> Vec<&str> {
+pub(crate) fn flags(manifest: &str) -> Vec<&str> {
     let line = manifest
         .lines()
         .next()

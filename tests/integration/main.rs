@@ -64,6 +64,11 @@ mod progress;
 #[cfg(test)]
 mod randomness;
 #[cfg(test)]
+mod release;
+#[cfg(feature = "inject")]
+#[cfg(test)]
+mod releases;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod sandbox;

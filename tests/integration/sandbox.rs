@@ -8,6 +8,7 @@ use crate::http::{self, Reply};
 use crate::serving::LISTEN;
 use crate::support::{Daemon, Process, command, eventually};
 
+mod container;
 mod control;
 mod faults;
 mod flags;

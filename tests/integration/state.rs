@@ -20,7 +20,7 @@ use crate::support::{Daemon, Scratch, eventually, run, run_command};
 use crate::upstream::{beside, renew_until, sts};
 
 /// Starts a daemon that saves its state at `path`.
-fn start(sts: &Sandbox, path: &Path) -> Daemon {
+pub(crate) fn start(sts: &Sandbox, path: &Path) -> Daemon {
     beside(sts, &["--state", path.to_str().unwrap()], &[])
 }
 
@@ -46,7 +46,7 @@ fn id_in(path: &Path) -> Option<String> {
 }
 
 /// Waits until the state contains the served credentials, and returns the response.
-fn wait_until_saved(daemon: &Daemon, path: &Path) -> Reply {
+pub(crate) fn wait_until_saved(daemon: &Daemon, path: &Path) -> Reply {
     daemon.uri();
     eventually("the state is saved", || {
         let reply = daemon.credentials();
@@ -54,7 +54,7 @@ fn wait_until_saved(daemon: &Daemon, path: &Path) -> Reply {
     })
 }
 
-fn now() -> DateTime<Utc> {
+pub(crate) fn now() -> DateTime<Utc> {
     Clock::machine().now().wall
 }
 

@@ -45,9 +45,13 @@ pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<B
         };
     }
     let (head, body) = request.into_parts();
-    if head.uri.path() != PATH {
-        let message = "the control endpoint of the sandbox is /_sandbox/faults";
-        return respond::not_found(message);
+    match head.uri.path() {
+        PATH => {}
+        LIVE => return respond::json(StatusCode::OK, r#"{"status":"live"}"#.into()),
+        _ => {
+            let message = "the control endpoint of the sandbox is /_sandbox/faults";
+            return respond::not_found(message);
+        }
     }
     match head.method {
         Method::PUT => {
@@ -92,5 +96,8 @@ fn report(state: &State) -> Response<Body> {
 
 /// The path of the control endpoint.
 pub(crate) const PATH: &str = "/_sandbox/faults";
+
+/// The path of its probe, which answers as that of a daemon.
+pub(crate) const LIVE: &str = "/_sandbox/live";
 
 const METHODS: &[Method] = &[Method::GET, Method::HEAD, Method::PUT, Method::DELETE];

@@ -192,8 +192,8 @@ fn an_event_is_read_with_its_level_and_the_names_of_its_fields() {
 const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 const INTRODUCTION: &str = "\
-Every line of the log is an event: a constant message, and fields. Messages may change in any version, the names of fields are stable\n\
-from 1.0.0 on. In JSON, each field is a key beside `timestamp`, `level` and `message`; a field without a value is left out. The text\n\
+Every line of the log is an event: a constant message, and fields. Messages may change in any version, the names of fields\n\
+[stay](../guides/upgrade-and-remove.md#what-stays). In JSON, each field is a key beside `timestamp`, `level` and `message`; a field without a value is left out. The text\n\
 format, which is the default on a terminal, begins with the whole sentence, `message: error; advice (RequestId …)`, and then has the\n\
 other fields. [Logs](../guides/logs.md) has queries.";
 

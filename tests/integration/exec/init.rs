@@ -13,7 +13,7 @@ use crate::stubs;
 use crate::support::{Scratch, eventually, required};
 
 /// Makes it process 1 of a namespace; nothing where that is not allowed.
-fn first(command: &Command) -> Option<Command> {
+pub(crate) fn first(command: &Command) -> Option<Command> {
     let unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
     let is_allowed = plain(&[&unshare[..], &["true"]].concat()).output();
     let is_allowed = is_allowed.is_ok_and(|output| output.status.success());
@@ -47,7 +47,7 @@ fn orphans_are_reaped_and_the_exit_code_is_passed_on() {
 }
 
 /// Finds process 1 of the namespace, as it is seen from outside.
-fn seen_from_outside(unshare: u32) -> u32 {
+pub(crate) fn seen_from_outside(unshare: u32) -> u32 {
     eventually("unshare has a child", || {
         let children = read(format!("/proc/{unshare}/task/{unshare}/children"))?;
         children.split_whitespace().next()?.parse().ok()

@@ -31,7 +31,7 @@ ram-sidecar-webhook.{{ .Release.Namespace }}.svc
 {{- range $name, $value := $flags }}
 {{- if kindIs "map" $value }}
 {{- range $variable, $setting := $value }}
-- {{ printf "--%s=%s=%s" $name $variable $setting | quote }}
+- {{ printf "--%s=%s=%s" $name $variable (kindIs "string" $setting | ternary $setting (toJson $setting)) | quote }}
 {{- end }}
 {{- else if kindIs "slice" $value }}
 {{- with $value }}
@@ -42,7 +42,7 @@ ram-sidecar-webhook.{{ .Release.Namespace }}.svc
 - --{{ $name }}
 {{- end }}
 {{- else if not (has (toString $value) (list "" "<nil>")) }}
-- {{ printf "--%s=%v" $name $value | quote }}
+- {{ printf "--%s=%s" $name (kindIs "string" $value | ternary $value (toJson $value)) | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
