@@ -9,15 +9,17 @@ mod tasks;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{Instrument as _, Span, info};
 
 use crate::config;
-use crate::config::{Config, Upstream};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::files::credentials_file::CredentialsFile;
 use crate::files::state::StateFile;
@@ -125,8 +127,8 @@ pub struct App {
 impl App {
     /// Builds and starts everything, within a limit of `open_files` open files.
     ///
-    /// Returns errors of addresses and of the state before the first attempt to obtain credentials, and errors of files before
-    /// it serves any: they are tried beside the first attempt, because a network volume may take seconds.
+    /// Returns errors of addresses, of the state and of files before the first attempt to obtain credentials; those of a slow
+    /// volume beside it, and before any are served.
     pub async fn start(config: Config, open_files: usize) -> Result<Self, Error> {
         let span = source::span(&config.upstream);
         Self::start_within(config, open_files, span.clone())
@@ -158,7 +160,6 @@ impl App {
             .as_ref()
             .and_then(|options| options.allow_uids.clone());
         let (uri, container_uri) = uris(address, &serve);
-        let tried = try_files(&upstream, files, (&subscriber, &clock), counters.as_ref());
         let saved = (state, &upstream, &session, counters.as_ref());
         let state_writer = restore::restore(saved, &publisher, &subscriber, &clock).await?;
         let (source, embedded_sts) =
@@ -178,9 +179,23 @@ impl App {
         let about = about(source.as_ref(), &listeners, &clock);
         let source =
             source.map(|source| CountedSource::new(source, clock.clone(), counters.as_ref()));
+        let files = if source.is_some() {
+            files
+        } else {
+            info!("This job has no role: the URI answers 404, and no file is written");
+            Vec::new()
+        };
         let mut others = TaskSet::new(span.clone());
-        refresh(&mut others, source, publisher, &clock, refresh_requested);
-        let (writers, files) = writers(tried).await?;
+        let (writers, files) = {
+            let mut tried = pin!(writers(files, (&subscriber, &clock), counters.as_ref()));
+            let soon = timeout(FILES_HEAD_START, &mut tried).await.ok();
+            let soon = soon.transpose()?;
+            refresh(&mut others, source, publisher, &clock, refresh_requested);
+            match soon {
+                Some(tried) => tried,
+                None => tried.await?,
+            }
+        };
         info!(%address, path = "/api/v1/credentials/<key>", "Listening for requests for credentials");
         let shown = counters.clone().unwrap_or_default();
         let metrics = Exposition::of_daemon(&shown, health.clone(), clock.clone());
@@ -328,39 +343,28 @@ fn role_name(source: Option<&Chain>) -> String {
     name.unwrap_or("ram-sidecar").to_owned()
 }
 
-/// A file, and the writer that is returned once it was found to be writable.
-type Tried = (
-    CredentialsFile,
-    JoinHandle<Result<Writer<CountedTarget<CredentialsFile>>, Failure>>,
-);
-
-/// Begins to try whether the files can be written, all at the same time.
-fn try_files(
-    upstream: &Upstream,
+/// Tries whether the files can be written, all at the same time, and returns their writers.
+///
+/// Returns the error of the first that cannot be written, once all were tried: a test that is interrupted leaves its file.
+async fn writers(
     files: Vec<CredentialsFile>,
     (subscriber, clock): (&Subscriber, &Clock),
     counters: Option<&Counters>,
-) -> Vec<Tried> {
-    if matches!(upstream, Upstream::NoRole) {
-        info!("This job has no role: the URI answers 404, and no file is written");
-        return Vec::new();
-    }
-    let tried = |options: CredentialsFile| {
+) -> Result<(Vec<Writer<CountedTarget<CredentialsFile>>>, Vec<OutputFile>), Error> {
+    let mut trials = Vec::new();
+    for options in files {
         let counted = CountedTarget::new(options.clone(), options.format.name(), counters);
         let writer = Writer::new(counted, subscriber.clone(), clock.clone());
-        (options, tokio::spawn(writer.in_current_span()))
-    };
-    files.into_iter().map(tried).collect()
-}
-
-/// Returns the writers of the files, or the error of the first that cannot be written.
-async fn writers(
-    tried: Vec<Tried>,
-) -> Result<(Vec<Writer<CountedTarget<CredentialsFile>>>, Vec<OutputFile>), Error> {
-    let (mut writers, mut outputs) = (Vec::new(), Vec::new());
-    for (options, writer) in tried {
+        trials.push((options, tokio::spawn(writer.in_current_span())));
+    }
+    let mut tried = Vec::new();
+    for (options, writer) in trials {
         let ended = |error| Err(options.failure(&io::Error::other(error)));
-        let writer = writer.await.unwrap_or_else(ended).map_err(Error::File)?;
+        tried.push((writer.await.unwrap_or_else(ended), options));
+    }
+    let (mut writers, mut outputs) = (Vec::new(), Vec::new());
+    for (writer, options) in tried {
+        let writer = writer.map_err(Error::File)?;
         outputs.push(OutputFile {
             options,
             status: writer.status(),
@@ -370,6 +374,9 @@ async fn writers(
     }
     Ok((writers, outputs))
 }
+
+/// How long the trial of the files delays the first attempt: local disks take less, and where one fails STS is not asked.
+const FILES_HEAD_START: Duration = Duration::from_millis(20);
 
 /// Draws jitter from 0 to 1, or returns 0.5 if the kernel provides no randomness.
 fn jitter() -> schedule::Jitter {

@@ -45,12 +45,16 @@ pub struct CallerLog {
     users: Recent<(Option<u32>, &'static str)>,
     callers: Recent<(Option<u32>, RequestKey)>,
     refused: Recent<(&'static str, Option<u32>)>,
+    /// The codes of the refusals whose callers were looked up lately.
+    refused_lately: Recent<&'static str>,
     wrong_keys: Recent<()>,
     is_proxy_known: AtomicBool,
     /// The users who got an answer.
     pub(super) seen: Seen,
     /// Limits the searches for a process to one at a time.
     lookup: tokio::sync::Mutex<()>,
+    /// Has a clone for each caller that is being looked up.
+    lookups: Arc<()>,
 }
 
 /// Marks the response to a request with a wrong key; has the variable with the right address.
@@ -96,11 +100,10 @@ impl Access {
         let uid = restricted.map(|owner| owner.uid);
         let is_local = addresses.is_some_and(|addresses| addresses.is_local());
         if let Err(refusal) = self.admit(&Head::of(&request), is_local, uid) {
-            let owner = match restricted {
-                Some(owner) => Some(owner),
-                None => owner(addresses).await.unwrap_or_default(),
-            };
-            return self.refuse(&refusal, owner.map(|owner| owner.uid));
+            self.caller_log
+                .log_refusal(&refusal, restricted, addresses)
+                .await;
+            return self.refuse(&refusal);
         }
         let is_proxied = request.uri().authority().is_some();
         let ip = addresses.map(|addresses| addresses.peer.ip());
@@ -119,12 +122,10 @@ impl Access {
             if is_proxied {
                 self.caller_log.log_proxied();
             }
-            if restricted.is_some() || self.caller_log.needs_lookup(&key) {
-                let owner = match restricted {
-                    Some(owner) => Some(owner),
-                    None => owner(addresses).await.unwrap_or_default(),
-                };
-                self.caller_log.log_admitted(key, owner).await;
+            if restricted.is_some() {
+                self.caller_log.log_admitted(key, restricted).await;
+            } else if self.caller_log.needs_lookup(&key) {
+                self.caller_log.look_up(key, addresses).await;
             }
         }
         response
@@ -164,13 +165,12 @@ impl Access {
         }
     }
 
-    fn refuse(&self, refusal: &Refusal, uid: Option<u32>) -> Response {
+    fn refuse(&self, refusal: &Refusal) -> Response {
         let Refusal {
             status,
             code,
             message,
         } = *refusal;
-        self.caller_log.log_refused(code, message, uid);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             let allow = if self.rules.methods.contains(&Method::PUT) {
                 "GET, HEAD, PUT"
@@ -193,8 +193,29 @@ impl CallerLog {
 
     /// Whether the caller of a request is not looked up again yet.
     fn is_looked_up(&self, key: &RequestKey) -> bool {
-        let is_recent = |at: &Instant| at.elapsed() < LOOKUP_INTERVAL;
-        self.looked_up.entries().get(key).is_some_and(is_recent)
+        self.looked_up
+            .is_recent(key, Instant::now(), LOOKUP_INTERVAL)
+    }
+
+    /// Looks the caller of a request up, and logs it if it is new. The response waits briefly, as in [`Self::log_admitted`].
+    async fn look_up(self: &Arc<Self>, key: RequestKey, addresses: Option<Addresses>) {
+        // Where look-ups take long, many callers must not use memory without limit.
+        if Arc::strong_count(&self.lookups) > LOOKUPS_LIMIT {
+            return self.log_admitted(key, None).await;
+        }
+        let (log, permit) = (Arc::clone(self), Arc::clone(&self.lookups));
+        let looking = async move {
+            let owner = owner(addresses).await.unwrap_or_default();
+            drop(permit);
+            // Not found, for instance because its client has closed it: that of the next request is looked up.
+            if owner.is_none() && key.ip.is_none() {
+                log.looked_up.entries().remove(&key);
+            }
+            log.log_admitted(key, owner).await;
+        };
+        // In a separate task, which is not cancelled when the caller disconnects.
+        let looking = tokio::spawn(looking.in_current_span());
+        let _ = timeout(LOOKUP_TIMEOUT, looking).await;
     }
 
     /// Logs a caller that is new, unless another of the same user and dialect was logged within a minute. The response waits
@@ -262,8 +283,11 @@ impl CallerLog {
         caller: &RequestKey,
         addresses: Option<Addresses>,
     ) {
+        if self.wrong_keys.is_recent(&(), Instant::now(), LOG_INTERVAL) {
+            return;
+        }
+        let owner = owner_soon(addresses).await;
         if self.wrong_keys.note(&(), Instant::now(), LOG_INTERVAL) == Noted::Now {
-            let owner = owner(addresses).await.unwrap_or_default();
             let user_agent = &caller.user_agent;
             warn!(
                 uid = owner.map(|owner| owner.uid),
@@ -286,6 +310,28 @@ impl CallerLog {
                 "A client sends its requests for credentials as if to a proxy"
             );
         }
+    }
+
+    /// Logs a refusal. Its caller is looked up once a second for each code, so that a flood of refused requests costs little.
+    async fn log_refusal(
+        &self,
+        refusal: &Refusal,
+        owner: Option<Owner>,
+        addresses: Option<Addresses>,
+    ) {
+        let code = refusal.code;
+        let is_recent = || {
+            let noted = self
+                .refused_lately
+                .note(&code, Instant::now(), LOOKUP_INTERVAL);
+            noted == Noted::Recently
+        };
+        let owner = match owner {
+            Some(owner) => Some(owner),
+            None if is_recent() => return debug!(code, "A request was refused"),
+            None => owner_soon(addresses).await,
+        };
+        self.log_refused(code, refusal.message, owner.map(|owner| owner.uid));
     }
 
     /// Logs a refusal: as a warning the first time for this user, then at the level `debug`.
@@ -317,6 +363,12 @@ impl<T: Clone + Eq + Hash> Recent<T> {
         self.entries().contains_key(entry)
     }
 
+    /// Whether an entry was noted within `interval`.
+    fn is_recent(&self, entry: &T, now: Instant, interval: Duration) -> bool {
+        let noted = self.entries().get(entry).copied();
+        noted.is_some_and(|at| now.duration_since(at) < interval)
+    }
+
     /// Notes an entry that was not noted within `interval`.
     ///
     /// Where there is no room, entries are forgotten that were noted longer ago than the interval or [`LOG_INTERVAL`].
@@ -346,6 +398,12 @@ async fn owner(addresses: Option<Addresses>) -> io::Result<Option<Owner>> {
     }
 }
 
+/// Finds the owner for the log, which needs none if that takes long.
+async fn owner_soon(addresses: Option<Addresses>) -> Option<Owner> {
+    let found = timeout(LOOKUP_TIMEOUT, owner(addresses)).await.ok()?;
+    found.unwrap_or_default()
+}
+
 /// Returns the beginning of the `User-Agent`, if it is text.
 fn user_agent<H: Headers + ?Sized>(headers: &H) -> String {
     let value = headers.named("user-agent").next();
@@ -363,10 +421,13 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// `User-Agent` is found unless every request of his follows one of the first user's within this time.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many callers are looked up at a time.
+const LOOKUPS_LIMIT: usize = 64;
+
 /// How many characters of a `User-Agent` are logged.
 const USER_AGENT_LIMIT: usize = 128;
 
-/// How long the response to a new caller waits for the search for its process; some clients give up after a second.
+/// How long a response waits for the caller or its process to be found; some clients give up after a second.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

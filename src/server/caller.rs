@@ -65,14 +65,17 @@ impl Addresses {
     /// Fails if neither interface of the kernel works, for instance for lack of file descriptors.
     ///
     /// Without `sock_diag` another thread reads the table of connections, which takes up to a fraction of a second. One reads at a
-    /// time, so that others have threads left.
+    /// time, even after this future was dropped, so that others have threads left.
     pub async fn owner(&self) -> io::Result<Option<Owner>> {
         let found = if let Ok(found) = self.owner_by_diag() {
             found
         } else {
-            let _permit = READING.lock().await;
+            let permit = READING.lock().await;
             let addresses = *self;
-            let reading = spawn_blocking(move || table::owner(&addresses));
+            let reading = spawn_blocking(move || {
+                let _permit = permit;
+                table::owner(&addresses)
+            });
             reading.await.map_err(io::Error::other)??
         };
         Ok(found.filter(Owner::is_mapped))

@@ -5,27 +5,25 @@
 //! The checks are the same functions in both places, and the fuzz target `http` compares the answers.
 
 use std::fmt::Write as _;
-use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
+use std::io::{self, Cursor, IoSlice};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Method, StatusCode, Version};
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes, buf::Chain};
 use chrono::{DateTime, Utc};
-use rustix::net::{RecvFlags, Shutdown, recv, shutdown};
 use secrecy::{ExposeSecret as _, SecretString};
 use subtle::ConstantTimeEq as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::refresh::store::{Current, Offer};
+use crate::refresh::store::Offer;
 
 use super::access::Access;
 use super::caller::Addresses;
 use super::hold::Provider;
-use super::peek::{self, MAX_HEAD_SIZE};
+use super::peek;
 use super::request_check::{Head, Headers as _};
 use super::respond;
 
@@ -44,22 +42,9 @@ pub struct Direct {
     date: Mutex<(i64, String)>,
 }
 
-/// An answer, as it is sent.
+/// The head and the body of an answer, or what is not sent of them yet.
 #[derive(Debug)]
-pub struct Answer {
-    head: String,
-    current: Arc<Current>,
-    /// The length of the request.
-    request: usize,
-}
-
-/// How much of an answer was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    All,
-    /// So many bytes.
-    Part(usize),
-}
+pub struct Answer(Chain<Cursor<String>, Bytes>);
 
 impl Direct {
     pub(super) fn new(access: Arc<Access>, provider: Provider, path: SecretString) -> Self {
@@ -80,7 +65,7 @@ impl Direct {
             path,
             start,
             middle,
-            date: Mutex::default(),
+            date: Mutex::new((i64::MIN, String::new())),
         }
     }
 
@@ -92,12 +77,9 @@ impl Direct {
         addresses: impl FnOnce() -> Option<Addresses>,
     ) -> Poll<Option<Answer>> {
         peek::parse(data, |request| {
-            let (current, now) = self.decide(request, &addresses()?)?;
-            Some(Answer {
-                head: self.head(current.document.len(), now),
-                current,
-                request: data.len(),
-            })
+            let (document, now) = self.decide(request, &addresses()?)?;
+            let head = Cursor::new(self.head(document.len(), now));
+            Some(Answer(head.chain(document)))
         })
     }
 
@@ -106,7 +88,7 @@ impl Direct {
         &self,
         request: &httparse::Request<'_, '_>,
         addresses: &Addresses,
-    ) -> Option<(Arc<Current>, DateTime<Utc>)> {
+    ) -> Option<(Bytes, DateTime<Utc>)> {
         let path = request.path?;
         let is_path = path.as_bytes().ct_eq(self.path.expose_secret().as_bytes());
         let is_plain = request.method == Some("GET")
@@ -126,7 +108,7 @@ impl Direct {
         }
         let now = self.provider.clock.now();
         match self.provider.at(now) {
-            Offer::Credentials(current) => Some((current, now.wall)),
+            Offer::Credentials(current) => Some((current.document.clone(), now.wall)),
             _ => None,
         }
     }
@@ -153,41 +135,33 @@ impl Direct {
 }
 
 impl Answer {
-    /// Takes the request from the socket, and sends the answer and the end. Does not block.
-    pub(super) fn send(&self, stream: &TcpStream) -> io::Result<Sent> {
-        // Unread, it would turn the close into a reset.
-        let mut request = [const { MaybeUninit::<u8>::uninit() }; MAX_HEAD_SIZE];
-        let request = request.get_mut(..self.request).unwrap_or_default();
-        recv(stream, request, RecvFlags::empty())?;
-        let parts = self.parts();
-        let sent = match stream.try_write_vectored(&parts.map(IoSlice::new)) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            sent => sent?,
+    /// Takes the request from the socket, and sends the answer; returns what is left to do if the client has no room for it.
+    pub(super) fn send(
+        mut self,
+        mut stream: TcpStream,
+    ) -> Option<impl Future<Output = io::Result<()>> + Send> {
+        let sent = peek::discard(&stream).and_then(|()| {
+            let mut parts = [IoSlice::new(&[]); 2];
+            self.0.chunks_vectored(&mut parts);
+            stream.try_write_vectored(&parts)
+        });
+        let sent = match sent {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            sent => sent,
         };
-        if sent < parts.map(<[u8]>::len).iter().sum() {
-            return Ok(Sent::Part(sent));
+        if let Ok(sent) = sent {
+            self.0.advance(sent);
         }
-        shutdown(stream, Shutdown::Write)?;
-        Ok(Sent::All)
-    }
-
-    /// Sends what is left after the first bytes, if there is anything.
-    pub(super) async fn send_rest(
-        &self,
-        stream: &mut TcpStream,
-        mut sent: usize,
-    ) -> io::Result<()> {
-        for part in self.parts() {
-            let rest = part.get(sent..).unwrap_or_default();
-            stream.write_all(rest).await?;
-            sent = sent.saturating_sub(part.len());
-        }
-        stream.shutdown().await
+        let is_done = sent.is_ok() && !self.0.has_remaining();
+        (!is_done).then_some(async move {
+            sent?;
+            stream.write_all_buf(&mut self.0).await
+        })
     }
 
     /// Returns the head and the body.
     pub fn parts(&self) -> [&[u8]; 2] {
-        [self.head.as_bytes(), &self.current.document]
+        [self.0.first_ref().get_ref().as_bytes(), self.0.last_ref()]
     }
 }
 

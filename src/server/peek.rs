@@ -3,9 +3,11 @@
 //! A connection that sends nothing, or never completes its request, costs only its socket: there may be thousands of
 //! them, and an allocator returns little of the memory that their buffers would take.
 
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::mem::MaybeUninit;
-use std::task::Poll;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
 
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
@@ -22,13 +24,20 @@ pub async fn arrived<T>(
     deadline: Instant,
     read: &impl Fn(&[u8]) -> Poll<T>,
 ) -> Option<T> {
-    if let Ok(Ok(message)) = timeout_at(deadline, complete(stream, read)).await {
+    let complete = poll_fn(|context| poll_complete(stream, read, context));
+    if let Ok(Ok(message)) = timeout_at(deadline, complete).await {
         return Some(message);
     }
-    // Unread data would turn the close into a reset. Tokio's functions cannot read it: to tokio, the socket is not readable.
-    let mut buffer = [const { MaybeUninit::uninit() }; MAX_HEAD_SIZE];
-    let _ = recv(stream, &mut buffer, RecvFlags::empty());
+    let _ = discard(stream);
     None
+}
+
+/// Takes what has arrived from the socket: unread, it would turn the close into a reset.
+pub(super) fn discard(stream: &TcpStream) -> io::Result<()> {
+    // Tokio's functions cannot do it: to tokio, the socket may not be readable.
+    let mut buffer = [const { MaybeUninit::uninit() }; MAX_HEAD_SIZE];
+    recv(stream, &mut buffer, RecvFlags::empty())?;
+    Ok(())
 }
 
 /// Parses a request head with the parser of hyper, and returns what `read` makes of it. Pends if it may be incomplete.
@@ -49,14 +58,21 @@ pub(super) fn parse<T>(
     }
 }
 
-async fn complete<T>(stream: &TcpStream, read: &impl Fn(&[u8]) -> Poll<T>) -> io::Result<T> {
+/// Returns what `read` makes of complete data. Polled by hand, because the future of [`TcpStream::ready`] is large.
+fn poll_complete<T>(
+    stream: &TcpStream,
+    read: &impl Fn(&[u8]) -> Poll<T>,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<T>> {
     loop {
         // Tokio assumes that an accepted socket is readable until a read returns `WouldBlock`.
-        let ready = stream.ready(Interest::READABLE).await?;
+        ready!(stream.poll_read_ready(context))?;
+        let readiness = ready!(pin!(stream.ready(Interest::READABLE)).poll(context))?;
         match stream.try_io(Interest::READABLE, || peek(stream, read)) {
             // Incomplete: wait for more, unless the client has closed its half, which stays readable.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !ready.is_read_closed() => {}
-            outcome => return outcome,
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock && !readiness.is_read_closed() => {}
+            outcome => return Poll::Ready(outcome),
         }
     }
 }

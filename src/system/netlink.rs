@@ -7,7 +7,7 @@ use rustix::buffer::spare_capacity;
 use rustix::fd::OwnedFd;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
-    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recvfrom, sendto,
     socket_with,
 };
 
@@ -35,7 +35,7 @@ impl Kernel {
 
     /// Sends a request and returns the response, to be parsed by [`read`]. Does not block.
     ///
-    /// `flags` are added to `NLM_F_REQUEST`. After an error the socket must not be used again: a late response may be in it.
+    /// `flags` are added to `NLM_F_REQUEST`. After an error the socket must not be used again: another message may be in it.
     pub fn call(&mut self, kind: u16, flags: u16, payload: &[u8]) -> io::Result<Vec<u8>> {
         self.sequence = self.sequence.wrapping_add(1);
         let request = message(kind, NLM_F_REQUEST | flags, self.sequence, payload);
@@ -43,11 +43,13 @@ impl Kernel {
         sendto(&self.socket, &request, SendFlags::empty(), &address)?;
         let mut response = Vec::with_capacity(RESPONSE_LIMIT);
         // The kernel responds before `sendto` returns.
-        recv(
-            &self.socket,
-            spare_capacity(&mut response),
-            RecvFlags::empty(),
-        )?;
+        let room = spare_capacity(&mut response);
+        let (_, _, sender) = recvfrom(&self.socket, room, RecvFlags::empty())?;
+        let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
+        // Who has CAP_NET_ADMIN can send messages to the sockets of others; 0 is the kernel.
+        if sender.is_none_or(|sender| sender.pid() != 0) {
+            return Err(io::Error::other("a message that is not from the kernel"));
+        }
         if response.get(SEQUENCE) != Some(&self.sequence.to_ne_bytes()) {
             return Err(io::Error::other("the kernel responds to another request"));
         }
@@ -110,6 +112,9 @@ const NLMSG_ERROR: u16 = 2;
 
 #[cfg(test)]
 mod tests {
+    use rustix::net::getsockname;
+    use rustix::net::netlink::SOCK_DIAG;
+
     use super::*;
 
     fn response(kind: u16, errno: i32) -> Vec<u8> {
@@ -131,6 +136,20 @@ mod tests {
             let error = read(malformed, 20).unwrap_err().to_string();
             assert_eq!(error, "the kernel's response cannot be parsed");
         }
+    }
+
+    #[test]
+    fn a_message_of_another_program_is_an_error() {
+        let mut kernel = Kernel::open(Some(SOCK_DIAG)).unwrap();
+        kernel.call(20, 0, &[0; 56]).unwrap();
+        let address = SocketAddrNetlink::try_from(getsockname(&kernel.socket).unwrap()).unwrap();
+        let other = Kernel::open(Some(SOCK_DIAG)).unwrap();
+        let forged = message(20, 0, kernel.sequence + 1, &[0; 72]);
+        if sendto(&other.socket, &forged, SendFlags::empty(), &address).is_err() {
+            return crate::testing::skipped("CAP_NET_ADMIN, to send messages to another socket");
+        }
+        let error = kernel.call(20, 0, &[0; 56]).unwrap_err();
+        assert!(error.to_string().contains("not from the kernel"), "{error}");
     }
 
     #[test]
