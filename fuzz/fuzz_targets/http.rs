@@ -8,8 +8,8 @@
 
 #![no_main]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -109,7 +109,12 @@ impl Scene {
         } else {
             local
         };
-        let ends = Addresses::new(SocketAddr::new(peer, 40_001), SocketAddr::new(local, 80));
+        let ends = if !self.is_remote && !matches!(self.listener, b'm' | b'a') {
+            // Only a caller who is found is known to the direct path.
+            connected()
+        } else {
+            Addresses::new(SocketAddr::new(peer, 40_001), SocketAddr::new(local, 80))
+        };
         let answered = self.serve_connection(request, ends, router).await;
         // The caller is known now, if it was served.
         let direct = direct.and_then(|direct| match direct.read(request, || Some(ends)) {
@@ -284,6 +289,18 @@ fn lease() -> Lease {
 fn undated(answer: &[u8]) -> Vec<&[u8]> {
     let lines = answer.split(|byte| *byte == b'\n');
     lines.filter(|line| !line.starts_with(b"date: ")).collect()
+}
+
+/// Returns the addresses of a connection of this process.
+fn connected() -> Addresses {
+    static CONNECTION: OnceLock<(TcpListener, TcpStream)> = OnceLock::new();
+    let (_, client) = CONNECTION.get_or_init(|| {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let client = TcpStream::connect(server.local_addr().expect("an address"));
+        (server, client.expect("a connection"))
+    });
+    let (client, server) = (client.local_addr(), client.peer_addr());
+    Addresses::new(client.expect("an address"), server.expect("an address"))
 }
 
 /// No connection lives longer.

@@ -173,6 +173,7 @@ const VARIABLE_LENGTH: usize = 96;
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
     use std::time::Duration;
 
     use axum::body::Body;
@@ -193,6 +194,9 @@ mod tests {
         clock: Clock,
         router: TowerToHyperService<axum::Router>,
         direct: Direct,
+        /// A connection of a caller whom the kernel knows.
+        client: TcpStream,
+        _server: TcpListener,
     }
 
     fn start(allow_uids: Option<Vec<u32>>) -> Rig {
@@ -211,7 +215,10 @@ mod tests {
             allow_uids,
         };
         let (router, direct) = data::router(data, [127, 0, 0, 1].into(), callers, Arc::default());
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
         Rig {
+            client: TcpStream::connect(server.local_addr().unwrap()).unwrap(),
+            _server: server,
             publisher,
             clock,
             router: TowerToHyperService::new(router),
@@ -219,16 +226,16 @@ mod tests {
         }
     }
 
-    fn local() -> Addresses {
-        let address = "127.0.0.1:7002".parse().unwrap();
-        Addresses::new(address, address)
-    }
-
     impl Rig {
+        fn local(&self) -> Addresses {
+            let (client, server) = (self.client.local_addr(), self.client.peer_addr());
+            Addresses::new(client.unwrap(), server.unwrap())
+        }
+
         /// A request that the router answers makes its caller known.
         async fn introduce(&self) {
             let request = Request::builder().uri("/api/v1/credentials/0");
-            let request = request.header("host", "localhost").extension(local());
+            let request = request.header("host", "localhost").extension(self.local());
             let request = request.body(Body::empty()).unwrap();
             self.router.call(request).await.unwrap();
         }
@@ -245,21 +252,27 @@ mod tests {
         let plain = format!("{PLAIN}\r\n");
         rig.introduce().await;
         assert!(
-            !rig.is_answered(&plain, local()),
+            !rig.is_answered(&plain, rig.local()),
             "there are no credentials"
         );
         let now = rig.clock.now();
         rig.publisher.renewed(lease("a", now), now);
         rig.introduce().await;
-        assert!(!rig.is_answered(&plain, local()), "they have expired");
+        assert!(!rig.is_answered(&plain, rig.local()), "they have expired");
         let later = now.after(Duration::from_secs(3600));
         rig.publisher.renewed(lease("a", later), later);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!rig.is_answered(&plain, local()), "the caller may be new");
+        assert!(
+            !rig.is_answered(&plain, rig.local()),
+            "the caller may be new"
+        );
         rig.introduce().await;
-        assert!(rig.is_answered(&plain, local()));
+        assert!(rig.is_answered(&plain, rig.local()));
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(!rig.is_answered(&plain, local()), "another may have come");
+        assert!(
+            !rig.is_answered(&plain, rig.local()),
+            "another may have come"
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -269,7 +282,7 @@ mod tests {
         rig.publisher.renewed(lease("a", later), later);
         rig.introduce().await;
         for header in ["", "Accept: */*\r\n", "Connection: keep-alive\r\n"] {
-            assert!(rig.is_answered(&format!("{PLAIN}{header}\r\n"), local()));
+            assert!(rig.is_answered(&format!("{PLAIN}{header}\r\n"), rig.local()));
         }
         for header in [
             "User-Agent: another",
@@ -284,7 +297,7 @@ mod tests {
             "Upgrade: h2c",
         ] {
             let head = format!("{PLAIN}{header}\r\n\r\n");
-            assert!(!rig.is_answered(&head, local()), "{header}");
+            assert!(!rig.is_answered(&head, rig.local()), "{header}");
         }
         let plain = format!("{PLAIN}\r\n");
         for (part, other) in [
@@ -301,11 +314,13 @@ mod tests {
             ("\r\n\r\n", "\r\n\r\nGET "),
         ] {
             let head = plain.replacen(part, other, 1);
-            assert!(!rig.is_answered(&head, local()), "{head}");
+            assert!(!rig.is_answered(&head, rig.local()), "{head}");
         }
-        let remote = Addresses::new("203.0.113.7:4000".parse().unwrap(), local().local);
+        let remote = Addresses::new("203.0.113.7:4000".parse().unwrap(), rig.local().local);
         assert!(!rig.is_answered(&plain, remote));
-        let part = rig.direct.read(&plain.as_bytes()[..40], || Some(local()));
+        let part = rig
+            .direct
+            .read(&plain.as_bytes()[..40], || Some(rig.local()));
         assert!(part.is_pending());
     }
 
@@ -315,6 +330,6 @@ mod tests {
         let later = rig.clock.now().after(Duration::from_secs(3600));
         rig.publisher.renewed(lease("a", later), later);
         rig.introduce().await;
-        assert!(!rig.is_answered(&format!("{PLAIN}\r\n"), local()));
+        assert!(!rig.is_answered(&format!("{PLAIN}\r\n"), rig.local()));
     }
 }
