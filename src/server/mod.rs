@@ -184,7 +184,8 @@ fn serve(
     let opened = Instant::now();
     async move {
         let read = |data: &[u8]| shared.answer(data, &stream, peer);
-        let Some(answer) = peek::arrived(&stream, opened + HEADER_TIMEOUT, &read).await else {
+        let Ok(Ok(answer)) = peek::arrived(&stream, opened + HEADER_TIMEOUT, &read).await else {
+            let _ = peek::discard(&stream);
             return;
         };
         if let Some(rest) = shared.proceed(answer, stream, peer, busy, opened) {

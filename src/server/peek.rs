@@ -3,7 +3,7 @@
 //! A connection that sends nothing, or never completes its request, costs only its socket: there may be thousands of
 //! them, and an allocator returns little of the memory that their buffers would take.
 
-use std::future::{Future as _, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::pin;
@@ -12,28 +12,27 @@ use std::task::{Context, Poll, ready};
 use rustix::net::{RecvFlags, recv};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
 
-/// Waits until the first message of a client has arrived in full, and returns what `read` makes of it; `None` if it has not
-/// arrived before `deadline`. The data stays in the socket.
+/// Waits until the first message of a client has arrived in full, and returns what `read` makes of it. Fails if it has not
+/// arrived before `deadline`, or never will. The data stays in the socket: after a failure, [`discard`] it.
 ///
-/// `read` pends while the data needs more to be complete. It is borrowed, because the futures of idle connections would store it
-/// several times.
-pub async fn arrived<T>(
+/// `read` pends while the data needs more to be complete. It is borrowed, and this is not an `async fn`, because the futures of
+/// idle connections would store it and the other arguments several times.
+pub fn arrived<T>(
     stream: &TcpStream,
     deadline: Instant,
     read: &impl Fn(&[u8]) -> Poll<T>,
-) -> Option<T> {
-    let complete = poll_fn(|context| poll_complete(stream, read, context));
-    if let Ok(Ok(message)) = timeout_at(deadline, complete).await {
-        return Some(message);
-    }
-    let _ = discard(stream);
-    None
+) -> impl Future<Output = Result<io::Result<T>, Elapsed>> {
+    timeout_at(
+        deadline,
+        poll_fn(move |context| poll_complete(stream, read, context)),
+    )
 }
 
 /// Takes what has arrived from the socket: unread, it would turn the close into a reset.
-pub(super) fn discard(stream: &TcpStream) -> io::Result<()> {
+pub fn discard(stream: &TcpStream) -> io::Result<()> {
     // Tokio's functions cannot do it: to tokio, the socket may not be readable.
     let mut buffer = [const { MaybeUninit::uninit() }; MAX_HEAD_SIZE];
     recv(stream, &mut buffer, RecvFlags::empty())?;

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use crate::server::caller::Addresses;
-use crate::server::peek::{MAX_HEAD_SIZE, arrived};
+use crate::server::peek::{MAX_HEAD_SIZE, arrived, discard};
 use crate::server::serve_connection;
 
 use super::certificate::Certificate;
@@ -60,10 +60,12 @@ pub(super) fn serve(
                     Poll::Ready(())
                 }
             };
-            let arrived = arrived(&stream, opened + HANDSHAKE_TIMEOUT, &is_complete).await;
-            if arrived.is_some()
-                && let Ok(exchange) = exchange(stream, peer, shared, slot, opened)
-            {
+            let deadline = opened + HANDSHAKE_TIMEOUT;
+            let Ok(Ok(())) = arrived(&stream, deadline, &is_complete).await else {
+                let _ = discard(&stream);
+                return;
+            };
+            if let Ok(exchange) = exchange(stream, peer, shared, slot, opened) {
                 exchange.await;
             }
         };
