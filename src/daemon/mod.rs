@@ -177,25 +177,13 @@ impl App {
             .map(|options| metadata_endpoint(options, provider.clone(), source.as_ref()))
             .transpose()?;
         let about = about(source.as_ref(), &listeners, &clock);
+        let has_role = source.is_some();
         let source =
             source.map(|source| CountedSource::new(source, clock.clone(), counters.as_ref()));
-        let files = if source.is_some() {
-            files
-        } else {
-            info!("This job has no role: the URI answers 404, and no file is written");
-            Vec::new()
-        };
         let mut others = TaskSet::new(span.clone());
-        let (writers, files) = {
-            let mut tried = pin!(writers(files, (&subscriber, &clock), counters.as_ref()));
-            let soon = timeout(FILES_HEAD_START, &mut tried).await.ok();
-            let soon = soon.transpose()?;
-            refresh(&mut others, source, publisher, &clock, refresh_requested);
-            match soon {
-                Some(tried) => tried,
-                None => tried.await?,
-            }
-        };
+        let trial = writers(files, has_role, (&subscriber, &clock), counters.as_ref());
+        let refreshing = || refresh(&mut others, source, publisher, &clock, refresh_requested);
+        let (writers, files) = soon_before(trial, refreshing).await?;
         info!(%address, path = "/api/v1/credentials/<key>", "Listening for requests for credentials");
         let shown = counters.clone().unwrap_or_default();
         let metrics = Exposition::of_daemon(&shown, health.clone(), clock.clone());
@@ -343,14 +331,35 @@ fn role_name(source: Option<&Chain>) -> String {
     name.unwrap_or("ram-sidecar").to_owned()
 }
 
+/// Waits for the trial of the files, and begins to refresh after it, or beside it if it takes longer than
+/// [`FILES_HEAD_START`].
+async fn soon_before<T>(
+    trial: impl Future<Output = Result<T, Error>>,
+    refresh: impl FnOnce(),
+) -> Result<T, Error> {
+    let mut trial = pin!(trial);
+    let tried = timeout(FILES_HEAD_START, &mut trial).await.ok();
+    let tried = tried.transpose()?;
+    refresh();
+    match tried {
+        Some(tried) => Ok(tried),
+        None => trial.await,
+    }
+}
+
 /// Tries whether the files can be written, all at the same time, and returns their writers.
 ///
 /// Returns the error of the first that cannot be written, once all were tried: a test that is interrupted leaves its file.
 async fn writers(
     files: Vec<CredentialsFile>,
+    has_role: bool,
     (subscriber, clock): (&Subscriber, &Clock),
     counters: Option<&Counters>,
 ) -> Result<(Vec<Writer<CountedTarget<CredentialsFile>>>, Vec<OutputFile>), Error> {
+    if !has_role {
+        info!("This job has no role: the URI answers 404, and no file is written");
+        return Ok((Vec::new(), Vec::new()));
+    }
     let mut trials = Vec::new();
     for options in files {
         let counted = CountedTarget::new(options.clone(), options.format.name(), counters);

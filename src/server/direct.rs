@@ -4,7 +4,7 @@
 //! Whatever is unusual in a request, its caller or the credentials is left to them: they refuse, log, wait and look callers up.
 //! The checks are the same functions in both places, and the fuzz target `http` compares the answers.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, Cursor, IoSlice};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -24,7 +24,7 @@ use super::access::Access;
 use super::caller::Addresses;
 use super::hold::Provider;
 use super::peek;
-use super::request_check::{Head, Headers as _};
+use super::request_check::{Head, Headers as _, is_one_of};
 use super::respond;
 
 /// Answers requests for the credentials of one listener.
@@ -43,8 +43,14 @@ pub struct Direct {
 }
 
 /// The head and the body of an answer, or what is not sent of them yet.
-#[derive(Debug)]
 pub struct Answer(Chain<Cursor<String>, Bytes>);
+
+/// Without the secrets.
+impl fmt::Debug for Answer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Answer").finish_non_exhaustive()
+    }
+}
 
 impl Direct {
     pub(super) fn new(access: Arc<Access>, provider: Provider, path: SecretString) -> Self {
@@ -94,9 +100,10 @@ impl Direct {
         let is_plain = request.method == Some("GET")
             && request.version == Some(1)
             && bool::from(is_path)
-            && !UNUSUAL_HEADERS
-                .iter()
-                .any(|name| request.headers.named(name).next().is_some());
+            && !request
+                .headers
+                .all()
+                .any(|(name, _)| is_one_of(name, &UNUSUAL_HEADERS));
         let head = Head {
             method: &Method::GET,
             version: Version::HTTP_11,

@@ -182,7 +182,8 @@ pub fn is_of_proxy(name: &str) -> bool {
     prefixes.any(|prefix| starts_with(name, prefix)) || is_one_of(name, PROXY_HEADERS)
 }
 
-fn is_one_of(name: &str, names: &[&str]) -> bool {
+/// Whether a header has one of these names, which have no capitals.
+pub(super) fn is_one_of(name: &str, names: &[&str]) -> bool {
     names.iter().any(|one| one.eq_ignore_ascii_case(name))
 }
 
