@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout};
 use tracing::field::display;
 use tracing::{Instrument as _, debug, info, warn};
 
-use super::caller::{Addresses, Owner};
+use super::caller::{self, Addresses, Owner};
 use super::request_check::{self, Head, Headers, Refusal, Rules};
 use super::respond;
 use super::seen::Seen;
@@ -208,7 +208,7 @@ impl CallerLog {
             let owner = owner(addresses).await.unwrap_or_default();
             drop(permit);
             // Not found, for instance because its client has closed it: that of the next request is looked up.
-            if owner.is_none() && key.ip.is_none() {
+            if owner.is_none() && key.ip.is_none() && caller::is_cheap() {
                 log.looked_up.entries().remove(&key);
             }
             log.log_admitted(key, owner).await;

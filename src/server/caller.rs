@@ -83,7 +83,7 @@ impl Addresses {
 
     /// Returns what `sock_diag` says, which takes some microseconds. If it fails, the table of connections must be read instead.
     fn owner_by_diag(&self) -> io::Result<Option<Owner>> {
-        if IS_DIAG_REFUSED.load(Ordering::Relaxed) {
+        if !is_cheap() {
             return Err(io::ErrorKind::Unsupported.into());
         }
         let found = diag::owner(self);
@@ -99,6 +99,11 @@ impl Addresses {
         }
         found
     }
+}
+
+/// Whether a look-up takes microseconds, as far as is known.
+pub(super) fn is_cheap() -> bool {
+    !IS_DIAG_REFUSED.load(Ordering::Relaxed)
 }
 
 /// Whether an error means that `sock_diag` will not be available later either.

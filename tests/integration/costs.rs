@@ -7,7 +7,7 @@ use crate::serving::LISTEN;
 use crate::support::{Daemon, Scratch, eventually, required};
 
 #[test]
-fn a_request_costs_ten_system_calls() {
+fn a_request_costs_nine_system_calls_at_most() {
     if !required("strace", has("strace")) {
         return;
     }
@@ -42,5 +42,5 @@ fn a_request_costs_ten_system_calls() {
     }
     costs.sort_by_key(Vec::len);
     let median = &costs[costs.len() / 2];
-    assert!(median.len() <= 10, "{median:#?}");
+    assert!(median.len() <= 9, "{median:#?}");
 }
