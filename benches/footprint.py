@@ -300,6 +300,8 @@ class Sts(http.server.BaseHTTPRequestHandler):
     """Answers every POST with credentials for an hour, as large as those of the real service."""
 
     protocol_version = "HTTP/1.1"
+    # Head and body are two writes, of which the second would wait for an acknowledgement.
+    disable_nagle_algorithm = True
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
