@@ -8,8 +8,9 @@
 
 #![no_main]
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,6 +23,7 @@ use ram_sidecar::server;
 use ram_sidecar::server::admin::{self, Admin, StopCallers};
 use ram_sidecar::server::caller::Addresses;
 use ram_sidecar::server::data::{self, AllowedCallers, Container, Data};
+use ram_sidecar::server::direct::Direct;
 use ram_sidecar::server::hold::Provider;
 use ram_sidecar::server::imds_token::Tokens;
 use ram_sidecar::server::metadata::listing::{Key, StaticValues};
@@ -88,21 +90,37 @@ impl Scene {
         };
         let (stop, stopping) = watch::channel(false);
         let stop = Arc::new(stop);
-        let (local, router) = match self.listener {
-            b'm' => (IpAddr::from(metadata::ADDRESS), self.metadata(provider)),
-            b'a' => (
-                Ipv4Addr::LOCALHOST.into(),
-                admin(health, &clock, (&stop, &stopping)),
-            ),
-            _ => (Ipv4Addr::LOCALHOST.into(), self.data(provider)),
+        let (local, router, direct) = match self.listener {
+            b'm' => {
+                let router = self.metadata(provider);
+                (IpAddr::from(metadata::ADDRESS), router, None)
+            }
+            b'a' => {
+                let router = admin(health, &clock, (&stop, &stopping));
+                (Ipv4Addr::LOCALHOST.into(), router, None)
+            }
+            _ => {
+                let (router, direct) = self.data(provider);
+                (Ipv4Addr::LOCALHOST.into(), router, Some(direct))
+            }
         };
         let peer = if self.is_remote {
             IpAddr::from([203, 0, 113, 7])
         } else {
             local
         };
-        let ends = Addresses::new(SocketAddr::new(peer, 40_001), SocketAddr::new(local, 80));
+        let ends = if !self.is_remote && !matches!(self.listener, b'm' | b'a') {
+            // Only a caller who is found is known to the direct path.
+            connected()
+        } else {
+            Addresses::new(SocketAddr::new(peer, 40_001), SocketAddr::new(local, 80))
+        };
         let answered = self.serve_connection(request, ends, router).await;
+        // The caller is known now, if it was served.
+        let direct = direct.and_then(|direct| match direct.read(request, || Some(ends)) {
+            Poll::Ready(answer) => answer.map(|answer| answer.parts().concat()),
+            Poll::Pending => None,
+        });
         drop(publisher);
 
         let is_secret = |part: &[u8]| answered.windows(part.len()).any(|w| w == part);
@@ -115,6 +133,10 @@ impl Scene {
         if self.is_slow && has_body(request) && is_cut(&answered) {
             assert!(!is_told || is_due);
             return;
+        }
+        if let Some(direct) = &direct {
+            // It does not wait for a client that reads slowly, or keeps its half open.
+            assert_eq!(undated(direct), undated(&answered));
         }
         let Some(answer) = read(&answered, request) else {
             assert!(!*stopping.borrow());
@@ -159,10 +181,12 @@ impl Scene {
                 answer.status,
                 String::from_utf8_lossy(request)
             );
+            let is_container = plain.path.starts_with(data::CONTAINER_PREFIX.as_bytes());
+            assert_eq!(direct.is_some(), self.listener != b'm' && !is_container);
         }
     }
 
-    fn data(&self, provider: Provider) -> Router {
+    fn data(&self, provider: Provider) -> (Router, Direct) {
         let data = Data {
             provider,
             key: KEY.into(),
@@ -259,6 +283,24 @@ fn lease() -> Lease {
         served_by: "sts.aliyuncs.com".to_owned(),
         renewal: None,
     }
+}
+
+/// Returns an answer without the time, which is the same second only by chance.
+fn undated(answer: &[u8]) -> Vec<&[u8]> {
+    let lines = answer.split(|byte| *byte == b'\n');
+    lines.filter(|line| !line.starts_with(b"date: ")).collect()
+}
+
+/// Returns the addresses of a connection of this process.
+fn connected() -> Addresses {
+    static CONNECTION: OnceLock<(TcpListener, TcpStream)> = OnceLock::new();
+    let (_, client) = CONNECTION.get_or_init(|| {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let client = TcpStream::connect(server.local_addr().expect("an address"));
+        (server, client.expect("a connection"))
+    });
+    let (client, server) = (client.local_addr(), client.peer_addr());
+    Addresses::new(client.expect("an address"), server.expect("an address"))
 }
 
 /// No connection lives longer.

@@ -7,7 +7,7 @@ use clap::ArgMatches;
 use rustix::net::AddressFamily;
 
 use super::{Command, Error};
-use crate::system::netlink;
+use crate::system::netlink::{self, Kernel};
 
 pub(super) const COMMAND: Command = Command {
     name: "metadata-address",
@@ -43,7 +43,7 @@ fn run(_: &ArgMatches) -> Result<ExitCode, Error> {
 /// Adds the address to the loopback interface.
 fn add() -> io::Result<()> {
     let flags = NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE;
-    let answer = netlink::call(None, RTM_NEWADDR, flags, &request())?;
+    let answer = Kernel::open(None)?.call(RTM_NEWADDR, flags, &request())?;
     netlink::read(&answer, RTM_NEWADDR).map(drop)
 }
 

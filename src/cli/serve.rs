@@ -2,6 +2,7 @@
 
 mod systemd;
 
+use std::pin::pin;
 use std::process::ExitCode;
 
 use clap::ArgMatches;
@@ -53,7 +54,16 @@ async fn serve(config: Config, is_service: bool) -> Result<(), daemon::Error> {
     })?;
     let print_uri = config.serve.print_uri;
     let is_watched = config.log.is_watched();
-    let App { handle, mut tasks } = App::start(config, process::raise_open_files()).await?;
+    let mut starting = pin!(App::start(config, process::raise_open_files()));
+    let started = tokio::select! {
+        started = &mut starting => started?,
+        () = stop_requested(&mut signals) => {
+            // Its tasks do not run, so that the first write of a file is not cut off.
+            drop(starting.await?);
+            return Ok(());
+        }
+    };
+    let App { handle, mut tasks } = started;
     let first = async {
         handle.credentials().await;
         if print_uri {
@@ -82,6 +92,11 @@ async fn serve(config: Config, is_service: bool) -> Result<(), daemon::Error> {
     // A stop that is requested ends the drain: the drain is for jobs that get a signal at the same time.
     let cut_short = stopped(&mut signals, &handle);
     tasks.shut_down(handle.stop_requested(), cut_short).await
+}
+
+/// Waits for a request to stop; meanwhile the first credentials are being obtained.
+async fn stop_requested(signals: &mut Signals) {
+    while signals.next().await == Request::Renew {}
 }
 
 /// Waits for a request to stop, and passes on those to renew.

@@ -11,12 +11,12 @@ use tracing::{Span, debug, info};
 
 use crate::config::{self, Serve};
 use crate::metrics::{self, Counters, RequestCounter};
-use crate::server;
 use crate::server::admin::{self, Admin};
 use crate::server::connections::Limit;
 use crate::server::data::{self, Data};
 use crate::server::hold::Provider;
 use crate::server::metadata::{self, Metadata};
+use crate::server::{self, Service};
 
 use super::Error;
 use super::refused::Refused;
@@ -105,12 +105,17 @@ impl Listeners {
         let open = open.unwrap_or_default();
         let limit = Limit::new(open, shared, shared / RESERVED_SHARE);
         let mut servers = TaskSet::new(span);
-        let mut start = |name, listener, router: Router, dialect| {
+        let mut start = |name, listener, router: Router, direct, dialect| {
             let counter = counters
                 .as_ref()
                 .map(|counters| RequestCounter::new(counters, dialect));
+            let service = Service {
+                router,
+                direct,
+                counter,
+            };
             let stop = closed(closing.clone());
-            let serving = server::run(listener, router, limit.clone(), counter, stop);
+            let serving = server::run(listener, service, limit.clone(), stop);
             servers.spawn(name, serving);
         };
         let caller_log = Arc::clone(&services.admin.caller_log);
@@ -121,20 +126,30 @@ impl Listeners {
                 container: serve.container.clone(),
             };
             let admission = serve.admission.clone();
-            let router = data::router(data, address.ip(), admission, Arc::clone(&caller_log));
-            start("the data server", listener, router, data::dialect);
+            let caller_log = Arc::clone(&caller_log);
+            let (router, direct) = data::router(data, address.ip(), admission, caller_log);
+            let direct = Some(direct);
+            start("the data server", listener, router, direct, data::dialect);
         }
         if let (Some((listener, address)), Some(metadata)) = (self.metadata, services.metadata) {
             let role_name = &metadata.role;
             info!(%address, role_name, "Listening for the ECS metadata dialect");
             let uids = services.metadata_uids;
             let router = metadata::router(metadata, uids, caller_log);
-            start("the metadata server", listener, router, metadata::dialect);
+            start(
+                "the metadata server",
+                listener,
+                router,
+                None,
+                metadata::dialect,
+            );
         }
         if let Some((listener, address)) = self.admin {
             info!(%address, "Listening for probes");
             let router = admin::router(services.admin);
-            start("the admin server", listener, router, |_| metrics::ADMIN);
+            start("the admin server", listener, router, None, |_| {
+                metrics::ADMIN
+            });
         }
         servers
     }

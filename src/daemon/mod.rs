@@ -9,17 +9,21 @@ mod tasks;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::{Instrument as _, Span, info};
 
 use crate::config;
-use crate::config::{Config, Upstream};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::files::credentials_file::CredentialsFile;
 use crate::files::state::StateFile;
+use crate::files::target::Target as _;
 use crate::files::writer::Writer;
 use crate::formats;
 use crate::metrics::{CountedSource, CountedTarget, Counters, Exposition};
@@ -123,7 +127,8 @@ pub struct App {
 impl App {
     /// Builds and starts everything, within a limit of `open_files` open files.
     ///
-    /// Returns errors of addresses and files before the first attempt to obtain credentials.
+    /// Returns errors of addresses, of the state and of files before the first attempt to obtain credentials; those of a slow
+    /// volume beside it, and before any are served.
     pub async fn start(config: Config, open_files: usize) -> Result<Self, Error> {
         let span = source::span(&config.upstream);
         Self::start_within(config, open_files, span.clone())
@@ -155,8 +160,6 @@ impl App {
             .as_ref()
             .and_then(|options| options.allow_uids.clone());
         let (uri, container_uri) = uris(address, &serve);
-        let (writers, files) =
-            writers(&upstream, files, (&subscriber, &clock), counters.as_ref()).await?;
         let saved = (state, &upstream, &session, counters.as_ref());
         let state_writer = restore::restore(saved, &publisher, &subscriber, &clock).await?;
         let (source, embedded_sts) =
@@ -173,10 +176,15 @@ impl App {
         let metadata = metadata
             .map(|options| metadata_endpoint(options, provider.clone(), source.as_ref()))
             .transpose()?;
-        info!(%address, path = "/api/v1/credentials/<key>", "Listening for requests for credentials");
         let about = about(source.as_ref(), &listeners, &clock);
+        let has_role = source.is_some();
         let source =
             source.map(|source| CountedSource::new(source, clock.clone(), counters.as_ref()));
+        let mut others = TaskSet::new(span.clone());
+        let trial = writers(files, has_role, (&subscriber, &clock), counters.as_ref());
+        let refreshing = || refresh(&mut others, source, publisher, &clock, refresh_requested);
+        let (writers, files) = soon_before(trial, refreshing).await?;
+        info!(%address, path = "/api/v1/credentials/<key>", "Listening for requests for credentials");
         let shown = counters.clone().unwrap_or_default();
         let metrics = Exposition::of_daemon(&shown, health.clone(), clock.clone());
         let servers = listeners.serve(
@@ -203,11 +211,9 @@ impl App {
             },
             open_files,
             &closing,
-            span.clone(),
+            span,
         );
-        let mut others = TaskSet::new(span);
         write(&mut others, writers, state_writer);
-        refresh(&mut others, source, publisher, &clock, refresh_requested);
         Ok(Self {
             handle: Handle {
                 uri,
@@ -325,20 +331,48 @@ fn role_name(source: Option<&Chain>) -> String {
     name.unwrap_or("ram-sidecar").to_owned()
 }
 
+/// Waits for the trial of the files, and begins to refresh after it, or beside it if it takes longer than
+/// [`FILES_HEAD_START`].
+async fn soon_before<T>(
+    trial: impl Future<Output = Result<T, Error>>,
+    refresh: impl FnOnce(),
+) -> Result<T, Error> {
+    let mut trial = pin!(trial);
+    let tried = timeout(FILES_HEAD_START, &mut trial).await.ok();
+    let tried = tried.transpose()?;
+    refresh();
+    match tried {
+        Some(tried) => Ok(tried),
+        None => trial.await,
+    }
+}
+
+/// Tries whether the files can be written, all at the same time, and returns their writers.
+///
+/// Returns the error of the first that cannot be written, once all were tried: a test that is interrupted leaves its file.
 async fn writers(
-    upstream: &Upstream,
     files: Vec<CredentialsFile>,
+    has_role: bool,
     (subscriber, clock): (&Subscriber, &Clock),
     counters: Option<&Counters>,
 ) -> Result<(Vec<Writer<CountedTarget<CredentialsFile>>>, Vec<OutputFile>), Error> {
-    let (mut writers, mut outputs) = (Vec::new(), Vec::new());
-    if matches!(upstream, Upstream::NoRole) {
+    if !has_role {
         info!("This job has no role: the URI answers 404, and no file is written");
-        return Ok((writers, outputs));
+        return Ok((Vec::new(), Vec::new()));
     }
+    let mut trials = Vec::new();
     for options in files {
         let counted = CountedTarget::new(options.clone(), options.format.name(), counters);
-        let writer = Writer::new(counted, subscriber.clone(), clock.clone()).await;
+        let writer = Writer::new(counted, subscriber.clone(), clock.clone());
+        trials.push((options, tokio::spawn(writer.in_current_span())));
+    }
+    let mut tried = Vec::new();
+    for (options, writer) in trials {
+        let ended = |error| Err(options.failure(&io::Error::other(error)));
+        tried.push((writer.await.unwrap_or_else(ended), options));
+    }
+    let (mut writers, mut outputs) = (Vec::new(), Vec::new());
+    for (writer, options) in tried {
         let writer = writer.map_err(Error::File)?;
         outputs.push(OutputFile {
             options,
@@ -349,6 +383,9 @@ async fn writers(
     }
     Ok((writers, outputs))
 }
+
+/// How long the trial of the files delays the first attempt: local disks take less, and where one fails STS is not asked.
+const FILES_HEAD_START: Duration = Duration::from_millis(20);
 
 /// Draws jitter from 0 to 1, or returns 0.5 if the kernel provides no randomness.
 fn jitter() -> schedule::Jitter {

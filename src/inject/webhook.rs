@@ -98,7 +98,7 @@ pub async fn run(options: Options) -> Result<(), Error> {
             () = stop_requested(&mut signals) => {}
         }
     };
-    let open = |stream, busy| tls::serve(stream, Arc::clone(&shared), busy);
+    let open = |stream, peer, busy| tls::serve(stream, peer, Arc::clone(&shared), busy);
     let read_versions = async {
         loop {
             sleep(VERSION_PERIOD).await;

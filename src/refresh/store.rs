@@ -275,6 +275,11 @@ impl Subscriber {
         }
     }
 
+    /// Returns what a client can be given at `now`.
+    pub fn offer(&self, now: Moment) -> Offer {
+        self.receiver.borrow().offer(now)
+    }
+
     /// Returns the snapshot last published, and marks it as seen.
     pub fn snapshot(&mut self) -> Snapshot {
         self.receiver.borrow_and_update().clone()

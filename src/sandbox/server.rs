@@ -53,7 +53,7 @@ pub(crate) async fn serve(listener: TcpListener, state: Arc<State>) {
         respond(&state, request).await
     };
     let router = Router::new().fallback(respond).with_state(state);
-    crate::server::run(listener, router, CONNECTIONS, None, std::future::pending()).await;
+    crate::server::run(listener, router, CONNECTIONS, std::future::pending()).await;
 }
 
 async fn respond(state: &State, request: Request<Body>) -> Response<Body> {

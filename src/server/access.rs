@@ -9,15 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::Request;
-use axum::http::{Method, StatusCode, header};
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::{Instant, timeout};
 use tracing::field::display;
 use tracing::{Instrument as _, debug, info, warn};
 
-use super::caller::{Addresses, Owner};
-use super::request_check::{self, Refusal, Rules};
+use super::caller::{self, Addresses, Owner};
+use super::request_check::{self, Head, Headers, Refusal, Rules};
 use super::respond;
 use super::seen::Seen;
 
@@ -45,12 +45,16 @@ pub struct CallerLog {
     users: Recent<(Option<u32>, &'static str)>,
     callers: Recent<(Option<u32>, RequestKey)>,
     refused: Recent<(&'static str, Option<u32>)>,
+    /// The codes of the refusals whose callers were looked up lately.
+    refused_lately: Recent<&'static str>,
     wrong_keys: Recent<()>,
     is_proxy_known: AtomicBool,
     /// The users who got an answer.
     pub(super) seen: Seen,
     /// Limits the searches for a process to one at a time.
     lookup: tokio::sync::Mutex<()>,
+    /// Has a clone for each caller that is being looked up.
+    lookups: Arc<()>,
 }
 
 /// Marks the response to a request with a wrong key; has the variable with the right address.
@@ -85,13 +89,9 @@ impl Access {
     /// Serves a request with `next`, or refuses it.
     pub async fn check(self: Arc<Self>, request: Request, next: Next) -> Response {
         let addresses = request.extensions().get::<Addresses>().copied();
-        let owner = || match &addresses {
-            Some(addresses) => addresses.owner(),
-            None => Ok(None),
-        };
         // Otherwise only what is logged depends on it, and a lack of file descriptors is not a reason to refuse.
         let restricted = match self.allow_uids {
-            Some(_) => match owner() {
+            Some(_) => match owner(addresses).await {
                 Ok(owner) => owner,
                 Err(error) => return self.caller_log.refuse_unknown(&error),
             },
@@ -99,25 +99,21 @@ impl Access {
         };
         let uid = restricted.map(|owner| owner.uid);
         let is_local = addresses.is_some_and(|addresses| addresses.is_local());
-        let admitted =
-            request_check::admit(is_local, uid, self.allow_remote, self.allow_uids.as_deref())
-                .and_then(|()| request_check::check(&request, self.rules));
-        if let Err(refusal) = admitted {
-            let owner = restricted.or_else(|| owner().unwrap_or_default());
-            return self.refuse(&refusal, owner.map(|owner| owner.uid));
+        if let Err(refusal) = self.admit(&Head::of(&request), is_local, uid) {
+            self.caller_log
+                .log_refusal(&refusal, restricted, addresses)
+                .await;
+            return self.refuse(&refusal);
         }
         let is_proxied = request.uri().authority().is_some();
-        let key = RequestKey {
-            dialect: (self.dialect)(request.uri().path()),
-            ip: addresses
-                .filter(|_| !is_local)
-                .map(|addresses| addresses.peer.ip()),
-            user_agent: user_agent(&request),
-        };
+        let ip = addresses.map(|addresses| addresses.peer.ip());
+        let ip = ip.filter(|_| !is_local);
+        let key = self.key(request.uri().path(), ip, request.headers());
         let response = next.run(request).await;
         if let Some(WrongKey(variable)) = response.extensions().get() {
-            let uid = || Some(owner().unwrap_or_default()?.uid);
-            self.caller_log.log_wrong_key(variable, &key, uid);
+            self.caller_log
+                .log_wrong_key(variable, &key, addresses)
+                .await;
         }
         // A caller with a wrong path or key is not logged.
         let is_admitted =
@@ -126,21 +122,55 @@ impl Access {
             if is_proxied {
                 self.caller_log.log_proxied();
             }
-            if restricted.is_some() || self.caller_log.needs_lookup(&key) {
-                let owner = restricted.or_else(|| owner().unwrap_or_default());
-                self.caller_log.log_admitted(key, owner).await;
+            if restricted.is_some() {
+                self.caller_log.log_admitted(key, restricted).await;
+            } else if self.caller_log.needs_lookup(&key) {
+                self.caller_log.look_up(key, addresses).await;
             }
         }
         response
     }
 
-    fn refuse(&self, refusal: &Refusal, uid: Option<u32>) -> Response {
+    /// Whether [`Self::check`] would serve a request with nothing to look up and nothing to log.
+    pub(super) fn is_known<H: Headers + ?Sized>(
+        &self,
+        head: &Head<'_, H>,
+        path: &str,
+        addresses: &Addresses,
+    ) -> bool {
+        let is_local = addresses.peer.ip().is_loopback();
+        self.allow_uids.is_none()
+            && is_local
+            && self.admit(head, is_local, None).is_ok()
+            && self
+                .caller_log
+                .is_looked_up(&self.key(path, None, head.headers))
+    }
+
+    fn admit<H: Headers + ?Sized>(
+        &self,
+        head: &Head<'_, H>,
+        is_local: bool,
+        uid: Option<u32>,
+    ) -> Result<(), Refusal> {
+        request_check::admit(is_local, uid, self.allow_remote, self.allow_uids.as_deref())?;
+        request_check::check(head, self.rules)
+    }
+
+    fn key<H: Headers + ?Sized>(&self, path: &str, ip: Option<IpAddr>, headers: &H) -> RequestKey {
+        RequestKey {
+            dialect: (self.dialect)(path),
+            ip,
+            user_agent: user_agent(headers),
+        }
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Response {
         let Refusal {
             status,
             code,
             message,
         } = *refusal;
-        self.caller_log.log_refused(code, message, uid);
         if status == StatusCode::METHOD_NOT_ALLOWED {
             let allow = if self.rules.methods.contains(&Method::PUT) {
                 "GET, HEAD, PUT"
@@ -159,6 +189,33 @@ impl CallerLog {
     /// Not if that of another request of the same kind was found a moment ago: it was logged then if it was to be.
     fn needs_lookup(&self, key: &RequestKey) -> bool {
         self.looked_up.note(key, Instant::now(), LOOKUP_INTERVAL) != Noted::Recently
+    }
+
+    /// Whether the caller of a request is not looked up again yet.
+    fn is_looked_up(&self, key: &RequestKey) -> bool {
+        self.looked_up
+            .is_recent(key, Instant::now(), LOOKUP_INTERVAL)
+    }
+
+    /// Looks the caller of a request up, and logs it if it is new. The response waits briefly, as in [`Self::log_admitted`].
+    async fn look_up(self: &Arc<Self>, key: RequestKey, addresses: Option<Addresses>) {
+        // Where look-ups take long, many callers must not use memory without limit.
+        if Arc::strong_count(&self.lookups) > LOOKUPS_LIMIT {
+            return self.log_admitted(key, None).await;
+        }
+        let (log, permit) = (Arc::clone(self), Arc::clone(&self.lookups));
+        let looking = async move {
+            let owner = owner(addresses).await.unwrap_or_default();
+            drop(permit);
+            // Not found, for instance because its client has closed it: that of the next request is looked up.
+            if owner.is_none() && key.ip.is_none() && caller::is_cheap() {
+                log.looked_up.entries().remove(&key);
+            }
+            log.log_admitted(key, owner).await;
+        };
+        // In a separate task, which is not cancelled when the caller disconnects.
+        let looking = tokio::spawn(looking.in_current_span());
+        let _ = timeout(LOOKUP_TIMEOUT, looking).await;
     }
 
     /// Logs a caller that is new, unless another of the same user and dialect was logged within a minute. The response waits
@@ -220,16 +277,20 @@ impl CallerLog {
     }
 
     /// Warns of a caller with a wrong key, once a minute, whoever it is.
-    fn log_wrong_key(
+    async fn log_wrong_key(
         &self,
         variable: &'static str,
         caller: &RequestKey,
-        uid: impl FnOnce() -> Option<u32>,
+        addresses: Option<Addresses>,
     ) {
+        if self.wrong_keys.is_recent(&(), Instant::now(), LOG_INTERVAL) {
+            return;
+        }
+        let owner = owner_soon(addresses).await;
         if self.wrong_keys.note(&(), Instant::now(), LOG_INTERVAL) == Noted::Now {
             let user_agent = &caller.user_agent;
             warn!(
-                uid = uid(),
+                uid = owner.map(|owner| owner.uid),
                 user_agent,
                 advice = format!(
                     "let the program use {variable} as it is set for it, unless the pod or a script sets it itself, or change serve.key (in a pod, the annotation ram-sidecar/key)"
@@ -249,6 +310,28 @@ impl CallerLog {
                 "A client sends its requests for credentials as if to a proxy"
             );
         }
+    }
+
+    /// Logs a refusal. Its caller is looked up once a second for each code, so that a flood of refused requests costs little.
+    async fn log_refusal(
+        &self,
+        refusal: &Refusal,
+        owner: Option<Owner>,
+        addresses: Option<Addresses>,
+    ) {
+        let code = refusal.code;
+        let is_recent = || {
+            let noted = self
+                .refused_lately
+                .note(&code, Instant::now(), LOOKUP_INTERVAL);
+            noted == Noted::Recently
+        };
+        let owner = match owner {
+            Some(owner) => Some(owner),
+            None if is_recent() => return debug!(code, "A request was refused"),
+            None => owner_soon(addresses).await,
+        };
+        self.log_refused(code, refusal.message, owner.map(|owner| owner.uid));
     }
 
     /// Logs a refusal: as a warning the first time for this user, then at the level `debug`.
@@ -280,6 +363,12 @@ impl<T: Clone + Eq + Hash> Recent<T> {
         self.entries().contains_key(entry)
     }
 
+    /// Whether an entry was noted within `interval`.
+    fn is_recent(&self, entry: &T, now: Instant, interval: Duration) -> bool {
+        let noted = self.entries().get(entry).copied();
+        noted.is_some_and(|at| now.duration_since(at) < interval)
+    }
+
     /// Notes an entry that was not noted within `interval`.
     ///
     /// Where there is no room, entries are forgotten that were noted longer ago than the interval or [`LOG_INTERVAL`].
@@ -301,13 +390,25 @@ impl<T: Clone + Eq + Hash> Recent<T> {
     }
 }
 
+/// Finds the owner of the other end of a connection, if the connection has addresses.
+async fn owner(addresses: Option<Addresses>) -> io::Result<Option<Owner>> {
+    match addresses {
+        Some(addresses) => addresses.owner().await,
+        None => Ok(None),
+    }
+}
+
+/// Finds the owner for the log, which needs none if that takes long.
+async fn owner_soon(addresses: Option<Addresses>) -> Option<Owner> {
+    let found = timeout(LOOKUP_TIMEOUT, owner(addresses)).await.ok()?;
+    found.unwrap_or_default()
+}
+
 /// Returns the beginning of the `User-Agent`, if it is text.
-fn user_agent(request: &Request) -> String {
-    let value = request.headers().get(header::USER_AGENT);
-    let text = value
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    text.chars().take(USER_AGENT_LIMIT).collect()
+fn user_agent<H: Headers + ?Sized>(headers: &H) -> String {
+    let value = headers.named("user-agent").next();
+    let text = value.map(request_check::text).unwrap_or_default();
+    text.get(..USER_AGENT_LIMIT).unwrap_or(text).to_owned()
 }
 
 /// Far more than the number of users and programs of a job.
@@ -320,10 +421,13 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// `User-Agent` is found unless every request of his follows one of the first user's within this time.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How many callers are looked up at a time.
+const LOOKUPS_LIMIT: usize = 64;
+
 /// How many characters of a `User-Agent` are logged.
 const USER_AGENT_LIMIT: usize = 128;
 
-/// How long the response to a new caller waits for the search for its process; some clients give up after a second.
+/// How long a response waits for the caller or its process to be found; some clients give up after a second.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::time::clock::Clock;
 
 use super::access::CallerLog;
 use super::caller::Addresses;
-use super::request_check::{self, Refusal, Rules};
+use super::request_check::{self, Head, Refusal, Rules};
 use super::respond;
 use super::status::{self, About, Output, Parts, Report};
 
@@ -234,16 +234,19 @@ fn bound(addresses: Option<&Addresses>) -> IpAddr {
 /// Begins the shutdown if a program of this pod requests it: over loopback, and not from a web page.
 async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
     let addresses = request.extensions().get::<Addresses>();
-    let owner = addresses.map(Addresses::owner).transpose();
+    let owner = match addresses {
+        Some(addresses) => addresses.owner().await,
+        None => Ok(None),
+    };
     if let Err(error) = &owner {
         debug!(%error, "Cannot query the kernel for the owner of the connection");
     }
-    let uid = owner.ok().flatten().flatten().map(|owner| owner.uid);
+    let uid = owner.unwrap_or_default().map(|owner| owner.uid);
     let rules = Rules {
         bound: bound(addresses),
         methods: &[Method::POST],
     };
-    let admitted = request_check::check(&request, rules).and_then(|()| {
+    let admitted = request_check::check(&Head::of(&request), rules).and_then(|()| {
         if is_loopback(addresses) {
             admin.stop_callers.admit(uid, geteuid().as_raw())
         } else {

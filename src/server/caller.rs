@@ -7,8 +7,13 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::io::Errno;
 use rustix::process::geteuid;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+use tracing::info;
 
 /// Both addresses of an accepted connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,11 +64,60 @@ impl Addresses {
     ///
     /// Fails if neither interface of the kernel works, for instance for lack of file descriptors.
     ///
-    /// Blocks for some microseconds or, if the kernel has no `sock_diag`, while it reads the table of connections.
-    pub fn owner(&self) -> io::Result<Option<Owner>> {
-        let found = diag::owner(self).or_else(|_| table::owner(self))?;
-        Ok(found.filter(|owner| owner.uid != OVERFLOW_UID || maps_all_users()))
+    /// Without `sock_diag` another thread reads the table of connections, which takes up to a fraction of a second. One reads at a
+    /// time, even after this future was dropped, so that others have threads left.
+    pub async fn owner(&self) -> io::Result<Option<Owner>> {
+        let found = if let Ok(found) = self.owner_by_diag() {
+            found
+        } else {
+            let permit = READING.lock().await;
+            let addresses = *self;
+            let reading = spawn_blocking(move || {
+                let _permit = permit;
+                table::owner(&addresses)
+            });
+            reading.await.map_err(io::Error::other)??
+        };
+        Ok(found.filter(Owner::is_mapped))
     }
+
+    /// Returns what `sock_diag` says, which takes some microseconds. If it fails, the table of connections must be read instead.
+    fn owner_by_diag(&self) -> io::Result<Option<Owner>> {
+        if !is_cheap() {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let found = diag::owner(self);
+        if let Err(error) = &found
+            && is_refusal(error)
+            && !IS_DIAG_REFUSED.swap(true, Ordering::Relaxed)
+        {
+            info!(
+                %error,
+                advice = "let the seccomp profile allow sockets of AF_NETLINK",
+                "The kernel's sock_diag is unavailable, so that each look-up of a caller reads the table of all connections"
+            );
+        }
+        found
+    }
+}
+
+/// Whether a look-up takes microseconds, as far as is known.
+pub(super) fn is_cheap() -> bool {
+    !IS_DIAG_REFUSED.load(Ordering::Relaxed)
+}
+
+/// Whether an error means that `sock_diag` will not be available later either.
+fn is_refusal(error: &io::Error) -> bool {
+    let passing = [
+        Errno::AGAIN,
+        Errno::INTR,
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+    ];
+    let code = error.raw_os_error();
+    code.is_some_and(|code| !passing.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// Whether the owners of local connections are found here: that of a connection of this process's own is looked up. Blocks.
@@ -73,11 +127,17 @@ pub fn finds_owners() -> io::Result<bool> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let local = listener.local_addr()?;
     let client = TcpStream::connect(local)?;
-    let owner = Addresses::new(client.local_addr()?, local).owner()?;
-    Ok(owner.is_some_and(|owner| owner.uid == geteuid().as_raw()))
+    let addresses = Addresses::new(client.local_addr()?, local);
+    let owner = diag::owner(&addresses).or_else(|_| table::owner(&addresses))?;
+    Ok(owner.is_some_and(|owner| owner.is_mapped() && owner.uid == geteuid().as_raw()))
 }
 
 impl Owner {
+    /// Whether the user is known in this user namespace.
+    fn is_mapped(&self) -> bool {
+        self.uid != OVERFLOW_UID || maps_all_users()
+    }
+
     /// Finds the process. Returns `None` if it is not visible, for instance in another container. Blocks for milliseconds.
     pub fn program(&self) -> Option<Program> {
         let link = format!("socket:[{}]", self.inode);
@@ -130,6 +190,12 @@ fn maps_all_users() -> bool {
     map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
+/// Whether `sock_diag` was found to be unavailable.
+static IS_DIAG_REFUSED: AtomicBool = AtomicBool::new(false);
+
+/// Held while the table of connections is read.
+static READING: Mutex<()> = Mutex::const_new(());
+
 /// The uid that stands for all users who are not mapped in a user namespace; outside of one, it is the user `nobody`.
 const OVERFLOW_UID: u32 = 65_534;
 
@@ -171,6 +237,43 @@ mod tests {
                 .expect("the process is visible to itself");
             assert_eq!(program.pid, std::process::id());
             assert_eq!(program.executable, std::env::current_exe().unwrap());
+        }
+    }
+
+    #[test]
+    fn every_thread_gets_the_owner_of_its_own_connection() {
+        let ask = || {
+            for _ in 0..200 {
+                let (client, _server, addresses) = connected("127.0.0.1:0").unwrap();
+                match diag::owner(&addresses) {
+                    Ok(owner) => {
+                        let inode = rustix::fs::fstat(&client).unwrap().st_ino;
+                        assert_eq!(owner.map(|owner| owner.inode), Some(inode));
+                    }
+                    Err(error) => {
+                        return crate::testing::skipped(&format!("NETLINK_SOCK_DIAG ({error})"));
+                    }
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(ask);
+            }
+        });
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_no_reason_to_give_sock_diag_up() {
+        for (errno, expected) in [
+            (Errno::PROTONOSUPPORT, true),
+            (Errno::PERM, true),
+            (Errno::ACCESS, true),
+            (Errno::NOENT, true),
+            (Errno::MFILE, false),
+            (Errno::NOBUFS, false),
+        ] {
+            assert_eq!(is_refusal(&errno.into()), expected, "{errno}");
         }
     }
 

@@ -4,14 +4,16 @@
 //! listeners share it, because few of them are flooded at a time.
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet, yield_now};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
@@ -26,7 +28,7 @@ pub async fn run<F>(
     listener: TcpListener,
     limit: impl Into<Limit>,
     stop: impl Future<Output = ()>,
-    serve: impl Fn(TcpStream, Arc<AtomicBool>) -> F,
+    serve: impl Fn(TcpStream, SocketAddr, Arc<AtomicBool>) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -45,11 +47,11 @@ pub async fn run<F>(
             () = connections.ended() => {}
             () = sleep_until(full_until.unwrap_or_else(Instant::now)), if full_until.is_some() => {}
             accepted = listener.accept(), if full_until.is_none() => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     is_failing = false;
-                    connections.open(|busy| serve(stream, busy));
+                    connections.open(|busy| serve(stream, peer, busy));
                     // A flood of connections must not keep those that are open waiting.
-                    yield_now().await;
+                    others_first().await;
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut is_failing, true) {
@@ -62,6 +64,20 @@ pub async fn run<F>(
     }
     drop(listener);
     connections.finish().await;
+}
+
+/// Lets the tasks run that can. Unlike tokio's `yield_now` it does not ask the kernel for events first, which the runtime does
+/// often enough.
+async fn others_first() {
+    let mut is_first = true;
+    poll_fn(|context| {
+        if std::mem::take(&mut is_first) {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// How many connections may be open.

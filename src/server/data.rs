@@ -16,6 +16,7 @@ use subtle::ConstantTimeEq as _;
 use crate::formats;
 
 use super::access::{Access, CallerLog, WrongKey};
+use super::direct::Direct;
 use super::hold::Provider;
 use super::request_check::{self, Rules};
 use super::respond;
@@ -54,13 +55,13 @@ pub struct AllowedCallers {
     pub allow_uids: Option<Vec<u32>>,
 }
 
-/// Returns the router of the data listener that is bound to `bound`.
+/// Returns the router of the data listener that is bound to `bound`, and what answers most requests without it.
 pub fn router(
     data: Data,
     bound: IpAddr,
     admission: AllowedCallers,
     caller_log: Arc<CallerLog>,
-) -> Router {
+) -> (Router, Direct) {
     let access = Arc::new(Access {
         rules: Rules {
             bound,
@@ -75,14 +76,18 @@ pub fn router(
         Some(_) => get(container),
         None => get(no_container),
     };
-    Router::new()
+    let path = format!("{PREFIX}{}", data.key.expose_secret());
+    let direct = Direct::new(Arc::clone(&access), data.provider.clone(), path.into());
+    let data = Arc::new(data);
+    let router = Router::new()
         .route(&format!("{PREFIX}{{key}}"), get(credentials))
         .route(&format!("{CONTAINER_PREFIX}{{key}}"), container)
         .fallback(not_found)
         .layer(middleware::from_fn(move |request: Request, next| {
             Arc::clone(&access).check(request, next)
         }))
-        .with_state(Arc::new(data))
+        .with_state(data);
+    (router, direct)
 }
 
 /// Returns the name of the protocol that a path belongs to.
@@ -95,7 +100,7 @@ pub(crate) fn dialect(path: &str) -> &'static str {
 }
 
 async fn credentials(State(data): State<Arc<Data>>, uri: Uri) -> Response {
-    if !data.is_key(&uri, PREFIX) {
+    if !data.is_key(uri.path(), PREFIX) {
         return wrong_key("ALIBABA_CLOUD_CREDENTIALS_URI").await;
     }
     let offer = data.provider.within(HOLD_TIMEOUT).await;
@@ -103,7 +108,7 @@ async fn credentials(State(data): State<Arc<Data>>, uri: Uri) -> Response {
 }
 
 async fn container(State(data): State<Arc<Data>>, uri: Uri, headers: HeaderMap) -> Response {
-    if !data.is_key(&uri, CONTAINER_PREFIX) {
+    if !data.is_key(uri.path(), CONTAINER_PREFIX) {
         return wrong_key("AWS_CONTAINER_CREDENTIALS_FULL_URI").await;
     }
     let authorization = headers.get(header::AUTHORIZATION);
@@ -121,8 +126,8 @@ async fn container(State(data): State<Arc<Data>>, uri: Uri, headers: HeaderMap) 
 
 impl Data {
     /// Whether a path ends in the key. The path is compared without decoding: clients encode none of the characters of a key.
-    fn is_key(&self, uri: &Uri, prefix: &str) -> bool {
-        let key = uri.path().strip_prefix(prefix).unwrap_or_default();
+    fn is_key(&self, path: &str, prefix: &str) -> bool {
+        let key = path.strip_prefix(prefix).unwrap_or_default();
         key.as_bytes()
             .ct_eq(self.key.expose_secret().as_bytes())
             .into()
@@ -204,12 +209,8 @@ mod tests {
             key: "0".into(),
             container: None,
         };
-        let router = router(
-            data,
-            [127, 0, 0, 1].into(),
-            AllowedCallers::default(),
-            Arc::default(),
-        );
+        let bound = [127, 0, 0, 1].into();
+        let (router, _) = router(data, bound, AllowedCallers::default(), Arc::default());
         Rig {
             publisher,
             clock,

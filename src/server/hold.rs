@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::refresh::store::{Offer, Subscriber};
 use crate::time::clock::Clock;
+use crate::time::moment::Moment;
 
 /// Provides the current credentials, or the reason why there are none.
 #[derive(Clone, Debug)]
@@ -17,7 +18,12 @@ pub struct Provider {
 impl Provider {
     /// Returns what a client gets now.
     pub(super) fn now(&self) -> Offer {
-        self.subscriber.clone().snapshot().offer(self.clock.now())
+        self.at(self.clock.now())
+    }
+
+    /// Returns what a client gets at a moment, which is the present one.
+    pub(super) fn at(&self, now: Moment) -> Offer {
+        self.subscriber.offer(now)
     }
 
     /// Returns what a client gets, after a wait of at most `timeout` while credentials may still arrive.

@@ -8,6 +8,7 @@ pub mod caller;
 pub mod codes;
 pub mod connections;
 pub mod data;
+pub mod direct;
 pub mod hold;
 pub mod imds_token;
 pub mod metadata;
@@ -19,16 +20,18 @@ pub mod seen;
 pub mod status;
 pub mod token_file;
 
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
+use axum::http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -41,6 +44,7 @@ use tracing::{Instrument as _, Span, debug};
 
 use self::caller::Addresses;
 use self::connections::Limit;
+use self::direct::Direct;
 use self::peek::MAX_HEAD_SIZE;
 use self::respond::ErrorCode;
 use crate::metrics::RequestCounter;
@@ -69,21 +73,42 @@ pub fn loopback() -> IpAddr {
 
 /// Serves until `stop` completes, then finishes the requests in progress.
 ///
-/// At the limit, the oldest connection that has sent no request is closed. The requests are counted if there is a counter.
+/// At the limit, the oldest connection that has sent no request is closed.
 pub async fn run(
     listener: TcpListener,
-    router: Router,
+    service: impl Into<Service>,
     limit: impl Into<Limit>,
-    counter: Option<RequestCounter>,
     stop: impl Future<Output = ()>,
 ) {
+    let bound = listener.local_addr().ok();
     let shared = Arc::new(Shared {
-        router,
-        counter,
+        service: service.into(),
+        bound: bound.filter(|bound| !bound.ip().is_unspecified()),
         span: Span::current(),
     });
-    let open = |stream, busy| serve(stream, Arc::clone(&shared), busy);
+    let open = |stream, peer, busy| serve(stream, peer, Arc::clone(&shared), busy);
     connections::run(listener, limit, stop, open).await;
+}
+
+/// What answers the requests of a listener.
+#[derive(Debug)]
+pub struct Service {
+    /// Answers all requests.
+    pub router: Router,
+    /// Answers most requests of the listener for credentials before the router.
+    pub direct: Option<Direct>,
+    /// Counts the requests.
+    pub counter: Option<RequestCounter>,
+}
+
+impl From<Router> for Service {
+    fn from(router: Router) -> Self {
+        Self {
+            router,
+            direct: None,
+            counter: None,
+        }
+    }
 }
 
 /// An extension of a response that must not be sent: the connection is closed instead.
@@ -92,9 +117,59 @@ pub struct CloseWithoutResponse;
 
 /// State shared by a listener's connections, behind one `Arc` so that idle connections stay small.
 struct Shared {
-    router: Router,
-    counter: Option<RequestCounter>,
+    service: Service,
+    /// The address to which all clients connect, unless there are several.
+    bound: Option<SocketAddr>,
     span: Span,
+}
+
+impl Shared {
+    fn addresses(&self, stream: &TcpStream, peer: SocketAddr) -> io::Result<Addresses> {
+        let local = self.bound.map_or_else(|| stream.local_addr(), Ok)?;
+        Ok(Addresses::new(peer, local))
+    }
+
+    /// Returns the answer to a request that needs no router. Pends if the request may be incomplete.
+    fn answer(
+        &self,
+        data: &[u8],
+        stream: &TcpStream,
+        peer: SocketAddr,
+    ) -> Poll<Option<direct::Answer>> {
+        match &self.service.direct {
+            Some(direct) => direct.read(data, || self.addresses(stream, peer).ok()),
+            None => peek::parse(data, |_| None),
+        }
+    }
+
+    /// Sends the answer, or prepares to have the router answer. Returns what is left to do.
+    fn proceed(
+        &self,
+        answer: Option<direct::Answer>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        busy: Arc<AtomicBool>,
+        opened: Instant,
+    ) -> Option<Task> {
+        let counter = self.service.counter.as_ref();
+        let Some(answer) = answer else {
+            let addresses = self.addresses(&stream, peer).ok()?;
+            let (router, counter) = (self.service.router.clone(), counter.cloned());
+            let serving = serve_connection(stream, addresses, router, counter, busy, opened);
+            return Some(self.boxed(serving));
+        };
+        busy.store(true, Ordering::Relaxed);
+        if let Some(counter) = counter {
+            let pending = counter.arrived(data::PREFIX);
+            pending.answered(StatusCode::OK.as_u16(), None);
+        }
+        let rest = answer.send(stream)?;
+        Some(self.boxed(within_limit(rest, opened)))
+    }
+
+    fn boxed(&self, task: impl Future<Output = ()> + Send + 'static) -> Task {
+        Box::pin(task.instrument(self.span.clone()))
+    }
 }
 
 /// Waits for a request, and serves it.
@@ -102,32 +177,26 @@ struct Shared {
 /// Not an `async fn`, whose future would store its arguments twice: there may be thousands of idle connections.
 fn serve(
     stream: TcpStream,
+    peer: SocketAddr,
     shared: Arc<Shared>,
     busy: Arc<AtomicBool>,
 ) -> impl Future<Output = ()> + Send {
     let opened = Instant::now();
     async move {
-        if !peek::has_arrived(&stream, opened + HEADER_TIMEOUT, peek::is_partial).await {
+        let read = |data: &[u8]| shared.answer(data, &stream, peer);
+        let Ok(Ok(answer)) = peek::arrived(&stream, opened + HEADER_TIMEOUT, &read).await else {
+            let _ = peek::discard(&stream);
             return;
-        }
-        if let Ok(serving) = prepare(stream, &shared, busy, opened) {
-            serving.await;
+        };
+        if let Some(rest) = shared.proceed(answer, stream, peer, busy, opened) {
+            rest.await;
         }
     }
 }
 
-/// Prepares to serve a connection. Boxed, so that the futures of idle connections do not reserve space for it.
-fn prepare(
-    stream: TcpStream,
-    shared: &Shared,
-    busy: Arc<AtomicBool>,
-    opened: Instant,
-) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
-    let addresses = Addresses::new(stream.peer_addr()?, stream.local_addr()?);
-    let (router, counter) = (shared.router.clone(), shared.counter.clone());
-    let serving = serve_connection(stream, addresses, router, counter, busy, opened);
-    Ok(Box::pin(serving.instrument(shared.span.clone())))
-}
+/// What a connection does once its request has arrived. Boxed, so that the futures of idle connections do not reserve space
+/// for it.
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Reads one request and responds to it, within the limits on time and on the size of the request head.
 ///
@@ -170,6 +239,14 @@ pub async fn serve_connection(
         // One request per connection: some clients pool connections and do not retry after a reset.
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
+    within_limit(connection, opened).await;
+}
+
+/// Waits for the end of a connection, or of its time.
+async fn within_limit<E: Display>(
+    connection: impl Future<Output = Result<(), E>>,
+    opened: Instant,
+) {
     match timeout_at(opened + CONNECTION_TIMEOUT, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => debug!(%error, "A connection ended early"),
@@ -185,3 +262,26 @@ pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The limit for a whole connection: the headers, the wait for the first credentials, and the response.
 pub(crate) const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_connection_is_small() {
+        let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let (stream, peer) = accepted.unwrap();
+        let shared = Shared {
+            service: Router::new().into(),
+            bound: None,
+            span: Span::none(),
+        };
+        let serving = serve(stream, peer, Arc::new(shared), Arc::default());
+        // With the rest of its task 384 bytes, which are allocated in steps of 128.
+        let size = size_of_val(&serving);
+        assert!(size <= 280, "{size}");
+        drop(client);
+    }
+}

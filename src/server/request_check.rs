@@ -6,6 +6,7 @@
 
 use std::net::IpAddr;
 
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, Method, Request, StatusCode, Version, header};
 
 /// Why a request is refused.
@@ -28,21 +29,71 @@ pub struct Rules {
     pub methods: &'static [Method],
 }
 
+/// Headers, whose names may have capitals.
+pub trait Headers {
+    /// Returns names and values.
+    fn all(&self) -> impl Iterator<Item = (&str, &[u8])>;
+
+    /// Returns the values of a header, whose name has no capitals.
+    fn named(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        let is_it =
+            move |(found, value): (&str, _)| found.eq_ignore_ascii_case(name).then_some(value);
+        self.all().filter_map(is_it)
+    }
+}
+
+impl Headers for HeaderMap {
+    fn all(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+    }
+}
+
+impl Headers for [httparse::Header<'_>] {
+    fn all(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.iter().map(|header| (header.name, header.value))
+    }
+}
+
+/// What is checked of a request.
+#[derive(Debug)]
+pub struct Head<'a, H: ?Sized> {
+    /// Its method.
+    pub method: &'a Method,
+    /// Its version.
+    pub version: Version,
+    /// The host in its target, if that has one.
+    pub authority: Option<&'a str>,
+    /// Its headers.
+    pub headers: &'a H,
+}
+
+impl<'a> Head<'a, HeaderMap> {
+    /// Returns that of a request.
+    pub fn of<B>(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            version: request.version(),
+            authority: request.uri().authority().map(Authority::as_str),
+            headers: request.headers(),
+        }
+    }
+}
+
 /// Checks the method, the host and the headers of a request.
-pub fn check<B>(request: &Request<B>, rules: Rules) -> Result<(), Refusal> {
-    let headers = request.headers();
-    if is_from_browser(headers) {
+pub fn check<H: Headers + ?Sized>(head: &Head<'_, H>, rules: Rules) -> Result<(), Refusal> {
+    if is_from_browser(head.headers) {
         return Err(BROWSER);
     }
-    if headers.keys().any(|name| is_of_proxy(name.as_str())) {
+    if head.headers.all().any(|(name, _)| is_of_proxy(name)) {
         return Err(FORWARDED);
     }
     let names_this_machine = |name: &str| names_this_machine(name, rules.bound);
-    let is_required = request.version() != Version::HTTP_10;
-    if !has_host(request, is_required, names_this_machine) {
+    let is_required = head.version != Version::HTTP_10;
+    if !has_host(head, is_required, names_this_machine) {
         return Err(HOST);
     }
-    if rules.methods.contains(request.method()) {
+    if rules.methods.contains(head.method) {
         Ok(())
     } else {
         Err(METHOD)
@@ -58,7 +109,7 @@ pub fn check_probe<B>(request: &Request<B>, names: &[String]) -> Result<(), Refu
             || host.parse::<IpAddr>().is_ok()
             || names.iter().any(|name| name.eq_ignore_ascii_case(host))
     };
-    if has_host(request, false, is_known) {
+    if has_host(&Head::of(request), false, is_known) {
         Ok(())
     } else {
         Err(PROBE_HOST)
@@ -71,14 +122,15 @@ pub fn check_probe<B>(request: &Request<B>, names: &[String]) -> Result<(), Refu
 /// Browsers of before 2023 do not say for whom they ask. Those keep the answer from other pages by its own headers.
 pub fn check_page<B>(request: &Request<B>, bound: IpAddr) -> Result<(), Refusal> {
     let headers = request.headers();
-    if headers.keys().any(|name| is_of_proxy(name.as_str())) {
+    if headers.all().any(|(name, _)| is_of_proxy(name)) {
         return Err(FORWARDED);
     }
-    if !has_host(request, false, |name| names_this_machine(name, bound)) {
+    let names_this_machine = |name: &str| names_this_machine(name, bound);
+    if !has_host(&Head::of(request), false, names_this_machine) {
         return Err(HOST);
     }
-    let mut sites = headers.get_all("sec-fetch-site").iter();
-    let is_own = sites.all(|site| ["none", "same-origin"].iter().any(|own| site == own));
+    let mut sites = headers.named("sec-fetch-site");
+    let is_own = sites.all(|site| [&b"none"[..], b"same-origin"].contains(&site));
     if is_own && !headers.contains_key(header::ORIGIN) {
         Ok(())
     } else {
@@ -110,44 +162,59 @@ pub const READ: &[Method] = &[Method::GET, Method::HEAD];
 /// Whether a browser sends the request, for a page or for its user.
 ///
 /// Node's `fetch` sends `Sec-Fetch-Mode` alone, and a script cannot remove it; a browser never sends it alone.
-fn is_from_browser(headers: &HeaderMap) -> bool {
-    let is_of_browser = |name: &header::HeaderName| {
-        let name = name.as_str();
-        BROWSER_HEADERS.contains(&name)
-            || (name.starts_with("sec-fetch-") && name != "sec-fetch-mode")
-            || name.starts_with("sec-ch-")
+fn is_from_browser<H: Headers + ?Sized>(headers: &H) -> bool {
+    let is_of_browser = |(name, _): (&str, _)| {
+        is_one_of(name, BROWSER_HEADERS)
+            || (starts_with(name, "sec-fetch-") && !name.eq_ignore_ascii_case("sec-fetch-mode"))
+            || starts_with(name, "sec-ch-")
     };
-    let mut agents = headers.get_all(header::USER_AGENT).iter();
-    headers.keys().any(is_of_browser)
+    let mut agents = headers.named("user-agent");
+    headers.all().any(is_of_browser)
         || agents.any(|agent| {
-            let start = agent.as_bytes().get(..BROWSER_AGENT.len());
+            let start = agent.get(..BROWSER_AGENT.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(BROWSER_AGENT))
         })
 }
 
-/// Whether a proxy adds a header of this name, in lower case, to what it forwards.
+/// Whether a proxy adds a header of this name to what it forwards.
 pub fn is_of_proxy(name: &str) -> bool {
-    PROXY_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) || PROXY_HEADERS.contains(&name)
+    let mut prefixes = PROXY_PREFIXES.iter();
+    prefixes.any(|prefix| starts_with(name, prefix)) || is_one_of(name, PROXY_HEADERS)
+}
+
+/// Whether a header has one of these names, which have no capitals.
+pub(super) fn is_one_of(name: &str, names: &[&str]) -> bool {
+    names.iter().any(|one| one.eq_ignore_ascii_case(name))
+}
+
+fn starts_with(name: &str, prefix: &str) -> bool {
+    let start = name.as_bytes().get(..prefix.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes()))
+}
+
+/// Returns a value that is text, as [`axum::http::HeaderValue::to_str`] does; otherwise nothing.
+pub(super) fn text(value: &[u8]) -> &str {
+    let is_text = value.iter().all(|byte| matches!(byte, b'\t' | b' '..=b'~'));
+    let text = is_text.then(|| std::str::from_utf8(value).ok());
+    text.flatten().unwrap_or_default()
 }
 
 /// Whether `is_accepted` accepts every host that a request names, and it names one if one is required.
-fn has_host<B>(
-    request: &Request<B>,
+fn has_host<H: Headers + ?Sized>(
+    head: &Head<'_, H>,
     is_required: bool,
     is_accepted: impl Fn(&str) -> bool,
 ) -> bool {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let mut hosts = head.headers.named("host");
     let host = match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Some(host.to_str().unwrap_or_default()),
+        (Some(host), None) => Some(text(host)),
         (None, _) => None,
         (Some(_), Some(_)) => return false,
     };
     // The user information before the host is ignored; the port must be valid.
-    let authority = request
-        .uri()
-        .authority()
-        .map(axum::http::uri::Authority::as_str);
-    let authority = authority.map(|all| all.rsplit_once('@').map_or(all, |(_, host)| host));
+    let authority = head
+        .authority
+        .map(|all| all.rsplit_once('@').map_or(all, |(_, host)| host));
     let mut named = [host, authority].into_iter().flatten().peekable();
     if named.peek().is_none() {
         return !is_required;
@@ -319,7 +386,7 @@ mod tests {
             bound: IpAddr::from([127, 0, 0, 1]),
             methods: READ,
         };
-        match check(&request.body(()).unwrap(), rules) {
+        match check(&Head::of(&request.body(()).unwrap()), rules) {
             Ok(()) => "ok",
             Err(refusal) => refusal.code,
         }

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use crate::access::has;
 use crate::serving::LISTEN;
 use crate::support::{Daemon, Scratch, eventually, required, run};
 
@@ -148,6 +149,26 @@ fn a_path_that_cannot_be_written_ends_the_start() {
         ] {
             assert!(sentence.contains(part), "{part}: {sentence}");
         }
+    }
+}
+
+#[test]
+fn a_stop_during_the_start_on_a_slow_volume_leaves_nothing_there() {
+    if !required("strace", has("strace")) {
+        return;
+    }
+    let slow = "inject=fsync:delay_enter=1500000";
+    let filter = ["strace", "-D", "-f", "-o", "/dev/null", "-e", slow];
+    for _ in 0..3 {
+        let scratch = Scratch::new();
+        let file = scratch.join("credentials");
+        let args = ["--sandbox", "--file", file.to_str().unwrap()];
+        let mut daemon = Daemon::spawn_under(&filter, &[&LISTEN[..], &args].concat(), &[]);
+        daemon.logged("Credentials renewed");
+        daemon.signal("TERM");
+        assert_eq!(daemon.ended(), Some(0));
+        let left: Vec<_> = fs::read_dir(scratch.path()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
     }
 }
 

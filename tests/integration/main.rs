@@ -14,6 +14,8 @@ mod confinement;
 #[cfg(test)]
 mod container;
 #[cfg(test)]
+mod costs;
+#[cfg(test)]
 mod diagnoses;
 #[cfg(test)]
 mod differential;

@@ -31,6 +31,17 @@ fn the_wheel_describes_itself_as_the_crate_does() {
 }
 
 #[test]
+fn the_image_and_the_wheel_are_compiled_with_the_same_flags() {
+    let flags = ["Dockerfile", ".ci/release"].map(|file| {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        let (_, flags) = text.split_once("export RUSTFLAGS=").expect("flags");
+        let flags = flags.split('"').nth(1).expect("quoted flags");
+        flags.to_owned()
+    });
+    assert_eq!(flags[0], flags[1]);
+}
+
+#[test]
 fn the_module_of_the_wheel_passes_its_tests() {
     let Some(mut python) = tool("python3") else {
         return;

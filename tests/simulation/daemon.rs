@@ -284,7 +284,7 @@ impl Routers {
             tokens: Tokens::new([7; 32]),
         };
         let address = [127, 0, 0, 1].into();
-        let data = data::router(data, address, AllowedCallers::default(), Arc::default());
+        let (data, _) = data::router(data, address, AllowedCallers::default(), Arc::default());
         let metadata = metadata::router(metadata, None, Arc::default());
         Self {
             data: TowerToHyperService::new(data),

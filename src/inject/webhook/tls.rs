@@ -2,9 +2,11 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::task::Poll;
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -16,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use crate::server::caller::Addresses;
-use crate::server::peek::{MAX_HEAD_SIZE, has_arrived};
+use crate::server::peek::{MAX_HEAD_SIZE, arrived, discard};
 use crate::server::serve_connection;
 
 use super::certificate::Certificate;
@@ -42,22 +44,28 @@ pub(super) fn acceptor(certificate: Arc<Certificate>) -> Result<TlsAcceptor, rus
 /// It is not an `async fn`, which would store its arguments twice: there may be many idle connections.
 pub(super) fn serve(
     stream: TcpStream,
+    peer: SocketAddr,
     shared: Arc<Shared>,
     busy: Arc<AtomicBool>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let opened = Instant::now();
-    // Without an address, the connection has been closed already.
-    let slot = stream.peer_addr().map(|peer| {
-        let host = peer.ip().to_canonical();
-        shared.slots.open(host, busy)
-    });
+    let (slot, closed) = shared.slots.open(peer.ip().to_canonical(), busy);
     async move {
-        let Ok((slot, closed)) = slot else { return };
         let exchange = async {
             // A silent client uses no memory for a handshake.
-            if has_arrived(&stream, opened + HANDSHAKE_TIMEOUT, is_partial).await
-                && let Ok(exchange) = exchange(stream, shared, slot, opened)
-            {
+            let is_complete = |data: &[u8]| {
+                if is_partial(data) {
+                    Poll::Pending
+                } else {
+                    Poll::Ready(())
+                }
+            };
+            let deadline = opened + HANDSHAKE_TIMEOUT;
+            let Ok(Ok(())) = arrived(&stream, deadline, &is_complete).await else {
+                let _ = discard(&stream);
+                return;
+            };
+            if let Ok(exchange) = exchange(stream, peer, shared, slot, opened) {
                 exchange.await;
             }
         };
@@ -71,11 +79,12 @@ pub(super) fn serve(
 /// Does the handshake and serves HTTP; boxed, so that waiting connections use no memory for it.
 fn exchange(
     stream: TcpStream,
+    peer: SocketAddr,
     shared: Arc<Shared>,
     slot: Slot,
     opened: Instant,
 ) -> io::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
-    let addresses = Addresses::new(stream.peer_addr()?, stream.local_addr()?);
+    let addresses = Addresses::new(peer, stream.local_addr()?);
     slot.advance(Stage::Handshake);
     Ok(Box::pin(async move {
         match timeout_at(opened + HANDSHAKE_TIMEOUT, shared.acceptor.accept(stream)).await {

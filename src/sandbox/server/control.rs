@@ -13,7 +13,7 @@ use crate::sandbox::faults::plan::Plan;
 use crate::sandbox::http::request;
 use crate::sandbox::server::State;
 use crate::server::caller::Addresses;
-use crate::server::request_check::{self, Rules};
+use crate::server::request_check::{self, Head, Rules};
 use crate::server::respond;
 
 /// Whether a path belongs to the control endpoint, and not to STS.
@@ -35,7 +35,7 @@ pub(crate) async fn respond(state: &State, request: Request<Body>) -> Response<B
     // Other machines may route packets to a loopback address of this one.
     let is_local = addresses.is_some_and(Addresses::is_local);
     let checked = request_check::admit(is_local, None, false, None)
-        .and_then(|()| request_check::check(&request, rules));
+        .and_then(|()| request_check::check(&Head::of(&request), rules));
     if let Err(refusal) = checked {
         let (code, message) = (refusal.code, refusal.message);
         return if refusal.status == StatusCode::METHOD_NOT_ALLOWED {

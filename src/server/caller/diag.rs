@@ -2,11 +2,12 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 use rustix::net::AddressFamily;
 use rustix::net::netlink::SOCK_DIAG;
 
-use crate::system::netlink;
+use crate::system::netlink::{self, Kernel};
 
 use super::{Addresses, Owner};
 
@@ -14,14 +15,24 @@ use super::{Addresses, Owner};
 ///
 /// Fails if the kernel has no such interface, or forbids its use.
 pub(super) fn owner(addresses: &Addresses) -> io::Result<Option<Owner>> {
-    let request = request(addresses);
-    let response = netlink::call(Some(SOCK_DIAG), SOCK_DIAG_BY_FAMILY, 0, &request)?;
+    let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    // Whoever asks meanwhile opens a socket of his own, and so does who comes after an error.
+    let taken = kept().take();
+    let mut kernel = match taken {
+        Some(kernel) => kernel,
+        None => Kernel::open(Some(SOCK_DIAG))?,
+    };
+    let response = kernel.call(SOCK_DIAG_BY_FAMILY, 0, &request(addresses))?;
+    *kept() = Some(kernel);
     read(&response)
 }
 
+/// The socket of the last query: to open one costs the kernel more than to answer.
+static KEPT: Mutex<Option<Kernel>> = Mutex::new(None);
+
 /// Writes `struct inet_diag_req_v2` (`linux/inet_diag.h`).
 fn request(addresses: &Addresses) -> Vec<u8> {
-    let mut message = Vec::new();
+    let mut message = Vec::with_capacity(REQUEST);
     let family = match addresses.peer.ip() {
         IpAddr::V4(_) => AddressFamily::INET,
         IpAddr::V6(_) => AddressFamily::INET6,
@@ -62,6 +73,8 @@ pub fn read(response: &[u8]) -> io::Result<Option<Owner>> {
     }))
 }
 
+/// The length of `struct inet_diag_req_v2`.
+const REQUEST: usize = 56;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const TCP: u8 = 6;
 const LISTEN: u8 = 10;

@@ -2,6 +2,7 @@
 
 mod names;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,8 +10,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::{Dialect, dialects, has, lines, output, start};
+use super::{Dialect, connect, dialects, has, lines, output, response, start};
 use crate::http;
+use crate::serving::LISTEN;
 use crate::support::{Daemon, eventually, required};
 
 const NEW_CALLER: &str = "A new caller requested credentials";
@@ -50,6 +52,52 @@ fn a_user_of_each_dialect_is_logged_once_with_its_program() {
     assert!(event["pid"].as_u64().is_some_and(|pid| pid > 1), "{event}");
     let executable = event["executable"].as_str().unwrap();
     assert!(executable.ends_with("/curl"), "{event}");
+}
+
+#[test]
+fn a_client_that_leaves_at_once_does_not_hide_the_next_caller() {
+    let daemon = start(&[], &INFO);
+    for dialect in dialects(&daemon) {
+        let request = format!("GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", dialect.path());
+        for _ in 0..20 {
+            let mut stream = connect(dialect.address);
+            stream.write_all(request.as_bytes()).unwrap();
+        }
+        assert_eq!(http::raw(dialect.address, &request).status, 200);
+        let uid = format!("\"uid\":{}", rustix::process::geteuid().as_raw());
+        let name = format!("\"dialect\":\"{}\"", dialect.name);
+        assert_eq!(logged(&daemon, &[NEW_CALLER, &uid, &name], 1).len(), 1);
+    }
+}
+
+#[test]
+fn without_netlink_callers_are_logged_and_a_flood_of_refusals_delays_nobody() {
+    if !required("python3", has("python3")) {
+        return;
+    }
+    let filter = ["python3", "-c", include_str!("callers/without_netlink.py")];
+    let args = [&["--sandbox"], &LISTEN[..]].concat();
+    let daemon = Daemon::spawn_under(&filter, &args, &INFO);
+    daemon.uri();
+    let refused = "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    let flood: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = connect(daemon.data());
+            stream.write_all(refused.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    for _ in 0..10 {
+        let asked = Instant::now();
+        assert_eq!(daemon.credentials().status, 200);
+        assert!(asked.elapsed() < Duration::from_secs(1), "{asked:?}");
+    }
+    for stream in flood {
+        assert!(response(stream).starts_with(b"HTTP/1.1 403"));
+    }
+    let uid = format!("\"uid\":{}", rustix::process::geteuid().as_raw());
+    assert_eq!(logged(&daemon, &[NEW_CALLER, &uid], 1).len(), 1);
+    assert_eq!(logged(&daemon, &["sock_diag is unavailable"], 1).len(), 1);
 }
 
 #[test]
@@ -162,7 +210,7 @@ fn callers_that_disconnect_do_not_prevent_the_lookup_of_later_programs() {
         let [left, asked, _] = dialects(&daemon);
         for number in 0..20 {
             use std::io::Write as _;
-            let mut stream = super::connect(left.address);
+            let mut stream = connect(left.address);
             let agent = format!("User-Agent: disconnected-{number}");
             let request = format!(
                 "GET {} HTTP/1.1\r\nHost: 127.0.0.1\r\n{agent}\r\n\r\n",
@@ -170,7 +218,7 @@ fn callers_that_disconnect_do_not_prevent_the_lookup_of_later_programs() {
             );
             stream.write_all(request.as_bytes()).unwrap();
             stream.shutdown(std::net::Shutdown::Write).unwrap();
-            super::response(stream);
+            response(stream);
         }
         request_as(&asked, "later");
         let entry = logged(&daemon, &["\"user_agent\":\"later\""], 1).pop();

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use self::requests::{Outcome, requests};
 use super::{Dialect, connect, dialects, exchange, has_credentials, response, start};
 use crate::http;
+use crate::serving::LISTEN;
 use crate::support::Daemon;
 
 #[test]
@@ -27,6 +28,40 @@ fn every_hostile_request_has_the_expected_outcome_and_does_not_affect_others() {
                 200,
                 "a valid request after {description}"
             );
+        }
+    }
+}
+
+#[test]
+fn every_request_gets_the_same_bytes_with_and_without_the_router() {
+    let direct = start(&[], &[]);
+    // Where users are restricted, the router answers everything.
+    let own = rustix::process::geteuid().to_string();
+    let restricted = [
+        "--allow-uids",
+        &own,
+        "--container",
+        "--metadata-listen",
+        "127.0.0.1:0",
+    ];
+    let env = [
+        ("RAM_SIDECAR_IDENTITY", "credentials_uri"),
+        ("ALIBABA_CLOUD_CREDENTIALS_URI", &direct.uri()),
+    ];
+    let router = Daemon::spawn(&[&restricted, &LISTEN[..]].concat(), &env);
+    router.uri();
+    for (direct, router) in dialects(&direct).iter().zip(&dialects(&router)).take(2) {
+        let pairs = requests(direct).into_iter().zip(requests(router));
+        for ((description, request, outcome), (_, same, _)) in pairs {
+            // Only the second time the caller is known.
+            let [_, received] = [(); 2].map(|()| exchange(direct.address, &request));
+            let expected = exchange(router.address, &same);
+            let may_be_cut = matches!(outcome, Outcome::Malformed(_));
+            if may_be_cut && (received.is_empty() || expected.is_empty()) {
+                continue;
+            }
+            let (received, expected) = (undated(&received), undated(&expected));
+            assert_eq!(received, expected, "{}: {description}", direct.name);
         }
     }
 }
@@ -183,6 +218,14 @@ fn request_with_any_proxy_header_is_refused() {
             "{header}"
         );
     }
+}
+
+/// Returns an answer without the line that has the time.
+fn undated(answer: &[u8]) -> String {
+    let text = String::from_utf8_lossy(answer);
+    text.lines()
+        .filter(|line| !line.starts_with("date: "))
+        .collect()
 }
 
 fn assert_outcome(description: &str, received: &[u8], outcome: Outcome, secrets: &[String]) {

@@ -350,6 +350,10 @@ const EVENTS: &[(&str, &[(&str, &str)])] = &[
                 "Once for each code and user as a warning, then at the level `debug`.",
             ),
             (
+                "The kernel's sock_diag is unavailable, so that each look-up of a caller reads the table of all connections",
+                "Once. On a machine with many connections a look-up takes a fraction of a second, and other requests are answered meanwhile.",
+            ),
+            (
                 "A request has a wrong key in its path",
                 "At most once a minute.",
             ),

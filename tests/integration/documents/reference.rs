@@ -611,8 +611,8 @@ fn refusal_codes_are_those_of_the_server() {
         let texts = code.split('"').skip(1).step_by(2).filter(is_code);
         found.extend(texts.map(str::to_owned));
     }
-    // A key of the body, and the name of a type in its `Debug` form.
-    for other in ["Message", "Tokens"] {
+    // A key of the body, and the names of types in their `Debug` form.
+    for other in ["Answer", "Message", "Tokens"] {
         found.remove(other);
     }
     let documented = REFUSAL_CODES.iter().map(|refusal| refusal.code.to_owned());
