@@ -9,8 +9,8 @@ use crate::chains::{
 use super::Key;
 use super::app_container::{LOOPBACK, is_served};
 use super::clients::{URI, variable, with_surroundings};
-use super::completion;
 use super::json::{CONTAINER_LISTS, has_container, objects, text_of, title_of, uses_host_network};
+use super::reached::reached;
 use super::sidecar::{ADDRESS, NAME};
 
 /// A container, and what its clients will use.
@@ -41,10 +41,13 @@ pub(super) fn of_pod(title: &str, pod: &Json, clients: &[&'static Client]) -> Ve
             let title = format!("{title}: container {}", title_of(name, index));
             let variable = |name: &str| variable(container, name);
             let server = server(pod, container);
-            let mut explained: Vec<Explained> =
-                with_surroundings(container, &variable, service, server.nothing(), |at| {
-                    clients.iter().map(|client| explain(client, at)).collect()
-                });
+            let mut explained: Vec<Explained> = with_surroundings(
+                container,
+                &variable,
+                service.clone(),
+                server.nothing(),
+                |at| clients.iter().map(|client| explain(client, at)).collect(),
+            );
             if objects(container, "envFrom").next().is_some() {
                 let remedy = "see that envFrom adds no credentials";
                 doubt(
@@ -116,7 +119,7 @@ fn server(pod: &Json, container: &Json) -> Server {
         let reason = "no container of the pod serves that address".to_owned();
         return Server::None(reason, "add the sidecar by `ram-sidecar inject`".to_owned());
     }
-    match completion::reached(pod) {
+    match reached(pod) {
         None => Server::Unknown,
         Some(endpoints) if is_served(&endpoints, uri) => Server::Fine,
         Some(endpoints) => {

@@ -20,6 +20,7 @@ mod json;
 mod messages;
 mod mpi;
 pub mod policy;
+mod reached;
 mod request;
 mod resources;
 mod scraping;

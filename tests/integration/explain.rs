@@ -358,7 +358,7 @@ fn predicted(client: &Value, row: &Row, goes_on: bool) -> Option<String> {
             return Some(match on {
                 "program" => "LTAIprogram".to_owned(),
                 "sts" => ASSUMED.to_owned(),
-                _ if on == "metadata" || detail.contains("100.100.100.200") => INSTANCE.to_owned(),
+                "metadata" => INSTANCE.to_owned(),
                 _ => key_in(detail),
             });
         }
