@@ -76,7 +76,7 @@ pub(super) fn instance(
         let whose = format!("{whose}, asked for by the proxy of {variable}");
         return Outcome::Depends(of_name(whose, true, remedy), On::Metadata);
     }
-    match at.metadata {
+    match &at.metadata {
         Metadata::Ours => Outcome::Answers(Finding {
             is_ours: true,
             identity: "our credentials, by 100.100.100.200, which is this machine".to_owned(),
@@ -85,12 +85,13 @@ pub(super) fn instance(
         Metadata::Unreachable => Outcome::Skipped(
             "100.100.100.200 does not respond, for which the client waits".to_owned(),
         ),
-        Metadata::Others => Outcome::Answers(of_name(
-            format!("{whose}, whose metadata service, 100.100.100.200, responds"),
-            true,
-            remedy,
-        )),
-        Metadata::Reachable | Metadata::Unknown => {
+        // A role that a setting names may be another one.
+        Metadata::Others { access_key_id } if setting.is_none() => {
+            let id = shown(access_key_id, Form::Id);
+            let identity = format!("{whose}, whose metadata service responds: {id}");
+            Outcome::Answers(of_name(identity, true, remedy))
+        }
+        Metadata::Others { .. } | Metadata::Reachable | Metadata::Unknown => {
             Outcome::Depends(of_name(whose, true, remedy), On::Metadata)
         }
     }

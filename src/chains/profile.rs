@@ -133,13 +133,9 @@ impl File<'_> {
                 let token = or_variable("sts_token", "ALIBABA_CLOUD_SECURITY_TOKEN");
                 let token = Some(token.ok_or_else(|| missing("sts_token"))?);
                 let remedy = self.remedy.clone();
-                let end = entry["sts_expiration"].as_i64().unwrap_or_default();
-                let end = DateTime::from_timestamp(end, 0).filter(|_| end > 0);
-                let finding = Finding {
-                    ends: end.map(timestamp),
-                    ..of_keys(self.at, &place, [id, secret, token], remedy)
-                };
-                (finding, None)
+                let finding = of_keys(self.at, &place, [id, secret, token], remedy);
+                let ends = expiration(entry);
+                (Finding { ends, ..finding }, None)
             }
             "RamRoleArn" => {
                 keys()?;
@@ -186,6 +182,12 @@ impl File<'_> {
             }
         })
     }
+}
+
+/// Returns when the token of a profile ends, which no client heeds.
+fn expiration(profile: &Json) -> Option<String> {
+    let end = profile["sts_expiration"].as_i64().filter(|end| *end > 0)?;
+    DateTime::from_timestamp(end, 0).map(timestamp)
 }
 
 /// Judges the step of an ini file of the SDKs.

@@ -63,12 +63,15 @@ pub enum FileState {
 }
 
 /// What is known of the ECS metadata service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Metadata {
     /// Its address is this machine: it is ours.
     Ours,
     /// It has credentials, which are not ours.
-    Others,
+    Others {
+        /// Their AccessKey ID.
+        access_key_id: String,
+    },
     /// It accepts connections.
     Reachable,
     /// It does not.

@@ -70,7 +70,7 @@ fn metadata_service_comes_before_ours_unless_it_is_disabled_or_ours() {
             (Metadata::Unreachable, Outlook::Ours),
             (Metadata::Ours, Outlook::Ours),
         ] {
-            let one = explained(client, &[URI, HOME], &[], metadata);
+            let one = explained(client, &[URI, HOME], &[], metadata.clone());
             assert_eq!(one.outlook, expected, "{client} {metadata:?}");
         }
         let disabled = ("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "True");
@@ -575,10 +575,17 @@ fn every_client_has_a_name_of_its_own_a_version_and_a_source_for_each_step() {
 
 #[test]
 fn a_metadata_service_with_credentials_of_others_is_no_condition() {
-    let one = explained("go", &[URI, HOME], &[], Metadata::Others);
-    assert_eq!(one.outlook, Outlook::Others);
-    let (_, finding, on) = one.first().unwrap();
-    assert!(on.is_none() && finding.identity.ends_with(" responds"));
+    for (role, outlook) in [("", Outlook::Others), ("named", Outlook::OursUnless)] {
+        let service = Metadata::Others {
+            access_key_id: "STS.node".to_owned(),
+        };
+        let role = ("ALIBABA_CLOUD_ECS_METADATA", role);
+        let one = explained("go", &[URI, HOME, role], &[], service);
+        assert_eq!(one.outlook, outlook);
+        let (_, finding, _) = one.first().unwrap();
+        let is_told = finding.identity.ends_with(" responds: STS.node");
+        assert_eq!(is_told, outlook == Outlook::Others);
+    }
 }
 
 #[test]

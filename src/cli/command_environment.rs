@@ -149,16 +149,16 @@ pub(super) struct Assumed {
 /// Returns what `exec` would give to a command with these flags, and with the settings that all commands read.
 pub(super) fn assumed(given: &ArgMatches) -> Result<Assumed, Errors> {
     let flags = Flags::of(given);
-    let served = config::served(&input::input(given, flags.defaults()))?;
-    let container = served.container.as_ref();
+    let found = config::served(&input::input(given, flags.defaults()))?;
+    let container = found.container.as_ref();
     let token_file = container.and_then(|container| container.token_file.as_ref());
     let server = Server {
         uri: "http://127.0.0.1/".to_owned(),
         container_uri: container.map(|_| "http://127.0.0.1/api/v1/container/".to_owned()),
         token_file: token_file.map(|file| file.path().to_owned()),
-        metadata: served.metadata,
-        metadata_role: served.metadata_role,
-        files: served
+        metadata: found.metadata,
+        metadata_role: found.metadata_role,
+        files: found
             .files
             .into_iter()
             .map(|file| (file.format, file.path))

@@ -135,9 +135,10 @@ fn here(
     is_selected: bool,
 ) -> Result<Report, Error> {
     let asks = given.get_flag("ask");
-    let assumed = match given.contains_id("command") {
-        true => Some(assumed(given)?),
-        false => None,
+    let assumed = if given.contains_id("command") {
+        Some(assumed(given)?)
+    } else {
+        None
     };
     block_on(Some(0), async {
         let here = match assumed {
@@ -174,9 +175,9 @@ pub(super) struct Stray {
 pub(super) fn strays(
     command: &std::process::Command,
     server: &Server,
-    served: Option<Served>,
+    answer: Option<Served>,
 ) -> Vec<Stray> {
-    let here = Here::of_command(command, server, served);
+    let here = Here::of_command(command, server, answer);
     let explained = here.with_surroundings(|at| {
         let explained = CLIENTS.iter().map(|client| explain(client, at));
         explained.collect::<Vec<_>>()

@@ -41,10 +41,13 @@ pub(super) fn of_pod(title: &str, pod: &Json, clients: &[&'static Client]) -> Ve
             let title = format!("{title}: container {}", title_of(name, index));
             let variable = |name: &str| variable(container, name);
             let server = server(pod, container);
-            let mut explained: Vec<Explained> =
-                with_surroundings(container, &variable, service, server.nothing(), |at| {
-                    clients.iter().map(|client| explain(client, at)).collect()
-                });
+            let mut explained: Vec<Explained> = with_surroundings(
+                container,
+                &variable,
+                service.clone(),
+                server.nothing(),
+                |at| clients.iter().map(|client| explain(client, at)).collect(),
+            );
             if objects(container, "envFrom").next().is_some() {
                 let remedy = "see that envFrom adds no credentials";
                 doubt(

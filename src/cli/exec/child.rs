@@ -70,21 +70,22 @@ fn prepare(
     let credentials = current.as_ref().map(|current| &current.lease.credentials);
     if options.flags.exports_oss {
         export_oss(command, credentials);
-        match credentials {
-            Some(credentials) => warn!(
+        if let Some(credentials) = credentials {
+            warn!(
                 expires_at = timestamp(credentials.expires_at),
                 advice =
                     "a program that runs longer needs a provider of ALIBABA_CLOUD_CREDENTIALS_URI",
                 "The variables of --env oss expire and are not renewed"
-            ),
-            None => warn!("--env oss sets nothing, because there are no credentials"),
+            );
+        } else {
+            warn!("--env oss sets nothing, because there are no credentials");
         }
     }
-    let served = credentials.map(|credentials| Served::Credentials {
+    let answer = credentials.map(|credentials| Served::Credentials {
         access_key_id: credentials.access_key_id.clone(),
         expires_at: timestamp(credentials.expires_at),
     });
-    for stray in explain::strays(command, &server, served) {
+    for stray in explain::strays(command, &server, answer) {
         warn!(
             clients = stray.clients.join(", "),
             error = stray.what,

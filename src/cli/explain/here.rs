@@ -56,11 +56,11 @@ impl Here {
     pub(super) fn of_command(
         command: &std::process::Command,
         server: &Server,
-        served: Option<Served>,
+        answer: Option<Served>,
     ) -> Self {
         let mut here = Self::new();
         here.overlay(command);
-        here.served = served;
+        here.served = answer;
         if server.is_instance() {
             here.metadata = Metadata::Ours;
         }
@@ -98,7 +98,7 @@ impl Here {
             variable: &variable,
             file: &read,
             account_home: self.account_home.clone(),
-            metadata: self.metadata,
+            metadata: self.metadata.clone(),
             served: self.served.clone(),
             container_failure: self.container_failure.clone(),
         })
@@ -239,7 +239,9 @@ async fn metadata(asks: bool, served: Option<&Served>) -> Metadata {
         {
             Metadata::Ours
         }
-        (Ok(Ok(_)), _) => Metadata::Others,
+        (Ok(Ok(Proof::Lease(lease))), _) => Metadata::Others {
+            access_key_id: lease.credentials.access_key_id,
+        },
         _ => Metadata::Reachable,
     }
 }
