@@ -74,7 +74,7 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-    if let Err(mistakes) = config::admin(&input) {
+    if let Err(mistakes) = config::admin_listen(&input) {
         for mistake in &mistakes.0 {
             check_line(mistake, &[]);
             check(mistake);

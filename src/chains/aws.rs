@@ -313,14 +313,15 @@ pub(super) fn container(at: &Surroundings<'_>) -> Outcome {
             remedy,
         );
     }
-    // Ours serves both at one port.
+    // Ours serves both at one port, with one key.
+    let key = address.path().strip_prefix(CONTAINER_PREFIX);
     let is_beside_ours = address.is_local()
         && ["127.0.0.1", "localhost", "::1"].contains(&address.host())
-        && address.path().starts_with(CONTAINER_PREFIX)
         && !matches!(at.served, Some(Served::Nothing { .. }))
-        && at
-            .uri()
-            .is_some_and(|uri| uri.is_local() && uri.port() == address.port());
+        && at.uri().is_some_and(|uri| {
+            let is_at_port = uri.is_local() && uri.port() == address.port();
+            is_at_port && key.is_some() && uri.path().rsplit('/').next() == key
+        });
     if is_beside_ours {
         ours(at, FULL, remedy)
     } else {

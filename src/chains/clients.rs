@@ -12,6 +12,7 @@ const PYTHON: Client = Client {
     title: "Python, alibabacloud-credentials",
     version: "1.0.12",
     is_run: true,
+    program: None,
     goes_on: true,
     steps: &[
         env("alibabacloud_credentials/provider/env.py"),
@@ -67,6 +68,7 @@ const JAVA: Client = Client {
     title: "Java, credentials-java",
     version: "1.0.3",
     is_run: true,
+    program: None,
     goes_on: true,
     steps: &[
         Step {
@@ -127,6 +129,7 @@ const GO: Client = Client {
     title: "Go, credentials-go",
     version: "1.4.14",
     is_run: true,
+    program: None,
     goes_on: true,
     steps: &[
         env("credentials/providers/env.go"),
@@ -179,6 +182,7 @@ const NODE: Client = Client {
     title: "Node.js, @alicloud/credentials",
     version: "2.4.7",
     is_run: true,
+    program: None,
     goes_on: true,
     steps: &[
         env("src/providers/env.ts"),
@@ -223,6 +227,7 @@ const PHP: Client = Client {
     title: "PHP, alibabacloud/credentials",
     version: "1.2.3",
     is_run: false,
+    program: None,
     goes_on: true,
     steps: &[
         env("src/Providers/EnvironmentVariableCredentialsProvider.php"),
@@ -278,6 +283,7 @@ const OSS2: Client = Client {
     title: "Python, oss2 with EnvironmentVariableCredentialsProvider",
     version: "2.19.1",
     is_run: true,
+    program: None,
     goes_on: false,
     steps: &[oss_variables("oss2/credentials.py")],
     later: "The variables are read at every request",
@@ -289,6 +295,7 @@ const OSS_V2: Client = Client {
     title: "Python, alibabacloud-oss-v2 with EnvironmentVariableCredentialsProvider",
     version: "1.4.1",
     is_run: true,
+    program: None,
     goes_on: false,
     steps: &[oss_variables(
         "alibabacloud_oss_v2/credentials/provider_impl.py",
@@ -302,6 +309,7 @@ const OSSUTIL: Client = Client {
     title: "ossutil 1",
     version: "1.7.19",
     is_run: true,
+    program: Some("ossutil"),
     goes_on: false,
     steps: &[Step {
         provider: "config",
@@ -320,6 +328,7 @@ const ALIYUN_CLI: Client = Client {
     title: "aliyun-cli",
     version: "3.4.11",
     is_run: false,
+    program: Some("aliyun"),
     goes_on: false,
     steps: &[Step {
         provider: "profile",
@@ -338,6 +347,7 @@ const PYODPS: Client = Client {
     title: "Python, pyodps without an account",
     version: "0.13.2",
     is_run: true,
+    program: None,
     goes_on: false,
     steps: &[
         Step {
@@ -374,6 +384,7 @@ const BOTO3: Client = Client {
     title: "Python, boto3; other SDKs of AWS alike",
     version: "1.44.5",
     is_run: true,
+    program: None,
     goes_on: false,
     steps: &[
         Step {

@@ -37,6 +37,8 @@ pub struct Client {
     pub version: &'static str,
     /// Whether tests run the client itself, or its source was read only.
     pub is_run: bool,
+    /// The name of its program; `None` if it is a library, which any program may use.
+    pub program: Option<&'static str>,
     /// Whether it goes on to the next step where one has something that turns out not to work.
     pub goes_on: bool,
     /// The steps, in order.

@@ -430,6 +430,10 @@ fn only_the_server_of_the_credentials_uri_is_ours() {
             &[URI, (FULL, "http://127.0.0.2:7002/api/v1/container/x")],
             &served,
         ),
+        (
+            &[URI, (FULL, "http://127.0.0.1:7002/api/v1/container/y")],
+            &served,
+        ),
     ] {
         let one = with_server("boto3", variables, &[], Metadata::Unknown, served.clone());
         assert_eq!(one.outlook, Outlook::Others, "{variables:?}");

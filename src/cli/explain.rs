@@ -8,7 +8,7 @@ mod report;
 
 use std::ffi::OsString;
 #[cfg(feature = "inject")]
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
@@ -171,7 +171,8 @@ pub(super) struct Stray {
 }
 
 /// Returns what keeps clients of a command from the credentials of its server: those whose chains lead there, and others that would
-/// use credentials of somebody else. An SDK of AWS that is not served may have keys of AWS. Blocks.
+/// use credentials of somebody else. An SDK of AWS that is not served may have keys of AWS, and a program that is not the command
+/// keys that its user wants. Blocks.
 pub(super) fn strays(
     command: &std::process::Command,
     server: &Server,
@@ -182,9 +183,17 @@ pub(super) fn strays(
         let explained = CLIENTS.iter().map(|client| explain(client, at));
         explained.collect::<Vec<_>>()
     });
+    let program = Path::new(command.get_program()).file_name();
     let is_stray = |one: &Explained| {
         let reads_container = one.client.reads_container();
         match server.container_uri {
+            _ if one
+                .client
+                .program
+                .is_some_and(|own| program != Some(own.as_ref())) =>
+            {
+                false
+            }
             _ if one.client.reads_uri() => true,
             Some(_) if reads_container => true,
             _ => one.outlook == Outlook::Others && !reads_container,
