@@ -7,8 +7,9 @@ mod manifest;
 mod report;
 
 use std::ffi::OsString;
+use std::path::Path;
 #[cfg(feature = "inject")]
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::PossibleValuesParser;
