@@ -45,7 +45,7 @@ pub struct CallerLog {
     users: Recent<(Option<u32>, &'static str)>,
     callers: Recent<(Option<u32>, RequestKey)>,
     refused: Recent<(&'static str, Option<u32>)>,
-    /// The codes of the refusals whose callers were looked up lately.
+    /// The codes of the refusals whose callers were looked up lately, where that takes long.
     refused_lately: Recent<&'static str>,
     wrong_keys: Recent<()>,
     is_proxy_known: AtomicBool,
@@ -199,23 +199,31 @@ impl CallerLog {
 
     /// Looks the caller of a request up, and logs it if it is new. The response waits briefly, as in [`Self::log_admitted`].
     async fn look_up(self: &Arc<Self>, key: RequestKey, addresses: Option<Addresses>) {
-        // Where look-ups take long, many callers must not use memory without limit.
-        if Arc::strong_count(&self.lookups) > LOOKUPS_LIMIT {
-            return self.log_admitted(key, None).await;
+        if let Some(Ok(owner)) = addresses.map(|addresses| addresses.owner_at_once()) {
+            return self.log_looked_up(key, owner).await;
+        }
+        // Slow look-ups must not use memory without limit, nor delay those on which an answer depends.
+        if Arc::strong_count(&self.lookups) > SLOW_LOOKUPS_LIMIT {
+            return self.log_looked_up(key, None).await;
         }
         let (log, permit) = (Arc::clone(self), Arc::clone(&self.lookups));
         let looking = async move {
             let owner = owner(addresses).await.unwrap_or_default();
             drop(permit);
-            // Not found, for instance because its client has closed it: that of the next request is looked up.
-            if owner.is_none() && key.ip.is_none() && caller::is_cheap() {
-                log.looked_up.entries().remove(&key);
-            }
             log.log_admitted(key, owner).await;
         };
         // In a separate task, which is not cancelled when the caller disconnects.
         let looking = tokio::spawn(looking.in_current_span());
         let _ = timeout(LOOKUP_TIMEOUT, looking).await;
+    }
+
+    /// Logs a caller that is new. One that was not found, for instance because its client has closed the connection, does not
+    /// stand for the next.
+    async fn log_looked_up(self: &Arc<Self>, key: RequestKey, owner: Option<Owner>) {
+        if owner.is_none() && key.ip.is_none() {
+            self.looked_up.entries().remove(&key);
+        }
+        self.log_admitted(key, owner).await;
     }
 
     /// Logs a caller that is new, unless another of the same user and dialect was logged within a minute. The response waits
@@ -312,8 +320,8 @@ impl CallerLog {
         }
     }
 
-    /// Logs a refusal. Its caller is looked up once a second for each code, so that a flood of refused requests costs little.
-    async fn log_refusal(
+    /// Logs a refusal. Where look-ups take long, there is one a second for each code, so that a flood of refused requests costs little.
+    pub(super) async fn log_refusal(
         &self,
         refusal: &Refusal,
         owner: Option<Owner>,
@@ -328,7 +336,9 @@ impl CallerLog {
         };
         let owner = match owner {
             Some(owner) => Some(owner),
-            None if is_recent() => return debug!(code, "A request was refused"),
+            None if !caller::is_cheap() && is_recent() => {
+                return debug!(code, "A request was refused");
+            }
             None => owner_soon(addresses).await,
         };
         self.log_refused(code, refusal.message, owner.map(|owner| owner.uid));
@@ -421,8 +431,8 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// `User-Agent` is found unless every request of his follows one of the first user's within this time.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How many callers are looked up at a time.
-const LOOKUPS_LIMIT: usize = 64;
+/// How many callers are looked up at a time where that takes long.
+const SLOW_LOOKUPS_LIMIT: usize = 4;
 
 /// How many characters of a `User-Agent` are logged.
 const USER_AGENT_LIMIT: usize = 128;

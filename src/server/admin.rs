@@ -233,7 +233,23 @@ fn bound(addresses: Option<&Addresses>) -> IpAddr {
 
 /// Begins the shutdown if a program of this pod requests it: over loopback, and not from a web page.
 async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
-    let addresses = request.extensions().get::<Addresses>();
+    let addresses = request.extensions().get::<Addresses>().copied();
+    let rules = Rules {
+        bound: bound(addresses.as_ref()),
+        methods: &[Method::POST],
+    };
+    let checked = request_check::check(&Head::of(&request), rules);
+    let checked = match checked {
+        Ok(()) if !is_loopback(addresses.as_ref()) => Err(REMOTE_STOP),
+        checked => checked,
+    };
+    if let Err(refusal) = checked {
+        admin
+            .caller_log
+            .log_refusal(&refusal, None, addresses)
+            .await;
+        return respond::error(refusal.status, refusal.code, refusal.message);
+    }
     let owner = match addresses {
         Some(addresses) => addresses.owner().await,
         None => Ok(None),
@@ -242,18 +258,7 @@ async fn stop(State(admin): State<Arc<Admin>>, request: Request) -> Response {
         debug!(%error, "Cannot query the kernel for the owner of the connection");
     }
     let uid = owner.unwrap_or_default().map(|owner| owner.uid);
-    let rules = Rules {
-        bound: bound(addresses),
-        methods: &[Method::POST],
-    };
-    let admitted = request_check::check(&Head::of(&request), rules).and_then(|()| {
-        if is_loopback(addresses) {
-            admin.stop_callers.admit(uid, geteuid().as_raw())
-        } else {
-            Err(REMOTE_STOP)
-        }
-    });
-    if let Err(refusal) = admitted {
+    if let Err(refusal) = admin.stop_callers.admit(uid, geteuid().as_raw()) {
         return admin.refuse(&refusal, uid);
     }
     info!("A program requested the shutdown of this process");

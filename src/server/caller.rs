@@ -67,22 +67,21 @@ impl Addresses {
     /// Without `sock_diag` another thread reads the table of connections, which takes up to a fraction of a second. One reads at a
     /// time, even after this future was dropped, so that others have threads left.
     pub async fn owner(&self) -> io::Result<Option<Owner>> {
-        let found = if let Ok(found) = self.owner_by_diag() {
-            found
-        } else {
-            let permit = READING.lock().await;
-            let addresses = *self;
-            let reading = spawn_blocking(move || {
-                let _permit = permit;
-                table::owner(&addresses)
-            });
-            reading.await.map_err(io::Error::other)??
-        };
+        if let Ok(found) = self.owner_at_once() {
+            return Ok(found);
+        }
+        let permit = READING.lock().await;
+        let addresses = *self;
+        let reading = spawn_blocking(move || {
+            let _permit = permit;
+            table::owner(&addresses)
+        });
+        let found = reading.await.map_err(io::Error::other)??;
         Ok(found.filter(Owner::is_mapped))
     }
 
-    /// Returns what `sock_diag` says, which takes some microseconds. If it fails, the table of connections must be read instead.
-    fn owner_by_diag(&self) -> io::Result<Option<Owner>> {
+    /// Returns what [`Self::owner`] would, in some microseconds. If it fails, the table of connections must be read instead.
+    pub(super) fn owner_at_once(&self) -> io::Result<Option<Owner>> {
         if !is_cheap() {
             return Err(io::ErrorKind::Unsupported.into());
         }
@@ -97,7 +96,7 @@ impl Addresses {
                 "The kernel's sock_diag is unavailable, so that each look-up of a caller reads the table of all connections"
             );
         }
-        found
+        Ok(found?.filter(Owner::is_mapped))
     }
 }
 

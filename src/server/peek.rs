@@ -50,7 +50,10 @@ pub(super) fn parse<T>(
     let mut request = httparse::Request::new(&mut []);
     match request.parse_with_uninit_headers(data, &mut headers) {
         Ok(httparse::Status::Partial) if data.len() < MAX_HEAD_SIZE => Poll::Pending,
-        Ok(httparse::Status::Complete(length)) if length == data.len() => {
+        // More may have arrived than a full buffer shows.
+        Ok(httparse::Status::Complete(length))
+            if length == data.len() && length < MAX_HEAD_SIZE =>
+        {
             Poll::Ready(read(&request))
         }
         _ => Poll::Ready(None),

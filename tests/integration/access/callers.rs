@@ -71,6 +71,20 @@ fn a_client_that_leaves_at_once_does_not_hide_the_next_caller() {
 }
 
 #[test]
+fn a_client_that_leaves_at_once_does_not_hide_who_is_refused_next() {
+    let daemon = start(&[], &INFO);
+    let refused = "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    for _ in 0..20 {
+        let mut stream = connect(daemon.data());
+        stream.write_all(refused.as_bytes()).unwrap();
+    }
+    assert_eq!(http::raw(daemon.data(), refused).status, 403);
+    let uid = format!("\"uid\":{}", rustix::process::geteuid().as_raw());
+    let told = ["A request was refused", "HostRefused", &uid];
+    assert_eq!(logged(&daemon, &told, 1).len(), 1);
+}
+
+#[test]
 fn without_netlink_callers_are_logged_and_a_flood_of_refusals_delays_nobody() {
     if !required("python3", has("python3")) {
         return;
@@ -87,6 +101,12 @@ fn without_netlink_callers_are_logged_and_a_flood_of_refusals_delays_nobody() {
             stream
         })
         .collect();
+    // It stays open, so that a slow look-up finds it.
+    let uri = daemon.uri();
+    let path = &uri[uri.find("/api").expect("a path")..];
+    let mut caller = connect(daemon.data());
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    caller.write_all(request.as_bytes()).unwrap();
     for _ in 0..10 {
         let asked = Instant::now();
         assert_eq!(daemon.credentials().status, 200);
@@ -98,6 +118,7 @@ fn without_netlink_callers_are_logged_and_a_flood_of_refusals_delays_nobody() {
     let uid = format!("\"uid\":{}", rustix::process::geteuid().as_raw());
     assert_eq!(logged(&daemon, &[NEW_CALLER, &uid], 1).len(), 1);
     assert_eq!(logged(&daemon, &["sock_diag is unavailable"], 1).len(), 1);
+    assert!(response(caller).starts_with(b"HTTP/1.1 200"));
 }
 
 #[test]
