@@ -7,14 +7,16 @@ mod restore;
 pub mod source;
 mod tasks;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 use tracing::{Instrument as _, Span, info};
 
@@ -347,9 +349,9 @@ async fn soon_before<T>(
     }
 }
 
-/// Tries whether the files can be written, all at the same time, and returns their writers.
+/// Tries whether the files can be written, at the same time but for those of one directory, and returns their writers.
 ///
-/// Returns the error of the first that cannot be written, once all were tried: a test that is interrupted leaves its file.
+/// The trial also removes what a killed process has left, which needs the directory for itself. Returns the error of the first that cannot be written, once all were tried: a test that is interrupted leaves its file.
 async fn writers(
     files: Vec<CredentialsFile>,
     has_role: bool,
@@ -360,11 +362,18 @@ async fn writers(
         info!("This job has no role: the URI answers 404, and no file is written");
         return Ok((Vec::new(), Vec::new()));
     }
+    let mut turns: HashMap<PathBuf, Arc<Mutex<()>>> = HashMap::new();
     let mut trials = Vec::new();
     for options in files {
         let counted = CountedTarget::new(options.clone(), options.format.name(), counters);
         let writer = Writer::new(counted, subscriber.clone(), clock.clone());
-        trials.push((options, tokio::spawn(writer.in_current_span())));
+        let directory = options.path.parent().map(Path::to_owned);
+        let turn = Arc::clone(turns.entry(directory.unwrap_or_default()).or_default());
+        let trial = async move {
+            let _turn = turn.lock().await;
+            writer.await
+        };
+        trials.push((options, tokio::spawn(trial.in_current_span())));
     }
     let mut tried = Vec::new();
     for (options, writer) in trials {

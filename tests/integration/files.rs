@@ -173,6 +173,24 @@ fn a_stop_during_the_start_on_a_slow_volume_leaves_nothing_there() {
 }
 
 #[test]
+fn two_files_of_a_slow_volume_do_not_keep_each_other_from_removing_what_a_killed_process_left() {
+    if !required("strace", has("strace")) {
+        return;
+    }
+    let slow = "inject=fsync:delay_enter=200000";
+    let filter = ["strace", "-D", "-f", "-o", "/dev/null", "-e", slow];
+    let scratch = Scratch::new();
+    let left = scratch.join(".one.ram-sidecar-0123456789abcdef");
+    fs::write(&left, "a secret").unwrap();
+    let (one, two) = (scratch.join("one"), scratch.join("two"));
+    let [one, two] = [&one, &two].map(|path| path.to_str().unwrap());
+    let args = ["--sandbox", "--file", one, "--file", two];
+    let daemon = Daemon::spawn_under(&filter, &[&LISTEN[..], &args].concat(), &[]);
+    daemon.uri();
+    assert!(!left.exists());
+}
+
+#[test]
 fn a_removed_directory_shows_in_readiness_until_it_exists_again() {
     let scratch = Scratch::new();
     let directory = scratch.join("volume");
