@@ -177,6 +177,11 @@ fn a_command_is_explained_in_the_environment_of_exec() {
     let (code, out, _) = explained(&["--", "true"], &[property], "");
     assert_eq!(code, Some(1), "{out}");
     assert!(out.contains("Will not use ours: java."), "{out}");
+    // A program counts where it is the command.
+    for program in ["aliyun", "/opt/bin/ossutil"] {
+        let (code, out, _) = explained(&["--", program, "ls"], &[], "");
+        assert_eq!(code, Some(1), "{program}: {out}");
+    }
 }
 
 #[test]
@@ -310,6 +315,125 @@ fn a_credentials_uri_of_a_pod_is_compared_with_its_sidecar() {
 
 #[cfg(feature = "inject")]
 #[test]
+fn a_container_that_the_sidecar_of_its_pod_does_not_serve_is_told_what_helps() {
+    const POD: &str = "kind: Pod\nmetadata: {name: p}\nspec:\n  containers: [{name: main}, {name: other}]\n  initContainers: [{name: setup}]\n";
+    const EARLIER: &str = "put the sidecar before it in initContainers";
+    const LATE: &str = "the sidecar starts after this init container has ended";
+    let node = POD.replace("spec:\n", "spec:\n  hostNetwork: true\n");
+    let wrong = POD.replace(
+        "{name: main}",
+        "{name: main, env: [{name: ALIBABA_CLOUD_CREDENTIALS_URI, value: \"http://127.0.0.1:9/api/v1/credentials/0\"}]}",
+    );
+    let as_is = |yaml: &str| yaml.to_owned();
+    // As a webhook that is called later does.
+    let moved = |yaml: &str| {
+        let sidecar = yaml.find("  - name: ram-sidecar\n").unwrap();
+        let setup = yaml.find("  - name: setup\n").unwrap();
+        let end = yaml.find("  volumes:\n").unwrap();
+        let (before, sidecar, setup, after) = (
+            &yaml[..sidecar],
+            &yaml[sidecar..setup],
+            &yaml[setup..end],
+            &yaml[end..],
+        );
+        format!("{before}{setup}{sidecar}{after}")
+    };
+    type Edit<'a> = &'a dyn Fn(&str) -> String;
+    for (flags, pod, edit, client, container, mark, expected) in [
+        (
+            &[][..],
+            POD,
+            &as_is as Edit<'_>,
+            "go",
+            "setup",
+            '✓',
+            "our credentials",
+        ),
+        (&[], POD, &moved, "go", "setup", '✗', LATE),
+        (&[], POD, &moved, "go", "setup", '✗', EARLIER),
+        (&[], POD, &moved, "go", "main", '✓', "our credentials"),
+        (&["--container"], POD, &moved, "boto3", "setup", '✗', LATE),
+        (&["--classic"], POD, &as_is, "go", "setup", '✗', EARLIER),
+        (
+            &["--only-containers", "main"],
+            POD,
+            &as_is,
+            "go",
+            "other",
+            '✗',
+            "among --only-containers",
+        ),
+        (
+            &["--only-containers", "main"],
+            POD,
+            &as_is,
+            "boto3",
+            "main",
+            '✗',
+            "on the manifest that has no sidecar yet",
+        ),
+        (
+            &["--container"],
+            POD,
+            &as_is,
+            "boto3",
+            "main",
+            '✓',
+            "our credentials",
+        ),
+        (
+            &["--container"],
+            &wrong,
+            &as_is,
+            "boto3",
+            "main",
+            '✓',
+            "our credentials",
+        ),
+        (
+            &["--container"],
+            &wrong,
+            &as_is,
+            "go",
+            "main",
+            '✗',
+            "another port",
+        ),
+        (
+            &["--key", "0"],
+            &node,
+            &as_is,
+            "go",
+            "main",
+            '!',
+            "cannot be seen here",
+        ),
+        (
+            &["--key", "0", "--container"],
+            &node,
+            &as_is,
+            "boto3",
+            "main",
+            '!',
+            "cannot be seen here",
+        ),
+        (&[], &node, &as_is, "go", "main", '✓', "our credentials"),
+    ] {
+        let inject = [&["--identity", "sandbox"][..], flags].concat();
+        let manifest = edit(&crate::inject::inject(&inject, pod).stdout);
+        let (_, out, err) = explained(&["-f", "-", "--client", client], &[], &manifest);
+        let heading = format!("container {container}\n  {mark} {client}\n");
+        let (_, found) = out
+            .split_once(&heading)
+            .unwrap_or_else(|| panic!("{heading}: {out}{err}{manifest}"));
+        let found = found.split("\n\n").next().unwrap();
+        assert!(found.contains(expected), "{flags:?} {expected}: {out}");
+        assert!(!found.contains("add the sidecar by"), "{flags:?}: {out}");
+    }
+}
+
+#[cfg(feature = "inject")]
+#[test]
 fn an_env_that_the_api_server_refuses_is_told() {
     for env in ["{A: b}", "[A=b]", "[{name: A, value: 1}]"] {
         let manifest = format!("kind: Pod\nspec: {{containers: [{{name: main, env: {env}}}]}}\n");
@@ -368,7 +492,7 @@ spec:
         "Job/train: container main\n",
         "env: the AccessKey of ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET\n",
         "for ours: remove from env: ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET\n",
-        "then: add the sidecar by `ram-sidecar inject`\n",
+        "then: set ALIBABA_CLOUD_CREDENTIALS_URI to the address of the sidecar, as `ram-sidecar inject` does",
         "envFrom takes variables from the secretRef more",
         "Job/train: container side\n",
         "Job/train: container home\n  ✗ python\n      cli_profile: the credentials in ~/.aliyun/config.json",
