@@ -29,11 +29,6 @@ pub struct Container {
 
 /// Explains the clients of every container of a pod or pod template, except the sidecar's own.
 pub(super) fn of_pod(title: &str, pod: &Json, clients: &[&'static Client]) -> Vec<Container> {
-    let service = if has_container(pod, ADDRESS) {
-        Service::Ours
-    } else {
-        Service::Unknown
-    };
     let mut found = Vec::new();
     for list in CONTAINER_LISTS {
         for (index, container) in objects(&pod["spec"], list).enumerate() {
@@ -43,6 +38,12 @@ pub(super) fn of_pod(title: &str, pod: &Json, clients: &[&'static Client]) -> Ve
             }
             let title = format!("{title}: container {}", title_of(name, index));
             let sidecar = sidecar(pod, (list, index));
+            let service = match sidecar {
+                _ if !has_container(pod, ADDRESS) => Service::Unknown,
+                // The pod has the address, at which nothing listens yet.
+                Sidecar::Late => Service::Unreachable,
+                Sidecar::Absent | Sidecar::Ready => Service::Ours,
+            };
             let clients = clients.iter();
             let explained = clients.map(|client| {
                 let uri = uri(container, client);
@@ -139,15 +140,15 @@ enum Sidecar {
 }
 
 fn sidecar(pod: &Json, (list, index): (&str, usize)) -> Sidecar {
-    let is_sidecar = |container: &Json| {
-        text_of(container, "name") == NAME || text_of(container, "image").contains(NAME)
+    let is_sidecar = |container: &Json| match text_of(container, "name") {
+        NAME => true,
+        ADDRESS => false,
+        _ => text_of(container, "image").contains(NAME),
     };
     let mut found = Sidecar::Absent;
     for place in CONTAINER_LISTS {
-        for (at, _) in objects(&pod["spec"], place)
-            .enumerate()
-            .filter(|(_, container)| is_sidecar(container))
-        {
+        let containers = objects(&pod["spec"], place).enumerate();
+        for (at, _) in containers.filter(|(_, container)| is_sidecar(container)) {
             if list == CONTAINERS || (place == INIT_CONTAINERS && at < index) {
                 return Sidecar::Ready;
             }
