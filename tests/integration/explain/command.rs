@@ -100,6 +100,26 @@ fn exit_code_is_zero_only_if_every_client_that_counts_uses_ours() {
 }
 
 #[test]
+fn an_answer_that_no_client_can_use_is_told() {
+    use std::io::{Read as _, Write as _};
+
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("http://{}/", server.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut connection in server.incoming().map(Result::unwrap) {
+            let _ = connection.read(&mut [0; 4096]);
+            let _ = connection
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
+        }
+    });
+    let variables = [("ALIBABA_CLOUD_CREDENTIALS_URI", &*uri)];
+    let (code, out, _) = explained(&["--client", "go"], &variables, "");
+    let expected = "no credentials: its answer has expired, or is not of the form of credentials";
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains(expected), "{out}");
+}
+
+#[test]
 fn file_that_cannot_be_judged_is_named() {
     let directory = Scratch::new();
     let path = directory.join("config.json");
