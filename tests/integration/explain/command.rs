@@ -333,149 +333,69 @@ fn a_credentials_uri_of_a_pod_is_compared_with_its_sidecar() {
     }
 }
 
+/// Flags of inject; pod: as it is, with the sidecar moved behind `setup`, with a wrong URI, or with the network of its node;
+/// client; container; mark; what is said.
+#[cfg(feature = "inject")]
+const IN_PODS_WITH_A_SIDECAR: &str = "
+ | as it is | go | setup | ✓ | our credentials
+ | moved | go | setup | ✗ | the sidecar starts after this init container has ended
+ | moved | go | setup | ✗ | put the sidecar before it in initContainers
+ | moved | go | main | ✓ | our credentials
+--container | moved | boto3 | setup | ✗ | the sidecar starts after this init container has ended
+--metadata-address | moved | go | setup | ✗ | the sidecar starts after this init container has ended
+--metadata-address | moved | go | main | ✓ | our credentials
+--classic | as it is | go | setup | ✗ | put the sidecar before it in initContainers
+--classic --metadata-address | as it is | go | setup | ✗ | put the sidecar before it in initContainers
+--only-containers main | as it is | go | other | ✗ | among --only-containers
+--only-containers main | as it is | boto3 | main | ✗ | on the manifest that has no sidecar yet
+--container | as it is | boto3 | main | ✓ | our credentials
+--container | wrong | boto3 | main | ✓ | our credentials
+--container | wrong | go | main | ✗ | another port
+--key 0 | node | go | main | ! | cannot be seen here
+--key 0 --container | node | boto3 | main | ! | cannot be seen here
+ | node | go | main | ✓ | our credentials
+";
+
 #[cfg(feature = "inject")]
 #[test]
 fn a_container_that_the_sidecar_of_its_pod_does_not_serve_is_told_what_helps() {
     const POD: &str = "kind: Pod\nmetadata: {name: p}\nspec:\n  containers: [{name: main}, {name: other}]\n  initContainers: [{name: setup}]\n";
-    const EARLIER: &str = "put the sidecar before it in initContainers";
-    const LATE: &str = "the sidecar starts after this init container has ended";
-    let node = POD.replace("spec:\n", "spec:\n  hostNetwork: true\n");
-    let wrong = POD.replace(
-        "{name: main}",
-        "{name: main, env: [{name: ALIBABA_CLOUD_CREDENTIALS_URI, value: \"http://127.0.0.1:9/api/v1/credentials/0\"}]}",
-    );
-    let as_is = |yaml: &str| yaml.to_owned();
+    const WRONG: &str = "{name: main, env: [{name: ALIBABA_CLOUD_CREDENTIALS_URI, value: \"http://127.0.0.1:9/api/v1/credentials/0\"}]}";
     // As a webhook that is called later does.
     let moved = |yaml: &str| {
-        let sidecar = yaml.find("  - name: ram-sidecar\n").unwrap();
-        let setup = yaml.find("  - name: setup\n").unwrap();
-        let end = yaml.find("  volumes:\n").unwrap();
-        let (before, sidecar, setup, after) = (
-            &yaml[..sidecar],
-            &yaml[sidecar..setup],
-            &yaml[setup..end],
-            &yaml[end..],
-        );
+        let starts = [
+            "  - name: ram-sidecar\n",
+            "  - name: setup\n",
+            "  volumes:\n",
+        ];
+        let [sidecar, setup, end] = starts.map(|start| yaml.find(start).unwrap());
+        let (before, after) = (&yaml[..sidecar], &yaml[end..]);
+        let (sidecar, setup) = (&yaml[sidecar..setup], &yaml[setup..end]);
         format!("{before}{setup}{sidecar}{after}")
     };
-    type Edit<'a> = &'a dyn Fn(&str) -> String;
-    for (flags, pod, edit, client, container, mark, expected) in [
-        (
-            &[][..],
-            POD,
-            &as_is as Edit<'_>,
-            "go",
-            "setup",
-            '✓',
-            "our credentials",
-        ),
-        (&[], POD, &moved, "go", "setup", '✗', LATE),
-        (&[], POD, &moved, "go", "setup", '✗', EARLIER),
-        (&[], POD, &moved, "go", "main", '✓', "our credentials"),
-        (
-            &["--metadata-address"],
-            POD,
-            &moved,
-            "go",
-            "setup",
-            '✗',
-            LATE,
-        ),
-        (
-            &["--classic", "--metadata-address"],
-            POD,
-            &as_is,
-            "go",
-            "setup",
-            '✗',
-            EARLIER,
-        ),
-        (
-            &["--metadata-address"],
-            POD,
-            &moved,
-            "go",
-            "main",
-            '✓',
-            "our credentials",
-        ),
-        (&["--container"], POD, &moved, "boto3", "setup", '✗', LATE),
-        (&["--classic"], POD, &as_is, "go", "setup", '✗', EARLIER),
-        (
-            &["--only-containers", "main"],
-            POD,
-            &as_is,
-            "go",
-            "other",
-            '✗',
-            "among --only-containers",
-        ),
-        (
-            &["--only-containers", "main"],
-            POD,
-            &as_is,
-            "boto3",
-            "main",
-            '✗',
-            "on the manifest that has no sidecar yet",
-        ),
-        (
-            &["--container"],
-            POD,
-            &as_is,
-            "boto3",
-            "main",
-            '✓',
-            "our credentials",
-        ),
-        (
-            &["--container"],
-            &wrong,
-            &as_is,
-            "boto3",
-            "main",
-            '✓',
-            "our credentials",
-        ),
-        (
-            &["--container"],
-            &wrong,
-            &as_is,
-            "go",
-            "main",
-            '✗',
-            "another port",
-        ),
-        (
-            &["--key", "0"],
-            &node,
-            &as_is,
-            "go",
-            "main",
-            '!',
-            "cannot be seen here",
-        ),
-        (
-            &["--key", "0", "--container"],
-            &node,
-            &as_is,
-            "boto3",
-            "main",
-            '!',
-            "cannot be seen here",
-        ),
-        (&[], &node, &as_is, "go", "main", '✓', "our credentials"),
-    ] {
-        let inject = [&["--identity", "sandbox"][..], flags].concat();
-        let manifest = edit(&crate::inject::inject(&inject, pod).stdout);
+    for row in IN_PODS_WITH_A_SIDECAR.trim_matches('\n').lines() {
+        let cells: Vec<&str> = row.split(" | ").map(str::trim).collect();
+        let [flags, how, client, container, mark, expected] = cells[..] else {
+            panic!("{row}");
+        };
+        let pod = match how {
+            "wrong" => POD.replace("{name: main}", WRONG),
+            "node" => POD.replace("spec:\n", "spec:\n  hostNetwork: true\n"),
+            _ => POD.to_owned(),
+        };
+        let mut inject = vec!["--identity", "sandbox"];
+        inject.extend(flags.split_whitespace());
+        let mut manifest = crate::inject::inject(&inject, &pod).stdout;
+        if how == "moved" {
+            manifest = moved(&manifest);
+        }
         let (_, out, err) = explained(&["-f", "-", "--client", client], &[], &manifest);
         let heading = format!("container {container}\n  {mark} {client}\n");
-        let (_, found) = out
-            .split_once(&heading)
-            .unwrap_or_else(|| panic!("{heading}: {out}{err}{manifest}"));
+        let found = out.split_once(&heading).map(|(_, found)| found);
+        let found = found.unwrap_or_else(|| panic!("{row}: {out}{err}"));
         let found = found.split("\n\n").next().unwrap();
-        assert!(found.contains(expected), "{flags:?} {expected}: {out}");
-        assert!(!found.contains("add the sidecar by"), "{flags:?}: {out}");
+        assert!(found.contains(expected), "{row}: {out}");
+        assert!(!found.contains("add the sidecar by"), "{row}: {out}");
     }
 }
 
