@@ -287,7 +287,7 @@ const OSS2: Client = Client {
     goes_on: false,
     steps: &[oss_variables("oss2/credentials.py")],
     later: "The variables are read at every request",
-    otherwise: "let oss2 ask alibabacloud-credentials, which renews: docs/src/reference/clients.md has the lines",
+    otherwise: "let oss2 ask alibabacloud-credentials, which renews: the documentation of ram-sidecar has the lines under `Clients`",
 };
 
 const OSS_V2: Client = Client {
@@ -301,7 +301,7 @@ const OSS_V2: Client = Client {
         "alibabacloud_oss_v2/credentials/provider_impl.py",
     )],
     later: "The variables are read once, when the provider is made",
-    otherwise: "let it ask alibabacloud-credentials, which renews: docs/src/reference/clients.md has the lines",
+    otherwise: "let it ask alibabacloud-credentials, which renews: the documentation of ram-sidecar has the lines under `Clients`",
 };
 
 const OSSUTIL: Client = Client {

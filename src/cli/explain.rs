@@ -6,7 +6,7 @@ mod here;
 mod manifest;
 mod report;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 #[cfg(feature = "inject")]
 use std::path::PathBuf;
@@ -151,6 +151,7 @@ fn here(
             explained.collect::<Vec<_>>()
         });
         let mut report = Report::new(is_selected, Environment::Process);
+        report.program = given.get_one::<OsString>("command").cloned();
         let callers = if asks {
             ask::callers(&explained).await
         } else {
@@ -184,17 +185,11 @@ pub(super) fn strays(
         let explained = CLIENTS.iter().map(|client| explain(client, at));
         explained.collect::<Vec<_>>()
     });
-    let program = Path::new(command.get_program()).file_name();
+    let program = command.get_program();
     let is_stray = |one: &Explained| {
         let reads_container = one.client.reads_container();
         match server.container_uri {
-            _ if one
-                .client
-                .program
-                .is_some_and(|own| program != Some(own.as_ref())) =>
-            {
-                false
-            }
+            _ if one.client.program.is_some() && !is_program(one.client, program) => false,
             _ if one.client.reads_uri() => true,
             Some(_) if reads_container => true,
             _ => one.outlook == Outlook::Others && !reads_container,
@@ -218,11 +213,18 @@ pub(super) fn strays(
     strays
 }
 
+/// Whether a client is the program of a command.
+fn is_program(client: &Client, program: &OsStr) -> bool {
+    let name = Path::new(program).file_name();
+    client.program.is_some_and(|own| name == Some(own.as_ref()))
+}
+
 const NOTES: &str = "\
 It reads variables and the files that the clients read, and asks nobody but the server of ALIBABA_CLOUD_CREDENTIALS_URI, if
-that is on loopback; to the port of AWS_CONTAINER_CREDENTIALS_FULL_URI there it only connects. \"Ours\" are the credentials of
+that is on loopback, and a metadata service whose address is this machine; to the port of AWS_CONTAINER_CREDENTIALS_FULL_URI
+on loopback it only connects. \"Ours\" are the credentials of
 the server of ALIBABA_CLOUD_CREDENTIALS_URI. A client whose chain cannot lead to it counts only if it finds others; those
-chosen with --client always count. The reference has the chains, with their sources, and the JSON of the report.
+chosen with --client, and a program that is CMD itself, always count. The reference has the chains, with their sources, and the JSON of the report.
 Lines fit COLUMNS, or the terminal, or 80 columns, except those for a shell.
 Exit codes: 0 every client that counts will use ours, 1 one of them will not, 64 usage, 65 a manifest that cannot be used,
 71 cannot read or print, 78 the settings of exec cannot be used.";

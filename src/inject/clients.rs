@@ -133,13 +133,17 @@ pub(super) fn with_surroundings<T>(
             FileState::Missing
         }
     };
+    let container_failure = match &served {
+        Some(Served::Nothing { reason, .. }) => Some(reason.clone()),
+        _ => None,
+    };
     judge(&Surroundings {
         variable,
         file: &file,
         account_home: None,
         metadata,
         served,
-        container_failure: None,
+        container_failure,
     })
 }
 

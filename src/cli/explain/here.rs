@@ -124,7 +124,7 @@ fn account_home() -> Option<String> {
     })
 }
 
-/// Reads a file for a client. A device, such as /dev/null, is an empty file.
+/// Reads a file for a client. To clients, /dev/null is an empty file.
 fn read(path: &str) -> FileState {
     let path = Path::new(path);
     match file::read_regular(path, MAX_FILE_SIZE) {
@@ -137,8 +137,11 @@ fn read(path: &str) -> FileState {
             FileState::Missing
         }
         Err(_) if path == Path::new("/dev/null") => FileState::Missing,
-        // A client may read it nevertheless.
-        Err(Error::TooLarge(_)) => FileState::Unseen,
+        Err(Error::NotRegular) if path.is_dir() => {
+            FileState::Unreadable("it is a directory".to_owned())
+        }
+        // A client may read it nevertheless, such as a pipe once.
+        Err(Error::TooLarge(_) | Error::NotRegular) => FileState::Unseen,
         Err(error) => FileState::Unreadable(one_line(&error.to_string()).collect()),
     }
 }
@@ -169,7 +172,10 @@ async fn ask(uri: &str) -> Option<Served> {
         (Err(_), Some((status, code))) => {
             let code = code.filter(|code| is_code(code));
             let code = code.map(|code| format!(" with the code {code}"));
-            let reason = format!("it answers HTTP {status}{}", code.unwrap_or_default());
+            let reason = match status {
+                200 => "its answer has expired, or is not of the form of credentials".to_owned(),
+                _ => format!("it answers HTTP {status}{}", code.unwrap_or_default()),
+            };
             nothing(
                 reason,
                 match status {
@@ -266,3 +272,38 @@ const LONGEST_CODE: usize = 64;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE_SIZE: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    #[test]
+    fn what_only_a_client_can_read_is_unseen() {
+        let directory = crate::testing::directory("explain-files");
+        let write = |name: &str, content: &[u8]| {
+            fs::write(directory.join(name), content).unwrap();
+        };
+        write("text", b"a");
+        write("bytes", b"\xff");
+        write("large", &vec![b' '; MAX_FILE_SIZE + 1]);
+        mknodat(CWD, directory.join("pipe"), FileType::Fifo, Mode::RWXU, 0).unwrap();
+        for (name, expected) in [
+            ("text", "Text"),
+            ("bytes", "Garbled"),
+            ("large", "Unseen"),
+            ("pipe", "Unseen"),
+            ("/dev/zero", "Unseen"),
+            ("/dev/null", "Missing"),
+            ("none", "Missing"),
+            ("text/none", "Missing"),
+            (".", "Unreadable"),
+        ] {
+            let state = format!("{:?}", read(directory.join(name).to_str().unwrap()));
+            assert!(state.starts_with(expected), "{name}: {state}");
+        }
+    }
+}

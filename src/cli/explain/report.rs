@@ -1,5 +1,6 @@
 //! The report of `explain`, as JSON or text.
 
+use std::ffi::OsString;
 use std::fmt::{self, Display, Formatter};
 
 use serde::Serialize;
@@ -7,6 +8,8 @@ use serde::Serialize;
 use crate::chains::{Environment, Explained, Outcome, Outlook, StepResult};
 use crate::cli::sections::{self, Mark};
 use crate::system::display;
+
+use super::is_program;
 
 /// The findings. They contain no secret.
 #[derive(Debug, Serialize)]
@@ -20,6 +23,9 @@ pub(super) struct Report {
     is_selected: bool,
     #[serde(skip)]
     environment: Environment,
+    /// The program of the command that is explained: the client that it is counts.
+    #[serde(skip)]
+    pub(super) program: Option<OsString>,
 }
 
 /// A process or a container.
@@ -79,13 +85,16 @@ impl Report {
             notes: Vec::new(),
             is_selected,
             environment,
+            program: None,
         }
     }
 
     /// Adds the clients of a place; `callers` are what STS says of them, if it was asked.
     pub(super) fn add(&mut self, place: &str, explained: &[Explained], callers: &[Option<String>]) {
         let clients = explained.iter().enumerate().map(|(index, one)| {
-            let counts = one.counts() || self.is_selected;
+            let program = self.program.as_deref();
+            let is_command = program.is_some_and(|program| is_program(one.client, program));
+            let counts = one.counts() || self.is_selected || is_command;
             let caller = callers.get(index).cloned().flatten();
             Client::of(one, counts, caller, self.environment)
         });

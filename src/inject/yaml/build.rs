@@ -17,10 +17,10 @@ pub(super) fn read(text: &str) -> Result<Vec<Document>, Error> {
     let mut parser = Parser::with_options(Text::new(text), options);
     while let Some(event) = parser.next_event() {
         let (event, span) = event.map_err(|scan| unreadable(text, &scan))?;
-        if let Event::Scalar(key, ScalarStyle::Plain, ..) = &event
+        if matches!(event, Event::Scalar(_, ScalarStyle::Plain, ..))
             && is_before_bare_colon(text, span)
         {
-            return Err(error(text, span.start, Reason::Colon(key.to_string())));
+            return Err(error(text, span.start, Reason::Colon));
         }
         builder
             .take(event, span.start)
@@ -41,12 +41,7 @@ fn is_before_bare_colon(text: &str, span: Span) -> bool {
 fn unreadable(text: &str, scan: &ScanError) -> Error {
     let at = *scan.marker();
     let reason = match scan.kind() {
-        ErrorKind::UnknownAnchor => {
-            let rest = at.byte_offset().and_then(|at| text.get(at + 1..));
-            let is_end = |c: char| c.is_whitespace() || ",[]{}".contains(c);
-            let name = rest.and_then(|rest| rest.split(is_end).next());
-            Reason::UnknownAlias(name.unwrap_or_default().to_owned())
-        }
+        ErrorKind::UnknownAnchor => Reason::UnknownAlias,
         ErrorKind::MissingAnchorOrAliasName => Reason::UnnamedAlias,
         ErrorKind::TabNotAllowed
         | ErrorKind::TabInBlockIndentation

@@ -28,7 +28,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// An error in a file, and the remedy.
+/// An error in a file, and the remedy. It repeats keys, but no value, which may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum Reason {
@@ -41,9 +41,9 @@ pub enum Reason {
     #[error("`{{{{` belongs to a template; render it first, such as with `helm template`")]
     Template,
     #[error(
-        "parsers disagree on `{0}:` without a blank after the colon; add one, or put the text in quotes"
+        "parsers disagree on a text with a `:` but no blank after it; add one, or put the text in quotes"
     )]
-    Colon(String),
+    Colon,
     #[error("the character U+{:04X} is not allowed in YAML; write it as an escape in double quotes", u32::from(*.0))]
     Character(char),
     #[error("it expands to more than a million values, or 64 MiB of text; split it")]
@@ -67,9 +67,9 @@ pub enum Reason {
     #[error("the alias is inside the value that it refers to; write the value out")]
     Alias,
     #[error(
-        "the alias `*{0}` has no anchor `&{0}` above it in the same document; add that, write the value out, or put a text in quotes"
+        "a text that begins with `*` means an alias, which has no anchor above it in the same document; put a text in quotes, or write the value of the anchor out"
     )]
-    UnknownAlias(String),
+    UnknownAlias,
     #[error("a text that begins with `*` or `&` means an alias or an anchor; put it in quotes")]
     UnnamedAlias,
     #[error("a key is not a string; write a string, which Kubernetes requires")]

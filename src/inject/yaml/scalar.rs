@@ -49,7 +49,7 @@ pub(super) fn tagged(tag: &str, text: &str) -> Result<Value, String> {
             )
         }
         _ => Err(format!(
-            "`{text}` is not of type {tag}; write it without the tag"
+            "the value is not of type {tag}; write it without the tag"
         )),
     }
 }

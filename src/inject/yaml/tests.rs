@@ -113,13 +113,13 @@ fn ambiguous_yaml_is_rejected() {
         ("{{ .x }}: 1", "`{{` belongs to a template"),
         (
             "a: [x:, y]",
-            "line 1, column 5: parsers disagree on `x:` without a blank after the colon; add one, or put the text in quotes",
+            "line 1, column 5: parsers disagree on a text with a `:` but no blank after it; add one, or put the text in quotes",
         ),
-        ("a: {x:}", "line 1, column 5: parsers disagree on `x:`"),
+        ("a: {x:}", "line 1, column 5: parsers disagree on a text"),
         ("a: .inf", "`.inf` is a number that JSON cannot represent"),
         (
             "a: !!int x",
-            "`x` is not of type int; write it without the tag",
+            "the value is not of type int; write it without the tag",
         ),
         ("a: !!binary //8=", "the value is not UTF-8 text in base64"),
         (
@@ -170,7 +170,7 @@ fn broken_yaml_is_reported_with_its_position() {
         (b"\xff\xfea\0", "line 1, column 1: the text is not UTF-8"),
         (
             b"a: [*b, c]",
-            "line 1, column 5: the alias `*b` has no anchor `&b` above it in the same document",
+            "line 1, column 5: a text that begins with `*` means an alias, which has no anchor above it in the same document; put a text in quotes",
         ),
         (
             b"a: * * * * *",
@@ -182,7 +182,7 @@ fn broken_yaml_is_reported_with_its_position() {
         ),
         (
             b"a: &a 1\n---\na: *a",
-            "line 3, column 4: the alias `*a` has no anchor",
+            "line 3, column 4: a text that begins with `*` means an alias",
         ),
         (b"a: b: c", "line 1, column "),
         (b"{\"a\": 1", "line 1, column 1: "),
@@ -195,6 +195,71 @@ fn broken_yaml_is_reported_with_its_position() {
         let error = read(yaml).unwrap_err().to_string();
         assert!(error.starts_with(expected), "{yaml:?}: {error}");
         assert_eq!(error.lines().count(), 1, "{error}");
+    }
+}
+
+#[test]
+fn no_error_repeats_a_value() {
+    for before in [
+        "*",
+        "&",
+        "&a &",
+        "!",
+        "!!",
+        "!<",
+        "!p!",
+        "!!int ",
+        "!!bool ",
+        "!!binary ",
+        "%",
+        "@",
+        "`",
+        "|",
+        ">",
+        "'",
+        "\"",
+        "\"\\q",
+        "[",
+        "{",
+        "[[",
+        "]",
+        "}",
+        "? ",
+        "- ",
+        ": ",
+        "b: ",
+        "[*",
+        "{a: *",
+        "<<: *",
+        "\u{1b}",
+        "\t",
+        "#",
+        ",",
+    ] {
+        for after in [
+            "",
+            ":",
+            ": b",
+            ", b",
+            "]",
+            "}",
+            ":]",
+            ":}",
+            ": b]",
+            "'",
+            "\" b",
+            " *",
+            "\n *planted",
+            "\n",
+        ] {
+            for place in ["a: ", "a:\n  b: ", "- a: [b, ", "{\"a\": ", "a:\n  <<: "] {
+                let yaml = format!("{place}{before}planted{after}");
+                if let Err(error) = read(yaml.as_bytes()) {
+                    let error = error.to_string();
+                    assert!(!error.contains("planted"), "{yaml:?}: {error}");
+                }
+            }
+        }
     }
 }
 

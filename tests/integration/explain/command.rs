@@ -100,6 +100,26 @@ fn exit_code_is_zero_only_if_every_client_that_counts_uses_ours() {
 }
 
 #[test]
+fn an_answer_that_no_client_can_use_is_told() {
+    use std::io::{Read as _, Write as _};
+
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let uri = format!("http://{}/", server.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut connection in server.incoming().map(Result::unwrap) {
+            let _ = connection.read(&mut [0; 4096]);
+            let _ = connection
+                .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
+        }
+    });
+    let variables = [("ALIBABA_CLOUD_CREDENTIALS_URI", &*uri)];
+    let (code, out, _) = explained(&["--client", "go"], &variables, "");
+    let expected = "no credentials: its answer has expired, or is not of the form of credentials";
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.contains(expected), "{out}");
+}
+
+#[test]
 fn file_that_cannot_be_judged_is_named() {
     let directory = Scratch::new();
     let path = directory.join("config.json");
@@ -177,6 +197,11 @@ fn a_command_is_explained_in_the_environment_of_exec() {
     let (code, out, _) = explained(&["--", "true"], &[property], "");
     assert_eq!(code, Some(1), "{out}");
     assert!(out.contains("Will not use ours: java."), "{out}");
+    // A program counts where it is the command.
+    for program in ["aliyun", "/opt/bin/ossutil"] {
+        let (code, out, _) = explained(&["--", program, "ls"], &[], "");
+        assert_eq!(code, Some(1), "{program}: {out}");
+    }
 }
 
 #[test]
@@ -308,6 +333,72 @@ fn a_credentials_uri_of_a_pod_is_compared_with_its_sidecar() {
     }
 }
 
+/// Flags of inject; pod: as it is, with the sidecar moved behind `setup`, with a wrong URI, or with the network of its node;
+/// client; container; mark; what is said.
+#[cfg(feature = "inject")]
+const IN_PODS_WITH_A_SIDECAR: &str = "
+ | as it is | go | setup | ✓ | our credentials
+ | moved | go | setup | ✗ | the sidecar starts after this init container has ended
+ | moved | go | setup | ✗ | put the sidecar before it in initContainers
+ | moved | go | main | ✓ | our credentials
+--container | moved | boto3 | setup | ✗ | the sidecar starts after this init container has ended
+--metadata-address | moved | go | setup | ✗ | the sidecar starts after this init container has ended
+--metadata-address | moved | go | main | ✓ | our credentials
+--classic | as it is | go | setup | ✗ | put the sidecar before it in initContainers
+--classic --metadata-address | as it is | go | setup | ✗ | put the sidecar before it in initContainers
+--only-containers main | as it is | go | other | ✗ | among --only-containers
+--only-containers main | as it is | boto3 | main | ✗ | on the manifest that has no sidecar yet
+--container | as it is | boto3 | main | ✓ | our credentials
+--container | wrong | boto3 | main | ✓ | our credentials
+--container | wrong | go | main | ✗ | another port
+--key 0 | node | go | main | ! | cannot be seen here
+--key 0 --container | node | boto3 | main | ! | cannot be seen here
+ | node | go | main | ✓ | our credentials
+";
+
+#[cfg(feature = "inject")]
+#[test]
+fn a_container_that_the_sidecar_of_its_pod_does_not_serve_is_told_what_helps() {
+    const POD: &str = "kind: Pod\nmetadata: {name: p}\nspec:\n  containers: [{name: main}, {name: other}]\n  initContainers: [{name: setup}]\n";
+    const WRONG: &str = "{name: main, env: [{name: ALIBABA_CLOUD_CREDENTIALS_URI, value: \"http://127.0.0.1:9/api/v1/credentials/0\"}]}";
+    // As a webhook that is called later does.
+    let moved = |yaml: &str| {
+        let starts = [
+            "  - name: ram-sidecar\n",
+            "  - name: setup\n",
+            "  volumes:\n",
+        ];
+        let [sidecar, setup, end] = starts.map(|start| yaml.find(start).unwrap());
+        let (before, after) = (&yaml[..sidecar], &yaml[end..]);
+        let (sidecar, setup) = (&yaml[sidecar..setup], &yaml[setup..end]);
+        format!("{before}{setup}{sidecar}{after}")
+    };
+    for row in IN_PODS_WITH_A_SIDECAR.trim_matches('\n').lines() {
+        let cells: Vec<&str> = row.split(" | ").map(str::trim).collect();
+        let [flags, how, client, container, mark, expected] = cells[..] else {
+            panic!("{row}");
+        };
+        let pod = match how {
+            "wrong" => POD.replace("{name: main}", WRONG),
+            "node" => POD.replace("spec:\n", "spec:\n  hostNetwork: true\n"),
+            _ => POD.to_owned(),
+        };
+        let mut inject = vec!["--identity", "sandbox"];
+        inject.extend(flags.split_whitespace());
+        let mut manifest = crate::inject::inject(&inject, &pod).stdout;
+        if how == "moved" {
+            manifest = moved(&manifest);
+        }
+        let (_, out, err) = explained(&["-f", "-", "--client", client], &[], &manifest);
+        let heading = format!("container {container}\n  {mark} {client}\n");
+        let found = out.split_once(&heading).map(|(_, found)| found);
+        let found = found.unwrap_or_else(|| panic!("{row}: {out}{err}"));
+        let found = found.split("\n\n").next().unwrap();
+        assert!(found.contains(expected), "{row}: {out}");
+        assert!(!found.contains("add the sidecar by"), "{row}: {out}");
+    }
+}
+
 #[cfg(feature = "inject")]
 #[test]
 fn an_env_that_the_api_server_refuses_is_told() {
@@ -368,7 +459,7 @@ spec:
         "Job/train: container main\n",
         "env: the AccessKey of ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET\n",
         "for ours: remove from env: ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET\n",
-        "then: add the sidecar by `ram-sidecar inject`\n",
+        "then: set ALIBABA_CLOUD_CREDENTIALS_URI to the address of the sidecar, as `ram-sidecar inject` does",
         "envFrom takes variables from the secretRef more",
         "Job/train: container side\n",
         "Job/train: container home\n  ✗ python\n      cli_profile: the credentials in ~/.aliyun/config.json",
