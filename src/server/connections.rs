@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 use super::CONNECTION_TIMEOUT;
+use super::caller::diag;
 use crate::system::remedy;
 
 /// Accepts connections until `stop` completes, then waits for those whose requests have arrived.
@@ -57,6 +58,8 @@ pub async fn run<F>(
                     if !std::mem::replace(&mut is_failing, true) {
                         warn!(error = remedy::told(&error), "Cannot accept connections");
                     }
+                    // A caller without an answer is worse than one that is looked up slowly.
+                    diag::release();
                     tokio::time::sleep(ACCEPT_BACKOFF).await;
                 }
             },

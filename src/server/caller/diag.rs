@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::net::AddressFamily;
 use rustix::net::netlink::SOCK_DIAG;
@@ -15,7 +15,6 @@ use super::{Addresses, Owner};
 ///
 /// Fails if the kernel has no such interface, or forbids its use.
 pub(super) fn owner(addresses: &Addresses) -> io::Result<Option<Owner>> {
-    let kept = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
     // Whoever asks meanwhile opens a socket of his own, and so does who comes after an error.
     let taken = kept().take();
     let mut kernel = match taken {
@@ -25,6 +24,15 @@ pub(super) fn owner(addresses: &Addresses) -> io::Result<Option<Owner>> {
     let response = kernel.call(SOCK_DIAG_BY_FAMILY, 0, &request(addresses))?;
     *kept() = Some(kernel);
     read(&response)
+}
+
+/// Closes the socket that is kept, because descriptors are lacking.
+pub fn release() {
+    *kept() = None;
+}
+
+fn kept() -> MutexGuard<'static, Option<Kernel>> {
+    KEPT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The socket of the last query: to open one costs the kernel more than to answer.
