@@ -351,7 +351,9 @@ async fn soon_before<T>(
 
 /// Tries whether the files can be written, at the same time but for those of one directory, and returns their writers.
 ///
-/// The trial also removes what a killed process has left, which needs the directory for itself. Returns the error of the first that cannot be written, once all were tried: a test that is interrupted leaves its file.
+/// The trial also removes what a killed process has left, which needs the directory for itself.
+///
+/// Returns the error of the first that cannot be written, once all were tried: a trial that is interrupted leaves its file.
 async fn writers(
     files: Vec<CredentialsFile>,
     has_role: bool,

@@ -320,7 +320,8 @@ impl CallerLog {
         }
     }
 
-    /// Logs a refusal. Where look-ups take long, there is one a second for each code, so that a flood of refused requests costs little.
+    /// Logs a refusal. Where look-ups take long, there is one a second for each code, so that a flood of refused requests costs
+    /// little.
     pub(super) async fn log_refusal(
         &self,
         refusal: &Refusal,

@@ -153,7 +153,7 @@ fn a_mount_of_a_home_directory_may_hold_what_clients_prefer() {
         ("/root", true),
         ("/home", true),
         ("/home/job/", true),
-        ("/root/.aliyun", true),
+        ("/home/job/.aliyun", true),
         ("/home/job/data", false),
         ("/data", false),
     ] {

@@ -432,7 +432,7 @@ spec:
         - {name: ALIBABA_CLOUD_CREDENTIALS_URI, value: \"http://127.0.0.1:7002/api/v1/credentials/$(RAM_SIDECAR_POD_UID)\"}
         - {name: ALIBABA_CLOUD_ECS_METADATA_DISABLED, value: \"true\"}
       - name: side
-        volumeMounts: [{name: keys, mountPath: /root/.aliyun}]
+        volumeMounts: [{name: keys, mountPath: /home/side/.aliyun}]
       - name: home
         volumeMounts: [{name: home, mountPath: /home/job}]
       - name: more
