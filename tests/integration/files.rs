@@ -180,14 +180,18 @@ fn two_files_of_a_slow_volume_do_not_keep_each_other_from_removing_what_a_killed
     let slow = "inject=fsync:delay_enter=200000";
     let filter = ["strace", "-D", "-f", "-o", "/dev/null", "-e", slow];
     let scratch = Scratch::new();
-    let left = scratch.join(".one.ram-sidecar-0123456789abcdef");
-    fs::write(&left, "a secret").unwrap();
+    let left =
+        [".one", ".two"].map(|name| scratch.join(&format!("{name}.ram-sidecar-0123456789abcdef")));
+    for path in &left {
+        fs::write(path, "a secret").unwrap();
+    }
     let (one, two) = (scratch.join("one"), scratch.join("two"));
     let [one, two] = [&one, &two].map(|path| path.to_str().unwrap());
     let args = ["--sandbox", "--file", one, "--file", two];
     let daemon = Daemon::spawn_under(&filter, &[&LISTEN[..], &args].concat(), &[]);
+    // The trial has removed both; the first writes have not ended yet.
     daemon.uri();
-    assert!(!left.exists());
+    assert_eq!(left.map(|path| path.exists()), [false; 2]);
 }
 
 #[test]
