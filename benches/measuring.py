@@ -44,9 +44,9 @@ def measure(parser, everything):
 class Daemon:
     """The daemon under measurement, in an environment of its own."""
 
-    def __init__(self, binary, scratch, flags=(), env=None, port=0):
-        self.command = [str(binary), "serve", *flags]
-        self.command += ["--listen", f"127.0.0.1:{port}", "--admin-listen", "127.0.0.1:0"]
+    def __init__(self, binary, scratch, flags=(), env=None, port=0, admin_port=0, within=()):
+        self.command = [*map(str, within), str(binary), "serve", *flags]
+        self.command += ["--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{admin_port}"]
         self.env = env or {}
         self.log = scratch / "daemon.log"
         self.announced_at = None
