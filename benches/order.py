@@ -250,7 +250,7 @@ class Section:
         # Names of files have numbers that come from their contents or from the compiler.
         archive, _, member = Path(file).name.removesuffix(")").partition("(")
         numberless = [re.sub(r"(^|-)[0-9a-f]{16}(?=[-.])", r"\1*", part) for part in (archive, member)]
-        self.parts = (f"*{numberless[0]}", f":{numberless[1]}") if member else (f"*{archive}",)
+        self.parts = (f"*{numberless[0]}:", numberless[1]) if member else (f"*{archive}",)
 
 
 def path_of(symbol):
