@@ -19,8 +19,8 @@ use crate::refresh::store::HealthReader;
 use crate::server::probe::ProbeResult;
 use crate::time::clock::Clock;
 
-use super::access::CallerLog;
 use super::caller::Addresses;
+use super::caller_log::CallerLog;
 use super::request_check::{self, Head, Refusal, Rules};
 use super::respond;
 use super::status::{self, About, Output, Parts, Report};

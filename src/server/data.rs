@@ -15,7 +15,8 @@ use subtle::ConstantTimeEq as _;
 
 use crate::formats;
 
-use super::access::{Access, CallerLog, WrongKey};
+use super::access::{Access, WrongKey};
+use super::caller_log::CallerLog;
 use super::direct::Direct;
 use super::hold::Provider;
 use super::request_check::{self, Rules};

@@ -18,7 +18,8 @@ use axum::response::Response;
 use crate::refresh::store::Offer;
 use crate::server::metadata::listing::{Resource, StaticValues, resource};
 
-use super::access::{Access, CallerLog};
+use super::access::Access;
+use super::caller_log::CallerLog;
 use super::hold::Provider;
 use super::imds_token::{self, Tokens};
 use super::request_check::Rules;

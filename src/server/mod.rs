@@ -5,6 +5,7 @@
 pub mod access;
 pub mod admin;
 pub mod caller;
+pub mod caller_log;
 pub mod codes;
 pub mod connections;
 pub mod data;

@@ -19,7 +19,7 @@ use crate::refresh::store::Health;
 use crate::system::build;
 use crate::time::moment::Moment;
 
-use super::access::CallerLog;
+use super::caller_log::CallerLog;
 use super::seen::Caller;
 
 /// What does not change while a daemon runs.
