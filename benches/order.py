@@ -243,14 +243,16 @@ class Section:
         self.size = size
         self.functions = set()
         prefix, symbol = re.match(r"(\.text(?:\.unlikely)?)\.?(.*)", name).groups()
+        archive, _, member = Path(file).name.removesuffix(")").partition("(")
         if symbol.startswith(("_ZN", "_R")):
             self.functions.add(symbol)
             self.parts = (f"{prefix}.", *path_of(symbol))
-            return
-        # Names of files have numbers that come from their contents or from the compiler.
-        archive, _, member = Path(file).name.removesuffix(")").partition("(")
-        numberless = [re.sub(r"(^|-)[0-9a-f]{16}(?=[-.])", r"\1*", part) for part in (archive, member)]
-        self.parts = (f"*{numberless[0]}:", numberless[1]) if member else (f"*{archive}",)
+        elif member:
+            # Names of files have numbers that come from their contents or from the compiler.
+            numberless = [re.sub(r"(^|-)[0-9a-f]{16}(?=[-.])", r"\1*", part) for part in (archive, member)]
+            self.parts = (f"*{numberless[0]}:", numberless[1])
+        else:
+            self.parts = (name,) if symbol else (f"*{archive}",)
 
 
 def path_of(symbol):
