@@ -3,10 +3,15 @@
 
     python3 benches/footprint.py --binary STATIC [--memory]
 
-STATIC is the program of the image, or one that was compiled with the same RUSTFLAGS: the budgets are those of a static build.
-Needs Linux, Python 3.11 and the `openssl` command.
+STATIC is the program of the image, as `.ci/image` leaves it in target/image/TARGET/release/ram-sidecar: the budgets are those
+of a program that is compiled as the Dockerfile does. Needs Linux, Python 3.11 and the `openssl` command.
 
-Takes about two minutes, or ten seconds for the size and the memory alone, which do not depend on what else the machine does. Talks to loopback addresses only, keeps its files in a temporary directory, and ends
+Where a budget of memory is exceeded, the parts say what to do. "anonymous" is what the process has allocated. "file" is
+code and constants: write config/order.ld again (`benches/order.py`), and build again. What then remains is what the
+program needs: raise the budget with the change that needs it.
+
+Takes a minute and a half, or ten seconds for the size and the memory alone, which hardly depend on what else the machine does.
+Talks to loopback addresses only, keeps its files in a temporary directory, and ends
 only the processes that it has started. The exit code is 1 when a budget is exceeded, 2 when something cannot be
 measured. Run it on a machine that does nothing else.
 """
@@ -48,9 +53,11 @@ from measuring import (  # noqa: E402
     parser_of,
 )
 
-# The first is that of the image. The amounts of memory are what benches/order.py reaches, and a sixth more.
+# That of the image (.ci/image).
 BINARY_MAX = 7_000_000
+# What was measured, 4.4, 4.5 and 6.4 MiB, and some more, so that config/order.ld need not be written for each change.
 IDLE_MAX = 5.0 * MIB
+AFTER_BURST_MAX = 5.6 * MIB
 RESIDENT_MAX = 7.2 * MIB
 THREADS_MAX = 2
 FIRST_200_MEDIAN = 0.020
@@ -198,7 +205,7 @@ def crowds(table, binary, scratch, stub):
     good = answered == CONNECTIONS
     table.row("burst: answered 200", f"{answered} in {took:.2f} s", CONNECTIONS, good)
     table.row("burst: peak resident", mib(peak), "", None)
-    table.memory("burst: resident afterwards", after, RESIDENT_MAX)
+    table.memory("burst: resident afterwards", after, AFTER_BURST_MAX)
 
     with Daemon(binary, scratch, **stub.settings()) as daemon:
         port = port_of(daemon.uri())
@@ -253,7 +260,7 @@ def burst(port):
 
 
 class Stub:
-    """An STS behind TLS: a certificate authority of its own, and one answer to every AssumeRole."""
+    """An STS behind TLS, with a certificate authority of its own."""
 
     def __init__(self, scratch, name="localhost"):
         self.scratch = scratch
@@ -265,6 +272,7 @@ class Stub:
         context.load_cert_chain(certificate, key)
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sts)
         self.port = self.server.server_address[1]
+        self.server.failures = []
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
@@ -302,7 +310,7 @@ class Stub:
 
 
 class Sts(http.server.BaseHTTPRequestHandler):
-    """Answers every POST with credentials for an hour, as large as those of the real service."""
+    """Answers a POST with credentials for an hour, as large as those of the real service, or with the next of the failures."""
 
     protocol_version = "HTTP/1.1"
     # Head and body are two writes, of which the second would wait for an acknowledgement.
@@ -310,6 +318,9 @@ class Sts(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.failures:
+            self.fail(self.server.failures.pop(0))
+            return
         expires_at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
         body = json.dumps({
             "RequestId": secrets.token_hex(16).upper(),
@@ -324,8 +335,19 @@ class Sts(http.server.BaseHTTPRequestHandler):
                 "Expiration": expires_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
             },
         }).encode()
+        self.answer(200, body)
+
+    def fail(self, status):
+        """Answers with an error, or closes the connection if there is no status."""
+        self.close_connection = True
+        if status:
+            code = {400: "Throttling.User", 503: "ServiceUnavailable"}[status]
+            error = {"RequestId": secrets.token_hex(16).upper(), "HostId": "sts", "Code": code, "Message": "Later."}
+            self.answer(status, json.dumps(error).encode())
+
+    def answer(self, status, body):
         # The Date header comes with it.
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

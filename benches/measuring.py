@@ -1,4 +1,4 @@
-"""What both measurements share: the daemon under measurement, what the kernel reports of it, and the table of results."""
+"""What the measurements share: the daemon under measurement, what the kernel reports of it, and the table of results."""
 
 import argparse
 import signal
@@ -44,12 +44,13 @@ def measure(parser, everything):
 class Daemon:
     """The daemon under measurement, in an environment of its own."""
 
-    def __init__(self, binary, scratch, flags=(), env=None, port=0, admin_port=0, within=()):
+    def __init__(self, binary, scratch, flags=(), env=None, port=0, admin_port=0, within=(), patience=10):
         self.command = [*map(str, within), str(binary), "serve", *flags]
         self.command += ["--listen", f"127.0.0.1:{port}", "--admin-listen", f"127.0.0.1:{admin_port}"]
         self.env = env or {}
         self.log = scratch / "daemon.log"
         self.announced_at = None
+        self.patience = patience
 
     def __enter__(self):
         with self.log.open("wb") as log:
@@ -69,7 +70,7 @@ class Daemon:
 
     def uri(self):
         """Returns the address that it prints once it has credentials."""
-        self.reader.join(timeout=10)
+        self.reader.join(timeout=self.patience)
         if not (self.line or "").startswith(PREFIX):
             raise Unmeasurable(f"the daemon did not start:\n{self.log.read_text()}")
         return self.line.removeprefix(PREFIX)

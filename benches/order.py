@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
-"""Writes config/order.ld, which puts the functions that a sidecar needs beside each other in the program.
+"""Writes config/order.ld, a linker script that puts the functions which a sidecar calls first in the program.
 
     python3 benches/order.py
 
-The kernel maps up to sixteen pages around each page of a program that is used. Where the functions that are used stand
-among those that are not, nearly the whole program is resident. This compiles the static program below target/order, runs
-it under valgrind, and writes which functions were called, without the parts of their names that another version of a
-crate or of the compiler changes. A function that the file does not name costs memory and nothing else: there is no need
-to write it again before `benches/footprint.py` exceeds a budget.
+On a page fault the kernel maps up to sixteen pages around the page, as far as they are in the page cache. Where functions
+that are called stand among those that are not, nearly the whole program is resident. This compiles the static program
+below target/order, runs it under valgrind, and writes which functions were called, without the parts of their names that
+another version of a crate or of the compiler changes. A function that the file does not name costs memory and nothing else.
+There is no need to write it again before `benches/footprint.py` exceeds a budget. A few lines differ from run to run,
+because some functions are called only where a thread waits for another.
 
-Needs Linux on x86-64, Rust, iproute2, valgrind, the `openssl` command, and root or user namespaces. The program runs in a
-network namespace of its own. Takes some seven minutes, nearly all to compile.
+Needs Linux on x86-64, Rust with its own linker (lld), iproute2, valgrind, the `openssl` command, and root or user
+namespaces. The program runs in a network namespace of its own. Takes some five minutes to compile, and then ten seconds.
 """
 
+import argparse
 import contextlib
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,18 +31,19 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 
 from footprint import Stub, get, port_of  # noqa: E402
-from measuring import Daemon, free_port  # noqa: E402
+from measuring import Daemon, Unmeasurable, free_port  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "target/order"
 TRIPLE = "x86_64-unknown-linux-gnu"
 PROGRAM = TARGET / TRIPLE / "release/ram-sidecar"
-MAP = TARGET / "sections.map"
+# Relative, so that a copy of the directory is not compiled again.
+MAP = Path("target/order/sections.map")
 CALLED = TARGET / "called"
 OUTPUT = ROOT / "config/order.ld"
 
-# A pattern of many functions takes a line instead of many, and covers those that are written later; it also takes along
-# functions that are not called. It is used where these have no more than so many bytes for each line that it saves.
+# A pattern of many functions takes one line instead of many, and covers functions that are written later, but also some that
+# are not called. It is used where those have at most so many bytes for each line that it saves.
 BYTES_FOR_A_LINE = 1000
 
 HEAD = """\
@@ -59,7 +63,7 @@ TAIL = """\
 INSERT BEFORE .text;
 """
 # The crate has other functions in a program that runs under valgrind.
-RUSTIX = "*(.text._ZN*6rustix*)"
+RUSTIX = ["*(.text._ZN*6rustix*)", "*(.text._R*_6rustix*)"]
 
 # How the namespace is made, and the name server of the program in it set.
 NAMESPACE = (
@@ -71,22 +75,39 @@ METADATA_PORT = 80
 
 
 def main():
-    if sys.argv[1:] == ["called"]:
-        write_called()
-        return
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--called", action="store_true", help=argparse.SUPPRESS)
+    try:
+        if parser.parse_args().called:
+            write_called()
+        else:
+            write_order()
+    except Unmeasurable as error:
+        sys.exit(f"CANNOT MEASURE: {error}")
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)
+
+
+def write_order():
+    for tool in ["cargo", "ip", "openssl", "unshare", "valgrind"]:
+        if not shutil.which(tool):
+            raise Unmeasurable(f"the command {tool} is missing")
+    run("unshare", "-rnm", "true")
     compile_program()
     with tempfile.NamedTemporaryFile("w") as resolver:
-        run("unshare", "-rnm", "sh", "-c", NAMESPACE, "sh", resolver.name, sys.executable, __file__, "called")
+        run("unshare", "-rnm", "sh", "-c", NAMESPACE, "sh", resolver.name, sys.executable, __file__, "--called")
     every, other = (set(part.split()) for part in CALLED.read_text().split("\n\n"))
-    sections = list(sections_of(MAP))
+    sections = list(sections_of(ROOT / MAP))
+    if all(every.isdisjoint(section.functions) for section in sections):
+        raise Unmeasurable(f"{MAP} has no section of a function that is called: was the program linked by lld?")
     lines, left = patterns(sections, every)
     lines += patterns(left, other)[0]
-    OUTPUT.write_text(HEAD + "".join(f"    {line}\n" for line in [RUSTIX, *lines]) + TAIL)
-    print(f"{OUTPUT}: {len(lines) + 1} patterns")
+    OUTPUT.write_text(HEAD + "".join(f"    {line}\n" for line in RUSTIX + lines) + TAIL)
+    print(f"{OUTPUT}: {len(RUSTIX + lines)} patterns")
 
 
 def compile_program():
-    """With the flags of the Dockerfile, but with its symbols, for valgrind, and with a list of its sections."""
+    """Statically, as the Dockerfile does, but in the order of the compiler, with symbols, and with a list of the sections."""
     flags = f"-C target-feature=+crt-static --cfg=rustix_use_libc -C link-arg=-Wl,-Map={MAP}"
     TARGET.mkdir(parents=True, exist_ok=True)
     run(
@@ -115,6 +136,9 @@ def write_called():
             },
         }
         every = called(scratch, with_key, common) | called(scratch, with_token, common)
+        # What any STS does now and then.
+        stub.server.failures += [400, 503, None]
+        every |= called(scratch, with_key, common)
         other = called(scratch, with_everything(scratch, with_key), others)
     CALLED.write_text("\n".join(sorted(every)) + "\n\n" + "\n".join(sorted(other)))
 
@@ -131,9 +155,10 @@ def with_everything(scratch, settings):
 def called(scratch, settings, requests):
     """Returns the functions that a daemon calls until it has served these requests and has ended."""
     counts = scratch / "counts"
-    valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={counts}", "--compress-strings=no", "--demangle=no"]
+    counts.unlink(missing_ok=True)
+    valgrind = [shutil.which("valgrind"), "--tool=callgrind", f"--callgrind-out-file={counts}", "--compress-strings=no", "--demangle=no"]
     admin_port = free_port()
-    with Daemon(PROGRAM, scratch, admin_port=admin_port, within=valgrind, **settings) as daemon:
+    with Daemon(PROGRAM, scratch, admin_port=admin_port, within=valgrind, patience=120, **settings) as daemon:
         requests(port_of(daemon.uri()), admin_port)
     # A function that calls itself has its depth after the name.
     return set(re.findall(r"^fn=(.+?)(?:'\d+)?$", counts.read_text(), re.M))
@@ -142,8 +167,8 @@ def called(scratch, settings, requests):
 def common(port, admin_port):
     for _ in range(3):
         expect(200, port, "/api/v1/credentials/0")
-    expect(200, admin_port, "/live")
-    expect(200, admin_port, "/metrics")
+    for path in ["/", "/live", "/metrics"]:
+        expect(200, admin_port, path)
     # It is ready once the files are written.
     deadline = time.monotonic() + 10
     while get("127.0.0.1", admin_port, "/ready")[0] == 503 and time.monotonic() < deadline:
@@ -167,7 +192,7 @@ def others(port, admin_port):
 def expect(status, port, *request):
     actual, body = get("127.0.0.1", port, *request)
     if actual != status:
-        sys.exit(f"{request} was answered with {actual}, not {status}: {body.decode()}")
+        raise Unmeasurable(f"{request} was answered with {actual}, not {status}: {body.decode()}")
     return body
 
 
@@ -248,8 +273,8 @@ class Section:
             self.functions.add(symbol)
             self.parts = (f"{prefix}.", *path_of(symbol))
         elif member:
-            # Names of files have numbers that come from their contents or from the compiler.
-            numberless = [re.sub(r"(^|-)[0-9a-f]{16}(?=[-.])", r"\1*", part) for part in (archive, member)]
+            # Names of files have numbers that come from their contents, the compiler or the version of the C library.
+            numberless = [re.sub(r"(^|-)([0-9a-f]{16}|2\.\d+)(?=[-.])", r"\1*", part) for part in (archive, member)]
             self.parts = (f"*{numberless[0]}:", numberless[1])
         else:
             self.parts = (name,) if symbol else (f"*{archive}",)
@@ -271,9 +296,9 @@ def path_of(symbol):
         name = symbol[at - int(length[0]) : at]
         if re.fullmatch(r"h[0-9a-f]{16}", name):
             break
-        # The path of a type within a name, whose length changes with it.
-        first, *more = name.split("..")
-        parts += [f"*{first}" if more or name.startswith("_$") else f"{length[0]}{name}", *(f"..{part}" for part in more)]
+        # Where it has the path of a type in it, its length depends on all of that.
+        first, *more = re.findall(r".+?\.\.|.+$", name)
+        parts += ["*" + first if more or name.startswith("_$") else length[0] + name, *more]
     return (*parts, "17h")
 
 
