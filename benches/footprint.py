@@ -10,10 +10,10 @@ Where a budget of memory is exceeded, the parts say what to do. "anonymous" is w
 code and constants: write config/order.ld again (`benches/order.py`), and build again. What then remains is what the
 program needs: raise the budget with the change that needs it.
 
-Takes a minute and a half, or ten seconds for the size and the memory alone, which hardly depend on what else the machine does.
-Talks to loopback addresses only, keeps its files in a temporary directory, and ends
-only the processes that it has started. The exit code is 1 when a budget is exceeded, 2 when something cannot be
-measured. Run it on a machine that does nothing else.
+Takes a minute and a half, or ten seconds for the size and the memory alone, which hardly depend on what else the machine
+does. Talks to loopback addresses only, keeps its files in a temporary directory, and ends only the processes that it has
+started. The exit code is 1 when a budget is exceeded, 2 when something cannot be measured. Run it on a machine that does
+nothing else.
 """
 
 import contextlib

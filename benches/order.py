@@ -156,7 +156,8 @@ def called(scratch, settings, requests):
     """Returns the functions that a daemon calls until it has served these requests and has ended."""
     counts = scratch / "counts"
     counts.unlink(missing_ok=True)
-    valgrind = [shutil.which("valgrind"), "--tool=callgrind", f"--callgrind-out-file={counts}", "--compress-strings=no", "--demangle=no"]
+    valgrind = [shutil.which("valgrind"), "--tool=callgrind", f"--callgrind-out-file={counts}"]
+    valgrind += ["--compress-strings=no", "--demangle=no"]
     admin_port = free_port()
     with Daemon(PROGRAM, scratch, admin_port=admin_port, within=valgrind, patience=120, **settings) as daemon:
         requests(port_of(daemon.uri()), admin_port)
