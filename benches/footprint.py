@@ -373,10 +373,10 @@ def switches(pid):
 # Helpers.
 
 
-def get(host, port, path, method="GET", headers={}):
+def get(host, port, path, method="GET", headers=None):
     connection = http.client.HTTPConnection(host, port, timeout=10)
     try:
-        connection.request(method, path, headers=headers)
+        connection.request(method, path, headers=headers or {})
         response = connection.getresponse()
         return response.status, response.read()
     finally:

@@ -222,9 +222,9 @@ fn is_program(client: &Client, program: &OsStr) -> bool {
 const NOTES: &str = "\
 It reads variables and the files that the clients read, and asks nobody but the server of ALIBABA_CLOUD_CREDENTIALS_URI, if
 that is on loopback, and a metadata service whose address is this machine; to the port of AWS_CONTAINER_CREDENTIALS_FULL_URI
-on loopback it only connects. \"Ours\" are the credentials of
-the server of ALIBABA_CLOUD_CREDENTIALS_URI. A client whose chain cannot lead to it counts only if it finds others; those
-chosen with --client, and a program that is CMD itself, always count. The reference has the chains, with their sources, and the JSON of the report.
-Lines fit COLUMNS, or the terminal, or 80 columns, except those for a shell.
+on loopback it only connects. \"Ours\" are the credentials of the server of ALIBABA_CLOUD_CREDENTIALS_URI. A client whose chain
+cannot lead to it counts only if it finds others; those chosen with --client, and a program that is CMD itself, always count.
+The reference has the chains, with their sources, and the JSON of the report. Lines fit COLUMNS, or the terminal, or 80
+columns, except those for a shell.
 Exit codes: 0 every client that counts will use ours, 1 one of them will not, 64 usage, 65 a manifest that cannot be used,
 71 cannot read or print, 78 the settings of exec cannot be used.";
